@@ -1,0 +1,74 @@
+"""The interface of a meta-learning algorithm: it sees one task at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from metaexp.core.losses import task_loss
+from metaexp.core.types import Adapted, Episode, Examples
+
+BatchNormMode = Literal["transductive", "episode", "running", "none"]
+"""Where the statistics that normalise a *query* at test time come from.
+
+transductive: the current batch, so the other queries (MAML, Relation Network as published).
+episode: the episode's own support set (Meta-LSTM as published).
+running: averages kept during training (Prototypical Networks as published).
+none: nothing is normalised by statistics.
+"""
+
+
+class Algorithm(nn.Module, ABC):
+    """A meta-learner. Its parameters are the meta-parameters; its methods are pure functions of one task.
+
+    Subclasses implement :meth:`adapt` and :meth:`predict`. They write no attribute, draw no global random
+    number, move nothing between devices, and never loop over tasks: the runner maps them over a batch.
+    ``self.training`` tells meta-training from meta-testing, as everywhere in torch (a different number of
+    inner steps, say); the runner sets it.
+    """
+
+    model_output: ClassVar[Literal["scores", "embedding"]] = "scores"
+    """What the network is built to return: one score per class (or regression output), or its features."""
+
+    training_tasks: ClassVar[Literal["episodes", "supervised"]] = "episodes"
+    """What it is trained on. supervised: batches over all training classes under their fixed labels."""
+
+    fixed_way: ClassVar[bool] = True
+    """Whether it can only be tested with the number of classes it was trained with."""
+
+    @property
+    @abstractmethod
+    def batch_norm(self) -> BatchNormMode:
+        """The batch-norm mode at test, printed beside every number."""
+
+    @property
+    def first_order(self) -> bool | None:
+        """Whether second derivatives are left out of the meta-gradient; None where there is no inner gradient."""
+        return None
+
+    @abstractmethod
+    def adapt(self, support: Examples) -> Adapted:
+        """Learn from a support set. Returns any nest of tensors."""
+
+    @abstractmethod
+    def predict(self, adapted: Adapted, x: Tensor) -> Tensor:
+        """Scores (M, N) of a classification task, or outputs (M, D_out) of a regression task, for ``x`` (M, ...)."""
+
+    def loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The loss () of ``scores`` (M, N) or (M, D_out) against ``y`` (M,) or (M, D_out)."""
+        return task_loss(scores, y)
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        """The loss () whose gradient trains the meta-parameters: by default, of the queries after adaptation."""
+        return self.loss(self.predict(self.adapt(episode.support), episode.query.x), episode.query.y)
+
+    def trajectory(self, support: Examples) -> Sequence[Adapted]:
+        """What adaptation goes through: states after 0, 1, ... steps, the last equal to ``adapt(support)``."""
+        return [self.adapt(support)]
+
+    def forward(self, episode: Episode) -> Tensor:
+        """:meth:`meta_loss`, so that the module can be called (and be called functionally)."""
+        return self.meta_loss(episode)

@@ -1,0 +1,122 @@
+"""Learning-rate schedules and gradient clipping of the outer loop, as functions of the step."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
+
+
+class Schedule(ABC):
+    """A factor on the optimiser's learning rate."""
+
+    @abstractmethod
+    def factor(self, step: int, total_steps: int) -> float:
+        """The factor during meta-update ``step`` (0-based) of ``total_steps``."""
+
+
+class Constant(Schedule):
+    """The learning rate never changes."""
+
+    def factor(self, step: int, total_steps: int) -> float:
+        return 1.0
+
+
+class Step(Schedule):
+    """The learning rate is multiplied by ``gamma`` after every ``every`` updates."""
+
+    def __init__(self, every: PositiveInt, gamma: Fraction) -> None:
+        self.every = every
+        self.gamma = gamma
+
+    def factor(self, step: int, total_steps: int) -> float:
+        return float(self.gamma ** (step // self.every))
+
+
+class Linear(Schedule):
+    """From 1 down to ``final`` over the whole run (Reptile)."""
+
+    def __init__(self, final: Fraction) -> None:
+        self.final = final
+
+    def factor(self, step: int, total_steps: int) -> float:
+        return 1.0 + (self.final - 1.0) * step / total_steps
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 down to ``final`` (Loshchilov & Hutter, 2017, without restarts).
+
+    The rate is constant within periods of ``every`` updates (MAML++ anneals once per epoch of 500).
+    """
+
+    def __init__(self, final: Fraction, every: PositiveInt) -> None:
+        self.final = final
+        self.every = every
+
+    def factor(self, step: int, total_steps: int) -> float:
+        periods = max(math.ceil(total_steps / self.every), 1)
+        progress = min(step // self.every, periods) / periods
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class Clip(ABC):
+    """Bounds gradients in place before an update."""
+
+    @abstractmethod
+    def apply(self, module: nn.Module) -> None:
+        """Change the ``.grad`` of the parameters of ``module``; those without one are passed over."""
+
+
+class NoClip(Clip):
+    """Gradients are used as they are."""
+
+    def apply(self, module: nn.Module) -> None:
+        return None
+
+
+class ClipValue(Clip):
+    """Every entry of the gradient into [-threshold, threshold]."""
+
+    def __init__(self, threshold: PositiveFloat) -> None:
+        self.threshold = threshold
+
+    def apply(self, module: nn.Module) -> None:
+        nn.utils.clip_grad_value_(module.parameters(), self.threshold)
+
+
+class ClipNorm(Clip):
+    """The norm over all parameters to at most ``threshold``."""
+
+    def __init__(self, threshold: PositiveFloat) -> None:
+        self.threshold = threshold
+
+    def apply(self, module: nn.Module) -> None:
+        _clip_norm(module.parameters(), self.threshold)
+
+
+class ClipNormPerModule(Clip):
+    """The norm over the parameters of each direct child of the algorithm to at most ``threshold``, separately."""
+
+    def __init__(self, threshold: PositiveFloat) -> None:
+        self.threshold = threshold
+
+    def apply(self, module: nn.Module) -> None:
+        for child in module.children():
+            _clip_norm(child.parameters(), self.threshold)
+        _clip_norm(module.parameters(recurse=False), self.threshold)
+
+
+def _clip_norm(parameters: Iterable[nn.Parameter], threshold: float) -> None:
+    """Scale gradients so that their global norm is at most ``threshold``, without reading it back to the host."""
+    gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    scale = (threshold / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale)

@@ -1,0 +1,63 @@
+"""Map a function of one task over a batch of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaexp.core.types import Episode, n_tasks, one_task, select_tasks
+
+
+def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size: int | None = None) -> Any:
+    """Call ``function`` on every task of ``episodes`` and stack the results along a leading T.
+
+    chunk_size: how many tasks are computed at once by ``torch.vmap``; None takes all. 1 is a plain Python
+    loop without vmap: the reference that the vectorised form is tested against, and the way to run a
+    function that does not vectorise.
+    """
+    total = n_tasks(episodes)
+    size = total if chunk_size is None else min(chunk_size, total)
+    if size == 1:
+        return _stack([function(one_task(episodes, i)) for i in range(total)])
+    if size == total:
+        return _vectorised(function, episodes)
+    chunks = [_vectorised(function, select_tasks(episodes, i, i + size)) for i in range(0, total, size)]
+    return _concatenate(chunks)
+
+
+def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
+    # A chunk's numbers must not depend on which other tasks share it: noise is addressed, not drawn.
+    return torch.vmap(function, in_dims=(_axes(episodes),), randomness="different")(episodes)
+
+
+def _axes(tree: Any) -> Any:
+    """The ``in_dims`` of vmap: 0 for tensors, None for static leaves such as ``n_way``."""
+    if isinstance(tree, Tensor):
+        return 0
+    if isinstance(tree, tuple):
+        return type(tree)(*(_axes(item) for item in tree)) if hasattr(tree, "_fields") else tuple(map(_axes, tree))
+    return None
+
+
+def _stack(results: list[Any]) -> Any:
+    return _combine(results, torch.stack)
+
+
+def _concatenate(results: list[Any]) -> Any:
+    return _combine(results, torch.cat)
+
+
+def _combine(results: list[Any], join: Callable[[list[Tensor]], Tensor]) -> Any:
+    first = results[0]
+    if isinstance(first, Tensor):
+        return join(results)
+    if isinstance(first, dict):
+        return {key: _combine([r[key] for r in results], join) for key in first}
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*(_combine(list(items), join) for items in zip(*results, strict=True)))
+    if isinstance(first, (list, tuple)):
+        return type(first)(_combine(list(items), join) for items in zip(*results, strict=True))
+    return first

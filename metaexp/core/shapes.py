@@ -1,0 +1,38 @@
+"""The shape of a task, without torch.
+
+Legend of axes, used in every docstring of the project:
+T tasks, N ways (classes of a task), K shots (support examples per class), Q queries per class,
+S = N * K support examples, M = N * Q query examples. In regression there are no classes: S = K, M = Q.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class TaskShape(NamedTuple):
+    """Ways, shots and queries of a task. ``n_way=0`` means regression."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+
+    @property
+    def n_support(self) -> int:
+        """S, the number of support examples."""
+        return max(self.n_way, 1) * self.k_shot
+
+    @property
+    def n_queries(self) -> int:
+        """M, the number of query examples."""
+        return max(self.n_way, 1) * self.n_query
+
+
+class Capacity(NamedTuple):
+    """What a split can serve: its number of classes and the smallest number of examples in one."""
+
+    n_classes: int
+    per_class: int

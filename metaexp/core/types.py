@@ -1,0 +1,76 @@
+"""Examples, episodes, and what an evaluation returns. Axes are explained in :mod:`metaexp.core.shapes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+Adapted = Any
+"""What an algorithm makes of a support set: any nest of tuples, lists and dicts of tensors."""
+
+
+class Examples(NamedTuple):
+    """Labelled examples of one task (or, with a leading T on both tensors, of T tasks).
+
+    x: (S, C, H, W) images, (S, L, D) sequences or (S, D) vectors, float32.
+    y: (S,) int64 in [0, n_way) for classification, (S, D_out) float32 for regression.
+    n_way: the number of classes N, a plain int because shapes depend on it; 0 for regression.
+    """
+
+    x: Tensor
+    y: Tensor
+    n_way: int = 0
+
+
+class Episode(NamedTuple):
+    """One task, ready to learn from and be tested on. A batch of tasks has a leading T on every tensor."""
+
+    support: Examples
+    query: Examples
+
+
+class EvalResult(NamedTuple):
+    """A metric over a bank of episodes.
+
+    mean: mean of ``per_episode``. ci95: half-width of the 95 % interval, 1.96 * std(ddof=0) / sqrt(n).
+    per_episode: (n_episodes,) float64. per_step: (steps + 1, n_episodes), the metric after 0..S adaptation
+    steps, whose last row is ``per_episode``; a single row for algorithms without steps.
+    """
+
+    mean: float
+    ci95: float
+    n_episodes: int
+    per_episode: Tensor
+    per_step: Tensor
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """Apply ``function`` to every tensor in a nest of tuples, lists and dicts; other leaves stay."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_tensors(function, item) for item in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_tensors(function, item) for item in tree)
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, item) for key, item in tree.items()}
+    return tree
+
+
+def n_tasks(episodes: Episode) -> int:
+    """T, the number of tasks in a batch."""
+    return episodes.support.x.shape[0]
+
+
+def select_tasks(episodes: Episode, start: int, stop: int) -> Episode:
+    """Tasks ``start`` to ``stop`` of a batch, still with the leading axis."""
+    selected: Episode = map_tensors(lambda t: t[start:stop], episodes)
+    return selected
+
+
+def one_task(episodes: Episode, index: int) -> Episode:
+    """Task ``index`` of a batch, without the leading axis."""
+    task: Episode = map_tensors(lambda t: t[index], episodes)
+    return task

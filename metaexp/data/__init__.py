@@ -1,0 +1,1 @@
+"""Datasets and the tasks drawn from them: (seed, split, index) -> Episode."""

@@ -1,0 +1,1 @@
+"""Plain ``nn.Module`` networks, written so that they map over tasks."""

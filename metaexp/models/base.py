@@ -1,0 +1,77 @@
+"""The interface of a network, and how an algorithm calls one with other parameters than its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metaexp.models.batch_norm import BatchNorm, Statistics, normalise_with
+
+Params = dict[str, Tensor]
+"""Name -> tensor, as ``dict(network.named_parameters())``."""
+Buffers = dict[str, Tensor]
+"""Name -> tensor, as ``dict(network.named_buffers())``: the stored batch-norm statistics."""
+
+
+class Network(nn.Module, ABC):
+    """A network with a body and a head.
+
+    Its constructor takes ``input_shape`` and ``n_outputs`` first, which come from the data and the task; the
+    rest are hyper-parameters and stand in its YAML file. ``n_outputs=None`` builds it without a head, to
+    return features. The parameters of the head are those whose names start with ``head.``.
+    """
+
+    head: nn.Module
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """Features (B, F), or feature maps (B, C, H, W) for networks that keep them, of examples ``x`` (B, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, n_outputs) of ``x`` (B, ...), or features when the network has no head."""
+        out: Tensor = self.head(self.features(x))
+        return out
+
+    def feature_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the features of one example, by a pass over an empty image with batch statistics off."""
+        device = next(self.parameters()).device
+        with torch.no_grad(), normalise_with("stored"):
+            return tuple(self.features(torch.zeros(1, *input_shape, device=device)).shape[1:])
+
+
+class Output(NamedTuple):
+    """The result of a functional call: values (B, ...), and the buffers after it."""
+
+    values: Tensor
+    buffers: Buffers
+
+
+def call(network: nn.Module, params: Params, buffers: Buffers, x: Tensor, statistics: Statistics) -> Output:
+    """``network(x)`` under ``params`` and ``buffers``, with no trace left on the network.
+
+    x: (B, ...). statistics: which batch-norm statistics to use; with ``collect`` the returned buffers differ
+    from those given.
+    """
+    state = {**params, **buffers}
+    with normalise_with(statistics):
+        values = functional_call(network, state, (x,))
+    return Output(values, {name: state[name] for name in buffers})
+
+
+def parameters_of(network: nn.Module) -> Params:
+    """The network's own parameters by name."""
+    return dict(network.named_parameters())
+
+
+def buffers_of(network: nn.Module) -> Buffers:
+    """The network's own buffers by name."""
+    return dict(network.named_buffers())
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether any layer normalises by batch statistics."""
+    return any(isinstance(layer, BatchNorm) for layer in network.modules())

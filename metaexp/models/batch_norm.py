@@ -1,0 +1,96 @@
+"""Batch normalisation that maps over tasks and whose statistics are values, not side effects.
+
+torch's own batch norm gives wrong second-order gradients under ``torch.vmap`` when gamma and beta are adapted
+(seen in torch 2.13; tests/models/test_batch_norm.py keeps an eye on it), so this one is made of elementary
+operations. It is faster too: the squares are taken of centred values, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Statistics = Literal["batch", "collect", "stored"]
+"""Which statistics a forward pass normalises with.
+
+batch: those of the batch itself, leaving the stored ones alone.
+collect: those of the batch, and the stored ones move towards them (torch's training mode).
+stored: the stored ones (torch's evaluation mode).
+"""
+
+_statistics: ContextVar[Statistics | None] = ContextVar("statistics", default=None)
+
+
+@contextmanager
+def normalise_with(statistics: Statistics) -> Iterator[None]:
+    """Within this block every :class:`BatchNorm` uses ``statistics`` instead of following ``self.training``."""
+    token = _statistics.set(statistics)
+    try:
+        yield
+    finally:
+        _statistics.reset(token)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the second: inputs (B, F) or (B, F, H, W) (Ioffe & Szegedy, 2015).
+
+    Without :func:`normalise_with` it behaves as torch's: batch statistics (collected) while training, stored
+    ones otherwise. Collecting *replaces* the buffers instead of writing into them, so a functional call sees
+    the new ones and a vectorised call can return one set per task. Stored variances are unbiased, as torch's.
+
+    n_features: F. scale, shift: whether gamma, beta exist. momentum: weight of the new batch in ``collect``.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        scale: bool = True,
+        shift: bool = True,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(n_features)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(n_features)) if shift else None
+        self.register_buffer("running_mean", torch.zeros(n_features))
+        self.register_buffer("running_var", torch.ones(n_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (B, F) or (B, F, H, W); same shape out."""
+        statistics = _statistics.get() or ("collect" if self.training else "stored")
+        spread = (1, self.n_features) + (1,) * (x.dim() - 2)  # broadcasts a feature vector against x
+        if statistics == "stored":
+            gain = torch.rsqrt(self.running_var + self.eps)
+            centred = x - self.running_mean.view(spread)
+        else:
+            axes = [axis for axis in range(x.dim()) if axis != 1]
+            mean = x.mean(axes, keepdim=True)
+            centred = x - mean
+            variance = (centred * centred).mean(axes)  # (F,)
+            gain = torch.rsqrt(variance + self.eps)
+            if statistics == "collect":
+                self._collect(mean.reshape(-1), variance, x.numel() // self.n_features)
+        if self.weight is not None:
+            gain = gain * self.weight
+        out = centred * gain.view(spread)
+        return out if self.bias is None else out + self.bias.view(spread)
+
+    def _collect(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        unbiased = variance.detach() * (count / max(count - 1, 1))
+        self.running_mean = torch.lerp(self.running_mean, mean.detach(), self.momentum)
+        self.running_var = torch.lerp(self.running_var, unbiased, self.momentum)
+
+    def extra_repr(self) -> str:
+        return f"{self.n_features}, scale={self.weight is not None}, shift={self.bias is not None}, eps={self.eps}"

@@ -1,0 +1,1 @@
+"""Config, build, train, evaluate, checkpoint: the only room that knows Hydra."""

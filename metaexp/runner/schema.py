@@ -1,0 +1,103 @@
+"""The typed part of a configuration: keys that belong to the framework rather than to one class.
+
+Importing this module does not import torch. The groups ``algorithm``, ``model``, ``dataset``, ``optimizer``,
+``schedule``, ``clip`` and ``tracker`` name classes; their keys are those classes' constructor arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from metaexp.core.fields import NonNegativeInt, PositiveInt
+from metaexp.core.shapes import TaskShape
+
+Node = dict[str, Any]
+"""A resolved node that names a class (``_target_``) and its arguments."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """``train``: the outer loop. Steps are meta-updates; ``n_way`` 0 is regression."""
+
+    steps: NonNegativeInt
+    meta_batch_size: PositiveInt
+    n_way: NonNegativeInt
+    k_shot: PositiveInt
+    n_query: PositiveInt
+    eval_every: PositiveInt
+    eval_episodes: PositiveInt
+    checkpoint_every: PositiveInt
+    log_every: PositiveInt
+
+    @property
+    def shape(self) -> TaskShape:
+        """The shape of a training task."""
+        return TaskShape(self.n_way, self.k_shot, self.n_query)
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """``eval``: the banks of validation and test episodes."""
+
+    episodes: PositiveInt
+    seed: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """``task``: the evaluation protocol."""
+
+    n_way: NonNegativeInt
+    k_shot: PositiveInt
+    n_query: PositiveInt
+
+    @property
+    def shape(self) -> TaskShape:
+        """The shape of an evaluation task."""
+        return TaskShape(self.n_way, self.k_shot, self.n_query)
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """``device``: where and how numbers are computed."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["float32", "tf32", "bf16"]
+    threads: PositiveInt | None
+    deterministic: bool
+    task_chunk: PositiveInt | None
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """``paths``: where data is looked for and where run folders go."""
+
+    data: Path
+    outputs: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole, checked, resolved configuration."""
+
+    seed: NonNegativeInt
+    train: TrainSettings
+    eval: EvalSettings
+    task: TaskSettings
+    device: DeviceSettings
+    paths: PathSettings
+    algorithm: Node
+    dataset: Node
+    model: Node
+    optimizer: Node
+    schedule: Node
+    clip: Node
+    tracker: dict[str, Node]
+    experiment: str | None
+    reference: Node | None
+    resolved: dict[str, Any]
+    """The same configuration as plain nested dicts, to be written to ``config.yaml`` and hashed."""
+    choices: dict[str, str]
+    """Group -> chosen file, e.g. ``{"algorithm": "maml", "dataset": "glyphs"}``."""

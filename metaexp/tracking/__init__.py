@@ -1,0 +1,1 @@
+"""Where scalars go. Only ``wandb.py`` knows Weights & Biases."""
