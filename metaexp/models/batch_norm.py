@@ -15,11 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Statistics = Literal["batch", "collect", "stored"]
+Statistics = Literal["batch", "collect", "replace", "stored"]
 """Which statistics a forward pass normalises with.
 
 batch: those of the batch itself, leaving the stored ones alone.
 collect: those of the batch, and the stored ones move towards them (torch's training mode).
+replace: those of the batch, which become the stored ones (variances biased, exactly those just used).
 stored: the stored ones (torch's evaluation mode).
 """
 
@@ -82,6 +83,8 @@ class BatchNorm(nn.Module):
             gain = torch.rsqrt(variance + self.eps)
             if statistics == "collect":
                 self._collect(mean.reshape(-1), variance, x.numel() // self.n_features)
+            elif statistics == "replace":
+                self.running_mean, self.running_var = mean.reshape(-1), variance
         if self.weight is not None:
             gain = gain * self.weight
         out = centred * gain.view(spread)

@@ -1,0 +1,44 @@
+"""The inner loop: a few steps of gradient descent on one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor
+from torch.func import grad
+
+Params = dict[str, Tensor]
+
+
+def gradient_step(
+    loss: Callable[[Params], Tensor],
+    params: Params,
+    lr: float | Mapping[str, Tensor],
+    first_order: bool,
+) -> Params:
+    """``params - lr * gradient of loss``, differentiable with respect to ``params`` and ``lr``.
+
+    loss: maps parameters to a scalar (). lr: one number, or one tensor per name that broadcasts against its
+    parameter. first_order: treat the gradient as a constant, which leaves second derivatives out of whatever
+    is differentiated later (MAML, Finn et al. 2017, section 5.2).
+    """
+    gradients = grad(loss)(params)
+    if first_order:
+        gradients = {name: g.detach() for name, g in gradients.items()}
+    if isinstance(lr, Mapping):
+        return {name: p - lr[name] * gradients[name] for name, p in params.items()}
+    return {name: p - lr * gradients[name] for name, p in params.items()}
+
+
+def descend(
+    loss: Callable[[Params], Tensor],
+    params: Params,
+    lr: float | Mapping[str, Tensor],
+    steps: int,
+    first_order: bool,
+) -> Iterator[Params]:
+    """Parameters after 0, 1, ..., ``steps`` gradient steps on the same ``loss``."""
+    yield params
+    for _ in range(steps):
+        params = gradient_step(loss, params, lr, first_order)
+        yield params

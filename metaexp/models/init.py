@@ -1,0 +1,16 @@
+"""Initialisations that papers name."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def truncated_normal(weight: Tensor, std: float) -> None:
+    """In place, a normal distribution cut at two standard deviations, as TensorFlow's initialiser."""
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def zero_bias(layer: nn.Linear | nn.Conv2d) -> None:
+    """Set the bias to zero, in place."""
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
