@@ -1,0 +1,64 @@
+"""What a tracker is: a place outside the run folder where scalars and pictures are shown."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["completed", "interrupted", "failed"]
+"""How a run ended, in the words of its record."""
+
+METRICS_FILE = "metrics.jsonl"
+"""Scalars of a run, the record of truth. It holds no clock, so two equal runs have equal bytes."""
+TIMINGS_FILE = "timings.jsonl"
+"""Rates and times of a run."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a tracker is told about a run when it starts.
+
+    folder: the run folder, which exists; a tracker that writes files writes them here.
+    config: the resolved configuration as nested dicts.
+    resumed_at: None for a new run, otherwise the number of meta-updates that were already done; the
+    scalars of those are in ``folder / METRICS_FILE``.
+    """
+
+    folder: Path
+    name: str
+    config: Mapping[str, Any]
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    resumed_at: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is not configuration but worth searching for: number of parameters, device, digests."""
+
+
+class Tracker(ABC):
+    """A view of a run. It may fail at any time: the run goes on without it (see ``Trackers``).
+
+    Constructor arguments are the keys of its YAML file. A tracker changes no number, draws no random
+    number, never asks a question, and waits for a network only within a bound of its own.
+    """
+
+    @abstractmethod
+    def start(self, run: RunInfo) -> None:
+        """Open the view. Called once, before anything else."""
+
+    @abstractmethod
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Show ``values`` (``<split>/<quantity>`` -> number) at meta-update ``step``."""
+
+    @abstractmethod
+    def picture(self, name: str, path: Path) -> None:
+        """Show the PNG file at ``path`` under ``name``."""
+
+    @abstractmethod
+    def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
+        """Close the view. Called once, last; also after a failure.
+
+        summary: the numbers of the selected checkpoint. artifacts: name -> file worth keeping with the run.
+        """

@@ -1,0 +1,74 @@
+"""All trackers of one run behind one object: the files first, then the views, whose failures stay theirs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from metaexp.tracking.base import METRICS_FILE, TIMINGS_FILE, Outcome, RunInfo, Tracker
+from metaexp.tracking.files import JsonLines
+
+log = logging.getLogger(__name__)
+
+
+class Trackers:
+    """Writes ``metrics.jsonl`` and ``timings.jsonl`` and passes everything on to the views.
+
+    A view that raises is named once in the log and left out from then on; the run does not notice. The two
+    files are the run's own: an error in writing them (a full disk) is raised.
+    """
+
+    def __init__(self, run: RunInfo, views: Mapping[str, Tracker]) -> None:
+        self.run = run
+        self._views = dict(views)
+        self._metrics = JsonLines(run.folder / METRICS_FILE)
+        self._timings = JsonLines(run.folder / TIMINGS_FILE)
+
+    def start(self, position: int = 0) -> None:
+        """Open the files and the views.
+
+        position: bytes of ``metrics.jsonl`` to keep, 0 for a new run, :meth:`position` of the checkpoint for a
+        resumed one. Raises RunFolderError when the file is shorter than that.
+        """
+        self._metrics.open(position)
+        self._timings.open()
+        self._each("started", lambda view: view.start(self.run))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record ``values`` at meta-update ``step``. They must not depend on a clock."""
+        self._metrics.append(step, values)
+        self._each("written to", lambda view: view.scalars(step, values))
+
+    def timings(self, step: int, values: Mapping[str, float]) -> None:
+        """Record rates and times (``time/<quantity>``), which differ between equal runs."""
+        self._timings.append(step, values)
+        self._each("written to", lambda view: view.scalars(step, values))
+
+    def position(self) -> int:
+        """Bytes of ``metrics.jsonl`` so far, for a checkpoint; they are on the disk when this returns."""
+        self._metrics.sync()
+        return self._metrics.position()
+
+    def picture(self, name: str, path: Path) -> None:
+        """Show the PNG file at ``path``, which is in the run folder, in every view."""
+        self._each("given a picture", lambda view: view.picture(name, path))
+
+    def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
+        """Close files and views. Safe to call when :meth:`start` failed half-way, and a second time."""
+        self._metrics.close()
+        self._timings.close()
+        self._each("closed", lambda view: view.finish(outcome, summary, artifacts))
+        self._views.clear()
+
+    def _each(self, what: str, action: Callable[[Tracker], None]) -> None:
+        for name, view in list(self._views.items()):
+            try:
+                action(view)
+            except Exception as error:
+                del self._views[name]
+                log.warning(
+                    "tracker %s could not be %s (%s: %s); the run goes on without it, %s has every number",
+                    name, what, type(error).__name__, error, METRICS_FILE,
+                )  # fmt: skip
+                log.debug("where tracker %s failed", name, exc_info=True)
