@@ -1,0 +1,62 @@
+"""What a run was made with: the source's commit and the versions of packages. Without torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import metaexp
+from metaexp.results.record import Git
+
+PACKAGES = (
+    "torch", "numpy", "pillow", "hydra-core", "omegaconf", "safetensors", "wandb", "matplotlib", "learn2learn",
+)  # fmt: skip
+"""Packages whose versions are recorded where they are installed."""
+
+
+def versions() -> dict[str, str]:
+    """Name -> version of metaexp, Python, the operating system and the packages a number could depend on."""
+    found = {
+        "metaexp": metaexp.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(package: Path | None = None) -> Git | None:
+    """Commit of the checkout that tracks ``package`` (metaexp's own folder by default); None where there is none.
+
+    An installed copy inside some other project's repository is not tracked there, and gives None. Dirty means:
+    a tracked file differs from the commit, or a file beside the sources is not tracked.
+    """
+    folder = package or Path(metaexp.__file__).parent
+    if _git(folder, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    beside = _git(folder, "status", "--porcelain", "--", ".")
+    return Git(commit=commit.strip(), dirty=bool(changed) or bool(beside))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command, None where git is missing, slow or refuses."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    clean["GIT_OPTIONAL_LOCKS"] = "0"  # asking must not write to the checkout
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, env=clean, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,67 @@
+"""Checks parsed JSON against dataclasses: every field present, none unknown, each of its declared type."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+class FaultError(ValueError):
+    """What is wrong with a piece of JSON, with the key where it is wrong."""
+
+
+def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
+    """An instance of the dataclass ``cls`` from ``content``. Raises FaultError; ``where`` prefixes keys in messages."""
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    for name in content:
+        if name not in names:
+            near = get_close_matches(str(name), names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise FaultError(f"key {where}{name} is unknown.{hint}")
+    for name in names:
+        if name not in content:
+            raise FaultError(f"key {where}{name} is missing.")
+    return cls(**{name: _value(hints[name], content[name], where + name) for name in names})
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    """``value`` as the type ``hint``, nested dataclasses built. Raises FaultError."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Union or origin is types.UnionType:
+        return _one_of(arguments, value, key)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise FaultError(f"key {key} is {value!r}; allowed: {', '.join(map(repr, arguments))}.")
+    if origin is list and isinstance(value, list):
+        return [_value(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {name: _value(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        return build(hint, value, where=f"{key}.")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and not is_dataclass(hint) and type(value) is hint:
+        return value
+    raise FaultError(f"key {key} is {value!r}; it must be {_describe(hint)}.")
+
+
+def _one_of(arguments: tuple[Any, ...], value: Any, key: str) -> Any:
+    """``X | None`` is the only union a record uses."""
+    if value is None and type(None) in arguments:
+        return None
+    (inner,) = [argument for argument in arguments if argument is not type(None)]
+    return _value(inner, value, key)
+
+
+def _describe(hint: Any) -> str:
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+    if hint in names:
+        return names[hint]
+    return {list: "a list", dict: "a mapping"}.get(get_origin(hint), "a mapping")  # type: ignore[arg-type]

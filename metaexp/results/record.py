@@ -1,0 +1,191 @@
+"""The record of a run: what was done, with what, and what came out. ``record.json``, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.results.reading import FaultError, build
+
+RECORD_FILE = "record.json"
+SCHEMA_VERSION = 1
+
+Status = Literal["running", "completed", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over a fixed bank of episodes. Accuracies are fractions; ``ci95`` is the half-width of the interval."""
+
+    metric: str
+    mean: float
+    ci95: float
+    n_episodes: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """The evaluation protocol: ways (0 for regression), shots, queries per class."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published number, in the unit of ``metric``: accuracies are fractions. ``ci95`` as printed there, or null."""
+
+    paper: str
+    table: str
+    metric: str
+    value: float
+    ci95: float | None
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the measured number says about the published one. See :func:`metaexp.results.verdict.judge`.
+
+    difference: measured minus published. text: the whole verdict in words, for tables.
+    """
+
+    kind: Literal["reproduced", "within", "not_reproduced", "shortened", "changed"]
+    difference: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the numbers were computed. ``name`` is the processor's or accelerator's, never the host's."""
+
+    accelerator: str
+    name: str
+    precision: str
+    threads: int
+    deterministic: bool
+    task_chunk: int | None
+
+
+@dataclass(frozen=True)
+class Git:
+    """The commit of the checkout that metaexp ran from, and whether files differed from it."""
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a reader who was not there needs. Fields that are not known yet are null."""
+
+    status: Status
+    name: str
+    algorithm: str
+    dataset: str
+    model: str
+    task: Task
+    seed: int
+    config: dict[str, Any]
+    config_hash: str
+    """Of the part of ``config`` that decides numbers."""
+    experiment: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    """As given on the command line; with ``experiment`` they compose ``config`` again."""
+    group: str | None = None
+    """The sweep that the run belongs to."""
+    steps: int = 0
+    """Meta-updates done."""
+    full_steps: int | None = None
+    """Meta-updates of the experiment file, without overrides."""
+    deviations: list[str] = field(default_factory=list)
+    """Settings other than the number of steps and the seeds that differ from the experiment file's."""
+    selected_step: int | None = None
+    """The meta-update whose weights were tested: the best on validation."""
+    val: Score | None = None
+    test: Score | None = None
+    after_steps: list[Score] = field(default_factory=list)
+    """The test metric after 0, 1, ... adaptation steps; empty for algorithms without steps."""
+    batch_norm: str | None = None
+    first_order: bool | None = None
+    reference: Reference | None = None
+    verdict: Verdict | None = None
+    data_hash: str | None = None
+    episode_bank: str | None = None
+    """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
+    n_parameters: int | None = None
+    """Meta-parameters, all that the outer loop trains."""
+    seconds: float | None = None
+    """Wall-clock time of all sessions of the run together, evaluation included."""
+    episodes_per_second: float | None = None
+    """Training episodes over the time spent in training steps."""
+    peak_memory_bytes: int | None = None
+    device: Machine | None = None
+    git: Git | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    exact_resume: bool = True
+    """False after a resume that could not be bit for bit (another machine or thread count)."""
+    error: str | None = None
+    """First line of what ended a failed run."""
+    started: str | None = None
+    """UTC, ISO 8601."""
+    finished: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+def write_record(record: RunRecord, folder: Path) -> Path:
+    """Write ``folder/record.json`` so that a reader sees the old file or the new one, never half of one.
+
+    Raises ValueError for a number that is not finite: JSON has none.
+    """
+    path = folder / RECORD_FILE
+    write_atomically(path, to_json(record).encode())
+    return path
+
+
+def to_json(record: RunRecord) -> str:
+    """The text of ``record.json``: fields in the order of the class, two spaces, a final newline."""
+    fields = asdict(record)
+    ordered = {"schema_version": fields.pop("schema_version"), **fields}
+    return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read and check ``folder/record.json`` (or the file itself).
+
+    Raises RunFolderError naming the file and the key: missing file, not JSON, another schema version, a field
+    that is missing, unknown or of the wrong type.
+    """
+    path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{folder} is not a run folder: it has no {RECORD_FILE}.") from error
+    except (ValueError, OSError) as error:
+        raise RunFolderError(f"{path} cannot be read as JSON: {error}.") from error
+    return parse_record(content, path)
+
+
+def parse_record(content: Any, path: Path) -> RunRecord:
+    """Check the parsed JSON of a record; ``path`` is for messages. Raises RunFolderError."""
+    if not isinstance(content, Mapping):
+        raise RunFolderError(f"{path} holds {type(content).__name__}, not a record.")
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise RunFolderError(
+            f"{path}: schema_version is {version!r}; this version of metaexp reads {SCHEMA_VERSION}. "
+            "A newer metaexp wrote it: upgrade."
+            if isinstance(version, int) and version > SCHEMA_VERSION
+            else f"{path}: schema_version is {version!r}; this version of metaexp reads {SCHEMA_VERSION}."
+        )
+    try:
+        record: RunRecord = build(RunRecord, content)
+    except FaultError as fault:
+        raise RunFolderError(f"{path}: {fault}") from fault
+    return record

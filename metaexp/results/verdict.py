@@ -1,0 +1,63 @@
+"""Does a measured number reproduce a published one?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from metaexp.results.record import Reference, Score, Verdict
+
+NEAR_ACCURACY = 0.01
+"""A measured accuracy this far outside the intervals is still "within": one percentage point."""
+NEAR_ERROR = 0.1
+"""The same for an error, as a fraction of the published value."""
+
+
+def judge(
+    test: Score, reference: Reference, steps: int, full_steps: int | None, deviations: Sequence[str] = ()
+) -> Verdict | None:
+    """Compare the test score of a completed run with the published number.
+
+    steps, full_steps: meta-updates done, and those of the experiment file (None: it says nothing).
+    deviations: settings other than steps and seeds that differ from the experiment file.
+
+    changed        settings differ from the published ones: the number answers another question.
+    shortened      the schedule was cut, whatever came out.
+    reproduced     the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
+    within         at most one accuracy point (a tenth of the published error) beyond that.
+    not_reproduced everything else, better or worse.
+
+    None when the metrics are not the same one.
+    """
+    if test.metric != reference.metric:
+        return None
+    difference = test.mean - reference.value
+    gap = _gap(difference, reference)
+    if deviations:
+        more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
+        return Verdict("changed", difference, f"changed settings ({deviations[0]}{more}): {gap}")
+    if full_steps is not None and steps < full_steps:
+        return Verdict("shortened", difference, f"shortened ({_steps(steps, full_steps)}): {gap}")
+    interval = math.hypot(test.ci95, reference.ci95 or 0.0)
+    near = NEAR_ACCURACY if _is_accuracy(reference.metric) else NEAR_ERROR * abs(reference.value)
+    if abs(difference) <= interval:
+        return Verdict("reproduced", difference, "reproduced")
+    if abs(difference) <= interval + near:
+        return Verdict("within", difference, f"within {gap}")
+    return Verdict("not_reproduced", difference, f"not reproduced: {gap}")
+
+
+def _is_accuracy(metric: str) -> bool:
+    return metric == "accuracy"
+
+
+def _gap(difference: float, reference: Reference) -> str:
+    """The difference in words: "0.6 points below", "0.12 above" (also when above is worse)."""
+    side = "above" if difference >= 0 else "below"
+    if _is_accuracy(reference.metric):
+        return f"{abs(difference) * 100:.1f} points {side}"
+    return f"{abs(difference):.3g} {side}"
+
+
+def _steps(steps: int, full_steps: int) -> str:
+    return f"{steps:,} of {full_steps:,} steps"
