@@ -43,7 +43,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         return [_value(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {name: _value(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
-    if is_dataclass(hint) and isinstance(value, Mapping):
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where=f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -64,4 +64,4 @@ def _describe(hint: Any) -> str:
     names = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
     if hint in names:
         return names[hint]
-    return {list: "a list", dict: "a mapping"}.get(get_origin(hint), "a mapping")  # type: ignore[arg-type]
+    return {list: "a list", dict: "a mapping"}.get(get_origin(hint), "a mapping")
