@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from metaexp.core.losses import task_loss
 from metaexp.core.types import Adapted, Episode, Examples
 
-BatchNormMode = Literal["transductive", "episode", "running", "none"]
+BatchNormMode = Literal["transductive", "support_and_query", "episode", "running", "none"]
 """Where the statistics that normalise a *query* at test time come from.
 
 transductive: the current batch, so the other queries (MAML, Relation Network as published).
+support_and_query: the support set together with that one query (Reptile without transduction as published).
 episode: the episode's own support set (Meta-LSTM as published).
 running: averages kept during training (Prototypical Networks as published).
 none: nothing is normalised by statistics.
@@ -48,6 +49,19 @@ class Algorithm(nn.Module, ABC):
     def first_order(self) -> bool | None:
         """Whether second derivatives are left out of the meta-gradient; None where there is no inner gradient."""
         return None
+
+    @property
+    def depends_on_support_order(self) -> bool:
+        """Whether the order of the support examples changes predictions (an LSTM that reads them, mini-batches)."""
+        return False
+
+    def begin_step(self, step: int, total_steps: int) -> None:
+        """Set whatever is annealed over meta-training; by default nothing is.
+
+        Called before meta-update ``step`` (0-based) of ``total_steps``, outside the mapped functions. What it sets must
+        be a function of the two numbers alone, so that a resumed run continues as an undisturbed one would; an
+        algorithm that was never told a step behaves as at step 0.
+        """
 
     @abstractmethod
     def adapt(self, support: Examples) -> Adapted:
