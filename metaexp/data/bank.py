@@ -1,0 +1,222 @@
+"""Examples grouped by class, in memory: the data behind every classification dataset."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
+from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.tasks import ClassBatches, ClassTable, ClassTasks, RotationDraw
+
+
+class Origin(NamedTuple):
+    """Where examples come from.
+
+    name: of the dataset, as messages call it. digest: SHA-256 (hex) over the raw data, whatever is then made
+    of it, so that runs with different conventions can still be seen to use the same drawings.
+    preparation: what was done to the raw data to get the examples (size, resampling, ...), JSON values.
+    """
+
+    name: str
+    digest: str
+    preparation: Mapping[str, Any] = {}
+
+
+class Pixels(NamedTuple):
+    """How stored bytes become float32: value / 255, or 1 - value / 255; then (value - mean) / std per channel.
+
+    mean, std: one number for all channels, one per channel, or None for neither.
+    """
+
+    invert: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+class Rotations(NamedTuple):
+    """Turns of square images by 0, 90, 180 or 270 degrees, counter-clockwise.
+
+    kind: ``classes``: each turn of a class is a class of its own (Vinyals et al., 2016; Prototypical Networks).
+    ``per_class``: one turn is drawn for each class of each task (MAML). ``per_episode``: one for all classes of
+    a task (Relation Network). ``none``. where: in the training split only, or in all.
+    """
+
+    kind: Literal["none", "classes", "per_class", "per_episode"] = "none"
+    where: Literal["train", "all"] = "all"
+
+    def used_in(self, split: Split) -> bool:
+        """Whether examples of ``split`` are turned."""
+        return self.kind != "none" and (self.where == "all" or split == "train")
+
+
+AS_BYTES: Final = Pixels()
+NOT_TURNED: Final = Rotations()
+
+
+class ClassBank(MetaDataset):
+    """Examples (B, ...), ordered by class, and the classes of each split.
+
+    uint8 examples are images (B, C, H, W); they stay bytes on the device and become float32 when an episode
+    is made. float32 examples (sequences, vectors) are delivered as they are.
+    """
+
+    kind = "classification"
+    target_size = 0
+
+    def __init__(
+        self,
+        origin: Origin,
+        examples: Tensor,
+        classes: Mapping[str, int],
+        splits: Mapping[Split, Sequence[str]],
+        pixels: Pixels = AS_BYTES,
+        rotations: Rotations = NOT_TURNED,
+    ) -> None:
+        """Take ``examples`` (B, ...) uint8 or float32; ``classes`` gives the name and number of examples of each
+        class in the order of the rows; ``splits`` names the classes of each split, in the order of their labels.
+
+        Raises DataError where these do not fit together.
+        """
+        _check(origin.name, examples, classes, splits, rotations)
+        self.origin = origin
+        self.pixels = pixels
+        self.rotations = rotations
+        self.class_names: dict[Split, tuple[str, ...]] = {s: tuple(splits[s]) for s in SPLITS if splits.get(s)}
+        self.input_shape = tuple(examples.shape[1:])
+        self.digest = self._digest(classes)
+        self._n_rows = examples.shape[0]
+        self._examples = self._store(examples)
+        self._scale: Tensor | None = None
+        self._shift: Tensor | None = None
+        if examples.dtype == torch.uint8:
+            self._scale, self._shift = _affine(pixels, self.input_shape)
+        self._tables = {split: self._table(split, classes) for split in self.class_names}
+
+    def capacity(self) -> dict[Split, Capacity]:
+        """Classes and smallest class of every split that has any, turned classes counted."""
+        return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
+
+    def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
+        """The tasks of that shape. Whether a split can serve it is checked when that split is first asked for."""
+        if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
+            raise ConfigError(
+                f"task.n_way={shape.n_way}, task.k_shot={shape.k_shot} and task.n_query={shape.n_query}: "
+                f"all must be at least 1 for {self.origin.name}, a classification dataset."
+            )
+        return ClassTasks(self, shape, seed)
+
+    def batches(self, batch_size: int, seed: int) -> TaskSource:
+        """Batches of ``batch_size`` different examples of a split, under one label per class of the split."""
+        if batch_size < 1:
+            raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
+        return ClassBatches(self, batch_size, seed)
+
+    def to(self, device: torch.device) -> ClassBank:
+        """The same bank on ``device``."""
+        moved = copy.copy(self)
+        moved._examples = self._examples.to(device)
+        moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))
+        moved._tables = {split: table.to(device) for split, table in self._tables.items()}
+        return moved
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are, and where episodes are made."""
+        return self._examples.device
+
+    def table(self, split: Split) -> ClassTable:
+        """The classes of ``split``. Raises ConfigError where it has none."""
+        if split not in self._tables:
+            raise ConfigError(f"{self.origin.name} has no {split} classes; it has {', '.join(self._tables)}.")
+        return self._tables[split]
+
+    def rotation_draw(self, split: Split) -> RotationDraw:
+        """Over what a turn is drawn in tasks of ``split``, and how many rows lie between turns of an example."""
+        drawn = self.rotations.kind if self.rotations.used_in(split) else "none"
+        return RotationDraw("none" if drawn == "classes" else drawn, self._n_rows)
+
+    def examples(self, rows: Tensor) -> Tensor:
+        """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the bank's device."""
+        x = self._examples.index_select(0, rows.reshape(-1))
+        if self._scale is not None:
+            x = x.to(torch.float32).mul_(self._scale)
+        if self._shift is not None:
+            x = x.add_(self._shift)
+        return x.view(*rows.shape, *self.input_shape)
+
+    def _store(self, examples: Tensor) -> Tensor:
+        if self.pixels.invert and examples.dtype == torch.uint8:
+            examples = 255 - examples
+        if any(self.rotations.used_in(split) for split in self.class_names):
+            examples = torch.cat([examples.rot90(turn, (-2, -1)) for turn in range(4)])
+        return examples.contiguous()
+
+    def _table(self, split: Split, classes: Mapping[str, int]) -> ClassTable:
+        first, row = {}, 0
+        for name, size in classes.items():
+            first[name], row = row, row + size
+        turned = self.rotations.kind == "classes" and self.rotations.used_in(split)
+        turns = range(4) if turned else range(1)
+        names = self.class_names[split]
+        return ClassTable.of(
+            first=[first[name] + turn * self._n_rows for turn in turns for name in names],
+            length=[classes[name] for _ in turns for name in names],
+        )
+
+    def _digest(self, classes: Mapping[str, int]) -> str:
+        text = json.dumps(
+            {
+                "origin": [self.origin.name, self.origin.digest, dict(self.origin.preparation)],
+                "classes": list(classes.items()),
+                "splits": self.class_names,
+                "pixels": self.pixels._asdict(),
+                "rotations": self.rotations._asdict(),
+            },
+            sort_keys=True,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _affine(pixels: Pixels, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+    """The factor and the shift, broadcastable to ``shape``, that make the float32 values out of bytes."""
+    if pixels.mean is None or pixels.std is None:
+        return torch.tensor(1.0 / 255.0), None
+    axes = (-1,) + (1,) * (len(shape) - 1)
+    mean = torch.tensor(pixels.mean, dtype=torch.float64)
+    std = torch.tensor(pixels.std, dtype=torch.float64)
+    return (1.0 / (255.0 * std)).float().view(axes), (-mean / std).float().view(axes)
+
+
+def _check(
+    name: str,
+    examples: Tensor,
+    classes: Mapping[str, int],
+    splits: Mapping[Split, Sequence[str]],
+    rotations: Rotations,
+) -> None:
+    if examples.dtype not in (torch.uint8, torch.float32):
+        raise DataError(f"{name}: examples are {examples.dtype}; they must be uint8 (images) or float32.")
+    if sum(classes.values()) != examples.shape[0]:
+        raise DataError(f"{name}: classes add up to {sum(classes.values())} examples; there are {examples.shape[0]}.")
+    empty = [c for c, size in classes.items() if size < 1]
+    if empty:
+        raise DataError(f"{name}: class {empty[0]} has no examples.")
+    owner: dict[str, Split] = {}
+    for split, names in splits.items():
+        for c in names:
+            if c not in classes:
+                raise DataError(f"{name}: class {c} of the {split} split has no examples.")
+            if c in owner:
+                raise DataError(f"{name}: class {c} is in {owner[c]} and again in {split}; splits must not overlap.")
+            owner[c] = split
+    square = examples.dim() == 4 and examples.shape[-1] == examples.shape[-2]
+    if rotations.kind != "none" and not square:
+        raise DataError(f"{name}: rotations need square images; an example is {tuple(examples.shape[1:])}.")

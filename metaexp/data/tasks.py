@@ -1,0 +1,182 @@
+"""Episodes and supervised batches out of a class bank, by address."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaexp.core.addressing import distinct, episode_keys, integers, permutation, subkeys
+from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import Capacity, Split, TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.data.base import TaskSource
+from metaexp.data.fit import misfits
+
+if TYPE_CHECKING:
+    from metaexp.data.bank import ClassBank
+
+_CLASSES: Final = 0
+_EXAMPLES: Final = 1
+_ROTATION: Final = 2
+_SUPPORT_ORDER: Final = 3
+_QUERY_ORDER: Final = 4
+_HASHED_AT_ONCE: Final = 4096
+
+
+class ClassTable(NamedTuple):
+    """The classes of a split: where each begins in the bank, and how many examples it has, both (n_classes,) int64.
+
+    smallest: examples of the smallest class. equal: whether all classes are that size. total: examples in all.
+    """
+
+    first: Tensor
+    length: Tensor
+    n_classes: int
+    smallest: int
+    equal: bool
+    total: int
+
+    @classmethod
+    def of(cls, first: list[int], length: list[int]) -> ClassTable:
+        """The table of classes that begin at rows ``first`` and have ``length`` examples."""
+        smallest = min(length)
+        return cls(
+            torch.tensor(first), torch.tensor(length), len(first), smallest, max(length) == smallest, sum(length)
+        )
+
+    def to(self, device: torch.device) -> ClassTable:
+        """The same table on ``device``."""
+        return self._replace(first=self.first.to(device), length=self.length.to(device))
+
+
+class RotationDraw(NamedTuple):
+    """Over what one of the four turns is drawn, and how many rows of the bank lie between turns of an example."""
+
+    over: Literal["none", "per_class", "per_episode"]
+    stride: int
+
+
+class Draw(NamedTuple):
+    """Which examples make up T episodes: rows of the bank and labels, (T, S) of the support, (T, M) of the query."""
+
+    support_rows: Tensor
+    support_y: Tensor
+    query_rows: Tensor
+    query_y: Tensor
+
+
+class ClassTasks(TaskSource):
+    """N-way K-shot tasks: N classes in random order (which is their labels), K + Q different examples of each,
+    support and query each shuffled.
+
+    The support examples of a task do not depend on Q, nor the first classes and shots on N and K.
+    """
+
+    def __init__(self, bank: ClassBank, shape: TaskShape, seed: int) -> None:
+        self._bank = bank
+        self._shape = shape
+        self._seed = seed
+        self._fits: set[Split] = set()
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        """The episodes at ``indices`` (T,): images (T, S, C, H, W), labels (T, S).
+
+        Raises ConfigError when the classes of ``split`` are too few or too small for the task's shape.
+        """
+        draw = self.draw(split, indices)
+        n_way = self._shape.n_way
+        return Episode(
+            Examples(self._bank.examples(draw.support_rows), draw.support_y, n_way),
+            Examples(self._bank.examples(draw.query_rows), draw.query_y, n_way),
+        )
+
+    def draw(self, split: Split, indices: Tensor) -> Draw:
+        """The rows and labels of the episodes at ``indices`` (T,)."""
+        table = self._bank.table(split)
+        if split not in self._fits:
+            self._check_fits(split, table)
+            self._fits.add(split)
+        n_way, k_shot, n_query = self._shape
+        keys = episode_keys(self._seed, split, indices.to(self._bank.device))  # (T,)
+        classes = distinct(keys, _CLASSES, n_way, table.n_classes)  # (T, N)
+        sizes = table.smallest if table.equal else table.length[classes]
+        examples = distinct(subkeys(keys, _EXAMPLES, n_way), 0, k_shot + n_query, sizes)  # (T, N, K + Q)
+        rows = table.first[classes].unsqueeze(-1) + examples
+        rows = rows + _turn(keys, n_way, self._bank.rotation_draw(split))
+        support = _shuffled(rows[..., :k_shot], permutation(keys, _SUPPORT_ORDER, n_way * k_shot))
+        query = _shuffled(rows[..., k_shot:], permutation(keys, _QUERY_ORDER, n_way * n_query))
+        return Draw(*support, *query)
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        """SHA-256 (hex) over the raw data's digest and the rows and labels of the first episodes."""
+        digest = hashlib.sha256(self._bank.origin.digest.encode())
+        for start in range(0, n_episodes, _HASHED_AT_ONCE):
+            draw = self.draw(split, torch.arange(start, min(start + _HASHED_AT_ONCE, n_episodes)))
+            digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _check_fits(self, split: Split, table: ClassTable) -> None:
+        capacity = Capacity(table.n_classes, table.smallest)
+        group = "train" if split == "train" else "task"
+        problems = misfits(self._bank.origin.name, split, capacity, self._shape, group)
+        if problems:
+            raise ConfigError(problems)
+
+
+class ClassBatches(TaskSource):
+    """Supervised batches: different examples of a split, uniformly over its examples, labelled by their class's
+    place in the split. Turns that are drawn per class or per episode in tasks are drawn per example or per batch.
+    """
+
+    def __init__(self, bank: ClassBank, batch_size: int, seed: int) -> None:
+        self._bank = bank
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        """The batches at ``indices`` (T,): images (T, B, C, H, W), labels (T, B), as support and as query."""
+        rows, y = self.draw(split, indices)
+        batch = Examples(self._bank.examples(rows), y, self._bank.table(split).n_classes)
+        return Episode(batch, batch)
+
+    def draw(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows (T, B) and labels (T, B) of the batches at ``indices`` (T,)."""
+        table = self._bank.table(split)
+        if self._batch_size > table.total:
+            raise ConfigError(
+                f"a batch of {self._batch_size} examples is more than the {table.total} "
+                f"that {self._bank.origin.name} has for {split}."
+            )
+        keys = episode_keys(self._seed, split, indices.to(self._bank.device))  # (T,)
+        number = distinct(keys, _EXAMPLES, self._batch_size, table.total)  # (T, B)
+        ends = table.length.cumsum(0)
+        y = torch.searchsorted(ends, number, right=True)  # (T, B)
+        rows = table.first[y] + number - (ends - table.length)[y]
+        turn = _turn(keys, self._batch_size, self._bank.rotation_draw(split))
+        return rows + (turn.squeeze(-1) if isinstance(turn, Tensor) else turn), y
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        """SHA-256 (hex) over the raw data's digest and the rows and labels of the first batches."""
+        digest = hashlib.sha256(self._bank.origin.digest.encode())
+        for index in range(n_episodes):
+            draw = self.draw(split, torch.tensor([index]))
+            digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+def _turn(keys: Tensor, n_groups: int, rotation: RotationDraw) -> Tensor | int:
+    """What to add to the rows (T, n_groups, ...) so that they show a drawn turn: (T, n_groups or 1, 1), or 0."""
+    if rotation.over == "none":
+        return 0
+    n = n_groups if rotation.over == "per_class" else 1
+    return integers(subkeys(keys, _ROTATION, n), 4).unsqueeze(-1) * rotation.stride
+
+
+def _shuffled(rows: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """``rows`` (T, N, K) in ``order`` (T, N * K), and the labels (T, N * K) that go with them."""
+    per_class = rows.shape[-1]
+    labels = torch.div(order, per_class, rounding_mode="floor")
+    return rows.flatten(1).gather(1, order), labels
