@@ -24,7 +24,7 @@ from metaexp.core.fields import NonNegativeInt, PositiveFloat
 from metaexp.core.inner import Params, descend
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
-from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.batch_norm import BatchNorm, Statistics
 
 
 class Learner(NamedTuple):
@@ -85,7 +85,7 @@ class MAML(Algorithm):
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
-        statistics = "stored" if self.uses_support_statistics else "batch"
+        statistics: Statistics = "stored" if self.uses_support_statistics else "batch"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
     def trajectory(self, support: Examples) -> list[Learner]:
@@ -103,13 +103,13 @@ class MAML(Algorithm):
         buffers = buffers_of(self.model)
         scale = float(support.n_way) if self.sum_over_k and support.n_way else 1.0
 
-        def support_loss(adapted: Params) -> Tensor:
-            scores = call(self.model, {**fixed, **adapted}, buffers, support.x, "batch").values
+        def support_loss(changed: Params) -> Tensor:
+            scores = call(self.model, {**fixed, **changed}, buffers, support.x, "batch").values
             return self.loss(scores, support.y) * scale
 
         steps = self.inner_steps if self.training else self.inner_steps_test
-        for adapted in descend(support_loss, adapted, self.inner_lr, steps, self._first_order):
-            yield {**fixed, **adapted}
+        for changed in descend(support_loss, adapted, self.inner_lr, steps, self._first_order):
+            yield {**fixed, **changed}
 
     def _learner(self, params: Params, support: Examples) -> Learner:
         buffers = buffers_of(self.model)

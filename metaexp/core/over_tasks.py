@@ -14,6 +14,8 @@ from metaexp.core.types import Episode, n_tasks, one_task, select_tasks
 def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size: int | None = None) -> Any:
     """Call ``function`` on every task of ``episodes`` and stack the results along a leading T.
 
+    function: returns a tensor, or any nest of tuples, lists and dicts of tensors.
+
     chunk_size: how many tasks are computed at once by ``torch.vmap``; None takes all. 1 is a plain Python
     loop without vmap: the reference that the vectorised form is tested against, and the way to run a
     function that does not vectorise.
@@ -58,6 +60,4 @@ def _combine(results: list[Any], join: Callable[[list[Tensor]], Tensor]) -> Any:
         return {key: _combine([r[key] for r in results], join) for key in first}
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(_combine(list(items), join) for items in zip(*results, strict=True)))
-    if isinstance(first, (list, tuple)):
-        return type(first)(_combine(list(items), join) for items in zip(*results, strict=True))
-    return first
+    return type(first)(_combine(list(items), join) for items in zip(*results, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Conv4(Network):
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(
             ConvBlock(a, b, norm_scale, norm_init, norm_eps, norm_momentum)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.n_features = channels * math.prod(side)
         self.head = nn.Identity() if n_outputs is None else nn.Linear(self.n_features, n_outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class MLP(Network):
                 {"linear": nn.Linear(a, b)}
                 | ({"norm": BatchNorm(b, scale=norm_scale, eps=norm_eps)} if use_batch_norm else {})
             )
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.n_features = hidden[-1]
         self.head = nn.Identity() if n_outputs is None else nn.Linear(hidden[-1], n_outputs)
@@ -57,6 +58,7 @@ class MLP(Network):
         """Features (B, hidden[-1]) of ``x`` (B, ...)."""
         x = x.flatten(1)  # (B, D)
         for layer in self.layers:
+            assert isinstance(layer, nn.ModuleDict)
             for part in layer.values():
                 x = part(x)
             x = x.relu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ class OmniglotConv(Network):
         n_maps, _, _ = image_shape(input_shape, "omniglot_conv")
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(
-            StridedBlock(a, b, norm_scale, norm_eps, padding) for a, b in zip(widths, widths[1:], strict=False)
+            StridedBlock(a, b, norm_scale, norm_eps, padding) for a, b in pairwise(widths)
         )
         self.n_features = channels
         self.head = nn.Identity() if n_outputs is None else nn.Linear(channels, n_outputs)
@@ -69,7 +70,8 @@ class StridedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.pads_like_tf:
             x = F.pad(x, (*_tf_same(x.shape[-1]), *_tf_same(x.shape[-2])))
-        return self.norm(self.conv(x)).relu()
+        out: Tensor = self.norm(self.conv(x)).relu()
+        return out
 
 
 def _tf_same(size: int) -> tuple[int, int]:

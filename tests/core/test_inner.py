@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from metaexp.core.inner import descend, gradient_step
+
+TARGET = torch.tensor([3.0, -1.0], dtype=torch.float64)
+
+
+def quadratic(params: dict[str, torch.Tensor]) -> torch.Tensor:
+    """0.5 * sum(a * (w - target)^2) has gradient a * (w - target) and Hessian diag(a)."""
+    curvature = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    return 0.5 * (curvature * (params["w"] - TARGET) ** 2).sum()
+
+
+def start() -> dict[str, torch.Tensor]:
+    return {"w": torch.zeros(2, dtype=torch.float64, requires_grad=True)}
+
+
+def test_one_step_equals_the_closed_form() -> None:
+    after = gradient_step(quadratic, start(), 0.1, first_order=False)["w"]
+    expected = 0.1 * torch.tensor([1.0, 4.0], dtype=torch.float64) * TARGET
+    assert torch.allclose(after, expected, atol=1e-14)
+    assert not torch.allclose(after, 2 * expected, atol=1e-3)
+
+
+def test_second_order_gradient_contains_the_hessian_and_first_order_does_not() -> None:
+    curvature = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    jacobians = {}
+    for first_order in (False, True):
+        params = start()
+        gradient_step(quadratic, params, 0.1, first_order)["w"].sum().backward()
+        jacobians[first_order] = params["w"].grad
+    assert torch.allclose(jacobians[False], 1 - 0.1 * curvature, atol=1e-14)
+    assert torch.allclose(jacobians[True], torch.ones(2, dtype=torch.float64), atol=1e-14)
+
+
+def test_rates_per_parameter_are_used_and_receive_gradients() -> None:
+    rates = {"w": torch.tensor([0.1, 0.0], dtype=torch.float64, requires_grad=True)}
+    after = gradient_step(quadratic, start(), rates, first_order=False)["w"]
+    after.sum().backward()
+    assert after[1].item() == 0.0
+    assert after[0].item() == pytest.approx(0.3)
+    assert torch.allclose(rates["w"].grad, torch.tensor([3.0, -4.0], dtype=torch.float64))
+
+
+def test_descend_yields_the_start_and_every_step() -> None:
+    path = [p["w"].detach() for p in descend(quadratic, start(), 0.1, 5, first_order=False)]
+    assert len(path) == 6
+    assert torch.equal(path[0], torch.zeros(2, dtype=torch.float64))
+    curvature = torch.tensor([1.0, 4.0], dtype=torch.float64)
+    assert torch.allclose(path[5], TARGET * (1 - (1 - 0.1 * curvature) ** 5), atol=1e-14)
