@@ -1,0 +1,119 @@
+"""The fan-out: files first, views beside them, a view's failure stays its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from metaexp.tracking.base import METRICS_FILE, TIMINGS_FILE, Outcome, RunInfo, Tracker
+from metaexp.tracking.files import read_lines
+from metaexp.tracking.trackers import Trackers
+
+
+class Recorder(Tracker):
+    """Remembers its calls, and raises in the one named."""
+
+    def __init__(self, fails_in: str = "") -> None:
+        self.fails_in = fails_in
+        self.calls: list[tuple[object, ...]] = []
+
+    def _note(self, *call: object) -> None:
+        self.calls.append(call)
+        if call[0] == self.fails_in:
+            raise OSError("the network is gone")
+
+    def start(self, run: RunInfo) -> None:
+        self._note("start", run.name)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._note("scalars", step, dict(values))
+
+    def picture(self, name: str, path: Path) -> None:
+        self._note("picture", name)
+
+    def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
+        self._note("finish", outcome, dict(summary))
+
+
+def _run(folder: Path, views: Mapping[str, Tracker]) -> bytes:
+    folder.mkdir()
+    trackers = Trackers(RunInfo(folder, "a run", {}), views)
+    trackers.start()
+    for step in (10, 20):
+        trackers.scalars(step, {"train/loss": 1 / step})
+        trackers.timings(step, {"time/episodes_per_second": 100.0})
+    trackers.picture("plots/curve", folder / "curve.png")
+    trackers.finish("completed", {"test/accuracy": 0.9}, {})
+    return (folder / METRICS_FILE).read_bytes()
+
+
+def test_every_view_is_told_everything_in_order(tmp_path: Path) -> None:
+    view = Recorder()
+    _run(tmp_path / "run", {"view": view})
+    assert view.calls == [
+        ("start", "a run"),
+        ("scalars", 10, {"train/loss": 0.1}),
+        ("scalars", 10, {"time/episodes_per_second": 100.0}),
+        ("scalars", 20, {"train/loss": 0.05}),
+        ("scalars", 20, {"time/episodes_per_second": 100.0}),
+        ("picture", "plots/curve"),
+        ("finish", "completed", {"test/accuracy": 0.9}),
+    ]
+
+
+@pytest.mark.parametrize("method", ["start", "scalars", "picture", "finish"])
+def test_a_view_that_fails_is_named_once_and_changes_nothing(
+    method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, healthy = Recorder(method), Recorder()
+    with caplog.at_level(logging.WARNING):
+        metrics = _run(tmp_path / "run", {"broken": broken, "healthy": healthy})
+    assert metrics == _run(tmp_path / "alone", {})
+    assert healthy.calls[-1] == ("finish", "completed", {"test/accuracy": 0.9})
+    assert [call[0] for call in broken.calls].count(method) == 1
+    (warning,) = caplog.messages
+    assert "tracker broken" in warning
+    assert "the network is gone" in warning
+    assert METRICS_FILE in warning
+
+
+def test_an_interrupt_inside_a_view_is_not_swallowed(tmp_path: Path) -> None:
+    class Interrupted(Recorder):
+        def start(self, run: RunInfo) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trackers(RunInfo(tmp_path, "a run", {}), {"view": Interrupted()}).start()
+
+
+def test_clocks_are_kept_out_of_the_metrics(tmp_path: Path) -> None:
+    metrics = _run(tmp_path / "run", {})
+    assert b"time/" not in metrics
+    assert [values for _, values in read_lines(tmp_path / "run" / TIMINGS_FILE)] == [
+        {"time/episodes_per_second": 100.0}
+    ] * 2
+
+
+def test_a_resumed_run_goes_on_from_the_position_of_its_checkpoint(tmp_path: Path) -> None:
+    first = Trackers(RunInfo(tmp_path, "a run", {}), {})
+    first.start()
+    first.scalars(1, {"train/loss": 1.0})
+    position = first.position()
+    first.scalars(2, {"train/loss": 0.5})
+    second = Trackers(RunInfo(tmp_path, "a run", {}, resumed_at=1), {})
+    second.start(position)
+    second.scalars(2, {"train/loss": 0.25})
+    second.finish("completed", {}, {})
+    assert list(read_lines(tmp_path / METRICS_FILE)) == [(1, {"train/loss": 1.0}), (2, {"train/loss": 0.25})]
+
+
+def test_finishing_twice_closes_views_once(tmp_path: Path) -> None:
+    view = Recorder()
+    trackers = Trackers(RunInfo(tmp_path, "a run", {}), {"view": view})
+    trackers.start()
+    trackers.finish("failed", {}, {})
+    trackers.finish("failed", {}, {})
+    assert [call[0] for call in view.calls] == ["start", "finish"]

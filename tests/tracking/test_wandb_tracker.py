@@ -1,0 +1,244 @@
+"""The real W&B client, offline read back from its files and online against a stand-in server on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metaexp.tracking.base import METRICS_FILE, Outcome, RunInfo
+from metaexp.tracking.trackers import Trackers
+from metaexp.tracking.wandb import WandbTracker
+
+wandb = pytest.importorskip("wandb")
+get_core_path = pytest.importorskip("wandb.util").get_core_path
+
+SETTINGS: dict[str, Any] = {
+    "mode": "offline",
+    "project": "metaexp",
+    "entity": None,
+    "group": None,
+    "tags": ["omniglot"],
+    "artifacts": False,
+    "system_metrics": False,
+    "timeout": 1.0,
+    "upload_timeout": 5.0,
+}
+CONFIG = {"algorithm": {"inner_lr": 0.4, "inner_steps": 1}, "seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home folder and an environment without anything of W&B, and a fresh client for every test."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("API_KEY", "MODE", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "RUN_ID", "SWEEP_ID", "SILENT"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def log_run(tmp_path: Path) -> Callable[..., Path]:
+    """Logs a short run with the given settings; returns its folder."""
+
+    def log(outcome: Outcome = "completed", folder: str = "run", steps: range = range(10, 50, 10), **keys: Any) -> Path:
+        resumed_at = keys.pop("resumed_at", None)
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        position = (path / METRICS_FILE).stat().st_size if resumed_at is not None else 0
+        run = RunInfo(path, "maml-seed0", CONFIG, group="a-sweep", resumed_at=resumed_at, facts={"n_parameters": 7})
+        trackers = Trackers(run, {"wandb": WandbTracker(**{**SETTINGS, **keys})})
+        trackers.start(position)
+        for step in steps:
+            trackers.scalars(step, {"train/loss": 1 / step, "val/accuracy": step / 100})
+        Image.new("RGB", (8, 8)).save(path / "curve.png")
+        trackers.picture("plots/curve", path / "curve.png")
+        trackers.finish(outcome, {"val/accuracy": 0.3}, {"metrics.jsonl": path / METRICS_FILE})
+        return path
+
+    return log
+
+
+def _offline_folders(folder: Path) -> list[Path]:
+    return sorted((folder / "wandb").glob("offline-run-*"), key=lambda path: path.stat().st_mtime)
+
+
+def _read(folder: Path, *options: str) -> list[Any]:
+    """What `wandb leet inspect --json` says about an offline folder, one object per line, without its start-up."""
+    (content,) = folder.glob("*.wandb")
+    command = [get_core_path(), "leet", "inspect", *options, "--json", "--no-observability", "-run-file", str(content)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return [json.loads(text)] if options else [json.loads(line) for line in text.splitlines()]
+
+
+def _summary(folder: Path) -> Any:
+    return _read(folder, "--summary")[0]
+
+
+def _steps(folder: Path) -> list[int]:
+    rows = [record["history"]["item"] for record in _read(folder) if record["type"] == "history"]
+    return [row["step"] for row in rows if "train/loss" in row]
+
+
+def test_an_offline_run_reads_back_with_config_summary_and_exit_code(log_run: Callable[..., Path]) -> None:
+    (folder,) = _offline_folders(log_run())
+    content = _summary(folder)
+    assert content["config"] == {**CONFIG, "facts": {"n_parameters": 7}}
+    assert content["project"] == "metaexp"
+    assert content["tags"] == ["omniglot"]
+    assert content["exit_code"] == 0
+    assert content["summary"]["val/accuracy"] == 0.3, "the selected checkpoint's, not the last"
+    assert content["summary"]["train/loss"] == pytest.approx(1 / 40)
+
+
+def test_home_and_working_folder_stay_clean(log_run: Callable[..., Path], tmp_path: Path) -> None:
+    log_run(artifacts=True)
+    assert list((tmp_path / "home").rglob("*")) == []
+    assert list((tmp_path / "here").rglob("*")) == []
+
+
+def test_metrics_and_random_states_are_the_same_with_and_without(log_run: Callable[..., Path]) -> None:
+    def states() -> tuple[object, ...]:
+        return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()  # type: ignore[index]
+
+    before = states()
+    with_client = log_run(folder="with")
+    assert states() == before
+    without = log_run(folder="without", mode="disabled")
+    assert (with_client / METRICS_FILE).read_bytes() == (without / METRICS_FILE).read_bytes()
+    assert _offline_folders(without) == []
+
+
+def test_a_job_after_one_that_never_closed_its_run_has_a_run_of_its_own(
+    log_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "lost").mkdir()
+    lost = Trackers(RunInfo(tmp_path / "lost", "lost", CONFIG), {"wandb": WandbTracker(**SETTINGS)})
+    lost.start()
+    (folder,) = _offline_folders(log_run("failed"))
+    content = _summary(folder)
+    assert content["exit_code"] == 1
+    assert content["summary"]["step"] == 40
+    lost.finish("failed", {}, {})
+
+
+def test_the_last_offline_folder_of_a_resumed_run_holds_all_of_it(log_run: Callable[..., Path]) -> None:
+    log_run("interrupted", steps=range(10, 30, 10))
+    folder = log_run(steps=range(30, 50, 10), resumed_at=20)
+    first, last = _offline_folders(folder)
+    assert _steps(first) == [10, 20]
+    assert _steps(last) == [10, 20, 30, 40]
+    assert _summary(first)["run_id"] == _summary(last)["run_id"]
+
+
+def test_the_environment_comes_before_the_keys(log_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    monkeypatch.setenv("WANDB_TAGS", "a,b")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (folder,) = _offline_folders(log_run(mode="online"))
+    content = _summary(folder)
+    assert content["project"] == "theirs"
+    assert content["tags"] == ["a", "b"]
+
+
+def test_disabled_in_the_environment_writes_nothing(
+    log_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert not (log_run() / "wandb").exists()
+
+
+@pytest.fixture
+def online(wandb_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in server, with a key and an address for it in the environment."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", wandb_server.url)
+    return wandb_server
+
+
+def test_an_online_run_arrives_at_the_server(log_run: Callable[..., Path], online: Any) -> None:
+    folder = log_run("failed", mode="online", timeout=20.0)
+    ((identity, run),) = online.runs.items()
+    assert identity == (folder / "wandb" / "run-id").read_text()
+    assert [row["step"] for row in run["history"] if "train/loss" in row] == [10, 20, 30, 40]
+    assert run["summary"]["val/accuracy"] == 0.3
+    assert run["config"]["algorithm"]["value"] == CONFIG["algorithm"]
+    assert run["exit_code"] == 1
+    assert run["groupName"] == "a-sweep"
+    assert _offline_folders(folder) == []
+
+
+def test_a_resumed_online_run_passes_over_what_the_server_has(log_run: Callable[..., Path], online: Any) -> None:
+    log_run("interrupted", mode="online", timeout=20.0)
+    wandb.teardown()
+    log_run(mode="online", timeout=20.0, steps=range(30, 70, 10), resumed_at=20)
+    (run,) = online.runs.values()
+    assert [row["step"] for row in run["history"] if "train/loss" in row] == [10, 20, 30, 40, 50, 60]
+    assert run["exit_code"] == 0
+
+
+def test_a_run_under_a_wandb_agent_is_online(
+    log_run: Callable[..., Path], online: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_RUN_ID", "given1")
+    log_run(timeout=20.0)
+    assert list(online.runs) == ["given1"]
+
+
+def _goes_offline(folder: Path, messages: list[str], reason: str) -> None:
+    (offline,) = _offline_folders(folder)
+    assert _steps(offline) == [10, 20, 30, 40]
+    assert [message for message in messages if reason in message and "going offline" in message]
+    assert [message for message in messages if f"{offline.name}" in message and "wandb sync" in message]
+
+
+def test_online_without_a_key_asks_nothing_and_goes_offline(
+    log_run: Callable[..., Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    monkeypatch.setattr("getpass.getpass", lambda *_: pytest.fail("it asked"))
+    with caplog.at_level(logging.INFO, "metaexp"):
+        folder = log_run(mode="online")
+    _goes_offline(folder, caplog.messages, "no API key")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("server", ["refuses", "never answers"])
+def test_online_without_a_server_goes_offline_in_bounded_time(
+    server: str, log_run: Callable[..., Path], online: Any, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    online.silent = True
+    if server == "refuses":
+        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with caplog.at_level(logging.INFO, "metaexp"):
+        folder = log_run(mode="online")
+    _goes_offline(folder, caplog.messages, "cannot be reached")
+    identity = (folder / "wandb" / "run-id").read_text()
+    assert [message for message in caplog.messages if f"wandb sync --id {identity}" in message]
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_goes_away_during_the_run_does_not_hold_its_end(
+    tmp_path: Path, online: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = WandbTracker(**{**SETTINGS, "mode": "online", "timeout": 20.0, "upload_timeout": 1.0})
+    tracker.start(RunInfo(tmp_path, "maml-seed0", CONFIG))
+    online.silent = True
+    tracker.scalars(10, {"train/loss": 0.1})
+    tracker.finish("completed", {}, {})
+    assert [message for message in caplog.messages if "not all was uploaded" in message and "wandb sync" in message]
