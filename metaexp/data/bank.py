@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,48 +14,8 @@ from torch import Tensor
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.conventions import Origin, Pixels, Rotations
 from metaexp.data.tasks import ClassBatches, ClassTable, ClassTasks, RotationDraw
-
-
-class Origin(NamedTuple):
-    """Where examples come from.
-
-    name: of the dataset, as messages call it. digest: SHA-256 (hex) over the raw data, whatever is then made
-    of it, so that runs with different conventions can still be seen to use the same drawings.
-    preparation: what was done to the raw data to get the examples (size, resampling, ...), JSON values.
-    """
-
-    name: str
-    digest: str
-    preparation: Mapping[str, Any] = {}
-
-
-class Pixels(NamedTuple):
-    """How stored bytes become float32: value / 255, or 1 - value / 255; then (value - mean) / std per channel.
-
-    mean, std: one number for all channels, one per channel, or None for neither.
-    """
-
-    invert: bool = False
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-
-class Rotations(NamedTuple):
-    """Turns of square images by 0, 90, 180 or 270 degrees, counter-clockwise.
-
-    kind: ``classes``: each turn of a class is a class of its own (Vinyals et al., 2016; Prototypical Networks).
-    ``per_class``: one turn is drawn for each class of each task (MAML). ``per_episode``: one for all classes of
-    a task (Relation Network). ``none``. where: in the training split only, or in all.
-    """
-
-    kind: Literal["none", "classes", "per_class", "per_episode"] = "none"
-    where: Literal["train", "all"] = "all"
-
-    def used_in(self, split: Split) -> bool:
-        """Whether examples of ``split`` are turned."""
-        return self.kind != "none" and (self.where == "all" or split == "train")
-
 
 AS_BYTES: Final = Pixels()
 NOT_TURNED: Final = Rotations()
@@ -140,8 +100,9 @@ class ClassBank(MetaDataset):
 
     def rotation_draw(self, split: Split) -> RotationDraw:
         """Over what a turn is drawn in tasks of ``split``, and how many rows lie between turns of an example."""
-        drawn = self.rotations.kind if self.rotations.used_in(split) else "none"
-        return RotationDraw("none" if drawn == "classes" else drawn, self._n_rows)
+        kind = self.rotations.kind
+        drawn = kind if kind != "classes" and self.rotations.used_in(split) else "none"
+        return RotationDraw(drawn, self._n_rows)
 
     def examples(self, rows: Tensor) -> Tensor:
         """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the bank's device."""
@@ -163,8 +124,7 @@ class ClassBank(MetaDataset):
         first, row = {}, 0
         for name, size in classes.items():
             first[name], row = row, row + size
-        turned = self.rotations.kind == "classes" and self.rotations.used_in(split)
-        turns = range(4) if turned else range(1)
+        turns = range(self.rotations.classes_per_class(split))
         names = self.class_names[split]
         return ClassTable.of(
             first=[first[name] + turn * self._n_rows for turn in turns for name in names],

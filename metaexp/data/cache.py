@@ -128,4 +128,4 @@ def _read(path: Path, identity: str) -> Prepared | None:
 
 
 def _checksum(examples: Tensor) -> str:
-    return hashlib.sha256(memoryview(examples.contiguous().view(torch.uint8).reshape(-1).numpy())).hexdigest()
+    return hashlib.sha256(examples.contiguous().view(-1).view(torch.uint8).numpy().data).hexdigest()

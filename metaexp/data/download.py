@@ -26,14 +26,14 @@ class Remote(NamedTuple):
     most: int
 
 
-class Unreachable(DataError):
+class UnreachableError(DataError):
     """The network or the server did not deliver."""
 
 
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Fetch ``remote`` to ``target``: to a temporary name beside it, checked, then renamed.
 
-    Raises Unreachable when it cannot be fetched, DataError when what came is not the published file.
+    Raises UnreachableError when it cannot be fetched, DataError when what came is not the published file.
     """
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: only http and https addresses are fetched.")
@@ -46,7 +46,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
                 md5 = _copy(response, file, remote, int(length) if length else None, progress)
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise Unreachable(f"{remote.url} could not be fetched: {reason}.") from error
+            raise UnreachableError(f"{remote.url} could not be fetched: {reason}.") from error
         if md5 != remote.md5:
             raise DataError(f"{remote.url} sent a file with MD5 {md5}; the published file has {remote.md5}.")
         temporary.replace(target)
@@ -72,7 +72,7 @@ def _copy(source: IO[bytes], file: IO[bytes], remote: Remote, length: int | None
             told = tenths
             progress(f"  {name}: {10 * tenths} %")
     if length is not None and done != length:
-        raise Unreachable(f"{remote.url} broke off after {done} of {length} bytes.")
+        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.")
     file.flush()
     os.fsync(file.fileno())
     return digest.hexdigest()

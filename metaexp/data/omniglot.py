@@ -1,0 +1,229 @@
+"""Omniglot: 1623 handwritten characters of 50 alphabets, 20 drawings of each, 105x105 pixels of 1 bit
+(Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through probabilistic program induction",
+Science 2015; github.com/brendenlake/omniglot)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from metaexp.core.errors import DataError
+from metaexp.core.fields import PositiveInt
+from metaexp.core.shapes import Capacity, Split
+from metaexp.data.archives import first_existing, open_source
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.download import Remote, download
+from metaexp.data.lists import class_lists
+
+if TYPE_CHECKING:
+    from metaexp.data.cache import Prepared
+    from metaexp.data.pictures import Bytes
+
+DRAWINGS: Final = 20
+SIDE: Final = 105
+_MOST_BYTES: Final = 65_536
+_FILE = re.compile(r"(?:.*/)?(images_background|images_evaluation)/([^/]+/character\d\d)/(\d{4}_\d\d\.png)")
+
+
+class Part(NamedTuple):
+    """One of the two official archives. digest: SHA-256 over its decoded drawings, see :func:`pixel_digest`."""
+
+    name: str
+    splits: tuple[Split, ...]
+    digest: str
+    remote: Remote
+
+    def characters(self) -> list[str]:
+        """``alphabet/character`` of every character in it, sorted."""
+        lists = class_lists("omniglot_official")
+        return sorted(character for split in self.splits for character in lists[split])
+
+
+_SITE: Final = "https://github.com/brendenlake/omniglot/raw/master/python"
+PARTS: Final = (
+    Part(
+        "images_background",
+        ("train", "val"),
+        "8df1b3bba0ae09c450d408d3b81ae11fa77e8a275bd46399061f19676a95bb74",
+        Remote(f"{_SITE}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718", 64_000_000),
+    ),
+    Part(
+        "images_evaluation",
+        ("test",),
+        "a5db5f620a12b5874abb8160235fc6b143652f07d31884ad0445d8e9dafa31e1",
+        Remote(f"{_SITE}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811", 64_000_000),
+    ),
+)
+
+
+class Omniglot(Dataset):
+    """The real Omniglot, from the official archives or their extracted folders.
+
+    They are looked for in ``paths.data``, in ``omniglot`` inside it, and in the user's cache folder; then
+    fetched. What is accepted is decided by the decoded pixels, so re-packed archives will do.
+    """
+
+    kind = "classification"
+
+    def __init__(
+        self,
+        split: Literal["maml", "vinyals", "official"],
+        rotations: RotationKind,
+        rotations_in: RotationPlace,
+        image_size: PositiveInt,
+        resize: Literal["nearest", "lanczos"],
+        invert: bool,
+        normalise: list[float] | None,
+    ) -> None:
+        self.split = split
+        self.rotations = Rotations(rotations, rotations_in)
+        self.image_size = image_size
+        self.resize = resize
+        self.pixels = normalised_pixels(invert, normalise)
+
+    def capacity(self) -> Mapping[Split, Capacity]:
+        """From the packaged lists: 20 drawings of each class, four times as many classes where turns count."""
+        return {
+            split: Capacity(len(names) * self.rotations.classes_per_class(split), DRAWINGS)
+            for split, names in class_lists(f"omniglot_{self.split}").items()
+        }
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        preparation = {"image_size": self.image_size, "resize": self.resize}
+        prepared = cached("omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress)
+        return ClassBank(
+            Origin("omniglot", prepared.digest, preparation),
+            prepared.examples,
+            prepared.classes,
+            class_lists(f"omniglot_{self.split}"),
+            self.pixels,
+            self.rotations,
+        )
+
+    def _prepare(self, folder: Path, progress: Progress) -> Prepared:
+        import numpy as np
+        import torch
+
+        from metaexp.data.cache import Prepared
+
+        sized, digests = [], []
+        for part in PARTS:
+            drawings = read_part(part, find_part(part, folder, progress), progress)
+            digests.append(part.digest)
+            sized.append(resized(drawings, self.image_size, self.resize))
+        names = [name for part in PARTS for name in part.characters()]
+        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+        return Prepared(torch.from_numpy(np.concatenate(sized)), dict.fromkeys(names, DRAWINGS), digest)
+
+
+def find_part(part: Part, folder: Path, progress: Progress) -> Path:
+    """The archive or extracted folder of ``part``, fetched where there is none."""
+    from metaexp.data.cache import can_write, user_cache
+
+    fetched = user_cache() / "omniglot"
+    places = [folder, folder / "omniglot", fetched]
+    found = first_existing(places, [f"{part.name}.zip", part.name])
+    if found is not None:
+        return found
+    target = (folder / "omniglot" if can_write(folder) or not folder.exists() else fetched) / f"{part.name}.zip"
+    try:
+        download(part.remote, target, progress)
+    except (DataError, OSError) as error:
+        raise DataError(
+            f"Omniglot's {part.name} is not in {folder.absolute()}, and {error} "
+            f"Put {part.name}.zip of {_SITE}, or the folder {part.name} extracted from it, into "
+            f"{folder.absolute() / 'omniglot'}, or point paths.data (METAEXP_DATA) to where it is."
+        ) from error
+    return target
+
+
+def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
+    """The drawings (characters * 20, 105, 105) in ``path``, 0 for ink and 255 for paper, ordered by character and
+    file name. Raises DataError where one is missing or the pixels are not Omniglot's."""
+    import numpy as np
+
+    progress(f"Reading {path}.")
+    with open_source(path) as source:
+        prefix = "" if path.suffix == ".zip" else f"{part.name}/"
+        files = _files_by_character(part, [(prefix + name, name) for name in source.names()], path)
+        order = {name: row for row, name in enumerate(name for names in files for name in names)}
+        packed = np.empty((len(order), SIDE, (SIDE + 7) // 8), np.uint8)
+        for done, (name, content) in enumerate(source.items(order, _MOST_BYTES), 1):
+            packed[order[name]] = _packed(content, f"{path}: {name}")
+            if done % 5000 == 0:
+                progress(f"  {done} of {len(order)} drawings")
+    digest = pixel_digest(part.characters(), packed)
+    if digest != part.digest:
+        raise DataError(
+            f"{path} holds {len(order)} drawings, but not Omniglot's: the digest of their pixels is {digest}, not "
+            f"{part.digest}. Remove it to have the official archive fetched, or replace it."
+        )
+    return np.unpackbits(packed, axis=-1, count=SIDE) * np.uint8(255)
+
+
+def pixel_digest(characters: list[str], packed: Bytes) -> str:
+    """SHA-256 (hex) over each character's name and its 20 drawings: rows of 1 bit a pixel (1 is paper), each padded
+    with zeros to whole bytes. packed: (characters * 20, 105, 14)."""
+    digest = hashlib.sha256()
+    for i, character in enumerate(characters):
+        digest.update(character.encode())
+        digest.update(packed[i * DRAWINGS : (i + 1) * DRAWINGS].tobytes())
+    return digest.hexdigest()
+
+
+def resized(drawings: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
+    """``drawings`` (B, 105, 105) as (B, 1, size, size) grey.
+
+    nearest: what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask Pillow for
+    Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two grey levels.
+    lanczos: on 8 bits, as ports do that convert to grey first.
+    """
+    import numpy as np
+
+    if resize == "nearest":
+        centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
+        return np.ascontiguousarray(drawings[:, None, centres[:, None], centres])
+    from metaexp.data.pictures import resize_array
+
+    return np.stack([resize_array(drawing[None], size, resize) for drawing in drawings])
+
+
+def _files_by_character(part: Part, names: list[tuple[str, str]], path: Path) -> list[list[str]]:
+    """The 20 file names of each character of ``part``, in order. names: (path from the archive's root, name)."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for full, name in names:
+        match = _FILE.fullmatch(full)
+        if match and match[1] == part.name:
+            found[match[2]].append((match[3], name))
+    characters = part.characters()
+    wrong = [c for c in characters if len(found[c]) != DRAWINGS]
+    if wrong:
+        raise DataError(
+            f"{path} is not the whole {part.name}: {wrong[0]} has {len(found[wrong[0]])} of {DRAWINGS} drawings, and "
+            f"{len(wrong)} of {len(characters)} characters are incomplete. Remove it to have it fetched, or replace it."
+        )
+    return [[name for _, name in sorted(found[c])] for c in characters]
+
+
+def _packed(content: bytes, name: str) -> Bytes:
+    """The pixels (105, 14) of one PNG, 1 bit each, rows padded with zeros."""
+    import numpy as np
+    from PIL import Image
+
+    from metaexp.data.pictures import open_image
+
+    image = open_image(content, name)
+    if image.size != (SIDE, SIDE):
+        raise DataError(f"{name} is {image.width}x{image.height}; Omniglot's drawings are {SIDE}x{SIDE}.")
+    if image.mode != "1":
+        image = image.convert("L").convert("1", dither=Image.Dither.NONE)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, -1)
