@@ -1,0 +1,29 @@
+"""Whether an accelerator is on this machine, told without torch: configurations are checked before it is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+
+def why_missing(accelerator: str) -> str | None:
+    """Why ``cuda`` or ``mps`` cannot be used here; None when it can, as far as the system tells."""
+    if accelerator == "cuda" and cuda_devices() == 0:
+        return "no NVIDIA driver answers here, or it offers no device (CUDA_VISIBLE_DEVICES hides them, too)"
+    if accelerator == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
+        return "mps is the GPU of Apple silicon"
+    return None
+
+
+def cuda_devices() -> int:
+    """The number of CUDA devices that the driver offers to this process."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

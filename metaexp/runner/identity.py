@@ -1,0 +1,71 @@
+"""What a run is called, and the hash of what decides its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from metaexp.runner.schema import Settings
+
+NOT_DECIDING: frozenset[str] = frozenset(
+    {
+        "paths",
+        "tracker",
+        "reference",
+        "train.log_every",
+        "train.checkpoint_every",
+        "device.accelerator",
+        "device.threads",
+        "device.deterministic",
+        "device.task_chunk",
+    }
+)
+"""Keys that leave the numbers alone, or change them by rounding only.
+
+Where a run was computed is not part of what it is: an experiment is the same experiment on a GPU or with two
+threads. The record names device and threads beside the number. Precision is part of it.
+"""
+
+
+def config_hash(resolved: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the part of a resolved configuration that decides numbers."""
+    canonical = json.dumps(deciding_part(resolved), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def deciding_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved configuration without the keys of :data:`NOT_DECIDING`."""
+    kept: dict[str, Any] = {}
+    for section, value in resolved.items():
+        if section in NOT_DECIDING:
+            continue
+        if isinstance(value, Mapping):
+            kept[section] = {key: item for key, item in value.items() if f"{section}.{key}" not in NOT_DECIDING}
+        else:
+            kept[section] = value
+    return kept
+
+
+def run_name(settings: Settings) -> str:
+    """A readable name, such as ``maml-omniglot-5way_1shot-seed0``, of letters, digits, ``-``, ``_`` and ``.``.
+
+    Two different configurations can share it; :func:`config_hash` tells them apart.
+    """
+    task = settings.task
+    shape = f"{task.n_way}way_{task.k_shot}shot" if task.n_way else f"{task.k_shot}shot"
+    parts = [settings.experiment] if settings.experiment else [_name(settings, "algorithm"), _name(settings, "dataset")]
+    text = "-".join([*parts, shape, f"seed{settings.seed}"])
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+
+
+def folder_name(settings: Settings, now: datetime) -> str:
+    """The name of a fresh run folder: the run's name and when it began, to the microsecond."""
+    return f"{run_name(settings)}-{now:%Y%m%d-%H%M%S-%f}"
+
+
+def _name(settings: Settings, group: str) -> str:
+    node: Mapping[str, Any] = getattr(settings, group)
+    return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]

@@ -1,0 +1,236 @@
+"""Classes found in source files, with nothing imported.
+
+A configuration is checked before torch, or any user's code, is imported. So the classes it names are read by
+parsing the files that define them; names are followed through imports and aliases to their definition.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Module:
+    """A parsed source file. ``names`` maps each top-level name to the statement that binds it."""
+
+    name: str
+    path: Path
+    names: dict[str, ast.AST]
+
+
+@dataclass(frozen=True)
+class ClassSource:
+    """A class found in source: the module that defines it, and its definition."""
+
+    module: Module
+    node: ast.ClassDef
+
+    @property
+    def path(self) -> str:
+        """Where the class is defined, as a dotted path."""
+        return f"{self.module.name}.{self.node.name}"
+
+    @property
+    def package(self) -> str:
+        """The top-level package it is defined in."""
+        return self.module.name.partition(".")[0]
+
+
+def find_class(target: str) -> ClassSource | None:
+    """The class that a dotted path names, followed through re-exports to its definition; None if there is none."""
+    origin = Scope(None).locate(target)
+    return origin if isinstance(origin, ClassSource) else None
+
+
+def known_classes(module_name: str) -> list[str]:
+    """Names of the public classes that a module binds, to suggest from; [] if there is no such module."""
+    module = read_module(module_name)
+    if module is None:
+        return []
+    bound = (ast.ClassDef, ast.ImportFrom)
+    return [name for name, node in module.names.items() if isinstance(node, bound) and not name.startswith("_")]
+
+
+def lineage(source: ClassSource) -> list[ClassSource]:
+    """The class and those of its bases whose source can be read, nearest first."""
+    found = [source]
+    for base in source.node.bases:
+        origin = Scope(source.module).locate_node(base)
+        if isinstance(origin, ClassSource):
+            found += [item for item in lineage(origin) if item not in found]
+    return found
+
+
+def derives_from(source: ClassSource, base: str) -> bool:
+    """Whether the class is, or has among its bases, the class at dotted path ``base``."""
+    origin = find_class(base)
+    wanted = origin.path if origin else base
+    for ancestor in lineage(source):
+        if ancestor.path == wanted:
+            return True
+        for node in ancestor.node.bases:
+            located = Scope(ancestor.module).locate_node(node)
+            if (located.path if isinstance(located, ClassSource) else located) == wanted:
+                return True
+    return False
+
+
+def class_attribute(source: ClassSource, name: str) -> Any:
+    """The literal assigned to ``name`` in the class body or the nearest base that has one; None if there is none."""
+    for ancestor in lineage(source):
+        for statement in ancestor.node.body:
+            target: ast.expr | None = None
+            if isinstance(statement, ast.AnnAssign):
+                target = statement.target
+            elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+                target = statement.targets[0]
+            else:
+                continue
+            if isinstance(target, ast.Name) and target.id == name and statement.value is not None:
+                try:
+                    return ast.literal_eval(statement.value)
+                except ValueError:
+                    return None
+    return None
+
+
+@lru_cache(maxsize=256)
+def read_module(name: str) -> Module | None:
+    """Parse a module by its dotted name, importing neither it nor its parents; None if there is no source."""
+    path = _module_path(name) if _is_worth_reading(name) else None
+    if path is None:
+        return None
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+    return Module(name, path, dict(_bindings(tree.body)))
+
+
+def _is_worth_reading(name: str) -> bool:
+    """Not the standard library, whose names are known, nor torch beyond its optimisers, which is large."""
+    top = name.partition(".")[0]
+    if top == "torch":
+        return name == "torch.optim" or name.startswith("torch.optim.")
+    return top not in sys.stdlib_module_names
+
+
+def _module_path(name: str) -> Path | None:
+    top, *parts = name.split(".")
+    if not all(part.isidentifier() for part in [top, *parts]):
+        return None
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not parts:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    for part in parts[:-1]:
+        folders = [folder / part for folder in folders if (folder / part).is_dir()]
+    for folder in folders:
+        for candidate in (folder / parts[-1] / "__init__.py", folder / f"{parts[-1]}.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
+    """Top-level names of a module, also those bound under ``if`` and ``try``."""
+    for statement in body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                yield alias.asname or alias.name.partition(".")[0], statement
+        elif isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
+            yield statement.name, statement
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, statement.value
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            if statement.value is not None:
+                yield statement.target.id, statement.value
+        elif type(statement).__name__ == "TypeAlias":  # `type X = ...`, Python 3.12
+            yield statement.name.id, statement.value  # type: ignore[attr-defined]
+        elif isinstance(statement, ast.If):
+            yield from _bindings(statement.body + statement.orelse)
+        elif isinstance(statement, ast.Try):
+            yield from _bindings(statement.body)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name bound to an expression (a type alias), with the module that the expression is read in."""
+
+    module: Module
+    name: str
+    value: ast.expr
+
+    @property
+    def path(self) -> str:
+        """Where the alias is defined, as a dotted path."""
+        return f"{self.module.name}.{self.name}"
+
+
+Origin = ClassSource | Alias | str | None
+"""What a name comes from; a dotted path where its source is not read, None where it is no name at all."""
+
+
+class Scope:
+    """The names of one module (None: of no module), followed to where they come from."""
+
+    def __init__(self, module: Module | None) -> None:
+        self.module = module
+
+    def locate_node(self, node: ast.expr) -> Origin:
+        """What a name or dotted name in an expression stands for."""
+        if isinstance(node, ast.Subscript):  # a generic base: Base[T]
+            return self.locate_node(node.value)
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute):
+            attributes.insert(0, node.attr)
+            node = node.value
+        return self._follow(node.id, attributes, 0) if isinstance(node, ast.Name) else None
+
+    def locate(self, dotted: str, depth: int = 0) -> Origin:
+        """What an absolute dotted path stands for; ``depth`` guards against circles of imports."""
+        module_name, _, name = dotted.rpartition(".")
+        module = read_module(module_name) if module_name and depth < 16 else None
+        if module is None or name not in module.names:
+            return dotted
+        return Scope(module)._follow(name, [], depth + 1)
+
+    def _follow(self, name: str, attributes: list[str], depth: int) -> Origin:
+        if self.module is None or name not in self.module.names:
+            return ".".join([name, *attributes])  # a builtin
+        node = self.module.names[name]
+        if isinstance(node, ast.Import):
+            alias = next(a for a in node.names if (a.asname or a.name.partition(".")[0]) == name)
+            return self.locate(".".join([alias.name if alias.asname else name, *attributes]), depth)
+        if isinstance(node, ast.ImportFrom):
+            original = next(a.name for a in node.names if (a.asname or a.name) == name)
+            return self.locate(".".join([self._source_of(node), original, *attributes]), depth)
+        if attributes:
+            return None
+        if isinstance(node, ast.ClassDef):
+            return ClassSource(self.module, node)
+        return Alias(self.module, name, node) if isinstance(node, ast.expr) else f"{self.module.name}.{name}"
+
+    def _source_of(self, node: ast.ImportFrom) -> str:
+        """The absolute module of a ``from ... import``, relative ones included."""
+        if not node.level or self.module is None:
+            return node.module or ""
+        package = self.module.name.split(".")
+        if self.module.path.name != "__init__.py":
+            package = package[:-1]
+        package = package[: len(package) - (node.level - 1)]
+        return ".".join([*package, node.module] if node.module else package)

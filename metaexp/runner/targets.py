@@ -1,0 +1,81 @@
+"""Which classes a configuration may name: those of metaexp, of torch.optim, and of packages the user trusts.
+
+A configuration can come from anywhere, and making an object runs its code. So a ``_target_`` is followed to the
+file that defines the class, by reading source, and refused before anything is imported unless that file belongs
+to an allowed package. Trust is given on the command line (``--trust PACKAGE``), never in a configuration.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.source import ClassSource, derives_from, find_class, known_classes, read_module
+from metaexp.runner.values import nearest
+
+_trusted: set[str] = set()
+
+
+def trust(package: str) -> None:
+    """Allow the classes of a top-level package or module from now on, in this process.
+
+    A package in the current folder is found too, after installed ones. Raises ConfigError when there is none.
+    """
+    if not package.isidentifier():
+        raise ConfigError(f"--trust {package}: give the name of one top-level package, such as my_package.")
+    if importlib.util.find_spec(package) is None:
+        here = str(Path.cwd())
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        if importlib.util.find_spec(package) is None:
+            sys.path.remove(here)
+            raise ConfigError(
+                f"--trust {package}: there is no such package, neither installed nor in {here}. "
+                "Install it, or run from the folder that holds it."
+            )
+    read_module.cache_clear()
+    _trusted.add(package)
+
+
+def trusted() -> tuple[str, ...]:
+    """The packages trusted so far, to hand on to other processes."""
+    return tuple(sorted(_trusted))
+
+
+def is_allowed(path: str) -> bool:
+    """Whether a class may be defined at dotted path ``path``."""
+    top = path.partition(".")[0]
+    return top == "metaexp" or path.startswith("torch.optim.") or top in _trusted
+
+
+def find_target(key: str, target: object, base: str) -> ClassSource:
+    """The class that ``key: {_target_: target}`` names, which must be, or derive from, the class at ``base``.
+
+    Nothing is imported. Raises ConfigError saying why a target is refused.
+    """
+    where = f"{key}._target_={target}"
+    if not isinstance(target, str) or "." not in target:
+        raise ConfigError(f"{where} must be the dotted path of a class, such as metaexp.algorithms.maml.MAML.")
+    if not is_allowed(target):
+        raise ConfigError(_refusal(where, target, ""))
+    source = find_class(target)
+    if source is None:
+        module, _, name = target.rpartition(".")
+        if read_module(module) is None:
+            raise ConfigError(f"{where}: there is no module {module}.")
+        raise ConfigError(f"{where}: {module} has no class {name}.{nearest(name, known_classes(module))}")
+    if not is_allowed(source.path):
+        raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
+    if not derives_from(source, base):
+        wanted = base.rpartition(".")[2]
+        raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}.")
+    return source
+
+
+def _refusal(where: str, path: str, what_it_is: str) -> str:
+    return (
+        f"{where} is refused, and nothing of it was imported.{what_it_is} A configuration may name classes of metaexp "
+        f"and torch.optim. If you know the code and want to run it, add --trust {path.partition('.')[0]}."
+    )
