@@ -70,7 +70,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (B, F) or (B, F, H, W); same shape out."""
-        statistics = _statistics.get() or ("collect" if self.training else "stored")
+        statistics = self.statistics_in_use()
         spread = (1, self.n_features) + (1,) * (x.dim() - 2)  # broadcasts a feature vector against x
         if statistics == "stored":
             gain = torch.rsqrt(self.running_var + self.eps)
@@ -89,6 +89,10 @@ class BatchNorm(nn.Module):
             gain = gain * self.weight
         out = centred * gain.view(spread)
         return out if self.bias is None else out + self.bias.view(spread)
+
+    def statistics_in_use(self) -> Statistics:
+        """What a forward pass would normalise with at this moment."""
+        return _statistics.get() or ("collect" if self.training else "stored")
 
     def _collect(self, mean: Tensor, variance: Tensor, count: int) -> None:
         unbiased = variance.detach() * (count / max(count - 1, 1))
