@@ -11,11 +11,6 @@ from typing import Any, Literal
 Outcome = Literal["completed", "interrupted", "failed"]
 """How a run ended, in the words of its record."""
 
-METRICS_FILE = "metrics.jsonl"
-"""Scalars of a run, the record of truth. It holds no clock, so two equal runs have equal bytes."""
-TIMINGS_FILE = "timings.jsonl"
-"""Rates and times of a run."""
-
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -24,7 +19,7 @@ class RunInfo:
     folder: the run folder, which exists; a tracker that writes files writes them here.
     config: the resolved configuration as nested dicts.
     resumed_at: None for a new run, otherwise the number of meta-updates that were already done; the
-    scalars of those are in ``folder / METRICS_FILE``.
+    scalars of those are in ``metrics.jsonl``.
     """
 
     folder: Path

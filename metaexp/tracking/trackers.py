@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from metaexp.tracking.base import METRICS_FILE, TIMINGS_FILE, Outcome, RunInfo, Tracker
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE
+from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.files import JsonLines
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metaexp.core.fields import PositiveFloat
-from metaexp.tracking.base import METRICS_FILE, Outcome, RunInfo, Tracker
-from metaexp.tracking.files import read_lines
+from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.tracking.base import Outcome, RunInfo, Tracker
 
 if TYPE_CHECKING:
     import wandb

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.tracking.files import JsonLines, encode, read_lines
+from metaexp.core.json_lines import encode, read_lines
+from metaexp.tracking.files import JsonLines
 
 
 def _write(path: Path, steps: range, position: int | None = 0) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.tracking.base import METRICS_FILE, TIMINGS_FILE, Outcome, RunInfo, Tracker
-from metaexp.tracking.files import read_lines
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.trackers import Trackers
 
 

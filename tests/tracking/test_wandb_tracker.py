@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metaexp.tracking.base import METRICS_FILE, Outcome, RunInfo
+from metaexp.core.json_lines import METRICS_FILE
+from metaexp.tracking.base import Outcome, RunInfo
 from metaexp.tracking.trackers import Trackers
 from metaexp.tracking.wandb import WandbTracker
 

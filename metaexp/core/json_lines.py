@@ -1,0 +1,57 @@
+"""The scalars of a run as text: one JSON object per line. Reading and writing of single lines.
+
+``metrics.jsonl`` is the record of truth. It holds no clock, so two equal runs have equal bytes; rates and times are
+in ``timings.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.errors import RunFolderError
+
+METRICS_FILE = "metrics.jsonl"
+TIMINGS_FILE = "timings.jsonl"
+
+_KEY = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)+")
+
+
+def encode(step: int, values: Mapping[str, float]) -> bytes:
+    """One line: ``{"step": 20, "train/loss": 0.5}``. Not-finite numbers become "nan", "inf" and "-inf"."""
+    line: dict[str, int | float | str] = {"step": step}
+    for key in sorted(values):
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"metric {key!r} is not named <split>/<quantity>, like 'val/accuracy'")
+        value = values[key]
+        number = value if isinstance(value, int) else float(value)
+        line[key] = number if math.isfinite(number) else repr(number)
+    return json.dumps(line, allow_nan=False).encode() + b"\n"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield (step, values) of every complete line of a file of lines written by :func:`encode`.
+
+    A last line without an end (a run that was killed, or is still writing) is passed over; any other damage
+    raises RunFolderError with the line's number. A missing file yields nothing.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.endswith(b"\n"):
+                return
+            yield _decode(raw, path, number)
+
+
+def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]:
+    try:
+        line: dict[str, Any] = json.loads(raw)
+        step = line.pop("step")
+        return int(step), {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RunFolderError(f"{path}, line {number} is not a line of metrics: {raw[:80]!r}") from error
