@@ -77,9 +77,8 @@ def check(
     """
     checker = _Checker(ignored)
     resolved = checker.whole(config)
-    problems = [*earlier_problems, *checker.problems]
-    if not checker.broken and not ignored:
-        problems += contradictions(resolved, choices)
+    problems = [*earlier_problems, *_without_echoes(checker.problems)]
+    problems += contradictions(resolved, choices, frozenset(resolved) - checker.broken)
     missing = _missing_accelerator(resolved) if on_this_machine else None
     if problems:
         raise ConfigError(list(dict.fromkeys(problems + ([missing] if missing else []))))
@@ -180,7 +179,9 @@ class _Checker:
             base = object_base(kind)
             if base is not None:
                 return self._node(key, value, Slot(base))
-        if value == "???":
+        if isinstance(value, str) and "${" in value:
+            self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
+        elif value == "???":
             self.report(key, f"{key} has no value; give it one: it must be {kind.words()}.")
         elif not kind.accepts(value):
             self.report(key, f"{key}={show(value)} must be {kind.words()}.")
@@ -193,6 +194,11 @@ class _Checker:
         near = nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
         elsewhere = nearest(path, _framework_keys()) if not near else ""
         return near or elsewhere or (f" Known: {', '.join(known)}." if known else " There are none.")
+
+
+def _without_echoes(problems: list[str]) -> list[str]:
+    """Without those of ``train`` that are only passed on from ``task``, which it follows by default."""
+    return [p for p in problems if not p.startswith("train.") or p.replace("train.", "task.", 1) not in problems]
 
 
 def _framework_keys() -> list[str]:

@@ -12,22 +12,34 @@ from metaexp.runner.make import make
 from metaexp.runner.source import class_attribute, find_class
 
 
-def contradictions(config: Mapping[str, Any], choices: Mapping[str, str]) -> list[str]:
-    """One sentence for each contradiction in a configuration whose values are all possible by themselves."""
-    name = choices.get("dataset") or config["dataset"]["_target_"].rpartition(".")[2]
+def contradictions(config: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str]) -> list[str]:
+    """One sentence for each contradiction between sections of a configuration.
+
+    sound: the sections whose values are all possible by themselves; the others are left alone.
+    """
     found: list[str] = []
+    if "dataset" in sound:
+        found += data_problems(config, choices, has_shapes=sound >= {"train", "task"})
+    if sound >= {"algorithm", "train", "task"}:
+        found += way_problems(config)
+    if "device" in sound:
+        found += device_problems(config)
+    if "paths" in sound and not all(config["paths"].values()):
+        found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
+    return list(dict.fromkeys(found))
+
+
+def data_problems(config: Mapping[str, Any], choices: Mapping[str, str], has_shapes: bool) -> list[str]:
+    """What the dataset itself refuses, and tasks that it cannot give."""
+    name = choices.get("dataset") or config["dataset"]["_target_"].rpartition(".")[2]
     try:
         dataset = make(config["dataset"], Dataset)
         capacity = dataset.capacity()
     except ConfigError as error:
-        found += error.problems
-    else:
-        found += shape_problems(name, dataset.kind, capacity, train_shape(config), test_shape(config))
-    found += way_problems(config)
-    found += device_problems(config)
-    if not all(config["paths"].values()):
-        found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
-    return list(dict.fromkeys(found))
+        return error.problems
+    if not has_shapes:
+        return []
+    return shape_problems(name, dataset.kind, capacity, train_shape(config), test_shape(config))
 
 
 def train_shape(config: Mapping[str, Any]) -> TaskShape:

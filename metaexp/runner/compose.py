@@ -1,0 +1,186 @@
+"""From YAML files and overrides to checked settings, by Hydra's rules. Torch is not imported."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.default_element import ResultDefault
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.check import check
+from metaexp.runner.doors import file_problems, section_problems, shadowed
+from metaexp.runner.overrides import is_group, judge, parse
+from metaexp.runner.resolving import resolve_all
+from metaexp.runner.schema import Settings
+
+version.setbase("1.3")
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader, which also remembers the files that the last configuration was made of."""
+
+    files: Sequence[ResultDefault] = ()
+    contents: IConfigRepository | None = None
+
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        self.files, self.contents = defaults, repo
+        problems = file_problems(defaults, repo)
+        if problems:
+            raise ConfigError(problems)
+        return super()._compose_config_from_defaults_list(defaults, repo)
+
+
+class Composed(NamedTuple):
+    """A configuration as Hydra composed it. ``hydra`` is Hydra's own part, ``choices`` its group -> file."""
+
+    config: DictConfig
+    hydra: DictConfig
+    choices: dict[str, str]
+
+
+class Composer:
+    """Composes configurations from the shipped files and, behind them, those of ``config_dir``."""
+
+    def __init__(self, config_dir: Path | None = None, config_name: str = "config") -> None:
+        setup_globals()
+        self.config_dir = config_dir
+        self.config_name = config_name
+        self.loader = _loader(config_dir)
+
+    def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Settings:
+        """The checked settings for these overrides.
+
+        Raises ConfigError with all problems of the overrides and of what they compose to; MachineError when the
+        accelerator that they ask for is not here (unless the run is to be on another machine).
+        """
+        judged = judge(overrides, self.loader)
+        try:
+            composed = self.compose(judged.forced)
+        except ConfigError as error:
+            raise ConfigError([*judged.problems, *error.problems]) from error
+        config, unresolved = resolve_all(composed.config)
+        settings = check(
+            config,
+            composed.choices,
+            on_this_machine=on_this_machine,
+            earlier_problems=[*judged.problems, *section_problems(composed.hydra), *unresolved],
+            ignored=judged.broken,
+        )
+        if judged.forced != judged.accepted:
+            self.compose(judged.accepted)  # by Hydra's own rules, `+` on a key that is there is an error, and so on
+        return settings
+
+    def compose(self, overrides: Sequence[str]) -> Composed:
+        """What Hydra makes of the overrides. Raises ConfigError in the place of Hydra's errors."""
+        try:
+            config = self.loader.load_configuration(self.config_name, list(overrides), RunMode.RUN)
+            HydraConfig.instance().set_config(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_in_one_line(error)) from error
+        except (OSError, ValueError) as error:  # a file that is not YAML, or not text
+            raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
+        hydra = config.hydra
+        choices = {group: name for group, name in hydra.runtime.choices.items() if name and "/" not in group}
+        OmegaConf.set_struct(config, False)
+        del config["hydra"]
+        return Composed(config, hydra, choices)
+
+    def parse(self, line: str) -> Override | str:
+        """One override, or why it cannot be read."""
+        return parse(line, self.loader)
+
+    def is_choice(self, line: str) -> bool:
+        """Whether an override chooses a file of a group."""
+        override = self.parse(line)
+        return not isinstance(override, str) and is_group(override, self.loader)
+
+    def groups(self) -> dict[str, list[str]]:
+        """Every group with its choices."""
+        names = [name for name in self.loader.list_groups("") if name != "hydra"]
+        return {name: choices for name in sorted(names) if (choices := self.loader.get_group_options(name))}
+
+
+def revise(
+    config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str], config_dir: Path | None = None
+) -> Settings:
+    """The settings of an earlier, resolved configuration with some overrides on top.
+
+    A value replaces the earlier one; a choice such as ``dataset=omniglot`` replaces its whole section with that
+    of the file. Nothing else is read from files, so later edits of them change nothing. Raises as
+    :meth:`Composer.settings` does.
+    """
+    composer = Composer(config_dir)
+    judged = judge(overrides, composer.loader)
+    chosen = [line for line in judged.accepted if composer.is_choice(line)]
+    fresh = composer.compose(chosen) if chosen else None
+    new_config, new_choices = dict(config), dict(choices)
+    for line in chosen:
+        group = line.partition("=")[0].lstrip("+")
+        if fresh is not None and group in fresh.config:
+            new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
+    merged = OmegaConf.create(new_config)
+    values = [composer.parse(line) for line in judged.forced if not composer.is_choice(line)]
+    try:
+        Loader._apply_overrides_to_config([value for value in values if isinstance(value, Override)], merged)
+    except HydraException as error:
+        raise ConfigError([*judged.problems, _in_one_line(error)]) from error
+    resolved, unresolved = resolve_all(merged)
+    return check(resolved, new_choices, earlier_problems=[*judged.problems, *unresolved], ignored=judged.broken)
+
+
+def conf_folder() -> str:
+    """Where the shipped configuration is, as Hydra writes it: in the package, or beside it in a plain checkout."""
+    if importlib.util.find_spec("metaexp.conf") is not None:
+        return "pkg://metaexp.conf"
+    folder = Path(__file__).resolve().parents[2] / "conf"
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError("the configuration files of metaexp are missing; install the package again.")
+    return str(folder)
+
+
+def _loader(config_dir: Path | None) -> Loader:
+    search_path = create_config_search_path(conf_folder())
+    shipped = Loader(search_path)
+    if config_dir is None:
+        return shipped
+    if not config_dir.is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
+    problems = shadowed(config_dir, shipped.repository)
+    if problems:
+        raise ConfigError(problems)
+    search_path.prepend(
+        provider="command-line",
+        path=f"file://{config_dir.resolve()}",
+        anchor=SearchPathQuery(provider="schema"),
+    )
+    return Loader(search_path)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """An error of Hydra or YAML in one line, without the list of folders it searched."""
+    cause = error.__cause__
+    text = str(error) or (str(cause) if cause else type(error).__name__)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept: list[str] = []
+    for line in lines:
+        if line.startswith(("Config search path", "Search path", "provider=")):
+            break
+        if line.startswith("To append to your"):  # for a mistyped key this advice adds the typo
+            continue
+        kept.append(line)
+    return " ".join(kept)

@@ -1,0 +1,107 @@
+"""The ways in which a configuration file could run code or read secrets, and how each is shut.
+
+Experiments and config folders are shared between people, so files are treated as data: only the shipped root
+may have a ``hydra:`` section, a folder of one's own may add launchers and sweepers, and these name plugins of
+Hydra only. What a user types on the command line is the user's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_repository import IConfigRepository
+from hydra.core.default_element import GroupDefault, ResultDefault
+from omegaconf import DictConfig, OmegaConf
+
+_HYDRA_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.", "metaexp.")
+_OWN_GROUPS = ("hydra/launcher/", "hydra/sweeper/")
+_ENVIRONMENT = "${oc.env:"
+
+
+def file_problems(files: Sequence[ResultDefault], contents: IConfigRepository) -> list[str]:
+    """What the files of a configuration may not contain. They have been read, and nothing has been made of them."""
+    found: list[str] = []
+    for file in files:
+        path = file.config_path
+        loaded = contents.load_config(path) if path else None
+        if path is None or loaded is None or loaded.provider in ("hydra", "schema"):
+            continue
+        shipped = loaded.provider == "main"
+        if shipped and (path == "config" or path.startswith("hydra/")):
+            continue
+        if path.startswith(_OWN_GROUPS) and (file.package or "").startswith(("hydra.launcher", "hydra.sweeper")):
+            continue
+        content = loaded.config
+        if (file.package or "").startswith("hydra") or (isinstance(content, DictConfig) and "hydra" in content):
+            found.append(
+                f"{path}.yaml has a hydra section, which could run code. Remove it, and give what is needed on the "
+                "command line (hydra/launcher=..., hydra.launcher.n_jobs=...)."
+            )
+        for default in loaded.defaults_list or []:
+            if isinstance(default, GroupDefault) and (default.group or "").lstrip("/").startswith("hydra"):
+                found.append(
+                    f"{path}.yaml chooses {(default.group or '').lstrip('/')}, which only the command line can: "
+                    f"{(default.group or '').lstrip('/')}={default.value}."
+                )
+    return list(dict.fromkeys(found))
+
+
+def section_problems(hydra: DictConfig) -> list[str]:
+    """What Hydra's own, composed section may not contain."""
+    found: list[str] = []
+    if hydra.callbacks:
+        found.append("hydra.callbacks would run code of its own; remove it.")
+    for name in ("job_logging", "hydra_logging"):
+        node = OmegaConf.to_container(hydra[name], resolve=False)
+        if any(key == "()" for key, _ in _items(node)):
+            found.append(f"hydra.{name} holds a factory ('()'), which could run any code; remove it.")
+    for name in ("launcher", "sweeper"):
+        target = OmegaConf.to_container(hydra[name], resolve=False)
+        for key, value in _items(target):
+            if key == "_target_" and not str(value).startswith(_HYDRA_TARGETS):
+                found.append(f"hydra.{name}._target_={value} is refused; it must be a plugin of Hydra.")
+    return found
+
+
+def environment_problems(config: Mapping[str, Any]) -> list[str]:
+    """Environment variables read anywhere but in ``paths``: they may be secrets, and configurations are shown."""
+    found: list[str] = []
+    for section, value in config.items():
+        if section == "paths":
+            continue
+        for key, item in _items({section: value}):
+            if reads_environment(item):
+                found.append(f"{key}={item} in {section} reads the environment, which only paths.* may do.")
+    return found
+
+
+def reads_environment(value: Any) -> bool:
+    """Whether a value, as written, holds an environment variable."""
+    return isinstance(value, str) and _ENVIRONMENT in value.replace(" ", "")
+
+
+def shadowed(folder: Path, shipped: IConfigRepository) -> list[str]:
+    """Files of a user's own config folder that would be passed over because a shipped one has the same name."""
+    found: list[str] = []
+    for path in sorted(folder.rglob("*.yaml")):
+        name = path.relative_to(folder).as_posix()
+        if shipped.config_exists(name.removesuffix(".yaml")):
+            found.append(f"{path} has the name of a shipped file, which would be used in its place. Rename it.")
+    return found
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every (key, leaf) in a nest of mappings and lists."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(item, (Mapping, list)):
+                if key == "()":
+                    yield key, item
+                yield from _items(item)
+            else:
+                yield str(key), item
+    elif isinstance(value, list):
+        for item in value:
+            yield from _items(item) if isinstance(item, (Mapping, list)) else [("", item)]

@@ -1,0 +1,58 @@
+"""Interpolations (``${task.n_way}``) put in their place, with every one that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metaexp.runner.doors import environment_problems, reads_environment
+
+
+class Resolved(NamedTuple):
+    """Plain nested dicts without interpolations, and what went wrong."""
+
+    config: dict[str, Any]
+    problems: list[str]
+
+
+def resolve_all(config: DictConfig) -> Resolved:
+    """Replace every interpolation by its value. A value that has none, or may not be read, stays as written."""
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    problems = environment_problems({str(key): value for key, value in raw.items()})
+    resolved = _plain(config, raw, "", problems)
+    return Resolved({str(key): value for key, value in resolved.items()}, problems)
+
+
+def _plain(node: Container, raw: Any, path: str, problems: list[str]) -> Any:
+    if isinstance(node, ListConfig):
+        if node._is_none():
+            return None
+        return [_child(node, raw, index, f"{path}[{index}]", problems) for index in range(len(node))]
+    assert isinstance(node, DictConfig)
+    if node._is_none():
+        return None
+    names = {str(key): key for key in node}
+    return {name: _child(node, raw, key, f"{path}.{name}" if path else name, problems) for name, key in names.items()}
+
+
+def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return "???"
+    if reads_environment(raw[key]) and not path.startswith("paths."):
+        return raw[key]
+    try:
+        value = node[key]
+    except OmegaConfBaseException as error:
+        reason = (str(error).splitlines() or [""])[0]
+        written = raw[key]
+        problems.append(f"{path}={written!s} cannot be resolved: {reason}.")
+        return written
+    return _plain(value, _written(value), path, problems) if isinstance(value, Container) else value
+
+
+def _written(node: Container) -> Any:
+    """A container as plain Python, interpolations as written."""
+    return OmegaConf.to_container(node, resolve=False)
