@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,7 +118,7 @@ class ClassBank(MetaDataset):
         if self.pixels.invert and examples.dtype == torch.uint8:
             examples = 255 - examples
         if any(self.rotations.used_in(split) for split in self.class_names):
-            examples = torch.cat([examples.rot90(turn, (-2, -1)) for turn in range(4)])
+            examples = _all_turns(examples)
         return examples.contiguous()
 
     def _table(self, split: Split, classes: Mapping[str, int]) -> ClassTable:
@@ -143,6 +144,15 @@ class ClassBank(MetaDataset):
             sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _all_turns(images: Tensor) -> Tensor:
+    """``images`` (B, C, H, H) on the CPU, then all turned by 90, by 180 and by 270 degrees: (4 * B, C, H, H)."""
+    source = images.numpy()
+    turned = np.empty((4, *source.shape), source.dtype)
+    for turn in range(4):
+        turned[turn] = np.rot90(source, turn, (-2, -1))  # several times faster than torch's rot90
+    return torch.from_numpy(turned).flatten(0, 1)
 
 
 def _affine(pixels: Pixels, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DRAWINGS: Final = 20
 SIDE: Final = 105
 _MOST_BYTES: Final = 65_536
+_UNPACKED_AT_ONCE: Final = 1000
 _FILE = re.compile(r"(?:.*/)?(images_background|images_evaluation)/([^/]+/character\d\d)/(\d{4}_\d\d\.png)")
 
 
@@ -147,8 +148,8 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
 
 
 def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
-    """The drawings (characters * 20, 105, 105) in ``path``, 0 for ink and 255 for paper, ordered by character and
-    file name. Raises DataError where one is missing or the pixels are not Omniglot's."""
+    """The drawings (characters * 20, 105, 14) in ``path``, packed as :func:`pixel_digest` says, ordered by character
+    and file name. Raises DataError where one is missing or the pixels are not Omniglot's."""
     import numpy as np
 
     progress(f"Reading {path}.")
@@ -167,7 +168,7 @@ def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
             f"{path} holds {len(order)} drawings, but not Omniglot's: the digest of their pixels is {digest}, not "
             f"{part.digest}. Remove it to have the official archive fetched, or replace it."
         )
-    return np.unpackbits(packed, axis=-1, count=SIDE) * np.uint8(255)
+    return packed
 
 
 def pixel_digest(characters: list[str], packed: Bytes) -> str:
@@ -180,8 +181,8 @@ def pixel_digest(characters: list[str], packed: Bytes) -> str:
     return digest.hexdigest()
 
 
-def resized(drawings: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
-    """``drawings`` (B, 105, 105) as (B, 1, size, size) grey.
+def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
+    """Packed drawings (B, 105, 14) as (B, 1, size, size) grey, 0 for ink and 255 for paper.
 
     nearest: what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask Pillow for
     Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two grey levels.
@@ -189,12 +190,18 @@ def resized(drawings: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -
     """
     import numpy as np
 
-    if resize == "nearest":
-        centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
-        return np.ascontiguousarray(drawings[:, None, centres[:, None], centres])
     from metaexp.data.pictures import resize_array
 
-    return np.stack([resize_array(drawing[None], size, resize) for drawing in drawings])
+    out = np.empty((len(packed), 1, size, size), np.uint8)
+    centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
+    for start in range(0, len(packed), _UNPACKED_AT_ONCE):
+        drawings = np.unpackbits(packed[start : start + _UNPACKED_AT_ONCE], axis=-1, count=SIDE) * np.uint8(255)
+        if resize == "nearest":
+            out[start : start + len(drawings), 0] = drawings[:, centres[:, None], centres]
+        else:
+            for i, drawing in enumerate(drawings, start):
+                out[i] = resize_array(drawing[None], size, resize)
+    return out
 
 
 def _files_by_character(part: Part, names: list[tuple[str, str]], path: Path) -> list[list[str]]:
@@ -219,8 +226,12 @@ def _packed(content: bytes, name: str) -> Bytes:
     import numpy as np
     from PIL import Image
 
+    from metaexp.data.one_bit_png import packed_rows
     from metaexp.data.pictures import open_image
 
+    rows = packed_rows(content, SIDE, SIDE)
+    if rows is not None:
+        return rows
     image = open_image(content, name)
     if image.size != (SIDE, SIDE):
         raise DataError(f"{name} is {image.width}x{image.height}; Omniglot's drawings are {SIDE}x{SIDE}.")
