@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 IntervalMethod = Literal["normal", "student"]
@@ -36,6 +37,7 @@ def mean_interval(values: Sequence[float], method: IntervalMethod = "normal") ->
     return Interval(mean, student_quantile(0.975, n - 1) * math.sqrt(squares / (n - 1)) / math.sqrt(n))
 
 
+@cache
 def student_quantile(probability: float, freedom: int) -> float:
     """The value below which a Student-t variable with ``freedom`` degrees lies with ``probability`` in (0.5, 1).
 

@@ -1,0 +1,36 @@
+"""Markdown pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from metaexp.core.errors import RunFolderError
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """A Markdown table. Columns in ``right`` are aligned right; pipes and line ends in cells are escaped."""
+    aligned = set(right)
+    rule = ["---:" if column in aligned else "---" for column in range(len(header))]
+    lines = [_row(header), _row(rule), *(_row([_cell(cell) for cell in row]) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|") or " "
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """``text`` with everything between ``<!-- name:begin -->`` and ``<!-- name:end -->`` replaced by ``content``.
+
+    Raises RunFolderError when the two markers are not there exactly once, in this order.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise RunFolderError(f"the text needs the lines {begin} and {end} once each, in this order.")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content.strip()}\n{end}{after}"

@@ -1,0 +1,111 @@
+"""Copy a finished run into the documentation, without anything that belongs to the machine. Without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.core.json_lines import METRICS_FILE
+from metaexp.results.episodes import EPISODES_FILE
+from metaexp.results.record import RunRecord, read_record, write_record
+
+TRAIN_LINES = 500
+"""At most this many lines of training metrics are kept in the copy; every validation line is."""
+
+_PATH = re.compile(
+    r"""(?<![\w.:/\\}>~-])                  # not inside a word, a relative path or an address
+        (?:/(?=[^\s/])|~\w*/|[A-Za-z]:[\\/])  # /x, ~/x, ~user/x, C:\\x
+        [^\s'",;\]})]*""",
+    re.VERBOSE,
+)
+_PLACES = {"data": "./data", "outputs": "./outputs"}
+
+
+def publish(run: Path, results: Path, name: str | None = None) -> Path:
+    """Copy the run folder ``run`` to ``results/<name>``, replacing an earlier copy; returns the new folder.
+
+    The copy holds the record, the configuration, the metrics (thinned), the test episodes and the pictures. Absolute
+    paths are blanked, ``paths`` become relative and the W&B account is left out. ``name`` is by default that of the
+    experiment, or of the run. Raises RunFolderError for a run that is not completed or has not been tested.
+    """
+    record = read_record(run)
+    if record.status != "completed" or record.test is None:
+        raise RunFolderError(f"{run} is {record.status}; only a completed run with a test result can be published.")
+    target = results / (name or record.experiment or record.name)
+    if target.resolve() == run.resolve():
+        raise RunFolderError(f"{run} is in {results} already.")
+    if target.exists():
+        read_record(target)  # only ever replace what is an earlier copy
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    write_record(_cleaned(record), target)
+    if (run / "config.yaml").exists():
+        write_atomically(target / "config.yaml", clean_yaml((run / "config.yaml").read_text("utf-8")).encode())
+    if (run / METRICS_FILE).exists():
+        write_atomically(target / METRICS_FILE, _thinned((run / METRICS_FILE).read_bytes()))
+    if (run / EPISODES_FILE).exists():
+        shutil.copyfile(run / EPISODES_FILE, target / EPISODES_FILE)
+    for picture in sorted((run / "plots").glob("*.png")):
+        (target / "plots").mkdir(exist_ok=True)
+        shutil.copyfile(picture, target / "plots" / picture.name)
+    return target
+
+
+def clean_text(text: str) -> str:
+    """``text`` with absolute paths, of any system, replaced by ``<path>``. Web addresses stay."""
+    return _PATH.sub("<path>", text)
+
+
+def clean_yaml(text: str) -> str:
+    """The text of a resolved configuration, without what belongs to the machine or the account."""
+    lines, section = [], ""
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(":")
+        if line and not line[0].isspace():
+            section = key
+        if section == "paths" and key in _PLACES and value:
+            line = f"{line[: len(line) - len(line.lstrip())]}{key}: {_PLACES[key]}"
+        elif section == "tracker" and key == "entity":
+            line = f"{line[: len(line) - len(line.lstrip())]}entity: null"
+        lines.append(clean_text(line))
+    return "\n".join(lines) + "\n"
+
+
+def _cleaned(record: RunRecord) -> RunRecord:
+    config: dict[str, Any] = _clean(record.config)
+    if isinstance(config.get("paths"), dict):
+        config["paths"] = {key: _PLACES.get(key, "<path>") for key in config["paths"]}
+    for node in (config.get("tracker") or {}).values():
+        if isinstance(node, dict) and "entity" in node:
+            node["entity"] = None
+    private = ("paths.", "tracker", "hydra.")
+    overrides = [clean_text(item) for item in record.overrides if not item.lstrip("+~").startswith(private)]
+    deviations = [clean_text(item) for item in record.deviations]
+    return dataclasses.replace(record, config=config, overrides=overrides, deviations=deviations, group=None)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def _thinned(content: bytes) -> bytes:
+    """Every line that holds more than training metrics, and at most :data:`TRAIN_LINES` evenly spaced others."""
+    lines = content.splitlines(keepends=True)
+    train = [number for number, line in enumerate(lines) if _only_training(line)]
+    every = -(-len(train) // TRAIN_LINES) or 1
+    dropped = set(train) - set(train[every - 1 :: every])
+    return b"".join(line for number, line in enumerate(lines) if number not in dropped)
+
+
+def _only_training(line: bytes) -> bool:
+    return all(key == "step" or key.startswith("train/") for key in json.loads(line))

@@ -1,0 +1,85 @@
+"""How numbers and settings of records are said, the same in every table and page. Without torch."""
+
+from __future__ import annotations
+
+from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
+
+NOTHING = "-"
+"""Where there is nothing to say."""
+
+
+def say_value(metric: str, mean: float, ci95: float | None) -> str:
+    """``98.27 ± 0.31 %`` for an accuracy, ``0.512 ± 0.041`` for anything else; without an interval, without ±."""
+    if metric == "accuracy":
+        spread = "" if ci95 is None else f" ± {ci95 * 100:.2f}"
+        return f"{mean * 100:.2f}{spread} %"
+    spread = "" if ci95 is None else f" ± {ci95:.2g}"
+    return f"{mean:.3g}{spread}"
+
+
+def say_score(score: Score | None) -> str:
+    """A measured score."""
+    return NOTHING if score is None else say_value(score.metric, score.mean, score.ci95)
+
+
+def say_reference(reference: Reference | None) -> str:
+    """A published number, with as many digits as it was given."""
+    if reference is None:
+        return NOTHING
+    scale, unit = (100.0, " %") if reference.metric == "accuracy" else (1.0, "")
+    spread = "" if reference.ci95 is None else f" ± {reference.ci95 * scale:.6g}"
+    return f"{reference.value * scale:.6g}{spread}{unit}"
+
+
+def say_task(task: Task) -> str:
+    """``5-way 1-shot``, or ``10-shot`` for regression."""
+    return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
+
+
+def say_order(first_order: bool | None) -> str:
+    """The order of the meta-gradient; nothing for algorithms without inner gradients."""
+    return NOTHING if first_order is None else ("first" if first_order else "second")
+
+
+def say_batch_norm(mode: str | None) -> str:
+    """The batch-norm mode at test."""
+    return mode or NOTHING
+
+
+def say_steps(record: RunRecord) -> str:
+    """``6,000 of 60,000`` for a cut schedule, else ``60,000``."""
+    if record.full_steps is not None and record.full_steps != record.steps:
+        return f"{record.steps:,} of {record.full_steps:,}"
+    return f"{record.steps:,}"
+
+
+def say_time(seconds: float | None) -> str:
+    """``42 s``, ``21 min``, ``3 h 12 min``."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def say_device(device: Machine | None) -> str:
+    """``AMD EPYC, 2 threads`` or the accelerator's name; precision only where it is not float32."""
+    if device is None:
+        return NOTHING
+    threads = f", {device.threads} thread{'s' if device.threads != 1 else ''}" if device.accelerator == "cpu" else ""
+    precision = "" if device.precision == "float32" else f", {device.precision}"
+    return f"{device.name}{threads}{precision}"
+
+
+def say_command(record: RunRecord) -> str:
+    """The command that trains this run again."""
+    experiment = [f"experiment={record.experiment}"] if record.experiment else []
+    given = [item for item in record.overrides if not item.startswith("experiment=")]
+    return " ".join(["metaexp train", *experiment, *map(_quoted, given)])
+
+
+def _quoted(override: str) -> str:
+    """``override`` for a shell: in single quotes where it holds anything but plain characters."""
+    plain = all(c.isalnum() or c in "._-=+/,:@%~" for c in override)
+    return override if plain else "'" + override.replace("'", "'\\''") + "'"

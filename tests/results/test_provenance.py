@@ -1,0 +1,88 @@
+"""The commit and the versions that a record names."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from metaexp.results import provenance
+from metaexp.results.provenance import git_state, versions
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    package = tmp_path / "repository" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    _git(package.parent, "init", "-q")
+    _git(package.parent, "add", ".")
+    _git(package.parent, "commit", "-qm", "first")
+    return package
+
+
+def test_a_clean_checkout_is_named_by_its_commit(checkout: Path) -> None:
+    state = git_state(checkout)
+    assert state is not None
+    assert (state.commit, state.dirty) == (_git(checkout, "rev-parse", "HEAD"), False)
+
+
+def test_a_change_anywhere_or_a_new_file_beside_the_sources_is_dirty(checkout: Path) -> None:
+    (checkout / "mine.py").write_text("")
+    state = git_state(checkout)
+    assert state is not None
+    assert state.dirty
+    (checkout / "mine.py").unlink()
+    (checkout.parent / "notes.txt").write_text("not source")
+    state = git_state(checkout)
+    assert state is not None
+    assert not state.dirty
+    (checkout / "__init__.py").write_text("changed")
+    state = git_state(checkout)
+    assert state is not None
+    assert state.dirty
+
+
+def test_a_copy_installed_inside_another_repository_has_no_commit(checkout: Path) -> None:
+    installed = checkout.parent / ".venv" / "package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    assert git_state(installed) is None
+
+
+def test_no_repository_and_no_git_give_no_commit(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").mkdir()
+    assert git_state(tmp_path / "plain") is None
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing here"))
+    assert git_state(checkout) is None
+
+
+def test_a_git_hooks_environment_does_not_lead_astray(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", str(checkout / "nowhere"))
+    assert git_state(checkout) is not None
+
+
+def test_versions_are_those_of_what_is_installed() -> None:
+    import torch
+
+    found = versions()
+    assert found["torch"] == torch.__version__
+    assert found["python"] == platform.python_version()
+    assert platform.node() not in "".join(found.values()).split()
+
+
+def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGES", ("torch", "no-such-package"))
+    assert "no-such-package" not in versions()
+    assert "torch" in versions()

@@ -1,0 +1,124 @@
+"""What is copied into the documentation, and what must not be."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
+from metaexp.results.episodes import EPISODES_FILE, write_episodes
+from metaexp.results.publish import TRAIN_LINES, clean_text, clean_yaml, publish
+from metaexp.results.record import RunRecord, read_record, write_record
+
+CONFIG = """\
+seed: 0
+paths:
+  data: /home/someone/data
+  outputs: C:\\Users\\someone\\out
+tracker:
+  wandb:
+    entity: someone
+    project: metaexp
+dataset:
+  folder: '/srv/someone/pictures'
+  data: relative/data
+"""
+
+
+@pytest.fixture
+def run(record: RunRecord, tmp_path: Path) -> Path:
+    folder = tmp_path / "outputs" / "run"
+    (folder / "plots").mkdir(parents=True)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.safetensors").write_bytes(b"weights")
+    (folder / "plots" / "curve.png").write_bytes(b"picture")
+    (folder / "run.log").write_text("on host somewhere")
+    (folder / "config.yaml").write_text(CONFIG)
+    lines = [encode(step, {"train/loss": 1 / step}) for step in range(1, 1200)]
+    lines += [encode(step, {"val/accuracy": 0.5}) for step in range(100, 1200, 100)]
+    (folder / METRICS_FILE).write_bytes(b"".join(lines))
+    write_episodes(folder / EPISODES_FILE, [[0.2, 0.4], [0.8, 1.0]])
+    write_record(record, folder)
+    return folder
+
+
+def test_the_copy_reads_as_a_record_and_leaves_weights_and_logs_behind(run: Path, tmp_path: Path) -> None:
+    target = publish(run, tmp_path / "results")
+    assert target == tmp_path / "results" / "maml_omniglot_5way_1shot"
+    assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == {
+        "record.json", "config.yaml", METRICS_FILE, EPISODES_FILE, "plots/curve.png",
+    }  # fmt: skip
+    copy, original = read_record(target), read_record(run)
+    assert (copy.test, copy.config_hash, copy.verdict) == (original.test, original.config_hash, original.verdict)
+
+
+def test_nothing_in_the_copy_names_the_machine_or_the_user(run: Path, tmp_path: Path) -> None:
+    target = publish(run, tmp_path / "results")
+    text = "".join(path.read_text() for path in target.rglob("*") if path.suffix in {".json", ".yaml", ".jsonl"})
+    for private in ("someone", "/home", "C:\\", "/srv", str(tmp_path)):
+        assert private in CONFIG + (run / "record.json").read_text() + str(tmp_path)
+        assert private not in text
+    assert "'<path>'" in text
+
+
+def test_overrides_that_compose_the_run_again_are_kept_and_private_ones_are_not(run: Path, tmp_path: Path) -> None:
+    assert read_record(publish(run, tmp_path / "results")).overrides == ["train.steps=6000"]
+
+
+def test_a_configuration_keeps_everything_else() -> None:
+    assert clean_yaml(CONFIG).splitlines() == [
+        "seed: 0", "paths:", "  data: ./data", "  outputs: ./outputs", "tracker:", "  wandb:", "    entity: null",
+        "    project: metaexp", "dataset:", "  folder: '<path>'", "  data: relative/data",
+    ]  # fmt: skip
+
+
+def test_long_training_metrics_are_thinned_and_validation_is_not(run: Path, tmp_path: Path) -> None:
+    lines = list(read_lines(publish(run, tmp_path / "results") / METRICS_FILE))
+    train = [step for step, values in lines if "train/loss" in values]
+    assert len(train) <= TRAIN_LINES
+    assert set(train) <= set(range(1, 1200))
+    assert [step for step, values in lines if "val/accuracy" in values] == list(range(100, 1200, 100))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("see /home/a/b.txt, please", "see <path>, please"),
+        ("paths.data=/mnt/x", "paths.data=<path>"),
+        ("~/data and ~bob/data", "<path> and <path>"),
+        (r"D:\data\x", "<path>"),
+        ("['/a/b', '/c']", "['<path>', '<path>']"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("train/loss 1/2 a / b ~3 points", "train/loss 1/2 a / b ~3 points"),
+        ("./data ../data data/x", "./data ../data data/x"),
+        ("-> /x/y", "-> <path>"),
+    ],
+)
+def test_absolute_paths_are_blanked_and_nothing_else(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned
+
+
+def test_an_earlier_copy_is_replaced_but_no_other_folder(run: Path, record: RunRecord, tmp_path: Path) -> None:
+    target = publish(run, tmp_path / "results", "mine")
+    (target / "left_over.txt").write_text("")
+    assert publish(run, tmp_path / "results", "mine") == target
+    assert not (target / "left_over.txt").exists()
+    other = tmp_path / "results" / "notes"
+    other.mkdir()
+    (other / "important.txt").write_text("")
+    with pytest.raises(RunFolderError, match="is not a run folder"):
+        publish(run, tmp_path / "results", "notes")
+    assert (other / "important.txt").exists()
+
+
+@pytest.mark.parametrize("changes", [{"status": "interrupted"}, {"status": "running"}, {"test": None}])
+def test_a_run_that_is_not_finished_is_not_published(
+    changes: dict[str, str | None], run: Path, record: RunRecord, tmp_path: Path
+) -> None:
+    write_record(dataclasses.replace(record, **changes), run)  # type: ignore[arg-type]
+    with pytest.raises(RunFolderError, match="only a completed run"):
+        publish(run, tmp_path / "results")
+    assert not (tmp_path / "results").exists()

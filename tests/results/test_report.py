@@ -1,0 +1,144 @@
+"""The generated tables: every number from a record, stale ones marked, text safe in a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results import wording
+from metaexp.results.markdown import between_markers, table
+from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, write_record
+from metaexp.results.report import generate, outdated, read_entries, update
+
+README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"
+
+
+@pytest.fixture
+def docs(record: RunRecord, tmp_path: Path) -> Path:
+    folder = tmp_path / "docs" / "results"
+    sinusoid = dataclasses.replace(
+        record, dataset="sinusoid", task=Task(0, 5, 5), experiment="maml_sinusoid", seconds=11500.0,
+        test=Score("mse", 0.6123, 0.0412, 600), first_order=True, batch_norm="none", steps=70000, full_steps=70000,
+        reference=Reference("Finn et al.", "Table 2", "mse", 0.67, None, "600 sinusoids"), verdict=None, after_steps=[],
+    )  # fmt: skip
+    for name, content in (("maml_sinusoid", sinusoid), ("maml_omniglot_5way_1shot", record)):
+        (folder / name).mkdir(parents=True)
+        write_record(content, folder / name)
+    (tmp_path / "README.md").write_text(README)
+    return folder
+
+
+def _same(record: RunRecord) -> str | None:
+    return record.config_hash
+
+
+def _cells(text: str, run: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| [{run}]")]
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> None:
+    update(docs, None, _same)
+    page = (docs / "README.md").read_text()
+    assert _cells(page, "maml_omniglot_5way_1shot") == [
+        "[maml_omniglot_5way_1shot](maml_omniglot_5way_1shot/README.md)", "maml", "omniglot", "5-way 1-shot",
+        "98.27 ± 0.31 %", "600", "98.7 ± 0.4 %", "shortened (6,000 of 60,000 steps): 0.4 points below",
+        "6,000 of 60,000", "transductive", "second", "AMD EPYC, 2 threads", "21 min",
+    ]  # fmt: skip
+    assert _cells(page, "maml_sinusoid")[3:11] == [
+        "5-shot", "0.612 ± 0.041", "600", "0.67", "-", "70,000", "none", "first",
+    ]  # fmt: skip
+
+
+def test_the_readme_is_changed_between_its_markers_only(docs: Path, tmp_path: Path) -> None:
+    update(docs, tmp_path / "README.md", _same)
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("# Project\n\n<!-- results:begin -->\n| Run |")
+    assert text.endswith("<!-- results:end -->\n\nmore\n")
+    assert "(docs/results/maml_sinusoid/README.md)" in text
+    assert "old" not in text
+
+
+def test_generated_files_are_up_to_date_until_a_record_changes(docs: Path, record: RunRecord, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    assert len(update(docs, readme, _same)) == 4
+    assert outdated(docs, readme, _same) == update(docs, readme, _same) == []
+    write_record(dataclasses.replace(record, test=Score("accuracy", 0.9, 0.01, 600)), docs / "maml_omniglot_5way_1shot")
+    assert set(outdated(docs, readme, _same)) == {
+        docs / "maml_omniglot_5way_1shot" / "README.md", docs / "README.md", readme,
+    }  # fmt: skip
+
+
+def test_a_number_typed_by_hand_is_found(docs: Path) -> None:
+    update(docs, None, _same)
+    page = docs / "README.md"
+    page.write_text(page.read_text().replace("98.27", "99.27"))
+    assert outdated(docs, None, _same) == [page]
+
+
+def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> None:
+    def changed(record: RunRecord) -> str | None:
+        return None if record.experiment == "maml_sinusoid" else "another hash"
+
+    assert [entry.stale for entry in read_entries(docs, changed)] == [True, True]
+    assert [entry.stale for entry in read_entries(docs, _same)] == [False, False]
+    page = generate(docs, None, changed)[docs / "README.md"]
+    assert _cells(page, "maml_sinusoid")[7] == "stale: settings changed since"
+    assert _cells(page, "maml_omniglot_5way_1shot")[7].startswith("stale: settings changed since; was: shortened")
+
+
+def test_a_runs_page_gives_the_command_the_steps_and_the_pictures(docs: Path) -> None:
+    plots = docs / "maml_omniglot_5way_1shot" / "plots"
+    plots.mkdir()
+    (plots / "learning_curve.png").write_bytes(b"")
+    page = generate(docs, None, _same)[plots.parent / "README.md"]
+    assert "metaexp train experiment=maml_omniglot_5way_1shot train.steps=6000" in page
+    assert "![learning curve](plots/learning_curve.png)" in page
+    assert "| 1 | 97.00 ± 0.40 % |" in page
+    assert "| Commit | `aaaaaaaaaaaa` |" in page
+
+
+def test_no_records_give_an_empty_table(tmp_path: Path) -> None:
+    tmp_path.joinpath("results").mkdir()
+    assert "| Run |" in generate(tmp_path / "results", None, _same)[tmp_path / "results" / "README.md"]
+
+
+def test_a_faulty_record_stops_the_report(docs: Path) -> None:
+    (docs / "maml_sinusoid" / "record.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="maml_sinusoid"):
+        generate(docs, None, _same)
+
+
+@pytest.mark.parametrize("text", ["", "<!-- results:begin -->", "<!-- results:end --><!-- results:begin -->"])
+def test_a_text_without_its_markers_is_refused(text: str) -> None:
+    with pytest.raises(RunFolderError, match="<!-- results:begin --> and <!-- results:end -->"):
+        between_markers(text, "results", "x")
+
+
+def test_a_cell_cannot_break_the_table() -> None:
+    lines = table(["a"], [["x | y\nz"]]).splitlines()
+    assert lines[2:] == ["| x \\| y z |"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "-"), (42.4, "42 s"), (99.4, "99 s"), (150, "2 min"), (5400, "90 min"), (11520, "3 h 12 min")],
+)
+def test_times_are_said_in_the_unit_that_fits(seconds: float | None, words: str) -> None:
+    assert wording.say_time(seconds) == words
+
+
+def test_devices_name_what_could_change_a_number() -> None:
+    gpu = Machine("cuda", "NVIDIA H200", "bf16", 16, True, None)
+    assert wording.say_device(gpu) == "NVIDIA H200, bf16"
+    assert wording.say_device(dataclasses.replace(gpu, accelerator="cpu", name="AMD", precision="float32")) == (
+        "AMD, 16 threads"
+    )
+
+
+def test_the_command_is_safe_to_paste_into_a_shell(record: RunRecord) -> None:
+    odd = dataclasses.replace(record, experiment=None, overrides=["algorithm=maml", "dataset.name=it's; rm -r x"])
+    assert wording.say_command(odd) == "metaexp train algorithm=maml 'dataset.name=it'\\''s; rm -r x'"

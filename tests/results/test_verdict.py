@@ -1,0 +1,70 @@
+"""When a measured number reproduces a published one, and when it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from metaexp.results.record import Reference, Score
+from metaexp.results.verdict import judge
+
+PAPER = Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "600 tasks")
+ERROR = Reference("Finn et al.", "Table 2", "mse", 0.67, None, "600 sinusoids")
+
+
+def _accuracy(mean: float, ci95: float = 0.003) -> Score:
+    return Score("accuracy", mean, ci95, 600)
+
+
+@pytest.mark.parametrize(
+    ("mean", "kind", "text"),
+    [
+        (0.987, "reproduced", "reproduced"),
+        (0.9825, "reproduced", "reproduced"),
+        (0.9915, "reproduced", "reproduced"),
+        (0.978, "within", "within 0.9 points below"),
+        (0.998, "within", "within 1.1 points above"),
+        (0.95, "not_reproduced", "not reproduced: 3.7 points below"),
+    ],
+)
+def test_a_full_run_is_judged_by_its_distance(mean: float, kind: str, text: str) -> None:
+    verdict = judge(_accuracy(mean), PAPER, steps=60000, full_steps=60000)
+    assert verdict is not None
+    assert (verdict.kind, verdict.text) == (kind, text)
+    assert verdict.difference == pytest.approx(mean - 0.987)
+
+
+@pytest.mark.parametrize(
+    ("mean", "kind", "text"),
+    [
+        (0.70, "reproduced", "reproduced"),
+        (0.77, "within", "within 0.1 above"),
+        (0.90, "not_reproduced", "not reproduced: 0.23 above"),
+        (0.30, "not_reproduced", "not reproduced: 0.37 below"),
+    ],
+)
+def test_an_error_is_judged_relative_to_the_published_one(mean: float, kind: str, text: str) -> None:
+    verdict = judge(Score("mse", mean, 0.05, 600), ERROR, steps=70000, full_steps=None)
+    assert verdict is not None
+    assert (verdict.kind, verdict.text) == (kind, text)
+
+
+@pytest.mark.parametrize("mean", [0.95, 0.987, 0.999])
+def test_a_cut_schedule_is_never_called_reproduced(mean: float) -> None:
+    verdict = judge(_accuracy(mean), PAPER, steps=59999, full_steps=60000)
+    assert verdict is not None
+    assert verdict.kind == "shortened"
+    assert verdict.text.startswith("shortened (59,999 of 60,000 steps): ")
+    assert "reproduced" not in verdict.text
+
+
+@pytest.mark.parametrize("steps", [6000, 60000])
+def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
+    verdict = judge(_accuracy(0.987), PAPER, steps, 60000, ["algorithm.first_order: false -> true", "b: 1 -> 2"])
+    assert verdict is not None
+    assert verdict.kind == "changed"
+    assert "algorithm.first_order: false -> true and 1 more" in verdict.text
+    assert "reproduced" not in verdict.text
+
+
+def test_another_metric_gives_no_verdict() -> None:
+    assert judge(Score("mse", 0.987, 0.003, 600), PAPER, 60000, 60000) is None
