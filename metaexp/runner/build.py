@@ -1,0 +1,124 @@
+"""From settings to the objects of a run: dataset, network, algorithm, optimiser."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import torch
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.core.optim import Clip, Schedule
+from metaexp.core.shapes import TaskShape
+from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.models.base import Network
+from metaexp.runner.device import Compute
+from metaexp.runner.evaluation import SealedSource
+from metaexp.runner.make import make
+from metaexp.runner.schema import Node, Settings
+from metaexp.runner.targets import find_target
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of a run, on its device.
+
+    tasks_per_step: T, the tasks (or supervised batches) of one meta-update. optimizer: None for an algorithm
+    without parameters, which is not trained.
+    """
+
+    algorithm: Algorithm
+    dataset: MetaDataset
+    train_source: TaskSource
+    eval_source: SealedSource
+    tasks_per_step: int
+    optimizer: torch.optim.Optimizer | None
+    schedule: Schedule
+    clip: Clip
+
+
+def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
+    """Load the data and make everything else. Weights are a function of ``settings.seed`` alone, whatever the device.
+
+    Raises ConfigError for a combination that cannot work, DataError when the data cannot be had.
+    """
+    cls = algorithm_class(settings.algorithm)
+    supervised = cls.training_tasks == "supervised"
+    if cls.fixed_way and not supervised and settings.train.n_way != settings.task.n_way:
+        raise ConfigError(
+            f"train.n_way={settings.train.n_way} and task.n_way={settings.task.n_way} differ, but {cls.__name__} can "
+            f"only be tested with as many classes as it was trained with. Set train.n_way={settings.task.n_way}."
+        )
+    dataset = load_dataset(settings, compute, progress)
+    check_kind(dataset, settings.task.shape, settings.train.shape)
+    algorithm = build_algorithm(settings, dataset).to(compute.device)
+    parameters = [p for p in algorithm.parameters() if p.requires_grad]
+    batch = settings.train.meta_batch_size
+    return Parts(
+        algorithm=algorithm,
+        dataset=dataset,
+        train_source=(
+            dataset.batches(batch, settings.seed)
+            if supervised and parameters
+            else dataset.tasks(settings.train.shape, settings.seed)
+        ),
+        eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
+        tasks_per_step=1 if supervised else batch,
+        optimizer=make(settings.optimizer, torch.optim.Optimizer, params=parameters) if parameters else None,
+        schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
+        clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
+    )
+
+
+def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
+    """The dataset in the memory of the device."""
+    description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    return description.load(settings.paths.data, progress).to(compute.device)
+
+
+def check_kind(dataset: MetaDataset, *shapes: TaskShape) -> None:
+    """Raise ConfigError when classification data meet a regression task, or the reverse."""
+    for shape in shapes:
+        if (shape.n_way == 0) != (dataset.kind == "regression"):
+            wanted = "task=regression_10shot" if dataset.kind == "regression" else "task=5way_1shot, say"
+            raise ConfigError(
+                f"the dataset gives {dataset.kind} tasks, but n_way={shape.n_way} asks for "
+                f"{'regression' if shape.n_way == 0 else 'classification'}. Set {wanted}."
+            )
+
+
+def build_algorithm(settings: Settings, dataset: MetaDataset) -> Algorithm:
+    """The algorithm and its network on the CPU, initialised from ``settings.seed``."""
+    cls = algorithm_class(settings.algorithm)
+    n_outputs = _n_outputs(cls, dataset, settings.train.shape)
+    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
+    model = make(
+        settings.model,
+        Network,  # type: ignore[type-abstract]
+        input_shape=dataset.input_shape,
+        n_outputs=None if cls.model_output == "embedding" else n_outputs,
+    )
+    return make(
+        settings.algorithm,
+        Algorithm,  # type: ignore[type-abstract]
+        model=model,
+        input_shape=dataset.input_shape,
+        n_outputs=n_outputs,
+        train_shape=settings.train.shape,
+    )
+
+
+def algorithm_class(node: Node) -> type[Algorithm]:
+    """The class of an algorithm, for what it says of itself before one is made."""
+    source = find_target("algorithm", node.get("_target_"), f"{Algorithm.__module__}.{Algorithm.__qualname__}")
+    cls: type[Algorithm] = getattr(importlib.import_module(source.module.name), source.node.name)
+    return cls
+
+
+def _n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
+    """Classes of a training task, outputs of a regression task, or, in supervised training, all training classes."""
+    capacity = dataset.capacity()
+    if cls.training_tasks == "supervised" and capacity is not None:
+        return capacity["train"].n_classes
+    return shape.n_way or dataset.target_size

@@ -1,0 +1,139 @@
+"""Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest written last, the last two kept.
+
+``checkpoints/step_000000200.safetensors`` holds tensors, ``step_000000200.json`` is the manifest: plain values and
+the SHA-256 of both. A checkpoint exists once its manifest does; nothing is ever written over the newest good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import sync_folder, write_atomically
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+_NAME = re.compile(r"step_(\d{9,})\.json")
+
+
+class Checkpoint(NamedTuple):
+    """What was saved after meta-update ``step``: tensors (on the CPU) by name, and values that JSON can hold."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class DamagedError(RunFolderError):
+    """A checkpoint is not what was written."""
+
+
+class Checkpoints:
+    """The checkpoints in one folder.
+
+    keep: how many complete ones stay.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Write a checkpoint, then drop all but the newest ``keep``. An OSError (a full disk) leaves the old ones."""
+        self.folder.mkdir(exist_ok=True)
+        write(self.folder / f"step_{step:09d}", tensors, values)
+        for old in self.steps()[: -self.keep]:
+            self._drop(old)
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; None where none was ever completed.
+
+        A damaged one is named in the log, and the one before it is taken. Raises RunFolderError when there are
+        checkpoints and none is whole.
+        """
+        damage: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                tensors, values = read(self.folder / f"step_{step:09d}")
+            except DamagedError as error:
+                log.warning("%s The one before it is used.", error)
+                damage.append(str(error))
+                continue
+            return Checkpoint(step, tensors, values)
+        if damage:
+            raise RunFolderError(
+                f"no checkpoint in {self.folder} can be used: {' '.join(reversed(damage))} Start the run anew."
+            )
+        return None
+
+    def steps(self) -> list[int]:
+        """The steps of completed checkpoints, oldest first, whole or not."""
+        found = [_NAME.fullmatch(path.name) for path in self.folder.glob("step_*.json")]
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written. Only for the process that holds the run folder."""
+        complete = {f"step_{step:09d}" for step in self.steps()}
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob("step_*.safetensors"):
+            if path.stem not in complete:
+                path.unlink(missing_ok=True)
+
+    def _drop(self, step: int) -> None:
+        base = self.folder / f"step_{step:09d}"
+        base.with_suffix(".json").unlink(missing_ok=True)
+        sync_folder(self.folder)  # never a manifest without its tensors
+        base.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write ``base.safetensors``, then its manifest ``base.json``."""
+    content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    write_atomically(base.with_suffix(".safetensors"), content)
+    manifest = {
+        "format": FORMAT,
+        "values": values,
+        "sha256": {"tensors": hashlib.sha256(content).hexdigest(), "values": _digest(values)},
+    }
+    write_atomically(base.with_suffix(".json"), (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and values of ``base``. Raises DamagedError when a file is missing, changed or cut short."""
+    manifest_path, tensor_path = base.with_suffix(".json"), base.with_suffix(".safetensors")
+    try:
+        manifest = json.loads(manifest_path.read_bytes())
+        form, values, sha256 = manifest["format"], manifest["values"], manifest["sha256"]
+        content = tensor_path.read_bytes()
+    except OSError as error:
+        why = f"{error.filename} cannot be read ({error.strerror})"
+        raise DamagedError(f"checkpoint {base} is damaged: {why}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"checkpoint {base} is damaged: {manifest_path.name} is not a manifest.") from error
+    if form != FORMAT:
+        raise DamagedError(f"checkpoint {base} has format {form!r}; this version of metaexp reads {FORMAT}.")
+    if _digest(values) != sha256["values"]:
+        raise DamagedError(f"checkpoint {base} is damaged: the values in {manifest_path.name} were changed.")
+    if hashlib.sha256(content).hexdigest() != sha256["tensors"]:
+        raise DamagedError(
+            f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256)."
+        )
+    try:
+        return safetensors.torch.load(content), values
+    except SafetensorError as error:
+        raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} cannot be read ({error}).") from error
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

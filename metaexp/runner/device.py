@@ -1,0 +1,214 @@
+"""Where numbers are computed, and how: one place that touches torch's global switches, and puts them back."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaexp.core.errors import ConfigError, MachineError
+from metaexp.results.record import Machine
+from metaexp.runner.schema import DeviceSettings
+
+_DETERMINISTIC = "deterministic"
+_BENCHMARK = "backends.cudnn.benchmark"
+_FILL = "utils.deterministic.fill_uninitialized_memory"  # with NaN, before use: a search for bugs that costs time
+_FLOAT32 = (
+    "backends.cuda.matmul.fp32_precision",
+    "backends.cudnn.conv.fp32_precision",  # torch's own choice is tf32
+    "backends.cudnn.rnn.fp32_precision",
+)
+_SWITCHES = (_BENCHMARK, _FILL, *_FLOAT32)
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The device that a run computes on, as it was found.
+
+    task_chunk: tasks computed at once, None for the whole meta-batch.
+    """
+
+    device: torch.device
+    name: str
+    precision: str
+    threads: int
+    deterministic: bool
+    task_chunk: int | None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The block in which losses are computed: mixed precision under bf16, nothing otherwise."""
+        if self.precision != "bf16":
+            return nullcontext()
+        # The cache of casts keeps tensors beyond the transform (vmap, grad) that made them.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+
+    def reseed(self, seed: int) -> None:
+        """Seed the generators that dropout and its like draw from, here and on the device."""
+        # torch.manual_seed also queues a seed for every backend not in use, which takes longer than a small step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+    def wait(self) -> None:
+        """Return when the device has done everything asked of it, so that a clock can be read."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def peak_memory(self) -> int | None:
+        """The most bytes held at once: on the GPU by tensors, on the CPU by the whole process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        if self.device.type == "cpu" and sys.platform != "win32":
+            import resource
+
+            unit = 1 if sys.platform == "darwin" else 1024
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return None
+
+    def recorded(self) -> Machine:
+        """What the record says of it."""
+        return Machine(
+            accelerator=self.device.type,
+            name=self.name,
+            precision=self.precision,
+            threads=self.threads,
+            deterministic=self.deterministic,
+            task_chunk=self.task_chunk,
+        )
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""
+        return f"{self.device.type} ({self.name}{threads}, {self.precision})"
+
+
+@contextmanager
+def prepared(settings: DeviceSettings) -> Iterator[Compute]:
+    """Find the device and set threads, precision and determinism for this block.
+
+    Raises MachineError for a device that is not there or cannot do the precision, ConfigError for a
+    precision that the device has no use for.
+    """
+    device = find(settings.accelerator)
+    _check_precision(settings.precision, device)
+    switches, threads = _switches(), torch.get_num_threads()
+    raise_malloc_thresholds()
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
+    try:
+        torch.set_num_threads(settings.threads or threads)
+        _switch(dict.fromkeys(_FLOAT32, "tf32" if settings.precision == "tf32" else "ieee"))
+        _switch({_DETERMINISTIC: settings.deterministic, _BENCHMARK: not settings.deterministic, _FILL: False})
+        yield Compute(
+            device=device,
+            name=device_name(device),
+            precision=settings.precision,
+            threads=torch.get_num_threads(),
+            deterministic=settings.deterministic,
+            task_chunk=settings.task_chunk,
+        )
+    finally:
+        _switch(switches)
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def in_float32(compute: Compute) -> Iterator[Compute]:
+    """Within this block the same device computes in full float32, to compare with."""
+    switches = _switches()
+    _switch(dict.fromkeys(_FLOAT32, "ieee"))
+    try:
+        yield replace(compute, precision="float32")
+    finally:
+        _switch(switches)
+
+
+def find(accelerator: str) -> torch.device:
+    """The device for ``auto``, ``cpu``, ``cuda`` or ``mps``. Raises MachineError when it is not there."""
+    there = available()
+    if accelerator == "auto":
+        return torch.device("cuda", torch.cuda.current_device()) if there[0] == "cuda" else torch.device(there[0])
+    if accelerator not in there:
+        raise MachineError(
+            f"device.accelerator={accelerator} is not on this machine; it has {', '.join(there)}. "
+            "Choose one of these with device=..., or device=auto."
+        )
+    return torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device(accelerator)
+
+
+def available() -> list[str]:
+    """The kinds of device on this machine, best first."""
+    found = ["cuda"] if torch.cuda.is_available() else []
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    return [*found, "cpu"]
+
+
+def device_name(device: torch.device) -> str:
+    """The product name of a GPU or processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if device.type == "cpu" and cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def raise_malloc_thresholds() -> None:
+    """Let glibc keep freed memory instead of giving it back after every step.
+
+    Tensors of a few megabytes are freed and asked for again at every step; by default each is a system call
+    and a page fault per 4 kB. On two cores this took 20 to 25 % off a step of MAML. Elsewhere it does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # not glibc
+        return
+    for size in (1 << 30, 1 << 25):  # older versions refuse more than 32 MiB
+        if mallopt(_M_MMAP_THRESHOLD, size):
+            break
+    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    mallopt(_M_TOP_PAD, 1 << 26)
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigError(
+            f"device.precision=tf32 is a mode of NVIDIA GPUs, and this run is on {device.type}. "
+            "Set device.precision=float32, or device=cuda."
+        )
+    if precision == "tf32" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise MachineError(f"{device_name(device)} has no tf32. Set device.precision=float32.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise MachineError(f"{device_name(device)} has no bf16. Set device.precision=float32.")
+
+
+def _switches() -> dict[str, Any]:
+    """The positions of torch's global switches that decide numbers."""
+    positions = {name: attrgetter(name)(torch) for name in _SWITCHES}
+    return positions | {_DETERMINISTIC: torch.are_deterministic_algorithms_enabled()}
+
+
+def _switch(positions: Mapping[str, Any]) -> None:
+    for name, position in positions.items():
+        if name == _DETERMINISTIC:
+            torch.use_deterministic_algorithms(position)
+        else:
+            module, _, switch = name.rpartition(".")
+            setattr(attrgetter(module)(torch), switch, position)

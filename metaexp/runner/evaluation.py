@@ -1,0 +1,117 @@
+"""A metric over a fixed bank of episodes, and the seal on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.intervals import mean_interval
+from metaexp.core.losses import task_metric
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.shapes import Split
+from metaexp.core.types import Adapted, Episode, EvalResult, Examples
+from metaexp.data.base import TaskSource
+from metaexp.runner.device import Compute
+from metaexp.runner.step import noise_seed
+
+Report = Callable[[int], None]
+"""Told the number of episodes done so far; may raise, to stop."""
+
+
+class SealedSource(TaskSource):
+    """The tasks of an evaluation, whose test episodes cannot be had before :meth:`open_test`.
+
+    So no validation, no choice of a checkpoint and no early look can use them by mistake.
+    """
+
+    def __init__(self, source: TaskSource) -> None:
+        self._source = source
+        self._open = False
+
+    def open_test(self) -> None:
+        """From now on the test split is there: training has ended."""
+        self._open = True
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        """As the source's. Raises RuntimeError for test episodes that are still sealed."""
+        if split == "test" and not self._open:
+            raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
+        return self._source.episodes(split, indices)
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        """As the source's; a hash gives no episode away."""
+        return self._source.bank_hash(split, n_episodes)
+
+
+class Evaluator:
+    """Measures algorithms on the tasks of one source.
+
+    seed: of whatever noise an algorithm draws. chunk: tasks computed at once.
+    """
+
+    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int) -> None:
+        self.source = source
+        self.seed = seed
+        self.compute = compute
+        self.chunk = chunk
+
+    def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
+        """The metric on validation episodes 0 ... n_episodes - 1 after all of adaptation: one row in ``per_step``."""
+        return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)])
+
+    def evaluate(self, algorithm: Algorithm, split: Split, n_episodes: int, report: Report) -> EvalResult:
+        """The metric on episodes 0 ... n_episodes - 1 of ``split`` after 0, 1, ... steps of adaptation.
+
+        The algorithm is in evaluation mode meanwhile, and gradients reach only as far as it asks with torch.func (or
+        under its own ``torch.enable_grad``). Raises RuntimeError when the algorithm changed its buffers.
+        """
+        return self._measure(algorithm, split, n_episodes, report, algorithm.trajectory)
+
+    def _measure(
+        self,
+        algorithm: Algorithm,
+        split: Split,
+        n_episodes: int,
+        report: Report,
+        states: Callable[[Examples], Sequence[Adapted]],
+    ) -> EvalResult:
+        def metrics(episode: Episode) -> Tensor:
+            x, y = episode.query.x, episode.query.y
+            return torch.stack([task_metric(algorithm.predict(state, x), y) for state in states(episode.support)])
+
+        parts = []
+        before = _versions(algorithm)
+        with _evaluation_mode(algorithm), torch.no_grad():
+            for start in range(0, n_episodes, self.chunk):
+                stop = min(start + self.chunk, n_episodes)
+                self.compute.reseed(noise_seed(self.seed, start))
+                indices = torch.arange(start, stop, device=self.compute.device)
+                episodes = self.source.episodes(split, indices)
+                with self.compute.autocast():
+                    values = over_tasks(metrics, episodes, self.chunk)
+                parts.append(values.cpu())  # (T, steps + 1)
+                report(stop)
+        if _versions(algorithm) != before:
+            raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
+        per_step = torch.cat(parts).double().T.contiguous()  # (steps + 1, n_episodes)
+        interval = mean_interval(per_step[-1].tolist())
+        return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step)
+
+
+@contextmanager
+def _evaluation_mode(algorithm: Algorithm) -> Iterator[None]:
+    training = algorithm.training
+    algorithm.eval()
+    try:
+        yield
+    finally:
+        algorithm.train(training)
+
+
+def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
+    """Which tensors the buffers are, and how often each was written to."""
+    return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]

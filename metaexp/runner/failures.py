@@ -1,0 +1,39 @@
+"""Errors of the machine in words that say what to do about them."""
+
+from __future__ import annotations
+
+import errno
+
+import torch
+
+from metaexp.core.errors import ConfigError, MachineError, MetaexpError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def explained(error: BaseException) -> MetaexpError | None:
+    """The error that a user can act on in the place of ``error``; None where there is none."""
+    if isinstance(error, MetaexpError):
+        return error
+    text = str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+        return MachineError(
+            f"out of memory: {_first_line(error)}. Compute fewer tasks at once with device.task_chunk "
+            "(8, say; 1 is the least), or lower train.meta_batch_size, which changes the numbers."
+        )
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        where = f" at {error.filename}" if error.filename else ""
+        return MachineError(
+            f"the disk is full{where}: {error.strerror}. Free some space and continue with resume=..., "
+            "or choose another place with paths.outputs."
+        )
+    if "does not have a deterministic implementation" in text:
+        return ConfigError(
+            f"{_first_line(error)}. Set device.deterministic=false to allow it; "
+            "equal runs may then differ in the last bits."
+        )
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

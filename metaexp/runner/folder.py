@@ -1,0 +1,148 @@
+"""The folder of one run: where things are, who may write, and how a new one is claimed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.results.episodes import EPISODES_FILE
+from metaexp.runner.check import check
+from metaexp.runner.schema import Settings
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunFolder:
+    """Paths inside a run folder. A run folder is enough to evaluate, resume, compare, cite or replay the run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def choices(self) -> Path:
+        """Group -> the file that was chosen."""
+        return self.path / "choices.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What the run said, with times."""
+        return self.path / "run.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The selected weights, without suffix: ``.safetensors`` and the manifest ``.json``."""
+        return self.checkpoints / "best"
+
+    @property
+    def test_episodes(self) -> Path:
+        """The test metric of every episode, after every adaptation step."""
+        return self.path / EPISODES_FILE
+
+    @property
+    def plots(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "plots"
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of later evaluations."""
+        return self.path / "evaluations"
+
+    def save_settings(self, settings: Settings) -> None:
+        """Write the resolved configuration, and which file of each group it was made from."""
+        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(settings.resolved)).encode())
+        write_atomically(self.choices, OmegaConf.to_yaml(OmegaConf.create(settings.choices)).encode())
+
+    def load_settings(self) -> Settings:
+        """The settings that were saved. Raises RunFolderError when they cannot be read, ConfigError when they were
+        edited into something impossible."""
+        config, choices = self.read_config()
+        return check(config, choices)
+
+    def read_config(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The resolved configuration and the choices, unchecked. Raises RunFolderError when they cannot be read."""
+        found = []
+        for path in (self.config, self.choices):
+            try:
+                found.append(OmegaConf.to_container(OmegaConf.load(path)))
+            except Exception as error:  # YAML has no common base of its errors
+                raise RunFolderError(f"{path} cannot be read: {error}.") from error
+        config, choices = found
+        if not isinstance(config, dict) or not isinstance(choices, dict):
+            raise RunFolderError(f"{self.config} does not hold a configuration.")
+        return {str(key): value for key, value in config.items()}, {str(key): str(v) for key, v in choices.items()}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within this block no other process can hold the folder; the system lets go of it when this one dies.
+
+        Raises RunFolderError when another process holds it.
+        """
+        path = self.path / ".lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RunFolderError(f"{self.path} is in use by {_holder(handle)}; wait for it to end.") from None
+            os.truncate(handle, 0)
+            os.pwrite(handle, json.dumps({"pid": os.getpid()}).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+
+def claim(outputs: Path, name: str) -> RunFolder:
+    """Make a folder for a new run, ``outputs/name`` or, where that is taken, ``outputs/name_2`` and so on.
+
+    Making a folder is atomic, so two processes never get the same one.
+    """
+    outputs.mkdir(parents=True, exist_ok=True)
+    attempt = 1
+    while True:
+        path = outputs / (name if attempt == 1 else f"{name}_{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            attempt += 1
+            continue
+        return RunFolder(path)
+
+
+def existing(path: Path) -> RunFolder:
+    """The run folder at ``path``. Raises RunFolderError when there is none."""
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise RunFolderError(f"{path} is not a run folder: there is no such folder.")
+    if not folder.config.exists():
+        raise RunFolderError(f"{path} is not a run folder: it has no {folder.config.name}.")
+    return folder
+
+
+def _holder(handle: int) -> str:
+    try:
+        return f"process {json.loads(os.pread(handle, 200, 0))['pid']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

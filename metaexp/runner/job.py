@@ -1,0 +1,173 @@
+"""A run from settings to a finished record, and a run taken up again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.runner.build import Parts, build
+from metaexp.runner.checkpoint import Checkpoints
+from metaexp.runner.describe import Origin, first_record
+from metaexp.runner.device import Compute, prepared
+from metaexp.runner.failures import explained
+from metaexp.runner.folder import RunFolder, claim, existing
+from metaexp.runner.identity import folder_name
+from metaexp.runner.progress import Display, default_display
+from metaexp.runner.schema import Settings
+from metaexp.runner.session import Session
+from metaexp.runner.signals import StopRequest, stop_on_signals
+
+
+def run_job(
+    settings: Settings,
+    origin: Origin | None = None,
+    folder: Path | None = None,
+    display: Display | None = None,
+) -> RunRecord:
+    """Train, validate, test and record a new run.
+
+    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. Nothing is written before the
+    data are there and everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted
+    after a clean save; the record in the run folder says the same.
+    """
+    display = display or default_display()
+    with _explaining(), prepared(settings.device) as compute, stop_on_signals() as stop:
+        parts = build(settings, compute, display.line)
+        if folder is None:
+            place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
+        else:
+            place = RunFolder(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        with place.held():
+            if (place.path / RECORD_FILE).exists():
+                raise RunFolderError(f"{place.path} holds a run already. Continue it with resume={place.path}.")
+            place.save_settings(settings)
+            record = first_record(settings, parts, compute, origin or Origin())
+            return _run(settings, parts, compute, place, record, display, stop)
+
+
+def resume_job(path: Path, display: Display | None = None) -> RunRecord:
+    """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
+
+    A completed run is left as it is. Raises RunFolderError when the folder is no run's, is in use, or has damaged
+    checkpoints only; otherwise as :func:`run_job`.
+    """
+    display = display or default_display()
+    place = existing(path)
+    settings = place.load_settings()
+    with _explaining(), place.held():
+        before = read_record(path) if (path / RECORD_FILE).exists() else None
+        if before is not None and before.status == "completed":
+            display.line(f"{path} is complete; there is nothing to continue.")
+            return before
+        with prepared(settings.device) as compute, stop_on_signals() as stop:
+            parts = build(settings, compute, display.line)
+            record = first_record(settings, parts, compute, Origin())
+            if before is not None:
+                record = _carried_over(before, record)
+            return _run(settings, parts, compute, place, record, display, stop)
+
+
+def _run(
+    settings: Settings,
+    parts: Parts,
+    compute: Compute,
+    place: RunFolder,
+    record: RunRecord,
+    display: Display,
+    stop: StopRequest,
+) -> RunRecord:
+    with _log_kept(place.log, display) as say:
+        checkpoints = Checkpoints(place.checkpoints)
+        if place.checkpoints.is_dir():
+            checkpoints.tidy()
+        checkpoint = checkpoints.load()
+        for line in headline(record, compute, place):
+            say(line)
+        if checkpoint is not None:
+            say(f"continues after meta-update {checkpoint.step}")
+        return Session(settings, parts, compute, place, record, checkpoint, display, stop).run()
+
+
+def headline(record: RunRecord, compute: Compute, place: RunFolder) -> list[str]:
+    """What is about to be run, in a few lines."""
+    task = record.task
+    shape = f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"regression, {task.k_shot}-shot"
+    order = {None: "", True: ", first order", False: ", second order"}[record.first_order]
+    return [
+        f"{record.algorithm} on {record.dataset}, {shape}, seed {record.seed}",
+        f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
+        f"device: {compute}",
+        f"run folder: {place.path}",
+    ]
+
+
+def _carried_over(before: RunRecord, fresh: RunRecord) -> RunRecord:
+    """A record for the next session: what the machine is now, and what earlier sessions knew."""
+    return replace(
+        fresh,
+        overrides=before.overrides,
+        group=before.group,
+        full_steps=before.full_steps,
+        deviations=before.deviations,
+        exact_resume=before.exact_resume,
+        started=before.started,
+        git=before.git,
+        versions=before.versions,
+    )
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Errors of the machine leave this block in words that say what to do."""
+    try:
+        yield
+    except Exception as error:
+        better = explained(error)
+        if better is None or better is error:
+            raise
+        raise better from error
+
+
+@contextmanager
+def _log_kept(path: Path, display: Display) -> Iterator[Callable[[str], None]]:
+    """Within this block metaexp's log goes to ``path``, its warnings to the display; what is yielded says to both."""
+    logger = logging.getLogger("metaexp")
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    shown = _ToDisplay(display)
+    before = (logger.level, logger.propagate)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(file)
+    logger.addHandler(shown)
+
+    def say(text: str) -> None:
+        display.line(text)
+        logger.info(text)
+
+    try:
+        yield say
+    finally:
+        logger.level, logger.propagate = before
+        logger.removeHandler(file)
+        logger.removeHandler(shown)
+        file.close()
+
+
+class _ToDisplay(logging.Handler):
+    """Warnings for the eye, without a traceback: that is in the log file."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is None:
+            self._display.line(f"warning: {record.getMessage()}")

@@ -1,0 +1,132 @@
+"""What a user sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_UPDATES = 0.1
+
+Advance = Callable[[int], None]
+"""Told how many pieces of a stretch of work are done."""
+
+
+class Display(ABC):
+    """Shows how far a run is. It decides nothing."""
+
+    @abstractmethod
+    def stretch(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        """A stretch of work, such as ``train``, ``validate`` or ``test``: ``total`` pieces, ``done`` of them before."""
+
+    @abstractmethod
+    def note(self, loss: float | None = None, validation: str | None = None) -> None:
+        """The newest training loss or validation result, to stand beside the progress of ``train``."""
+
+    @abstractmethod
+    def line(self, text: str) -> None:
+        """A line of text."""
+
+
+class Lines(Display):
+    """Plain lines, one every few seconds, for logs and pipes."""
+
+    def __init__(self, console: Console, every: float = _SECONDS_BETWEEN_LINES) -> None:
+        self._console = console
+        self._every = every
+        self._loss, self._validation = "", ""
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        first, since = done, time.monotonic()
+        shown = since
+
+        def advance(done: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown < self._every:
+                return
+            shown = now
+            rate = max(done - first, 1) / (now - since)
+            more = f"{self._loss}{self._validation}" if what == "train" else ""
+            self.line(f"{what} {done}/{total}  {rate:.3g}/s  {clock((total - done) / rate)} left{more}")
+
+        yield advance
+
+    def note(self, loss: float | None = None, validation: str | None = None) -> None:
+        if loss is not None:
+            self._loss = f"  loss {loss:.4g}"
+        if validation is not None:
+            self._validation = f"  val {validation}"
+
+    def line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bar(Display):
+    """Progress bars with rate, time left and the current validation."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._loss, self._validation = "", ""
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        task = self._bars.add_task(what, total=total, completed=done, rate="", note="")
+        first, since, shown = done, time.monotonic(), 0.0
+
+        def advance(done: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown < _SECONDS_BETWEEN_UPDATES:  # drawing takes longer than a small step
+                return
+            shown = now
+            rate = (done - first) / max(now - since, 1e-9)
+            note = f"{self._loss}{self._validation}" if what == "train" else ""
+            self._bars.update(task, completed=done, rate=f"{rate:.3g}/s", note=note)
+
+        self._bars.start()
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(task)
+            if not self._bars.tasks:
+                self._bars.stop()
+
+    def note(self, loss: float | None = None, validation: str | None = None) -> None:
+        if loss is not None:
+            self._loss = f"loss {loss:.4g}"
+        if validation is not None:
+            self._validation = f"  val {validation}"
+
+    def line(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def default_display() -> Display:
+    """A bar where standard error is a terminal, lines otherwise."""
+    console = Console(stderr=True)
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+def clock(seconds: float) -> str:
+    """``75`` -> ``1:15``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,283 @@
+"""One session of a run: from its start, or its newest checkpoint, to its end or interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import metaexp
+from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import TIMINGS_FILE, read_lines
+from metaexp.core.types import EvalResult
+from metaexp.results.record import Machine, RunRecord, Score, write_record
+from metaexp.results.verdict import judge
+from metaexp.runner.batching import tasks_at_once
+from metaexp.runner.build import Parts
+from metaexp.runner.checkpoint import Checkpoint, Checkpoints
+from metaexp.runner.describe import now
+from metaexp.runner.device import Compute
+from metaexp.runner.evaluation import Evaluator
+from metaexp.runner.failures import explained
+from metaexp.runner.final import final_test, score, scores_after_steps, select
+from metaexp.runner.folder import RunFolder
+from metaexp.runner.make import make
+from metaexp.runner.pictures import draw
+from metaexp.runner.precision import check_precision
+from metaexp.runner.progress import Display
+from metaexp.runner.schema import Settings
+from metaexp.runner.signals import Interrupted, StopRequest
+from metaexp.runner.state import Best, TrainState
+from metaexp.runner.step import MetaStep
+from metaexp.runner.train import Metric, Stopwatch, Trainer
+from metaexp.tracking.base import Outcome, RunInfo, Tracker
+from metaexp.tracking.trackers import Trackers
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Runs ``settings`` in ``folder``, which this process holds.
+
+    record: as far as it is known. checkpoint: where to go on from, None to begin.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        compute: Compute,
+        folder: RunFolder,
+        record: RunRecord,
+        checkpoint: Checkpoint | None,
+        display: Display,
+        stop: StopRequest,
+    ) -> None:
+        self.settings = settings
+        self.parts = parts
+        self.folder = folder
+        self.record = record
+        self.display = display
+        self.stop = stop
+        self.compute = compute
+        self.metric = Metric.of(settings.task.n_way)
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+        self.evaluator = Evaluator(parts.eval_source, settings.eval.seed, compute, chunk)
+        self.step = self._meta_step()
+        self.state = TrainState(parts.algorithm, parts.optimizer)
+        position = 0
+        if checkpoint is not None:
+            self._continue_from(checkpoint)
+            position = checkpoint.values["metrics_position"]
+        self.watch = Stopwatch(*seconds_before(folder, self.state.step if checkpoint else 0))
+        self.position = position
+        self.trackers = Trackers(self._run_info(checkpoint), self._views())
+
+    def run(self) -> RunRecord:
+        """Train what is left, test, and complete the record.
+
+        Whatever ends it early is written into the record before it is raised again, the machine's errors in
+        words that say what to do. Raises Interrupted after a clean save on SIGINT or SIGTERM.
+        """
+        try:
+            return self._run()
+        except BaseException as error:
+            self._end_early(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise self._interrupted("at once, without saving") from error
+            better = explained(error)
+            if better is None or better is error:
+                raise
+            raise better from error
+
+    def _run(self) -> RunRecord:
+        self.trackers.start(self.position)
+        self._write(status="running", finished=None, error=None)
+        if self.step is not None and self.state.step < self.settings.train.steps:
+            check_precision(self.step, self.state.step)
+        trainer = Trainer(
+            self.settings,
+            self.state,
+            self.step,
+            self.evaluator,
+            self.checkpoints,
+            self.trackers,
+            self.display,
+            self.stop,
+            self.watch,
+            self._identity(),
+        )
+        trainer.run()
+        if self.stop:
+            raise self._interrupted("and saved")
+        best = select(self.state, self.settings, self.folder)
+        result = self._test()
+        self._complete(best, result)
+        return self.record
+
+    def _meta_step(self) -> MetaStep | None:
+        """None where nothing is to be trained."""
+        parts, settings = self.parts, self.settings
+        if parts.optimizer is None and settings.train.steps:
+            log.warning("%s has no parameters: it is tested as it is, without training.", self.record.algorithm)
+        if parts.optimizer is None or settings.train.steps == 0:
+            return None
+        return MetaStep(
+            parts.algorithm,
+            parts.train_source,
+            parts.optimizer,
+            parts.schedule,
+            parts.clip,
+            self.compute,
+            parts.tasks_per_step,
+            settings.train.steps,
+            settings.seed,
+        )
+
+    def _test(self) -> EvalResult:
+        n_episodes = self.settings.eval.episodes
+        with self.display.stretch("test", n_episodes) as advance:
+
+            def report(done: int) -> None:
+                advance(done)
+                if self.stop:  # nothing is lost: the checkpoint of the last update is there
+                    raise self._interrupted("and saved")
+
+            result = final_test(
+                self.state, self.evaluator, self.parts.eval_source, n_episodes, self.folder.test_episodes, report
+            )
+        values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}
+        for steps, after in enumerate(scores_after_steps(result, self.metric.name)):
+            values[f"test/{self.metric.name}_after_{steps}"] = after.mean
+        self.trackers.scalars(self.state.step, values)
+        return result
+
+    def _complete(self, best: Best, result: EvalResult) -> None:
+        test = score(result, self.metric.name)
+        reference, steps = self.record.reference, self.state.step
+        pictures = draw(self.folder, self.settings, self.parts, self.compute, self.record)
+        for name, path in pictures.items():
+            self.trackers.picture(name, path)
+        self.trackers.position()  # metrics are on the disk before the record says that all is done
+        self._write(
+            status="completed",
+            steps=steps,
+            selected_step=best.step,
+            val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
+            test=test,
+            after_steps=scores_after_steps(result, self.metric.name),
+            batch_norm=self.parts.algorithm.batch_norm,
+            first_order=self.parts.algorithm.first_order,
+            verdict=reference and judge(test, reference, steps, self.record.full_steps, self.record.deviations),
+            **self._costs(),
+            finished=now(),
+        )
+        summary = {f"val/{self.metric.name}": best.mean, f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95}
+        self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
+
+    def _end_early(self, error: BaseException) -> None:
+        """Record how it ended. The error itself matters more than a failure to write it down."""
+        interrupted = isinstance(error, (Interrupted, KeyboardInterrupt))
+        outcome: Outcome = "interrupted" if interrupted else "failed"
+        if not interrupted:
+            log.error("the run failed", exc_info=error)
+        with suppress(Exception):
+            first = (str(explained(error) or error).strip() or type(error).__name__).splitlines()[0]
+            text = None if interrupted else f"{type(error).__name__}: {first}"
+            self._write(status=outcome, steps=self.state.step, error=text, **self._costs(), finished=now())
+        with suppress(Exception):
+            self.trackers.finish(outcome, {}, {})
+
+    def _costs(self) -> dict[str, Any]:
+        trained = self.state.step * self.parts.tasks_per_step
+        return {
+            "seconds": self.watch.total(),
+            "episodes_per_second": trained / self.watch.training if self.watch.training > 0 else None,
+            "peak_memory_bytes": self.compute.peak_memory(),
+        }
+
+    def _write(self, **changes: Any) -> None:
+        self.record = dataclasses.replace(self.record, **changes)
+        write_record(self.record, self.folder.path)
+
+    def _interrupted(self, how: str) -> Interrupted:
+        number = self.stop.signal_number or signal.SIGINT
+        return Interrupted(
+            f"stopped by {signal.Signals(number).name} after {self.state.step} of {self.settings.train.steps} "
+            f"meta-updates, {how}. Continue with: metaexp train resume={self.folder.path}",
+            int(number),
+        )
+
+    def _views(self) -> dict[str, Tracker]:
+        return {
+            name: make(node, Tracker)  # type: ignore[type-abstract]
+            for name, node in self.settings.tracker.items()
+        }
+
+    def _run_info(self, checkpoint: Checkpoint | None) -> RunInfo:
+        record = self.record
+        return RunInfo(
+            folder=self.folder.path,
+            name=record.name,
+            config=self.settings.resolved,
+            group=record.group,
+            resumed_at=None if checkpoint is None else checkpoint.step,
+            facts={
+                "n_parameters": record.n_parameters,
+                "batch_norm": record.batch_norm,
+                "device": str(self.compute),
+                "data_hash": record.data_hash,
+                "episode_bank": record.episode_bank,
+            },
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint says about the run that it belongs to."""
+        return {
+            "config_hash": self.record.config_hash,
+            "data_hash": self.record.data_hash,
+            "environment": environment(self.compute),
+        }
+
+    def _continue_from(self, checkpoint: Checkpoint) -> None:
+        values = checkpoint.values
+        for key, what in (("config_hash", "configuration"), ("data_hash", "data")):
+            if values[key] != self._identity()[key]:
+                raise RunFolderError(
+                    f"the {what} of {self.folder.path} changed since its checkpoint was saved "
+                    f"({key} {values[key][:12]}, now {self._identity()[key][:12]}), so the run cannot be continued."
+                )
+        changed = differences(values["environment"], environment(self.compute))
+        if changed:
+            log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
+            self.record = dataclasses.replace(self.record, exact_resume=False, device=self.compute.recorded())
+        self.state.restore(checkpoint.tensors, values)
+
+
+def environment(compute: Compute) -> dict[str, Any]:
+    """What must be the same for a resumed run to continue bit for bit."""
+    machine: Machine = compute.recorded()
+    return {"metaexp": metaexp.__version__, "torch": torch.__version__, **dataclasses.asdict(machine)}
+
+
+def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """``threads was 2 and is 1`` and so on."""
+    keys = sorted({*then, *here})
+    return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
+
+
+def seconds_before(folder: RunFolder, step: int) -> tuple[float, float]:
+    """Seconds, and of them seconds of training, that earlier sessions took up to meta-update ``step``."""
+    path: Path = folder.path / TIMINGS_FILE
+    found = (0.0, 0.0)
+    for at, values in read_lines(path):
+        if at <= step and "time/seconds" in values:
+            found = (values["time/seconds"], values["time/training_seconds"])
+    return found

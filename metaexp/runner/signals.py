@@ -1,0 +1,55 @@
+"""SIGINT and SIGTERM end a run after the current step, with everything saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from metaexp.core.errors import MetaexpError
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked for it
+    """The run was asked to stop, and saved itself. Exit code 128 + the signal's number (130, 143)."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Whether the user asked to stop, and by which signal."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal_number is not None
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the first signal; a second SIGINT stops everything where it is."""
+        if self.signal_number is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_number = self.signal_number or number
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Within this block the signals are only noted. Outside the main thread Python allows no handlers: none is set."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    for number in _HANDLED:
+        signal.signal(number, request.receive)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

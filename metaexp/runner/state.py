@@ -1,0 +1,141 @@
+"""Everything that changes while a run trains: what a checkpoint must hold, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import RunFolderError
+
+Weights = dict[str, Tensor]
+"""Name -> tensor of every parameter and buffer of an algorithm."""
+
+
+class Best(NamedTuple):
+    """The weights that did best on validation, and how well."""
+
+    step: int
+    mean: float
+    ci95: float
+    n_episodes: int
+    weights: Weights
+
+
+@dataclass
+class TrainState:
+    """The state of a run between two meta-updates.
+
+    step: meta-updates done. losses, gradient_norms: of the updates since the last line in the metrics.
+    """
+
+    algorithm: Algorithm
+    optimizer: torch.optim.Optimizer | None
+    step: int = 0
+    best: Best | None = None
+    losses: list[float] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name: ``weights/...``, ``best/...`` and ``optimizer/<parameter>/...``."""
+        named = {f"weights/{name}": t for name, t in weights_of(self.algorithm).items()}
+        if self.best is not None:
+            named |= {f"best/{name}": t for name, t in self.best.weights.items()}
+        if self.optimizer is not None:
+            for index, slots in self.optimizer.state_dict()["state"].items():
+                named |= {f"optimizer/{index}/{key}": t for key, t in slots.items() if isinstance(t, Tensor)}
+        return named
+
+    def values(self) -> dict[str, Any]:
+        """All that is not a tensor."""
+        best = self.best
+        return {
+            "step": self.step,
+            "losses": self.losses,
+            "gradient_norms": self.gradient_norms,
+            "best": None if best is None else [best.step, best.mean, best.ci95, best.n_episodes],
+            "optimizer": None if self.optimizer is None else _plain_state(self.optimizer),
+        }
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Take up the state that :meth:`tensors` and :meth:`values` described.
+
+        Raises RunFolderError when the checkpoint is of another algorithm, model or optimiser.
+        """
+        device = next(iter(weights_of(self.algorithm).values())).device if weights_of(self.algorithm) else None
+        load_weights(self.algorithm, _under("weights/", tensors))
+        if self.optimizer is not None:
+            _restore_optimizer(self.optimizer, _under("optimizer/", tensors), values["optimizer"])
+        self.step = values["step"]
+        self.losses = list(values["losses"])
+        self.gradient_norms = list(values["gradient_norms"])
+        if values["best"] is not None:
+            step, mean, ci95, n_episodes = values["best"]
+            weights = {name: t.to(device) for name, t in _under("best/", tensors).items()}
+            self.best = Best(step, mean, ci95, n_episodes, weights)
+
+
+def weights_of(algorithm: Algorithm) -> Weights:
+    """The algorithm's own parameters and buffers, not copied."""
+    return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
+
+
+def copy_weights(algorithm: Algorithm) -> Weights:
+    """A copy of all parameters and buffers, on their device."""
+    return {name: t.detach().clone() for name, t in weights_of(algorithm).items()}
+
+
+def load_weights(algorithm: Algorithm, weights: Weights) -> None:
+    """Copy ``weights`` into the algorithm. Raises RunFolderError naming what does not fit."""
+    own = weights_of(algorithm)
+    problems = [f"{name} is missing" for name in own if name not in weights]
+    problems += [f"{name} is not in this algorithm" for name in weights if name not in own]
+    problems += [
+        f"{name} has shape {tuple(weights[name].shape)}, not {tuple(t.shape)}"
+        for name, t in own.items()
+        if name in weights and weights[name].shape != t.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise RunFolderError(f"the saved weights do not fit the algorithm: {'; '.join(problems[:3])}{more}.")
+    with torch.no_grad():
+        for name, t in own.items():
+            t.copy_(weights[name])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What an optimiser holds beside tensors: some keep counters in their state or in their groups."""
+    state = optimizer.state_dict()
+    return {
+        "groups": [{key: v for key, v in group.items() if key != "params"} for group in state["param_groups"]],
+        "slots": {
+            str(index): {key: v for key, v in slots.items() if not isinstance(v, Tensor)}
+            for index, slots in state["state"].items()
+        },
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+    state = optimizer.state_dict()
+    slots: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["slots"].items()}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition("/")
+        slots[int(index)][key] = tensor
+    if len(plain["groups"]) != len(state["param_groups"]) or any(i >= _n_parameters(optimizer) for i in slots):
+        raise RunFolderError("the saved state of the optimiser does not fit: it is of other parameters.")
+    groups = [
+        {key: tuple(v) if isinstance(v, list) else v for key, v in saved.items()} | {"params": group["params"]}
+        for saved, group in zip(plain["groups"], state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def _n_parameters(optimizer: torch.optim.Optimizer) -> int:
+    return sum(len(group["params"]) for group in optimizer.param_groups)

@@ -1,0 +1,159 @@
+"""A regression family, a network and an algorithm small enough to train in milliseconds, and settings that use them.
+
+A test that uses them puts this folder on the path and trusts this module, as a user does with a package of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.addressing import episode_keys, subkeys, unit_floats
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.inner import descend
+from metaexp.core.shapes import Capacity, Split, TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.models.base import Network, call
+from metaexp.models.batch_norm import BatchNorm
+from metaexp.runner.check import check
+from metaexp.runner.schema import Settings
+
+
+class Lines(Dataset):
+    """Regression on y = a x + b; ``poison`` makes one training task NaN, ``version`` changes the digest."""
+
+    kind = "regression"
+
+    def __init__(self, poison: int | None = None, version: str = "1") -> None:
+        self.poison = poison
+        self.version = version
+
+    def capacity(self) -> None:
+        return None
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        return LoadedLines(self.poison, self.version)
+
+
+class LoadedLines(MetaDataset):
+    kind = "regression"
+    input_shape = (1,)
+    target_size = 1
+
+    def __init__(self, poison: int | None, version: str) -> None:
+        self.poison = poison
+        self.digest = hashlib.sha256(f"lines {version}".encode()).hexdigest()
+
+    def capacity(self) -> Mapping[Split, Capacity] | None:
+        return None
+
+    def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
+        return LineTasks(shape, seed, self.poison)
+
+    def batches(self, batch_size: int, seed: int) -> TaskSource:
+        raise NotImplementedError
+
+    def to(self, device: torch.device) -> MetaDataset:
+        return self
+
+
+class LineTasks(TaskSource):
+    def __init__(self, shape: TaskShape, seed: int, poison: int | None) -> None:
+        self.shape, self.seed, self.poison = shape, seed, poison
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        keys = episode_keys(self.seed, split, indices)
+        slope = unit_floats(subkeys(keys, 0, 2)) * 4 - 2  # (T, 2)
+        n = self.shape.k_shot + self.shape.n_query
+        x = (unit_floats(subkeys(keys, 1, n)) * 2 - 1).unsqueeze(-1)  # (T, n, 1)
+        y = slope[:, :1, None] * x + slope[:, 1:, None]
+        if split == "train" and self.poison is not None:
+            y = torch.where((indices == self.poison)[:, None, None], torch.nan, y)
+        k = self.shape.k_shot
+        return Episode(Examples(x[:, :k], y[:, :k]), Examples(x[:, k:], y[:, k:]))
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        return hashlib.sha256(f"{self.seed} {split} {n_episodes} {self.shape}".encode()).hexdigest()
+
+
+class Net(Network):
+    """Linear -> batch norm -> dropout -> linear."""
+
+    def __init__(self, input_shape: tuple[int, ...], n_outputs: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.body = nn.Linear(input_shape[0], width)
+        self.norm = BatchNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, n_outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.norm(self.body(x)).tanh())
+        return out
+
+
+class TinyMAML(Algorithm):
+    """MAML with one inner step that collects running statistics and uses them at test."""
+
+    batch_norm = "running"
+    first_order = False
+
+    def __init__(self, model: Network, inner_lr: float) -> None:
+        super().__init__()
+        self.model = model
+        self.inner_lr = inner_lr
+
+    def adapt(self, support: Examples) -> dict[str, Tensor]:
+        return self.trajectory(support)[-1]
+
+    def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+        statistics = "collect" if self.training else "stored"
+        buffers = dict(self.model.named_buffers())
+        out = call(self.model, adapted, buffers, x, statistics)
+        if self.training:
+            self.model.norm.running_mean = out.buffers["norm.running_mean"]
+            self.model.norm.running_var = out.buffers["norm.running_var"]
+        return out.values
+
+    def trajectory(self, support: Examples) -> list[dict[str, Tensor]]:
+        buffers = dict(self.model.named_buffers())
+
+        def loss(params: dict[str, Tensor]) -> Tensor:
+            return self.loss(call(self.model, params, buffers, support.x, "batch").values, support.y)
+
+        return list(descend(loss, dict(self.model.named_parameters()), self.inner_lr, 1, False))
+
+
+def settings(outputs: Path, **changes: Any) -> Settings:
+    """Settings of a tiny run. ``changes`` are dotted keys with ``__`` for the dot, such as ``train__steps=5``."""
+    resolved: dict[str, Any] = {
+        "seed": 0,
+        "train": {
+            "steps": 12, "meta_batch_size": 3, "n_way": 0, "k_shot": 4, "n_query": 3,
+            "eval_every": 4, "eval_episodes": 6, "checkpoint_every": 5, "log_every": 3,
+        },
+        "eval": {"episodes": 10, "seed": 1000},
+        "task": {"n_way": 0, "k_shot": 4, "n_query": 3},
+        "device": {"accelerator": "cpu", "precision": "float32", "threads": 1, "deterministic": True, "task_chunk": None},
+        "paths": {"data": "data", "outputs": str(outputs)},
+        "algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1},
+        "dataset": {"_target_": "tiny_runs.Lines"},
+        "model": {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1},
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
+        "schedule": {"_target_": "metaexp.core.optim.Step", "every": 7, "gamma": 0.9},
+        "clip": {"_target_": "metaexp.core.optim.ClipNorm", "threshold": 10.0},
+        "tracker": {},
+        "reference": None,
+    }  # fmt: skip
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        if name:
+            resolved[section][name] = value
+        else:
+            resolved[section] = value
+    return check(resolved, {"algorithm": "tiny", "dataset": "lines"})
