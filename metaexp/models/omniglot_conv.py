@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaexp.core.fields import PositiveFloat, PositiveInt
@@ -23,7 +22,9 @@ class OmniglotConv(Network):
     111,749 weights at 5 ways, plus 256 betas.
 
     padding: ``tf_same`` pads even inputs only below and to the right, as TensorFlow does; ``symmetric`` pads one
-    pixel everywhere (the same sizes, a grid shifted by one pixel). head_init: ``normal`` is N(0, 1).
+    pixel everywhere (the same sizes, a grid shifted by one pixel). On an image turned by 180 degrees, symmetric
+    padding leaves out what TensorFlow leaves out, so ``tf_same`` turns the input once and keeps its kernels
+    turned: no padded copy of any map is made. head_init: ``normal`` is N(0, 1).
     """
 
     def __init__(
@@ -38,10 +39,9 @@ class OmniglotConv(Network):
     ) -> None:
         super().__init__()
         n_maps, _, _ = image_shape(input_shape, "omniglot_conv")
+        self.turns_input = padding == "tf_same"
         widths = [n_maps] + [channels] * 4
-        self.blocks = nn.ModuleList(
-            StridedBlock(a, b, norm_scale, norm_eps, padding) for a, b in pairwise(widths)
-        )
+        self.blocks = nn.ModuleList(StridedBlock(a, b, norm_scale, norm_eps) for a, b in pairwise(widths))
         self.n_features = channels
         self.head = nn.Identity() if n_outputs is None else nn.Linear(channels, n_outputs)
         xavier_(self)
@@ -51,6 +51,8 @@ class OmniglotConv(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (B, channels) of images ``x`` (B, C, H, W)."""
+        if self.turns_input:
+            x = x.flip((2, 3))
         for block in self.blocks:
             x = block(x)
         return x.mean((2, 3))  # (B, channels)
@@ -59,22 +61,11 @@ class OmniglotConv(Network):
 class StridedBlock(nn.Module):
     """3x3 convolution with stride 2, batch norm, ReLU: (B, C_in, H, W) -> (B, C_out, ceil(H / 2), ceil(W / 2))."""
 
-    def __init__(
-        self, n_in: int, n_out: int, norm_scale: bool, norm_eps: float, padding: Literal["tf_same", "symmetric"]
-    ) -> None:
+    def __init__(self, n_in: int, n_out: int, norm_scale: bool, norm_eps: float) -> None:
         super().__init__()
-        self.pads_like_tf = padding == "tf_same"
-        self.conv = nn.Conv2d(n_in, n_out, 3, stride=2, padding=0 if self.pads_like_tf else 1)
+        self.conv = nn.Conv2d(n_in, n_out, 3, stride=2, padding=1)
         self.norm = BatchNorm(n_out, scale=norm_scale, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pads_like_tf:
-            x = F.pad(x, (*_tf_same(x.shape[-1]), *_tf_same(x.shape[-2])))
         out: Tensor = self.norm(self.conv(x)).relu()
         return out
-
-
-def _tf_same(size: int) -> tuple[int, int]:
-    """TensorFlow's "SAME" padding (before, after) of a 3-wide kernel with stride 2."""
-    total = 1 if size % 2 == 0 else 2
-    return total // 2, total - total // 2
