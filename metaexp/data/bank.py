@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
-from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.base import MetaDataset
 from metaexp.data.conventions import Origin, Pixels, Rotations
 from metaexp.data.tasks import ClassBatches, ClassTable, ClassTasks, RotationDraw
 
@@ -65,7 +65,7 @@ class ClassBank(MetaDataset):
         """Classes and smallest class of every split that has any, turned classes counted."""
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
 
-    def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
+    def tasks(self, shape: TaskShape, seed: int) -> ClassTasks:
         """The tasks of that shape. Whether a split can serve it is checked when that split is first asked for."""
         if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
             raise ConfigError(
@@ -74,7 +74,7 @@ class ClassBank(MetaDataset):
             )
         return ClassTasks(self, shape, seed)
 
-    def batches(self, batch_size: int, seed: int) -> TaskSource:
+    def batches(self, batch_size: int, seed: int) -> ClassBatches:
         """Batches of ``batch_size`` different examples of a split, under one label per class of the split."""
         if batch_size < 1:
             raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
