@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 from metaexp.core.errors import ConfigError
 from metaexp.runner.check import check
 from metaexp.runner.doors import file_problems, section_problems, shadowed
+from metaexp.runner.identity import deciding_part
 from metaexp.runner.overrides import is_group, judge, parse
 from metaexp.runner.resolving import resolve_all
 from metaexp.runner.schema import Settings
+from metaexp.runner.values import show
 
 version.setbase("1.3")
 
@@ -53,6 +55,13 @@ class Composed(NamedTuple):
     choices: dict[str, str]
 
 
+class Job(NamedTuple):
+    """Settings, and the configuration that they were made from."""
+
+    settings: Settings
+    composed: Composed
+
+
 class Composer:
     """Composes configurations from the shipped files and, behind them, those of ``config_dir``."""
 
@@ -63,7 +72,11 @@ class Composer:
         self.loader = _loader(config_dir)
 
     def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Settings:
-        """The checked settings for these overrides.
+        """The checked settings for these overrides; see :meth:`job`."""
+        return self.job(overrides, on_this_machine=on_this_machine).settings
+
+    def job(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Job:
+        """The checked settings for these overrides, and the configuration that they were made from.
 
         Raises ConfigError with all problems of the overrides and of what they compose to; MachineError when the
         accelerator that they ask for is not here (unless the run is to be on another machine).
@@ -82,8 +95,9 @@ class Composer:
             ignored=judged.broken,
         )
         if judged.forced != judged.accepted:
-            self.compose(judged.accepted)  # by Hydra's own rules, `+` on a key that is there is an error, and so on
-        return settings
+            # Now by Hydra's own rules: a `+` on a key that is there is an error, and so on.
+            composed = self.compose(judged.accepted)
+        return Job(settings, composed)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """What Hydra makes of the overrides. Raises ConfigError in the place of Hydra's errors."""
@@ -96,9 +110,7 @@ class Composer:
             raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
         choices = {group: name for group, name in hydra.runtime.choices.items() if name and "/" not in group}
-        OmegaConf.set_struct(config, False)
-        del config["hydra"]
-        return Composed(config, hydra, choices)
+        return Composed(_without_hydra(config), hydra, choices)
 
     def parse(self, line: str) -> Override | str:
         """One override, or why it cannot be read."""
@@ -108,6 +120,14 @@ class Composer:
         """Whether an override chooses a file of a group."""
         override = self.parse(line)
         return not isinstance(override, str) and is_group(override, self.loader)
+
+    def published(self, experiment: str) -> Settings:
+        """The settings of an experiment's file, without overrides."""
+        kept = HydraConfig.instance().cfg
+        try:
+            return self.settings([f"experiment={experiment}"], on_this_machine=False)
+        finally:
+            HydraConfig.instance().cfg = kept
 
     def groups(self) -> dict[str, list[str]]:
         """Every group with its choices."""
@@ -143,6 +163,26 @@ def revise(
     return check(resolved, new_choices, earlier_problems=[*judged.problems, *unresolved], ignored=judged.broken)
 
 
+def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
+    """Settings that decide numbers and differ from the published ones, as ``key=value``, but for steps and seeds."""
+    ours, theirs = dict(_leaves(deciding_part(config))), dict(_leaves(deciding_part(published)))
+    keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
+    different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
+    return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]
+
+
+def hydra_files(composed: Composed) -> dict[str, str]:
+    """What Hydra keeps of a job: path inside the run folder -> text."""
+    section = OmegaConf.create({"hydra": OmegaConf.to_container(composed.hydra, resolve=False)})
+    for name in ("help", "hydra_help"):
+        section.hydra.pop(name, None)
+    return {
+        ".hydra/config.yaml": OmegaConf.to_yaml(composed.config),
+        ".hydra/hydra.yaml": OmegaConf.to_yaml(section),
+        ".hydra/overrides.yaml": OmegaConf.to_yaml(composed.hydra.overrides.task),
+    }
+
+
 def conf_folder() -> str:
     """Where the shipped configuration is, as Hydra writes it: in the package, or beside it in a plain checkout."""
     if importlib.util.find_spec("metaexp.conf") is not None:
@@ -169,6 +209,22 @@ def _loader(config_dir: Path | None) -> Loader:
         anchor=SearchPathQuery(provider="schema"),
     )
     return Loader(search_path)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    """The job's own part of a composed configuration."""
+    job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.set_struct(job, False)
+    return job
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key -> value of everything in nested mappings."""
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", item
 
 
 def _in_one_line(error: BaseException) -> str:

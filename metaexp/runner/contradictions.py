@@ -33,7 +33,7 @@ def data_problems(config: Mapping[str, Any], choices: Mapping[str, str], has_sha
     """What the dataset itself refuses, and tasks that it cannot give."""
     name = choices.get("dataset") or config["dataset"]["_target_"].rpartition(".")[2]
     try:
-        dataset = make(config["dataset"], Dataset)
+        dataset = make(config["dataset"], Dataset)  # type: ignore[type-abstract]
         capacity = dataset.capacity()
     except ConfigError as error:
         return error.problems

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from metaexp.runner.values import nearest, show
 
-_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.sweep.dir", "hydra.searchpath")
+_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir", "hydra.searchpath")
 
 
 class Judged(NamedTuple):
@@ -80,8 +80,8 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return _group_problem(override, loader)
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
         return (
-            f"{key} cannot be set: a run names its folder itself and keeps its own log. Choose the place with "
-            "paths.outputs; of Hydra's section, the launcher, the sweeper and hydra.sweep.dir are open."
+            f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir, "
+            "hydra.searchpath, the launcher and the sweeper are open."
         )
     return None
 

@@ -1,0 +1,88 @@
+"""``metaexp VERB ...``: the command line. Each verb is one entry of a table and one function, imported when called.
+
+Importing this module imports neither torch nor Hydra.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import metaexp
+from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.runner.values import nearest
+
+
+class Verb(NamedTuple):
+    """What a verb does in a few words, and the ``module:function`` that takes its arguments."""
+
+    summary: str
+    function: str
+
+
+VERBS = {
+    "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.runner.cli_train:main"),
+    "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
+    "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
+    "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
+    "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),
+}
+
+USAGE = """metaexp {version}: an experiment framework for meta-learning.
+
+usage: metaexp VERB [arguments]     (metaexp VERB --help tells more)
+
+{verbs}
+
+Start with `metaexp train`: MAML on hand-drawn glyphs, a minute or two on a laptop."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. ``arguments`` are those after the program's name. Returns the exit code of the process."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        print(f"metaexp {metaexp.__version__}")
+        return 0
+    name, *rest = given
+    try:
+        return _function(name)(rest)
+    except ConfigError as error:
+        print(problems(f"metaexp {name}", error.problems), file=sys.stderr)
+        return error.exit_code
+    except MetaexpError as error:
+        print(f"metaexp {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"metaexp {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, say) has gone
+        sys.stderr.close()
+        return 0
+
+
+def usage() -> str:
+    """The help of ``metaexp`` itself."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return USAGE.format(version=metaexp.__version__, verbs=verbs)
+
+
+def problems(command: str, sentences: Sequence[str]) -> str:
+    """All problems of a configuration, one a line."""
+    if len(sentences) == 1:
+        return f"{command}: {sentences[0]}"
+    return "\n".join([f"{command}: {len(sentences)} problems; nothing was started.", *(f"  - {s}" for s in sentences)])
+
+
+def _function(name: str) -> Callable[[list[str]], int]:
+    """The function of a verb, imported."""
+    if name not in VERBS:
+        raise ConfigError(f"there is no such verb.{nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
+    module, _, function = VERBS[name].function.partition(":")
+    found: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return found

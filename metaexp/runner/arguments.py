@@ -1,0 +1,60 @@
+"""The options that verbs with a configuration share, as Hydra has them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from metaexp.runner.targets import trust
+
+OVERRIDES = """\
+overrides:
+  GROUP=CHOICE         take another file of a group: algorithm=maml dataset=omniglot device=cuda
+  KEY=VALUE            set one value: seed=3 train.steps=2000 algorithm.inner_lr=0.1
+  experiment=NAME      a published setting; other overrides come on top
+"""
+
+
+class Options(argparse.Namespace):
+    """Parsed arguments. ``overrides`` are all those that are no option."""
+
+    overrides: list[str]
+    help: bool
+    config_dir: Path | None
+    config_name: str
+    trust: list[str]
+
+
+Given = TypeVar("Given", bound=Options)
+
+
+def parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """A parser of overrides, ``--config-dir``, ``--trust`` and ``--help`` (which is left to the verb)."""
+    made = argparse.ArgumentParser(
+        prog=f"metaexp {verb}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    made.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
+    made.add_argument("-h", "--help", action="store_true", help="show this, and the groups with their choices")
+    made.add_argument("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of your own groups and files")
+    made.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="allow configurations to name classes of this package (installed, or in the current folder)",
+    )
+    return made
+
+
+def parse(made: argparse.ArgumentParser, arguments: Sequence[str], options: Given) -> Given:
+    """Parse into ``options``, and trust what is to be trusted. Wrong options end the process with exit code 2."""
+    made.parse_intermixed_args(list(arguments), namespace=options)
+    for package in options.trust:
+        trust(package)
+    return options

@@ -1,0 +1,37 @@
+"""``metaexp evaluate RUN``: the selected weights of a finished run on any bank, way, shot or dataset that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.compose import revise
+from metaexp.runner.folder import existing
+
+_OVERRIDES = """\
+overrides: the run's own configuration, with what you change:
+  metaexp evaluate RUN eval.episodes=2000
+  metaexp evaluate RUN task.k_shot=5 dataset=omniglot algorithm.inner_steps_test=10
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp evaluate`` and return its exit code."""
+    made = parser("evaluate", "Test the selected weights of a finished run. The result is kept in the run folder.")
+    made.usage = "metaexp evaluate RUN [OVERRIDE ...] [--config-dir DIR] [--trust PACKAGE]"
+    options = parse(made, arguments, Options())
+    if options.help:
+        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        return 0
+    if not options.overrides or "=" in options.overrides[0]:
+        raise ConfigError("give the folder of a finished run first: metaexp evaluate RUN [OVERRIDE ...].")
+    path, overrides = Path(options.overrides[0]).expanduser(), options.overrides[1:]
+    revise(*existing(path).read_config(), overrides, options.config_dir)  # problems show before torch is imported
+
+    from metaexp.runner.evaluate import evaluate_run
+    from metaexp.runner.summary import print_evaluation
+
+    print_evaluation(*evaluate_run(path, overrides, options.config_dir))
+    return 0

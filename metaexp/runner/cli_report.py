@@ -1,0 +1,57 @@
+"""``metaexp report``: the results tables of the documentation, generated from committed records."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError
+from metaexp.results.publish import publish
+from metaexp.results.record import RunRecord
+from metaexp.results.report import outdated, update
+from metaexp.runner.compose import Composer
+from metaexp.runner.identity import config_hash
+
+_DESCRIPTION = """\
+Write docs/results/README.md, a page beside each record there, and the table in README.md.
+Runs that are named are copied into docs/results first."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp report`` and return its exit code: 2 with ``--check`` when a page is not up to date."""
+    options = _parser().parse_args(arguments)
+    folder: Path = options.root / "docs" / "results"
+    readme = options.root / "README.md"
+    if not folder.is_dir() or not readme.is_file():
+        raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
+    if options.name is not None and len(options.runs) != 1:
+        raise ConfigError("--name names the copy of one run; give one run.")
+    if options.check:
+        old = outdated(folder, readme, current_hash)
+        print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
+        return 2 if old else 0
+    for run in options.runs:
+        print(f"copied to {publish(run, folder, options.name)}")
+    for path in update(folder, readme, current_hash):
+        print(f"wrote {path}")
+    return 0
+
+
+def current_hash(record: RunRecord) -> str | None:
+    """The config hash that a record's overrides give today; None when they no longer compose."""
+    try:
+        return config_hash(Composer().settings(record.overrides, on_this_machine=False).resolved)
+    except ConfigError:
+        return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
+    made.add_argument("--name", help="the name of the copy; its experiment's by default")
+    made.add_argument("--check", action="store_true", help="write nothing; say what is not up to date (exit code 2)")
+    made.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the repository; the current folder")
+    return made

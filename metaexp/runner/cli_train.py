@@ -1,0 +1,126 @@
+"""``metaexp train``: one run, many runs, or the rest of an interrupted one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from metaexp.core.errors import ConfigError
+from metaexp.results.record import RunRecord
+from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
+from metaexp.runner.compose import Composer, deviations, hydra_files
+
+
+class TrainOptions(Options):
+    """Options of ``metaexp train``."""
+
+    cfg: str | None
+    resolve: bool
+    package: str | None
+    multirun: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp train`` and return its exit code."""
+    made = _parser()
+    options = parse(made, arguments, TrainOptions())
+    if options.help:
+        print(_help(made, options))
+        return 0
+    if any(line.lstrip("+").startswith("resume=") for line in options.overrides):
+        return _resume(options)
+    if options.cfg is not None:
+        print(show(options), end="")
+        return 0
+    if options.multirun:
+        from metaexp.runner.multirun import run_all
+
+        return run_all(options.overrides, options.config_dir, options.config_name)
+    return _train(options)
+
+
+def _train(options: TrainOptions) -> int:
+    composer = Composer(options.config_dir, options.config_name)
+    job = composer.job(options.overrides)
+    settings = job.settings
+    published = composer.published(settings.experiment) if settings.experiment else None
+
+    from metaexp.runner.describe import Origin
+    from metaexp.runner.job import run_job
+
+    origin = Origin(
+        overrides=options.overrides,
+        full_steps=published.train.steps if published else None,
+        deviations=deviations(settings.resolved, published.resolved) if published else [],
+        files=hydra_files(job.composed),
+    )
+    place = str(job.composed.hydra.run.dir)
+    finished = run_job(settings, origin, None if place == "." else Path(place))
+    return _say(finished.record, finished.folder)
+
+
+def _resume(options: TrainOptions) -> int:
+    if len(options.overrides) > 1 or options.multirun:
+        others = [line for line in options.overrides if not line.lstrip("+").startswith("resume=")]
+        raise ConfigError(
+            f"a resumed run goes on with its own configuration; remove {' '.join(others) or '-m'}. "
+            "To train on with other settings, start a new run."
+        )
+    folder = Path(options.overrides[0].partition("=")[2]).expanduser()
+
+    from metaexp.runner.job import resume_job
+
+    finished = resume_job(folder)
+    return _say(finished.record, finished.folder)
+
+
+def _say(record: RunRecord, folder: Path) -> int:
+    from metaexp.runner.summary import print_summary
+
+    print_summary(record, folder)
+    return 0
+
+
+def show(options: TrainOptions) -> str:
+    """The configuration in YAML, checked, as ``--cfg`` prints it."""
+    composed = Composer(options.config_dir, options.config_name).job(options.overrides, on_this_machine=False).composed
+    shown = {"job": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra})}
+    part = OmegaConf.merge(*shown.values()) if options.cfg == "all" else shown[str(options.cfg)]
+    if options.resolve:
+        OmegaConf.resolve(part)
+    if options.package is None or options.package == "_global_":
+        return OmegaConf.to_yaml(part)
+    node = OmegaConf.select(part, options.package)
+    if node is None:
+        raise ConfigError(f"--package {options.package}: the configuration has no such part.")
+    return f"# @package {options.package}\n{OmegaConf.to_yaml(node)}" if OmegaConf.is_config(node) else f"{node}\n"
+
+
+def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
+    groups = Composer(options.config_dir, options.config_name).groups()
+    lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items()]
+    more = [
+        "groups and their choices:",
+        *lines,
+        "",
+        "`metaexp train --cfg job` shows every key with its value, and takes the same overrides.",
+    ]
+    return f"{made.format_help()}\n{OVERRIDES}\n" + "\n".join(more)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser(
+        "train",
+        "Train an algorithm on a dataset, validate as it goes, and test the best weights once.\n"
+        "Everything is kept in a fresh run folder: configuration, metrics, checkpoints, plots, record.",
+    )
+    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
+    made.add_argument("-m", "--multirun", action="store_true", help="run every combination of values: seed=0,1,2")
+    made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="show the configuration and stop")
+    made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: only this part")
+    made.add_argument("--resolve", action="store_true", help="with --cfg: put interpolations in their place")
+    made.epilog = "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped."
+    return made
