@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -20,6 +21,17 @@ from metaexp.runner.schema import Node, Settings
 from metaexp.runner.targets import find_target
 
 
+class Interface(NamedTuple):
+    """What an algorithm and its network are built for.
+
+    input_shape: of one example. n_outputs: classes of a training task, outputs of a regression task, or, in
+    supervised training, all training classes.
+    """
+
+    input_shape: tuple[int, ...]
+    n_outputs: int
+
+
 @dataclass(frozen=True)
 class Parts:
     """The objects of a run, on its device.
@@ -29,6 +41,7 @@ class Parts:
     """
 
     algorithm: Algorithm
+    interface: Interface
     dataset: MetaDataset
     train_source: TaskSource
     eval_source: SealedSource
@@ -52,11 +65,13 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
         )
     dataset = load_dataset(settings, compute, progress)
     check_kind(dataset, settings.task.shape, settings.train.shape)
-    algorithm = build_algorithm(settings, dataset).to(compute.device)
+    interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
+    algorithm = build_algorithm(settings, interface).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
     return Parts(
         algorithm=algorithm,
+        interface=interface,
         dataset=dataset,
         train_source=(
             dataset.batches(batch, settings.seed)
@@ -88,23 +103,22 @@ def check_kind(dataset: MetaDataset, *shapes: TaskShape) -> None:
             )
 
 
-def build_algorithm(settings: Settings, dataset: MetaDataset) -> Algorithm:
+def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
     """The algorithm and its network on the CPU, initialised from ``settings.seed``."""
     cls = algorithm_class(settings.algorithm)
-    n_outputs = _n_outputs(cls, dataset, settings.train.shape)
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
     model = make(
         settings.model,
         Network,  # type: ignore[type-abstract]
-        input_shape=dataset.input_shape,
-        n_outputs=None if cls.model_output == "embedding" else n_outputs,
+        input_shape=interface.input_shape,
+        n_outputs=None if cls.model_output == "embedding" else interface.n_outputs,
     )
     return make(
         settings.algorithm,
         Algorithm,  # type: ignore[type-abstract]
         model=model,
-        input_shape=dataset.input_shape,
-        n_outputs=n_outputs,
+        input_shape=interface.input_shape,
+        n_outputs=interface.n_outputs,
         train_shape=settings.train.shape,
     )
 
@@ -116,7 +130,7 @@ def algorithm_class(node: Node) -> type[Algorithm]:
     return cls
 
 
-def _n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
+def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
     """Classes of a training task, outputs of a regression task, or, in supervised training, all training classes."""
     capacity = dataset.capacity()
     if cls.training_tasks == "supervised" and capacity is not None:

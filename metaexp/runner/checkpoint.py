@@ -126,9 +126,7 @@ def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if _digest(values) != sha256["values"]:
         raise DamagedError(f"checkpoint {base} is damaged: the values in {manifest_path.name} were changed.")
     if hashlib.sha256(content).hexdigest() != sha256["tensors"]:
-        raise DamagedError(
-            f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256)."
-        )
+        raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256).")
     try:
         return safetensors.torch.load(content), values
     except SafetensorError as error:

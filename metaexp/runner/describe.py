@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,12 +21,14 @@ class Origin:
 
     overrides: as given on the command line. group: the sweep it belongs to. full_steps: meta-updates of the
     experiment file. deviations: settings that differ from the experiment file's, but for steps and seeds.
+    files: path inside the run folder -> text, to be kept with the run (what Hydra composed).
     """
 
     overrides: list[str] = field(default_factory=list)
     group: str | None = None
     full_steps: int | None = None
     deviations: list[str] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def first_record(settings: Settings, parts: Parts, compute: Compute, origin: Origin) -> RunRecord:

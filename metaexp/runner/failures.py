@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,6 +35,18 @@ def explained(error: BaseException) -> MetaexpError | None:
             "equal runs may then differ in the last bits."
         )
     return None
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Errors of the machine leave this block in words that say what to do."""
+    try:
+        yield
+    except Exception as error:
+        better = explained(error)
+        if better is None or better is error:
+            raise
+        raise better from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.types import EvalResult
 from metaexp.results.episodes import write_episodes
 from metaexp.results.record import Score
+from metaexp.runner.build import Interface
 from metaexp.runner.checkpoint import Checkpoints, DamagedError, read, write
 from metaexp.runner.evaluation import Evaluator, Report, SealedSource
 from metaexp.runner.folder import RunFolder
@@ -16,10 +19,21 @@ from metaexp.runner.schema import Settings
 from metaexp.runner.state import Best, TrainState, Weights, load_weights
 
 
-def select(state: TrainState, settings: Settings, folder: RunFolder) -> Best:
+class Selected(NamedTuple):
+    """The weights that a run was tested with, or would be if it ended now.
+
+    step: the meta-update after which they were taken. interface: what they were built for.
+    """
+
+    step: int
+    weights: Weights
+    interface: Interface
+
+
+def select(state: TrainState, settings: Settings, folder: RunFolder, identity: Mapping[str, Any]) -> Best:
     """Put the weights that did best on validation into the algorithm and into ``checkpoints/best``.
 
-    Raises NotFiniteError when no validation gave a number.
+    identity: what the file says of the run. Raises NotFiniteError when no validation gave a number.
     """
     best = state.best
     if best is None:
@@ -27,7 +41,7 @@ def select(state: TrainState, settings: Settings, folder: RunFolder) -> Best:
             "no validation gave a finite result, so there are no weights to test. Lower optimizer.lr or the "
             "algorithm's inner learning rate."
         )
-    write(folder.best, best.weights, {"step": best.step, "mean": best.mean})
+    write(folder.best, best.weights, {"step": best.step, "mean": best.mean, **identity})
     take(state, settings, best.step, best.weights)
     return best
 
@@ -38,22 +52,24 @@ def take(state: TrainState, settings: Settings, step: int, weights: Weights) -> 
     state.algorithm.begin_step(step, max(settings.train.steps, 1))
 
 
-def selected_weights(folder: RunFolder) -> tuple[int, Weights]:
-    """The meta-update and the weights that a run was tested with, or would be if it ended now.
-
-    Raises RunFolderError when there are none yet, or when they are damaged.
-    """
+def selected(folder: RunFolder) -> Selected:
+    """The selected weights of a run. Raises RunFolderError when there are none yet, or when they are damaged."""
     if folder.best.with_suffix(".json").exists():
         try:
             weights, values = read(folder.best)
         except DamagedError as error:
             raise RunFolderError(f"{error} Continue the run with resume={folder.path} to write it again.") from error
-        return values["step"], weights
+        return Selected(values["step"], weights, _interface(values))
     checkpoint = Checkpoints(folder.checkpoints).load() if folder.checkpoints.is_dir() else None
     if checkpoint is None or checkpoint.values["best"] is None:
         raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")
     weights = {name.removeprefix("best/"): t for name, t in checkpoint.tensors.items() if name.startswith("best/")}
-    return checkpoint.values["best"][0], weights
+    return Selected(checkpoint.values["best"][0], weights, _interface(checkpoint.values))
+
+
+def _interface(values: Mapping[str, Any]) -> Interface:
+    shape, n_outputs = values["interface"]
+    return Interface(tuple(shape), n_outputs)
 
 
 def final_test(

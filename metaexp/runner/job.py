@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.wording import say_order, say_task
 from metaexp.runner.build import Parts, build
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.describe import Origin, first_record
 from metaexp.runner.device import Compute, prepared
-from metaexp.runner.failures import explained
+from metaexp.runner.failures import explaining
 from metaexp.runner.folder import RunFolder, claim, existing
 from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
@@ -24,20 +26,27 @@ from metaexp.runner.session import Session
 from metaexp.runner.signals import StopRequest, stop_on_signals
 
 
+class Finished(NamedTuple):
+    """A completed run."""
+
+    record: RunRecord
+    folder: Path
+
+
 def run_job(
     settings: Settings,
     origin: Origin | None = None,
     folder: Path | None = None,
     display: Display | None = None,
-) -> RunRecord:
+) -> Finished:
     """Train, validate, test and record a new run.
 
     folder: an empty folder to run in; None claims a new one under ``paths.outputs``. Nothing is written before the
     data are there and everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted
     after a clean save; the record in the run folder says the same.
     """
-    display = display or default_display()
-    with _explaining(), prepared(settings.device) as compute, stop_on_signals() as stop:
+    origin, display = origin or Origin(), display or default_display()
+    with explaining(), prepared(settings.device) as compute, stop_on_signals() as stop:
         parts = build(settings, compute, display.line)
         if folder is None:
             place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
@@ -48,11 +57,14 @@ def run_job(
             if (place.path / RECORD_FILE).exists():
                 raise RunFolderError(f"{place.path} holds a run already. Continue it with resume={place.path}.")
             place.save_settings(settings)
-            record = first_record(settings, parts, compute, origin or Origin())
+            for name, text in origin.files.items():
+                (place.path / name).parent.mkdir(parents=True, exist_ok=True)
+                (place.path / name).write_text(text, encoding="utf-8")
+            record = first_record(settings, parts, compute, origin)
             return _run(settings, parts, compute, place, record, display, stop)
 
 
-def resume_job(path: Path, display: Display | None = None) -> RunRecord:
+def resume_job(path: Path, display: Display | None = None) -> Finished:
     """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
 
     A completed run is left as it is. Raises RunFolderError when the folder is no run's, is in use, or has damaged
@@ -61,11 +73,11 @@ def resume_job(path: Path, display: Display | None = None) -> RunRecord:
     display = display or default_display()
     place = existing(path)
     settings = place.load_settings()
-    with _explaining(), place.held():
+    with explaining(), place.held():
         before = read_record(path) if (path / RECORD_FILE).exists() else None
         if before is not None and before.status == "completed":
             display.line(f"{path} is complete; there is nothing to continue.")
-            return before
+            return Finished(before, path)
         with prepared(settings.device) as compute, stop_on_signals() as stop:
             parts = build(settings, compute, display.line)
             record = first_record(settings, parts, compute, Origin())
@@ -82,7 +94,7 @@ def _run(
     record: RunRecord,
     display: Display,
     stop: StopRequest,
-) -> RunRecord:
+) -> Finished:
     with _log_kept(place.log, display) as say:
         checkpoints = Checkpoints(place.checkpoints)
         if place.checkpoints.is_dir():
@@ -92,16 +104,15 @@ def _run(
             say(line)
         if checkpoint is not None:
             say(f"continues after meta-update {checkpoint.step}")
-        return Session(settings, parts, compute, place, record, checkpoint, display, stop).run()
+        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop).run()
+        return Finished(finished, place.path)
 
 
 def headline(record: RunRecord, compute: Compute, place: RunFolder) -> list[str]:
     """What is about to be run, in a few lines."""
-    task = record.task
-    shape = f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"regression, {task.k_shot}-shot"
-    order = {None: "", True: ", first order", False: ", second order"}[record.first_order]
+    order = "" if record.first_order is None else f", {say_order(record.first_order)} order"
     return [
-        f"{record.algorithm} on {record.dataset}, {shape}, seed {record.seed}",
+        f"{record.algorithm} on {record.dataset}, {say_task(record.task)}, seed {record.seed}",
         f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
         f"device: {compute}",
         f"run folder: {place.path}",
@@ -121,18 +132,6 @@ def _carried_over(before: RunRecord, fresh: RunRecord) -> RunRecord:
         git=before.git,
         versions=before.versions,
     )
-
-
-@contextmanager
-def _explaining() -> Iterator[None]:
-    """Errors of the machine leave this block in words that say what to do."""
-    try:
-        yield
-    except Exception as error:
-        better = explained(error)
-        if better is None or better is error:
-            raise
-        raise better from error
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class Session:
         trainer.run()
         if self.stop:
             raise self._interrupted("and saved")
-        best = select(self.state, self.settings, self.folder)
+        best = select(self.state, self.settings, self.folder, self._identity())
         result = self._test()
         self._complete(best, result)
         return self.record
@@ -243,6 +243,7 @@ class Session:
         return {
             "config_hash": self.record.config_hash,
             "data_hash": self.record.data_hash,
+            "interface": [list(self.parts.interface.input_shape), self.parts.interface.n_outputs],
             "environment": environment(self.compute),
         }
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.types import EvalResult
+from metaexp.results.wording import say_value
 from metaexp.runner.checkpoint import Checkpoints
+from metaexp.runner.device import Compute
 from metaexp.runner.evaluation import Evaluator
 from metaexp.runner.progress import Advance, Display
 from metaexp.runner.schema import Settings
@@ -38,12 +41,6 @@ class Metric(NamedTuple):
         """Strictly, so that of equals the earlier one stays."""
         return new > old if self.larger_is_better else new < old
 
-    def show(self, mean: float, ci95: float) -> str:
-        """``98.4 ± 0.3 %`` or ``0.512 ± 0.041``."""
-        if self.larger_is_better:
-            return f"{mean * 100:.1f} ± {ci95 * 100:.1f} %"
-        return f"{mean:.3g} ± {ci95:.2g}"
-
 
 class Stopwatch:
     """Seconds of a run over all its sessions, and those of them spent in training steps.
@@ -69,6 +66,15 @@ class Stopwatch:
         if self._resumed is not None:
             self.training += time.monotonic() - self._resumed
             self._resumed = None
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Within this block the time is not that of training steps."""
+        running = self._resumed is not None
+        self.end_training()
+        yield
+        if running:
+            self.begin_training()
 
 
 class Trainer:
@@ -105,6 +111,7 @@ class Trainer:
         self.metric = Metric.of(settings.task.n_way)
         self.total = 0 if step is None else self.train.steps
         self._unread: list[StepResult] = []
+        self._saved_step = state.step
 
     def run(self) -> None:
         """Train. Raises NotFiniteError when a loss or gradient is not finite, with the last good checkpoint kept."""
@@ -113,16 +120,18 @@ class Trainer:
             self._save()
         if self.step is None or self.state.step >= self.total:
             return
-        reads_at_once = self.step.compute.device.type == "cpu"
+        at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
             while self.state.step < self.total and not self.stop:
                 self._unread.append(self.step.update(self.state.step))
                 self.state.step += 1
-                if reads_at_once or len(self._unread) >= _UNREAD_STEPS:
+                if at_once or len(self._unread) >= _UNREAD_STEPS:
                     self._read()
                 self._after_update(advance)
             self.watch.end_training()
+        if self._saved_step != self.state.step:  # asked to stop
+            self._save()
 
     def _after_update(self, advance: Advance) -> None:
         done, train = self.state.step, self.train
@@ -131,7 +140,7 @@ class Trainer:
             self._log()
         if last or done % train.eval_every == 0:
             self._validate()
-        if last or self.stop or done % train.checkpoint_every == 0:
+        if last or done % train.checkpoint_every == 0:
             self._save()
         advance(done)
 
@@ -144,10 +153,9 @@ class Trainer:
         first = self.state.step - len(self._unread)
         self._unread.clear()
         for offset, (per_task, norm) in enumerate(zip(losses, norms, strict=True)):
-            mean = math.fsum(per_task) / len(per_task)
-            if not (math.isfinite(mean) and math.isfinite(norm)):
+            if not all(map(math.isfinite, [*per_task, norm])):
                 raise self._not_finite(first + offset, per_task)
-            self.state.losses.append(mean)
+            self.state.losses.append(math.fsum(per_task) / len(per_task))
             self.state.gradient_norms.append(norm)
 
     def _not_finite(self, step: int, per_task: list[float]) -> NotFiniteError:
@@ -168,36 +176,31 @@ class Trainer:
         """One line of metrics: means over the updates since the last one."""
         assert self.step is not None
         self._read()
-        self.watch.end_training()
-        state = self.state
-        loss = math.fsum(state.losses) / len(state.losses)
-        self.trackers.scalars(
-            state.step,
-            {
-                "train/loss": loss,
-                "train/gradient_norm": math.fsum(state.gradient_norms) / len(state.gradient_norms),
-                "train/lr": self.step.lr(state.step - 1),
-            },
-        )
-        state.losses.clear()
-        state.gradient_norms.clear()
-        self._time()
-        self.display.note(loss=loss)
-        self.watch.begin_training()
+        with self.watch.pause():
+            losses, norms = self.state.losses, self.state.gradient_norms
+            values = {
+                "train/loss": math.fsum(losses) / len(losses),
+                "train/gradient_norm": math.fsum(norms) / len(norms),
+                "train/lr": self.step.lr(self.state.step - 1),
+            }
+            losses.clear()
+            norms.clear()
+            self.trackers.scalars(self.state.step, values)
+            self._time()
+            self.display.note(loss=values["train/loss"])
 
     def _validate(self) -> None:
         """Measure on the validation bank, and keep the weights if they are the best so far."""
         self._read()
-        self.watch.end_training()
         state, algorithm = self.state, self.state.algorithm
-        algorithm.begin_step(state.step, max(self.total, 1))
-        with self.display.stretch("validate", self.train.eval_episodes) as advance:
-            result = self.evaluator.validate(algorithm, self.train.eval_episodes, advance)
-        self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
-        self.display.note(validation=self.metric.show(result.mean, result.ci95))
-        if self._is_best(result):
-            state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
-        self.watch.begin_training()
+        with self.watch.pause():
+            algorithm.begin_step(state.step, max(self.train.steps, 1))
+            with self.display.stretch("validate", self.train.eval_episodes) as advance:
+                result = self.evaluator.validate(algorithm, self.train.eval_episodes, advance)
+            self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
+            self.display.note(validation=say_value(self.metric.name, result.mean, result.ci95))
+            if self._is_best(result):
+                state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
 
     def _is_best(self, result: EvalResult) -> bool:
         if not math.isfinite(result.mean):
@@ -207,12 +210,17 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint, from checked numbers only."""
         self._read()
-        self.watch.end_training()
-        self._time()
-        values = self.state.values() | {"metrics_position": self.trackers.position()} | self.identity
-        self.checkpoints.save(self.state.step, self.state.tensors(), values)
-        self.watch.begin_training()
+        with self.watch.pause():
+            self._time()
+            values = self.state.values() | {"metrics_position": self.trackers.position()} | self.identity
+            self.checkpoints.save(self.state.step, self.state.tensors(), values)
+            self._saved_step = self.state.step
 
     def _time(self) -> None:
         values = {"time/seconds": self.watch.total(), "time/training_seconds": self.watch.training}
         self.trackers.timings(self.state.step, values)
+
+
+def _reads_at_once(compute: Compute) -> bool:
+    """Whether reading a number waits for nothing: on the CPU it is there when the step is."""
+    return compute.device.type == "cpu"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metaexp.core.addressing import episode_keys, subkeys, unit_floats
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import DataError
 from metaexp.core.inner import descend
 from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.core.types import Episode, Examples
@@ -97,8 +98,24 @@ class Net(Network):
         return out
 
 
+class CountingAdam(torch.optim.Adam):
+    """Adam whose steps shrink with a count that it keeps among its groups' settings, as some optimisers do."""
+
+    def __init__(self, params: list[nn.Parameter], lr: float) -> None:
+        super().__init__(params, lr=lr)
+        self.param_groups[0]["count"] = 0
+
+    def step(self, closure: None = None) -> None:
+        group = self.param_groups[0]
+        lr = group["lr"]
+        group["lr"] = lr / (1 + 0.1 * group["count"])
+        super().step(closure)
+        group["lr"] = lr
+        group["count"] += 1
+
+
 class TinyMAML(Algorithm):
-    """MAML with one inner step that collects running statistics and uses them at test."""
+    """MAML with one inner step, whose rate is annealed, that collects running statistics and uses them at test."""
 
     batch_norm = "running"
     first_order = False
@@ -107,6 +124,10 @@ class TinyMAML(Algorithm):
         super().__init__()
         self.model = model
         self.inner_lr = inner_lr
+        self.begin_step(0, 1)
+
+    def begin_step(self, step: int, total_steps: int) -> None:
+        self.rate = self.inner_lr * (1 - 0.5 * step / total_steps)
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
         return self.trajectory(support)[-1]
@@ -126,7 +147,33 @@ class TinyMAML(Algorithm):
         def loss(params: dict[str, Tensor]) -> Tensor:
             return self.loss(call(self.model, params, buffers, support.x, "batch").values, support.y)
 
-        return list(descend(loss, dict(self.model.named_parameters()), self.inner_lr, 1, False))
+        return list(descend(loss, dict(self.model.named_parameters()), self.rate, 1, False))
+
+
+class BadGradient(TinyMAML):
+    """A finite loss whose gradient is not: the root of zero."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return super().meta_loss(episode) + (self.model.head.weight * 0).sum().sqrt()
+
+
+class SupportMean(Algorithm):
+    """Predicts the mean of the support targets; nothing to train."""
+
+    batch_norm = "none"
+
+    def adapt(self, support: Examples) -> Tensor:
+        return support.y.mean(0)
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return adapted.expand(x.shape[0], -1)
+
+
+class Missing(Lines):
+    """A dataset whose files are not there."""
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        raise DataError("the lines are nowhere to be found")
 
 
 def settings(outputs: Path, **changes: Any) -> Settings:
@@ -139,12 +186,14 @@ def settings(outputs: Path, **changes: Any) -> Settings:
         },
         "eval": {"episodes": 10, "seed": 1000},
         "task": {"n_way": 0, "k_shot": 4, "n_query": 3},
-        "device": {"accelerator": "cpu", "precision": "float32", "threads": 1, "deterministic": True, "task_chunk": None},
+        "device": {
+            "accelerator": "cpu", "precision": "float32", "threads": 1, "deterministic": True, "task_chunk": None,
+        },
         "paths": {"data": "data", "outputs": str(outputs)},
         "algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1},
         "dataset": {"_target_": "tiny_runs.Lines"},
         "model": {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1},
-        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.01},
+        "optimizer": {"_target_": "tiny_runs.CountingAdam", "lr": 0.01},
         "schedule": {"_target_": "metaexp.core.optim.Step", "every": 7, "gamma": 0.9},
         "clip": {"_target_": "metaexp.core.optim.ClipNorm", "threshold": 10.0},
         "tracker": {},

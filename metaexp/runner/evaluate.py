@@ -1,0 +1,160 @@
+"""A finished run, tested on any bank, way, shot or dataset that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.files import write_atomically
+from metaexp.core.types import EvalResult
+from metaexp.data.base import MetaDataset
+from metaexp.results.episodes import write_episodes
+from metaexp.results.provenance import versions
+from metaexp.results.record import Machine, Score, Task
+from metaexp.runner.batching import tasks_at_once
+from metaexp.runner.build import build_algorithm, load_dataset
+from metaexp.runner.compose import revise
+from metaexp.runner.contradictions import shape_problems
+from metaexp.runner.describe import chosen, now
+from metaexp.runner.device import prepared
+from metaexp.runner.evaluation import Evaluator
+from metaexp.runner.failures import explaining
+from metaexp.runner.final import Selected, check_finite, score, scores_after_steps, selected
+from metaexp.runner.folder import existing
+from metaexp.runner.identity import config_hash
+from metaexp.runner.progress import Display, default_display
+from metaexp.runner.schema import Settings
+from metaexp.runner.state import load_weights
+from metaexp.runner.train import Metric
+
+SCHEMA_VERSION = 1
+_TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A test of a run's selected weights, as ``evaluations/<id>.json`` holds it; ``<id>.csv`` has every episode."""
+
+    run: str
+    run_config_hash: str
+    overrides: list[str]
+    algorithm: str
+    dataset: str
+    task: Task
+    eval_seed: int
+    selected_step: int
+    test: Score
+    after_steps: list[Score]
+    batch_norm: str
+    data_hash: str
+    episode_bank: str
+    config: dict[str, Any]
+    config_hash: str
+    device: Machine
+    versions: dict[str, str]
+    finished: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class Evaluated(NamedTuple):
+    """An evaluation and the file that holds it."""
+
+    evaluation: Evaluation
+    path: Path
+
+
+def evaluate_run(path: Path, overrides: Sequence[str] = (), display: Display | None = None) -> Evaluated:
+    """Test the selected weights of the run in ``path``, with its own settings but for ``overrides``.
+
+    Raises ConfigError when they do not fit the weights (another number of classes for an algorithm with one output
+    per class, another shape of examples) or change only training; RunFolderError when there are no weights.
+    """
+    display = display or default_display()
+    place = existing(path)
+    config, choices = place.read_config()
+    settings = revise(config, choices, overrides)
+    _check_overrides(config, settings.resolved)
+    weights = selected(place)
+    with explaining(), prepared(settings.device) as compute:
+        dataset = load_dataset(settings, compute, display.line)
+        _check_fits(settings, dataset, weights)
+        algorithm = build_algorithm(settings, weights.interface).to(compute.device)
+        load_weights(algorithm, weights.weights)
+        algorithm.begin_step(weights.step, max(settings.train.steps, 1))
+        source = dataset.tasks(settings.task.shape, settings.eval.seed)
+        chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
+        n_episodes = settings.eval.episodes
+        with display.stretch("test", n_episodes) as advance:
+            evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
+            result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
+        check_finite(result)
+        evaluation = Evaluation(
+            run=path.resolve().name,
+            run_config_hash=config_hash(config),
+            overrides=list(overrides),
+            algorithm=chosen(settings, "algorithm"),
+            dataset=chosen(settings, "dataset"),
+            task=Task(*settings.task.shape),
+            eval_seed=settings.eval.seed,
+            selected_step=weights.step,
+            **_scores(result, Metric.of(settings.task.n_way).name),
+            batch_norm=algorithm.batch_norm,
+            data_hash=dataset.digest,
+            episode_bank=source.bank_hash("test", n_episodes),
+            config=settings.resolved,
+            config_hash=config_hash(settings.resolved),
+            device=compute.recorded(),
+            versions=versions(),
+            finished=now(),
+        )
+    return Evaluated(evaluation, _keep(evaluation, result, place.evaluations))
+
+
+def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
+    return {"test": score(result, metric), "after_steps": scores_after_steps(result, metric)}
+
+
+def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse overrides that would silently do nothing."""
+    idle = [key for key in _TRAINING_KEYS if before.get(key) != after.get(key)]
+    if idle:
+        raise ConfigError(
+            [
+                f"{key} has no effect on an evaluation: the run is trained already. Remove the override, or train anew."
+                for key in idle
+            ]
+        )
+
+
+def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
+    """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
+    name, shape = chosen(settings, "dataset"), settings.task.shape
+    problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape)
+    if tuple(dataset.input_shape) != weights.interface.input_shape:
+        problems.append(
+            f"the run was trained on examples of shape {weights.interface.input_shape}; "
+            f"dataset={name} gives {tuple(dataset.input_shape)}."
+        )
+    if dataset.kind == "regression" and not problems and dataset.target_size != weights.interface.n_outputs:
+        problems.append(
+            f"the run was trained for {weights.interface.n_outputs} outputs; "
+            f"dataset={name} asks for {dataset.target_size}."
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
+    """Write the evaluation and its episodes under a name made from what decides its numbers."""
+    folder.mkdir(exist_ok=True)
+    decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
+    name = hashlib.sha256(decides.encode()).hexdigest()[:12]
+    write_episodes(folder / f"{name}.csv", result.per_step.tolist())
+    text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / f"{name}.json", (text + "\n").encode())
+    return folder / f"{name}.json"

@@ -1,0 +1,77 @@
+"""What a run or an evaluation says at its end: a table of results, and where everything is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metaexp.results.record import RunRecord, Score
+from metaexp.results.wording import say_batch_norm, say_order, say_reference, say_score, say_task, say_time, say_value
+from metaexp.runner.evaluate import Evaluation
+
+_UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
+
+
+def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
+    """Print the results of a completed run, the path of its folder and those of its pictures, on standard output."""
+    console = console or Console(highlight=False)
+    title = f"{record.algorithm} on {record.dataset}, {say_task(record.task)}"
+    metric = record.test.metric if record.test else "accuracy"
+    table = results_table(title, metric)
+    _add_score(table, "test", record.test)
+    _add_score(table, "validation", record.val)
+    if record.reference is not None:
+        table.add_row("published", say_reference(record.reference), "", end_section=True)
+    if record.verdict is not None:
+        table.add_row("verdict", record.verdict.text, "")
+    console.print(table)
+    console.print(say_after_steps(record.after_steps), soft_wrap=True, end="")
+    console.print(
+        f"weights after {record.selected_step:,} of {record.steps:,} meta-updates; "
+        f"batch norm {say_batch_norm(record.batch_norm)}; {say_order(record.first_order)} order; "
+        f"{say_time(record.seconds)}",
+        soft_wrap=True,
+    )
+    print_path(console, "run folder", folder)
+    for picture in sorted((folder / "plots").glob("*.png")):
+        print_path(console, "picture", picture)
+
+
+def results_table(title: str, metric: str) -> Table:
+    """An empty table of scores."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
+    table.add_column("episodes", justify="right")
+    return table
+
+
+def _add_score(table: Table, name: str, score: Score | None) -> None:
+    if score is not None:
+        table.add_row(name, say_score(score), f"{score.n_episodes:,}")
+
+
+def say_after_steps(scores: list[Score]) -> str:
+    """One line: the test metric after 0, 1, ... adaptation steps; nothing without steps."""
+    if not scores:
+        return ""
+    values = ", ".join(say_value(score.metric, score.mean, None) for score in scores)
+    return f"test {scores[0].metric} after 0 to {len(scores) - 1} steps of adaptation: {values}\n"
+
+
+def print_path(console: Console, what: str, path: Path) -> None:
+    """A path on a line that no terminal breaks or colours."""
+    console.print(f"{what}: {path}", soft_wrap=True, markup=False)
+
+
+def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None = None) -> None:
+    """Print the result of an evaluation and where it is kept, on standard output."""
+    console = console or Console(highlight=False)
+    title = f"{evaluation.algorithm} on {evaluation.dataset}, {say_task(evaluation.task)} (trained in {evaluation.run})"
+    table = results_table(title, evaluation.test.metric)
+    _add_score(table, "test", evaluation.test)
+    console.print(table)
+    console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
+    print_path(console, "evaluation", path)
