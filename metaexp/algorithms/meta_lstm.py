@@ -120,6 +120,10 @@ class MetaLSTM(Algorithm):
     def first_order(self) -> bool:
         return True
 
+    @property
+    def depends_on_support_order(self) -> bool:
+        return self.inner_batch_size is not None
+
     def adapt(self, support: Examples) -> Learner:
         """Run the meta-learner over ``support`` and return the learner it ends with."""
         *_, learner = self._path(support)
