@@ -35,7 +35,8 @@ class Algorithm(nn.Module, ABC):
     """What the network is built to return: one score per class (or regression output), or its features."""
 
     training_tasks: ClassVar[Literal["episodes", "supervised"]] = "episodes"
-    """What it is trained on. supervised: batches over all training classes under their fixed labels."""
+    """What it is trained on. supervised: batches over all training classes under their fixed labels, each an episode
+    whose support and query are both the batch; in regression, which has no classes, ordinary tasks."""
 
     fixed_way: ClassVar[bool] = True
     """Whether it can only be tested with the number of classes it was trained with."""

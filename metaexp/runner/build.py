@@ -69,17 +69,16 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
     algorithm = build_algorithm(settings, interface).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
+    on_batches = supervised and bool(parameters) and dataset.kind == "classification"
     return Parts(
         algorithm=algorithm,
         interface=interface,
         dataset=dataset,
         train_source=(
-            dataset.batches(batch, settings.seed)
-            if supervised and parameters
-            else dataset.tasks(settings.train.shape, settings.seed)
+            dataset.batches(batch, settings.seed) if on_batches else dataset.tasks(settings.train.shape, settings.seed)
         ),
         eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
-        tasks_per_step=1 if supervised else batch,
+        tasks_per_step=1 if on_batches else batch,
         optimizer=make(settings.optimizer, torch.optim.Optimizer, params=parameters) if parameters else None,
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
