@@ -62,6 +62,25 @@ def call(network: nn.Module, params: Params, buffers: Buffers, x: Tensor, statis
     return Output(values, {name: state[name] for name in buffers})
 
 
+def call_features(network: Network, params: Params, buffers: Buffers, x: Tensor, statistics: Statistics) -> Output:
+    """As :func:`call`, but up to the features: ``network.features(x)``. The head's parameters may be left out."""
+    state = {f"network.{name}": tensor for name, tensor in {**params, **buffers}.items()}
+    with normalise_with(statistics):
+        values = functional_call(_Body(network), state, (x,))
+    return Output(values, {name: state[f"network.{name}"] for name in buffers})
+
+
+class _Body(nn.Module):
+    """A network without its head, for as long as a functional call."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.features(x)
+
+
 def parameters_of(network: nn.Module) -> Params:
     """The network's own parameters by name."""
     return dict(network.named_parameters())

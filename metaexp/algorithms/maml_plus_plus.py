@@ -1,0 +1,213 @@
+"""MAML++: five changes to MAML, each with a switch of its own.
+
+1. multi-step loss (``multi_step_loss_epochs``): the meta-loss is a weighted sum of the query losses after *every*
+   inner step. The weights are equal at first and move to the last step, linearly over that many epochs; from then on
+   only the last step counts.
+2. per-layer, per-step rates (``learn_inner_lr``): one learned inner rate for each parameter tensor and inner step.
+3. per-step batch norm (``per_step_batch_norm``): each inner step has its own gamma and beta, and running statistics.
+   Step j normalises the support at step j and the queries after it with set j.
+4. derivative-order annealing (``first_order_epochs``): first-order meta-gradients at first, second-order ones later.
+5. a cosine schedule of the outer learning rate: schedule=cosine.
+
+Source: Antoniou, Edwards & Storkey, "How to Train Your MAML", ICLR 2019, section 4, and the authors' code
+(AntreasAntoniou/HowToTrainYourMAMLPytorch), whose published settings have no derivative-order annealing. That code
+always normalises with the statistics of the current batch, whatever it stores, so it is ``transductive``;
+``running`` uses the stored ones at test, which is what the paper describes. gamma and beta are not adapted.
+Departures: test accuracies in the paper are those of an ensemble of the five best checkpoints; ours are of one.
+Where evaluation takes more inner steps than training, the last set and the last rates are used on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.fields import NonNegativeInt, PositiveFloat, PositiveInt
+from metaexp.core.inner import Params
+from metaexp.core.types import Episode, Examples
+from metaexp.models.base import Buffers, Output, buffers_of, call, has_batch_norm, parameters_of
+from metaexp.models.batch_norm import BatchNorm
+
+_LEAST_SHARE = 0.03
+"""While annealing, no step's weight falls below this share of 1 / inner_steps (authors' code)."""
+
+
+class Learner(NamedTuple):
+    """A network's parameters and batch-norm statistics, with the gammas, betas and statistics of one inner step."""
+
+    params: Params
+    buffers: Buffers
+
+
+class MAMLPlusPlus(Algorithm):
+    """MAML++.
+
+    inner_lr: of all parameters and steps, or where the learned rates start; on the scale of the mean support loss.
+    inner_steps, inner_steps_test: gradient steps in meta-training and in evaluation. multi_step_loss_epochs,
+    first_order_epochs: how long these last; 0 switches them off. epoch: meta-updates that make an epoch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inner_lr: PositiveFloat,
+        inner_steps: PositiveInt,
+        inner_steps_test: PositiveInt,
+        multi_step_loss_epochs: NonNegativeInt,
+        learn_inner_lr: bool,
+        per_step_batch_norm: bool,
+        first_order_epochs: NonNegativeInt,
+        epoch: PositiveInt,
+        batch_norm: Literal["transductive", "running"],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.inner_steps = inner_steps
+        self.inner_steps_test = inner_steps_test
+        self.multi_step_loss_epochs = multi_step_loss_epochs
+        self.first_order_epochs = first_order_epochs
+        self.epoch = epoch
+        self.uses_running_statistics = batch_norm == "running"
+        self.norm_names = norm_names(model)
+        self.adapted_names = [name for name, _ in model.named_parameters() if name not in self.norm_names]
+        self.norm_sets = inner_steps if per_step_batch_norm else 1
+        if per_step_batch_norm:
+            give_each_step_its_norm(model, inner_steps)
+        rates = torch.full((inner_steps, len(self.adapted_names)), inner_lr)
+        self.inner_lr = nn.Parameter(rates) if learn_inner_lr else inner_lr
+        self.begin_step(0, 0)
+
+    @property
+    def batch_norm(self) -> Literal["transductive", "running", "none"]:
+        if not has_batch_norm(self.model):
+            return "none"
+        return "running" if self.uses_running_statistics else "transductive"
+
+    @property
+    def first_order(self) -> bool:
+        """The order in force now: annealing changes it."""
+        return self._first_order
+
+    def begin_step(self, step: int, total_steps: int) -> None:
+        """Set the order of the gradient and the weights of the multi-step loss."""
+        epoch = step // self.epoch
+        self._first_order = epoch < self.first_order_epochs
+        self.loss_weights = multi_step_weights(self.inner_steps, epoch, self.multi_step_loss_epochs)
+
+    def adapt(self, support: Examples) -> Learner:
+        """Take the inner steps on ``support`` and return the adapted learner."""
+        return self.trajectory(support)[-1]
+
+    def predict(self, adapted: Learner, x: Tensor) -> Tensor:
+        """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
+        return self._call(adapted, x).values
+
+    def trajectory(self, support: Examples) -> list[Learner]:
+        """The learner after 0, 1, ..., n inner steps."""
+        first = self._learner({name: parameters_of(self.model)[name] for name in self.adapted_names}, {}, 0)
+        return [first, *(learner for learner, _ in self._path(support))]
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        """The weighted query losses () of the inner steps in meta-training, that of the last one otherwise.
+
+        In meta-training with running statistics, moves these.
+        """
+        if not self.training:
+            return super().meta_loss(episode)
+        losses, sets = [], []
+        for weight, (learner, buffers) in zip(self.loss_weights, self._path(episode.support), strict=True):
+            if weight > 0:
+                out = self._call(Learner(learner.params, buffers), episode.query.x)
+                losses.append(weight * self.loss(out.values, episode.query.y))
+                buffers = out.buffers
+            sets.append(buffers)
+        if self.uses_running_statistics:
+            self._store(sets)
+        return torch.stack(losses).sum()
+
+    def _path(self, support: Examples) -> Iterator[tuple[Learner, Buffers]]:
+        """After 1, 2, ... inner steps: the learner, and the statistics of the step after its pass over the support.
+
+        Both differ only in meta-training with running statistics, where the pass moves them.
+        """
+
+        def support_loss(adapted: Params, step: int, moved: Buffers) -> tuple[Tensor, Buffers]:
+            out = self._call(self._learner(adapted, moved, step), support.x)
+            return self.loss(out.values, support.y), out.buffers
+
+        own = parameters_of(self.model)
+        adapted = {name: own[name] for name in self.adapted_names}
+        buffers: Buffers = {}
+        for step in range(self.inner_steps if self.training else self.inner_steps_test):
+            if self.norm_sets > 1:
+                buffers = {}  # the next set starts from its own stored statistics
+            gradients, buffers = grad(support_loss, has_aux=True)(adapted, step, buffers)
+            if self._first_order:
+                gradients = {name: g.detach() for name, g in gradients.items()}
+            rates = self._rates(step)
+            adapted = {name: p - rates[name] * gradients[name] for name, p in adapted.items()}
+            yield self._learner(adapted, {}, step), buffers
+
+    def _learner(self, adapted: Params, moved: Buffers, step: int) -> Learner:
+        """``adapted`` with the batch-norm set of ``step``; ``moved`` statistics take the place of stored ones."""
+        norms = {name: p for name, p in parameters_of(self.model).items() if name in self.norm_names}
+        return Learner({**adapted, **self._set(norms, step)}, {**self._set(buffers_of(self.model), step), **moved})
+
+    def _set(self, tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """The set of ``step`` out of tensors (sets, F), or the only one."""
+        if self.norm_sets == 1:
+            return tensors
+        return {name: t[min(step, self.norm_sets - 1)] for name, t in tensors.items()}
+
+    def _rates(self, step: int) -> dict[str, Tensor | float]:
+        """The inner rate of every adapted tensor at ``step``."""
+        if not isinstance(self.inner_lr, Tensor):
+            return dict.fromkeys(self.adapted_names, self.inner_lr)
+        row = self.inner_lr[min(step, self.inner_steps - 1)]
+        return {name: row[index] for index, name in enumerate(self.adapted_names)}
+
+    def _call(self, learner: Learner, x: Tensor) -> Output:
+        statistics: Literal["batch", "collect", "stored"] = "batch"
+        if self.uses_running_statistics:
+            statistics = "collect" if self.training else "stored"
+        return call(self.model, learner.params, learner.buffers, x, statistics)
+
+    def _store(self, sets: list[Buffers]) -> None:
+        """Replace the network's stored statistics by those after each inner step."""
+        for name, module in self.model.named_modules():
+            if isinstance(module, BatchNorm):
+                for part in ("running_mean", "running_var"):
+                    after = [buffers[f"{name}.{part}" if name else part] for buffers in sets]  # steps x (F,)
+                    setattr(module, part, torch.stack(after) if self.norm_sets > 1 else after[-1])
+
+
+def norm_names(model: nn.Module) -> frozenset[str]:
+    """Names of all gammas and betas."""
+    norms = [name for name, module in model.named_modules() if isinstance(module, BatchNorm)]
+    return frozenset(name for name, _ in model.named_parameters() if name.rpartition(".")[0] in norms)
+
+
+def give_each_step_its_norm(model: nn.Module, steps: int) -> None:
+    """Give gammas, betas and statistics of ``model`` a leading axis of ``steps`` sets, equal at first.
+
+    The network can then only be called with one set in their place.
+    """
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            for name, p in list(module.named_parameters()):
+                setattr(module, name, nn.Parameter(p.detach().repeat(steps, 1)))  # (steps, F)
+            for name, buffer in list(module.named_buffers()):
+                setattr(module, name, buffer.repeat(steps, 1))  # (steps, F)
+
+
+def multi_step_weights(steps: int, epoch: int, annealing_epochs: int) -> list[float]:
+    """The weights of the query losses after 1, 2, ..., ``steps`` inner steps during ``epoch``; they sum to one."""
+    if epoch >= annealing_epochs:
+        return [0.0] * (steps - 1) + [1.0]
+    early = max(1 - epoch / annealing_epochs, _LEAST_SHARE) / steps
+    return [early] * (steps - 1) + [1 - early * (steps - 1)]
