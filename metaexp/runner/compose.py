@@ -15,7 +15,7 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import setup_globals
+from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -67,6 +67,7 @@ class Composer:
 
     def __init__(self, config_dir: Path | None = None, config_name: str = "config") -> None:
         setup_globals()
+        JobRuntime().set("name", "metaexp")
         self.config_dir = config_dir
         self.config_name = config_name
         self.loader = _loader(config_dir)
@@ -109,8 +110,7 @@ class Composer:
         except (OSError, ValueError) as error:  # a file that is not YAML, or not text
             raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
-        choices = {group: name for group, name in hydra.runtime.choices.items() if name and "/" not in group}
-        return Composed(_without_hydra(config), hydra, choices)
+        return Composed(_without_hydra(config), hydra, chosen_files(hydra))
 
     def parse(self, line: str) -> Override | str:
         """One override, or why it cannot be read."""
@@ -169,6 +169,11 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]
+
+
+def chosen_files(hydra: DictConfig) -> dict[str, str]:
+    """Group -> the file chosen in it, from Hydra's section."""
+    return {str(group): str(name) for group, name in hydra.runtime.choices.items() if name and "/" not in str(group)}
 
 
 def hydra_files(composed: Composed) -> dict[str, str]:

@@ -68,16 +68,19 @@ class Evaluated(NamedTuple):
     path: Path
 
 
-def evaluate_run(path: Path, overrides: Sequence[str] = (), display: Display | None = None) -> Evaluated:
+def evaluate_run(
+    path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
+) -> Evaluated:
     """Test the selected weights of the run in ``path``, with its own settings but for ``overrides``.
 
+    config_dir: a folder of the user's own groups and files, for choices among the overrides.
     Raises ConfigError when they do not fit the weights (another number of classes for an algorithm with one output
     per class, another shape of examples) or change only training; RunFolderError when there are no weights.
     """
     display = display or default_display()
     place = existing(path)
     config, choices = place.read_config()
-    settings = revise(config, choices, overrides)
+    settings = revise(config, choices, overrides, config_dir)
     _check_overrides(config, settings.resolved)
     weights = selected(place)
     with explaining(), prepared(settings.device) as compute:

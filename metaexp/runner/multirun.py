@@ -24,9 +24,10 @@ _HERE = ("basic", "joblib")
 
 @dataclass(frozen=True)
 class Finished:
-    """How one job ended. ``error`` is the first line of what ended a failed one."""
+    """How one job ended. ``what``: the overrides that tell it from others. ``error``: what ended a failed one."""
 
-    overrides: list[str]
+    number: int
+    what: str
     folder: str
     result: str
     error: str
@@ -42,7 +43,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str)
 
     from metaexp.runner.multirun_task import Task
 
-    task = Task(trusted(), published)
+    task = Task(trusted(), swept_keys(composer, overrides), published)
     hydra = Hydra("metaexp", config_loader=composer.loader)
     try:
         returns = hydra.multirun(composer.config_name, task, [*overrides, "hydra.mode=MULTIRUN"])
@@ -112,15 +113,21 @@ def _summary(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
     return problems
 
 
+def swept_keys(composer: Composer, overrides: Sequence[str]) -> frozenset[str]:
+    """The keys that were given several values."""
+    parsed = [composer.parse(override) for override in overrides]
+    return frozenset(o.key_or_group for o in parsed if isinstance(o, Override) and o.is_sweep_override())
+
+
 def line(job: Finished) -> str:
     """One job in one line."""
-    return f"{' '.join(job.overrides)}: {'FAILED ' + job.error if job.error else job.result}"
+    return f"job {job.number} ({job.what}): {'FAILED, ' + job.error if job.error else job.result}"
 
 
 def table(jobs: Sequence[Finished]) -> str:
-    """All jobs, failed ones with the reason, and where their folders are."""
+    """All jobs with their folders, failed ones with the reason."""
     failed = [job for job in jobs if job.error]
     lines = [f"{len(jobs) - len(failed)} of {len(jobs)} jobs completed"]
     for job in jobs:
-        lines += [f"  {line(job)}", *([f"    {job.folder}"] if job.folder else [])]
+        lines += [f"  {line(job)}", f"    {job.folder}"]
     return "\n".join(lines)
