@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -101,7 +102,7 @@ def _write(path: Path, prepared: Prepared, identity: str) -> None:
         "digest": prepared.digest,
         "sha256": _checksum(examples),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         save_file({"examples": examples}, temporary, metadata=metadata)
         with temporary.open("rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -38,7 +39,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: only http and https addresses are fetched.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         try:
             with urllib.request.urlopen(remote.url, timeout=_TIMEOUT_S) as response, temporary.open("wb") as file:

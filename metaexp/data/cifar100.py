@@ -1,0 +1,129 @@
+"""Few-shot splits of CIFAR-100: 100 classes in 20 superclasses, 600 images of 32x32 of each (Krizhevsky, 2009).
+
+CIFAR-FS (Bertinetto et al., 2019) splits the classes 64 / 16 / 20 at random; FC100 (Oreshkin et al., 2018)
+splits the superclasses 12 / 4 / 4. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from metaexp.core.errors import DataError
+from metaexp.core.shapes import Capacity, Split
+from metaexp.data.archives import first_existing, open_source
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin, normalised_pixels
+from metaexp.data.download import Remote, download
+from metaexp.data.folders import check_classes
+from metaexp.data.lists import class_lists
+
+if TYPE_CHECKING:
+    from metaexp.data.cache import Prepared
+
+IMAGES: Final = 600
+SIDE: Final = 32
+_ARCHIVE: Final = "cifar-100-python.tar.gz"
+_REMOTE: Final = Remote(f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}", "eb9058c3a382ffc7106e4002c42a8d85", 400_000_000)
+_MOST_BYTES: Final = 400_000_000
+
+
+class Cifar100(Dataset):
+    """CIFAR-100 under a packaged split.
+
+    The published archive cifar-100-python.tar.gz, or the folder extracted from it, is looked for in
+    ``paths.data``, in cifar100 inside it and in the user's cache folder; then fetched (169 MB).
+    """
+
+    kind = "classification"
+    lists: str
+    """The packaged split: superclass/class, or superclass for all its classes."""
+
+    def __init__(self, normalise: list[float] | None) -> None:
+        self.pixels = normalised_pixels(False, normalise)
+
+    def capacity(self) -> Mapping[Split, Capacity]:
+        """600 images of each class; a superclass has five classes."""
+        return {
+            split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
+            for split, names in class_lists(self.lists).items()
+        }
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Find or fetch the archive and check it; from the cache the second time."""
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        prepared = cached("cifar100", {}, folder, lambda: _prepare(folder, progress), progress)
+        splits: dict[Split, list[str]] = {
+            split: [c for name in names for c in prepared.classes if c == name or c.startswith(f"{name}/")]
+            for split, names in class_lists(self.lists).items()
+        }
+        return ClassBank(Origin(self.lists, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels)
+
+
+class CifarFS(Cifar100):
+    """CIFAR-FS: 64 / 16 / 20 classes drawn at random, so that a test class may have close relatives in training."""
+
+    lists = "cifar_fs"
+
+
+class FC100(Cifar100):
+    """FC100: 12 / 4 / 4 superclasses, so 60 / 20 / 20 classes, far apart."""
+
+    lists = "fc100"
+
+
+def _prepare(folder: Path, progress: Progress) -> Prepared:
+    from metaexp.data.assemble import from_arrays
+
+    path = _find(folder, progress)
+    progress(f"Reading {path}.")
+    prepared = from_arrays(_images_by_class(path), SIDE)
+    known = [name for names in class_lists("cifar_fs").values() for name in names]
+    check_classes("CIFAR-100", path, prepared.classes, known, IMAGES)
+    return prepared
+
+
+def _images_by_class(path: Path) -> dict[str, Any]:
+    """``superclass/class`` -> images (n, 3, 32, 32) uint8, training images first, classes sorted."""
+    import numpy as np
+
+    from metaexp.data.unpickle import loads_pickle
+
+    parts: dict[str, Any] = {}
+    with open_source(path) as source:
+        wanted = {name: name.rsplit("/", 1)[-1] for name in source.names()}
+        wanted = {name: part for name, part in wanted.items() if part in ("train", "test", "meta")}
+        for name, content in source.items(wanted, _MOST_BYTES):
+            parts[wanted[name]] = loads_pickle(content, f"{path}: {name}")
+    try:
+        fine, coarse = parts["meta"]["fine_label_names"], parts["meta"]["coarse_label_names"]
+        x = np.concatenate([np.asarray(parts[p]["data"]) for p in ("train", "test")]).reshape(-1, 3, SIDE, SIDE)
+        y = np.concatenate([np.asarray(parts[p]["fine_labels"], np.int64) for p in ("train", "test")])
+        above = np.concatenate([np.asarray(parts[p]["coarse_labels"], np.int64) for p in ("train", "test")])
+        rows = {f"{coarse[above[y == i][0]]}/{name}": y == i for i, name in enumerate(fine)}
+        return {name: x[rows[name]] for name in sorted(rows)}
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{path} does not hold CIFAR-100 as published (python version): {error!r}.") from error
+
+
+def _find(folder: Path, progress: Progress) -> Path:
+    from metaexp.data.cache import can_write, user_cache
+
+    fetched = user_cache() / "cifar100"
+    places = [folder / "cifar100", folder, folder / "cifar-100", folder / "CIFAR100", fetched]
+    found = first_existing(places, [_ARCHIVE, "cifar-100-python"])
+    if found is not None:
+        return found
+    target = (folder / "cifar100" if can_write(folder) or not folder.exists() else fetched) / _ARCHIVE
+    try:
+        download(_REMOTE, target, progress)
+    except (DataError, OSError) as error:
+        raise DataError(
+            f"CIFAR-100 is not in {folder.absolute()}, and {error} Put {_ARCHIVE} of {_REMOTE.url}, or the folder "
+            f"cifar-100-python extracted from it, into {folder.absolute() / 'cifar100'}, or point paths.data "
+            "(METAEXP_DATA) to where it is."
+        ) from error
+    return target

@@ -1,0 +1,105 @@
+"""Caltech-UCSD Birds 200-2011: 200 species, 11,788 photographs with bounding boxes (Wah et al., 2011), split 100 / 50 /
+50 by class number (Chen et al., 2019). Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from metaexp.core.errors import DataError
+from metaexp.core.fields import PositiveInt
+from metaexp.data.archives import Source, first_existing, open_source
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin, normalised_pixels
+from metaexp.data.folders import check_classes, images_by_folder
+from metaexp.data.lists import class_lists
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from metaexp.data.cache import Prepared
+
+_NAMES: Final = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.tar.gz", "CUB_200_2011.tar", "CUB_200_2011.zip")
+_MOST_TEXT: Final = 16_000_000
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height in pixels."""
+
+
+class CUB(Dataset):
+    """The real photographs: the published CUB_200_2011.tgz, or the folder extracted from it, in ``paths.data`` or
+    in cub inside it."""
+
+    kind = "classification"
+
+    def __init__(self, image_size: PositiveInt, crop: bool, normalise: list[float] | None) -> None:
+        self.image_size = image_size
+        self.crop = crop
+        self.pixels = normalised_pixels(False, normalise)
+
+    def capacity(self) -> None:
+        """100 / 50 / 50 classes of different sizes, which only the files tell."""
+        return
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Read the photographs, crop and resize them; from the cache the second time."""
+        from metaexp.data.assemble import fingerprint
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
+        if path is None:
+            raise DataError(
+                f"CUB is not in {folder.absolute()}. Get CUB_200_2011.tgz from its authors (Caltech, "
+                f"doi.org/10.22002/D1.20098) and put it, or the folder extracted from it, into "
+                f"{folder.absolute() / 'cub'}."
+            )
+        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos", "crop": self.crop}
+        key = {**preparation, "files": fingerprint([path])}
+        prepared = cached("cub", key, folder, lambda: self._prepare(path, progress), progress)
+        origin = Origin("cub", prepared.digest, preparation)
+        return ClassBank(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
+
+    def _prepare(self, path: Path, progress: Progress) -> Prepared:
+        from metaexp.data.assemble import from_files
+
+        progress(f"Reading CUB from {path}.")
+        with open_source(path) as source:
+            folders = images_by_folder(source.names())
+            files = {f.rsplit("/", 1)[-1]: names for f, names in folders.items() if "images" in f.split("/")}
+            expected = [name for names in class_lists("cub").values() for name in names]
+            check_classes("CUB-200-2011", path, {name: len(f) for name, f in files.items()}, expected)
+            boxes = _bounding_boxes(source) if self.crop else None
+
+            def cropped(name: str, image: Image) -> Image:
+                left, top, width, height = boxes[_in_images(name)] if boxes else (0.0, 0.0, *image.size)
+                x, y = int(min(max(left, 0), image.width - 1)), int(min(max(top, 0), image.height - 1))
+                right, bottom = min(round(left + width), image.width), min(round(top + height), image.height)
+                return image.crop((x, y, max(right, x + 1), max(bottom, y + 1)))
+
+            return from_files(source, files, 3, self.image_size, progress, cropped if boxes else None)
+
+
+def _bounding_boxes(source: Source) -> dict[str, Box]:
+    """``class/file`` -> the bird's box, from images.txt (number, file) and bounding_boxes.txt (number, box)."""
+    tables: dict[str, dict[str, str]] = {}
+    for name in source.names():
+        part = name.rsplit("/", 1)[-1]
+        if part in ("images.txt", "bounding_boxes.txt"):
+            lines = source.read(name, _MOST_TEXT).decode("utf-8", "replace").splitlines()
+            tables[part] = dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
+    if len(tables) != 2:
+        raise DataError(f"{source.path} lacks images.txt or bounding_boxes.txt, which dataset.crop=true needs.")
+    boxes = {}
+    for number, file in tables["images.txt"].items():
+        try:
+            left, top, width, height = map(float, tables["bounding_boxes.txt"][number].split())
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{source.path}: bounding_boxes.txt has no box for image {number} ({file}).") from error
+        boxes[file.strip()] = (left, top, width, height)
+    return boxes
+
+
+def _in_images(name: str) -> str:
+    """``class/file`` of the path of a photograph."""
+    return "/".join(name.split("/")[-2:])

@@ -1,0 +1,43 @@
+"""Classes without a published split, divided by seed. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.shapes import SPLITS, Split
+
+
+def checked_fractions(fractions: list[float]) -> tuple[float, float, float]:
+    """``fractions`` as three positive numbers that add up to 1. Raises ConfigError for others."""
+    numbers = [float(f) for f in fractions]
+    if len(numbers) != 3 or not all(f > 0 for f in numbers) or abs(sum(numbers) - 1.0) > 1e-6:
+        raise ConfigError(
+            f"dataset.fractions={fractions} must be three positive numbers that add up to 1: "
+            "the parts of the classes for train, val and test."
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+def split_by_fractions(
+    names: Iterable[str], fractions: tuple[float, float, float], seed: int
+) -> dict[Split, list[str]]:
+    """The classes of each split, sorted, at least one for each. Raises DataError for fewer than three classes.
+
+    Classes are ranked by a hash of seed and name, so the split does not depend on the order of files, and a new
+    class moves few of the others.
+    """
+    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
+    if len(ranked) < 3:
+        raise DataError(f"{len(ranked)} classes cannot be divided into train, val and test.")
+    val = max(1, round(fractions[1] * len(ranked)))
+    test = max(1, round(fractions[2] * len(ranked)))
+    train = max(1, len(ranked) - val - test)
+    val = min(val, len(ranked) - train - 1)
+    parts: Mapping[Split, list[str]] = {
+        "train": ranked[:train],
+        "val": ranked[train : train + val],
+        "test": ranked[train + val :],
+    }
+    return {split: sorted(parts[split]) for split in SPLITS}

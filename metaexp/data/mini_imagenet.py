@@ -1,0 +1,145 @@
+"""mini-ImageNet: 100 classes of ImageNet, 600 images of each, 84x84 (Vinyals et al., 2016), in the split of Ravi &
+Larochelle (2017). Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from metaexp.core.errors import DataError
+from metaexp.core.fields import PositiveInt
+from metaexp.core.shapes import SPLITS, Capacity, Split
+from metaexp.data.archives import open_source
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin, normalised_pixels
+from metaexp.data.folders import check_classes, images_by_split
+from metaexp.data.lists import class_lists
+
+if TYPE_CHECKING:
+    from metaexp.data.cache import Prepared
+
+IMAGES: Final = 600
+_FOLDERS: Final = ("mini_imagenet", "mini-imagenet", "miniImageNet", "miniimagenet", ".")
+_CACHES: Final[dict[Split, tuple[str, ...]]] = {
+    "train": ("mini-imagenet-cache-train.pkl",),
+    "val": ("mini-imagenet-cache-val.pkl", "mini-imagenet-cache-validation.pkl"),
+    "test": ("mini-imagenet-cache-test.pkl",),
+}
+
+
+class _Found(NamedTuple):
+    """A copy of the data: its kind (pickles, csv or folders), where it is, and the files it consists of."""
+
+    kind: str
+    root: Path
+    files: tuple[Path, ...]
+
+
+class MiniImageNet(Dataset):
+    """The real images, in any of the three forms that they are passed around in; they cannot be downloaded freely.
+
+    Under ``paths.data`` / mini_imagenet: the three pickles ``mini-imagenet-cache-{train,val,test}.pkl``; or the
+    folder ``images`` with ``train.csv``, ``val.csv`` and ``test.csv`` (filename,label) of Ravi & Larochelle; or
+    folders ``train``, ``val`` and ``test`` with one folder of images per class.
+    """
+
+    kind = "classification"
+
+    def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+        self.image_size = image_size
+        self.pixels = normalised_pixels(False, normalise)
+
+    def capacity(self) -> Mapping[Split, Capacity]:
+        """64 / 16 / 20 classes of 600 images."""
+        return {split: Capacity(len(names), IMAGES) for split, names in class_lists("mini_imagenet").items()}
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Read the images, check classes and counts; from the cache the second time."""
+        from metaexp.data.assemble import fingerprint
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        found = _find(folder)
+        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
+        key = {**preparation, "files": fingerprint(found.files)}
+        prepared = cached("mini_imagenet", key, folder, lambda: self._prepare(found, progress), progress)
+        origin = Origin("mini_imagenet", prepared.digest, preparation)
+        return ClassBank(origin, prepared.examples, prepared.classes, class_lists("mini_imagenet"), self.pixels)
+
+    def _prepare(self, found: _Found, progress: Progress) -> Prepared:
+        from metaexp.data.assemble import from_arrays, from_files
+
+        progress(f"Reading mini-ImageNet from {found.root}.")
+        if found.kind == "pickles":
+            arrays: dict[str, Any] = {}
+            for split, file in zip(SPLITS, found.files, strict=True):
+                arrays |= _from_pickle(split, file)
+            return from_arrays(arrays, self.image_size)
+        with open_source(found.root) as source:
+            by_split = _by_csv(found.root) if found.kind == "csv" else images_by_split(source.names())
+            for split, classes in by_split.items():
+                _check(found.root, split, {name: len(files) for name, files in classes.items()})
+            files = {name: images for classes in by_split.values() for name, images in classes.items()}
+            return from_files(source, files, 3, self.image_size, progress)
+
+
+def _find(folder: Path) -> _Found:
+    for place in (folder / name for name in _FOLDERS):
+        pickles = [next((place / n for n in _CACHES[s] if (place / n).is_file()), None) for s in SPLITS]
+        if all(pickles):
+            return _Found("pickles", place, tuple(p for p in pickles if p is not None))
+        lists = [place / f"{split}.csv" for split in SPLITS]
+        if all(file.is_file() for file in lists) and (place / "images").is_dir():
+            return _Found("csv", place, (*lists, place / "images"))
+        folders = [place / split for split in SPLITS]
+        if place != folder and all(f.is_dir() for f in folders):
+            return _Found("folders", place, tuple(folders))
+    raise DataError(
+        f"mini-ImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
+        f"Put into {folder.absolute() / 'mini_imagenet'} one of: mini-imagenet-cache-train.pkl, -val.pkl and "
+        "-test.pkl; the folder images with train.csv, val.csv and test.csv of github.com/twitter/meta-learning-lstm; "
+        "or folders train, val and test with one folder of images per class (synset)."
+    )
+
+
+def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
+    """The images of each class, (600, 3, H, W), in one of the published pickles: ``image_data`` (n, H, W, 3) and
+    ``class_dict``, class -> places in it."""
+    import numpy as np
+
+    from metaexp.data.unpickle import load_pickle
+
+    content = load_pickle(file)
+    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    images, classes = content.get("image_data"), content.get("class_dict")
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[-1] != 3 or not isinstance(classes, dict):
+        raise DataError(f"{file} does not hold image_data (n, height, width, 3) and class_dict, as the published one.")
+    rows = {_text(name): np.asarray(places, np.int64) for name, places in classes.items()}
+    if any(r.size and (r.min() < 0 or r.max() >= len(images)) for r in rows.values()):
+        raise DataError(f"{file}: class_dict points beyond the {len(images)} images.")
+    _check(file, split, {name: len(r) for name, r in rows.items()})
+    return {name: images[rows[name]].astype(np.uint8).transpose(0, 3, 1, 2) for name in sorted(rows)}
+
+
+def _by_csv(root: Path) -> dict[Split, dict[str, list[str]]]:
+    """Split -> class -> the names in ``images`` that the three lists give it."""
+    found: dict[Split, dict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
+    for split in SPLITS:
+        file = root / f"{split}.csv"
+        for line in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8", errors="replace"))):
+            if not line.get("filename") or not line.get("label"):
+                raise DataError(f"{file} must have the columns filename and label.")
+            found[split][line["label"]].append(f"images/{line['filename']}")
+    return {split: {name: sorted(classes[name]) for name in sorted(classes)} for split, classes in found.items()}
+
+
+def _check(place: Path, split: Split, sizes: Mapping[str, int]) -> None:
+    check_classes(f"mini-ImageNet ({split})", place, sizes, class_lists("mini_imagenet")[split], IMAGES)
+
+
+def _text(key: Any) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)

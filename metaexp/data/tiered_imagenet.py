@@ -1,0 +1,117 @@
+"""tieredImageNet: 608 classes of ImageNet, 779,165 images, 84x84, split by super-category so that test classes are
+far from training classes (Ren et al., 2018). Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from metaexp.core.errors import DataError
+from metaexp.core.fields import PositiveInt
+from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.archives import open_source
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin, normalised_pixels
+from metaexp.data.folders import check_classes, images_by_split
+from metaexp.data.lists import class_lists
+
+if TYPE_CHECKING:
+    from metaexp.data.cache import Prepared
+
+_FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
+
+
+class TieredImageNet(Dataset):
+    """The real images, in one of the two forms that they are passed around in; they cannot be downloaded freely.
+
+    Under ``paths.data`` / tiered_imagenet: the published pickles ``{train,val,test}_images_png.pkl`` and
+    ``{train,val,test}_labels.pkl``; or folders ``train``, ``val`` and ``test`` with one folder of images per
+    class. At 84 pixels all splits take 16.5 GB of memory, as bytes.
+    """
+
+    kind = "classification"
+
+    def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+        self.image_size = image_size
+        self.pixels = normalised_pixels(False, normalise)
+
+    def capacity(self) -> None:
+        """351 / 97 / 160 classes of different sizes, which only the files tell."""
+        return
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Read the images and check their classes; from the cache the second time."""
+        from metaexp.data.assemble import fingerprint
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        root, files = _find(folder)
+        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
+        key = {**preparation, "files": fingerprint(files)}
+        prepared = cached("tiered_imagenet", key, folder, lambda: self._prepare(root, files, progress), progress)
+        origin = Origin("tiered_imagenet", prepared.digest, preparation)
+        return ClassBank(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
+
+    def _prepare(self, root: Path, files: list[Path], progress: Progress) -> Prepared:
+        from metaexp.data.assemble import from_encoded, from_files
+
+        progress(f"Reading tieredImageNet from {root}.")
+        if files[0].is_file():
+            encoded: dict[str, list[bytes]] = {}
+            for split, images, labels in zip(SPLITS, files[::2], files[1::2], strict=True):
+                encoded |= _from_pickles(split, images, labels)
+            return from_encoded(encoded, str(root), 3, self.image_size, progress)
+        with open_source(root) as source:
+            by_split = images_by_split(source.names())
+            for split, classes in by_split.items():
+                _check(root / split, split, {name: len(images) for name, images in classes.items()})
+            by_class = {name: images for classes in by_split.values() for name, images in classes.items()}
+            return from_files(source, by_class, 3, self.image_size, progress)
+
+
+def _find(folder: Path) -> tuple[Path, list[Path]]:
+    """Where the data is, and the files or folders it consists of."""
+    for place in (folder / name for name in _FOLDERS):
+        pickles = [place / f"{split}_{part}.pkl" for split in SPLITS for part in ("images_png", "labels")]
+        if all(file.is_file() for file in pickles):
+            return place, pickles
+        folders = [place / split for split in SPLITS]
+        if place != folder and all(f.is_dir() for f in folders):
+            return place, folders
+    raise DataError(
+        f"tieredImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
+        f"Put into {folder.absolute() / 'tiered_imagenet'} either train_images_png.pkl, train_labels.pkl and the same "
+        "for val and test, of github.com/renmengye/few-shot-ssl-public; or folders train, val and test with one folder "
+        "of images per class (synset)."
+    )
+
+
+def _from_pickles(split: Split, images: Path, labels: Path) -> dict[str, list[bytes]]:
+    """Class -> image files, from the published pickles: a list of PNGs as arrays of bytes, and ``label_specific``
+    (n,), places in the class names ``label_specific_str``."""
+    import numpy as np
+
+    from metaexp.data.unpickle import load_pickle
+
+    content = load_pickle(labels)
+    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    if "label_specific" not in content or "label_specific_str" not in content:
+        raise DataError(f"{labels} does not hold label_specific and label_specific_str, as the published one.")
+    names = [_text(name) for name in content["label_specific_str"]]
+    label = np.asarray(content["label_specific"], np.int64)
+    pngs = load_pickle(images)
+    if len(pngs) != len(label) or (label.size and not 0 <= label.min() <= label.max() < len(names)):
+        raise DataError(f"{images} holds {len(pngs)} images; {labels} labels {len(label)} of {len(names)} classes.")
+    found: dict[str, list[bytes]] = {name: [] for name in sorted(names)}
+    for png, place in zip(pngs, label.tolist(), strict=True):
+        found[names[place]].append(png.tobytes() if isinstance(png, np.ndarray) else bytes(png))
+    _check(labels, split, {name: len(items) for name, items in found.items()})
+    return found
+
+
+def _check(place: Path, split: Split, sizes: dict[str, int]) -> None:
+    check_classes(f"tieredImageNet ({split})", place, sizes, class_lists("tiered_imagenet")[split])
+
+
+def _text(key: Any) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)

@@ -1,0 +1,133 @@
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaexp.data.cache import Prepared, cache_folder, cached
+
+
+class Build:
+    """Counts how often it was asked, and gives other examples each time."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> Prepared:
+        self.times += 1
+        examples = torch.arange(24, dtype=torch.uint8).view(4, 1, 2, 3) + self.times
+        return Prepared(examples, {"z": 1, "a": 3}, f"digest {self.times}")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def only_file(folder: Path) -> Path:
+    [file] = folder.iterdir()
+    return file
+
+
+def test_the_second_load_comes_from_the_file_and_is_the_same(data):
+    build, lines = Build(), []
+    first = cached("tiny", {"size": 3}, data, build, lines.append)
+    second = cached("tiny", {"size": 3}, data, build, lines.append)
+    assert build.times == 1
+    assert torch.equal(first.examples, second.examples)
+    assert list(second.classes.items()) == [("z", 1), ("a", 3)]
+    assert second.digest == "digest 1"
+    assert lines == [f"Kept the prepared tiny in {only_file(data / 'cache')}."]
+
+
+def test_float_examples_are_kept_too(data):
+    def build() -> Prepared:
+        return Prepared(torch.tensor([[0.5, -1.0]]), {"a": 1}, "d")
+
+    cached("floats", {}, data, build, print)
+    assert torch.equal(cached("floats", {}, data, Build(), print).examples, torch.tensor([[0.5, -1.0]]))
+
+
+def test_another_key_is_another_file(data):
+    build = Build()
+    cached("tiny", {"size": 3}, data, build, print)
+    cached("tiny", {"size": 4}, data, build, print)
+    assert build.times == 2
+    assert len(list((data / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "emptied", "swapped"])
+def test_a_damaged_file_is_built_again(data, damage):
+    build, lines = Build(), []
+    cached("tiny", {"size": 3}, data, build, print)
+    file = only_file(data / "cache")
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(content[:-5])
+    elif damage == "changed":
+        content[-3] ^= 1
+        file.write_bytes(content)
+    elif damage == "emptied":
+        file.write_bytes(b"")
+    else:
+        cached("tiny", {"size": 99}, data, build, print)
+        [other] = set((data / "cache").iterdir()) - {file}
+        other.replace(file)
+    again = cached("tiny", {"size": 3}, data, build, lines.append)
+    assert again.digest == f"digest {build.times}"
+    assert f"The cache {file} is damaged; building it again." in lines
+    before = build.times
+    cached("tiny", {"size": 3}, data, build, print)
+    assert build.times == before
+
+
+def test_data_without_write_permission_is_left_alone_and_the_users_cache_is_taken(data, tmp_path):
+    data.chmod(0o555)
+    cached("tiny", {}, data, Build(), print)
+    assert list(data.iterdir()) == []
+    assert only_file(tmp_path / "home" / "metaexp").suffix == ".safetensors"
+    data.chmod(0o755)
+    assert cache_folder(data) == data / "cache"
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert cache_folder(tmp_path / "absent") == tmp_path / "home" / "metaexp"
+    assert not (tmp_path / "absent").exists()
+
+
+def test_where_nothing_can_be_written_it_is_built_each_time_and_said(data, tmp_path):
+    (tmp_path / "home").mkdir(mode=0o555)
+    (tmp_path / "home" / "metaexp").mkdir(mode=0o555)
+    data.chmod(0o555)
+    build, lines = Build(), []
+    cached("tiny", {}, data, build, lines.append)
+    cached("tiny", {}, data, build, lines.append)
+    assert build.times == 2
+    assert lines[0] == f"Neither {data} nor the user's cache folder can be written: tiny is prepared anew each time."
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("metaexp.data.cache.save_file", full)
+    lines: list[str] = []
+    assert cached("tiny", {}, data, Build(), lines.append).digest == "digest 1"
+    assert "No space left on device" in lines[0]
+    assert list((data / "cache").iterdir()) == []
+
+
+def test_two_that_write_at_once_leave_one_whole_file(data):
+    threads = [threading.Thread(target=cached, args=("tiny", {}, data, Build(), print)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    build = Build()
+    cached("tiny", {}, data, build, print)
+    assert build.times == 0
+    assert len(list((data / "cache").iterdir())) == 1

@@ -1,0 +1,88 @@
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from metaexp.core.errors import DataError
+from metaexp.data.download import Remote, UnreachableError, download
+
+CONTENT = bytes(range(256)) * 8000
+
+
+class Server(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/absent.zip":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if self.path != "/unannounced.zip":
+            self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: len(CONTENT) // 2] if self.path == "/cut.zip" else CONTENT)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def remote(url: str, content: bytes = CONTENT, most: int = 10_000_000) -> Remote:
+    return Remote(url, hashlib.md5(content, usedforsecurity=False).hexdigest(), most)
+
+
+def test_a_file_comes_whole_with_progress(tmp_path, site):
+    lines: list[str] = []
+    download(remote(f"{site}/whole.zip"), tmp_path / "new" / "whole.zip", lines.append)
+    assert (tmp_path / "new" / "whole.zip").read_bytes() == CONTENT
+    assert lines[0] == f"Fetching {site}/whole.zip (2.0 MB)."
+    assert lines[-1] == "  whole.zip: 100 %"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["whole.zip"]
+
+
+def test_a_file_of_unannounced_length_comes_whole_too(tmp_path, site):
+    download(remote(f"{site}/unannounced.zip"), tmp_path / "x.zip", print)
+    assert (tmp_path / "x.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "message"),
+    [
+        ("absent.zip", UnreachableError, "could not be fetched: Not Found"),
+        ("cut.zip", UnreachableError, "broke off after 1024000 of 2048000 bytes|could not be fetched"),
+    ],
+)
+def test_what_does_not_come_whole_leaves_nothing_behind(tmp_path, site, path, kind, message):
+    with pytest.raises(kind, match=message):
+        download(remote(f"{site}/{path}"), tmp_path / "x.zip", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_file_than_the_published_one_is_refused(tmp_path, site):
+    with pytest.raises(DataError, match=r"sent a file with MD5 .*; the published file has"):
+        download(remote(f"{site}/whole.zip", content=b"other"), tmp_path / "x.zip", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_does_not_end_is_cut_off(tmp_path, site):
+    with pytest.raises(DataError, match="sends more than 1000000 bytes"):
+        download(remote(f"{site}/whole.zip", most=1_000_000), tmp_path / "x.zip", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_server_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(UnreachableError, match=r"http://127.0.0.1:1/x.zip could not be fetched"):
+        download(remote("http://127.0.0.1:1/x.zip"), tmp_path / "x.zip", print)
+
+
+def test_only_web_addresses_are_fetched(tmp_path):
+    with pytest.raises(DataError, match="only http and https addresses are fetched"):
+        download(remote("file:///etc/hostname"), tmp_path / "x.zip", print)
