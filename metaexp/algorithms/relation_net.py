@@ -117,7 +117,7 @@ class RelationNet(Algorithm):
         return evidence.softmax(1) @ adapted.targets
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
-        """Mean squared error () of ``scores`` (M, N) against one-hot ``y`` (M,), or of (M, D_out) against (M, D_out)."""
+        """Mean squared error () of ``scores`` (M, N) against one-hot ``y`` (M,), or (M, D_out) against (M, D_out)."""
         target = y if y.is_floating_point() else F.one_hot(y, scores.shape[-1]).to(scores.dtype)
         return F.mse_loss(scores, target)
 
