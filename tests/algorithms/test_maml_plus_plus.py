@@ -1,0 +1,178 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from metaexp.algorithms.maml import MAML
+from metaexp.algorithms.maml_plus_plus import MAMLPlusPlus, multi_step_weights
+from metaexp.core.types import Episode
+from metaexp.models.mlp import MLP
+
+MakeTask = Callable[..., Episode]
+ALL_OFF: dict[str, Any] = {
+    "inner_lr": 0.25,
+    "inner_steps": 3,
+    "inner_steps_test": 3,
+    "multi_step_loss_epochs": 0,
+    "learn_inner_lr": False,
+    "per_step_batch_norm": False,
+    "first_order_epochs": 0,
+    "epoch": 10,
+    "batch_norm": "transductive",
+}
+
+
+def network(n_outputs: int = 3, norm: bool = True) -> MLP:
+    torch.manual_seed(0)
+    return MLP((4,), n_outputs, [8, 8], norm, True, 1e-3, "default", 0.01)
+
+
+def maml_plus_plus(n_outputs: int = 3, norm: bool = True, **switches: Any) -> MAMLPlusPlus:
+    return MAMLPlusPlus(network(n_outputs, norm), **(ALL_OFF | switches)).double()
+
+
+def maml(n_outputs: int = 3, first_order: bool = False, steps: int = 3) -> MAML:
+    model = network(n_outputs)
+    return MAML(model, 0.25, steps, steps, first_order, "mean", "no_batch_norm", "transductive").double()
+
+
+def loss_and_buffers(algorithm: MAMLPlusPlus, episode: Episode) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    state = dict(algorithm.named_buffers())
+    loss = functional_call(algorithm, state, (episode,))
+    return loss, state
+
+
+@pytest.mark.parametrize("n_way", [3, 0])
+def test_with_every_switch_off_it_is_maml(make_task: MakeTask, n_way: int) -> None:
+    episode = make_task(n_way=n_way, k_shot=4)
+    ours, theirs = maml_plus_plus(n_way or 2), maml(n_way or 2)
+    assert torch.allclose(ours(episode), theirs(episode))
+    gradients = [torch.autograd.grad(a(episode), list(a.parameters())) for a in (ours, theirs)]
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(*gradients, strict=True))
+    assert not torch.allclose(ours(episode), maml(n_way or 2, steps=2)(episode))
+
+
+@pytest.mark.parametrize("switch", ["learn_inner_lr", "per_step_batch_norm"])
+def test_learned_rates_and_per_step_norms_start_as_maml(make_task: MakeTask, switch: str) -> None:
+    algorithm, episode = maml_plus_plus(**{switch: True}), make_task()
+    assert torch.allclose(algorithm(episode), maml()(episode))
+    assert sum(p.numel() for p in algorithm.parameters()) > sum(p.numel() for p in maml().parameters())
+
+
+def test_the_multi_step_loss_is_the_weighted_sum_over_the_inner_steps(make_task: MakeTask) -> None:
+    algorithm, episode = maml_plus_plus(multi_step_loss_epochs=4), make_task()
+    losses = torch.stack([maml(steps=steps)(episode) for steps in (1, 2, 3)])
+    assert torch.allclose(algorithm(episode), losses.mean())
+    algorithm.begin_step(20, 1000)
+    assert torch.allclose(algorithm(episode), losses @ losses.new_tensor([1 / 6, 1 / 6, 2 / 3]))
+    algorithm.begin_step(40, 1000)
+    assert torch.allclose(algorithm(episode), losses[-1])
+    assert not torch.allclose(losses.mean(), losses[-1])
+
+
+def test_in_evaluation_only_the_last_step_counts(make_task: MakeTask) -> None:
+    algorithm, episode = maml_plus_plus(multi_step_loss_epochs=4), make_task()
+    assert torch.allclose(algorithm.eval()(episode), maml()(episode))
+    assert not torch.allclose(algorithm.train()(episode), maml()(episode))
+
+
+def test_weights_of_the_multi_step_loss_follow_the_authors_formula() -> None:
+    steps, epochs = 5, 10
+    for epoch in range(epochs):
+        decay, least = 1 / steps / epochs, 0.03 / steps
+        early = max(1 / steps - epoch * decay, least)
+        last = min(1 / steps + epoch * (steps - 1) * decay, 1 - (steps - 1) * least)
+        assert multi_step_weights(steps, epoch, epochs) == pytest.approx([early] * 4 + [last])
+    assert multi_step_weights(steps, epochs, epochs) == [0, 0, 0, 0, 1]
+    assert multi_step_weights(steps, 0, 0) == [0, 0, 0, 0, 1]
+    assert multi_step_weights(1, 0, 10) == [1]
+
+
+def test_the_order_of_the_gradient_is_annealed(make_task: MakeTask) -> None:
+    algorithm, episode = maml_plus_plus(first_order_epochs=2), make_task()
+
+    def differs_from(first_order: bool) -> bool:
+        other = maml(first_order=first_order)
+        pairs = zip(
+            torch.autograd.grad(algorithm(episode), list(algorithm.parameters())),
+            torch.autograd.grad(other(episode), list(other.parameters())),
+            strict=True,
+        )
+        return not all(torch.allclose(a, b, atol=1e-10) for a, b in pairs)
+
+    for step, first_order in ((0, True), (19, True), (20, False), (500, False)):
+        algorithm.begin_step(step, 1000)
+        assert algorithm.first_order == first_order
+        assert not differs_from(first_order)
+        assert differs_from(not first_order)
+
+
+def test_each_step_and_tensor_has_its_own_rate(make_task: MakeTask) -> None:
+    algorithm, (support, _) = maml_plus_plus(learn_inner_lr=True), make_task()
+    assert isinstance(algorithm.inner_lr, torch.nn.Parameter)
+    assert algorithm.inner_lr.shape == (3, 6)  # three linear layers of two tensors; gammas and betas do not adapt
+    before = algorithm.trajectory(support)
+    with torch.no_grad():
+        algorithm.inner_lr[1, algorithm.adapted_names.index("head.bias")] = 0.9
+    after = algorithm.trajectory(support)
+    assert all(torch.equal(before[1].params[name], p) for name, p in after[1].params.items())
+    changed = [name for name, p in after[2].params.items() if not torch.equal(before[2].params[name], p)]
+    assert changed == ["head.bias"]
+
+
+def test_each_step_has_its_own_gamma_and_beta_and_none_adapts(make_task: MakeTask) -> None:
+    algorithm, (support, query) = maml_plus_plus(per_step_batch_norm=True), make_task()
+    gamma = algorithm.get_parameter("model.layers.0.norm.weight")
+    assert gamma.shape == (3, 8)
+    before = [algorithm.predict(learner, query.x) for learner in algorithm.trajectory(support)]
+    with torch.no_grad():
+        gamma[1] *= 2
+    path = algorithm.trajectory(support)
+    after = [algorithm.predict(learner, query.x) for learner in path]
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
+    assert [learner.params["layers.0.norm.weight"][0].item() for learner in path] == [1, 1, 2, 1]
+
+
+def test_more_steps_at_test_go_on_with_the_last_rates_and_norms(make_task: MakeTask) -> None:
+    algorithm = maml_plus_plus(inner_steps_test=5, learn_inner_lr=True, per_step_batch_norm=True).eval()
+    support, _ = make_task()
+    path = algorithm.trajectory(support)
+    assert len(path) == 6
+    assert not torch.equal(path[5].params["head.weight"], path[4].params["head.weight"])
+    assert torch.equal(path[5].params["layers.0.norm.weight"], path[3].params["layers.0.norm.weight"])
+
+
+@pytest.mark.parametrize(("per_step", "sets"), [(True, (3, 8)), (False, (8,))])
+def test_running_statistics_are_kept_per_step_and_used_at_test(
+    make_task: MakeTask, per_step: bool, sets: tuple[int, ...]
+) -> None:
+    algorithm = maml_plus_plus(batch_norm="running", per_step_batch_norm=per_step)
+    assert algorithm.batch_norm == "running"
+    episode = make_task()
+    _, state = loss_and_buffers(algorithm.train(), episode)
+    mean = state["model.layers.0.norm.running_mean"]
+    assert mean.shape == sets
+    assert mean.abs().max() > 0
+    assert not algorithm.get_buffer("model.layers.0.norm.running_mean").any()
+    if per_step:
+        assert not torch.allclose(mean[1], mean[2])  # only the last step's queries count here, and pass
+    algorithm.eval()
+    before = algorithm.predict(algorithm.adapt(episode.support), episode.query.x)
+    algorithm.load_state_dict(state, strict=False)
+    after = algorithm.predict(algorithm.adapt(episode.support), episode.query.x)
+    assert not torch.allclose(before, after)
+
+
+def test_transductive_batch_norm_moves_no_statistics(make_task: MakeTask) -> None:
+    algorithm = maml_plus_plus(per_step_batch_norm=True).train()
+    _, state = loss_and_buffers(algorithm, make_task())
+    assert all(torch.equal(state[name], t) for name, t in algorithm.named_buffers())
+    assert algorithm.batch_norm == "transductive"
+
+
+def test_a_network_without_batch_norm_is_reported_as_such(make_task: MakeTask) -> None:
+    algorithm = maml_plus_plus(norm=False, per_step_batch_norm=True)
+    assert algorithm.batch_norm == "none"
+    assert algorithm(make_task()).isfinite()

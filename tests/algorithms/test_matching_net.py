@@ -1,0 +1,120 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from metaexp.algorithms.matching_net import FullContext, LSTMCell, MatchingNet
+from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
+from metaexp.models.mlp import MLP
+
+MakeTask = Callable[..., Episode]
+
+
+def matching_net(n_way: int = 3, fce: bool = False, dropout: float = 0.0) -> MatchingNet:
+    torch.manual_seed(0)
+    model = MLP((4,), None, [8, 6], True, True, 1e-3, "default", 0.01)
+    return MatchingNet(model, (4,), TaskShape(n_way, 2, 2), fce, 3, dropout, "running").double()
+
+
+def copy_to(cell: LSTMCell, weight_ih: torch.Tensor, weight_hh: torch.Tensor, bias: torch.Tensor) -> None:
+    """Give ``cell`` the weights of torch's LSTM, whose gates stand in the order i, f, g, o and not i, f, o, g."""
+
+    def reorder(rows: torch.Tensor) -> torch.Tensor:
+        i, f, g, o = rows.chunk(4)
+        return torch.cat([i, f, o, g])
+
+    with torch.no_grad():
+        cell.from_input.weight.copy_(reorder(weight_ih))
+        cell.from_input.bias.copy_(reorder(bias))
+        cell.from_state.weight.copy_(reorder(weight_hh))
+
+
+@pytest.mark.parametrize("fce", [False, True])
+def test_predictions_are_log_probabilities_summed_over_the_support_of_a_class(make_task: MakeTask, fce: bool) -> None:
+    algorithm = matching_net(fce=fce).eval()
+    support, query = make_task(k_shot=3)
+    scores = algorithm.predict(algorithm.adapt(support), query.x)
+    g, f = algorithm.model(support.x), algorithm.model(query.x)
+    if algorithm.context is not None:
+        g = algorithm.context.embed_support(g)
+        f = algorithm.context.embed_queries(f, g)
+    attention = torch.cosine_similarity(f[:, None], g, dim=2).softmax(1)
+    for n in range(3):
+        assert torch.allclose(scores[:, n].exp(), attention[:, support.y == n].sum(1))
+        assert not torch.allclose(scores[:, n].exp(), attention[:, support.y == n].mean(1))
+    assert torch.allclose(scores.exp().sum(1), torch.ones(6, dtype=torch.float64))
+
+
+def test_the_loss_is_minus_the_log_probability_of_the_label(make_task: MakeTask) -> None:
+    algorithm = matching_net().eval()
+    support, query = make_task()
+    scores = algorithm.predict(algorithm.adapt(support), query.x)
+    assert torch.allclose(algorithm.loss(scores, query.y), -scores[torch.arange(6), query.y].mean())
+    assert not torch.allclose(algorithm.loss(scores + scores, query.y), -2 * scores[torch.arange(6), query.y].mean())
+
+
+def test_the_cell_equals_torchs() -> None:
+    torch.manual_seed(0)
+    theirs, ours = nn.LSTMCell(5, 3), LSTMCell(5, 3, 3)
+    copy_to(ours, theirs.weight_ih, theirs.weight_hh, theirs.bias_ih + theirs.bias_hh)
+    x, hidden, cell = torch.randn(2, 5), torch.randn(2, 3), torch.randn(2, 3)
+    for a, b in zip(ours(x, hidden, cell), theirs(x, (hidden, cell)), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+        assert not torch.allclose(a, ours(x, cell, hidden)[0], atol=1e-3)
+
+
+def test_support_embeddings_add_both_directions_of_torchs_bidirectional_lstm() -> None:
+    torch.manual_seed(0)
+    theirs, context = nn.LSTM(4, 4, bidirectional=True), FullContext(4, 1)
+    for cell, end in ((context.forwards, "l0"), (context.backwards, "l0_reverse")):
+        weights = [getattr(theirs, f"{part}_{end}") for part in ("weight_ih", "weight_hh")]
+        copy_to(cell, *weights, getattr(theirs, f"bias_ih_{end}") + getattr(theirs, f"bias_hh_{end}"))
+    support = torch.randn(6, 4)
+    there, back = theirs(support)[0].chunk(2, 1)
+    assert torch.allclose(context.embed_support(support), support + there + back, atol=1e-6)
+    assert not torch.allclose(context.embed_support(support.flip(0)).flip(0), support + there + back, atol=1e-3)
+
+
+def test_query_embeddings_follow_the_appendix_step_by_step() -> None:
+    torch.manual_seed(0)
+    context = FullContext(4, 3)
+    query, support = torch.randn(4), torch.randn(5, 4)
+    hidden, cell = torch.zeros(4), torch.zeros(4)
+    for _ in range(3):
+        weights = torch.stack([(hidden @ g).exp() for g in support])
+        read = sum(w * g for w, g in zip(weights / weights.sum(), support, strict=True))
+        recurrent = context.attend.from_state(torch.cat([hidden, read]))
+        i, f, o, g = (context.attend.from_input(query) + recurrent).chunk(4)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh() + query
+    expected = hidden
+    assert torch.allclose(context.embed_queries(query[None], support)[0], expected, atol=1e-6)
+    context.steps = 2
+    assert not torch.allclose(context.embed_queries(query[None], support)[0], expected, atol=1e-3)
+
+
+def test_only_full_context_depends_on_the_order_of_the_support() -> None:
+    assert matching_net(fce=True).depends_on_support_order
+    assert not matching_net(fce=False).depends_on_support_order
+
+
+def test_embeddings_are_dropped_in_training_alone(make_task: MakeTask) -> None:
+    algorithm, episode = matching_net(dropout=0.5), make_task()
+
+    def loss() -> torch.Tensor:
+        out: torch.Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
+        return out
+
+    algorithm.train()
+    assert not torch.equal(loss(), loss())
+    algorithm.eval()
+    assert torch.equal(loss(), loss())
+
+
+def test_regression_is_refused_with_the_keys_to_change() -> None:
+    with pytest.raises(ConfigError, match=r"train\.n_way=0.*algorithm=maml"):
+        matching_net(n_way=0)
