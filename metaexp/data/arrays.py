@@ -110,7 +110,8 @@ class Arrays(Dataset):
                 f"dataset.invert and dataset.normalise are for uint8 images; x of {path} is {x.dtype}, and delivered "
                 "as it is. Leave them false and null."
             )
-        x = x.astype(np.float32)
+        with np.errstate(over="ignore"):
+            x = x.astype(np.float32)
         if not np.isfinite(x).all():
             raise DataError(f"{path}: x has values that are not finite as float32.")
         return x

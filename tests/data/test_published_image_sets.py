@@ -1,0 +1,309 @@
+"""mini-ImageNet, tieredImageNet, CIFAR-FS, FC100 and CUB on small data in their published formats."""
+
+import csv
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metaexp.core.errors import DataError
+from metaexp.core.shapes import SPLITS, Capacity, TaskShape
+from metaexp.data import cifar100, mini_imagenet
+from metaexp.data.cifar100 import FC100, CifarFS
+from metaexp.data.cub import CUB
+from metaexp.data.lists import class_lists
+from metaexp.data.mini_imagenet import MiniImageNet
+from metaexp.data.tiered_imagenet import TieredImageNet
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def encoded(array: np.ndarray, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, kind)
+    return file.getvalue()
+
+
+def solid(*colour: int, size: tuple[int, int] = (4, 4)) -> np.ndarray:
+    return np.full((*size, 3), colour, np.uint8)
+
+
+@pytest.mark.parametrize("name", ["mini_imagenet", "tiered_imagenet", "cifar_fs", "fc100", "cub"])
+def test_packaged_lists_have_their_published_sizes_and_share_no_class(name):
+    sizes = {
+        "mini_imagenet": (64, 16, 20),
+        "tiered_imagenet": (351, 97, 160),
+        "cifar_fs": (64, 16, 20),
+        "fc100": (12, 4, 4),
+        "cub": (100, 50, 50),
+    }
+    lists = class_lists(name)
+    assert tuple(len(lists[s]) for s in SPLITS) == sizes[name]
+    assert len({c for s in SPLITS for c in lists[s]}) == sum(sizes[name])
+
+
+# mini-ImageNet
+
+
+def write_mini_pickles(place: Path, protocol: int = 2, drop: int = 0) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    names = sorted(c for s in SPLITS for c in class_lists("mini_imagenet")[s])
+    for split in SPLITS:
+        classes = list(class_lists("mini_imagenet")[split])
+        colours = [names.index(c) for c in classes for _ in range(600)]
+        images = np.zeros((len(colours), 2, 2, 3), np.uint8)
+        images[..., 0] = np.array(colours)[:, None, None]
+        images[..., 2] = 200
+        places = {c: list(range(600 * i, 600 * (i + 1) - drop)) for i, c in enumerate(classes)}
+        content = {"image_data": images, "class_dict": places}
+        (place / f"mini-imagenet-cache-{split}.pkl").write_bytes(pickle.dumps(content, protocol))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_mini_imagenet_is_read_from_the_published_pickles(data, protocol):
+    write_mini_pickles(data / "mini_imagenet", protocol)
+    dataset = MiniImageNet(image_size=2, normalise=None)
+    bank = dataset.load(data, print)
+    assert (
+        bank.capacity()
+        == dataset.capacity()
+        == {
+            "train": Capacity(64, 600),
+            "val": Capacity(16, 600),
+            "test": Capacity(20, 600),
+        }
+    )
+    names = sorted(c for s in SPLITS for c in class_lists("mini_imagenet")[s])
+    episodes = bank.tasks(TaskShape(20, 1, 1), 0).episodes("test", torch.arange(3))
+    red = (episodes.support.x[:, :, 0, 0, 0] * 255).round().long()
+    assert {names[r] for r in red.flatten().tolist()} == set(class_lists("mini_imagenet")["test"])
+    assert torch.allclose(episodes.support.x[:, :, 2], torch.tensor(200 / 255))
+
+
+def test_mini_imagenet_pickles_with_too_few_images_are_refused(data):
+    write_mini_pickles(data, drop=1)
+    with pytest.raises(
+        DataError, match=r"not the whole mini-ImageNet .train.: class n01532829 has 599 images and should"
+    ):
+        MiniImageNet(2, None).load(data, print)
+
+
+def test_mini_imagenet_pickles_that_call_something_are_refused(data):
+    write_mini_pickles(data)
+    (data / "mini-imagenet-cache-val.pkl").write_bytes(b"cos\nsystem\n(Vtrue\ntR.")
+    with pytest.raises(DataError, match=r"it wants to call os.system"):
+        MiniImageNet(2, None).load(data, print)
+
+
+def test_mini_imagenet_is_read_from_the_lists_of_ravi_and_a_folder_of_images(data, monkeypatch):
+    monkeypatch.setattr(mini_imagenet, "IMAGES", 2)
+    root = data / "mini_imagenet"
+    (root / "images").mkdir(parents=True)
+    for split in SPLITS:
+        with (root / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["filename", "label"])
+            for number, name in enumerate(class_lists("mini_imagenet")[split]):
+                for i in range(2):
+                    writer.writerow([f"{name}{i:08d}.jpg", name])
+                    (root / "images" / f"{name}{i:08d}.jpg").write_bytes(encoded(solid(number, 0, 0), "JPEG"))
+    bank = MiniImageNet(4, None).load(data, print)
+    assert bank.capacity()["val"] == Capacity(16, 2)
+    (root / "images" / "n0153282900000001.jpg").unlink()
+    with pytest.raises(DataError, match=r"lacks 1 of 200 images; the first is images/n0153282900000001.jpg"):
+        MiniImageNet(4, None).load(data, print)
+
+
+def test_mini_imagenet_is_read_from_folders(data, monkeypatch):
+    monkeypatch.setattr(mini_imagenet, "IMAGES", 1)
+    for split in SPLITS:
+        for name in class_lists("mini_imagenet")[split]:
+            (data / "mini_imagenet" / split / name).mkdir(parents=True)
+            (data / "mini_imagenet" / split / name / "x.png").write_bytes(encoded(solid(1, 2, 3)))
+    assert MiniImageNet(4, None).load(data, print).capacity()["train"] == Capacity(64, 1)
+    (data / "mini_imagenet" / "val" / "n00000000").mkdir()
+    (data / "mini_imagenet" / "val" / "n00000000" / "x.png").write_bytes(encoded(solid(1, 2, 3)))
+    with pytest.raises(DataError, match=r"not mini-ImageNet .val. as published: class n00000000 does not belong there"):
+        MiniImageNet(4, None).load(data, print)
+
+
+# tieredImageNet
+
+
+def write_tiered_pickles(place: Path, python_2: bool = False) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        names = list(class_lists("tiered_imagenet")[split])
+        order = np.random.default_rng(0).permutation(len(names) * 2)
+        labels = (np.arange(len(names) * 2) // 2)[order]
+        pngs = [np.frombuffer(encoded(solid(label % 256, label // 256, 0)), np.uint8) for label in labels]
+        content = {
+            "label_specific": labels,
+            "label_specific_str": names,
+            "label_general": labels,
+            "label_general_str": [],
+        }
+        if python_2:
+            content = {key.encode(): value for key, value in content.items()}
+        (place / f"{split}_images_png.pkl").write_bytes(pickle.dumps(pngs, 2))
+        (place / f"{split}_labels.pkl").write_bytes(pickle.dumps(content, 2))
+
+
+@pytest.mark.parametrize("python_2", [False, True])
+def test_tiered_imagenet_is_read_from_the_published_pickles(data, python_2):
+    write_tiered_pickles(data / "tiered-imagenet", python_2)
+    bank = TieredImageNet(4, None).load(data, print)
+    assert [bank.capacity()[s] for s in SPLITS] == [Capacity(351, 2), Capacity(97, 2), Capacity(160, 2)]
+    names = class_lists("tiered_imagenet")["train"]
+    batch = bank.batches(300, 0).episodes("train", torch.arange(1)).support
+    pixels = (batch.x[0, :, :, 0, 0] * 255).round().long()
+    assert [bank.class_names["train"][label] for label in batch.y[0]] == [names[r + 256 * g] for r, g, _ in pixels]
+
+
+def test_tiered_imagenet_of_other_classes_is_refused(data):
+    write_tiered_pickles(data)
+    content = pickle.loads((data / "val_labels.pkl").read_bytes())  # noqa: S301 - our own
+    content["label_specific_str"][0] = "n00000000"
+    (data / "val_labels.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=r"not tieredImageNet .val. as published: class n02099267 is missing"):
+        TieredImageNet(4, None).load(data, print)
+
+
+# CIFAR-100
+
+
+def write_cifar(place: Path, n_train: int = 4, n_test: int = 2) -> Path:
+    """An archive as the published one, with fewer images; a class's number is the red of its images."""
+    fine = sorted(c for s in SPLITS for c in class_lists("cifar_fs")[s])
+    coarse = sorted({c.split("/")[0] for c in fine})
+    order = np.random.default_rng(1).permutation(100)  # published numbers do not follow superclasses
+    parts: dict[str, dict[str, object]] = {
+        "meta": {"fine_label_names": [fine[i].split("/")[1] for i in order], "coarse_label_names": coarse}
+    }
+    for part, n in (("train", n_train), ("test", n_test)):
+        labels = np.random.default_rng(2).permutation(np.repeat(np.arange(100), n))
+        x = np.zeros((len(labels), 3, 32, 32), np.uint8)
+        x[:, 0] = labels[:, None, None]
+        above = [coarse.index(fine[order[label]].split("/")[0]) for label in labels]
+        parts[part] = {"data": x.reshape(len(x), -1), "fine_labels": labels.tolist(), "coarse_labels": above}
+    place.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(place / "cifar-100-python.tar.gz", "w:gz", compresslevel=1) as archive:
+        for name, content in parts.items():
+            written = pickle.dumps(content, 2)
+            info = tarfile.TarInfo(f"cifar-100-python/{name}")
+            info.size = len(written)
+            archive.addfile(info, io.BytesIO(written))
+    return place
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [(CifarFS, (64, 16, 20)), (FC100, (60, 20, 20))])
+def test_cifar_splits_are_made_from_the_published_archive(data, monkeypatch, kind, sizes):
+    monkeypatch.setattr(cifar100, "IMAGES", 6)
+    write_cifar(data / "cifar100")
+    bank = kind(None).load(data, print)
+    assert bank.capacity() == kind(None).capacity() == {s: Capacity(n, 6) for s, n in zip(SPLITS, sizes, strict=True)}
+    episodes = bank.tasks(TaskShape(10, 3, 3), 0).episodes("train", torch.arange(5))
+    x, y = torch.cat([episodes.support.x, episodes.query.x], 1), torch.cat([episodes.support.y, episodes.query.y], 1)
+    for t in range(5):
+        assert len(set(zip(x[t, :, 0, 0, 0].tolist(), y[t].tolist(), strict=True))) == 10
+    test = {name.split("/")[0] for name in bank.class_names["test"]}
+    shared = test & {name.split("/")[0] for name in bank.class_names["train"]}
+    assert (kind is FC100) == (not shared)
+
+
+def test_both_splits_of_cifar_share_one_cache_and_tell_their_digests_apart(data, monkeypatch):
+    monkeypatch.setattr(cifar100, "IMAGES", 6)
+    write_cifar(data)
+    first = CifarFS(None).load(data, print)
+    (data / "cifar-100-python.tar.gz").unlink()
+    second = FC100(None).load(data, print)
+    assert first.origin.digest == second.origin.digest
+    assert first.digest != second.digest
+
+
+def test_a_cifar_archive_that_is_not_whole_is_refused(data):
+    write_cifar(data)
+    with pytest.raises(DataError, match=r"not the whole CIFAR-100: class .* has 6 images and should have 600"):
+        CifarFS(None).load(data, print)
+
+
+def test_without_cifar_or_network_it_says_what_to_put_where(data, monkeypatch):
+    unreachable = cifar100._REMOTE._replace(url="http://127.0.0.1:1/cifar-100-python.tar.gz")
+    monkeypatch.setattr(cifar100, "_REMOTE", unreachable)
+    with pytest.raises(DataError, match=r"CIFAR-100 is not in .*could not be fetched.*Put cifar-100-python.tar.gz of"):
+        CifarFS(None).load(data, print)
+
+
+# CUB
+
+
+def write_cub(place: Path) -> Path:
+    """A folder as the published one: the bird is the bright box in a dark photograph."""
+    root = place / "CUB_200_2011"
+    names, boxes = [], []
+    for s in SPLITS:
+        for name in class_lists("cub")[s]:
+            photo = solid(0, 0, 0, size=(20, 30))
+            photo[5:15, 10:25] = 255
+            (root / "images" / name).mkdir(parents=True)
+            (root / "images" / name / f"{name}_0001.jpg").write_bytes(encoded(photo, "PNG"))
+            names.append(f"{len(names) + 1} {name}/{name}_0001.jpg")
+            boxes.append(f"{len(boxes) + 1} 10.0 5.0 15.0 10.0")
+    (root / "images.txt").write_text("\n".join(names))
+    (root / "bounding_boxes.txt").write_text("\n".join(boxes))
+    return root
+
+
+def test_cub_is_read_whole_or_cropped_to_the_bird(data):
+    write_cub(data)
+    whole = CUB(8, False, None).load(data, print)
+    assert [whole.capacity()[s].n_classes for s in SPLITS] == [100, 50, 50]
+    assert whole.examples(torch.arange(3)).mean() == pytest.approx(0.25, abs=0.05)
+    cropped = CUB(8, True, None).load(data, print)
+    assert cropped.examples(torch.arange(3)).mean() == 1.0
+    assert cropped.digest != whole.digest
+    assert cropped.origin.digest == whole.origin.digest
+
+
+def test_cub_is_read_from_the_published_archive(data, tmp_path):
+    root = write_cub(tmp_path)
+    (data / "cub").mkdir()
+    with tarfile.open(data / "cub" / "CUB_200_2011.tgz", "w:gz", compresslevel=1) as archive:
+        archive.add(root, "CUB_200_2011")
+    assert CUB(8, True, None).load(data, print).examples(torch.arange(3)).mean() == 1.0
+
+
+def test_cub_without_boxes_or_classes_is_refused(data):
+    root = write_cub(data)
+    (root / "bounding_boxes.txt").write_text("1 0 0 9 9")
+    with pytest.raises(DataError, match=r"bounding_boxes.txt has no box for image 2"):
+        CUB(8, True, None).load(data, print)
+    (root / "bounding_boxes.txt").unlink()
+    with pytest.raises(DataError, match=r"lacks images.txt or bounding_boxes.txt, which dataset.crop=true needs"):
+        CUB(8, True, None).load(data, print)
+    (root / "images" / "001.Black_footed_Albatross" / "001.Black_footed_Albatross_0001.jpg").unlink()
+    with pytest.raises(DataError, match=r"class 001.Black_footed_Albatross is missing"):
+        CUB(8, False, None).load(data, print)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (MiniImageNet(84, None), "mini-imagenet-cache-train.pkl.*train.csv.*one folder of images per class"),
+        (TieredImageNet(84, None), "train_images_png.pkl, train_labels.pkl.*one folder of images per class"),
+        (CUB(84, False, None), "CUB_200_2011.tgz"),
+    ],
+)
+def test_without_data_it_says_what_to_put_where(data, dataset, message):
+    with pytest.raises(DataError, match=f"is not in .*data.*{message}"):
+        dataset.load(data, print)
