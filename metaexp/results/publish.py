@@ -45,8 +45,9 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
         shutil.rmtree(target)
     target.mkdir(parents=True)
     write_record(_cleaned(record), target)
-    if (run / "config.yaml").exists():
-        write_atomically(target / "config.yaml", clean_yaml((run / "config.yaml").read_text("utf-8")).encode())
+    for name_of_file in ("config.yaml", "choices.yaml"):
+        if (run / name_of_file).exists():
+            write_atomically(target / name_of_file, clean_yaml((run / name_of_file).read_text("utf-8")).encode())
     if (run / METRICS_FILE).exists():
         write_atomically(target / METRICS_FILE, _thinned((run / METRICS_FILE).read_bytes()))
     if (run / EPISODES_FILE).exists():

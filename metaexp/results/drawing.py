@@ -1,0 +1,112 @@
+"""The look of every picture. matplotlib's object interface only: no global state, no display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+# Okabe & Ito (2008): told apart with every common kind of colour blindness, and in grey by their lightness.
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
+INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+
+STYLE: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.facecolor": "white",
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.93,
+    "legend.fontsize": 9,
+    "figure.dpi": 150,
+    "savefig.facecolor": "white",
+}
+
+
+class Canvas:
+    """A figure in the house style: a context in which to draw, saved when it closes without an error.
+
+    path: the PNG file. width, height: inches, at 150 pixels each. arranged: matplotlib finds places for the axes.
+    """
+
+    def __init__(self, path: Path, width: float, height: float, arranged: bool = True) -> None:
+        self.path = path
+        self.size = (width, height)
+        self.arranged = arranged
+        self._style = matplotlib.rc_context(STYLE)
+
+    def __enter__(self) -> Figure:
+        self._style.__enter__()
+        self.figure = Figure(figsize=self.size, layout="constrained" if self.arranged else None)
+        FigureCanvasAgg(self.figure)
+        return self.figure
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        try:
+            if error is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # Without the version of matplotlib in it: equal pictures are equal files.
+                self.figure.savefig(self.path, format="png", metadata={"Software": None})
+        finally:
+            self._style.__exit__(kind, error, trace)
+
+
+def outlined(text: Text) -> None:
+    """Give ``text`` a white outline, so that it can be read on top of lines and pictures."""
+    from matplotlib.patheffects import withStroke
+
+    text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def to_array(values: Any) -> Array:
+    """``values`` (an array, a list or a tensor on any device) as float64 in main memory."""
+    import numpy as np
+
+    tensor = values.detach().cpu() if hasattr(values, "detach") else values
+    return np.asarray(tensor, dtype=np.float64)
+
+
+def thousands(axes: Axes) -> None:
+    """Write the numbers of the x axis as whole numbers with commas."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def percent(axes: Axes) -> None:
+    """Write the fractions of the y axis as percentages."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))

@@ -1,0 +1,134 @@
+"""Regression tasks before and after adaptation: functions of one number, and curves to be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metaexp.results.drawing import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANELS_PER_ROW = 3
+_LOOKS: tuple[tuple[str, Any, float], ...] = (
+    (GREY, (0, (1.2, 1.8)), 1.6),
+    (ORANGE, (0, (5, 2)), 1.8),
+    (BLUE, "-", 2.0),
+)
+"""Colour, dashes and width of the first, a middle and the last state of adaptation."""
+
+
+class Fit(NamedTuple):
+    """One task y = f(x), x and y one number each. All entries are arrays or tensors.
+
+    x (G,): where the curves are drawn, ascending. truth (G,). support_x, support_y (S,): the points given.
+    fits: adaptation steps -> predictions (G,); a single entry is called adapted, whatever its number.
+    """
+
+    x: Any
+    truth: Any
+    support_x: Any
+    support_y: Any
+    fits: Mapping[int, Any]
+
+
+class Continuation(NamedTuple):
+    """One sequence: its beginning (L,), which the learner is given, the rest (R,), which it is to predict, and
+    fits: adaptation steps -> predictions (R,)."""
+
+    beginning: Any
+    rest: Any
+    fits: Mapping[int, Any]
+
+
+def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
+    """Write a PNG with one panel per task: the true function, the points given, and the fit after each number of steps.
+
+    Beside each panel's letter stands the mean squared error over the curve after each number of steps. Raises
+    ValueError for no tasks.
+    """
+    with _panels(path, title, len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            x, truth = to_array(task.x), to_array(task.truth)
+            axes.plot(x, truth, color=VERMILION, linewidth=4.5, alpha=0.35, label="true function")
+            _lines(axes, x, task.fits)
+            axes.plot(
+                to_array(task.support_x), to_array(task.support_y), linestyle="none", marker="o", markersize=6.5,
+                color=INK, markeredgecolor="white", zorder=5, label="points given",
+            )  # fmt: skip
+            axes.set_title(_errors(task.fits, truth), fontsize=9, fontweight="normal")
+            axes.set_xlabel("x")
+        panels[0].set_ylabel("y")
+        _legend(figure, panels)
+
+
+def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None:
+    """Write a PNG with one panel per sequence: the beginning, the true rest, and its prediction after adaptation.
+
+    Raises ValueError for no tasks.
+    """
+    import numpy as np
+
+    with _panels(path, title, len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            beginning, rest = to_array(task.beginning), to_array(task.rest)
+            past = np.arange(len(beginning))
+            future = np.arange(len(beginning), len(beginning) + len(rest))
+            axes.axvspan(-0.5, len(beginning) - 0.5, color="#F2F2F2", zorder=0, linewidth=0)
+            axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning, given")
+            axes.plot(future, rest, color=VERMILION, linewidth=4.5, alpha=0.35, label="true rest")
+            _lines(axes, future, task.fits)
+            axes.set_title(_errors(task.fits, rest), fontsize=9, fontweight="normal")
+            axes.set_xlabel("position in the sequence")
+        panels[0].set_ylabel("value")
+        _legend(figure, panels)
+
+
+class _panels:  # noqa: N801 - used like a function
+    """A canvas with ``count`` equal panels that share the y axis, and a title above them."""
+
+    def __init__(self, path: Path, title: str, count: int) -> None:
+        if count == 0:
+            raise ValueError("a picture of fits needs at least one task")
+        self.title, self.count = title, count
+        self.columns = min(count, PANELS_PER_ROW)
+        self.rows = -(-count // self.columns)
+        self.canvas = Canvas(path, 3.1 * self.columns + 0.3, 2.7 * self.rows + 0.8)
+
+    def __enter__(self) -> tuple[Figure, list[Axes]]:
+        figure = self.canvas.__enter__()
+        grid = figure.subplots(self.rows, self.columns, sharey=True, squeeze=False).ravel()
+        for unused in grid[self.count :]:
+            unused.set_axis_off()
+        figure.suptitle(self.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return figure, list(grid[: self.count])
+
+    def __exit__(self, *reason: Any) -> None:
+        self.canvas.__exit__(*reason)
+
+
+def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:
+    """One line per state of adaptation, from the first to the last."""
+    looks = [_LOOKS[2]] if len(fits) == 1 else [_LOOKS[0], *[_LOOKS[1]] * (len(fits) - 2), _LOOKS[2]]
+    for (steps, fit), (color, dashes, width) in zip(sorted(fits.items()), looks, strict=True):
+        axes.plot(x, to_array(fit), color=color, linestyle=dashes, linewidth=width, label=_state(steps, len(fits)))
+
+
+def _state(steps: int, count: int) -> str:
+    if count == 1:
+        return "adapted"
+    return "before adaptation" if steps == 0 else f"after {steps} step{'s' if steps > 1 else ''}"
+
+
+def _errors(fits: Mapping[int, Any], truth: Any) -> str:
+    errors = [((to_array(fit) - truth) ** 2).mean() for _, fit in sorted(fits.items())]
+    return "mean squared error " + " → ".join(f"{error:.2g}" if error < 100 else f"{error:.0f}" for error in errors)
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles, labels = panels[0].get_legend_handles_labels()
+    columns = {1: 2, 2: 3}.get(len(panels), 5)
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, columnspacing=1.4)

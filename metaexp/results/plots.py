@@ -1,0 +1,145 @@
+"""Curves of one run: how it learned, and what adaptation steps bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from metaexp.results.drawing import BLUE, GREEN, GREY, INK, VERMILION, Canvas, outlined, percent, thousands, to_array
+from metaexp.results.record import Reference, Score
+from metaexp.results.wording import say_reference, say_score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Curve(NamedTuple):
+    """A quantity over meta-updates: ``steps`` and ``values`` of equal length, half-widths ``ci95`` or none."""
+
+    steps: Sequence[float]
+    values: Sequence[float]
+    ci95: Sequence[float] | None = None
+
+
+class Lines(NamedTuple):
+    """What a measured metric is compared with; None is left out."""
+
+    chance: float | None = None
+    reference: Reference | None = None
+
+
+def learning_curve(
+    path: Path,
+    title: str,
+    metric: str,
+    validation: Curve,
+    train_loss: Curve,
+    selected_step: int | None,
+    test: Score | None,
+    lines: Lines | None = None,
+) -> None:
+    """Write a PNG: validation with its interval, the selected update and the test result, above the training loss.
+
+    Panels without data are left out. Raises ValueError when there is no curve: a single point at most.
+    """
+    panels = [curve for curve in (validation, train_loss) if len(curve.steps)]
+    if all(len(curve.steps) < 2 for curve in panels):
+        raise ValueError("a learning curve needs at least two validations or two lines of training metrics")
+    lines = lines or Lines()
+    with Canvas(path, 7.2, 5.2 if len(panels) == 2 else 3.6) as figure:
+        ratios = [2.1, 1.0][: len(panels)]
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+        axes[0].set_title(title)
+        if len(validation.steps):
+            _validation(axes[0], metric, validation, selected_step, test, lines)
+        if len(train_loss.steps):
+            _loss(axes[-1], train_loss)
+        axes[-1].set_xlabel("meta-updates")
+        axes[-1].margins(x=0.02)
+        thousands(axes[-1])
+
+
+def _validation(
+    axes: Axes, metric: str, curve: Curve, selected_step: int | None, test: Score | None, lines: Lines
+) -> None:
+    steps, values = to_array(curve.steps), to_array(curve.values)
+    if curve.ci95 is not None:
+        half = to_array(curve.ci95)
+        axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
+    marker = "o" if len(steps) <= 40 else None
+    axes.plot(steps, values, color=BLUE, marker=marker, markersize=3.5, label="validation, 95 % interval")
+    x = selected_step if selected_step is not None else steps[-1]
+    if selected_step is not None:
+        label = f"selected: update {selected_step:,}"
+        axes.axvline(selected_step, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5, label=label)
+    if test is not None:
+        axes.errorbar(
+            [x], [test.mean], yerr=[test.ci95], fmt="D", markersize=6.5, capsize=4, color=VERMILION,
+            markeredgecolor="white", zorder=5, label=f"test: {say_score(test)} ({test.n_episodes} episodes)",
+        )  # fmt: skip
+    _compare(axes, lines)
+    axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} of new tasks")
+    if metric == "accuracy":
+        percent(axes)
+    best_at_the_top = metric == "accuracy"
+    axes.legend(loc="lower right" if best_at_the_top else "upper right")
+
+
+def _compare(axes: Axes, lines: Lines) -> None:
+    if lines.reference is not None:
+        label = f"published: {say_reference(lines.reference)}"
+        axes.axhline(lines.reference.value, color=INK, linewidth=1.1, linestyle=(0, (6, 3)), zorder=1.6, label=label)
+    if lines.chance is not None:
+        axes.axhline(lines.chance, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1.4, label="chance")
+
+
+def _loss(axes: Axes, curve: Curve) -> None:
+    steps, values = to_array(curve.steps), to_array(curve.values)
+    axes.plot(steps, values, color=GREEN, linewidth=1.0)
+    axes.set_ylabel("training loss")
+    positive = values[values > 0]
+    if len(positive) == len(values) and positive.max() > 20 * positive.min():
+        axes.set_yscale("log")
+
+
+def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines: Lines | None = None) -> None:
+    """Write a PNG of the test metric after 0, 1, ... adaptation steps, each with its 95 % interval.
+
+    Raises ValueError for fewer than two entries: there is no curve.
+    """
+    if len(after_steps) < 2:
+        raise ValueError(f"an adaptation curve needs at least two steps; got {len(after_steps)}")
+    metric = after_steps[0].metric
+    means = [score.mean for score in after_steps]
+    with Canvas(path, 6.4, 4.0) as figure:
+        axes = figure.subplots()
+        axes.errorbar(
+            range(len(means)), means, yerr=[score.ci95 for score in after_steps], color=BLUE, marker="o",
+            markersize=5, capsize=3.5, elinewidth=1.2, label="test, 95 % interval", zorder=3,
+        )  # fmt: skip
+        _annotate(axes, after_steps)
+        _compare(axes, lines or Lines())
+        axes.set_title(title)
+        axes.set_xlabel("adaptation steps on the support set")
+        axes.set_ylabel("test mean squared error" if metric == "mse" else f"test {metric}")
+        axes.margins(x=0.08, y=0.15)
+        thousands(axes)
+        if metric == "accuracy":
+            percent(axes)
+        axes.legend(loc="lower right" if means[-1] >= means[0] else "upper right")
+
+
+def _annotate(axes: Axes, scores: Sequence[Score]) -> None:
+    """The first, the second (where most happens) and the last number, on the side that the line does not take."""
+    rising = scores[-1].mean >= scores[0].mean
+    for index in sorted({0, 1, len(scores) - 1}):
+        score = scores[index]
+        text = f"{score.mean * 100:.1f} %" if score.metric == "accuracy" else f"{score.mean:.3g}"
+        y, side, align = (score.mean - score.ci95, -1, "top") if rising else (score.mean + score.ci95, 1, "bottom")
+        shift = 8 if 0 < index < len(scores) - 1 else 0
+        note = axes.annotate(
+            text, (index, y), xytext=(shift, 6 * side), textcoords="offset points", ha="left" if shift else "center",
+            va=align, fontsize=9, zorder=4,
+        )  # fmt: skip
+        outlined(note)

@@ -1,0 +1,90 @@
+"""The curves of a run, drawn from its folder alone: ``metrics.jsonl`` and the test episodes. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from metaexp.core.intervals import mean_interval
+from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.results import wording as w
+from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.plots import Curve, Lines, adaptation_curve, learning_curve
+from metaexp.results.record import RunRecord, Score
+
+_LARGER_IS_BETTER = frozenset({"accuracy"})
+
+
+class History(NamedTuple):
+    """The scalars of a run as curves. ``metric`` is what tasks are judged by, ``test`` None before the test."""
+
+    metric: str
+    validation: Curve
+    train_loss: Curve
+    selected_step: int | None
+    test: Score | None
+    after_steps: list[Score]
+
+
+def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
+    """Draw what the folder's numbers allow: name -> PNG in ``folder/plots``.
+
+    ``learning_curve`` needs two validations or two lines of training metrics, ``adaptation_curve`` a tested
+    algorithm with steps. Raises RunFolderError for damaged files.
+    """
+    history = read_history(folder)
+    title = describe(record)
+    lines = Lines(
+        chance=1.0 / record.task.n_way if record.task.n_way and history.metric == "accuracy" else None,
+        reference=record.reference if record.reference and record.reference.metric == history.metric else None,
+    )
+    drawn: dict[str, Path] = {}
+    if max(len(history.validation.steps), len(history.train_loss.steps)) >= 2:
+        drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
+        learning_curve(
+            drawn["learning_curve"], title, history.metric, history.validation, history.train_loss,
+            history.selected_step, history.test, lines,
+        )  # fmt: skip
+    if len(history.after_steps) >= 2:
+        drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"
+        episodes = f"{history.after_steps[0].n_episodes} test episodes"
+        adaptation_curve(drawn["adaptation_curve"], f"{title}: {episodes}", history.after_steps, lines)
+    return drawn
+
+
+def describe(record: RunRecord) -> str:
+    """The title of a run's pictures: algorithm, dataset and task."""
+    return f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}"
+
+
+def read_history(folder: Path) -> History:
+    """The scalars of a run folder. Raises RunFolderError for damaged files."""
+    lines = list(read_lines(folder / METRICS_FILE))
+    names = {name for _, values in lines for name in values}
+    metric = next((m for m in ("accuracy", "mse") if f"val/{m}" in names or f"test/{m}" in names), "accuracy")
+    validation = [(step, v[f"val/{metric}"], v.get("val/ci95")) for step, v in lines if f"val/{metric}" in v]
+    loss = [(step, values["train/loss"]) for step, values in lines if "train/loss" in values]
+    per_step = read_episodes(folder / EPISODES_FILE) if (folder / EPISODES_FILE).exists() else []
+    scores = [Score(metric, *mean_interval(row), len(row)) for row in per_step]
+    half_widths = [half for _, _, half in validation if half is not None]
+    return History(
+        metric=metric,
+        validation=Curve(
+            [step for step, _, _ in validation],
+            [mean for _, mean, _ in validation],
+            half_widths if len(half_widths) == len(validation) else None,
+        ),
+        train_loss=Curve([step for step, _ in loss], [value for _, value in loss]),
+        selected_step=_selected([(step, mean) for step, mean, _ in validation], metric),
+        test=scores[-1] if scores else None,
+        after_steps=scores if len(scores) > 1 else [],
+    )
+
+
+def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | None:
+    """The meta-update with the best validation, the earlier of equals."""
+    if not validation:
+        return None
+    sign = -1.0 if metric in _LARGER_IS_BETTER else 1.0
+    return min(validation, key=lambda point: (sign * point[1], point[0]))[0]

@@ -1,0 +1,177 @@
+"""Pictures: the right content, equal files for equal numbers, no trace in matplotlib's global state."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, encode
+from metaexp.results.drawing import GREEN, VERMILION
+from metaexp.results.episode_pictures import Shown, _choose, adapted_episodes, name_of_class
+from metaexp.results.episodes import EPISODES_FILE, write_episodes
+from metaexp.results.fit_pictures import Continuation, Fit, continuations, function_fits
+from metaexp.results.plots import Curve, Lines, adaptation_curve, learning_curve
+from metaexp.results.record import RunRecord, Score
+from metaexp.results.run_pictures import draw_curves, read_history
+
+NOTHING = Curve([], [])
+
+
+def _learning(path: Path, top: float = 0.9) -> None:
+    validation = Curve([10, 20, 30], [0.5, top, 0.8], [0.02, 0.02, 0.02])
+    loss = Curve(list(range(1, 31)), [2.0 / step for step in range(1, 31)])
+    learning_curve(
+        path, "maml on glyphs", "accuracy", validation, loss, 20, Score("accuracy", 0.85, 0.01, 600), Lines(0.2)
+    )
+
+
+def _adaptation(path: Path, top: float = 0.9) -> None:
+    adaptation_curve(path, "maml", [Score("mse", 2.0, 0.2, 600), Score("mse", top, 0.1, 600)])
+
+
+def _episodes(path: Path, top: float = 0.9) -> None:
+    x = torch.rand(6, 1, 5, 5, generator=torch.Generator().manual_seed(0)) * top
+    x[:, :, 0, 0] = 2.0
+    y = torch.tensor([2, 0, 1, 0, 2, 1])
+    adapted_episodes(path, "maml", [Shown(x, y, x, y, y, torch.full((6,), top))])
+
+
+def _functions(path: Path, top: float = 0.9) -> None:
+    x = np.linspace(-5, 5, 50)
+    function_fits(
+        path, "maml", [Fit(x, np.sin(x), x[:5], np.sin(x[:5]), {0: x * 0, 1: top * np.sin(x), 10: np.sin(x)})]
+    )
+
+
+def _sequences(path: Path, top: float = 0.9) -> None:
+    t = np.arange(20)
+    task = Continuation(np.sin(t[:12]), np.sin(t[12:]), {0: np.zeros(8), 5: top * np.sin(t[12:])})
+    continuations(path, "maml", [task] * 4)
+
+
+PICTURES: list[Callable[..., None]] = [_learning, _adaptation, _episodes, _functions, _sequences]
+
+
+@pytest.mark.parametrize("draw", PICTURES)
+def test_equal_numbers_give_equal_files_and_other_numbers_do_not(draw: Callable[..., None], tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    for name, top in (("a", 0.9), ("b", 0.9), ("c", 0.7)):
+        draw(tmp_path / "plots" / f"{name}.png", top)
+    first, again, other = ((tmp_path / "plots" / f"{name}.png").read_bytes() for name in "abc")
+    assert first == again
+    assert first != other
+    assert dict(matplotlib.rcParams) == before
+    with Image.open(tmp_path / "plots" / "a.png") as image:
+        assert min(image.size) >= 250
+        assert max(image.size) <= 2200
+
+
+def test_drawing_needs_no_display_and_no_pyplot(tmp_path: Path) -> None:
+    code = (
+        "import sys; from metaexp.results.plots import *; from metaexp.results.record import Score\n"
+        "adaptation_curve(Path(sys.argv[1]), 'x', [Score('mse', 1.0, 0.1, 6)] * 2)\n"
+        "sys.exit(bool({'matplotlib.pyplot', 'torch', 'tkinter'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
+    assert subprocess.run(command, check=False, env={"HOME": str(tmp_path)}).returncode == 0
+    assert (tmp_path / "a.png").exists()
+
+
+def _share(path: Path, colour: str) -> float:
+    """The share of pixels that have exactly ``colour``."""
+    wanted = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return float((pixels == wanted).all(-1).mean())
+
+
+def test_right_answers_are_framed_green_and_wrong_ones_red(tmp_path: Path) -> None:
+    x, y = torch.rand(4, 1, 5, 5), torch.tensor([0, 1, 2, 3])
+    adapted_episodes(tmp_path / "right.png", "maml", [Shown(x, y, x, y, y)])
+    adapted_episodes(tmp_path / "wrong.png", "maml", [Shown(x, y, x, y, y.roll(1))])
+    assert _share(tmp_path / "right.png", GREEN) > 0.001
+    assert _share(tmp_path / "right.png", VERMILION) == 0
+    assert _share(tmp_path / "wrong.png", VERMILION) > 0.001
+    assert _share(tmp_path / "wrong.png", GREEN) == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 6), (6, 6)])
+def test_colour_images_and_sequences_are_shown_too(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x, y = torch.rand(2, *shape), torch.tensor([0, 1])
+    adapted_episodes(tmp_path / "a.png", "maml", [Shown(x, y, x, y, y)])
+    assert (tmp_path / "a.png").exists()
+
+
+def test_images_are_shown_by_class_equally_many_of_each() -> None:
+    labels = np.array([1, 0, 1, 0, 1, 0.0])
+    assert _choose(labels) == [1, 3, 5, 0, 2, 4]
+    assert _choose(np.repeat(np.arange(5.0), 5)) == [0, 1, 5, 6, 10, 11, 15, 16, 20, 21]
+    assert _choose(np.arange(20.0)) == list(range(10))
+
+
+def test_classes_have_letters_and_then_numbers() -> None:
+    assert [name_of_class(label) for label in (0, 25, 26)] == ["A", "Z", "27"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: learning_curve(path, "x", "accuracy", Curve([1], [0.5]), NOTHING, 1, None),
+        lambda path: adaptation_curve(path, "x", [Score("mse", 1.0, 0.1, 6)]),
+        lambda path: adapted_episodes(path, "x", []),
+        lambda path: adapted_episodes(path, "x", [Shown(*[torch.zeros(2)] * 5)]),
+        lambda path: function_fits(path, "x", []),
+        lambda path: continuations(path, "x", []),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(draw: Callable[[Path], None], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"needs at least|is no picture"):
+        draw(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [encode(step, {"train/loss": 1 / step}) for step in range(1, 31)]
+    lines += [
+        encode(step, {"val/accuracy": mean, "val/ci95": 0.01}) for step, mean in ((10, 0.5), (20, 0.9), (30, 0.9))
+    ]
+    (tmp_path / METRICS_FILE).write_bytes(b"".join(lines))
+    write_episodes(tmp_path / EPISODES_FILE, [[0.2, 0.4], [0.8, 1.0]])
+    return tmp_path
+
+
+def test_a_runs_curves_come_from_its_files(folder: Path, record: RunRecord) -> None:
+    history = read_history(folder)
+    assert history.metric == "accuracy"
+    assert history.validation == Curve([10, 20, 30], [0.5, 0.9, 0.9], [0.01] * 3)
+    assert history.selected_step == 20, "the earlier of equals"
+    assert [round(score.mean, 3) for score in history.after_steps] == [0.3, 0.9]
+    assert history.test == history.after_steps[-1]
+    drawn = draw_curves(folder, record)
+    assert set(drawn) == {"learning_curve", "adaptation_curve"}
+    assert all(path.parent == folder / "plots" and path.exists() for path in drawn.values())
+
+
+def test_an_error_is_selected_where_it_is_smallest(tmp_path: Path) -> None:
+    lines = [encode(step, {"val/mse": mean}) for step, mean in ((10, 0.5), (20, 0.3), (30, 0.4))]
+    (tmp_path / METRICS_FILE).write_bytes(b"".join(lines))
+    history = read_history(tmp_path)
+    assert (history.metric, history.selected_step, history.validation.ci95) == ("mse", 20, None)
+    assert history.test is None
+
+
+def test_a_run_without_numbers_has_no_curves(tmp_path: Path, record: RunRecord) -> None:
+    assert draw_curves(tmp_path, record) == {}
+    (tmp_path / METRICS_FILE).write_bytes(b"damage\n")
+    with pytest.raises(RunFolderError, match="line 1"):
+        draw_curves(tmp_path, record)
