@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal
 
@@ -15,7 +16,7 @@ from metaexp.models.init import zero_bias
 
 
 class OmniglotConv(Network):
-    """Four times [3x3 convolution with stride 2 -> batch norm -> ReLU], the mean over the map, a linear head.
+    """Four times [3x3 convolution with stride 2 -> batch norm -> ReLU], the map pooled, a linear head.
 
     Finn et al. (2017), appendix A.1 and the authors' code: 28 -> 14 -> 7 -> 4 -> 2, 64 channels, Xavier-uniform
     convolutions, batch norm without gamma and with eps 1e-3, head weights from N(0, 1), zero biases.
@@ -24,7 +25,8 @@ class OmniglotConv(Network):
     padding: ``tf_same`` pads even inputs only below and to the right, as TensorFlow does; ``symmetric`` pads one
     pixel everywhere (the same sizes, a grid shifted by one pixel). On an image turned by 180 degrees, symmetric
     padding leaves out what TensorFlow leaves out, so ``tf_same`` turns the input once and keeps its kernels
-    turned: no padded copy of any map is made. head_init: ``normal`` is N(0, 1).
+    turned: no padded copy of any map is made. head_init: ``normal`` is N(0, 1). pool: the
+    features are the ``mean`` over the map, or the map itself, ``flatten`` (Reptile's code).
     """
 
     def __init__(
@@ -36,26 +38,29 @@ class OmniglotConv(Network):
         norm_eps: PositiveFloat,
         padding: Literal["tf_same", "symmetric"],
         head_init: Literal["normal", "xavier"],
+        pool: Literal["mean", "flatten"],
     ) -> None:
         super().__init__()
-        n_maps, _, _ = image_shape(input_shape, "omniglot_conv")
+        n_maps, height, width = image_shape(input_shape, "omniglot_conv")
         self.turns_input = padding == "tf_same"
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(StridedBlock(a, b, norm_scale, norm_eps) for a, b in pairwise(widths))
-        self.n_features = channels
-        self.head = nn.Identity() if n_outputs is None else nn.Linear(channels, n_outputs)
+        self.takes_mean = pool == "mean"
+        positions = 1 if self.takes_mean else math.ceil(height / 16) * math.ceil(width / 16)
+        self.n_features = channels * positions
+        self.head = nn.Identity() if n_outputs is None else nn.Linear(self.n_features, n_outputs)
         xavier_(self)
         if isinstance(self.head, nn.Linear) and head_init == "normal":
             nn.init.normal_(self.head.weight)
             zero_bias(self.head)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features (B, channels) of images ``x`` (B, C, H, W)."""
+        """Features (B, F) of images ``x`` (B, C, H, W)."""
         if self.turns_input:
             x = x.flip((2, 3))
         for block in self.blocks:
             x = block(x)
-        return x.mean((2, 3))  # (B, channels)
+        return x.mean((2, 3)) if self.takes_mean else x.flatten(1)  # (B, F)
 
 
 class StridedBlock(nn.Module):

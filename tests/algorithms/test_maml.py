@@ -85,7 +85,7 @@ def test_first_order_gradient_is_the_query_gradient_at_the_adapted_parameters() 
 @pytest.mark.parametrize("first_order", [False, True])
 def test_vectorised_losses_and_gradients_equal_a_loop(first_order: bool) -> None:
     torch.manual_seed(0)
-    model = OmniglotConv((1, 12, 12), 3, 8, False, 1e-3, "tf_same", "normal")
+    model = OmniglotConv((1, 12, 12), 3, 8, False, 1e-3, "tf_same", "normal", "mean")
     algorithm = maml(model, first_order=first_order)
     images = [Examples(torch.rand(4, 6, 1, 12, 12).double(), torch.arange(6).expand(4, 6) % 3, 3) for _ in range(2)]
     batch = Episode(*images)

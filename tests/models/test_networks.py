@@ -13,7 +13,7 @@ from metaexp.models.omniglot_conv import OmniglotConv
 
 
 def omniglot_conv(n_way: int | None = 5, padding: str = "tf_same") -> OmniglotConv:
-    return OmniglotConv((1, 28, 28), n_way, 64, False, 1e-3, padding, "normal")
+    return OmniglotConv((1, 28, 28), n_way, 64, False, 1e-3, padding, "normal", "mean")
 
 
 def maml_conv4(shape: tuple[int, int, int], n_way: int | None, channels: int = 32) -> Conv4:
@@ -117,3 +117,17 @@ def test_networks_for_images_refuse_vectors_and_small_images() -> None:
         maml_conv4((1, 8, 8), 5)
     with pytest.raises(ConfigError, match=r"model.hidden=\[\] needs at least one width"):
         MLP((1,), 1, [], False, False, 1e-3, "default", 0.01)
+
+
+@pytest.mark.parametrize("size", [28, 33])
+def test_a_flattened_map_holds_the_positions_that_are_averaged_otherwise(size: int) -> None:
+    torch.manual_seed(0)
+    mean, flat = (
+        OmniglotConv((1, size, size), None, 8, False, 1e-3, "tf_same", "xavier", pool) for pool in ("mean", "flatten")
+    )
+    flat.load_state_dict(mean.state_dict())
+    images = torch.rand(3, 1, size, size)
+    assert flat(images).shape == (3, flat.n_features)
+    assert torch.allclose(flat(images).unflatten(1, (8, -1)).mean(2), mean(images), atol=1e-6)
+    assert flat.n_features == 8 * math.ceil(size / 16) ** 2
+    assert mean.n_features == 8
