@@ -85,7 +85,7 @@ def _cleaned(record: RunRecord) -> RunRecord:
     for node in (config.get("tracker") or {}).values():
         if isinstance(node, dict) and "entity" in node:
             node["entity"] = None
-    private = ("paths.", "tracker", "hydra.")
+    private = ("paths.", "tracker", "hydra")
     overrides = [clean_text(item) for item in record.overrides if not item.lstrip("+~").startswith(private)]
     deviations = [clean_text(item) for item in record.deviations]
     return dataclasses.replace(record, config=config, overrides=overrides, deviations=deviations, group=None)

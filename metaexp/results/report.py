@@ -121,8 +121,8 @@ def run_page(entry: Entry, folder: Path) -> str:
     if record.after_steps:
         rows = [[str(step), w.say_score(score)] for step, score in enumerate(record.after_steps)]
         metric = record.after_steps[0].metric
-        parts.append("\n" + table(["Adaptation steps", f"Test {metric}"], rows, right=(0, 1)))
-    parts += [f"\n![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
+        parts.append(table(["Adaptation steps", f"Test {metric}"], rows, right=(0, 1)))
+    parts += [f"![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
     return "\n".join(parts)
 
 
@@ -142,11 +142,15 @@ statistics at test come from: the current batch with the other queries (transduc
 
 def _sentence(entry: Entry) -> str:
     record = entry.record
-    return (
-        f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}: **{w.say_score(record.test)}** "
-        f"({record.test.metric if record.test else 'not tested'}). Published: {w.say_reference(record.reference)}. "
-        f"Verdict: {say_verdict(entry)}."
-    )
+    metric = record.test.metric if record.test else "not tested"
+    parts = [
+        f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}: **{w.say_score(record.test)}** ({metric})."
+    ]
+    if record.reference is not None:
+        parts.append(f"Published: {w.say_reference(record.reference)}.")
+    if say_verdict(entry) != w.NOTHING:
+        parts.append(f"Verdict: {say_verdict(entry)}.")
+    return " ".join(parts)
 
 
 def _facts(entry: Entry) -> list[list[str]]:
