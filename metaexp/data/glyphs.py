@@ -1,0 +1,77 @@
+"""Glyphs: a procedural stand-in for handwritten characters, the dataset that is always there.
+
+A class is a made-up character of 1 to 5 pen strokes, an example one drawing of it, 28 x 28 grey. There are as many
+classes as asked for, no download, and the same bits on every machine. Nearest neighbour on pixels is right in
+about 57 % of 5-way 1-shot tasks (on Omniglot: 44 %), so that there is something to learn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from metaexp.core.fields import NonNegativeInt, PositiveInt
+from metaexp.core.shapes import SPLITS, Capacity, Split
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.conventions import Origin
+
+if TYPE_CHECKING:
+    from metaexp.data.cache import Prepared
+
+_VERSION: Final = 1
+"""Of the programs and drawings: to be raised by every change that alters a pixel, or old caches are used."""
+
+
+class Glyphs(Dataset):
+    """Classes of made-up characters and drawings of them.
+
+    A class is the same whatever the numbers of classes and of drawings: larger numbers add, and no split changes
+    another. ``seed`` makes other characters; it is the dataset's own and not the run's.
+    """
+
+    kind = "classification"
+
+    def __init__(
+        self,
+        train_classes: PositiveInt,
+        val_classes: PositiveInt,
+        test_classes: PositiveInt,
+        per_class: PositiveInt,
+        seed: NonNegativeInt,
+    ) -> None:
+        self.n_classes: dict[Split, int] = {"train": train_classes, "val": val_classes, "test": test_classes}
+        self.per_class = per_class
+        self.seed = seed
+
+    def capacity(self) -> Mapping[Split, Capacity]:
+        """As asked for."""
+        return {split: Capacity(n, self.per_class) for split, n in self.n_classes.items()}
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
+        from metaexp.data.bank import ClassBank
+        from metaexp.data.cache import cached
+
+        preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
+        prepared = cached("glyphs", preparation, folder, lambda: self._prepare(progress), progress)
+        return ClassBank(
+            Origin("glyphs", prepared.digest, {}),
+            prepared.examples,
+            prepared.classes,
+            {split: self._names(split) for split in SPLITS},
+        )
+
+    def _names(self, split: Split) -> list[str]:
+        return [f"{split}/{number:05d}" for number in range(self.n_classes[split])]
+
+    def _prepare(self, progress: Progress) -> Prepared:
+        from metaexp.data.cache import Prepared
+        from metaexp.data.glyph_drawing import draw_classes
+
+        progress(f"Drawing {sum(self.n_classes.values())} glyph classes, {self.per_class} times each.")
+        images = draw_classes(self.seed, self.n_classes, self.per_class)
+        names = [name for split in SPLITS for name in self._names(split)]
+        digest = hashlib.sha256(images.numpy().data).hexdigest()
+        return Prepared(images, dict.fromkeys(names, self.per_class), digest)
