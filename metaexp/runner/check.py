@@ -27,7 +27,7 @@ from metaexp.runner.schema import (
 from metaexp.runner.signatures import Argument, constructor
 from metaexp.runner.source import find_class
 from metaexp.runner.targets import find_target
-from metaexp.runner.values import Kind, Number, is_finite, nearest, show
+from metaexp.runner.values import Anything, Kind, Number, nearest, show
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,9 @@ class _Checker:
             return value
         source = find_class(schema)
         assert source is not None, schema
-        return self._arguments(key, value, constructor(source) or (), f"a key of {key}")
+        accepted = constructor(source).arguments
+        self._unknown(key, value, accepted, f"a key of {key}")
+        return self._arguments(key, value, accepted)
 
     def _node(self, key: str, node: Any, slot: Slot) -> Any:
         if not isinstance(node, Mapping) or "_target_" not in node:
@@ -151,28 +153,35 @@ class _Checker:
             self.report(key, f"{key}.{name} {why}. Remove it.")
             del given[name]
         accepted = constructor(source)
-        checked = dict(given)
-        if accepted is not None:
-            wanted = [argument for argument in accepted if argument.name not in slot.injected]
-            checked = self._arguments(key, given, wanted, f"an argument of {source.path}")
-        elif not is_finite(given):
-            self.report(key, f"{key} holds a number that is NaN or infinite.")
-        return {"_target_": node["_target_"], **checked}
+        wanted = [argument for argument in accepted.arguments if argument.name not in slot.injected]
+        more = {name: given.pop(name) for name in list(given) if name not in {a.name for a in wanted}}
+        if accepted.takes_more:
+            given |= {name: self._value(f"{key}.{name}", value, Anything()) for name, value in more.items()}
+        else:
+            self._unknown(key, more, wanted, f"an argument of {source.path}")
+            self.broken |= {key.partition(".")[0]} if more else set()
+        return {"_target_": node["_target_"], **self._arguments(key, given, wanted)}
 
-    def _arguments(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument], what: str) -> dict[str, Any]:
-        """Compare keys with arguments, both ways, and values with what they may be."""
+    def _unknown(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument], what: str) -> None:
+        """Report keys that are no arguments. The other values are as good as they were."""
+        known = [argument.name for argument in accepted]
+        for name in given:
+            if name not in known:
+                hint = self._hint(f"{key}.{name}", name, known, f"{key}.")
+                self.problems.append(f"{key}.{name} is not {what}.{hint}")
+
+    def _arguments(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument]) -> dict[str, Any]:
+        """Check the values of known keys, and that none is missing."""
         known = {argument.name: argument for argument in accepted}
-        checked: dict[str, Any] = {}
-        for name, value in given.items():
-            if name in known:
-                checked[name] = self._value(f"{key}.{name}", value, known[name].kind)
-            else:
-                hint = self._hint(f"{key}.{name}", name, list(known), f"{key}.")
-                self.report(key, f"{key}.{name} is not {what}.{hint}")
         for argument in known.values():
             if argument.required and argument.name not in given:
-                self.report(key, f"{key}.{argument.name} is missing; it must be {argument.kind.words()}.")
-        return checked
+                self.report(
+                    f"{key}.{argument.name}", f"{key}.{argument.name} is missing; it must be {argument.kind.words()}."
+                )
+        return {
+            name: self._value(f"{key}.{name}", value, known[name].kind) if name in known else value
+            for name, value in given.items()
+        }
 
     def _value(self, key: str, value: Any, kind: Kind) -> Any:
         if isinstance(value, Mapping) and "_target_" in value:
@@ -207,7 +216,7 @@ def _framework_keys() -> list[str]:
     for section, schema in SECTIONS.items():
         source = find_class(schema)
         if source is not None:
-            keys += [f"{section}.{argument.name}" for argument in constructor(source) or ()]
+            keys += [f"{section}.{argument.name}" for argument in constructor(source).arguments]
     return keys
 
 

@@ -39,11 +39,11 @@ def _make(node: Mapping[str, Any], base: str, injected: Mapping[str, Any], key: 
     target = node.get("_target_")
     source = find_target(key, target, base)
     given = {name: value for name, value in node.items() if name != "_target_"}
-    arguments = constructor(source)
-    kinds: dict[str, Kind] = {} if arguments is None else {argument.name: argument.kind for argument in arguments}
+    accepted = constructor(source)
+    kinds: dict[str, Kind] = {argument.name: argument.kind for argument in accepted.arguments}
     provided = {name: value for name, value in injected.items() if name in kinds}
     for name in given:
-        if name.startswith("_") or name in provided or (arguments is not None and name not in kinds):
+        if name.startswith("_") or name in provided or (name not in kinds and not accepted.takes_more):
             raise ConfigError(f"{target} takes no {name} from a configuration.{nearest(name, kinds)}")
     values = {name: _value(value, kinds.get(name), f"{key}.{name}") for name, value in given.items()}
     return _import(source)(**values, **provided)

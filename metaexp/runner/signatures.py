@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from metaexp.runner.source import Alias, ClassSource, Module, Scope, lineage
 from metaexp.runner.values import (
@@ -55,15 +56,22 @@ class Argument:
     required: bool
 
 
-def constructor(source: ClassSource) -> tuple[Argument, ...] | None:
-    """The constructor's arguments without ``self``, inherited ones included; None if it takes any (``**kwargs``)."""
+class Constructor(NamedTuple):
+    """The arguments of a constructor without ``self``, and whether it takes any other (``**kwargs``)."""
+
+    arguments: tuple[Argument, ...]
+    takes_more: bool
+
+
+def constructor(source: ClassSource) -> Constructor:
+    """The constructor of a class, or the one that it inherits."""
     for ancestor in lineage(source):
         if _is_dataclass(ancestor):
-            return tuple(_dataclass_fields(source))
+            return Constructor(tuple(_dataclass_fields(source)), False)
         for statement in ancestor.node.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 return _parameters(ancestor, statement)
-    return ()
+    return Constructor((), False)
 
 
 def kind_of(module: Module | None, annotation: ast.expr | None) -> Kind:
@@ -119,16 +127,14 @@ def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
 
 
-def _parameters(source: ClassSource, function: ast.FunctionDef) -> tuple[Argument, ...] | None:
+def _parameters(source: ClassSource, function: ast.FunctionDef) -> Constructor:
     signature = function.args
-    if signature.kwarg is not None:
-        return None
     positional = [*signature.posonlyargs, *signature.args][1:]
     without_default = len(positional) - len(signature.defaults)
     found = [_argument(source, node, index < without_default) for index, node in enumerate(positional)]
     for node, default in zip(signature.kwonlyargs, signature.kw_defaults, strict=True):
         found.append(_argument(source, node, default is None))
-    return tuple(found)
+    return Constructor(tuple(found), signature.kwarg is not None)
 
 
 def _argument(source: ClassSource, node: ast.arg, required: bool) -> Argument:
