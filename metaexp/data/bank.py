@@ -41,8 +41,8 @@ class ClassBank(MetaDataset):
         pixels: Pixels = AS_BYTES,
         rotations: Rotations = NOT_TURNED,
     ) -> None:
-        """Take ``examples`` (B, ...) uint8 or float32; ``classes`` gives the name and number of examples of each
-        class in the order of the rows; ``splits`` names the classes of each split, in the order of their labels.
+        """Take ``examples`` (B, ...) uint8 or float32, on the CPU; ``classes`` gives the name and number of examples of
+        each class in the order of the rows; ``splits`` names the classes of each split, in the order of their labels.
 
         Raises DataError where these do not fit together.
         """
@@ -92,6 +92,16 @@ class ClassBank(MetaDataset):
     def device(self) -> torch.device:
         """Where the examples are, and where episodes are made."""
         return self._examples.device
+
+    @property
+    def stores_bytes(self) -> bool:
+        """Whether examples are images in uint8, to which the pixel conventions apply."""
+        return self._examples.dtype == torch.uint8
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the examples take on the device, turned copies counted."""
+        return self._examples.nbytes
 
     def table(self, split: Split) -> ClassTable:
         """The classes of ``split``. Raises ConfigError where it has none."""

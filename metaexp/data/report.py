@@ -1,0 +1,174 @@
+"""What is in a dataset: a table for the terminal and a picture, behind ``metaexp data``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from metaexp.core.shapes import SPLITS, Split, TaskShape
+from metaexp.data.bank import ClassBank
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.cache import cache_folder
+
+_CLASSES_SHOWN: Final = 8
+_EXAMPLES_SHOWN: Final = 10
+_CURVES_SHOWN: Final = 4
+_SAMPLE: Final = 512
+
+
+class SplitRow(NamedTuple):
+    """A split: its classes (turned ones counted), examples, and those of its smallest and largest class."""
+
+    split: Split
+    n_classes: int
+    n_examples: int
+    smallest: int
+    largest: int
+
+
+class DataReport(NamedTuple):
+    """What :func:`describe` found out. rows is empty for regression families. values: of a sample of training data
+    as delivered, per channel ``mean +- std``. seconds: that loading took."""
+
+    name: str
+    kind: str
+    input_shape: tuple[int, ...]
+    rows: list[SplitRow]
+    facts: dict[str, str]
+    seconds: float
+
+    def text(self) -> str:
+        """The report as lines of plain text."""
+        lines = [f"{self.name}: {self.kind}, examples of shape {'x'.join(map(str, self.input_shape))}"]
+        if self.rows:
+            lines.append(f"  {'split':8s}{'classes':>10s}{'examples':>12s}   per class")
+        for row in self.rows:
+            span = str(row.smallest) if row.smallest == row.largest else f"{row.smallest} to {row.largest}"
+            lines.append(f"  {row.split:8s}{row.n_classes:10d}{row.n_examples:12d}   {span}")
+        width = max(map(len, self.facts))
+        lines += [f"  {name + ':':{width + 2}s}{value}" for name, value in self.facts.items()]
+        return "\n".join([*lines, f"  loaded in {self.seconds:.2f} s"])
+
+
+def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataReport, MetaDataset]:
+    """Load ``dataset`` (which finds, fetches and verifies it) from ``folder`` = ``paths.data``, and describe it.
+
+    Raises DataError as loading does.
+    """
+    start = time.perf_counter()
+    loaded = dataset.load(folder, progress)
+    seconds = time.perf_counter() - start
+    facts = {"digest": loaded.digest}
+    name = type(dataset).__name__
+    rows: list[SplitRow] = []
+    if isinstance(loaded, ClassBank):
+        name = loaded.origin.name
+        rows = [_row(loaded, split) for split in loaded.capacity()]
+        facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _values(loaded)}
+        facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB"
+    place = cache_folder(folder)
+    facts["cache"] = str(place) if place else "none: no folder for it can be written"
+    return DataReport(name, loaded.kind, loaded.input_shape, rows, facts, seconds), loaded
+
+
+def contact_sheet(loaded: MetaDataset, path: Path) -> None:
+    """Save a picture (PNG) of some examples of some classes of every split, or of some tasks of a regression family."""
+    figure = Figure(figsize=(10, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    if isinstance(loaded, ClassBank):
+        splits = list(loaded.capacity())
+        figure.set_size_inches(10, 5.5 * len(splits))
+        for split, axes in zip(splits, np.atleast_1d(figure.subplots(len(splits), 1)), strict=True):
+            _draw_classes(axes, loaded, split)
+    else:
+        grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
+        for split, row in zip(SPLITS, grid, strict=True):
+            _draw_tasks(list(row), loaded, split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def _row(bank: ClassBank, split: Split) -> SplitRow:
+    table = bank.table(split)
+    return SplitRow(split, table.n_classes, table.total, table.smallest, int(table.length.max()))
+
+
+def _conventions(bank: ClassBank) -> dict[str, str]:
+    conventions: dict[str, object] = dict(bank.origin.preparation)
+    if bank.stores_bytes:
+        low, high = ("255", "0") if bank.pixels.invert else ("0", "255")
+        conventions["values of bytes"] = f"{low} is 0.0, {high} is 1.0"
+        if bank.pixels.mean is not None and bank.pixels.std is not None:
+            conventions["then normalised by"] = f"mean {list(bank.pixels.mean)}, std {list(bank.pixels.std)}"
+    where = "" if bank.rotations.kind == "none" else f", in {bank.rotations.where} splits"
+    conventions["rotations"] = bank.rotations.kind + where.replace("in train splits", "in training only")
+    return {name.replace("_", " "): str(value) for name, value in conventions.items()}
+
+
+def _values(bank: ClassBank) -> str:
+    """Mean and standard deviation of a sample of training examples as delivered, per channel of images."""
+    split: Split = "train" if "train" in bank.capacity() else next(iter(bank.capacity()))
+    batch = bank.batches(min(_SAMPLE, bank.table(split).total), seed=0)
+    x = batch.episodes(split, torch.zeros(1, dtype=torch.int64)).support.x[0].double()
+    channels = x.transpose(0, 1).flatten(1) if x.dim() == 4 else x.flatten()[None]
+    return ", ".join(f"{c.mean():.4f} +- {c.std(correction=0):.4f}" for c in channels) + f" ({len(x)} examples)"
+
+
+def _draw_classes(axes: Axes, bank: ClassBank, split: Split) -> None:
+    """A row for each of some classes, spread evenly over the split, with its first examples."""
+    table = bank.table(split)
+    chosen = torch.linspace(0, table.n_classes - 1, min(_CLASSES_SHOWN, table.n_classes)).long()
+    n_shown = min(_EXAMPLES_SHOWN, table.smallest)
+    rows = table.first[chosen].unsqueeze(1) + torch.arange(n_shown)  # (classes, n_shown)
+    x = bank.examples(rows).cpu()
+    names = bank.class_names[split]
+    axes.set_title(f"{bank.origin.name}: {split}, {table.n_classes} classes")
+    labels = [
+        names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
+    ]
+    if x.dim() == 5:
+        axes.imshow(_tiles(x), cmap="gray", vmin=0.0, vmax=1.0)
+        step = x.shape[-2] + 1
+        axes.set_xticks([])
+    else:
+        step = 1
+        for i, examples in enumerate(x.flatten(2)):
+            spread = float(x.max() - x.min()) or 1.0
+            axes.plot((examples.T - x.min()) / spread * 0.9 - i, linewidth=0.8)
+    centres = np.arange(len(chosen)) * (step if x.dim() == 5 else -1) + (step / 2 if x.dim() == 5 else 0.45)
+    axes.set_yticks(centres, labels, fontsize=7)
+
+
+def _tiles(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Images (R, K, C, H, W) as one picture with R rows and K columns, from 0 to 1, with lines between."""
+    low, high = x.amin(), x.amax()
+    scaled = (x - low) / (high - low).clamp(min=1e-12)
+    padded = torch.nn.functional.pad(scaled, (0, 1, 0, 1), value=0.5)
+    channels_last = padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (R * (H + 1), K * (W + 1), C)
+    if channels_last.shape[-1] not in (1, 3):
+        channels_last = channels_last.mean(-1, keepdim=True)
+    picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = channels_last.squeeze(-1).numpy()
+    return picture
+
+
+def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:
+    """One task in each of ``row``: support as dots and query as crosses, or sequences with their continuation."""
+    tasks = family.tasks(TaskShape(0, 10, 50), seed=0).episodes(split, torch.arange(len(row)))
+    for i, axes in enumerate(row):
+        axes.set_title(f"{split}, task {i}", fontsize=8)
+        for examples, style in ((tasks.query, "."), (tasks.support, "o")):
+            x, y = examples.x[i].cpu(), examples.y[i].cpu()
+            if x.dim() == 2 and x.shape[1] == 1:
+                axes.plot(x[:, 0], y[:, 0], style, markersize=5 if style == "o" else 2)
+            elif style == "o":
+                for sequence, rest in zip(x.flatten(1)[:3], y[:3], strict=True):
+                    axes.plot(torch.cat([sequence, rest]), linewidth=0.8)
+                axes.axvline(x.flatten(1).shape[1] - 0.5, color="gray", linewidth=0.5)
