@@ -8,8 +8,8 @@ from pathlib import Path
 
 from metaexp.core.errors import ConfigError
 
-SUPPORT = {"timing", "peers"}
-"""Modules of the folder that benchmarks share and that are none themselves."""
+SUPPORT = {"timing"}
+"""Modules of the folder that benchmarks share, none themselves."""
 
 
 def benchmarks_folder() -> Path:

@@ -1,0 +1,75 @@
+"""Our MAML against learn2learn's, on the same network, tasks and inner rate. Skipped where learn2learn is missing."""
+
+import copy
+from types import ModuleType
+
+import pytest
+import torch
+
+from metaexp.algorithms.maml import MAML
+from metaexp.core.errors import ConfigError
+from metaexp.core.learn2learn import import_learn2learn
+from metaexp.core.losses import task_loss
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.types import Episode, Examples, one_task
+from metaexp.models.omniglot_conv import OmniglotConv
+
+N_TASKS, N_WAY, STEPS = 3, 5, 2
+
+
+@pytest.fixture(scope="module")
+def learn2learn() -> ModuleType:
+    try:
+        return import_learn2learn()
+    except ConfigError as error:
+        pytest.skip(str(error))
+
+
+def tasks() -> Episode:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> Examples:
+        y = torch.stack([torch.randperm(N_WAY, generator=generator) for _ in range(N_TASKS)])
+        return Examples(torch.rand(N_TASKS, N_WAY, 1, 28, 28, generator=generator), y, N_WAY)
+
+    return Episode(draw(), draw())
+
+
+def network() -> OmniglotConv:
+    torch.manual_seed(0)
+    return OmniglotConv((1, 28, 28), N_WAY, 16, True, 1e-3, "tf_same", "xavier", "mean")
+
+
+def ours(episodes: Episode, inner_lr: float, first_order: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    algorithm = MAML(network(), inner_lr, STEPS, STEPS, first_order, "mean", "all", "transductive")
+    losses = over_tasks(algorithm, episodes)
+    losses.mean().backward()
+    return losses.detach(), torch.cat([p.grad.flatten() for p in algorithm.parameters()])
+
+
+def theirs(package: ModuleType, episodes: Episode, inner_lr: float, first_order: bool) -> tuple[torch.Tensor, ...]:
+    wrapped = package.algorithms.MAML(copy.deepcopy(network()), lr=inner_lr, first_order=first_order)
+    losses = []
+    for index in range(N_TASKS):
+        support, query = one_task(episodes, index)
+        learner = wrapped.clone()
+        for _ in range(STEPS):
+            learner.adapt(task_loss(learner(support.x), support.y))
+        losses.append(task_loss(learner(query.x), query.y))
+    torch.stack(losses).mean().backward()
+    return torch.stack(losses).detach(), torch.cat([p.grad.flatten() for p in wrapped.parameters()])
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_losses_and_meta_gradients_equal_those_of_learn2learn(learn2learn: ModuleType, first_order: bool) -> None:
+    our_losses, our_gradient = ours(tasks(), 0.4, first_order)
+    their_losses, their_gradient = theirs(learn2learn, tasks(), 0.4, first_order)
+    assert torch.allclose(our_losses, their_losses, rtol=1e-5)
+    assert (our_gradient - their_gradient).norm() <= 1e-5 * their_gradient.norm()
+
+
+def test_the_comparison_tells_the_orders_of_the_gradient_and_the_inner_rates_apart(learn2learn: ModuleType) -> None:
+    _, gradient = theirs(learn2learn, tasks(), 0.4, False)
+    for inner_lr, first_order in ((0.4, True), (0.3, False)):
+        _, other = ours(tasks(), inner_lr, first_order)
+        assert (other - gradient).norm() > 1e-2 * gradient.norm()
