@@ -10,10 +10,9 @@ from torch import Tensor
 
 from metaexp.core.addressing import distinct, episode_keys, integers, permutation, subkeys
 from metaexp.core.errors import ConfigError
-from metaexp.core.shapes import Capacity, Split, TaskShape
+from metaexp.core.shapes import Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
-from metaexp.data.fit import misfits
 
 if TYPE_CHECKING:
     from metaexp.data.bank import ClassBank
@@ -100,7 +99,7 @@ class ClassTasks(TaskSource):
             self._check_fits(split, table)
             self._fits.add(split)
         n_way, k_shot, n_query = self._shape
-        keys = episode_keys(self._seed, split, indices.to(self._bank.device))  # (T,)
+        keys = episode_keys(self._seed, split, indices.to(self._bank.device, non_blocking=True))  # (T,)
         classes = distinct(keys, _CLASSES, n_way, table.n_classes)  # (T, N)
         sizes = table.smallest if table.equal else table.length[classes]
         examples = distinct(subkeys(keys, _EXAMPLES, n_way), 0, k_shot + n_query, sizes)  # (T, N, K + Q)
@@ -119,9 +118,18 @@ class ClassTasks(TaskSource):
         return digest.hexdigest()
 
     def _check_fits(self, split: Split, table: ClassTable) -> None:
-        capacity = Capacity(table.n_classes, table.smallest)
-        group = "train" if split == "train" else "task"
-        problems = misfits(self._bank.origin.name, split, capacity, self._shape, group)
+        """Raise ConfigError, with every reason, when ``split`` cannot serve tasks of this shape."""
+        name = self._bank.origin.name
+        keys = "train" if split == "train" else "task"
+        n_way, k_shot, n_query = self._shape
+        problems = []
+        if n_way > table.n_classes:
+            problems.append(f"{keys}.n_way={n_way} needs {n_way} classes; {name} has {table.n_classes} for {split}.")
+        if k_shot + n_query > table.smallest:
+            problems.append(
+                f"{keys}.k_shot={k_shot} and {keys}.n_query={n_query} need {k_shot + n_query} images per class; "
+                f"{name} has {table.smallest}."
+            )
         if problems:
             raise ConfigError(problems)
 
@@ -150,7 +158,7 @@ class ClassBatches(TaskSource):
                 f"a batch of {self._batch_size} examples is more than the {table.total} "
                 f"that {self._bank.origin.name} has for {split}."
             )
-        keys = episode_keys(self._seed, split, indices.to(self._bank.device))  # (T,)
+        keys = episode_keys(self._seed, split, indices.to(self._bank.device, non_blocking=True))  # (T,)
         number = distinct(keys, _EXAMPLES, self._batch_size, table.total)  # (T, B)
         ends = table.length.cumsum(0)
         y = torch.searchsorted(ends, number, right=True)  # (T, B)
