@@ -165,19 +165,18 @@ class WandbTracker(Tracker):
         )
 
     def _settings(self) -> wandb.Settings:
-        """Settings of the client; those that an older client does not have are left out."""
+        """Settings of the client."""
         import wandb
 
-        wanted: dict[str, Any] = {
-            "console": "off",  # the run has its own log, and progress bars do not survive being captured
-            "silent": True,  # what matters is said through logging
-            "reinit": "create_new",  # a job must never write into the run of an earlier, failed one
-            "init_timeout": self.timeout,
-            "finish_timeout": self.upload_timeout,
-            "finish_timeout_raises": True,
-            "x_disable_stats": not self.system_metrics,
-        }
-        return wandb.Settings(**{key: value for key, value in wanted.items() if key in wandb.Settings.model_fields})
+        return wandb.Settings(
+            console="off",  # the run has its own log, and progress bars do not survive being captured
+            silent=True,  # what matters is said through logging
+            reinit="create_new",  # a job must never write into the run of an earlier, failed one
+            init_timeout=self.timeout,
+            finish_timeout=self.upload_timeout,
+            finish_timeout_raises=True,
+            x_disable_stats=not self.system_metrics,
+        )
 
     def _define_metrics(self) -> None:
         assert self._run is not None
