@@ -100,7 +100,9 @@ def _images_by_class(path: Path) -> dict[str, Any]:
             parts[wanted[name]] = loads_pickle(content, f"{path}: {name}")
     try:
         fine, coarse = parts["meta"]["fine_label_names"], parts["meta"]["coarse_label_names"]
-        x = np.concatenate([np.asarray(parts[p]["data"]) for p in ("train", "test")]).reshape(-1, 3, SIDE, SIDE)
+        x = np.concatenate([np.asarray(parts[p]["data"], np.uint8) for p in ("train", "test")]).reshape(
+            -1, 3, SIDE, SIDE
+        )
         y = np.concatenate([np.asarray(parts[p]["fine_labels"], np.int64) for p in ("train", "test")])
         above = np.concatenate([np.asarray(parts[p]["coarse_labels"], np.int64) for p in ("train", "test")])
         rows = {f"{coarse[above[y == i][0]]}/{name}": y == i for i, name in enumerate(fine)}

@@ -116,9 +116,13 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     content = load_pickle(file)
     content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
     images, classes = content.get("image_data"), content.get("class_dict")
-    if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[-1] != 3 or not isinstance(classes, dict):
+    sound = isinstance(images, np.ndarray) and images.dtype.kind in "uif" and images.ndim == 4 and images.shape[-1] == 3
+    if not sound or not isinstance(classes, dict):
         raise DataError(f"{file} does not hold image_data (n, height, width, 3) and class_dict, as the published one.")
-    rows = {_text(name): np.asarray(places, np.int64) for name, places in classes.items()}
+    try:
+        rows = {_text(name): np.asarray(places, np.int64).reshape(-1) for name, places in classes.items()}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: class_dict does not give places of images: {error}.") from error
     if any(r.size and (r.min() < 0 or r.max() >= len(images)) for r in rows.values()):
         raise DataError(f"{file}: class_dict points beyond the {len(images)} images.")
     _check(file, split, {name: len(r) for name, r in rows.items()})

@@ -100,11 +100,13 @@ def _from_pickles(split: Split, images: Path, labels: Path) -> dict[str, list[by
     names = [_text(name) for name in content["label_specific_str"]]
     label = np.asarray(content["label_specific"], np.int64)
     pngs = load_pickle(images)
+    if not isinstance(pngs, list) or not all(isinstance(png, (bytes, np.ndarray)) for png in pngs):
+        raise DataError(f"{images} does not hold a list of PNG files, as the published one.")
     if len(pngs) != len(label) or (label.size and not 0 <= label.min() <= label.max() < len(names)):
         raise DataError(f"{images} holds {len(pngs)} images; {labels} labels {len(label)} of {len(names)} classes.")
     found: dict[str, list[bytes]] = {name: [] for name in sorted(names)}
     for png, place in zip(pngs, label.tolist(), strict=True):
-        found[names[place]].append(png.tobytes() if isinstance(png, np.ndarray) else bytes(png))
+        found[names[place]].append(png.tobytes() if isinstance(png, np.ndarray) else png)
     _check(labels, split, {name: len(items) for name, items in found.items()})
     return found
 

@@ -105,6 +105,24 @@ def test_mini_imagenet_pickles_that_call_something_are_refused(data):
         MiniImageNet(2, None).load(data, print)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"class_dict": {}}, "does not hold image_data"),
+        ({"image_data": np.zeros((2, 2, 2), np.uint8), "class_dict": {}}, "does not hold image_data"),
+        ({"image_data": np.zeros((1, 2, 2, 3), "U1"), "class_dict": {}}, "does not hold image_data"),
+        ({"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": [1]}}, "points beyond the 1 images"),
+        ({"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": "x"}}, "does not give places"),
+        ([], "does not hold image_data"),
+    ],
+)
+def test_pickles_of_another_make_are_refused(data, content, message):
+    write_mini_pickles(data)
+    (data / "mini-imagenet-cache-train.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=message):
+        MiniImageNet(2, None).load(data, print)
+
+
 def test_mini_imagenet_is_read_from_the_lists_of_ravi_and_a_folder_of_images(data, monkeypatch):
     monkeypatch.setattr(mini_imagenet, "IMAGES", 2)
     root = data / "mini_imagenet"
@@ -176,6 +194,17 @@ def test_tiered_imagenet_of_other_classes_is_refused(data):
     content["label_specific_str"][0] = "n00000000"
     (data / "val_labels.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=r"not tieredImageNet .val. as published: class n02099267 is missing"):
+        TieredImageNet(4, None).load(data, print)
+
+
+@pytest.mark.parametrize(
+    ("pngs", "message"),
+    [(7, "does not hold a list of PNG"), ([3], "does not hold a list of PNG"), ([b"x"], "holds 1 images")],
+)
+def test_tiered_imagenet_pickles_of_another_make_are_refused(data, pngs, message):
+    write_tiered_pickles(data)
+    (data / "train_images_png.pkl").write_bytes(pickle.dumps(pngs))
+    with pytest.raises(DataError, match=message):
         TieredImageNet(4, None).load(data, print)
 
 
