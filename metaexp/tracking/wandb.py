@@ -200,8 +200,8 @@ class WandbTracker(Tracker):
         import wandb
 
         artifact = wandb.Artifact(f"run-{run.id}", type="run")
-        for name, path in files.items():
-            artifact.add_file(str(path), name=name, skip_cache=True)
+        for path in files.values():
+            artifact.add_file(str(path), name=path.name, skip_cache=True)
         run.log_artifact(artifact)
 
 

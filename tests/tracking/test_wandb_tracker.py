@@ -67,7 +67,7 @@ def log_run(tmp_path: Path) -> Callable[..., Path]:
             trackers.scalars(step, {"train/loss": 1 / step, "val/accuracy": step / 100})
         Image.new("RGB", (8, 8)).save(path / "curve.png")
         trackers.picture("plots/curve", path / "curve.png")
-        trackers.finish(outcome, {"val/accuracy": 0.3}, {"metrics.jsonl": path / METRICS_FILE})
+        trackers.finish(outcome, {"val/accuracy": 0.3}, {"metrics": path / METRICS_FILE})
         return path
 
     return log
@@ -109,6 +109,15 @@ def test_home_and_working_folder_stay_clean(log_run: Callable[..., Path], tmp_pa
     log_run(artifacts=True)
     assert list((tmp_path / "home").rglob("*")) == []
     assert list((tmp_path / "here").rglob("*")) == []
+
+
+def test_files_are_kept_as_an_artifact_where_wanted(log_run: Callable[..., Path]) -> None:
+    def artifacts(folder: Path) -> list[str]:
+        found = [record["artifact"] for record in _read(_offline_folders(folder)[0]) if record["type"] == "artifact"]
+        return [content["path"] for artifact in found for content in artifact["manifest"]["contents"]]
+
+    assert artifacts(log_run(folder="with", artifacts=True)) == [METRICS_FILE]
+    assert artifacts(log_run(folder="without")) == []
 
 
 def test_metrics_and_random_states_are_the_same_with_and_without(log_run: Callable[..., Path]) -> None:
