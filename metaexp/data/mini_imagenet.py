@@ -20,6 +20,8 @@ from metaexp.data.folders import check_classes, images_by_split
 from metaexp.data.lists import class_lists
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from metaexp.data.cache import Prepared
 
 IMAGES: Final = 600
@@ -116,8 +118,7 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     content = load_pickle(file)
     content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
     images, classes = content.get("image_data"), content.get("class_dict")
-    sound = isinstance(images, np.ndarray) and images.dtype.kind in "uif" and images.ndim == 4 and images.shape[-1] == 3
-    if not sound or not isinstance(classes, dict):
+    if not isinstance(images, np.ndarray) or not isinstance(classes, dict) or not _are_images(images):
         raise DataError(f"{file} does not hold image_data (n, height, width, 3) and class_dict, as the published one.")
     try:
         rows = {_text(name): np.asarray(places, np.int64).reshape(-1) for name, places in classes.items()}
@@ -127,6 +128,11 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
         raise DataError(f"{file}: class_dict points beyond the {len(images)} images.")
     _check(file, split, {name: len(r) for name, r in rows.items()})
     return {name: images[rows[name]].astype(np.uint8).transpose(0, 3, 1, 2) for name in sorted(rows)}
+
+
+def _are_images(array: npt.NDArray[Any]) -> bool:
+    """Whether ``array`` holds numbers of shape (n, height, width, 3)."""
+    return array.dtype.kind in "uif" and array.ndim == 4 and array.shape[-1] == 3
 
 
 def _by_csv(root: Path) -> dict[Split, dict[str, list[str]]]:
