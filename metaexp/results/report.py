@@ -45,7 +45,7 @@ def generate(folder: Path, readme: Path | None, current_hash: CurrentHash) -> di
     files = {folder / entry.name / "README.md": run_page(entry, folder / entry.name) for entry in entries}
     files[folder / "README.md"] = results_page(entries)
     if readme is not None:
-        link = folder.resolve().relative_to(readme.resolve().parent).as_posix()
+        link = folder.absolute().relative_to(readme.absolute().parent).as_posix()
         files[readme] = between_markers(readme.read_text(encoding="utf-8"), MARKER, short_table(entries, link))
     return files
 
