@@ -188,7 +188,7 @@ class _Checker:
             base = object_base(kind)
             if base is not None:
                 return self._node(key, value, Slot(base))
-        if isinstance(value, str) and "${" in value:
+        if "${" in show(value):
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
             self.report(key, f"{key} has no value; give it one: it must be {kind.words()}.")

@@ -20,12 +20,13 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from metaexp.core.errors import ConfigError
 from metaexp.runner.check import check
 from metaexp.runner.doors import file_problems, section_problems, shadowed
 from metaexp.runner.identity import deciding_part
-from metaexp.runner.overrides import is_group, judge, parse
+from metaexp.runner.overrides import apply, judge, parse
 from metaexp.runner.resolving import resolve_all
 from metaexp.runner.schema import Settings
 from metaexp.runner.values import show
@@ -84,20 +85,21 @@ class Composer:
         """
         judged = judge(overrides, self.loader)
         try:
-            composed = self.compose(judged.forced)
+            composed = self.compose(judged.choices)
         except ConfigError as error:
             raise ConfigError([*judged.problems, *error.problems]) from error
+        misapplied, absent = apply(judged.values, composed.config)
         config, unresolved = resolve_all(composed.config)
         settings = check(
             config,
             composed.choices,
             on_this_machine=on_this_machine,
-            earlier_problems=[*judged.problems, *section_problems(composed.hydra), *unresolved],
+            earlier_problems=[*judged.problems, *misapplied, *section_problems(composed.hydra), *unresolved],
             ignored=judged.broken,
         )
-        if judged.forced != judged.accepted:
-            # Now by Hydra's own rules: a `+` on a key that is there is an error, and so on.
-            composed = self.compose(judged.accepted)
+        if absent:
+            raise ConfigError(absent)
+        composed.hydra.overrides.task = [line for line in overrides if not line.startswith("hydra")]
         return Job(settings, composed)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
@@ -107,19 +109,15 @@ class Composer:
             HydraConfig.instance().set_config(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
-        except (OSError, ValueError) as error:  # a file that is not YAML, or not text
+        except (YAMLError, OSError, ValueError) as error:  # ValueError: not text
             raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
+        OmegaConf.set_readonly(hydra, False)
         return Composed(_without_hydra(config), hydra, chosen_files(hydra))
 
     def parse(self, line: str) -> Override | str:
         """One override, or why it cannot be read."""
         return parse(line, self.loader)
-
-    def is_choice(self, line: str) -> bool:
-        """Whether an override chooses a file of a group."""
-        override = self.parse(line)
-        return not isinstance(override, str) and is_group(override, self.loader)
 
     def published(self, experiment: str) -> Settings:
         """The settings of an experiment's file, without overrides."""
@@ -146,21 +144,20 @@ def revise(
     """
     composer = Composer(config_dir)
     judged = judge(overrides, composer.loader)
-    chosen = [line for line in judged.accepted if composer.is_choice(line)]
-    fresh = composer.compose(chosen) if chosen else None
+    fresh = composer.compose(judged.choices) if judged.choices else None
     new_config, new_choices = dict(config), dict(choices)
-    for line in chosen:
+    for line in judged.choices:
         group = line.partition("=")[0].lstrip("+")
         if fresh is not None and group in fresh.config:
             new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
     merged = OmegaConf.create(new_config)
-    values = [composer.parse(line) for line in judged.forced if not composer.is_choice(line)]
-    try:
-        Loader._apply_overrides_to_config([value for value in values if isinstance(value, Override)], merged)
-    except HydraException as error:
-        raise ConfigError([*judged.problems, _in_one_line(error)]) from error
+    misapplied, absent = apply(judged.values, merged)
     resolved, unresolved = resolve_all(merged)
-    return check(resolved, new_choices, earlier_problems=[*judged.problems, *unresolved], ignored=judged.broken)
+    problems = [*judged.problems, *misapplied, *unresolved]
+    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken)
+    if absent:
+        raise ConfigError(absent)
+    return settings
 
 
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
 from metaexp.runner.values import nearest, show
 
@@ -18,13 +20,13 @@ _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.s
 class Judged(NamedTuple):
     """What came of judging overrides.
 
-    accepted: those without a problem, as given. forced: the same, with every value to be set whether or not its
-    key exists, so that all unknown keys are seen by the check and not just the first by Hydra. broken: top-level
-    keys whose value is not to be believed, because a choice that decides it was wrong.
+    choices: those that decide which files are composed, as given. values: those that set, add or take out one
+    value. problems: a sentence for each other. broken: top-level keys whose value is not to be believed, because
+    a choice that decides it was wrong.
     """
 
-    accepted: list[str]
-    forced: list[str]
+    choices: list[str]
+    values: list[Override]
     problems: list[str]
     broken: frozenset[str]
 
@@ -38,16 +40,45 @@ def judge(overrides: Sequence[str], loader: ConfigLoaderImpl) -> Judged:
         parsed = parse(line, loader)
         if isinstance(parsed, str):
             problems.append(parsed)
-            continue
-        problem = _problem(parsed, loader)
-        if problem is None:
+        elif (problem := _problem(parsed, loader)) is not None:
+            problems.append(problem)
+            broken.add(parsed.key_or_group.partition(".")[0])
+        elif not _changes_nothing(parsed):
             accepted.append(parsed)
+    sound = [o for o in accepted if o.key_or_group.partition(".")[0] not in broken]
+    return Judged(
+        [o.input_line or "" for o in sound if _is_choice(o, loader)],
+        [o for o in sound if not _is_choice(o, loader)],
+        problems,
+        frozenset(broken),
+    )
+
+
+def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], list[str]]:
+    """Set values in ``config``, in place, whether or not their keys exist: the check of the whole tells which should.
+
+    Returns the problems found, and sentences about keys that exist in no file, which matter only where the check
+    has nothing against them.
+    """
+    problems: list[str] = []
+    absent: list[str] = []
+    for value in values:
+        key, line = value.key_or_group, (value.input_line or "").lstrip("+")
+        exists = _exists(config, key)
+        if value.is_delete() and not exists:
+            problems.append(f"{line}: there is no {key} to take out.")
+        elif value.is_add() and exists:
+            problems.append(f"+{line}: {key} is there already; write {line}, without the plus.")
+        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists):
+            absent.append(f"{line}: the files have no {key}; write +{line} to add it.")
+        if value.is_delete() and not exists:
             continue
-        problems.append(problem)
-        broken.add(parsed.key_or_group.partition(".")[0])
-    accepted = [o for o in accepted if o.key_or_group.partition(".")[0] not in broken and not _changes_nothing(o)]
-    lines = [o.input_line or "" for o in accepted]
-    return Judged(lines, [_forced(o, loader) for o in accepted], problems, frozenset(broken))
+        change = value if value.is_delete() else replace(value, type=OverrideType.FORCE_ADD)
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([change], config)
+        except HydraException as error:
+            problems.append(f"{value.input_line}: {first_line(error.__cause__ or error)}.")
+    return problems, absent
 
 
 def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
@@ -104,8 +135,15 @@ def _changes_nothing(override: Override) -> bool:
     return override.key_or_group == "experiment" and override.value() is None and not override.is_delete()
 
 
-def _forced(override: Override, loader: ConfigLoaderImpl) -> str:
-    line = override.input_line or ""
-    if override.is_delete() or is_group(override, loader) or override.key_or_group.startswith("hydra"):
-        return line
-    return "++" + line.lstrip("+")
+def _is_choice(override: Override, loader: ConfigLoaderImpl) -> bool:
+    """Whether an override is for Hydra itself: a file of a group, or a value in Hydra's own section."""
+    return is_group(override, loader) or override.key_or_group.startswith("hydra")
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118 - `in node` is false for ???
+            return False
+        node = node._get_node(part)
+    return True

@@ -218,8 +218,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "other ways in training for a fixed head": (
         {"train__n_way": 10},
         [
-            "train.n_way=10 and task.n_way=5 differ, but MAML can only be tested with as many classes as it was trained "
-            "with. Leave train.n_way out, or set both alike."
+            "train.n_way=10 and task.n_way=5 differ, but MAML can only be tested with as many classes as it was "
+            "trained with. Leave train.n_way out, or set both alike."
         ],
     ),
     "tf32 on a processor": (

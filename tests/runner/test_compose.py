@@ -1,0 +1,260 @@
+"""Configurations composed from files and overrides: what wins, what is refused, what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.compose import Composer, deviations, hydra_files, revise
+from metaexp.runner.schema import Settings
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """An empty config folder of a user's."""
+    folder = tmp_path / "my_conf"
+    folder.mkdir()
+    return folder
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+def problems(composer: Composer, *overrides: str) -> list[str]:
+    """What is said against these overrides."""
+    with pytest.raises(ConfigError) as caught:
+        composer.settings(overrides)
+    return caught.value.problems
+
+
+def settings(composer: Composer, *overrides: str) -> Settings:
+    return composer.settings(overrides, on_this_machine=False)
+
+
+def test_choices_and_values_override_the_defaults(composer: Composer) -> None:
+    found = settings(composer, "algorithm=reptile", "device=cuda", "seed=3", "train.steps=7")
+    assert found.choices["algorithm"] == "reptile"
+    assert found.algorithm["_target_"] == "metaexp.algorithms.reptile.Reptile"
+    assert found.device.accelerator == "cuda"
+    assert (found.seed, found.train.steps) == (3, 7)
+    assert settings(composer).choices["algorithm"] == "maml"
+
+
+def test_training_follows_the_task_unless_told_otherwise(composer: Composer) -> None:
+    assert settings(composer, "task=5way_5shot").train.shape == settings(composer, "task=5way_5shot").task.shape
+    apart = settings(composer, "algorithm=proto_net", "train.n_way=60")
+    assert (apart.train.n_way, apart.task.n_way) == (60, 5)
+
+
+def test_an_experiment_is_chosen_without_a_plus_and_overrides_come_on_top(composer: Composer) -> None:
+    name = "experiment=maml_omniglot_5way_1shot"
+    found = settings(composer, name, "train.steps=5", "algorithm.first_order=true")
+    assert found.experiment == "maml_omniglot_5way_1shot"
+    assert found.choices["dataset"] == "omniglot"
+    assert found.algorithm["first_order"] is True
+    assert found.reference is not None
+    assert settings(composer, name, "dataset=glyphs", "~dataset.split", *_OMNIGLOT_KEYS).choices["dataset"] == "glyphs"
+    assert settings(composer, "experiment=null").experiment is None
+
+
+_OMNIGLOT_KEYS = [f"~dataset.{key}" for key in ("rotations", "rotations_in", "resize", "image_size", "invert")]
+
+
+def test_a_dataset_brings_a_fitting_task_and_model_that_others_overrule(composer: Composer) -> None:
+    fitting = settings(composer, "dataset=sinusoid")
+    assert fitting.choices["task"].startswith("regression")
+    assert fitting.choices["model"] == "mlp_sinusoid"
+    assert fitting.train.n_way == 0
+    assert settings(composer, "dataset=sinusoid", "model=mlp").choices["model"] == "mlp"
+    assert settings(composer, "experiment=maml_sinusoid").task.k_shot == 5
+    assert settings(composer).choices["model"] != "mlp_sinusoid"
+
+
+UNREADABLE = {
+    "foo": "'foo' is not an override; write key=value, such as algorithm=maml or train.steps=2000.",
+    "seed=1,2": "seed=1,2 holds several values; add -m to run them all, or write [1,2] for one value that is a list.",
+    "task=4way": "task=4way is not there. Known: 20way_1shot, ",
+    "device=gpu": "device=gpu is not there. Did you mean cpu? Known: auto, cpu, cuda, mps.",
+    "model=3": "model=3 is not there.",
+    "++model=mlp": "++model=mlp: write model=mlp, without ++.",
+    "train.steps=[1": "train.steps=[1 cannot be read: ",
+    "hydra.job.chdir=true": "hydra.job.chdir cannot be set: metaexp does that itself.",
+    "seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
+    "+seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
+    "++train.stps=1": "train.stps is not a key of train. Did you mean train.steps?",
+    "train.stps=1": "train.stps is not a key of train. Did you mean train.steps?",
+    "algorithm.inner_lrr=1": "algorithm.inner_lrr is not an argument of metaexp.algorithms.maml.MAML. Did you mean ",
+    "algoritm=maml": "algoritm is not a key of the configuration. Did you mean algorithm?",
+    "+train.steps=3": "+train.steps=3: train.steps is there already; write train.steps=3, without the plus.",
+    "~train.stps": "~train.stps: there is no train.stps to take out.",
+    "experiment=maml": "experiment=maml is not there.",
+    "seed=${nothing}": "seed=${nothing} cannot be resolved: Interpolation key 'nothing' not found.",
+    "seed=???": "seed has no value; give it one: it must be an integer >= 0.",
+}
+
+
+@pytest.mark.parametrize("override", UNREADABLE)
+def test_each_mistaken_override_gets_its_sentence(composer: Composer, override: str) -> None:
+    found = problems(composer, override)
+    assert len(found) == 1
+    assert found[0].startswith(UNREADABLE[override])
+
+
+def test_mistakes_of_every_sort_are_reported_together(composer: Composer) -> None:
+    wrong = ["foo", "task=4way", "seeed=1", "+train.stps=1", "optimizer.lr=nan", "algorithm.adapt=most", "clip=norm"]
+    found = problems(composer, *wrong)
+    assert len(found) == len(wrong) - 1  # clip=norm is right
+    for name in ("'foo'", "task=4way", "seeed", "train.stps", "optimizer.lr=nan", "algorithm.adapt=most"):
+        assert sum(problem.startswith(name) for problem in found) == 1, name
+
+
+def test_values_of_a_wrong_choice_are_not_held_against_another(composer: Composer) -> None:
+    assert len(problems(composer, "model=conv5", "model.depth=5")) == 1
+
+
+def test_what_is_missing_in_the_file_is_said_without_advice_to_add_a_typo(composer: Composer) -> None:
+    for override in ("seeed=1", "train.stps=1"):
+        assert all("+" not in problem for problem in problems(composer, override))
+
+
+def test_the_environment_is_read_for_paths_only(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAEXP_DATA", "/elsewhere")
+    monkeypatch.setenv("A_SECRET", "hunter2")
+    assert str(settings(composer).paths.data) == "/elsewhere"
+    assert str(settings(composer, "paths.outputs=${oc.env:A_SECRET}").paths.outputs) == "hunter2"
+    for override in (
+        "seed=${oc.env:A_SECRET}",
+        "tracker.wandb.project=${ oc.env:A_SECRET}",
+        "optimizer.betas=[${oc.env:A_SECRET}]",
+    ):
+        (problem,) = problems(composer, override)
+        assert "reads the environment, which only paths.* may do" in problem
+        assert "hunter2" not in problem
+
+
+def test_a_home_folder_is_expanded(composer: Composer) -> None:
+    assert settings(composer, "paths.data='~/data'").paths.data == Path.home() / "data"
+
+
+def test_a_folder_of_ones_own_adds_choices(own: Path) -> None:
+    write(own, "model/small.yaml", OmegaConf.to_yaml(dict(settings(Composer()).model) | {"channels": 8}))
+    write(own, "experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /model: small\nseed: 5\n")
+    composer = Composer(own)
+    assert settings(composer, "model=small").model["channels"] == 8
+    assert settings(composer, "experiment=mine").seed == 5
+    assert "small" in composer.groups()["model"]
+    assert "small" not in Composer().groups()["model"]
+
+
+def test_another_root_file_can_be_named(own: Path) -> None:
+    write(own, "other.yaml", "defaults:\n  - config\n  - _self_\nseed: 9\n")
+    assert settings(Composer(own, "other")).seed == 9
+    with pytest.raises(ConfigError, match="nothere"):
+        settings(Composer(own, "nothere"))
+
+
+def test_a_folder_that_is_not_there_or_hides_shipped_files_is_refused(own: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere: there is no such folder"):
+        Composer(own / "nowhere")
+    write(own, "algorithm/maml.yaml", "a: 1\n")
+    with pytest.raises(ConfigError, match=r"maml.yaml has the name of a shipped file"):
+        Composer(own)
+
+
+HOSTILE = {
+    "callbacks": "hydra:\n  callbacks:\n    evil:\n      _target_: os.system\n",
+    "logging factory": "hydra:\n  job_logging:\n    handlers:\n      evil:\n        (): os.system\n",
+    "environment": "hydra:\n  job:\n    env_set:\n      LD_PRELOAD: evil.so\n",
+    "launcher": "defaults:\n  - override /hydra/launcher: evil\n",
+    "package": None,
+}
+
+
+@pytest.mark.parametrize("door", HOSTILE)
+def test_a_file_cannot_reach_into_hydra(own: Path, door: str) -> None:
+    if HOSTILE[door] is None:
+        write(own, "experiment/evil.yaml", "# @package hydra.callbacks\nevil:\n  _target_: os.system\n")
+    else:
+        write(own, "experiment/evil.yaml", f"# @package _global_\n{HOSTILE[door]}")
+    write(own, "hydra/launcher/evil.yaml", "_target_: os.system\n")
+    write(own, "experiment/harmless.yaml", "# @package _global_\nseed: 1\n")
+    composer = Composer(own)
+    (problem,) = problems(composer, "experiment=evil")
+    assert "experiment/evil.yaml" in problem
+    assert settings(composer, "experiment=harmless").seed == 1
+
+
+def test_a_root_file_of_ones_own_cannot_reach_into_hydra(own: Path) -> None:
+    write(own, "other.yaml", f"defaults:\n  - config\n  - _self_\n{HOSTILE['callbacks']}")
+    (problem,) = problems(Composer(own, "other"))
+    assert problem.startswith("other.yaml has a hydra section")
+
+
+def test_a_launcher_of_ones_own_must_be_a_plugin_of_hydra(own: Path) -> None:
+    write(own, "hydra/launcher/evil.yaml", "_target_: os.system\n")
+    write(own, "hydra/launcher/fine.yaml", "_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher\n")
+    composer = Composer(own)
+    (problem,) = problems(composer, "hydra/launcher=evil")
+    assert problem.startswith("hydra.launcher._target_=os.system is refused")
+    assert settings(composer, "hydra/launcher=fine").seed == 0
+
+
+def test_a_file_that_is_not_yaml_is_named(own: Path) -> None:
+    write(own, "model/broken.yaml", "a: [1\nb: }")
+    (problem,) = problems(Composer(own), "model=broken")
+    assert "cannot be read" in problem
+
+
+def test_an_experiment_file_with_unknown_keys_is_refused(own: Path) -> None:
+    write(own, "experiment/typo.yaml", "# @package _global_\ntrain:\n  stps: 3\nalgorithm:\n  inner_rate: 1\n")
+    assert len(problems(Composer(own), "experiment=typo")) == 2
+
+
+def test_what_hydra_keeps_of_a_job_can_be_read_back(composer: Composer) -> None:
+    job = composer.job(["seed=3", "train.steps=2"])
+    files = hydra_files(job.composed)
+    assert OmegaConf.create(files[".hydra/overrides.yaml"]) == ["seed=3", "train.steps=2"]
+    config = OmegaConf.create(files[".hydra/config.yaml"])
+    assert (config.seed, config.train.steps) == (3, 2)
+    assert OmegaConf.create(files[".hydra/hydra.yaml"]).hydra.runtime.choices.algorithm == "maml"
+
+
+def test_deviations_from_an_experiment_are_those_that_decide_numbers(composer: Composer) -> None:
+    name = "maml_omniglot_5way_1shot"
+    published = composer.published(name).resolved
+    same = settings(composer, f"experiment={name}", "seed=4", "train.steps=3", "device=cuda", "train.log_every=1")
+    other = settings(composer, f"experiment={name}", "algorithm.inner_lr=0.1", "clip=norm")
+    assert deviations(same.resolved, published) == []
+    assert sorted(deviations(other.resolved, published)) == [
+        "algorithm.inner_lr=0.1",
+        "clip._target_=metaexp.core.optim.ClipNorm",
+        "clip.threshold=0.25",
+    ]
+
+
+def test_an_earlier_configuration_is_revised_without_reading_its_files_again(composer: Composer) -> None:
+    before = settings(composer, "algorithm.inner_lr=0.3", "train.steps=7")
+    kept = dict(before.resolved) | {"model": dict(before.model) | {"channels": 5}}  # unlike today's file
+    after = revise(kept, before.choices, ["task.k_shot=5", "dataset=omniglot", "eval.episodes=9"])
+    assert after.model["channels"] == 5
+    assert (after.algorithm["inner_lr"], after.train.steps, after.train.k_shot) == (0.3, 7, 1)
+    assert (after.task.k_shot, after.eval.episodes) == (5, 9)
+    assert after.choices["dataset"] == "omniglot"
+    assert after.dataset["_target_"] == "metaexp.data.omniglot.Omniglot"
+
+
+def test_a_wrong_revision_is_refused_like_a_wrong_configuration(composer: Composer) -> None:
+    before = settings(composer)
+    with pytest.raises(ConfigError) as caught:
+        revise(before.resolved, before.choices, ["task.n_wy=5", "dataset=omniglt", "eval.episodes=0", "foo"])
+    assert len(caught.value.problems) == 4

@@ -1,0 +1,79 @@
+"""What a run is called, and which settings make two runs the same."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from metaexp.runner.compose import Composer
+from metaexp.runner.identity import NOT_DECIDING, config_hash, folder_name, run_name
+from metaexp.runner.schema import Settings
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+def of(composer: Composer, *overrides: str) -> Settings:
+    return composer.settings(overrides, on_this_machine=False)
+
+
+def test_the_hash_is_that_of_the_numbers_and_not_of_where_they_are_computed(composer: Composer) -> None:
+    plain = config_hash(of(composer).resolved)
+    elsewhere = ["device=cuda", "device.threads=3", "device.task_chunk=2", "paths.outputs=x", "tracker=files"]
+    assert config_hash(of(composer, *elsewhere, "train.log_every=7", "train.checkpoint_every=9").resolved) == plain
+    assert len(plain) == 64
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "eval.seed=1",
+        "eval.episodes=7",
+        "train.steps=7",
+        "train.eval_every=7",
+        "train.eval_episodes=7",
+        "algorithm.inner_lr=0.39",
+        "device.precision=bf16",
+        "clip=norm",
+        "task.k_shot=2",
+        "dataset=omniglot",
+    ],
+)
+def test_a_setting_that_decides_numbers_changes_the_hash(composer: Composer, override: str) -> None:
+    assert config_hash(of(composer, override).resolved) != config_hash(of(composer).resolved)
+
+
+def test_the_order_of_keys_and_the_way_a_number_is_written_do_not_matter(composer: Composer) -> None:
+    resolved = of(composer).resolved
+    turned: dict[str, Any] = {key: resolved[key] for key in reversed(list(resolved))}
+    assert config_hash(turned) == config_hash(resolved)
+    one, other = of(composer, "algorithm.inner_lr=1"), of(composer, "algorithm.inner_lr=1.0")
+    assert config_hash(one.resolved) == config_hash(other.resolved)
+
+
+def test_every_key_that_does_not_decide_exists(composer: Composer) -> None:
+    resolved = copy.deepcopy(of(composer).resolved) | {"reference": None}
+    for key in NOT_DECIDING:
+        section, _, name = key.partition(".")
+        assert section in resolved
+        assert not name or name in resolved[section]
+
+
+def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
+    assert run_name(of(composer)) == "maml-glyphs-5way_1shot-seed0"
+    assert run_name(of(composer, "task.n_way=7", "seed=3")) == "maml-glyphs-7way_1shot-seed3"
+    experiment = of(composer, "experiment=maml_omniglot_5way_1shot")
+    assert run_name(experiment) == "maml_omniglot_5way_1shot-5way_1shot-seed0"
+
+
+def test_folders_of_runs_in_one_second_differ(composer: Composer) -> None:
+    settings = of(composer)
+    first = folder_name(settings, datetime(2026, 1, 2, 3, 4, 5, 6))
+    assert first == "maml-glyphs-5way_1shot-seed0-20260102-030405-000006"
+    assert first != folder_name(settings, datetime(2026, 1, 2, 3, 4, 5, 7))
