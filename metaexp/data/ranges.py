@@ -1,0 +1,20 @@
+"""Ranges given as two numbers in a configuration. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from metaexp.core.errors import ConfigError
+
+
+def number_range(key: str, value: Sequence[float], above: float = -math.inf) -> tuple[float, float]:
+    """``value`` as (low, high). Raises ConfigError naming ``key`` unless it is two finite numbers, low <= high, both
+    greater than ``above``."""
+    numbers = tuple(float(number) for number in value)
+    if len(numbers) == 2 and all(map(math.isfinite, numbers)) and above < numbers[0] <= numbers[1]:
+        return numbers[0], numbers[1]
+    limit = "" if above == -math.inf else f", both greater than {above:g}"
+    raise ConfigError(
+        f"dataset.{key}={list(value)} must be [lowest, highest]: two finite numbers in that order{limit}."
+    )

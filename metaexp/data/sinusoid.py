@@ -1,0 +1,33 @@
+"""Sinusoid regression: the tasks of the MAML paper (Finn, Abbeel & Levine, ICML 2017, section 5.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.ranges import number_range
+
+
+class Sinusoid(Dataset):
+    """Tasks y = amplitude * sin(x - phase), one input and one output, without noise.
+
+    Amplitude, phase and inputs are uniform in their ranges, [lowest, highest]; in the paper and the authors' code
+    [0.1, 5], [0, pi] and [-5, 5].
+    """
+
+    kind = "regression"
+
+    def __init__(self, amplitude: list[float], phase: list[float], x: list[float]) -> None:
+        self.amplitude = number_range("amplitude", amplitude)
+        self.phase = number_range("phase", phase)
+        self.x = number_range("x", x)
+
+    def capacity(self) -> None:
+        """None: there is no end of tasks."""
+        return
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Nothing is read: tasks are computed when asked for."""
+        from metaexp.data.families import SinusoidFamily
+
+        return SinusoidFamily(self.amplitude, self.phase, self.x)
