@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,15 +29,6 @@ def images(bank: ClassBank, per_class: int) -> Tensor:
     """All drawings (C, per_class, 28, 28), in [0, 1]."""
     total = sum(capacity.n_classes for capacity in bank.capacity().values())
     return bank.examples(torch.arange(total * per_class)).view(total, per_class, 28, 28)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other after every small operation are slow where many processes share a machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +152,13 @@ def test_drawings_do_not_depend_on_what_is_drawn_beside_them(programs: Programs)
 
 
 def test_drawing_leaves_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         glyph_drawing.draw_classes(3, {"train": 2, "val": 1, "test": 1}, 2)
         assert torch.get_num_threads() == 2
     finally:
-        torch.set_num_threads(1)
+        torch.set_num_threads(before)
 
 
 def test_ink_is_the_distance_to_the_pens_path(programs: Programs) -> None:
