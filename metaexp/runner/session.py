@@ -162,11 +162,8 @@ class Session:
     def _complete(self, best: Best, result: EvalResult) -> None:
         test = score(result, self.metric.name)
         reference, steps = self.record.reference, self.state.step
-        pictures = draw(self.folder, self.settings, self.parts, self.compute, self.record)
-        for name, path in pictures.items():
-            self.trackers.picture(name, path)
-        self.trackers.position()  # metrics are on the disk before the record says that all is done
-        self._write(
+        done = dataclasses.replace(
+            self.record,
             status="completed",
             steps=steps,
             selected_step=best.step,
@@ -179,6 +176,11 @@ class Session:
             **self._costs(),
             finished=now(),
         )
+        for name, path in draw(self.folder, self.settings, self.parts, self.compute, done).items():
+            self.trackers.picture(name, path)
+        self.trackers.position()  # metrics are on the disk before the record says that all is done
+        write_record(done, self.folder.path)
+        self.record = done
         summary = {f"val/{self.metric.name}": best.mean, f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95}
         self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
 

@@ -19,6 +19,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module ``tiny_runs``, trusted for the length of a test."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr(targets, "_trusted", {"tiny_runs"})
+    monkeypatch.setattr("metaexp.runner.session.draw", lambda *_: {})  # pictures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
 

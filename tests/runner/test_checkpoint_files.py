@@ -98,9 +98,10 @@ def test_a_full_disk_leaves_the_old_ones_whole(saved: Checkpoints, monkeypatch: 
     def no_space(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", no_space)
-        saved.save(9, tensors(9.0), VALUES)
+        with pytest.raises(OSError, match="No space"):
+            saved.save(9, tensors(9.0), VALUES)
     assert saved.steps() == [3, 6]
     loaded = saved.load()
     assert loaded is not None

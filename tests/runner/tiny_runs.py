@@ -43,13 +43,14 @@ class Lines(Dataset):
 
 
 class LoadedLines(MetaDataset):
+    content = "lines"
     kind = "regression"
     input_shape = (1,)
     target_size = 1
 
     def __init__(self, poison: int | None, version: str) -> None:
         self.poison = poison
-        self.digest = hashlib.sha256(f"lines {version}".encode()).hexdigest()
+        self.digest = hashlib.sha256(f"{self.content} {version}".encode()).hexdigest()
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
         return None

@@ -1,0 +1,136 @@
+"""Devices: found or refused, switches set for the length of a run and put back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from metaexp.core.errors import ConfigError, MachineError
+from metaexp.runner import device
+from metaexp.runner.device import Compute, find, in_float32, prepared
+from metaexp.runner.schema import DeviceSettings
+
+CPU = DeviceSettings("cpu", "float32", 1, True, None)
+
+
+def test_auto_takes_the_best_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find("auto").type == device.available()[0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert find("auto") == torch.device("cuda", 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert find("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert find("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_an_error(accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(MachineError, match=f"device.accelerator={accelerator} is not on this machine; it has cpu"):
+        find(accelerator)
+
+
+def test_what_was_taken_is_said_and_recorded() -> None:
+    with prepared(replace(CPU, accelerator="auto", threads=1, task_chunk=7)) as compute:
+        recorded = compute.recorded()
+        assert recorded.accelerator == compute.device.type
+        assert recorded.name
+        assert (recorded.threads, recorded.precision, recorded.task_chunk) == (1, "float32", 7)
+        assert recorded.name in str(compute)
+        assert compute.peak_memory() is None or compute.peak_memory() > 1 << 20  # type: ignore[operator]
+
+
+def test_threads_and_determinism_hold_inside_and_are_put_back() -> None:
+    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+    wanted = 2 if before[0] == 1 else 1
+    with prepared(replace(CPU, threads=wanted)) as compute:
+        assert torch.get_num_threads() == compute.threads == wanted
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    with prepared(replace(CPU, deterministic=False)):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_switches_are_put_back_after_an_error() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="inside"), prepared(replace(CPU, threads=before + 1)):
+        raise ValueError("inside")
+    assert torch.get_num_threads() == before
+
+
+def test_float32_means_float32_also_in_convolutions_on_a_gpu() -> None:
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # torch's own choice, which is not ours
+    with prepared(CPU):
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+
+
+def test_tf32_is_for_nvidia_gpus() -> None:
+    with pytest.raises(ConfigError, match=r"device\.precision=tf32 is a mode of NVIDIA GPUs, and this run is on cpu"):
+        prepared(replace(CPU, precision="tf32")).__enter__()
+
+
+def test_tf32_switches_products_and_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_check_precision", lambda *_: None)
+    with prepared(replace(CPU, precision="tf32")) as compute:
+        assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"
+        with in_float32(compute) as exact:
+            assert exact.precision == "float32"
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+def test_bf16_computes_products_in_bf16_and_float32_does_not() -> None:
+    a = torch.randn(4, 4)
+    for precision, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
+        with prepared(replace(CPU, precision=precision)) as compute, compute.autocast():
+            assert (a @ a).dtype == dtype
+
+
+def test_reseeding_repeats_the_noise_and_another_seed_does_not() -> None:
+    with prepared(CPU) as compute:
+        draws = []
+        for seed in (5, 5, 6):
+            compute.reseed(seed)
+            draws.append(torch.rand(4))
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+def test_the_allocator_is_asked_to_keep_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, int] = {}
+
+    class Library:
+        @staticmethod
+        def mallopt(parameter: int, value: int) -> int:
+            asked[parameter] = value
+            return int(value <= 1 << 25 or parameter != -3)  # an older glibc
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
+    device.raise_malloc_thresholds()
+    assert asked == {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 26}
+
+
+def test_other_systems_have_no_mallopt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Any) -> object:
+        return object()
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    device.raise_malloc_thresholds()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    device.raise_malloc_thresholds()
+
+
+def test_waiting_on_the_cpu_returns_at_once() -> None:
+    Compute(torch.device("cpu"), "", "float32", 1, True, None).wait()

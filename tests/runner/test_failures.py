@@ -1,0 +1,69 @@
+"""Errors of the machine become advice; other errors stay what they are."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+import pytest
+import torch
+
+from metaexp.core.errors import ConfigError, DataError, MachineError, MetaexpError
+from metaexp.runner.failures import explained, explaining
+
+CASES: list[tuple[BaseException, type[MetaexpError], str]] = [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nmore"), MachineError, r"CUDA out of memory.*task_chunk"),
+    (MemoryError(), MachineError, r"out of memory: MemoryError\. .*task_chunk"),
+    (
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        MachineError,
+        "train.meta_batch_size",
+    ),
+    (
+        OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+        MachineError,
+        r"the disk is full at /x/y.*paths\.outputs",
+    ),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), MachineError, r"the disk is full: Disk quota exceeded"),
+    (
+        RuntimeError("put_ does not have a deterministic implementation, but you set 'torch.use_...'\nmore"),
+        ConfigError,
+        r"put_ does not have.*device\.deterministic=false",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "words"), CASES)
+def test_each_says_what_to_do(error: BaseException, kind: type[MetaexpError], words: str) -> None:
+    found = explained(error)
+    assert type(found) is kind
+    assert re.search(words, str(found))
+    assert "\n" not in str(found)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EACCES, "Permission denied"), RuntimeError("?")])
+def test_others_are_left_alone(error: Exception) -> None:
+    assert explained(error) is None
+    with pytest.raises(type(error)) as caught, explaining():
+        raise error
+    assert caught.value is error
+
+
+def test_our_own_errors_pass_unchanged_and_causes_are_kept() -> None:
+    ours = DataError("no data")
+    with pytest.raises(DataError) as caught, explaining():
+        raise ours
+    assert caught.value is ours
+    cause = MemoryError()
+    with pytest.raises(MachineError) as machine, explaining():
+        raise cause
+    assert machine.value.__cause__ is cause
+
+
+def test_a_torch_operation_without_a_deterministic_form_is_recognised() -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(ConfigError, match="device.deterministic=false"), explaining():
+            torch.zeros(3).put_(torch.tensor([0]), torch.ones(1), accumulate=False)
+    finally:
+        torch.use_deterministic_algorithms(False)
