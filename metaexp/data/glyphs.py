@@ -20,7 +20,7 @@ from metaexp.data.conventions import Origin
 if TYPE_CHECKING:
     from metaexp.data.cache import Prepared
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the programs and drawings: to be raised by every change that alters a pixel, or old caches are used."""
 
 
