@@ -124,7 +124,7 @@ def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
 
 def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Refuse overrides that would silently do nothing."""
-    idle = [key for key in _TRAINING_KEYS if before.get(key) != after.get(key)]
+    idle = _changed(before, after)
     if idle:
         raise ConfigError(
             [
@@ -132,6 +132,18 @@ def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
                 for key in idle
             ]
         )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The keys, such as ``train.steps``, of what decides training only and differs."""
+    found = []
+    for section in _TRAINING_KEYS:
+        old, new = before.get(section), after.get(section)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
+        elif old != new:
+            found.append(section)
+    return found
 
 
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:

@@ -30,8 +30,9 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     console.print(say_after_steps(record.after_steps), soft_wrap=True, end="")
     console.print(
         f"weights after {record.selected_step:,} of {record.steps:,} meta-updates; "
-        f"batch norm {say_batch_norm(record.batch_norm)}; {say_order(record.first_order)} order; "
-        f"{say_time(record.seconds)}",
+        f"batch norm {say_batch_norm(record.batch_norm)}; "
+        + (f"{say_order(record.first_order)} order; " if record.first_order is not None else "")
+        + say_time(record.seconds),
         soft_wrap=True,
     )
     print_path(console, "run folder", folder)

@@ -203,11 +203,9 @@ def test_a_completed_run_is_left_as_it_is(stopped: Path, silent: Lines) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "what"), [("seed: 0", "seed: 5", "configuration"), ("version: '1'", "version: '2'", "data")]
-)
+@pytest.mark.parametrize("what", ["configuration", "data"])
 def test_a_run_whose_configuration_or_data_changed_is_refused(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch, old: str, new: str, what: str
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
@@ -216,8 +214,8 @@ def test_a_run_whose_configuration_or_data_changed_is_refused(
         monkeypatch.setattr(tiny.LoadedLines, "content", "other lines")
     else:
         text = (folder / "config.yaml").read_text()
-        assert old in text
-        (folder / "config.yaml").write_text(text.replace(old, new))
+        assert "seed: 0\n" in text
+        (folder / "config.yaml").write_text(text.replace("seed: 0\n", "seed: 5\n"))
     with pytest.raises(RunFolderError, match=f"the {what} of .* changed since its checkpoint was saved"):
         resume_job(folder, silent)
 

@@ -31,7 +31,7 @@ class Lines(Dataset):
 
     kind = "regression"
 
-    def __init__(self, poison: int | None = None, version: str = "1") -> None:
+    def __init__(self, poison: int | None = None, version: str = "a") -> None:
         self.poison = poison
         self.version = version
 
@@ -82,6 +82,64 @@ class LineTasks(TaskSource):
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         return hashlib.sha256(f"{self.seed} {split} {n_episodes} {self.shape}".encode()).hexdigest()
+
+
+class Blobs(Dataset):
+    """Classification of points around class means: ``n_classes`` classes for training, five for val and test."""
+
+    kind = "classification"
+
+    def __init__(self, n_classes: int = 6, size: int = 2) -> None:
+        self.n_classes = n_classes
+        self.size = size
+
+    def capacity(self) -> dict[Split, Capacity]:
+        return {"train": Capacity(self.n_classes, 20), "val": Capacity(5, 20), "test": Capacity(5, 20)}
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        return LoadedBlobs(self)
+
+
+class LoadedBlobs(MetaDataset):
+    kind = "classification"
+    target_size = 0
+    digest = "blobs"
+
+    def __init__(self, description: Blobs) -> None:
+        self.description = description
+        self.input_shape = (description.size,)
+
+    def capacity(self) -> dict[Split, Capacity]:
+        return self.description.capacity()
+
+    def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
+        return BlobTasks(self, shape, seed, shape.n_way)
+
+    def batches(self, batch_size: int, seed: int) -> TaskSource:
+        n_classes = self.capacity()["train"].n_classes
+        return BlobTasks(self, TaskShape(1, batch_size, batch_size), seed, n_classes)
+
+    def to(self, device: torch.device) -> MetaDataset:
+        return self
+
+
+class BlobTasks(TaskSource):
+    def __init__(self, data: LoadedBlobs, shape: TaskShape, seed: int, n_way: int) -> None:
+        self.data, self.shape, self.seed, self.n_way = data, shape, seed, n_way
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        keys = episode_keys(self.seed, split, indices)
+        means = unit_floats(subkeys(keys, 0, self.n_way * self.data.description.size)) * 8
+        means = means.view(len(indices), self.n_way, -1)
+        parts = []
+        for stream, count in ((1, self.shape.n_support), (2, self.shape.n_queries)):
+            y = torch.arange(count).remainder(self.n_way).expand(len(indices), -1)  # (T, S)
+            noise = unit_floats(subkeys(keys, stream, count * means.shape[-1])).view(len(indices), count, -1)
+            parts.append(Examples(means.gather(1, y.unsqueeze(-1).expand_as(noise)) + noise, y, self.n_way))
+        return Episode(*parts)
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        return hashlib.sha256(f"blobs {self.seed} {split} {n_episodes} {self.shape}".encode()).hexdigest()
 
 
 class Net(Network):
@@ -151,11 +209,66 @@ class TinyMAML(Algorithm):
         return list(descend(loss, dict(self.model.named_parameters()), self.rate, 1, False))
 
 
+class Centroids(Algorithm):
+    """Nearest class mean of the features; tested with any number of classes."""
+
+    model_output = "embedding"
+    fixed_way = False
+    batch_norm = "none"
+
+    def __init__(self, model: nn.Module, n_outputs: int, train_shape: TaskShape) -> None:
+        super().__init__()
+        self.model = model
+        self.n_outputs = n_outputs
+        self.train_shape = train_shape
+
+    def adapt(self, support: Examples) -> Tensor:
+        one_hot = torch.nn.functional.one_hot(support.y, support.n_way).float()
+        return one_hot.T @ self.model(support.x) / one_hot.sum(0).unsqueeze(1)
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return -((self.model(x).unsqueeze(1) - adapted) ** 2).sum(-1)
+
+
+class Pretrained(Centroids):
+    """The same, with features trained to classify all training classes."""
+
+    training_tasks = "supervised"
+
+    def __init__(self, model: nn.Module, n_outputs: int, train_shape: TaskShape) -> None:
+        super().__init__(model, n_outputs, train_shape)
+        self.classifier = nn.Linear(4, n_outputs)
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return self.loss(self.classifier(self.model(episode.query.x)), episode.query.y)
+
+
+class Features(Network):
+    """Linear -> tanh, and a head where one is asked for."""
+
+    def __init__(self, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
+        super().__init__()
+        self.body = nn.Linear(input_shape[0], 4)
+        self.head = nn.Identity() if n_outputs is None else nn.Linear(4, n_outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.body(x).tanh()
+
+
 class BadGradient(TinyMAML):
     """A finite loss whose gradient is not: the root of zero."""
 
     def meta_loss(self, episode: Episode) -> Tensor:
         return super().meta_loss(episode) + (self.model.head.weight * 0).sum().sqrt()
+
+
+class HeadOnly(TinyMAML):
+    """Only the head is trained."""
+
+    def __init__(self, model: Network, inner_lr: float) -> None:
+        super().__init__(model, inner_lr)
+        model.requires_grad_(False)
+        model.head.requires_grad_(True)
 
 
 class SupportMean(Algorithm):
@@ -192,7 +305,7 @@ def settings(outputs: Path, **changes: Any) -> Settings:
         },
         "paths": {"data": "data", "outputs": str(outputs)},
         "algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1},
-        "dataset": {"_target_": "tiny_runs.Lines"},
+        "dataset": {"_target_": "tiny_runs.Lines", "poison": None, "version": "a"},
         "model": {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1},
         "optimizer": {"_target_": "tiny_runs.CountingAdam", "lr": 0.01},
         "schedule": {"_target_": "metaexp.core.optim.Step", "every": 7, "gamma": 0.9},
@@ -206,4 +319,19 @@ def settings(outputs: Path, **changes: Any) -> Settings:
             resolved[section][name] = value
         else:
             resolved[section] = value
-    return check(resolved, {"algorithm": "tiny", "dataset": "lines"})
+    names = {"tiny_runs.Lines": "lines", "tiny_runs.Blobs": "blobs"}
+    return check(resolved, {"algorithm": "tiny", "dataset": names.get(resolved["dataset"]["_target_"], "other")})
+
+
+def blobs(outputs: Path, **changes: Any) -> Settings:
+    """Settings of a tiny classification run: 3-way 2-shot by class means."""
+    shape = {"n_way": 3, "k_shot": 2, "n_query": 4}
+    changes = {
+        "task": dict(shape),
+        **{f"train__{key}": value for key, value in shape.items()},
+        "algorithm": {"_target_": "tiny_runs.Centroids"},
+        "dataset": {"_target_": "tiny_runs.Blobs", "n_classes": 6, "size": 2},
+        "model": {"_target_": "tiny_runs.Features"},
+        **changes,
+    }
+    return settings(outputs, **changes)
