@@ -241,4 +241,6 @@ def _in_one_line(error: BaseException) -> str:
         if line.startswith("To append to your"):  # for a mistyped key this advice adds the typo
             continue
         kept.append(line)
+    if any("Could not override" in line and "@" in line for line in kept):
+        kept.append("In a file of a group, name the other group from the root: override /model@_global_.model: ...")
     return " ".join(kept)
