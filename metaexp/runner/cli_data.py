@@ -1,0 +1,48 @@
+"""``metaexp data``: find or fetch a dataset, verify it, and say what is in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.data.base import Dataset
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.compose import Composer
+from metaexp.runner.make import make
+
+_OVERRIDES = """\
+overrides:
+  metaexp data dataset=omniglot                  splits, classes, digest, conventions
+  metaexp data dataset=omniglot dataset.split=vinyals --picture omniglot.png
+  METAEXP_DATA=... or paths.data=...             where data are looked for
+"""
+
+
+class DataOptions(Options):
+    """Options of ``metaexp data``."""
+
+    picture: Path | None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp data`` and return its exit code."""
+    made = parser("data", "Find or fetch a dataset, verify it, prepare it for training, and say what is in it.")
+    made.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw some examples of every split")
+    options = parse(made, arguments, DataOptions())
+    composer = Composer(options.config_dir)
+    if options.help:
+        known = ", ".join(composer.groups()["dataset"])
+        print(f"{made.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
+        return 0
+    settings = composer.settings(options.overrides, on_this_machine=False)
+
+    from metaexp.data.report import contact_sheet, describe
+
+    dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    report, loaded = describe(dataset, settings.paths.data, lambda line: print(line, file=sys.stderr))
+    print(report.text())
+    if options.picture is not None:
+        contact_sheet(loaded, options.picture)
+        print(f"  picture: {options.picture}")
+    return 0
