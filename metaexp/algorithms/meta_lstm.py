@@ -27,7 +27,7 @@ Departures: several tasks may share a meta-update (``train.meta_batch_size``, 1 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -168,8 +168,9 @@ class MetaLSTM(Algorithm):
             scores, collected = call(self.model, params, buffers, batch.x, "collect")
             return self.loss(scores, batch.y), collected
 
-        gradients, (value, collected) = grad_and_value(loss, has_aux=True)(self._unflatten(parameters.detach()))
-        gradient = tile(torch.cat([g.reshape(-1) for g in gradients.values()])).detach()
+        params = self._unflatten(parameters.detach())
+        gradients, (value, collected) = gradient_and_value(loss, params)
+        gradient = tile(torch.cat([g.reshape(-1) for g in gradients])).detach()
         if self.divide_gradient_by_batch:
             gradient = gradient / batch.x.shape[0]
         return gradient, value.detach(), collected
@@ -202,6 +203,24 @@ class MetaLSTM(Algorithm):
         pieces = torch.split(untile(parameters, sum(self.sizes)), self.sizes)
         own = parameters_of(self.model)
         return {name: piece.view(own[name].shape) for name, piece in zip(own, pieces, strict=True)}
+
+
+def gradient_and_value(
+    loss: Callable[[Params], tuple[Tensor, Buffers]], params: Params
+) -> tuple[list[Tensor], tuple[Tensor, Buffers]]:
+    """Gradients of ``loss`` by ``params``, and what it returns.
+
+    One task at a time, as published, torch.autograd does it with less bookkeeping than torch.func, which has to
+    be ready for second derivatives; under ``torch.vmap`` only the latter works.
+    """
+    if torch._C._are_functorch_transforms_active():
+        by_name, values = grad_and_value(loss, has_aux=True)(params)
+        return list(by_name.values()), values
+    with torch.enable_grad():
+        params = {name: p.requires_grad_() for name, p in params.items()}
+        values = loss(params)
+        gradients = torch.autograd.grad(values[0], list(params.values()), allow_unused=True, materialize_grads=True)
+        return list(gradients), values
 
 
 def preprocess(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
