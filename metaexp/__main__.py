@@ -1,0 +1,8 @@
+"""``python -m metaexp`` is ``metaexp``."""
+
+import sys
+
+from metaexp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

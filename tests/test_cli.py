@@ -1,0 +1,237 @@
+"""The command line: verbs, help, exit codes, and that nothing is written or imported for a mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import metaexp
+from metaexp.cli import VERBS, main, usage
+from metaexp.results.record import read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    "dataset.train_classes=8",
+    "dataset.val_classes=5",
+    "dataset.test_classes=5",
+    "dataset.per_class=4",
+    "task.n_query=2",
+    "model=mlp",
+    "model.hidden=[8]",
+    "train.steps=2",
+    "train.meta_batch_size=2",
+    "train.eval_episodes=4",
+    "eval.episodes=4",
+    "device=cpu",
+    "tracker=files",
+]
+MISTAKES = [
+    ["--help"],
+    ["train", "--help"],
+    ["train", "--cfg", "job"],
+    ["train", "--cfg", "all", "--resolve"],
+    ["evaluate", "--help"],
+    ["data", "--help"],
+    ["tran"],
+    ["train", "algorithm=maml2"],
+    ["train", "train.stps=3", "optimizer.lr=nan", "+x=1"],
+    ["train", "task.n_way=1000"],
+    ["train", "-m", "seed=0,1", "algorithm=maml,nothing"],
+    ["train", "algorithm._target_=os.system"],
+    ["train", "resume=nowhere", "seed=3"],
+    ["evaluate", "nowhere"],
+    ["evaluate"],
+]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the process runs in, with data and outputs there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METAEXP_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+def the_run(folder: Path) -> Path:
+    """The only run folder below ``folder``."""
+    (record,) = folder.rglob("record.json")
+    return record.parent
+
+
+def test_help_and_mistakes_import_no_torch_and_write_nothing(tmp_path: Path) -> None:
+    code = f"""
+import contextlib, io, json, sys
+from metaexp.cli import main
+said = []
+for arguments in {MISTAKES!r}:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try: code = main(arguments)
+        except SystemExit as error: code = error.code
+    said.append([code, bool(out.getvalue().strip())])
+print(json.dumps([said, sorted({{"torch", "numpy", "wandb", "matplotlib"}} & set(sys.modules))]))
+"""
+    env = {key: value for key, value in os.environ.items() if key != "METAEXP_DATA"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said, imported = json.loads(done.stdout)
+    assert [code for code, _ in said] == [0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 4, 2]
+    assert all(text for _, text in said)
+    assert imported == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_usage_names_every_verb_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out.strip() == usage().strip()
+    assert all(f"  {verb} " in usage() for verb in VERBS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"metaexp {metaexp.__version__}\n"
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main([verb, "--help"])
+    except SystemExit as ended:  # argparse's own help
+        code = int(ended.code or 0)
+    assert code == 0
+    assert f"metaexp {verb}" in capsys.readouterr().out
+
+
+def test_help_lists_the_groups_with_their_choices(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "own" / "model").mkdir(parents=True)
+    (here / "own" / "model" / "tiny.yaml").write_text("_target_: metaexp.models.mlp.MLP\n")
+    assert main(["train", "--help", "--config-dir", "own"]) == 0
+    out = capsys.readouterr().out
+    for line in ("  algorithm: anil, ", "  device: auto, cpu, cuda, mps", "  dataset: ", "  experiment: "):
+        assert line in out
+    (models,) = [line for line in out.splitlines() if line.startswith("  model: ")]
+    assert "tiny" in models
+
+
+def test_the_configuration_is_shown_whole_or_in_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--cfg", "job", "seed=7"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert shown.seed == 7
+    assert "hydra" not in shown
+    assert main(["train", "--cfg", "job", "-p", "train", "--resolve", "task.k_shot=3"]) == 0
+    assert "k_shot: 3" in capsys.readouterr().out
+    assert main(["train", "-c", "hydra", "-p", "hydra.launcher"]) == 0
+    assert "BasicLauncher" in capsys.readouterr().out
+    assert main(["train", "--cfg", "job", "-p", "nothing"]) == 2
+
+
+def test_all_problems_are_printed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "train.stps=3", "seed=-1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "metaexp train: 2 problems; nothing was started."
+    assert sorted(lines[1:]) == [
+        "  - seed=-1 must be an integer >= 0.",
+        "  - train.stps is not a key of train. Did you mean train.steps?",
+    ]
+
+
+def test_wrong_options_end_with_the_code_of_configurations(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["train", "--configdir", "x"],
+        ["train", "--cfg", "none"],
+        ["train", "--experimental-rerun", "x"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert main(["train", "--config-dir", "nowhere"]) == 2
+    assert main(["train", "--trust", "no_such_package"]) == 2
+
+
+def test_a_run_is_trained_resumed_and_evaluated_from_the_command_line(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *TINY, "seed=3"]) == 0
+    run = the_run(here / "outputs")
+    assert run.name.startswith("maml-glyphs-5way_1shot-seed3-")
+    assert read_record(run).overrides == [*TINY, "seed=3"]
+    assert OmegaConf.load(run / ".hydra" / "overrides.yaml") == [*TINY, "seed=3"]
+    assert OmegaConf.load(run / ".hydra" / "config.yaml").seed == 3
+    assert OmegaConf.load(run / ".hydra" / "hydra.yaml").hydra.runtime.choices.model == "mlp"
+    assert str(run.relative_to(here)) in capsys.readouterr().out.replace("\n", "")
+    assert main(["train", f"resume={run}"]) == 0
+    assert main(["evaluate", str(run), "eval.episodes=6", "task.k_shot=2"]) == 0
+    assert len(list((run / "evaluations").glob("*.json"))) == 1
+    assert main(["evaluate", str(run), "task.n_way=3"]) == 2
+    assert main(["evaluate", str(run), "train.steps=9"]) == 2
+    assert len(list(here.rglob("record.json"))) == 1
+
+
+def test_a_folder_can_be_chosen_and_is_never_used_twice(here: Path) -> None:
+    assert main(["train", *TINY, "hydra.run.dir=chosen"]) == 0
+    assert the_run(here) == here / "chosen"
+    before = (here / "chosen" / "record.json").read_bytes()
+    assert main(["train", *TINY, "hydra.run.dir=chosen", "seed=1"]) == 4
+    assert (here / "chosen" / "record.json").read_bytes() == before
+
+
+def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", *TINY, "seed=0,1", "algorithm.inner_lr=0.1,1e30"]) == 10
+    records = sorted(here.rglob("record.json"), key=lambda path: path.parent.name)
+    assert [read_record(path.parent).status for path in records] == ["completed", "failed", "completed", "failed"]
+    assert len({path.parent.parent for path in records}) == 1
+    record = read_record(records[2].parent)
+    assert (record.seed, record.config["algorithm"]["inner_lr"]) == (1, 0.1)
+    assert record.group == records[2].parent.parent.name
+    assert (records[2].parent / ".hydra" / "overrides.yaml").is_file()
+    out = capsys.readouterr().out
+    assert "2 of 4 jobs completed" in out
+    assert "job 1 (seed=0 algorithm.inner_lr=1e+30): FAILED, NotFiniteError" in out
+
+
+def test_one_bad_job_of_many_is_told_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-m", *TINY, "seed=0,1,-1", "algorithm=maml,reptil"]) == 2
+    err = capsys.readouterr().err
+    assert "job 1 (" in err
+    assert "algorithm=reptil is not there. Did you mean reptile?" in err
+    assert "seed=-1 must be an integer >= 0." in err
+    assert "The other 2 of 6 jobs are fine." in err
+    assert not (here / "outputs").exists()
+
+
+def test_a_resumed_run_takes_no_other_settings(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "resume=somewhere", "train.steps=9"]) == 2
+    assert "remove train.steps=9" in capsys.readouterr().err
+    assert main(["train", "resume=somewhere"]) == 4
+
+
+def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: Path) -> None:
+    """In a process of its own, from a folder that holds the package: nothing of metaexp is edited."""
+    (here / "mine.py").write_text(
+        "from metaexp.algorithms.proto_net import ProtoNet\n\n\nclass Mine(ProtoNet):\n    '''Mine.'''\n"
+    )
+    (here / "conf" / "algorithm").mkdir(parents=True)
+    (here / "conf" / "algorithm" / "mine.yaml").write_text(
+        "_target_: mine.Mine\ndistance: squared_euclidean\nbatch_norm: transductive\n"
+    )
+    command = [sys.executable, "-m", "metaexp", "train", "--config-dir", "conf", "algorithm=mine", *TINY]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--trust mine" in refused.stderr
+    subprocess.run([*command, "--trust", "mine"], check=True, capture_output=True)
+    assert read_record(the_run(here / "outputs")).algorithm == "mine"
+
+
+@pytest.mark.parametrize("script", ["train", "evaluate"])
+def test_scripts_do_what_the_verbs_do(script: str, tmp_path: Path) -> None:
+    """Without site-packages on the way to metaexp: a checkout that was never installed works too."""
+    path = ROOT / "scripts" / f"{script}.py"
+    assert len(path.read_text().splitlines()) <= 40
+    done = subprocess.run([sys.executable, path, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"metaexp {script}" in done.stdout
