@@ -18,7 +18,7 @@ longer. The cosine head has normalised features, and weights whose norm is free,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params, descend
+from metaexp.core.inner import Params, descend, last
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, buffers_of, call, has_batch_norm, parameters_of
@@ -86,18 +86,15 @@ class FineTune(Algorithm):
 
     def adapt(self, support: Examples) -> Tuned:
         """Fit the support set."""
-        tuned = Tuned({}, {})
-        for tuned in self._path(support):  # noqa: B007 - the last one is wanted
-            pass
-        return tuned
+        return last(self._path(support))
 
     def predict(self, adapted: Tuned, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
         return self._scores(adapted.head, self._features(adapted.body, x))
 
-    def trajectory(self, support: Examples) -> list[Tuned]:
+    def trajectory(self, support: Examples) -> Iterable[Tuned]:
         """With ``tune=all``, after 0, 1, ... steps; otherwise the end alone, since all start from a head of zeros."""
-        return list(self._path(support)) if self.tunes_all else [self.adapt(support)]
+        return self._path(support) if self.tunes_all else [self.adapt(support)]
 
     def meta_loss(self, episode: Episode) -> Tensor:
         """The loss () of the query batch under its fixed labels, without any adaptation."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params, descend
+from metaexp.core.inner import Params, descend, last
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
 
@@ -82,10 +82,7 @@ class MetaSGD(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
-        params = parameters_of(self.model)
-        for params in self._path(support):  # noqa: B007 - the last one is wanted
-            pass
-        return self._learner(params, support)
+        return self._learner(last(self._path(support)), support)
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""

@@ -34,8 +34,9 @@ class Neighbours(NamedTuple):
 class NearestNeighbour(Algorithm):
     """One nearest neighbour, on the examples or on embeddings.
 
-    space: where distances are taken, ``inputs`` (pixels; nothing to train: the network is not used), or ``embedding``. distance: ``euclidean`` or
-    ``cosine``. n_outputs: the number of training classes, the outputs of the classifier that is trained.
+    space: where distances are taken, ``inputs`` (pixels; nothing is trained and the network not used), or the
+    ``embedding``. distance: ``euclidean`` or ``cosine``. n_outputs: the number of training classes, the outputs of
+    the classifier that is trained.
     """
 
     model_output = "embedding"
@@ -59,8 +60,8 @@ class NearestNeighbour(Algorithm):
         if space == "embedding":
             if not self.classifies:
                 raise ConfigError(
-                    "algorithm.space=embedding needs classes to train on, and regression tasks (train.n_way=0) have none. "
-                    "Set algorithm.space=inputs."
+                    "algorithm.space=embedding needs classes to train on, and regression tasks (train.n_way=0) have "
+                    "none. Set algorithm.space=inputs."
                 )
             self.model = model
             self.head = nn.Linear(math.prod(model.feature_shape(input_shape)), n_outputs)

@@ -19,6 +19,7 @@ mini-batches cycle in one fixed order, where the code shuffles before each round
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from torch.func import grad
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.fields import PositiveFloat, PositiveInt
-from metaexp.core.inner import Params
+from metaexp.core.inner import Params, last
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import buffers_of, call, has_batch_norm, parameters_of
 
@@ -102,7 +103,7 @@ class Reptile(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Train on mini-batches of ``support``."""
-        return self.trajectory(support)[-1]
+        return last(self.trajectory(support))
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
@@ -116,16 +117,16 @@ class Reptile(Algorithm):
         scores: Tensor = torch.vmap(predict_one, chunk_size=_QUERIES_AT_ONCE)(x)
         return scores
 
-    def trajectory(self, support: Examples) -> list[Learner]:
+    def trajectory(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ... of Adam's steps."""
-        return [Learner(params, support.x) for params, _ in self._path(support)]
+        return (Learner(params, support.x) for params, _ in self._path(support))
 
     def meta_loss(self, episode: Episode) -> Tensor:
         """Half the squared distance () that training on the support goes; its gradient is theta - phi.
 
         In meta-training, replaces the stored moments by those after the task (where they are carried).
         """
-        phi, moments = self._path(episode.support)[-1]
+        phi, moments = last(self._path(episode.support))
         if self.carries_moments and self.training:
             for name, square in moments.squares.items():
                 setattr(self, _key(name), square)
@@ -133,7 +134,7 @@ class Reptile(Algorithm):
         theta = parameters_of(self.model)
         return 0.5 * torch.stack([((theta[name] - phi[name]) ** 2).sum() for name in theta]).sum()
 
-    def _path(self, support: Examples) -> list[tuple[Params, Moments]]:
+    def _path(self, support: Examples) -> Iterator[tuple[Params, Moments]]:
         """Parameters and Adam's state after 0, 1, ... steps, constants to the outer loop."""
 
         def batch_loss(params: Params, batch: Examples) -> Tensor:
@@ -141,12 +142,12 @@ class Reptile(Algorithm):
 
         steps = self.inner_steps if self.training else self.inner_steps_test
         size = self.inner_batch_size if self.training else self.inner_batch_size_test
-        path = [({name: p.detach() for name, p in parameters_of(self.model).items()}, self._first_moments())]
+        params, moments = {name: p.detach() for name, p in parameters_of(self.model).items()}, self._first_moments()
+        yield params, moments
         for step in range(steps):
-            params, moments = path[-1]
             gradients = grad(batch_loss)(params, mini_batch(support, step, size))
-            path.append(adam_step(params, moments, gradients, self.inner_lr))
-        return path
+            params, moments = adam_step(params, moments, gradients, self.inner_lr)
+            yield params, moments
 
     def _first_moments(self) -> Moments:
         params = parameters_of(self.model)

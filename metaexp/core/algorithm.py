@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -80,8 +80,11 @@ class Algorithm(nn.Module, ABC):
         """The loss () whose gradient trains the meta-parameters: by default, of the queries after adaptation."""
         return self.loss(self.predict(self.adapt(episode.support), episode.query.x), episode.query.y)
 
-    def trajectory(self, support: Examples) -> Sequence[Adapted]:
-        """What adaptation goes through: states after 0, 1, ... steps, the last equal to ``adapt(support)``."""
+    def trajectory(self, support: Examples) -> Iterable[Adapted]:
+        """What adaptation goes through: states after 0, 1, ... steps, the last equal to ``adapt(support)``.
+
+        Each is used before the next is asked for, so a generator saves the memory of holding them all.
+        """
         return [self.adapt(support)]
 
     def forward(self, episode: Episode) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from torch import Tensor
 from torch.func import grad
 
 Params = dict[str, Tensor]
+T = TypeVar("T")
 
 
 def gradient_step(
@@ -42,3 +44,12 @@ def descend(
     for _ in range(steps):
         params = gradient_step(loss, params, lr, first_order)
         yield params
+
+
+def last(items: Iterable[T]) -> T:
+    """The last of ``items``, of which no two are held at a time."""
+    iterator = iter(items)
+    item = next(iterator)
+    for item in iterator:  # noqa: B007 - the last one is wanted
+        pass
+    return item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -77,7 +77,7 @@ class Evaluator:
         split: Split,
         n_episodes: int,
         report: Report,
-        states: Callable[[Examples], Sequence[Adapted]],
+        states: Callable[[Examples], Iterable[Adapted]],
     ) -> EvalResult:
         def metrics(episode: Episode) -> Tensor:
             x, y = episode.query.x, episode.query.y

@@ -137,8 +137,7 @@ def test_the_batch_norm_mode_is_reported() -> None:
 
 def test_evaluation_has_its_own_steps_and_batches(make_task: MakeTask) -> None:
     algorithm, (support, _) = reptile(), make_task()
-    assert len(algorithm.train().trajectory(support)) == 4
-    assert len(algorithm.eval().trajectory(support)) == 7
-    first_in_training = algorithm.train().trajectory(support)[1].params["head.weight"]
-    first_in_evaluation = algorithm.eval().trajectory(support)[1].params["head.weight"]
-    assert not torch.equal(first_in_training, first_in_evaluation)
+    in_training = list(algorithm.train().trajectory(support))
+    in_evaluation = list(algorithm.eval().trajectory(support))
+    assert (len(in_training), len(in_evaluation)) == (4, 7)
+    assert not torch.equal(in_training[1].params["head.weight"], in_evaluation[1].params["head.weight"])

@@ -28,6 +28,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.runner.compose import Composer
 from metaexp.runner.make import make
 
 FOLDER = Path(metaexp.__file__).parents[1] / "conf" / "algorithm"
@@ -63,8 +64,11 @@ class Case:
         return name if self.change is None else f"{name}-{self.change[0]}={self.change[1]}"
 
 
+@cache
 def node_of(path: Path) -> dict[str, Any]:
-    node = OmegaConf.to_container(OmegaConf.load(path))
+    """The algorithm's part of the configuration that chooses the file."""
+    choice = path.relative_to(FOLDER).with_suffix("").as_posix()
+    node = OmegaConf.to_container(Composer().compose([f"algorithm={choice}"]).config.algorithm)
     assert isinstance(node, dict)
     return {str(key): value for key, value in node.items()}
 
@@ -357,7 +361,7 @@ def test_the_trajectory_ends_at_the_adapted_state(case: Case) -> None:
     algorithm = build(case).eval()
     support, query = task()
     with torch.no_grad():
-        path = algorithm.trajectory(support)
+        path = list(algorithm.trajectory(support))
         ends = algorithm.predict(path[-1], query.x)
         assert gap(ends, predictions(algorithm, support, query.x)) < SAME
         if len(path) > 1:

@@ -1,7 +1,10 @@
+import weakref
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from metaexp.core.inner import descend, gradient_step
+from metaexp.core.inner import descend, gradient_step, last
 
 TARGET = torch.tensor([3.0, -1.0], dtype=torch.float64)
 
@@ -49,3 +52,22 @@ def test_descend_yields_the_start_and_every_step() -> None:
     assert torch.equal(path[0], torch.zeros(2, dtype=torch.float64))
     curvature = torch.tensor([1.0, 4.0], dtype=torch.float64)
     assert torch.allclose(path[5], TARGET * (1 - (1 - 0.1 * curvature) ** 5), atol=1e-14)
+
+
+def test_the_last_state_is_had_without_holding_the_others() -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def states() -> Iterator[torch.Tensor]:
+        nonlocal most
+        for step in range(5):
+            state = torch.full((), float(step))
+            alive.append(weakref.ref(state))
+            yield state
+            del state
+            most = max(most, sum(ref() is not None for ref in alive))
+
+    assert last(states()).item() == 4
+    assert most <= 1
+    held = [*states()]
+    assert most == len(held) == 5
