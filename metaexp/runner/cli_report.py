@@ -28,22 +28,23 @@ def main(arguments: Sequence[str]) -> int:
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
     if options.check:
-        old = outdated(folder, readme, current_hash)
+        old = outdated(folder, readme, is_current)
         print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
         print(f"copied to {publish(run, folder, options.name)}")
-    for path in update(folder, readme, current_hash):
+    for path in update(folder, readme, is_current):
         print(f"wrote {path}")
     return 0
 
 
-def current_hash(record: RunRecord) -> str | None:
-    """The config hash that a record's overrides give today; None when they no longer compose."""
+def is_current(record: RunRecord) -> bool:
+    """Whether a record's overrides still give the configuration that it was made with."""
     try:
-        return config_hash(Composer().settings(record.overrides, on_this_machine=False).resolved)
+        today = Composer().settings(record.overrides, on_this_machine=False).resolved
     except ConfigError:
-        return None
+        return False
+    return config_hash(today) == config_hash(record.config)
 
 
 def _parser() -> argparse.ArgumentParser:

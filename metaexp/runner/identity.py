@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from metaexp.runner.schema import Settings
+from metaexp.runner.signatures import NO_DEFAULT, constructor
+from metaexp.runner.source import find_class
 
 NOT_DECIDING: frozenset[str] = frozenset(
     {
@@ -37,16 +39,37 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
 
 
 def deciding_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without the keys of :data:`NOT_DECIDING`."""
+    """A resolved configuration without the keys of :data:`NOT_DECIDING` and without arguments at their default.
+
+    A constructor's own default is what it does when the argument is not there, so an argument that is added
+    later, with a default that keeps what was, leaves earlier runs what they are.
+    """
     kept: dict[str, Any] = {}
     for section, value in resolved.items():
         if section in NOT_DECIDING:
             continue
         if isinstance(value, Mapping):
-            kept[section] = {key: item for key, item in value.items() if f"{section}.{key}" not in NOT_DECIDING}
+            kept[section] = {
+                key: item for key, item in _without_defaults(value).items() if f"{section}.{key}" not in NOT_DECIDING
+            }
         else:
             kept[section] = value
     return kept
+
+
+def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
+    source = find_class(str(node["_target_"])) if "_target_" in node else None
+    if source is None:
+        return dict(node)
+    defaults = {a.name: a.default for a in constructor(source).arguments if a.default is not NO_DEFAULT}
+    return {key: item for key, item in node.items() if key not in defaults or not _equal(item, defaults[key])}
+
+
+def _equal(value: object, default: object) -> bool:
+    """Whether a value from YAML is a default written in Python: a tuple is a list, 0 is 0.0, but True is not 1."""
+    if isinstance(value, list) and isinstance(default, (list, tuple)):
+        return len(value) == len(default) and all(map(_equal, value, default))
+    return isinstance(value, bool) == isinstance(default, bool) and value == default
 
 
 def run_name(settings: Settings) -> str:

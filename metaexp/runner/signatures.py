@@ -47,13 +47,18 @@ _TORCH_OPTIM_KINDS: dict[str, Kind] = {
 }
 
 
+NO_DEFAULT = object()
+"""The default of an argument that must be given, or whose default is not written as a plain value."""
+
+
 @dataclass(frozen=True)
 class Argument:
-    """A constructor argument: its name, what it may be, and whether it must be given."""
+    """A constructor argument: its name, what it may be, whether it must be given, and its default."""
 
     name: str
     kind: Kind
     required: bool
+    default: object = NO_DEFAULT
 
 
 class Constructor(NamedTuple):
@@ -130,17 +135,22 @@ def _is_ellipsis(node: ast.expr) -> bool:
 def _parameters(source: ClassSource, function: ast.FunctionDef) -> Constructor:
     signature = function.args
     positional = [*signature.posonlyargs, *signature.args][1:]
-    without_default = len(positional) - len(signature.defaults)
-    found = [_argument(source, node, index < without_default) for index, node in enumerate(positional)]
-    for node, default in zip(signature.kwonlyargs, signature.kw_defaults, strict=True):
-        found.append(_argument(source, node, default is None))
-    return Constructor(tuple(found), signature.kwarg is not None)
+    defaults = [None] * (len(positional) - len(signature.defaults)) + list(signature.defaults)
+    pairs = [*zip(positional, defaults, strict=True), *zip(signature.kwonlyargs, signature.kw_defaults, strict=True)]
+    return Constructor(tuple(_argument(source, *pair) for pair in pairs), signature.kwarg is not None)
 
 
-def _argument(source: ClassSource, node: ast.arg, required: bool) -> Argument:
-    if source.module.name.startswith("torch.optim.") and node.arg in _TORCH_OPTIM_KINDS:
-        return Argument(node.arg, _TORCH_OPTIM_KINDS[node.arg], required)
-    return Argument(node.arg, kind_of(source.module, node.annotation), required)
+def _argument(source: ClassSource, node: ast.arg, default: ast.expr | None) -> Argument:
+    of_torch = source.module.name.startswith("torch.optim.") and node.arg in _TORCH_OPTIM_KINDS
+    kind = _TORCH_OPTIM_KINDS[node.arg] if of_torch else kind_of(source.module, node.annotation)
+    return Argument(node.arg, kind, default is None, _plain_value(default))
+
+
+def _plain_value(default: ast.expr | None) -> object:
+    try:
+        return NO_DEFAULT if default is None else ast.literal_eval(default)
+    except ValueError:
+        return NO_DEFAULT
 
 
 def _is_dataclass(source: ClassSource) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metaexp.results.publish import clean_text
 from metaexp.results.report import MARKER, read_entries
-from metaexp.runner.cli_report import current_hash, main
+from metaexp.runner.cli_report import is_current, main
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -37,4 +37,4 @@ def test_committed_records_name_no_machine() -> None:
 
 def test_no_committed_record_is_stale() -> None:
     """An experiment that changes after its run was published must be run again, or its record removed."""
-    assert [entry.name for entry in read_entries(RESULTS, current_hash) if entry.stale] == []
+    assert [entry.name for entry in read_entries(RESULTS, is_current) if entry.stale] == []

@@ -49,6 +49,18 @@ def test_a_setting_that_decides_numbers_changes_the_hash(composer: Composer, ove
     assert config_hash(of(composer, override).resolved) != config_hash(of(composer).resolved)
 
 
+def test_an_argument_at_its_constructors_default_may_come_or_go(composer: Composer) -> None:
+    resolved = of(composer).resolved
+    assert resolved["optimizer"]["amsgrad"] is False
+    without = copy.deepcopy(resolved)
+    del without["optimizer"]["amsgrad"]
+    assert config_hash(without) == config_hash(resolved)
+    without["optimizer"]["amsgrad"] = True
+    assert config_hash(without) != config_hash(resolved)
+    del without["optimizer"]["amsgrad"], without["algorithm"]["first_order"]  # has no default: it is decided in YAML
+    assert config_hash(without) != config_hash(resolved)
+
+
 def test_the_order_of_keys_and_the_way_a_number_is_written_do_not_matter(composer: Composer) -> None:
     resolved = of(composer).resolved
     turned: dict[str, Any] = {key: resolved[key] for key in reversed(list(resolved))}
