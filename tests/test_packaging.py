@@ -1,0 +1,144 @@
+"""What is shipped: every package and every data file, in an editable install and in a wheel."""
+
+from __future__ import annotations
+
+import configparser
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from metaexp.results.record import read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ("metaexp", "conf", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+TINY = [
+    "model=mlp",
+    "model.hidden=[8]",
+    "dataset.train_classes=8",
+    "dataset.val_classes=5",
+    "dataset.test_classes=5",
+    "dataset.per_class=6",
+    "train.steps=2",
+    "train.meta_batch_size=2",
+    "train.eval_episodes=4",
+    "eval.episodes=4",
+    "device=cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def data_files(folder: Path) -> set[str]:
+    """Files below ``folder`` that are not Python's."""
+    kept = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in kept if path.suffix not in (".py", ".pyc")}
+
+
+def test_the_list_of_packages_is_the_tree(setup: configparser.ConfigParser) -> None:
+    listed = setup["options"]["packages"].split()
+    tree = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "metaexp").rglob("__init__.py")}
+    assert sorted(listed) == sorted(tree | {"metaexp.conf"})
+
+
+def test_every_data_file_matches_a_shipped_pattern(setup: configparser.ConfigParser) -> None:
+    places = {"metaexp.conf": ROOT / "conf"}
+    for path in (ROOT / "metaexp").rglob("__init__.py"):
+        places[".".join(path.parent.relative_to(ROOT).parts)] = path.parent
+    shipped = set()
+    for package, patterns in setup["options.package_data"].items():
+        for name in data_files(places[package]):
+            if any(fnmatch.fnmatch(name, pattern.strip()) for pattern in patterns.replace("\n", ",").split(",")):
+                shipped.add(places[package] / name)
+    existing = {root / name for root in (ROOT / "metaexp", ROOT / "conf") for name in data_files(root)}
+    assert existing - shipped == set()
+    assert len(shipped) > 50
+
+
+def test_every_requirement_has_one_pinned_version_that_satisfies_it(setup: configparser.ConfigParser) -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines)
+    assert len(pins) == len(lines)
+    assert all(re.fullmatch(r"[\w.]+", version) for version in pins.values()), "a local version, such as +cpu"
+    wanted = "\n".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
+    for requirement in map(Requirement, wanted.split()):
+        assert requirement.name.lower() in pins, requirement
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
+
+
+def test_hydra_and_omegaconf_stay_below_their_next_versions(setup: configparser.ConfigParser) -> None:
+    """Launcher plugins ask for development versions; without a bound pip takes pre-releases."""
+    found = {r.name: r for r in map(Requirement, setup["options"]["install_requires"].split("\n")[1:])}
+    assert not found["hydra-core"].specifier.contains("1.4.0.dev1", prereleases=True)
+    assert not found["omegaconf"].specifier.contains("2.4.0.dev1", prereleases=True)
+    assert found["torch"].specifier.contains("2.10.0")
+
+
+def test_no_module_is_kept_out_of_the_repository_by_an_ignore_rule() -> None:
+    """A pattern such as ``data/`` would swallow ``metaexp/data``."""
+    paths = [path.relative_to(ROOT).as_posix() for root in ("metaexp", "conf") for path in (ROOT / root).rglob("*.*")]
+    paths = [path for path in paths if "__pycache__" not in path]
+    command = ["git", "-C", str(ROOT), "check-ignore", "--no-index", "--stdin"]
+    ignored = subprocess.run(command, input="\n".join(paths), capture_output=True, text=True)
+    if ignored.returncode not in (0, 1):
+        pytest.skip("not in a git repository")
+    assert ignored.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_wheel_trains_from_another_folder(tmp_path: Path) -> None:
+    """Built from a copy, installed without dependencies into a new environment, and run where nothing of ours is.
+
+    The dependencies are those of this environment, lent by a path file; an editable metaexp here does not come with
+    them, for path files of path files are not read.
+    """
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in SHIPPED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(source)]
+    subprocess.run(build, check=True, timeout=250)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "metaexp/conf/experiment/maml_omniglot_5way_1shot.yaml" in zipfile.ZipFile(wheel).namelist()
+
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    python = tmp_path / "env" / "bin" / "python"
+    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*install, str(wheel)], check=True)
+    Path(packages, "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    where = [python, "-c", "import metaexp; print(metaexp.__file__)"]
+    assert subprocess.run(where, cwd=elsewhere, check=True, capture_output=True, text=True).stdout.startswith(packages)
+    command = [tmp_path / "env" / "bin" / "metaexp", "train", *TINY]
+    subprocess.run(command, cwd=elsewhere, check=True, capture_output=True)
+    (record,) = elsewhere.rglob("record.json")
+    assert read_record(record.parent).status == "completed"
+
+
+def test_a_checkout_that_was_never_installed_finds_its_configuration(tmp_path: Path) -> None:
+    """``python -S`` has no site-packages, so no editable install; the dependencies come by the path."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:3]; from metaexp.runner.compose import Composer, conf_folder\n"
+        "print(conf_folder()); print(Composer().settings([], on_this_machine=False).choices['algorithm'])"
+    )
+    command = [sys.executable, "-S", "-c", code, str(ROOT), sysconfig.get_path("purelib")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [str(ROOT / "conf"), "maml"], done.stderr
