@@ -35,7 +35,7 @@ def broken(folder: Path) -> list[str]:
     env = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert "Contracts:" in done.stdout, done.stdout + done.stderr
-    return [line.removesuffix(" BROKEN") for line in done.stdout.splitlines() if line.endswith(" BROKEN")]
+    return [line.partition(" BROKEN")[0] for line in done.stdout.splitlines() if " BROKEN" in line]
 
 
 def test_the_rooms_are_in_order_and_a_planted_import_would_be_seen(copy: Path) -> None:
