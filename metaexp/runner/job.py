@@ -23,7 +23,7 @@ from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
 from metaexp.runner.schema import Settings
 from metaexp.runner.session import Session
-from metaexp.runner.signals import StopRequest, stop_on_signals
+from metaexp.runner.signals import stop_on_signals
 
 
 class Finished(NamedTuple):
@@ -46,7 +46,7 @@ def run_job(
     after a clean save; the record in the run folder says the same.
     """
     origin, display = origin or Origin(), display or default_display()
-    with explaining(), prepared(settings.device) as compute, stop_on_signals() as stop:
+    with explaining(), prepared(settings.device) as compute:
         parts = build(settings, compute, display.line)
         if folder is None:
             place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
@@ -61,7 +61,7 @@ def run_job(
                 (place.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (place.path / name).write_text(text, encoding="utf-8")
             record = first_record(settings, parts, compute, origin)
-            return _run(settings, parts, compute, place, record, display, stop)
+            return _run(settings, parts, compute, place, record, display)
 
 
 def resume_job(path: Path, display: Display | None = None) -> Finished:
@@ -78,12 +78,12 @@ def resume_job(path: Path, display: Display | None = None) -> Finished:
         if before is not None and before.status == "completed":
             display.line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
-        with prepared(settings.device) as compute, stop_on_signals() as stop:
+        with prepared(settings.device) as compute:
             parts = build(settings, compute, display.line)
             record = first_record(settings, parts, compute, Origin())
             if before is not None:
                 record = _carried_over(before, record)
-            return _run(settings, parts, compute, place, record, display, stop)
+            return _run(settings, parts, compute, place, record, display)
 
 
 def _run(
@@ -93,9 +93,8 @@ def _run(
     place: RunFolder,
     record: RunRecord,
     display: Display,
-    stop: StopRequest,
 ) -> Finished:
-    with _log_kept(place.log, display) as say:
+    with _log_kept(place.log, display) as say, stop_on_signals() as stop:
         checkpoints = Checkpoints(place.checkpoints)
         if place.checkpoints.is_dir():
             checkpoints.tidy()

@@ -25,8 +25,12 @@ class Display(ABC):
         """A stretch of work, such as ``train``, ``validate`` or ``test``: ``total`` pieces, ``done`` of them before."""
 
     @abstractmethod
-    def note(self, loss: float | None = None, validation: str | None = None) -> None:
-        """The newest training loss or validation result, to stand beside the progress of ``train``."""
+    def note(self, loss: float) -> None:
+        """The newest training loss, to stand beside the progress of ``train``."""
+
+    @abstractmethod
+    def validated(self, step: int, result: str) -> None:
+        """The validation result after meta-update ``step``."""
 
     @abstractmethod
     def line(self, text: str) -> None:
@@ -39,7 +43,7 @@ class Lines(Display):
     def __init__(self, console: Console, every: float = _SECONDS_BETWEEN_LINES) -> None:
         self._console = console
         self._every = every
-        self._loss, self._validation = "", ""
+        self._loss = ""
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
@@ -53,16 +57,16 @@ class Lines(Display):
                 return
             shown = now
             rate = max(done - first, 1) / (now - since)
-            more = f"{self._loss}{self._validation}" if what == "train" else ""
+            more = self._loss if what == "train" else ""
             self.line(f"{what} {done}/{total}  {rate:.3g}/s  {clock((total - done) / rate)} left{more}")
 
         yield advance
 
-    def note(self, loss: float | None = None, validation: str | None = None) -> None:
-        if loss is not None:
-            self._loss = f"  loss {loss:.4g}"
-        if validation is not None:
-            self._validation = f"  val {validation}"
+    def note(self, loss: float) -> None:
+        self._loss = f"  loss {loss:.4g}"
+
+    def validated(self, step: int, result: str) -> None:
+        self.line(f"validation after {step} meta-updates: {result}")
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -109,11 +113,11 @@ class Bar(Display):
             if not self._bars.tasks:
                 self._bars.stop()
 
-    def note(self, loss: float | None = None, validation: str | None = None) -> None:
-        if loss is not None:
-            self._loss = f"loss {loss:.4g}"
-        if validation is not None:
-            self._validation = f"  val {validation}"
+    def note(self, loss: float) -> None:
+        self._loss = f"loss {loss:.4g}"
+
+    def validated(self, step: int, result: str) -> None:
+        self._validation = f"  val {result}"
 
     def line(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)

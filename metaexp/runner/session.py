@@ -16,7 +16,8 @@ import metaexp
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.types import EvalResult
-from metaexp.results.record import Machine, RunRecord, Score, write_record
+from metaexp.results.provenance import git_state
+from metaexp.results.record import Machine, RunRecord, Score, Verdict, write_record
 from metaexp.results.verdict import judge
 from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import Parts
@@ -67,6 +68,7 @@ class Session:
         self.stop = stop
         self.compute = compute
         self.metric = Metric.of(settings.task.n_way)
+        self.environment = environment(compute)
         self.checkpoints = Checkpoints(folder.checkpoints)
         chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
         self.evaluator = Evaluator(parts.eval_source, settings.eval.seed, compute, chunk)
@@ -161,18 +163,17 @@ class Session:
 
     def _complete(self, best: Best, result: EvalResult) -> None:
         test = score(result, self.metric.name)
-        reference, steps = self.record.reference, self.state.step
         done = dataclasses.replace(
             self.record,
             status="completed",
-            steps=steps,
+            steps=self.state.step,
             selected_step=best.step,
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
             test=test,
             after_steps=scores_after_steps(result, self.metric.name),
             batch_norm=self.parts.algorithm.batch_norm,
             first_order=self.parts.algorithm.first_order,
-            verdict=reference and judge(test, reference, steps, self.record.full_steps, self.record.deviations),
+            verdict=self._verdict(test),
             **self._costs(),
             finished=now(),
         )
@@ -183,6 +184,12 @@ class Session:
         self.record = done
         summary = {f"val/{self.metric.name}": best.mean, f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95}
         self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
+
+    def _verdict(self, test: Score) -> Verdict | None:
+        known = self.record
+        if known.reference is None:
+            return None
+        return judge(test, known.reference, self.state.step, known.full_steps, known.deviations)
 
     def _end_early(self, error: BaseException) -> None:
         """Record how it ended. The error itself matters more than a failure to write it down."""
@@ -246,7 +253,7 @@ class Session:
             "config_hash": self.record.config_hash,
             "data_hash": self.record.data_hash,
             "interface": [list(self.parts.interface.input_shape), self.parts.interface.n_outputs],
-            "environment": environment(self.compute),
+            "environment": self.environment,
         }
 
     def _continue_from(self, checkpoint: Checkpoint) -> None:
@@ -257,7 +264,7 @@ class Session:
                     f"the {what} of {self.folder.path} changed since its checkpoint was saved "
                     f"({key} {values[key][:12]}, now {self._identity()[key][:12]}), so the run cannot be continued."
                 )
-        changed = differences(values["environment"], environment(self.compute))
+        changed = differences(values["environment"], self.environment)
         if changed:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
             self.record = dataclasses.replace(self.record, exact_resume=False, device=self.compute.recorded())
@@ -267,7 +274,13 @@ class Session:
 def environment(compute: Compute) -> dict[str, Any]:
     """What must be the same for a resumed run to continue bit for bit."""
     machine: Machine = compute.recorded()
-    return {"metaexp": metaexp.__version__, "torch": torch.__version__, **dataclasses.asdict(machine)}
+    git = git_state()
+    return {
+        "metaexp": metaexp.__version__,
+        "commit": None if git is None else git.commit,
+        "torch": torch.__version__,
+        **dataclasses.asdict(machine),
+    }
 
 
 def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

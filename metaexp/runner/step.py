@@ -100,7 +100,8 @@ class MetaStep:
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
         norms = [torch.linalg.vector_norm(p.grad) for p in self.parameters if p.grad is not None]
-        return torch.linalg.vector_norm(torch.stack(norms))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm
 
     def lr(self, step: int) -> float:
         """The learning rate of update ``step``, of the first group of parameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,10 @@ from metaexp.runner.state import Best, TrainState, copy_weights
 from metaexp.runner.step import MetaStep, StepResult
 from metaexp.tracking.trackers import Trackers
 
+log = logging.getLogger(__name__)
+
 _UNREAD_STEPS = 256
+"""At most so many losses stay on the device: a run that is not finite stops that soon."""
 
 
 class Metric(NamedTuple):
@@ -187,7 +191,7 @@ class Trainer:
             norms.clear()
             self.trackers.scalars(self.state.step, values)
             self._time()
-            self.display.note(loss=values["train/loss"])
+            self.display.note(values["train/loss"])
 
     def _validate(self) -> None:
         """Measure on the validation bank, and keep the weights if they are the best so far."""
@@ -198,7 +202,9 @@ class Trainer:
             with self.display.stretch("validate", self.train.eval_episodes) as advance:
                 result = self.evaluator.validate(algorithm, self.train.eval_episodes, advance)
             self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
-            self.display.note(validation=say_value(self.metric.name, result.mean, result.ci95))
+            text = say_value(self.metric.name, result.mean, result.ci95)
+            self.display.validated(state.step, text)
+            log.info("validation after %d of %d meta-updates: %s", state.step, self.total, text)
             if self._is_best(result):
                 state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
 

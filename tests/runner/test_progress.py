@@ -29,21 +29,22 @@ def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_pa
     shown, text = console(terminal=False)
     display = Lines(shown)
     with display.stretch("train", 1000, done=100) as advance:
-        display.note(loss=0.51234)
-        display.note(validation="97.1 ± 0.4 %")
+        display.note(0.51234)
+        display.validated(100, "97.1 ± 0.4 %")
         for second in range(1, 21):
             time_passes[0] = 100.0 + second
             advance(100 + 5 * second)
     assert text.getvalue().splitlines() == [
-        "train 150/1000  5/s  2:50 left  loss 0.5123  val 97.1 ± 0.4 %",
-        "train 200/1000  5/s  2:40 left  loss 0.5123  val 97.1 ± 0.4 %",
+        "validation after 100 meta-updates: 97.1 ± 0.4 %",
+        "train 150/1000  5/s  2:50 left  loss 0.5123",
+        "train 200/1000  5/s  2:40 left  loss 0.5123",
     ]
 
 
 def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float]) -> None:
     shown, text = console(terminal=False)
     display = Lines(shown)
-    display.note(loss=0.5)
+    display.note(0.5)
     with display.stretch("test", 600) as advance:
         time_passes[0] += 11
         advance(60)
@@ -61,7 +62,8 @@ def test_a_short_stretch_prints_nothing() -> None:
 def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
     shown, text = console(terminal=True)
     display = Bar(shown)
-    display.note(loss=0.25, validation="90.0 %")
+    display.note(0.25)
+    display.validated(5, "90.0 %")
     with display.stretch("train", 1000) as advance:
         advance(10)
         with display.stretch("validate", 50) as inner:
