@@ -41,6 +41,6 @@ def _declare_vision_operators() -> None:
         importlib.import_module("torchvision")
     except RuntimeError:
         if _library is None:
-            _library = torch.library.Library("torchvision", "FRAGMENT")
+            _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
             for schema in _OPERATORS:
-                _library.define(schema)
+                _library.define(schema)  # type: ignore[no-untyped-call]

@@ -44,8 +44,7 @@ class Conv4(Network):
             raise ConfigError(f"model=conv4 halves images four times and needs at least 16x16, not {height}x{width}.")
         widths = [n_maps] + [channels] * 4
         self.blocks = nn.ModuleList(
-            ConvBlock(a, b, norm_scale, norm_init, norm_eps, norm_momentum)
-            for a, b in pairwise(widths)
+            ConvBlock(a, b, norm_scale, norm_init, norm_eps, norm_momentum) for a, b in pairwise(widths)
         )
         self.n_features = channels * math.prod(side)
         self.head = nn.Identity() if n_outputs is None else nn.Linear(self.n_features, n_outputs)
