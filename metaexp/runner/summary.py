@@ -19,7 +19,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     console = console or Console(highlight=False)
     title = f"{record.algorithm} on {record.dataset}, {say_task(record.task)}"
     metric = record.test.metric if record.test else "accuracy"
-    table = results_table(title, metric)
+    console.print(title, style="bold", soft_wrap=True, markup=False)
+    table = results_table(metric)
     _add_score(table, "test", record.test)
     _add_score(table, "validation", record.val)
     if record.reference is not None:
@@ -40,9 +41,9 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         print_path(console, "picture", picture)
 
 
-def results_table(title: str, metric: str) -> Table:
+def results_table(metric: str) -> Table:
     """An empty table of scores."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("")
     table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
     table.add_column("episodes", justify="right")
@@ -71,7 +72,8 @@ def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None
     """Print the result of an evaluation and where it is kept, on standard output."""
     console = console or Console(highlight=False)
     title = f"{evaluation.algorithm} on {evaluation.dataset}, {say_task(evaluation.task)} (trained in {evaluation.run})"
-    table = results_table(title, evaluation.test.metric)
+    console.print(title, style="bold", soft_wrap=True, markup=False)
+    table = results_table(evaluation.test.metric)
     _add_score(table, "test", evaluation.test)
     console.print(table)
     console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
