@@ -109,6 +109,8 @@ def prepared(settings: DeviceSettings) -> Iterator[Compute]:
     raise_malloc_thresholds()
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         torch.set_num_threads(settings.threads or threads)
         _switch(dict.fromkeys(_FLOAT32, "tf32" if settings.precision == "tf32" else "ieee"))
