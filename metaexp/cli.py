@@ -26,6 +26,7 @@ VERBS = {
     "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.runner.cli_train:main"),
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
+    "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
     "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
     "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),
 }

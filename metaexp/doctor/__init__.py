@@ -1,0 +1,1 @@
+"""Examines an algorithm on tiny tasks: what it promises, measured."""

@@ -1,0 +1,137 @@
+"""Is the meta-gradient the gradient of the meta-loss, of the order that is claimed, and does it reach everything?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.types import Episode
+from metaexp.doctor.finding import Finding, does_not_apply, ok, wrong
+from metaexp.doctor.subject import Subject, gradient_of, losses_of, parameters_of
+
+_EXACT = 1e-6
+"""Relative error below which a slope equals finite differences."""
+_STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
+"""Of the differences; the best counts, since a long one is inaccurate and any may pass over a kink."""
+_FLAT = 1e-12
+_WORDS = {True: "first order", False: "second order", None: "no inner gradient"}
+_NOTHING_TO_TRAIN = "it has no parameters to train"
+
+
+def meta_gradient(subject: Subject) -> Finding:
+    """Its order as measured: slopes along a random direction equal finite differences only if nothing is left out."""
+    name = "meta-gradient"
+    algorithm = subject.build()
+    parameters = parameters_of(algorithm)
+    if not parameters:
+        return does_not_apply(name, _NOTHING_TO_TRAIN)
+    batch = subject.training_batch(1)
+    with InnerGradients() as inner:
+        losses_of(algorithm, batch, 1)
+    gradient = gradient_of(algorithm, batch, 1)
+    error = slope_error(algorithm, batch, gradient, random_direction(parameters))
+    is_exact = error < _EXACT
+    numbers = {"relative_error": error, "inner_gradients": inner.calls}
+    if is_exact:
+        measured: bool | None = False if inner.calls else None
+    else:
+        measured = True
+    claimed = algorithm.first_order
+    if claimed == measured:
+        return ok(name, f"{_WORDS[measured]}, as it says", **numbers)
+    records = f"first_order={claimed} makes records say {_WORDS[claimed]}"
+    if is_exact:
+        return wrong(name, f"measured: {_WORDS[measured]}; {records}", **numbers)
+    what = f"measured: first order, something is detached; {records}"
+    if not inner.calls:
+        what = (
+            "not the gradient of the meta-loss, though there is no inner gradient to leave out: something is detached"
+        )
+    names = _inexact(algorithm, batch, gradient)
+    return wrong(name, f"{what} (on the way to {_listed(names)})", **numbers)
+
+
+def parameters_reached(subject: Subject) -> Finding:
+    """Every parameter gets a gradient from some training task."""
+    name = "parameters reached"
+    algorithm = subject.build()
+    parameters = parameters_of(algorithm)
+    if not parameters:
+        return does_not_apply(name, _NOTHING_TO_TRAIN)
+    gradient = gradient_of(algorithm, subject.training_batch(3), 1)
+    unreached = [key for key, g in gradient.items() if not g.any()]
+    numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
+    if unreached:
+        return wrong(name, f"the meta-loss does not depend on {_listed(unreached)}", **numbers)
+    return ok(name, "each gets a gradient from the meta-loss", **numbers)
+
+
+def slope_error(
+    algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor]
+) -> float:
+    """How far the slope that ``gradient`` gives along ``direction`` is from finite differences, relative to both."""
+    slope = float(sum((gradient[name] * d).sum() for name, d in direction.items()))
+    errors = []
+    for step in _STEPS:
+        measured = slope_by_differences(algorithm, batch, direction, step)
+        errors.append(abs(slope - measured) / max(abs(slope), abs(measured), _FLAT))
+    return min(errors)
+
+
+def slope_by_differences(algorithm: Algorithm, batch: Episode, direction: Mapping[str, Tensor], step: float) -> float:
+    """The derivative of the mean meta-loss along ``direction`` in the parameters."""
+    parameters = parameters_of(algorithm)
+    kept = {name: parameters[name].detach().clone() for name in direction}
+    values = []
+    with torch.no_grad():
+        for sign in (1, -1):
+            for name, d in direction.items():
+                parameters[name].copy_(kept[name] + sign * step * d)
+            values.append(float(losses_of(algorithm, batch, 1).mean()))
+        for name in direction:
+            parameters[name].copy_(kept[name])
+    return (values[0] - values[1]) / (2 * step)
+
+
+def random_direction(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Normal numbers in the shape of each parameter."""
+    generator = torch.Generator().manual_seed(1)
+    return {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in parameters.items()}
+
+
+class InnerGradients(TorchFunctionMode):
+    """Counts the gradients that are taken while it is active, by torch.func or by autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
+            self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _inexact(algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor]) -> list[str]:
+    """Parameters whose own slopes differ from finite differences."""
+    direction = random_direction(parameters_of(algorithm))
+    return [
+        name for name, d in direction.items() if slope_error(algorithm, batch, gradient, {name: d}) > 10 * _EXACT
+    ] or list(direction)
+
+
+def _listed(names: list[str]) -> str:
+    """A few names, and how many more."""
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -1,0 +1,139 @@
+"""Does it learn? A short training on easy tasks, from which any sound algorithm gets far above chance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.losses import task_metric
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.types import Episode, map_tensors, one_task
+from metaexp.doctor.finding import Finding, ok, wrong
+from metaexp.doctor.subject import MANY_STEPS, Subject, gradient_of, parameters_of
+from metaexp.doctor.tiny import mislabelled, stack
+
+UPDATES = 100
+"""At most so many meta-updates of Adam, each on four tasks; it stops at the first look that is good enough."""
+ENOUGH_ACCURACY = 0.4
+"""Where chance is 1/7."""
+ENOUGH_GAIN = 0.05
+"""How much training has to add to the accuracy of the first weights."""
+ENOUGH_ERROR = 0.75
+"""Times the error of the best constant, in regression."""
+_PERFECT = 0.95
+_LR = 0.01
+_TASKS_PER_UPDATE = 4
+_UPDATES_BETWEEN_LOOKS = 10
+_EXAM_TASKS = 20
+_FIRST_EXAM_TASK = 10_000
+_METRIC = {"classification": "accuracy", "regression": "squared_error"}
+
+
+class Exam(NamedTuple):
+    """Tasks to be tested on, in float32, with what is enough to pass.
+
+    before: the metric of the untrained algorithm; None where it has nothing to train.
+    """
+
+    tasks: Episode
+    chunk_size: int | None
+    chance: float
+    before: float | None
+
+    def is_passed_with(self, metric: float) -> bool:
+        """Whether accuracy is far above chance and training did it; or whether the error is far below chance."""
+        if self.tasks.query.n_way == 0:
+            return metric <= ENOUGH_ERROR * self.chance
+        gained = self.before is None or metric >= min(self.before + ENOUGH_GAIN, _PERFECT)
+        return metric >= ENOUGH_ACCURACY and gained
+
+
+def learning(subject: Subject) -> Finding:
+    """After a short training, tasks never seen are solved far above chance; with misleading supports, they are not."""
+    name = "learning"
+    algorithm = subject.build(most_steps=MANY_STEPS).float()
+    tasks = [subject.task(_FIRST_EXAM_TASK + i) for i in range(_EXAM_TASKS)]
+    batch = single(stack(tasks))
+    misleading = single(stack([Episode(mislabelled(support), query) for support, query in tasks]))
+    chunk_size = None if _maps(algorithm, batch) else 1
+    before = metric_of(algorithm, batch, chunk_size)
+    exam = Exam(batch, chunk_size, chance_of(batch), before if parameters_of(algorithm) else None)
+    updates = train(subject, algorithm, exam)
+    after = metric_of(algorithm, batch, chunk_size)
+    numbers = {
+        _METRIC[subject.kind]: after,
+        "untrained": before,
+        "chance": exam.chance,
+        "with_misleading_supports": metric_of(algorithm, misleading, chunk_size),
+        "meta-updates": updates,
+    }
+    if not exam.is_passed_with(after):
+        return wrong(name, "a short training does not get it far above chance and above where it began", **numbers)
+    return ok(name, "far above chance after a short training" if updates else "far above chance untrained", **numbers)
+
+
+def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
+    """Train until the exam is passed, or for :data:`UPDATES`; returns the meta-updates made."""
+    parameters = parameters_of(algorithm)
+    if not parameters:
+        return 0
+    optimizer = torch.optim.Adam(parameters.values(), lr=_LR)
+    for step in range(UPDATES):
+        algorithm.train().begin_step(step, UPDATES)
+        batch = single(subject.training_batch(_TASKS_PER_UPDATE, start=_TASKS_PER_UPDATE * step))
+        state = dict(algorithm.named_buffers())
+        for name, gradient in gradient_of(algorithm, batch, exam.chunk_size).items():
+            parameters[name].grad = gradient
+        optimizer.step()
+        _move_buffers(algorithm, batch, state)
+        done = step + 1
+        if done % _UPDATES_BETWEEN_LOOKS == 0 and exam.is_passed_with(
+            metric_of(algorithm, exam.tasks, exam.chunk_size)
+        ):
+            return done
+    return UPDATES
+
+
+def metric_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> float:
+    """Mean accuracy, or squared error, over the tasks of ``batch``, in test mode."""
+
+    def metric(episode: Episode) -> Tensor:
+        return task_metric(algorithm.predict(algorithm.adapt(episode.support), episode.query.x), episode.query.y)
+
+    algorithm.eval()
+    with torch.no_grad():
+        return float(over_tasks(metric, batch, chunk_size).mean())
+
+
+def chance_of(exam: Episode) -> float:
+    """What an algorithm that knows no task gets: 1/N, or the error of the best constant."""
+    query = exam.query
+    return 1 / query.n_way if query.n_way else float((query.y - query.y.mean((0, 1))).square().mean())
+
+
+def single(batch: Episode) -> Episode:
+    """The same in float32."""
+    out: Episode = map_tensors(lambda t: t.float() if t.is_floating_point() else t, batch)
+    return out
+
+
+def _maps(algorithm: Algorithm, exam: Episode) -> bool:
+    """Whether it maps over tasks; a check of its own says so where it does not."""
+    try:
+        metric_of(algorithm, exam)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _move_buffers(algorithm: Algorithm, batch: Episode, state: dict[str, Tensor]) -> None:
+    """Collect what one training task moves, as the runner does with all of them."""
+    if state:
+        with torch.no_grad():
+            functional_call(algorithm, state, (one_task(batch, 0),))
+            for name, buffer in algorithm.named_buffers():
+                buffer.copy_(state[name])

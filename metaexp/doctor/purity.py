@@ -1,0 +1,152 @@
+"""Methods are functions of one task: they keep nothing, overwrite nothing, and draw nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
+from metaexp.doctor.finding import Finding, gap, ok, wrong
+from metaexp.doctor.subject import Subject, losses_of, predictions
+from metaexp.doctor.tiny import task
+
+_BITS = 1e-12
+"""A gap that a repeated calculation may have."""
+_DEPTH = 4
+
+
+def no_state(subject: Subject) -> Finding:
+    """A task gives the same before and after another one, in training and at test, and no attribute has changed."""
+    name = "no state"
+    algorithm = subject.build()
+    before = attributes(algorithm)
+    numbers, changed = {}, set()
+    for mode in ("training", "test"):
+        algorithm.train(mode == "training")
+        first, again = _there_and_back(subject, algorithm)
+        numbers[f"the_same_task_later_in_{mode}_differs_by"] = gap(again, first)
+        after = attributes(algorithm)
+        changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    if changed:
+        shown = ", ".join(sorted(key.lstrip(".") for key in changed)[:3])
+        return wrong(name, f"something is kept between tasks: {shown}", **numbers)
+    if max(numbers.values()) > _BITS:
+        return wrong(name, "a task gives something else after another task", **numbers)
+    return ok(name, "a task gives the same before and after another one", **numbers)
+
+
+def nothing_overwritten(subject: Subject) -> Finding:
+    """Parameters, buffers and the task itself are not written to, in training and at test."""
+    name = "nothing overwritten"
+    algorithm = subject.build()
+    episode = subject.task()
+    batch = subject.training_batch(1)
+    tasks = {**dict(_tensors_of("test task", episode)), **dict(_tensors_of("training task", batch))}
+    watched = {**dict(_held(algorithm)), **tasks}
+    before = {key: t.detach().clone() for key, t in watched.items()}
+    predictions(algorithm.eval(), episode.support, episode.query.x)
+    changed = _changed(algorithm, watched, before)
+    if changed:
+        return wrong(name, f"adapting and predicting at test changes {changed}", tensors_watched=len(watched))
+    losses_of(algorithm.train(), batch, 1)
+    changed = _changed(algorithm, watched, before)
+    if changed:
+        return wrong(name, f"a training task changes {changed} in place", tensors_watched=len(watched))
+    return ok(name, "weights, buffers and tasks are left as they are", tensors_watched=len(watched))
+
+
+def no_randomness(subject: Subject) -> Finding:
+    """At test no random number is drawn, from torch, numpy or Python."""
+    name = "no randomness"
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    before = _random_states()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        kept = torch.get_rng_state()
+        first = predictions(algorithm, support, query.x)
+        drawn = [] if torch.equal(torch.get_rng_state(), kept) else ["torch"]
+        torch.manual_seed(2)
+        again = predictions(algorithm, support, query.x)
+    drawn += [library for library, state in _random_states().items() if state != before[library]]
+    numbers = {"another_seed_changes_predictions_by": gap(again, first)}
+    if drawn or numbers["another_seed_changes_predictions_by"] > _BITS:
+        source = f" from {' and '.join(drawn)}" if drawn else ""
+        return wrong(name, f"random numbers are drawn at test{source}: is dropout left on?", **numbers)
+    return ok(name, "no random number is drawn at test", **numbers)
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """Path -> what a module, those inside it and their parameters hold: identity, and inside containers too."""
+    found: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        for name, held in vars(part).items():
+            if name != "training":
+                found.update(_inside(f"{path}.{name}", held, _DEPTH))
+    for path, parameter in module.named_parameters():
+        for name, held in {**vars(parameter), "grad": parameter.grad}.items():
+            found.update(_inside(f"{path}.{name}", held, _DEPTH))
+    return found
+
+
+def _inside(path: str, held: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(held, nn.Module):
+        return
+    yield path, held if isinstance(held, (bool, int, float, str)) else id(held)
+    if depth and isinstance(held, dict):
+        yield f"{path} (size)", len(held)
+        for key, item in held.items():
+            yield from _inside(f"{path}.{key}", item, depth - 1)
+    elif depth and isinstance(held, (list, tuple, set, frozenset)):
+        yield f"{path} (size)", len(held)
+        for index, item in enumerate(held):
+            yield from _inside(f"{path}.{index}", item, depth - 1)
+
+
+def _there_and_back(subject: Subject, algorithm: Algorithm) -> tuple[Tensor, Tensor]:
+    """What task A gives, before and after a task B, of another shape where the algorithm takes any."""
+    if algorithm.training:
+        a, b = subject.training_batch(1), subject.training_batch(1, start=1)
+        with torch.no_grad():
+            first, _, again = (losses_of(algorithm, batch, 1) for batch in (a, b, a))
+        return first, again
+    a, b = subject.task(), task(_another_shape(subject), seed=1)
+    first, _, again = (predictions(algorithm, e.support, e.query.x) for e in (a, b, a))
+    return first, again
+
+
+def _another_shape(subject: Subject) -> TaskShape:
+    n_way, k_shot, n_query = subject.shape
+    if subject.cls.fixed_way or n_way == 0:
+        return subject.shape
+    return TaskShape(n_way + 2, k_shot, n_query)
+
+
+def _held(algorithm: Algorithm) -> Iterator[tuple[str, Tensor]]:
+    yield from algorithm.named_parameters()
+    yield from algorithm.named_buffers()
+
+
+def _tensors_of(what: str, episode: Episode) -> Iterator[tuple[str, Tensor]]:
+    for part, examples in zip(("support", "query"), episode, strict=True):
+        yield f"the inputs of the {part} of a {what}", examples.x
+        yield f"the labels of the {part} of a {what}", examples.y
+
+
+def _changed(algorithm: Algorithm, watched: dict[str, Tensor], before: dict[str, Tensor]) -> str:
+    """Names of tensors that are no longer what they were, or that have been replaced by others."""
+    now = watched | dict(_held(algorithm))
+    names = [key for key, t in now.items() if key not in before or not torch.equal(t, before[key])]
+    return ", ".join(names[:3])
+
+
+def _random_states() -> dict[str, object]:
+    generator = np.random.get_state(legacy=False)
+    return {"numpy": (generator["state"]["key"].tobytes(), generator["state"]["pos"]), "Python": random.getstate()}

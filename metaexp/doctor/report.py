@@ -1,0 +1,78 @@
+"""The report of an examination, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from metaexp.doctor.examine import Section
+from metaexp.doctor.finding import Finding, Verdict
+from metaexp.doctor.tiny import SHAPES, Kind
+
+_VERDICTS: dict[Verdict, str] = {"ok": "✓ ok", "wrong": "✗ WRONG", "does not apply": "-"}
+_STYLES: dict[Verdict, str] = {"ok": "green", "wrong": "bold red", "does not apply": "dim"}
+_TASKS: dict[Kind, str] = {
+    "classification": f"classification, {SHAPES['classification'].n_way}-way {SHAPES['classification'].k_shot}-shot",
+    "regression": f"regression, {SHAPES['regression'].k_shot}-shot",
+}
+
+
+def print_report(title: str, sections: Sequence[Section], console: Console) -> None:
+    """A line per check under a heading per kind of task, and the verdict on the whole at the end."""
+    console.print(Text(title, "bold"))
+    for section in sections:
+        console.print()
+        console.print(Text(_TASKS[section.kind], "bold"))
+        if section.refusal:
+            console.print(Padding(Text(f"does not apply: {section.refusal}", "dim"), (0, 0, 0, 2)))
+            continue
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for finding in section.findings:
+            table.add_row(_verdict(finding.verdict, console), finding.name, _explained(finding))
+        console.print(Padding(table, (0, 0, 0, 2)))
+    console.print()
+    style = _STYLES["ok" if is_all_ok(sections) else "wrong"]
+    console.print(Text(conclusion(sections), style), soft_wrap=True)
+
+
+def conclusion(sections: Sequence[Section]) -> str:
+    """One line: all ok, or what is wrong."""
+    findings = [(section.kind, finding) for section in sections for finding in section.findings]
+    bad = [f"{finding.name} ({kind})" for kind, finding in findings if finding.verdict == "wrong"]
+    checked = sum(finding.verdict != "does not apply" for _, finding in findings)
+    if bad:
+        return f"{len(bad)} of {checked} checks found something wrong: {', '.join(bad)}"
+    return f"all {checked} checks are ok"
+
+
+def is_all_ok(sections: Sequence[Section]) -> bool:
+    """Whether nothing wrong was found."""
+    return not any(finding.verdict == "wrong" for section in sections for finding in section.findings)
+
+
+def say_measured(measured: Mapping[str, float]) -> str:
+    """``name value, name value``, whole numbers as such."""
+    return ", ".join(f"{name} {_number(value)}" for name, value in measured.items())
+
+
+def _explained(finding: Finding) -> Text:
+    applies = "" if finding.verdict != "does not apply" else "does not apply: "
+    text = Text(applies + finding.sentence)
+    if finding.measured:
+        text.append(f" ({say_measured(finding.measured)})", "dim")
+    return text
+
+
+def _verdict(verdict: Verdict, console: Console) -> Text:
+    shown = _VERDICTS[verdict]
+    if not console.encoding.lower().startswith("utf"):
+        shown = shown.split()[-1]  # without the sign
+    return Text(shown, _STYLES[verdict], no_wrap=True)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e6 else f"{value:.2g}"

@@ -1,0 +1,121 @@
+"""Whatever it claims to take: ways and shots, steps that end where adaptation ends, weights that can be saved."""
+
+from __future__ import annotations
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
+from metaexp.doctor.finding import OTHER, SAME, Finding, gap, ok, wrong
+from metaexp.doctor.subject import Subject, losses_of, predictions
+from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
+
+OTHER_SHAPES: dict[Kind, list[TaskShape]] = {
+    "classification": [TaskShape(N_WAY, 1, 1), TaskShape(N_WAY, 4, 3), TaskShape(2, 1, 5), TaskShape(13, 3, 1)],
+    "regression": [TaskShape(0, 1, 1), TaskShape(0, 5, 3), TaskShape(0, 20, 2)],
+}
+
+
+def ways_and_shots(subject: Subject) -> Finding:
+    """Any shots, and any ways that it claims: as trained where ``fixed_way``, else more and fewer."""
+    name = "ways and shots" if subject.kind == "classification" else "shots"
+    shapes = OTHER_SHAPES[subject.kind]
+    trained = subject.build()
+    for shape in shapes:
+        is_other_way = trained.fixed_way and shape.n_way != N_WAY and subject.kind == "classification"
+        algorithm = subject.build(shape) if is_other_way else trained
+        try:
+            problem = problem_with(subject, algorithm, shape)
+        except Exception as error:
+            problem = f"raises {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        if problem:
+            claim = "" if trained.fixed_way or not shape.n_way else ", though fixed_way is false"
+            return wrong(name, f"{_words(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
+    ways = "built for the ways it is tested with" if trained.fixed_way else "the same object for any ways"
+    kinds = "; ".join(_words(shape) for shape in shapes)
+    return ok(name, kinds + (f"; {ways}" if subject.kind == "classification" else ""), shapes_tried=len(shapes))
+
+
+def trajectory(subject: Subject) -> Finding:
+    """States after 0, 1, ... steps: the first knows no label yet, the last is that of ``adapt``."""
+    name = "trajectory"
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    with torch.no_grad():
+        path = [algorithm.predict(state, query.x) for state in algorithm.trajectory(support)]
+        start = next(iter(algorithm.trajectory(mislabelled(support))))
+        elsewhere = algorithm.predict(start, query.x)
+    end = predictions(algorithm, support, query.x)
+    numbers = {"states": len(path), "end_differs_from_adapt_by": gap(path[-1], end)}
+    if numbers["end_differs_from_adapt_by"] > SAME:
+        return wrong(name, "its last state is not what adapt returns", **numbers)
+    if len(path) == 1:
+        return ok(name, "one state, that of adapt: it makes no steps", **numbers)
+    numbers["start_changes_with_labels_by"] = gap(elsewhere, path[0])
+    numbers["start_to_end"] = gap(path[0], path[-1])
+    if numbers["start_changes_with_labels_by"] > SAME:
+        return wrong(name, "its first state knows the labels already: the state after 0 steps is missing", **numbers)
+    if numbers["start_to_end"] < OTHER:
+        return wrong(name, "its steps lead nowhere", **numbers)
+    return ok(name, "begins before the first step and ends where adapt ends", **numbers)
+
+
+def save_and_load(subject: Subject) -> Finding:
+    """Weights that have moved, saved as safetensors and loaded by a copy that began elsewhere, predict the same."""
+    name = "save and load"
+    algorithm, copy = subject.build(), subject.build(seed=1)
+    _move(algorithm)
+    support, query = subject.task()
+    expected = predictions(algorithm.eval(), support, query.x)
+    before = gap(predictions(copy.eval(), support, query.x), expected)
+    saved = {key: t.detach().contiguous() for key, t in _weights(algorithm).items()}
+    loaded = safetensors.torch.load(safetensors.torch.save(saved))
+    with torch.no_grad():
+        for key, own in _weights(copy).items():
+            own.copy_(loaded[key])
+    after = predictions(copy, support, query.x)
+    numbers = {"tensors": len(saved), "loaded_differs_by": gap(after, expected), "before_loading_by": before}
+    if not torch.equal(after, expected):
+        return wrong(name, "something that decides predictions is neither a parameter nor a buffer", **numbers)
+    if saved and before < SAME:
+        return wrong(name, "weights do not change predictions at all", **numbers)
+    return ok(name, "saved weights are all there is to it" if saved else "there is nothing to save", **numbers)
+
+
+def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> str:
+    """What goes wrong with a task of this shape; '' when nothing does."""
+    support, query = task(shape, seed=0)
+    scores = predictions(algorithm.eval(), support, query.x)
+    wanted = (shape.n_queries, shape.n_way or N_TARGETS)
+    if tuple(scores.shape) != wanted:
+        return f"gives scores of shape {tuple(scores.shape)}, not {wanted}"
+    if not scores.isfinite().all():
+        return "gives scores that are not finite"
+    if not subject.is_supervised:
+        with torch.no_grad():
+            loss = losses_of(algorithm.train(), stack([Episode(support, query)]), 1)
+        if not loss.isfinite().all():
+            return "gives a meta-loss that is not finite"
+    return ""
+
+
+def _move(algorithm: Algorithm) -> None:
+    """Parameters and buffers a little elsewhere, as after training; stored variances stay positive."""
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for t in _weights(algorithm).values():
+            if t.is_floating_point():
+                t.mul_(1 + 0.1 * torch.rand(t.shape, generator=generator, dtype=t.dtype))
+                t.add_(0.01 * torch.rand(t.shape, generator=generator, dtype=t.dtype))
+
+
+def _weights(algorithm: Algorithm) -> dict[str, Tensor]:
+    """What the runner saves: every parameter and buffer by name."""
+    return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
+
+
+def _words(shape: TaskShape) -> str:
+    return f"{shape.n_way}-way {shape.k_shot}-shot" if shape.n_way else f"{shape.k_shot}-shot"

@@ -1,0 +1,137 @@
+"""The algorithm under examination: how it is built, trained on, and asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode, Examples, one_task
+from metaexp.doctor.tiny import IMAGE, N_TARGETS, SHAPES, TRAIN_CLASSES, Kind, TinyConv, stack, supervised_task, task
+from metaexp.models.base import Network
+
+FEW_STEPS = 3
+"""Inner steps are cut to as many where only the equations matter."""
+MANY_STEPS = 50
+"""And to as many where it has to learn."""
+
+
+class Make(Protocol):
+    """Makes an algorithm around a network, with inner loops of at most ``most_steps`` steps where it knows how."""
+
+    def __call__(
+        self,
+        most_steps: int,
+        *,
+        model: Network,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        train_shape: TaskShape,
+    ) -> Algorithm: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One way to build an algorithm, examined on one kind of task."""
+
+    name: str
+    cls: type[Algorithm]
+    make: Make
+    kind: Kind = "classification"
+
+    def on(self, kind: Kind) -> Subject:
+        """The same on another kind of task."""
+        return replace(self, kind=kind)
+
+    @property
+    def shape(self) -> TaskShape:
+        """The shape of its tasks, unless a check needs another."""
+        return SHAPES[self.kind]
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it is trained on batches under fixed labels instead of tasks."""
+        return self.cls.training_tasks == "supervised" and self.kind == "classification"
+
+    def build(
+        self,
+        shape: TaskShape | None = None,
+        *,
+        seed: int = 0,
+        most_steps: int = FEW_STEPS,
+        use_batch_norm: bool = True,
+    ) -> Algorithm:
+        """A fresh algorithm in float64 with weights from ``seed``, in training mode. Draws no global noise."""
+        shape = shape or self.shape
+        n_outputs = TRAIN_CLASSES if self.is_supervised else shape.n_way or N_TARGETS
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            algorithm = self.make(
+                most_steps,
+                model=TinyConv(None if self.cls.model_output == "embedding" else n_outputs, use_batch_norm),
+                input_shape=IMAGE,
+                n_outputs=n_outputs,
+                train_shape=shape,
+            )
+        return algorithm.double().train()
+
+    def task(self, seed: int = 0) -> Episode:
+        """A task to be tested on."""
+        return task(self.shape, seed)
+
+    def training_task(self, seed: int = 0) -> Episode:
+        """A task, or a supervised batch, to train on."""
+        return supervised_task(seed) if self.is_supervised else task(self.shape, seed)
+
+    def training_batch(self, n_tasks: int, start: int = 0) -> Episode:
+        """Training tasks ``start``, ``start + 1``, ... along a leading T."""
+        return stack([self.training_task(start + i) for i in range(n_tasks)])
+
+
+def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> Tensor:
+    """Meta-losses (T,) as the runner computes them: buffers are values, and noise starts from the same seed."""
+
+    def loss(episode: Episode) -> Tensor:
+        value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
+        return value
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        out: Tensor = over_tasks(loss, batch, chunk_size)
+    return out
+
+
+def parameters_of(algorithm: Algorithm) -> dict[str, Tensor]:
+    """Name -> parameter, of those that are trained."""
+    return {name: p for name, p in algorithm.named_parameters() if p.requires_grad}
+
+
+def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> dict[str, Tensor]:
+    """The gradient of the mean meta-loss by name; zeros for parameters that it does not reach."""
+    parameters = parameters_of(algorithm)
+    loss = losses_of(algorithm, batch, chunk_size).mean()
+    if not loss.requires_grad:
+        return {name: torch.zeros_like(p) for name, p in parameters.items()}
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(parameters, gradients, strict=True))
+
+
+def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
+    """Whether a meta-loss draws random numbers (dropout in training, say)."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        before = torch.get_rng_state()
+        functional_call(algorithm, dict(algorithm.named_buffers()), (one_task(batch, 0),))
+        return not torch.equal(torch.get_rng_state(), before)
+
+
+def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
+    """Scores (M, N) or outputs (M, D_out) of ``x`` after adaptation to ``support``."""
+    with torch.no_grad():
+        scores: Tensor = algorithm.predict(algorithm.adapt(support), x)
+    return scores

@@ -1,0 +1,165 @@
+"""What must not matter (orders, the names of classes) and what must (the support, right answers)."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, ok, wrong
+from metaexp.doctor.subject import Subject, draws_noise, losses_of, predictions
+from metaexp.doctor.tiny import N_WAY, mislabelled, shuffled, stack
+
+_OTHER_WAY = 5
+_ROUNDING = 1e-9
+
+
+def support_used(subject: Subject) -> Finding:
+    """Predictions, and the meta-loss where it is of tasks, depend on the support's inputs and on its labels."""
+    name = "support used"
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    scores = predictions(algorithm, support, query.x)
+    strange = support._replace(x=subject.task(1).support.x)
+    numbers = {
+        "other_labels_change_predictions_by": gap(predictions(algorithm, mislabelled(support), query.x), scores),
+        "other_inputs_by": gap(predictions(algorithm, strange, query.x), scores),
+    }
+    unused = [what for what, number in zip(("labels", "inputs"), numbers.values(), strict=True) if number < SAME]
+    if unused:
+        return wrong(name, f"predictions do not depend on the support's {' and '.join(unused)}", **numbers)
+    if not subject.is_supervised:
+        algorithm.train()
+        with torch.no_grad():
+            losses = [losses_of(algorithm, stack([subject.task()._replace(support=s)])) for s in (support, strange)]
+        if torch.equal(*losses):
+            return wrong(name, "the meta-loss does not depend on the support", **numbers)
+    return ok(name, "labels and inputs of the support decide what is predicted", **numbers)
+
+
+def labels(subject: Subject) -> Finding:
+    """Relabelling the classes relabels the scores; where outputs belong to classes, these are relabelled with them."""
+    name = "labels"
+    if subject.kind == "regression":
+        return does_not_apply(name, "regression has no classes to name otherwise")
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    order = torch.randperm(N_WAY, generator=torch.Generator().manual_seed(2))  # new label -> old label
+    relabelled = support._replace(y=order.argsort()[support.y])
+    scores = predictions(algorithm, support, query.x)
+    expected = scores[:, order]
+    as_it_is = gap(predictions(algorithm, relabelled, query.x), expected)
+    if algorithm.fixed_way:
+        permute_classes(algorithm, order, class_axes(subject))
+    numbers = {
+        "relabelled_scores_differ_by": gap(predictions(algorithm, relabelled, query.x), expected),
+        "before_relabelling_by": gap(expected, scores),
+    }
+    if algorithm.fixed_way:
+        numbers["without_relabelling_the_outputs_by"] = as_it_is
+    if numbers["before_relabelling_by"] < OTHER:
+        return wrong(name, "all classes get the same score", **numbers)
+    if numbers["relabelled_scores_differ_by"] > SAME:
+        return wrong(name, "naming the classes otherwise changes more than the names", **numbers)
+    return ok(name, "other names for the classes change nothing but the names", **numbers)
+
+
+def support_order(subject: Subject) -> Finding:
+    """Predictions are the same for a shuffled support, unless the algorithm says that they depend on its order."""
+    name = "support order"
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    scores = predictions(algorithm, support, query.x)
+    moved = max(gap(predictions(algorithm, shuffled(support, seed), query.x), scores) for seed in (5, 6, 7))
+    numbers = {"a_shuffled_support_changes_predictions_by": moved}
+    if algorithm.depends_on_support_order:
+        does = "does" if moved > SAME else "does not on these tasks"
+        return ok(name, f"it says that the order of the support matters, and it {does}", **numbers)
+    if moved > SAME:
+        what = "it matters, though depends_on_support_order is false: are positions taken for labels?"
+        return wrong(name, what, **numbers)
+    return ok(name, "does not matter", **numbers)
+
+
+def query_order(subject: Subject) -> Finding:
+    """Shuffled queries get the same predictions, and the same meta-loss."""
+    name = "query order"
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    order = torch.randperm(len(query.x), generator=torch.Generator().manual_seed(3))
+    scores = predictions(algorithm, support, query.x)
+    moved_scores = predictions(algorithm, support, query.x[order])
+    numbers = {
+        "predictions_for_shuffled_queries_differ_by": gap(moved_scores, scores[order]),
+        "between_queries_by": gap(scores[order], scores),
+    }
+    algorithm.train()
+    episode = subject.training_task()
+    moved = episode._replace(query=shuffled(episode.query, 3))
+    if not draws_noise(algorithm, stack([episode])):
+        with torch.no_grad():
+            loss, again = losses_of(algorithm, stack([episode, moved]), 1)
+        numbers["meta-loss_by"] = float((loss - again).abs() / loss.abs().clamp_min(1e-300))
+    if numbers["between_queries_by"] < SAME:
+        return wrong(name, "all queries get the same prediction", **numbers)
+    if numbers["predictions_for_shuffled_queries_differ_by"] > SAME:
+        return wrong(name, "predictions change when the queries come in another order", **numbers)
+    if numbers.get("meta-loss_by", 0.0) > _ROUNDING:
+        return wrong(name, "the meta-loss changes when the queries come in another order", **numbers)
+    return ok(name, "does not matter", **numbers)
+
+
+def loss(subject: Subject) -> Finding:
+    """The loss is one finite number, lower for right answers, and takes examples in any order."""
+    name = "loss"
+    algorithm = subject.build()
+    y = subject.task().query.y
+    right, false = _answers(subject.kind, y), _answers(subject.kind, y.roll(1, 0))
+    low, high = algorithm.loss(right, y), algorithm.loss(false, y)
+    if low.dim() or not low.isfinite() or not high.isfinite():
+        return wrong(name, f"it must be one finite number, and has shape {tuple(low.shape)}: {low}, {high}")
+    backwards = algorithm.loss(false.flip(0), y.flip(0))
+    twice = algorithm.loss(false.repeat(2, 1), torch.cat([y, y]))
+    numbers = {"right_answers": float(low), "wrong_answers": float(high), "all_examples_twice": float(twice)}
+    if low >= high:
+        return wrong(name, "wrong answers cost no more than right ones: is its sign right?", **numbers)
+    if (backwards - high).abs() > _ROUNDING * high.abs():
+        return wrong(name, "it changes when the examples come in another order", **numbers)
+    is_mean = (twice - high).abs() < _ROUNDING * high.abs()
+    kind = "a mean over examples" if is_mean else "no mean over examples: learning rates depend on their number"
+    return ok(name, f"lower for right answers, {kind}", **numbers)
+
+
+def class_axes(subject: Subject) -> dict[str, list[int]]:
+    """Tensor -> its axes that stand for classes: those whose size is the number of ways, whatever it is."""
+    other = subject.build(TaskShape(_OTHER_WAY, 2, 2))
+    sizes = {name: tuple(t.shape) for name, t in _tensors(other)}
+    return {
+        name: [
+            axis
+            for axis, (size, other_size) in enumerate(zip(t.shape, sizes.get(name, ()), strict=False))
+            if (size, other_size) == (N_WAY, _OTHER_WAY)
+        ]
+        for name, t in _tensors(subject.build())
+    }
+
+
+def permute_classes(algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]]) -> None:
+    """Reorder the tensors of the algorithm along the axes that stand for classes."""
+    with torch.no_grad():
+        for name, tensor in _tensors(algorithm):
+            for axis in axes[name]:
+                tensor.copy_(tensor.index_select(axis, order))
+
+
+def _tensors(algorithm: Algorithm) -> itertools.chain[tuple[str, Tensor]]:
+    return itertools.chain(algorithm.named_parameters(), algorithm.named_buffers())
+
+
+def _answers(kind: str, y: Tensor) -> Tensor:
+    """Predictions that answer ``y``: its classes with score 1 and all others with 0, or the targets themselves."""
+    return F.one_hot(y, N_WAY).double() if kind == "classification" else y

@@ -1,0 +1,119 @@
+"""``metaexp check``: examine an algorithm, one of ours or one's own, on tiny tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.check import check
+from metaexp.runner.compose import Composer
+from metaexp.runner.overrides import apply, judge
+from metaexp.runner.resolving import resolve_all
+from metaexp.runner.schema import Node
+from metaexp.runner.targets import trust
+
+_USAGE = """\
+what to examine:
+  metaexp check algorithm=maml                       one of ours, as its file has it
+  metaexp check algorithm=maml first_order=true      with other values
+  metaexp check experiment=maml_sinusoid             with the values of an experiment
+  metaexp check my_package.my_file:MyAlgorithm inner_lr=0.1
+                                                     a class of one's own, trusted by being named; its package is
+                                                     installed or in the current folder
+  metaexp check --config-dir my_conf --trust my_package algorithm=mine
+
+Inner loops are cut to 3 steps where only the equations matter (50 where it has to learn), unless you give their number.
+The exit code is 0 if nothing wrong was found, and 1 otherwise.
+"""
+
+
+class Chosen(NamedTuple):
+    """What to examine: its name, its node, and the keys that were given on the command line."""
+
+    name: str
+    node: Node
+    given: frozenset[str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp check`` and return its exit code: 0 if all is well, 1 if something wrong was found."""
+    made = parser("check", "Measure on tiny tasks, in float64, whether an algorithm is what it says.")
+    made.usage = "metaexp check algorithm=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] [--config-dir DIR] [--trust PKG]"
+    options = parse(made, arguments, Options())
+    composer = Composer(options.config_dir)
+    if options.help:
+        print(f"{made.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
+        return 0
+    return _examine(choose(options.overrides, composer))
+
+
+def choose(arguments: Sequence[str], composer: Composer) -> Chosen:
+    """What the arguments after the verb name. Raises ConfigError with all problems; torch is not imported."""
+    targets = [line for line in arguments if "=" not in line and ":" in line]
+    overrides = [qualified(line) for line in arguments if line not in targets]
+    given = frozenset(_key(line).partition(".")[2] for line in overrides if _key(line).startswith("algorithm."))
+    files = [line for line in overrides if _key(line) in ("algorithm", "experiment")]
+    if len(targets) + len(files) != 1:
+        known = ", ".join(composer.groups()["algorithm"])
+        raise ConfigError(
+            "give one algorithm to check: algorithm=NAME, experiment=NAME, or package.module:Class of your own; "
+            f"{len(targets) + len(files)} were given. Known algorithms: {known}."
+        )
+    if targets:
+        return Chosen(targets[0].rpartition(":")[2], _class_node(targets[0], overrides, composer), given)
+    settings = composer.settings(overrides, on_this_machine=False)
+    return Chosen(settings.choices["algorithm"], settings.algorithm, given)
+
+
+def qualified(line: str) -> str:
+    """``inner_lr=0.1`` as ``algorithm.inner_lr=0.1``, where it does not name its section already."""
+    if "=" not in line or _key(line).partition(".")[0] in ("algorithm", "experiment"):
+        return line
+    bare = line.lstrip("+~")
+    return f"{line[: len(line) - len(bare)]}algorithm.{bare}"
+
+
+def _class_node(target: str, overrides: Sequence[str], composer: Composer) -> Node:
+    """The checked node of a class and values for its arguments."""
+    module, _, name = target.partition(":")
+    if module.endswith(".py") or not all(part.isidentifier() for part in [*module.split("."), name]):
+        raise ConfigError(
+            f"{target} is not the place of a class; write package.module:Class, such as my_package.my_file:MyAlgorithm."
+        )
+    trust(module.partition(".")[0])
+    judged = judge([f"++{line.lstrip('+')}" if "=" in line else line for line in overrides], composer.loader)
+    composed = composer.compose([])
+    composed.config.algorithm = {"_target_": f"{module}.{name}"}
+    misapplied, _ = apply(judged.values, composed.config)
+    config, unresolved = resolve_all(composed.config)
+    problems = [*judged.problems, *misapplied, *unresolved]
+    return check(
+        config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=judged.broken
+    ).algorithm
+
+
+def _key(line: str) -> str:
+    return line.lstrip("+~").partition("=")[0]
+
+
+def _examine(chosen: Chosen) -> int:
+    import torch
+    from rich.console import Console
+
+    from metaexp.doctor.examine import examine
+    from metaexp.doctor.report import is_all_ok, print_report
+    from metaexp.doctor.subject import FEW_STEPS
+    from metaexp.runner.examination import cut, subject_of
+
+    torch.set_num_threads(1)  # tensors are tiny
+    console = Console(highlight=False)
+    subject = subject_of(chosen.name, chosen.node, chosen.given)
+    with console.status("examining") as status:
+        sections = examine(subject, lambda kind, name: status.update(f"examining: {name} ({kind})"))
+    print_report(f"{subject.cls.__name__}, examined on tiny tasks in float64", sections, console)
+    shorter = ", ".join(f"{key}={value}" for key, value in cut(chosen.node, FEW_STEPS, chosen.given).items())
+    if shorter:
+        console.print(f"examined with {shorter}; give a key to examine it with another value", soft_wrap=True)
+    return 0 if is_all_ok(sections) else 1

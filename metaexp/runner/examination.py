@@ -1,0 +1,53 @@
+"""An algorithm's configuration made into the subject of an examination."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.doctor.subject import Subject
+from metaexp.models.base import Network
+from metaexp.runner.make import make, resolve
+from metaexp.runner.schema import Node
+
+_STEP_WORDS = ("_steps", "inner_epochs")
+
+
+def subject_of(name: str, node: Node, as_given: Collection[str] = ()) -> Subject:
+    """The algorithm that ``node`` describes, with its inner loops cut short.
+
+    as_given: keys that are not cut, since someone chose their values.
+    """
+
+    def build(
+        most_steps: int,
+        *,
+        model: Network,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        train_shape: TaskShape,
+    ) -> Algorithm:
+        return make(
+            {**node, **cut(node, most_steps, as_given)},
+            Algorithm,  # type: ignore[type-abstract]
+            model=model,
+            input_shape=input_shape,
+            n_outputs=n_outputs,
+            train_shape=train_shape,
+        )
+
+    return Subject(name, resolve(node, Algorithm), build)  # type: ignore[type-abstract]
+
+
+def cut(node: Node, most_steps: int, as_given: Collection[str] = ()) -> dict[str, Any]:
+    """The keys of ``node`` that count steps of an inner loop and exceed ``most_steps``, with that value instead."""
+    return {
+        key: most_steps
+        for key, value in node.items()
+        if any(word in key for word in _STEP_WORDS)
+        and isinstance(value, int)
+        and value > most_steps
+        and key not in as_given
+    }
