@@ -4,6 +4,7 @@ set -eu
 python=$1
 shift
 if "$python" -m pip --version >/dev/null 2>&1; then
-    exec "$python" -m pip install --quiet --disable-pip-version-check "$@"
+    # Old pips build packages without a pyproject.toml in a way that ignores --config-settings.
+    exec "$python" -m pip install --quiet --disable-pip-version-check --use-pep517 "$@"
 fi
 exec uv pip install --quiet --python "$python" "$@"
