@@ -146,14 +146,19 @@ def revise(
     judged = judge(overrides, composer.loader)
     fresh = composer.compose(judged.choices) if judged.choices else None
     new_config, new_choices = dict(config), dict(choices)
+    problems = list(judged.problems)
     for line in judged.choices:
         group = line.partition("=")[0].lstrip("+")
         if fresh is not None and group in fresh.config:
             new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
+        else:
+            problems.append(
+                f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it."
+            )
     merged = OmegaConf.create(new_config)
     misapplied, absent = apply(judged.values, merged)
     resolved, unresolved = resolve_all(merged)
-    problems = [*judged.problems, *misapplied, *unresolved]
+    problems += [*misapplied, *unresolved]
     settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken)
     if absent:
         raise ConfigError(absent)

@@ -258,3 +258,13 @@ def test_a_wrong_revision_is_refused_like_a_wrong_configuration(composer: Compos
     with pytest.raises(ConfigError) as caught:
         revise(before.resolved, before.choices, ["task.n_wy=5", "dataset=omniglt", "eval.episodes=0", "foo"])
     assert len(caught.value.problems) == 4
+
+
+def test_an_earlier_configuration_takes_neither_an_experiment_nor_a_launcher(composer: Composer) -> None:
+    before = settings(composer)
+    with pytest.raises(ConfigError) as caught:
+        revise(before.resolved, before.choices, ["experiment=maml_sinusoid", "hydra/launcher=basic", "seed=1"])
+    assert [problem.partition(" ")[0] for problem in caught.value.problems] == [
+        "experiment=maml_sinusoid",
+        "hydra/launcher=basic",
+    ]
