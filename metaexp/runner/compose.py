@@ -152,9 +152,7 @@ def revise(
         if fresh is not None and group in fresh.config:
             new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
         else:
-            problems.append(
-                f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it."
-            )
+            problems.append(f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it.")
     merged = OmegaConf.create(new_config)
     misapplied, absent = apply(judged.values, merged)
     resolved, unresolved = resolve_all(merged)
