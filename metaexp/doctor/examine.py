@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple, get_args
 
-import torch
-
-import metaexp
 from metaexp.core.errors import ConfigError
-from metaexp.doctor.finding import Finding, ok, wrong
+from metaexp.doctor.finding import Finding, does_not_apply, ok, said, wrong
 from metaexp.doctor.gradients import meta_gradient, parameters_reached
 from metaexp.doctor.learning import learning
 from metaexp.doctor.mapping import vectorised
@@ -37,6 +32,9 @@ def runs(subject: Subject) -> Finding:
 
 CHECKS: Mapping[str, Check] = {
     "runs": runs,
+    "no state": no_state,
+    "nothing overwritten": nothing_overwritten,
+    "no randomness": no_randomness,
     "meta-gradient": meta_gradient,
     "parameters reached": parameters_reached,
     "loss": loss,
@@ -46,9 +44,6 @@ CHECKS: Mapping[str, Check] = {
     "query order": query_order,
     "batch norm": batch_norm,
     "without batch norm": without_batch_norm,
-    "no state": no_state,
-    "nothing overwritten": nothing_overwritten,
-    "no randomness": no_randomness,
     "vectorised": vectorised,
     "trajectory": trajectory,
     "ways and shots": ways_and_shots,
@@ -56,6 +51,8 @@ CHECKS: Mapping[str, Check] = {
     "learning": learning,
 }
 """Name -> check, in the order of a report. Where the first finds something wrong, the others are not made."""
+PURITY = ("no state", "nothing overwritten", "no randomness")
+"""Where one of these finds something wrong, later ones are not made: they compare an algorithm with itself."""
 
 
 class Section(NamedTuple):
@@ -71,34 +68,33 @@ def examine(subject: Subject, watch: Watch = lambda kind, name: None) -> list[Se
 
     An exception in a check is a finding. Raises ConfigError when the algorithm refuses every kind of task.
     """
-    refusals: dict[Kind, ConfigError] = {}
-    sections = []
     kinds: tuple[Kind, ...] = get_args(Kind)
-    for kind in kinds:
-        try:
-            on_kind = subject.on(kind)
-            watch(kind, "runs")
-            found = _guarded(runs, "runs", on_kind)
-        except ConfigError as error:
-            refusals[kind] = error
-            sections.append(Section(kind, [], str(error)))
-            continue
-        sections.append(Section(kind, [found] if found.verdict == "wrong" else [found, *_rest(on_kind, watch)]))
-    if len(refusals) == len(kinds):
-        raise refusals["classification"]
+    sections = [section(subject.on(kind), watch) for kind in kinds]
+    if all(part.refusal for part in sections):
+        raise ConfigError(sections[0].refusal)
     return sections
 
 
-def _rest(subject: Subject, watch: Watch) -> list[Finding]:
-    findings = []
-    for name, check in list(CHECKS.items())[1:]:
+def section(subject: Subject, watch: Watch = lambda kind, name: None, checks: Mapping[str, Check] = CHECKS) -> Section:
+    """Make ``checks``, the first of which is ``runs``, on one kind of task."""
+    findings: list[Finding] = []
+    for name, check in checks.items():
+        spoilt = [finding.name for finding in findings if finding.verdict == "wrong" and finding.name in PURITY]
+        if spoilt and name not in PURITY:
+            findings.append(does_not_apply(name, f"not checked before '{spoilt[0]}' is well"))
+            continue
         watch(subject.kind, name)
-        findings.append(_guarded(check, name, subject))
-    return findings
+        try:
+            findings.append(guarded(check, name, subject))
+        except ConfigError as error:
+            return Section(subject.kind, [], str(error))
+        if name == "runs" and findings[0].verdict == "wrong":
+            break
+    return Section(subject.kind, findings)
 
 
-def _guarded(check: Check, name: str, subject: Subject) -> Finding:
-    """The finding of a check; a finding too when it raises, but for a ConfigError of the very first."""
+def guarded(check: Check, name: str, subject: Subject) -> Finding:
+    """The finding of a check, also when it raises. A ConfigError of ``runs`` is passed on."""
     try:
         return check(subject)
     except Exception as error:
@@ -108,24 +104,3 @@ def _guarded(check: Check, name: str, subject: Subject) -> Finding:
         if name == "runs" and subject.kind == "regression":
             advice = "; an algorithm for classification alone says so by a ConfigError for train_shape.n_way=0"
         return wrong(name, f"{said(error)}{advice}")
-
-
-def said(error: Exception) -> str:
-    """What an exception said, and where in the algorithm's own code."""
-    text = (str(error).strip().splitlines() or [""])[0]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_an_algorithm(frame.filename)]
-    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"raises {type(error).__name__}: {text}{where}"
-
-
-def _is_of_an_algorithm(filename: str) -> bool:
-    """Whether a file is neither Python's, nor torch's, nor the framework's outside its algorithms."""
-    framework = Path(metaexp.__file__).parent
-    folders = Path(filename).parents
-    if (
-        not Path(filename).is_file()
-        or Path(torch.__file__).parent in folders
-        or Path(traceback.__file__).parent in folders
-    ):
-        return False
-    return framework not in folders or framework / "algorithms" in folders

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
+
+import metaexp
 
 Verdict = Literal["ok", "wrong", "does not apply"]
 
@@ -43,10 +49,35 @@ def does_not_apply(name: str, sentence: str) -> Finding:
 
 
 def gap(a: Tensor, b: Tensor) -> float:
-    """The largest difference between predictions, in units of how much ``b`` varies at all (scores may be squashed)."""
+    """The largest difference between predictions, in units of how much ``b`` varies at all (scores may be squashed).
+
+    Infinite where something is not a number.
+    """
     largest = float((a - b).abs().max())
     spread = float(b.std()) if b.numel() > 1 else 0.0
-    return largest / spread if spread > 0 else largest
+    return no_nan(largest / spread if spread > 0 else largest)
+
+
+def no_nan(number: float) -> float:
+    """``number``, or infinity in the place of NaN, which no comparison would notice."""
+    return math.inf if math.isnan(number) else number
+
+
+def said(error: Exception) -> str:
+    """What an exception said, and where in the algorithm's own code."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_an_algorithm(Path(frame.filename))]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"raises {type(error).__name__}: {text}{where}"
+
+
+def _is_of_an_algorithm(file: Path) -> bool:
+    """Whether a file is neither Python's, nor torch's, nor the framework's outside its algorithms."""
+    framework = Path(metaexp.__file__).parent
+    if framework in file.parents:
+        return framework / "algorithms" in file.parents
+    is_python = Path(traceback.__file__).parent in file.parents and "site-packages" not in file.parts
+    return file.is_file() and not is_python and Path(torch.__file__).parent not in file.parents
 
 
 def _spaced(measured: Mapping[str, float]) -> dict[str, float]:

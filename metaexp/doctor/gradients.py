@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.types import Episode
-from metaexp.doctor.finding import Finding, does_not_apply, ok, wrong
+from metaexp.doctor.finding import Finding, does_not_apply, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, gradient_of, losses_of, parameters_of
 
 _EXACT = 1e-6
@@ -65,7 +65,10 @@ def parameters_reached(subject: Subject) -> Finding:
         return does_not_apply(name, _NOTHING_TO_TRAIN)
     gradient = gradient_of(algorithm, subject.training_batch(3), 1)
     unreached = [key for key, g in gradient.items() if not g.any()]
+    infinite = [key for key, g in gradient.items() if not g.isfinite().all()]
     numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
+    if infinite:
+        return wrong(name, f"the gradient of {_listed(infinite)} is not finite", **numbers)
     if unreached:
         return wrong(name, f"the meta-loss does not depend on {_listed(unreached)}", **numbers)
     return ok(name, "each gets a gradient from the meta-loss", **numbers)
@@ -79,7 +82,7 @@ def slope_error(
     errors = []
     for step in _STEPS:
         measured = slope_by_differences(algorithm, batch, direction, step)
-        errors.append(abs(slope - measured) / max(abs(slope), abs(measured), _FLAT))
+        errors.append(no_nan(abs(slope - measured) / max(abs(slope), abs(measured), _FLAT)))
     return min(errors)
 
 

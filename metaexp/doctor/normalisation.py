@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.types import Episode
-from metaexp.doctor.finding import SAME, Finding, gap, ok, wrong
+from metaexp.doctor.finding import SAME, Finding, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, predictions
 from metaexp.models.batch_norm import BatchNorm
 
@@ -102,7 +102,7 @@ def dependence(algorithm: Algorithm, episode: Episode) -> Dependence:
 
 def _distance(a: Tensor, b: Tensor, scale: Tensor) -> float:
     """The largest difference between ``a`` and ``b`` in units of how much ``scale`` varies."""
-    return float((a - b).abs().max() / scale.std())
+    return no_nan(float((a - b).abs().max() / scale.std()))
 
 
 def _disturb(norms: Iterable[nn.Module]) -> None:

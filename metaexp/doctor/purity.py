@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +12,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, gap, ok, wrong
-from metaexp.doctor.subject import Subject, losses_of, predictions
+from metaexp.doctor.subject import Subject, fixed_noise, losses_of, predictions, random_states
 from metaexp.doctor.tiny import task
 
 _BITS = 1e-12
@@ -27,13 +25,16 @@ def no_state(subject: Subject) -> Finding:
     name = "no state"
     algorithm = subject.build()
     before = attributes(algorithm)
-    numbers, changed = {}, set()
+    numbers: dict[str, float] = {}
+    changed: set[str] = set()
     for mode in ("training", "test"):
         algorithm.train(mode == "training")
-        first, again = _there_and_back(subject, algorithm)
-        numbers[f"the_same_task_later_in_{mode}_differs_by"] = gap(again, first)
-        after = attributes(algorithm)
-        changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        results = []
+        for result in _there_and_back(subject, algorithm):
+            results.append(result)
+            after = attributes(algorithm)
+            changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        numbers[f"the_same_task_later_in_{mode}_differs_by"] = gap(results[2], results[0])
     if changed:
         shown = ", ".join(sorted(key.lstrip(".") for key in changed)[:3])
         return wrong(name, f"something is kept between tasks: {shown}", **numbers)
@@ -65,17 +66,14 @@ def nothing_overwritten(subject: Subject) -> Finding:
 def no_randomness(subject: Subject) -> Finding:
     """At test no random number is drawn, from torch, numpy or Python."""
     name = "no randomness"
-    algorithm = subject.build().eval()
     support, query = subject.task()
-    before = _random_states()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        kept = torch.get_rng_state()
+    with fixed_noise(1):
+        algorithm = subject.build().eval()
+        before = random_states()
         first = predictions(algorithm, support, query.x)
-        drawn = [] if torch.equal(torch.get_rng_state(), kept) else ["torch"]
-        torch.manual_seed(2)
-        again = predictions(algorithm, support, query.x)
-    drawn += [library for library, state in _random_states().items() if state != before[library]]
+        drawn = [library for library, state in random_states().items() if state != before[library]]
+    with fixed_noise(2):
+        again = predictions(subject.build().eval(), support, query.x)
     numbers = {"another_seed_changes_predictions_by": gap(again, first)}
     if drawn or numbers["another_seed_changes_predictions_by"] > _BITS:
         source = f" from {' and '.join(drawn)}" if drawn else ""
@@ -110,23 +108,30 @@ def _inside(path: str, held: Any, depth: int) -> Iterator[tuple[str, Any]]:
             yield from _inside(f"{path}.{index}", item, depth - 1)
 
 
-def _there_and_back(subject: Subject, algorithm: Algorithm) -> tuple[Tensor, Tensor]:
-    """What task A gives, before and after a task B, of another shape where the algorithm takes any."""
+def _there_and_back(subject: Subject, algorithm: Algorithm) -> Iterator[Tensor]:
+    """What task A gives, then task B (with more classes where the algorithm takes them), then task A again."""
     if algorithm.training:
         a, b = subject.training_batch(1), subject.training_batch(1, start=1)
-        with torch.no_grad():
-            first, _, again = (losses_of(algorithm, batch, 1) for batch in (a, b, a))
-        return first, again
-    a, b = subject.task(), task(_another_shape(subject), seed=1)
-    first, _, again = (predictions(algorithm, e.support, e.query.x) for e in (a, b, a))
-    return first, again
+        for batch in (a, b, a):
+            with torch.no_grad():
+                yield losses_of(algorithm, batch, 1)
+        return
+    a = subject.task()
+    for episode in (a, _another_task(subject, algorithm), a):
+        with fixed_noise(0):
+            yield predictions(algorithm, episode.support, episode.query.x)
 
 
-def _another_shape(subject: Subject) -> TaskShape:
+def _another_task(subject: Subject, algorithm: Algorithm) -> Episode:
     n_way, k_shot, n_query = subject.shape
     if subject.cls.fixed_way or n_way == 0:
-        return subject.shape
-    return TaskShape(n_way + 2, k_shot, n_query)
+        return subject.task(1)
+    larger = task(TaskShape(n_way + 2, k_shot, n_query), seed=1)
+    try:
+        predictions(algorithm, larger.support, larger.query.x)
+    except Exception:  # another check says that it does not take them
+        return subject.task(1)
+    return larger
 
 
 def _held(algorithm: Algorithm) -> Iterator[tuple[str, Tensor]]:
@@ -145,8 +150,3 @@ def _changed(algorithm: Algorithm, watched: dict[str, Tensor], before: dict[str,
     now = watched | dict(_held(algorithm))
     names = [key for key, t in now.items() if key not in before or not torch.equal(t, before[key])]
     return ", ".join(names[:3])
-
-
-def _random_states() -> dict[str, object]:
-    generator = np.random.get_state(legacy=False)
-    return {"numpy": (generator["state"]["key"].tobytes(), generator["state"]["pos"]), "Python": random.getstate()}

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Episode
-from metaexp.doctor.finding import OTHER, SAME, Finding, gap, ok, wrong
+from metaexp.core.types import Episode, Examples
+from metaexp.doctor.finding import OTHER, SAME, Finding, gap, ok, said, wrong
 from metaexp.doctor.subject import Subject, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
 
@@ -30,13 +30,16 @@ def ways_and_shots(subject: Subject) -> Finding:
         try:
             problem = problem_with(subject, algorithm, shape)
         except Exception as error:
-            problem = f"raises {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            problem = said(error)
         if problem:
             claim = "" if trained.fixed_way or not shape.n_way else ", though fixed_way is false"
             return wrong(name, f"{_words(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
-    ways = "built for the ways it is tested with" if trained.fixed_way else "the same object for any ways"
-    kinds = "; ".join(_words(shape) for shape in shapes)
-    return ok(name, kinds + (f"; {ways}" if subject.kind == "classification" else ""), shapes_tried=len(shapes))
+    found = [", ".join(_words(shape) for shape in shapes)]
+    if subject.kind == "classification":
+        found.append("built for the ways it is tested with" if trained.fixed_way else "the same object for any ways")
+    twice = _twice(subject)
+    found.append("shots are averaged" if twice < SAME else "more shots weigh more (summed, or taken in turn)")
+    return ok(name, "; ".join(found), a_support_given_twice_changes_predictions_by=twice)
 
 
 def trajectory(subject: Subject) -> Finding:
@@ -100,6 +103,14 @@ def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> st
         if not loss.isfinite().all():
             return "gives a meta-loss that is not finite"
     return ""
+
+
+def _twice(subject: Subject) -> float:
+    """How much predictions change when every support example is given twice: not at all where shots are averaged."""
+    algorithm = subject.build().eval()
+    support, query = subject.task()
+    doubled = Examples(support.x.repeat(2, 1, 1, 1), torch.cat([support.y, support.y]), support.n_way)
+    return gap(predictions(algorithm, doubled, query.x), predictions(algorithm, support, query.x))
 
 
 def _move(algorithm: Algorithm) -> None:

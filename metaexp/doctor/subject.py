@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -70,8 +74,7 @@ class Subject:
         """A fresh algorithm in float64 with weights from ``seed``, in training mode. Draws no global noise."""
         shape = shape or self.shape
         n_outputs = TRAIN_CLASSES if self.is_supervised else shape.n_way or N_TARGETS
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with fixed_noise(seed):
             algorithm = self.make(
                 most_steps,
                 model=TinyConv(None if self.cls.model_output == "embedding" else n_outputs, use_batch_norm),
@@ -101,8 +104,7 @@ def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
         value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
         return value
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with fixed_noise(0):
         out: Tensor = over_tasks(loss, batch, chunk_size)
     return out
 
@@ -124,10 +126,10 @@ def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = N
 
 def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
     """Whether a meta-loss draws random numbers (dropout in training, say)."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        before = torch.get_rng_state()
+    with fixed_noise(0), torch.no_grad():
+        before = random_states()
         functional_call(algorithm, dict(algorithm.named_buffers()), (one_task(batch, 0),))
-        return not torch.equal(torch.get_rng_state(), before)
+        return random_states() != before
 
 
 def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
@@ -135,3 +137,28 @@ def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
     with torch.no_grad():
         scores: Tensor = algorithm.predict(algorithm.adapt(support), x)
     return scores
+
+
+@contextmanager
+def fixed_noise(seed: int) -> Iterator[None]:
+    """Within this block the global generators of torch (CPU), numpy and Python start from ``seed``; then they go on."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+
+
+def random_states() -> dict[str, object]:
+    """Library -> the state of its global generator, to be compared."""
+    generator = np.random.get_state(legacy=False)
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": (generator["state"]["key"].tolist(), generator["state"]["pos"]),
+        "Python": random.getstate(),
+    }

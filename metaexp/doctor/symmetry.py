@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
-from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, ok, wrong
+from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, draws_noise, losses_of, predictions
 from metaexp.doctor.tiny import N_WAY, mislabelled, shuffled, stack
 
@@ -32,7 +32,7 @@ def support_used(subject: Subject) -> Finding:
     unused = [what for what, number in zip(("labels", "inputs"), numbers.values(), strict=True) if number < SAME]
     if unused:
         return wrong(name, f"predictions do not depend on the support's {' and '.join(unused)}", **numbers)
-    if not subject.is_supervised:
+    if subject.cls.training_tasks == "episodes":
         algorithm.train()
         with torch.no_grad():
             losses = [losses_of(algorithm, stack([subject.task()._replace(support=s)])) for s in (support, strange)]
@@ -103,7 +103,7 @@ def query_order(subject: Subject) -> Finding:
     if not draws_noise(algorithm, stack([episode])):
         with torch.no_grad():
             loss, again = losses_of(algorithm, stack([episode, moved]), 1)
-        numbers["meta-loss_by"] = float((loss - again).abs() / loss.abs().clamp_min(1e-300))
+        numbers["meta-loss_by"] = no_nan(float((loss - again).abs() / loss.abs().clamp_min(1e-300)))
     if numbers["between_queries_by"] < SAME:
         return wrong(name, "all queries get the same prediction", **numbers)
     if numbers["predictions_for_shuffled_queries_differ_by"] > SAME:

@@ -1,0 +1,502 @@
+"""Small algorithms: sound ones, and broken ones that each differ from a sound one in one mistake.
+
+``Gradient`` adapts weights by gradient steps as MAML does, ``Prototypes`` compares with class means as Prototypical
+Networks do. The other classes say in their first line what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import grad
+
+from metaexp.core.algorithm import Algorithm, BatchNormMode
+from metaexp.core.errors import ConfigError
+from metaexp.core.inner import Params, descend
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.models.base import buffers_of, call, has_batch_norm, parameters_of
+from metaexp.models.batch_norm import normalise_with
+
+LR = 0.4
+STEPS = 2
+
+
+class Gradient(Algorithm):
+    """Sound: second-order gradient steps on all weights, normalised by the batch at hand."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "transductive" if has_batch_norm(self.model) else "none"
+
+    @property
+    def first_order(self) -> bool:
+        return False
+
+    def adapt(self, support: Examples) -> Params:
+        return self.path(support)[-1]
+
+    def predict(self, adapted: Params, x: Tensor) -> Tensor:
+        return self.scores(adapted, x)
+
+    def trajectory(self, support: Examples) -> Iterable[Params]:
+        return self.path(support)
+
+    def start(self) -> Params:
+        return parameters_of(self.model)
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        """Weights after each step."""
+        return list(descend(lambda p: self.inner_loss(p, support), self.start(), LR, STEPS, first_order))
+
+    def inner_loss(self, params: Params, support: Examples) -> Tensor:
+        return self.loss(self.scores(params, support.x), support.y)
+
+    def scores(self, params: Params, x: Tensor) -> Tensor:
+        return call(self.model, params, buffers_of(self.model), x, "batch").values
+
+
+class Prototypes(Algorithm):
+    """Sound: squared distances to class means, normalised by stored statistics; refuses regression."""
+
+    model_output = "embedding"
+    fixed_way = False
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__()
+        if train_shape.n_way == 0:
+            raise ConfigError("these classify; train.n_way=0 asks for regression.")
+        self.model = model
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "running" if has_batch_norm(self.model) else "none"
+
+    def adapt(self, support: Examples) -> Tensor:
+        return self.means(self.embed(support.x), support)
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return self.compare(self.embed(x), adapted)
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        members = F.one_hot(support.y, support.n_way).to(embedded.dtype)
+        return (members.T @ embedded) / members.sum(0).unsqueeze(1)
+
+    def embed(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out.flatten(1)
+
+    def compare(self, embedded: Tensor, means: Tensor) -> Tensor:
+        return -(embedded.unsqueeze(1) - means).square().sum(2)
+
+
+class NoisyInTraining(Prototypes):
+    """Sound: with dropout, in training alone."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        return F.dropout(super().embed(x), 0.2, self.training)
+
+
+class LineFit(Algorithm):
+    """Sound: regression alone, by ridge regression on features in closed form."""
+
+    model_output = "embedding"
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__()
+        if train_shape.n_way:
+            raise ConfigError("this fits numbers; train.n_way must be 0.")
+        self.model = model
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "running" if has_batch_norm(self.model) else "none"
+
+    def adapt(self, support: Examples) -> Tensor:
+        x = self.features(support.x)
+        gram = x.T @ x + 0.1 * torch.eye(x.shape[1], dtype=x.dtype)
+        return torch.linalg.solve(gram, x.T @ support.y)
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return self.features(x) @ adapted
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x).flatten(1)
+        return torch.cat([out, torch.ones_like(out[:, :1])], 1)
+
+
+# ---- the meta-gradient ----
+
+
+class MissingCreateGraph(Gradient):
+    """The inner gradients are constants, though it claims second order."""
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        return super().path(support, first_order=True)
+
+
+class SecondOrderUnclaimed(Gradient):
+    """Claims first order and computes second."""
+
+    @property
+    def first_order(self) -> bool:
+        return True
+
+
+class DetachedFastWeights(Gradient):
+    """The adapted weights are cut off from those that adaptation began with."""
+
+    def adapt(self, support: Examples) -> Params:
+        return {name: p.detach() for name, p in super().adapt(support).items()}
+
+
+class DetachedStart(Gradient):
+    """The learned start of one layer is cut off, as a cell state that is copied by ``.data`` would be."""
+
+    def start(self) -> Params:
+        return {name: p.detach() if "conv" in name else p for name, p in super().start().items()}
+
+
+class DetachedPrototypes(Prototypes):
+    """Class means are constants, so half of the gradient is missing, and there is no inner gradient to blame."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        return super().adapt(support).detach()
+
+
+class UnusedHead(Prototypes):
+    """A layer that nothing uses."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.projection = nn.Linear(48, 48)
+
+
+class UnsaidInnerGradient(Gradient):
+    """Has inner gradients and says that it has none."""
+
+    @property
+    def first_order(self) -> bool | None:  # type: ignore[override]
+        return None
+
+
+# ---- support and labels ----
+
+
+class PositionsForLabels(Prototypes):
+    """Takes a class-ordered support for granted."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        return embedded.unflatten(0, (support.n_way, -1)).mean(1)
+
+
+class WrongClassSums(Prototypes):
+    """Each class gets the mean of its neighbour."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        return super().means(embedded, support._replace(y=(support.y + 1) % support.n_way))
+
+
+class FixedLabelMap(Prototypes):
+    """Names the classes itself, by the size of their means."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        means = super().means(embedded, support)
+        return means[means.square().sum(1).argsort()]
+
+
+class SupportIgnored(Gradient):
+    """Predicts with the weights that it began with."""
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        return [self.start()]
+
+
+class LearnsFromQueries(Gradient):
+    """In training, adapts to the queries instead of the support."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return super().meta_loss(Episode(episode.query, episode.query))
+
+
+class SequentialSteps(Gradient):
+    """Takes a step per half of the support and does not say that its order matters."""
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        params = self.start()
+        found = [params]
+        for x, y in zip(support.x.chunk(2), support.y.chunk(2), strict=True):
+            half = Examples(x, y, support.n_way)
+            gradients = grad(lambda p, part=half: self.inner_loss(p, part))(params)
+            params = {name: p - LR * gradients[name] for name, p in params.items()}
+            found.append(params)
+        return found
+
+
+class PositionOfQueries(Prototypes):
+    """Expects queries in the order of classes, and helps the class that it expects."""
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        scores = super().predict(adapted, x)
+        expected = torch.arange(len(x)) * scores.shape[1] // len(x)
+        return scores + F.one_hot(expected, scores.shape[1])
+
+
+class WrongSign(Gradient):
+    """Its loss is lower for wrong answers."""
+
+    def loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        return -super().loss(scores, y)
+
+
+class NegatedMetaLoss(Prototypes):
+    """Trains away from right answers; its loss by itself is right."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return -super().meta_loss(episode)
+
+
+# ---- the batch-norm mode ----
+
+
+class SaysInductive(Prototypes):
+    """Normalises queries with each other and says that it uses stored statistics."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        with normalise_with("batch"):
+            return super().embed(x)
+
+
+class SaysTransductive(Prototypes):
+    """Normalises with stored statistics and says that it uses those of the queries."""
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "transductive" if has_batch_norm(self.model) else "none"
+
+
+class SaysTransductiveAnyway(Gradient):
+    """Says that it is transductive whatever the network."""
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "transductive"
+
+
+class SaysNothingNormalised(Prototypes):
+    """Says that nothing is normalised by statistics, around a network that is."""
+
+    @property
+    def batch_norm(self) -> BatchNormMode:
+        return "none"
+
+
+class CentredQueries(Prototypes):
+    """Centres the queries by their own mean and does not say that they depend on each other."""
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        embedded = self.embed(x)
+        return self.compare(embedded - embedded.mean(0), adapted - adapted.mean(0))
+
+
+class StatisticsUpdatedAtTest(Prototypes):
+    """Goes on collecting running statistics at test."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        with normalise_with("collect"):
+            self.model(x)
+        return super().embed(x)
+
+
+# ---- purity ----
+
+
+class PrototypesKept(Prototypes):
+    """Keeps the class means on itself, and predicts with those."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        self.kept = super().adapt(support)
+        return self.kept
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return super().predict(self.kept, x)
+
+
+class WaySwapped(Prototypes):
+    """Writes the ways of the last task on itself."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.n_way = train_shape.n_way
+
+    def adapt(self, support: Examples) -> Tensor:
+        self.n_way = support.n_way
+        return super().adapt(support)
+
+
+class FastWeightsOnParameters(Gradient):
+    """Hides the adapted weights on the parameters."""
+
+    def adapt(self, support: Examples) -> Params:
+        params = super().adapt(support)
+        for name, p in self.model.named_parameters():
+            p.fast = params[name]  # type: ignore[attr-defined]
+        return params
+
+
+class History(Prototypes):
+    """Appends to a list with every task."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.history: list[int] = []
+
+    def adapt(self, support: Examples) -> Tensor:
+        self.history.append(len(support.x))
+        return super().adapt(support)
+
+
+class UnresetLSTM(Prototypes):
+    """Reads class means with an LSTM whose state is carried on from task to task."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.cell = nn.LSTMCell(48, 48)
+        self.state: tuple[Tensor, Tensor] | None = None
+
+    def adapt(self, support: Examples) -> Tensor:
+        means = super().adapt(support)
+        kept = None if self.state is None else (self.state[0][:1].expand_as(means), self.state[1][:1].expand_as(means))
+        hidden, cell = self.cell(means, kept)
+        self.state = hidden.detach(), cell.detach()
+        return means + hidden
+
+
+class WritesParameters(Gradient):
+    """Adapts its own parameters in place."""
+
+    def adapt(self, support: Examples) -> Params:
+        params = super().adapt(support)
+        with torch.no_grad():
+            for name, p in self.model.named_parameters():
+                p.add_(0.01 * (params[name].detach() - p))
+        return params
+
+
+class WritesInputs(Prototypes):
+    """Centres the images of the support in place."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        support.x.sub_(support.x.mean())
+        return super().adapt(support)
+
+
+class DropoutAtTest(Prototypes):
+    """Leaves dropout on at test."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        return F.dropout(super().embed(x), 0.1, training=True)
+
+
+class NumpyNoise(Prototypes):
+    """Draws from numpy's global generator."""
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return super().predict(adapted, x) + 1e-3 * float(np.random.rand())
+
+
+# ---- mapping, shapes, saving ----
+
+
+class StopsEarly(Gradient):
+    """Looks at a number on the way, which cannot be mapped over tasks."""
+
+    def path(self, support: Examples, first_order: bool = False) -> list[Params]:
+        found = super().path(support, first_order)
+        return found if self.inner_loss(found[0], support).item() > 0 else found[:1]
+
+
+class NativeBatchNorm(Gradient):
+    """Normalises with torch's own batch norm, whose second derivatives are wrong under torch.vmap."""
+
+    def scores(self, params: Params, x: Tensor) -> Tensor:
+        maps = F.conv2d(x, params["conv.weight"], params["conv.bias"], padding=1)
+        if "norm.weight" in params:
+            for _ in range(2):
+                maps = F.batch_norm(maps, None, None, params["norm.weight"], params["norm.bias"], training=True).tanh()
+        return F.linear(F.avg_pool2d(maps, 2).flatten(1), params["head.1.weight"], params["head.1.bias"])
+
+
+class WayHardCoded(Prototypes):
+    """Takes seven classes for granted."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        return super().means(embedded, support._replace(n_way=7))
+
+
+class OneShotOnly(Prototypes):
+    """Takes the shots it was trained with for granted."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.n_support = train_shape.n_support
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        weights = torch.ones(self.n_support, 1, dtype=embedded.dtype)
+        return super().means(embedded * weights, support)
+
+
+class LostTensor(Prototypes):
+    """Compares with random weights that are neither parameter nor buffer."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.weights = torch.rand(48)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return super().embed(x) * self.weights
+
+
+class TrajectoryWithoutEnd(Gradient):
+    """Its trajectory leaves the last step out."""
+
+    def trajectory(self, support: Examples) -> Iterable[Params]:
+        return self.path(support)[:-1]
+
+
+class TrajectoryWithoutStart(Gradient):
+    """Its trajectory begins after the first step."""
+
+    def trajectory(self, support: Examples) -> Iterable[Params]:
+        return self.path(support)[1:]
+
+
+class MadeElsewhere(Prototypes):
+    """Makes a tensor of its own, in the default precision and on the CPU."""
+
+    def means(self, embedded: Tensor, support: Examples) -> Tensor:
+        members = torch.eye(support.n_way)[support.y]
+        return (members.T @ embedded) / members.sum(0).unsqueeze(1)
+
+
+class RootOfZero(Prototypes):
+    """Its loss is fine, and its gradient is not a number: the derivative of a root at zero."""
+
+    def compare(self, embedded: Tensor, means: Tensor) -> Tensor:
+        return super().compare(embedded, means) + (means - means).square().sum(1).sqrt()
+
+
+class RegressionUnrefused(Prototypes):
+    """Classifies alone, and lets itself be built for regression."""
+
+    def __init__(self, model: nn.Module) -> None:
+        Algorithm.__init__(self)
+        self.model = model

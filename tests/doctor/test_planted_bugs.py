@@ -1,0 +1,166 @@
+"""The doctor finds every planted bug, by the check that is meant for it, and nothing wrong with what is sound."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+
+import planted
+import pytest
+import torch
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.doctor.examine import CHECKS, PURITY, examine, section
+from metaexp.doctor.finding import Finding
+from metaexp.doctor.learning import learning
+from metaexp.doctor.subject import Subject
+from metaexp.doctor.tiny import Kind
+
+QUICK = {name: check for name, check in CHECKS.items() if name != "learning"}
+
+SOUND = ["Gradient", "Prototypes", "NoisyInTraining"]
+
+BUGS = {
+    "MissingCreateGraph": {"meta-gradient"},
+    "SecondOrderUnclaimed": {"meta-gradient"},
+    "UnsaidInnerGradient": {"meta-gradient"},
+    "DetachedFastWeights": {"meta-gradient", "parameters reached"},
+    "DetachedStart": {"meta-gradient", "parameters reached"},
+    "DetachedPrototypes": {"meta-gradient"},
+    "UnusedHead": {"parameters reached"},
+    "RootOfZero": {"meta-gradient", "parameters reached", "vectorised"},
+    "PositionsForLabels": {"support used", "labels", "support order"},
+    "WrongClassSums": {"labels"},
+    "FixedLabelMap": {"labels"},
+    "SupportIgnored": {"support used", "meta-gradient"},
+    "LearnsFromQueries": {"support used"},
+    "SequentialSteps": {"support order"},
+    "PositionOfQueries": {"query order", "labels", "batch norm", "without batch norm"},
+    "WrongSign": {"loss"},
+    "SaysInductive": {"batch norm"},
+    "SaysTransductive": {"batch norm"},
+    "SaysTransductiveAnyway": {"without batch norm"},
+    "SaysNothingNormalised": {"batch norm"},
+    "CentredQueries": {"batch norm", "without batch norm"},
+    "StatisticsUpdatedAtTest": {"nothing overwritten", "no state"},
+    "PrototypesKept": {"no state"},
+    "WaySwapped": {"no state"},
+    "FastWeightsOnParameters": {"no state"},
+    "History": {"no state"},
+    "UnresetLSTM": {"no state"},
+    "WritesParameters": {"nothing overwritten", "no state"},
+    "WritesInputs": {"nothing overwritten"},
+    "DropoutAtTest": {"no randomness"},
+    "NumpyNoise": {"no randomness"},
+    "StopsEarly": {"vectorised"},
+    "NativeBatchNorm": {"vectorised"},
+    "WayHardCoded": {"ways and shots"},
+    "OneShotOnly": {"ways and shots"},
+    "LostTensor": {"save and load"},
+    "TrajectoryWithoutEnd": {"trajectory"},
+    "TrajectoryWithoutStart": {"trajectory"},
+    "MadeElsewhere": {"runs"},
+}
+"""Class -> all the checks that find something wrong with it, on classification."""
+
+
+def subject(name: str, kind: Kind = "classification") -> Subject:
+    """A class of planted.py, with the arguments that its constructor takes."""
+    cls: type[Algorithm] = getattr(planted, name)
+    taken = inspect.signature(cls.__init__).parameters
+
+    def make(most_steps: int, **provided: object) -> Algorithm:
+        return cls(**{key: value for key, value in provided.items() if key in taken})
+
+    return Subject(name, cls, make, kind)
+
+
+@cache
+def quick(name: str) -> list[Finding]:
+    """The findings of all checks but the slow one, on classification."""
+    return section(subject(name), checks=QUICK).findings
+
+
+def wrong(findings: list[Finding]) -> set[str]:
+    return {finding.name for finding in findings if finding.verdict == "wrong"}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_nothing_is_wrong_with_a_sound_one(name: str) -> None:
+    assert [finding.name for finding in quick(name)] == list(QUICK)
+    assert {finding.verdict for finding in quick(name)} == {"ok"}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found_by_the_checks_that_are_meant_for_it_and_by_no_other(name: str) -> None:
+    assert wrong(quick(name)) == BUGS[name]
+
+
+def test_every_planted_class_is_tried() -> None:
+    found = {name for name, cls in vars(planted).items() if inspect.isclass(cls) and cls.__module__ == planted.__name__}
+    elsewhere = {"LineFit", "NegatedMetaLoss", "RegressionUnrefused"}
+    assert found == {*SOUND, *BUGS, *elsewhere}
+    assert len(BUGS) >= 15
+
+
+def test_every_check_finds_some_bug() -> None:
+    assert {check for checks in BUGS.values() for check in checks} == set(QUICK)
+
+
+@pytest.mark.parametrize("name", ["NegatedMetaLoss", "PositionsForLabels"])
+def test_what_does_not_learn_is_found_by_training_it(name: str) -> None:
+    finding = learning(subject(name))
+    assert finding.verdict == "wrong"
+    assert finding.measured["accuracy"] < 0.4
+    assert learning(subject("Prototypes")).verdict == "ok"
+
+
+def test_a_negated_meta_loss_is_found_by_nothing_else() -> None:
+    assert wrong(quick("NegatedMetaLoss")) == set()
+
+
+def test_an_algorithm_for_regression_alone_is_examined_on_regression_alone() -> None:
+    on_classes, on_numbers = examine(subject("LineFit"))
+    assert on_classes.findings == []
+    assert "n_way must be 0" in on_classes.refusal
+    assert [finding.name for finding in on_numbers.findings if finding.verdict != "ok"] == ["labels"]
+    assert [finding.verdict for finding in on_numbers.findings if finding.name == "labels"] == ["does not apply"]
+
+
+def test_an_algorithm_that_fails_on_numbers_is_told_how_to_refuse_them() -> None:
+    (finding,) = section(subject("RegressionUnrefused", "regression")).findings
+    assert finding.verdict == "wrong"
+    assert "planted.py, line " in finding.sentence
+    assert "ConfigError for train_shape.n_way=0" in finding.sentence
+
+
+def test_an_algorithm_that_refuses_every_kind_of_task_is_an_error_of_the_configuration() -> None:
+    def refuse(most_steps: int, **provided: object) -> Algorithm:
+        raise ConfigError("alpha_min=2.0 is above alpha_max=1.0.")
+
+    with pytest.raises(ConfigError, match="alpha_min"):
+        examine(Subject("Refusing", planted.Gradient, refuse))
+
+
+def test_where_a_task_leaves_traces_nothing_is_compared() -> None:
+    findings = quick("DropoutAtTest")
+    skipped = [finding for finding in findings if finding.verdict == "does not apply"]
+    assert [finding.name for finding in skipped] == [name for name in QUICK if name not in ("runs", *PURITY)]
+    assert skipped[0].sentence == "not checked before 'no randomness' is well"
+
+
+def test_the_order_is_reported_as_measured() -> None:
+    sentences = {name: CHECKS["meta-gradient"](subject(name)).sentence for name in ("Gradient", "Prototypes")}
+    assert sentences == {"Gradient": "second order, as it says", "Prototypes": "no inner gradient, as it says"}
+    missing = next(finding for finding in quick("MissingCreateGraph") if finding.name == "meta-gradient")
+    assert missing.sentence.startswith("measured: first order")
+    detached = next(finding for finding in quick("DetachedStart") if finding.name == "meta-gradient")
+    assert "model.conv.weight" in detached.sentence
+
+
+def test_examining_draws_no_noise_for_anyone_else() -> None:
+    before = torch.get_rng_state()
+    quick.cache_clear()
+    quick("NoisyInTraining")
+    assert torch.equal(torch.get_rng_state(), before)
