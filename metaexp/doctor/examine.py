@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, get_args
 
 from metaexp.core.errors import ConfigError
@@ -56,7 +57,7 @@ PURITY = ("no state", "nothing overwritten", "no randomness")
 
 
 class Section(NamedTuple):
-    """What was found on one kind of task; or why the algorithm refuses it, in the words of its constructor."""
+    """What was found on one kind of task; or why there is nothing to find: the algorithm does not take such tasks."""
 
     kind: Kind
     findings: list[Finding]
@@ -66,41 +67,68 @@ class Section(NamedTuple):
 def examine(subject: Subject, watch: Watch = lambda kind, name: None) -> list[Section]:
     """Make every check on every kind of task.
 
-    An exception in a check is a finding. Raises ConfigError when the algorithm refuses every kind of task.
+    An exception in a check is a finding. An algorithm that works on one kind of task and fails on the other at once is
+    taken not to be meant for it. Raises ConfigError when it refuses every kind of task.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
     sections = [section(subject.on(kind), watch) for kind in kinds]
     if all(part.refusal for part in sections):
         raise ConfigError(sections[0].refusal)
+    if any(_runs(part) for part in sections):
+        sections = [part if _runs(part) or part.refusal else _not_meant(part) for part in sections]
     return sections
 
 
 def section(subject: Subject, watch: Watch = lambda kind, name: None, checks: Mapping[str, Check] = CHECKS) -> Section:
     """Make ``checks``, the first of which is ``runs``, on one kind of task."""
-    findings: list[Finding] = []
-    for name, check in checks.items():
+    watch(subject.kind, "runs")
+    try:
+        subject, first = settled(subject)
+    except ConfigError as error:
+        return Section(subject.kind, [], str(error))
+    findings = [first]
+    for name, check in list(checks.items())[1:] if first.verdict == "ok" else []:
         spoilt = [finding.name for finding in findings if finding.verdict == "wrong" and finding.name in PURITY]
         if spoilt and name not in PURITY:
             findings.append(does_not_apply(name, f"not checked before '{spoilt[0]}' is well"))
-            continue
-        watch(subject.kind, name)
-        try:
+        else:
+            watch(subject.kind, name)
             findings.append(guarded(check, name, subject))
-        except ConfigError as error:
-            return Section(subject.kind, [], str(error))
-        if name == "runs" and findings[0].verdict == "wrong":
-            break
     return Section(subject.kind, findings)
 
 
+def settled(subject: Subject) -> tuple[Subject, Finding]:
+    """The subject with features that it can work on, maps or else vectors, and the finding of :func:`runs`."""
+    first = guarded(runs, "runs", subject)
+    if first.verdict == "ok" or subject.cls.model_output != "embedding":
+        return subject, first
+    on_vectors = replace(subject, features="vectors")
+    second = guarded(runs, "runs", on_vectors)
+    if second.verdict != "ok":
+        return subject, first
+    return on_vectors, ok("runs", f"{second.sentence}; with feature vectors, and not with feature maps")
+
+
 def guarded(check: Check, name: str, subject: Subject) -> Finding:
-    """The finding of a check, also when it raises. A ConfigError of ``runs`` is passed on."""
+    """The finding of a check, also when it raises. A ConfigError of ``runs`` is passed on: a constructor refuses."""
     try:
         return check(subject)
     except Exception as error:
         if isinstance(error, ConfigError) and name == "runs":
             raise
-        advice = ""
-        if name == "runs" and subject.kind == "regression":
-            advice = "; an algorithm for classification alone says so by a ConfigError for train_shape.n_way=0"
+        advice = "; here all is in float64: take dtypes from the examples" if "dtype" in str(error) else ""
         return wrong(name, f"{said(error)}{advice}")
+
+
+def _runs(part: Section) -> bool:
+    return bool(part.findings) and part.findings[0].verdict == "ok"
+
+
+def _not_meant(part: Section) -> Section:
+    wanted = "0" if part.kind == "regression" else "not 0"
+    return Section(
+        part.kind,
+        [],
+        f"it {part.findings[0].sentence}. If it is not meant for {part.kind}, let its constructor say so: take "
+        f"train_shape, and raise a ConfigError when train_shape.n_way is {wanted}.",
+    )

@@ -17,7 +17,18 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
-from metaexp.doctor.tiny import IMAGE, N_TARGETS, SHAPES, TRAIN_CLASSES, Kind, TinyConv, stack, supervised_task, task
+from metaexp.doctor.tiny import (
+    IMAGE,
+    N_TARGETS,
+    SHAPES,
+    TRAIN_CLASSES,
+    Features,
+    Kind,
+    TinyConv,
+    stack,
+    supervised_task,
+    task,
+)
 from metaexp.models.base import Network
 
 FEW_STEPS = 3
@@ -48,6 +59,7 @@ class Subject:
     cls: type[Algorithm]
     make: Make
     kind: Kind = "classification"
+    features: Features = "maps"
 
     def on(self, kind: Kind) -> Subject:
         """The same on another kind of task."""
@@ -77,7 +89,9 @@ class Subject:
         with fixed_noise(seed):
             algorithm = self.make(
                 most_steps,
-                model=TinyConv(None if self.cls.model_output == "embedding" else n_outputs, use_batch_norm),
+                model=TinyConv(
+                    None if self.cls.model_output == "embedding" else n_outputs, use_batch_norm, self.features
+                ),
                 input_shape=IMAGE,
                 n_outputs=n_outputs,
                 train_shape=shape,

@@ -18,6 +18,7 @@ from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 
 Kind = Literal["classification", "regression"]
+Features = Literal["maps", "vectors"]
 
 IMAGE = (1, 8, 8)
 N_WAY = 7
@@ -35,17 +36,19 @@ _LIGHT = 1.0
 
 
 class TinyConv(Network):
-    """One convolution, batch norm where wanted, and a smooth nonlinearity; features are maps (B, 3, 4, 4)."""
+    """One convolution, batch norm where wanted, a smooth nonlinearity; features are maps (B, 3, 4, 4) or (B, 48)."""
 
-    def __init__(self, n_outputs: int | None, use_batch_norm: bool) -> None:
+    def __init__(self, n_outputs: int | None, use_batch_norm: bool, features: Features) -> None:
         super().__init__()
+        self.gives_maps = features == "maps"
         self.conv = nn.Conv2d(1, 3, 3, padding=1)
         self.norm = BatchNorm(3) if use_batch_norm else nn.Identity()
         self.head = nn.Identity() if n_outputs is None else nn.Sequential(nn.Flatten(), nn.Linear(48, n_outputs))
 
     def features(self, x: Tensor) -> Tensor:
-        """Maps (B, 3, 4, 4) of images ``x`` (B, 1, 8, 8)."""
-        return F.avg_pool2d(self.norm(self.conv(x)).tanh(), 2)
+        """Maps (B, 3, 4, 4), or these flattened (B, 48), of images ``x`` (B, 1, 8, 8)."""
+        maps = F.avg_pool2d(self.norm(self.conv(x)).tanh(), 2)
+        return maps if self.gives_maps else maps.flatten(1)
 
 
 def task(shape: TaskShape, seed: int) -> Episode:

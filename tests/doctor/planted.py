@@ -494,6 +494,15 @@ class RootOfZero(Prototypes):
         return super().compare(embedded, means) + (means - means).square().sum(1).sqrt()
 
 
+class VectorsOnly(Prototypes):
+    """Sound: takes feature vectors, as most networks give them, and no maps."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        batch, features = out.shape
+        return out.view(batch, features)
+
+
 class RegressionUnrefused(Prototypes):
     """Classifies alone, and lets itself be built for regression."""
 

@@ -99,7 +99,7 @@ def test_a_planted_bug_is_found_by_the_checks_that_are_meant_for_it_and_by_no_ot
 
 def test_every_planted_class_is_tried() -> None:
     found = {name for name, cls in vars(planted).items() if inspect.isclass(cls) and cls.__module__ == planted.__name__}
-    elsewhere = {"LineFit", "NegatedMetaLoss", "RegressionUnrefused"}
+    elsewhere = {"LineFit", "NegatedMetaLoss", "RegressionUnrefused", "VectorsOnly"}
     assert found == {*SOUND, *BUGS, *elsewhere}
     assert len(BUGS) >= 15
 
@@ -128,11 +128,30 @@ def test_an_algorithm_for_regression_alone_is_examined_on_regression_alone() -> 
     assert [finding.verdict for finding in on_numbers.findings if finding.name == "labels"] == ["does not apply"]
 
 
-def test_an_algorithm_that_fails_on_numbers_is_told_how_to_refuse_them() -> None:
+def test_an_algorithm_that_works_on_classes_and_fails_on_numbers_is_told_how_to_refuse_them() -> None:
     (finding,) = section(subject("RegressionUnrefused", "regression")).findings
     assert finding.verdict == "wrong"
     assert "planted.py, line " in finding.sentence
-    assert "ConfigError for train_shape.n_way=0" in finding.sentence
+    on_classes, on_numbers = examine(subject("RegressionUnrefused"))
+    assert wrong(on_classes.findings) == set()
+    assert on_numbers.findings == []
+    assert finding.sentence in on_numbers.refusal
+    assert "raise a ConfigError when train_shape.n_way is 0" in on_numbers.refusal
+
+
+def test_an_algorithm_that_works_on_no_kind_of_task_is_wrong() -> None:
+    sections = examine(subject("MadeElsewhere"))
+    assert [part.kind for part in sections if part.refusal] == ["regression"]  # refused by its constructor
+    (finding,) = sections[0].findings
+    assert finding.verdict == "wrong"
+    assert "take dtypes from the examples" in finding.sentence
+
+
+def test_an_algorithm_for_feature_vectors_is_given_these() -> None:
+    findings = quick("VectorsOnly")
+    assert wrong(findings) == set()
+    assert "with feature vectors, and not with feature maps" in findings[0].sentence
+    assert "feature vectors" not in quick("Prototypes")[0].sentence
 
 
 def test_an_algorithm_that_refuses_every_kind_of_task_is_an_error_of_the_configuration() -> None:
