@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import ADDED, FaultError, build
 
 RECORD_FILE = "record.json"
 SCHEMA_VERSION = 1
@@ -71,6 +71,8 @@ class Machine:
     threads: int
     deterministic: bool
     task_chunk: int | None
+    ranks: int = field(default=1, metadata=ADDED)
+    """Processes that shared the run, each with ``threads`` threads or an accelerator of its own."""
 
 
 @dataclass(frozen=True)
