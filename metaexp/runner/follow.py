@@ -25,8 +25,8 @@ from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.runner.workings import Agreed, Workings, share_state, started, workings
 from metaexp.tracking.trackers import NoTrackers
 
-_SAID_BY_FIRST = (PeerError, NotFiniteError, Interrupted)
-"""Errors that the first rank has too, or has caused."""
+_OF_ALL = (NotFiniteError, Interrupted)
+"""What every rank meets at the same place, so that the first one says it."""
 
 
 def follow(launch: Launch) -> int:
@@ -38,10 +38,7 @@ def follow(launch: Launch) -> int:
     warnings.simplefilter("ignore")  # the first rank has the same
     try:
         with joined(launch) as group:
-            code = _obey(group)
-            if code:
-                group.let_first_end()
-            return code
+            return _obey(group)
     except MachineError as error:
         print(f"metaexp train: {error}", file=sys.stderr)
         return error.exit_code
@@ -58,10 +55,14 @@ def _obey(ranks: Group) -> int:
     try:
         order = ranks.order(None)
         if "leave" in order:
+            if order["leave"]:
+                ranks.let_first_end()
             return int(order["leave"])
         _work(order, ranks)
     except MetaexpError as error:
-        if not (ranks.knows_failure or isinstance(error, _SAID_BY_FIRST)):
+        if ranks.knows_failure or isinstance(error, _OF_ALL):
+            ranks.let_first_end()
+        elif not isinstance(error, PeerError):  # whose cause the first rank meets as well
             print(f"metaexp train, rank {ranks.rank} of {ranks.size}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

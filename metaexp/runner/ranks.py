@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from metaexp.runner.failures import explained
 from metaexp.runner.launch import Launch
 from metaexp.runner.signals import SharedStopRequest, StopRequest
 
+_SOURCE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")
 _MEETING = timedelta(minutes=10)
 """How long ranks wait for one another to start."""
 _ENDING = 10.0
@@ -246,8 +248,8 @@ def _noticing() -> Iterator[None]:
     except RuntimeError as error:
         raise PeerError(
             "another rank of this run has ended, or its machine cannot be reached, so the run cannot go on "
-            f"({_first_line(error)}). What that rank or its launcher printed says why. Continue with the same number "
-            "of ranks and resume=RUN_FOLDER."
+            f"({_first_line(error)}). What that rank or its launcher printed says why. Continue with "
+            "resume=RUN_FOLDER, bit for bit with as many ranks."
         ) from error
 
 
@@ -267,7 +269,9 @@ def _peer_error(text: str, exit_code: int) -> PeerError:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """Its first line, without the place in torch's sources and without the advice to read logs."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _SOURCE.sub("", line).partition(". This is typically")[0].rstrip(".")
 
 
 def _nothing() -> None:
