@@ -132,7 +132,7 @@ class RunRecord:
     git: Git | None = None
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
-    """False after a resume that could not be bit for bit (another machine or thread count)."""
+    """False after a resume that could not be bit for bit (another machine, thread count or number of ranks)."""
     error: str | None = None
     """First line of what ended a failed run."""
     started: str | None = None

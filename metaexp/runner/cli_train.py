@@ -128,5 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="show the configuration and stop")
     made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: only this part")
     made.add_argument("--resolve", action="store_true", help="with --cfg: put interpolations in their place")
-    made.epilog = "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped."
+    made.epilog = (
+        "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped.\n"
+        "torchrun --nproc-per-node=4 -m metaexp train ... shares the tasks of one run between processes."
+    )
     return made

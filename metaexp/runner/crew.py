@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from metaexp.core.errors import MachineError
 from metaexp.runner.follow import follow
 from metaexp.runner.launch import Launch, launched
-from metaexp.runner.ranks import ALONE, Ranks, joined
+from metaexp.runner.ranks import ALONE, PeerError, Ranks, joined
 
 _met: set[Launch] = set()
 """Launches whose ranks have met: they do so once."""
@@ -24,7 +24,7 @@ def run(launch: Launch, command: Callable[[], int]) -> int:
         code = command()
     finally:
         if launch not in _met:  # help, or a mistake in the configuration: the others can go
-            with suppress(MachineError), joined(launch) as group:
+            with suppress(MachineError, PeerError), joined(launch) as group:
                 group.order({"leave": code})
     return code
 

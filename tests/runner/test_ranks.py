@@ -20,6 +20,7 @@ from metaexp.runner import ranks as ranks_module
 from metaexp.runner.device import Compute, find_own, own_threads
 from metaexp.runner.environment import differences
 from metaexp.runner.exchange import Exchange, Share
+from metaexp.runner.follow import follow
 from metaexp.runner.launch import Launch, launched
 from metaexp.runner.ranks import ALONE, Group, Ranks
 from metaexp.runner.signals import SharedStopRequest
@@ -222,6 +223,20 @@ def test_on_a_gpu_flags_go_through_the_host_first_and_nothing_follows_a_failure(
     flags = torch.tensor([0.0, float(failed), 0.0, 0.0])
     group.add_up(torch.zeros(9, device="meta"), flags)
     assert calls == [("cpu", "host")] + ([] if failed else [("meta", "device")])
+
+
+def test_ranks_that_cannot_meet_say_where(
+    place: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise RuntimeError("[/src/TCPStore.cpp:42] nobody came. This is typically said of parties.\nmore")
+
+    place()
+    monkeypatch.setattr(ranks_module.dist, "init_process_group", never)
+    monkeypatch.setattr("warnings.simplefilter", lambda _: None)
+    assert follow(Launch(1, 4, 1, 2)) == 6
+    said = capsys.readouterr().err
+    assert "rank 1 could not meet the other 3 at here:9: nobody came. All ranks must be started with the same" in said
 
 
 def test_a_checkpoint_of_before_ranks_was_made_by_one() -> None:
