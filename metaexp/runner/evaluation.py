@@ -84,6 +84,7 @@ class Evaluator:
             return torch.stack([task_metric(algorithm.predict(state, x), y) for state in states(episode.support)])
 
         parts = []
+        at_once = self.chunk if algorithm.vectorises else 1
         before = _versions(algorithm)
         with _evaluation_mode(algorithm), torch.no_grad():
             for start in range(0, n_episodes, self.chunk):
@@ -92,7 +93,7 @@ class Evaluator:
                 indices = torch.arange(start, stop, device=self.compute.device)
                 episodes = self.source.episodes(split, indices)
                 with self.compute.autocast():
-                    values = over_tasks(metrics, episodes, self.chunk)
+                    values = over_tasks(metrics, episodes, at_once)
                 parts.append(values.cpu())  # (T, steps + 1)
                 report(stop)
         if _versions(algorithm) != before:

@@ -79,7 +79,7 @@ class MetaStep:
     def backward(self, episodes: Episode) -> Tensor:
         """Add the gradient of the mean meta-loss to ``.grad``, move the buffers, and return the losses (T,)."""
         total = n_tasks(episodes)
-        size = min(self.compute.task_chunk or total, total)
+        size = min(self.compute.task_chunk or total, total) if self.algorithm.vectorises else 1
         losses, moved = [], []
         for start in range(0, total, size):
             chunk = episodes if size == total else select_tasks(episodes, start, start + size)
