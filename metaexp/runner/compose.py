@@ -157,7 +157,7 @@ def revise(
     misapplied, absent = apply(judged.values, merged)
     resolved, unresolved = resolve_all(merged)
     problems += [*misapplied, *unresolved]
-    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken)
+    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken, is_trained=True)
     if absent:
         raise ConfigError(absent)
     return settings
