@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,15 @@ class Entry(NamedTuple):
     stale: bool
 
 
+Pages = Callable[[Sequence[Entry]], Mapping[Path, str]]
+"""Makes other pages from the records: path -> text."""
+
+
+def no_pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
+    """No other page."""
+    return {}
+
+
 def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     """The records under ``folder``, ordered by dataset, task and algorithm. Raises RunFolderError for a faulty one."""
     entries = []
@@ -39,7 +48,7 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     return sorted(entries, key=_order)
 
 
-def generate(folder: Path, readme: Path | None, is_current: IsCurrent) -> dict[Path, str]:
+def generate(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> dict[Path, str]:
     """What every generated file must hold: path -> text. ``readme`` is the project's, with its two markers."""
     entries = read_entries(folder, is_current)
     files = {folder / entry.name / "README.md": run_page(entry, folder / entry.name) for entry in entries}
@@ -47,21 +56,22 @@ def generate(folder: Path, readme: Path | None, is_current: IsCurrent) -> dict[P
     if readme is not None:
         link = folder.absolute().relative_to(readme.absolute().parent).as_posix()
         files[readme] = between_markers(readme.read_text(encoding="utf-8"), MARKER, short_table(entries, link))
+    files.update(others(entries))
     return files
 
 
-def update(folder: Path, readme: Path | None, is_current: IsCurrent) -> list[Path]:
+def update(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> list[Path]:
     """Write the generated files that are not up to date; returns them."""
-    changed = outdated(folder, readme, is_current)
-    files = generate(folder, readme, is_current)
+    changed = outdated(folder, readme, is_current, others)
+    files = generate(folder, readme, is_current, others)
     for path in changed:
         write_atomically(path, files[path].encode())
     return changed
 
 
-def outdated(folder: Path, readme: Path | None, is_current: IsCurrent) -> list[Path]:
+def outdated(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> list[Path]:
     """The generated files whose text is not what the records give now."""
-    files = generate(folder, readme, is_current)
+    files = generate(folder, readme, is_current, others)
     return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 

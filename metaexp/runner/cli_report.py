@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaexp.core.errors import ConfigError
+from metaexp.results.algorithm_tables import Page, page_text
 from metaexp.results.publish import publish
 from metaexp.results.record import RunRecord
-from metaexp.results.report import outdated, update
+from metaexp.results.report import Entry, Pages, no_pages, outdated, update
 from metaexp.runner.compose import Composer
 from metaexp.runner.identity import config_hash
+from metaexp.runner.published import published_settings
 
 _DESCRIPTION = """\
-Write docs/results/README.md, a page beside each record there, and the table in README.md.
+Write docs/results/README.md, a page beside each record there, and the tables in README.md and docs/algorithms.md.
 Runs that are named are copied into docs/results first."""
 
 
@@ -27,15 +29,29 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
+    others = algorithm_pages(options.root)
     if options.check:
-        old = outdated(folder, readme, is_current)
+        old = outdated(folder, readme, is_current, others)
         print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
         print(f"copied to {publish(run, folder, options.name)}")
-    for path in update(folder, readme, is_current):
+    for path in update(folder, readme, is_current, others):
         print(f"wrote {path}")
     return 0
+
+
+def algorithm_pages(root: Path) -> Pages:
+    """The page about algorithms, where the repository has one."""
+    path, conf = root / "docs" / "algorithms.md", root / "conf"
+    if not path.is_file() or not conf.is_dir():
+        return no_pages
+    page = Page(path, published_settings(conf))
+
+    def pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
+        return {path: page_text(page, entries, "results")}
+
+    return pages
 
 
 def is_current(record: RunRecord) -> bool:

@@ -95,9 +95,10 @@ class Evaluator:
             self.compute.reseed(noise_seed(self.seed, start))
             episodes = self.source.episodes(split, indices)
             with self.compute.autocast():
-                values: list[list[float]] = over_tasks(metrics, episodes, self.chunk).tolist()
+                values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
+        at_once = self.chunk if algorithm.vectorises else 1
         rows: list[list[float]] = []
         before = _versions(algorithm)
         with _evaluation_mode(algorithm), torch.no_grad():

@@ -51,6 +51,8 @@ def run_job(
     after a clean save; the record in the run folder says the same.
     """
     origin, display = origin or Origin(), display or default_display()
+    if folder is not None:
+        _check_unused(folder)
     call(settings, ranks)
     with explaining(), started(settings, ranks, display.line) as (compute, parts):
         if folder is None:
@@ -59,14 +61,18 @@ def run_job(
             place = RunFolder(folder)
             folder.mkdir(parents=True, exist_ok=True)
         with place.held():
-            if (place.path / RECORD_FILE).exists():
-                raise RunFolderError(f"{place.path} holds a run already. Continue it with resume={place.path}.")
+            _check_unused(place.path)  # once more, now that no other process can have it
             place.save_settings(settings)
             for name, text in origin.files.items():
                 (place.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (place.path / name).write_text(text, encoding="utf-8")
             record = first_record(settings, parts, compute, origin)
             return _run(settings, parts, compute, place, record, display, ranks)
+
+
+def _check_unused(folder: Path) -> None:
+    if (folder / RECORD_FILE).exists():
+        raise RunFolderError(f"{folder} holds a run already. Continue it with resume={folder}.")
 
 
 def resume_job(path: Path, display: Display | None = None, ranks: Ranks = ALONE) -> Finished:

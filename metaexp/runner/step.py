@@ -97,7 +97,7 @@ class MetaStep:
     def _share(self, episodes: Episode, tasks: int) -> Share:
         """Add the gradient of the sum of the meta-losses over ``tasks``, the number of all tasks, to ``.grad``."""
         here = n_tasks(episodes)
-        size = min(self.compute.task_chunk or here, here)
+        size = min(self.compute.task_chunk or here, here) if self.algorithm.vectorises else 1
         losses, replaced = [], []
         for start in range(0, here, size):
             chunk = episodes if size == here else select_tasks(episodes, start, start + size)
