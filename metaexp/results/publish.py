@@ -24,6 +24,8 @@ _PATH = re.compile(
         [^\s'",;\]})]*""",
     re.VERBOSE,
 )
+BLANK = "<path>"
+"""What stands for an absolute path in a copy."""
 _PLACES = {"data": "./data", "outputs": "./outputs"}
 
 
@@ -60,7 +62,7 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
 
 def clean_text(text: str) -> str:
     """``text`` with absolute paths, of any system, replaced by ``<path>``. Web addresses stay."""
-    return _PATH.sub("<path>", text)
+    return _PATH.sub(BLANK, text)
 
 
 def clean_yaml(text: str) -> str:
@@ -81,7 +83,7 @@ def clean_yaml(text: str) -> str:
 def _cleaned(record: RunRecord) -> RunRecord:
     config: dict[str, Any] = _clean(record.config)
     if isinstance(config.get("paths"), dict):
-        config["paths"] = {key: _PLACES.get(key, "<path>") for key in config["paths"]}
+        config["paths"] = {key: _PLACES.get(key, BLANK) for key in config["paths"]}
     for node in (config.get("tracker") or {}).values():
         if isinstance(node, dict) and "entity" in node:
             node["entity"] = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import signal
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import metaexp
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.types import EvalResult
-from metaexp.results.provenance import git_state
+from metaexp.results.provenance import differences, git_state
 from metaexp.results.record import Machine, RunRecord, Score, Verdict, write_record
 from metaexp.results.verdict import judge
 from metaexp.runner.batching import tasks_at_once
@@ -119,9 +118,17 @@ class Session:
         trainer.run()
         if self.stop:
             raise self._interrupted("and saved")
+        if self.state.step < trainer.total:
+            return self._pause()
         best = select(self.state, self.settings, self.folder, self._identity())
         result = self._test()
         self._complete(best, result)
+        return self.record
+
+    def _pause(self) -> RunRecord:
+        """What a run leaves that was to go so far only: it can be continued, and has not been tested."""
+        self._write(status="interrupted", steps=self.state.step, **self._costs(), finished=now())
+        self.trackers.finish("interrupted", {}, {})
         return self.record
 
     def _meta_step(self) -> MetaStep | None:
@@ -281,12 +288,6 @@ def environment(compute: Compute) -> dict[str, Any]:
         "torch": torch.__version__,
         **dataclasses.asdict(machine),
     }
-
-
-def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """``threads was 2 and is 1`` and so on."""
-    keys = sorted({*then, *here})
-    return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 
 
 def seconds_before(folder: RunFolder, step: int) -> tuple[float, float]:
