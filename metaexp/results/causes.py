@@ -1,4 +1,4 @@
-"""What could make the numbers of a re-created run differ: everything that a record says of its making. Without torch."""
+"""What could make the numbers of a re-created run differ: all that a record says of its making. Without torch."""
 
 from __future__ import annotations
 

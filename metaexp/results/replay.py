@@ -114,7 +114,8 @@ def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
     extra = [line for line in by_kind.values() if not (is_published(run) and _is_training(line))]
     for step, values in extra[:1]:
         yield Difference(f"{METRICS_FILE}, update {step}", ", ".join(values), "missing", "there", None)
-    yield f"{len(ours):,} line{'s' if len(ours) > 1 else ''} of {METRICS_FILE}, updates {ours[0][0]:,} to {ours[-1][0]:,}"
+    plural = "s" if len(ours) > 1 else ""
+    yield f"{len(ours):,} line{plural} of {METRICS_FILE}, updates {ours[0][0]:,} to {ours[-1][0]:,}"
 
 
 def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:

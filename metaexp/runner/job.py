@@ -45,8 +45,8 @@ def run_job(
 
     folder: an empty folder to run in; None claims a new one under ``paths.outputs``. stop_after: pause after so many
     meta-updates, with a checkpoint; the record then says "interrupted". Nothing is written before the data are there,
-    are those that ``origin`` asks for, and everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted
-    after a clean save; the record in the run folder says the same.
+    are those that ``origin`` asks for, and everything is made. Raises MetaexpError of the kind that says what went
+    wrong, Interrupted after a clean save; the record in the run folder says the same.
     """
     origin, display = origin or Origin(), display or default_display()
     with explaining(), prepared(settings.device) as compute:
@@ -71,8 +71,9 @@ def run_job(
 def resume_job(path: Path, display: Display | None = None, *, stop_after: int | None = None) -> Finished:
     """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
 
-    stop_after: pause once so many meta-updates are done, all sessions together. A completed run is left as it is. Raises RunFolderError when the folder is no run's, is in use, or has damaged
-    checkpoints only; otherwise as :func:`run_job`.
+    stop_after: pause once so many meta-updates are done, all sessions together. A completed run is left as it is.
+    Raises RunFolderError when the folder is no run's, is in use, or has damaged checkpoints only; otherwise as
+    :func:`run_job`.
     """
     display = display or default_display()
     place = existing(path)
