@@ -34,12 +34,14 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
 
     The copy holds the record, the configuration, the metrics (thinned), the test episodes and the pictures. Absolute
     paths are blanked, ``paths`` become relative and the W&B account is left out. ``name`` is by default that of the
-    experiment, or of the run. Raises RunFolderError for a run that is not completed or has not been tested.
+    experiment, or of the run, with ``-seed<k>`` behind it where a copy with another seed has that name already.
+    Raises RunFolderError for a run that is not completed or has not been tested, or whose place a copy with other
+    settings has.
     """
     record = read_record(run)
     if record.status != "completed" or record.test is None:
         raise RunFolderError(f"{run} is {record.status}; only a completed run with a test result can be published.")
-    target = results / (name or record.experiment or record.name)
+    target = results / (name or _free_name(record, results))
     if target.resolve() == run.resolve():
         raise RunFolderError(f"{run} is in {results} already.")
     if target.exists():
@@ -58,6 +60,24 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
         (target / "plots").mkdir(exist_ok=True)
         shutil.copyfile(picture, target / "plots" / picture.name)
     return target
+
+
+def _free_name(record: RunRecord, results: Path) -> str:
+    """The name of the experiment, or of the run; that of its seed where another seed was published before."""
+    name = record.experiment or record.name
+    for candidate in (name, f"{name}-seed{record.seed}"):
+        if not (results / candidate).exists():
+            return candidate
+        there = read_record(results / candidate)
+        if there.deviations != _cleaned(record).deviations:
+            raise RunFolderError(
+                f"{results / candidate} is of a run with other changed settings "
+                f"({'; '.join(there.deviations) or 'none'}) than this one ({'; '.join(record.deviations) or 'none'}). "
+                "Give the copy a name with --name."
+            )
+        if there.seed == record.seed:
+            return candidate
+    raise RunFolderError(f"{results / candidate} is not of seed {record.seed}. Give the copy a name with --name.")
 
 
 def clean_text(text: str) -> str:

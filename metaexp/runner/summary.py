@@ -108,5 +108,6 @@ def print_replication(
     for line in notes(records, departs):
         console.print(line, soft_wrap=True, markup=False)
     if whole.verdict is not None:
-        console.print(f"verdict: {whole.verdict.text}", style="bold", soft_wrap=True, markup=False)
+        some = f" of {len(records)} of {len(records) + len(failed)} seeds" if failed else ""
+        console.print(f"verdict{some}: {whole.verdict.text}", style="bold", soft_wrap=True, markup=False)
     print_path(console, "summary", folder / SUMMARY_FILE)
