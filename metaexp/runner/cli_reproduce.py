@@ -24,7 +24,7 @@ overrides:
   for RUN:  paths.data=... paths.outputs=... device=... device.threads=... tracker=...
   for NAME: any; settings that differ from the published ones make the verdict "changed settings"
 
-exit codes: 0 identical, reproduced, within, shortened or changed; 11 not identical or not reproduced; 3 other data.
+exit codes: 11 not identical, or not reproduced; 3 other data; 0 everything else that was done.
 """
 
 
