@@ -118,11 +118,23 @@ def shortened(words: list[str]) -> list[str]:
         pytest.skip("needs the data themselves: set METAEXP_DATA")
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
+    if words[0] == "reproduce":
+        return reproduction(words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
     uses_glyphs = not any(word.startswith(("dataset=", "experiment=")) for word in words) or "dataset=glyphs" in words
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if uses_glyphs else [])]
+
+
+def reproduction(words: list[str]) -> list[str]:
+    """A run as it is, for that of these tests is short; a published copy at its first line of metrics; an experiment
+    composed and checked."""
+    if Path(words[1]).is_absolute():
+        return words
+    if words[1].startswith("docs/"):
+        return ["reproduce", str(ROOT / words[1]), "--steps", "200"]
+    return ["train", f"experiment={words[1]}", "--cfg", "job"]
 
 
 def data_are_there(words: list[str]) -> bool:
