@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from metaexp.core.errors import ConfigError
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     what, overrides = options.overrides[0], options.overrides[1:]
     experiments = Composer(options.config_dir).groups().get("experiment", [])
     if what in experiments:
+        if (Path(what) / "config.yaml").exists():
+            print(f"{what} is taken as the saved experiment; the run folder of that name is ./{what}", file=sys.stderr)
         return _experiment(what, overrides, options)
     folder = Path(what).expanduser()
     if not folder.exists():
@@ -70,7 +74,8 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     from metaexp.runner.recreate import plan_recreation, recreate, say
 
     plan = plan_recreation(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
-    done = recreate(plan)
+    with _saying_how_to_go_on():
+        done = recreate(plan)
     print(say(done))
     return 0 if done.result.identical else EXIT_DIFFERENT
 
@@ -82,7 +87,8 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
 
     seeds = 1 if options.seeds is None else options.seeds
     plan = plan_replication(name, overrides, seeds=seeds, short=options.short, config_dir=options.config_dir)
-    done = replicate(plan)
+    with _saying_how_to_go_on():
+        done = replicate(plan)
 
     from metaexp.results.replication import write_summary
     from metaexp.runner.summary import print_replication
@@ -93,3 +99,16 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     for error in done.failed.values():
         return error.exit_code
     return EXIT_DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """A run that is stopped within this block says that the same command continues it, and compares."""
+    from metaexp.runner.signals import Interrupted
+
+    try:
+        yield
+    except Interrupted as stopped:
+        raise Interrupted(
+            f"{stopped}, or with this command again, which also compares.", stopped.signal_number
+        ) from None

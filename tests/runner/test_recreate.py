@@ -175,6 +175,13 @@ def test_an_interrupted_re_creation_goes_on_with_the_same_command(run: Path, sil
     assert "continues after meta-update 7" in (plan.place / "run.log").read_text()
 
 
+def test_a_stopped_command_says_that_it_can_be_given_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "default_display", lambda: StopAfter(7))
+    with pytest.raises(Interrupted, match="after 7 of 12.*or with this command again, which also compares") as stopped:
+        main([str(run)])
+    assert stopped.value.exit_code == 143
+
+
 def test_a_fresh_one_leaves_the_earlier_one_alone_and_is_the_one_to_go_on_with(run: Path, silent: Lines) -> None:
     first = again(run, silent).folder
     second = again(run, silent, fresh=True, steps=6).folder

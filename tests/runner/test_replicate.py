@@ -139,7 +139,18 @@ def test_an_experiment_with_seeds_ends_in_one_verdict(conf: Path, capsys: pytest
 
 def test_what_is_far_from_the_paper_is_not_reproduced(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["far", "--config-dir", str(conf)]) == EXIT_DIFFERENT
-    assert "verdict: not reproduced: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "verdict: not reproduced: " in out
+    assert promises(out)  # so that the tests below can fail
+
+
+def test_a_folder_with_the_name_of_an_experiment_is_told_apart(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf.parent / "small").mkdir()
+    (conf.parent / "small" / "config.yaml").write_text("")
+    assert main(["small", "--config-dir", str(conf), "--short"]) == 0
+    assert "small is taken as the saved experiment; the run folder of that name is ./small" in capsys.readouterr().err
+    with pytest.raises(RunFolderError, match="is not a run folder: it has no record.json"):
+        main(["./small", "--config-dir", str(conf)])
 
 
 def test_a_cut_schedule_is_never_reproduced(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
