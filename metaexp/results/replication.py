@@ -66,11 +66,12 @@ def say_protocol(record: RunRecord) -> str:
     """``600 tasks, 5-way 1-shot, 1 query per class, 3 steps at test, batch norm transductive``."""
     n_episodes = record.test.n_episodes if record.test else 0
     queries = f"{record.task.n_query} {'query' if record.task.n_query == 1 else 'queries'}"
+    steps = len(record.after_steps) - 1
     parts = [
         f"{n_episodes:,} tasks",
         w.say_task(record.task),
         f"{queries} per class" if record.task.n_way else queries,
-        *([f"{len(record.after_steps) - 1} adaptation steps at test"] if record.after_steps else []),
+        *([f"{steps} adaptation step{'' if steps == 1 else 's'} at test"] if record.after_steps else []),
         f"batch norm {w.say_batch_norm(record.batch_norm)}",
     ]
     return ", ".join(parts)

@@ -12,6 +12,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import student_quantile
 from metaexp.results.publish import publish
 from metaexp.results.record import RunRecord, Score, Verdict, read_record, write_record
+from metaexp.results.replication import say_protocol
 from metaexp.results.report import generate, read_entries
 from metaexp.results.rows import grouped
 from metaexp.results.seeds import over_seeds, together
@@ -153,3 +154,12 @@ def test_what_is_no_seed_of_the_same_setting_has_a_row_of_its_own(results: Path,
 def test_stale_seeds_do_not_count_among_current_ones(results: Path) -> None:
     rows = grouped(read_entries(results, lambda record: record.seed != 2))
     assert [(row.name, row.stale, len(row.seeds)) for row in rows] == [(NAME, False, 2), (f"{NAME}-seed2", True, 0)]
+
+
+def test_the_protocol_is_said_in_the_words_of_papers(record: RunRecord) -> None:
+    assert say_protocol(record) == (
+        "600 tasks, 5-way 1-shot, 1 query per class, 2 adaptation steps at test, batch norm transductive"
+    )
+    one = dataclasses.replace(record, after_steps=record.after_steps[:2])
+    assert ", 1 adaptation step at test, " in say_protocol(one)
+    assert "adaptation" not in say_protocol(dataclasses.replace(record, after_steps=[]))
