@@ -9,7 +9,8 @@ from typing import NamedTuple
 from metaexp.results import wording as w
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Reference, Task
-from metaexp.results.report import Entry, say_verdict
+from metaexp.results.report import say_verdict
+from metaexp.results.rows import Entry
 
 
 class Setting(NamedTuple):

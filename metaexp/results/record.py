@@ -56,7 +56,7 @@ class Verdict:
     difference: measured minus published. text: the whole verdict in words, for tables.
     """
 
-    kind: Literal["reproduced", "within", "not_reproduced", "shortened", "changed"]
+    kind: Literal["reproduced", "within", "not_reproduced", "shortened", "changed", "undecided"]
     difference: float
     text: str
 

@@ -168,7 +168,7 @@ def revise(
 
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
     """Settings that decide numbers and differ from the published ones, as ``key=value``, but for steps and seeds."""
-    ours, theirs = dict(_leaves(deciding_part(config))), dict(_leaves(deciding_part(published)))
+    ours, theirs = dict(leaves(deciding_part(config))), dict(leaves(deciding_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]
@@ -226,11 +226,11 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return job
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key -> value of everything in nested mappings."""
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{path}{key}.")
+            yield from leaves(item, f"{path}{key}.")
         else:
             yield f"{path}{key}", item
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import metaexp
-from metaexp.results.provenance import git_state
+from metaexp.results import provenance
 from metaexp.results.record import Machine
 from metaexp.runner.device import Compute
 
@@ -20,7 +20,7 @@ _BEFORE: Mapping[str, Any] = {"ranks": 1}
 def environment(compute: Compute) -> dict[str, Any]:
     """Versions, device, threads and ranks."""
     machine: Machine = compute.recorded()
-    git = git_state()
+    git = provenance.git_state()
     return {
         "metaexp": metaexp.__version__,
         "commit": None if git is None else git.commit,
@@ -30,7 +30,5 @@ def environment(compute: Compute) -> dict[str, Any]:
 
 
 def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """``threads was 2 and is 1`` and so on."""
-    then = {**_BEFORE, **then}
-    keys = sorted({*then, *here})
-    return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
+    """``threads was 2 and is 1`` and so on; ``then`` may be of a checkpoint that did not say everything yet."""
+    return provenance.differences({**_BEFORE, **then}, here)

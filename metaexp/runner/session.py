@@ -117,9 +117,17 @@ class Session:
         trainer.run()
         if self.stop:
             raise self._interrupted("and saved")
+        if self.state.step < trainer.total:
+            return self._pause()
         best = select(self.state, self.settings, self.folder, self._identity())
         result = self._test()
         self._complete(best, result)
+        return self.record
+
+    def _pause(self) -> RunRecord:
+        """What a run leaves that was to go so far only: it can be continued, and has not been tested."""
+        self._write(status="interrupted", steps=self.state.step, **self._costs(), finished=now())
+        self.trackers.finish("interrupted", {}, {})
         return self.record
 
     def _test(self) -> EvalResult:

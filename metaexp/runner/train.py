@@ -83,7 +83,7 @@ class Stopwatch:
 
 
 class Trainer:
-    """Trains ``state`` up to ``settings.train.steps`` meta-updates, or until the user asks to stop.
+    """Trains ``state`` up to ``settings.train.steps`` meta-updates, or until it is asked to stop.
 
     After update s it logs, validates and saves, in this order, where s is due; all three happen at the last one.
     So a checkpoint is always taken between two updates with nothing left to do.
@@ -128,7 +128,7 @@ class Trainer:
         at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
-            while self.state.step < self.total and not self.stop:
+            while self.state.step < self.total and not self.stop.due(self.state.step):
                 self._unread.append(self.step.update(self.state.step))
                 self.state.step += 1
                 if at_once or len(self._unread) >= _UNREAD_STEPS:

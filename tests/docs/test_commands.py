@@ -135,6 +135,8 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, "--rounds", "1"]
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
+    if words[0] == "reproduce":
+        return reproduction(words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
@@ -158,6 +160,16 @@ def dataset_of(words: list[str]) -> str:
         trust(words[words.index("--trust") + 1])
     composer = Composer(folder)
     return composer.settings(overrides, on_this_machine=False).choices["dataset"] if overrides else "glyphs"
+
+
+def reproduction(words: list[str]) -> list[str]:
+    """A run as it is, for that of these tests is short; a published copy at its first line of metrics; an experiment
+    composed and checked."""
+    if Path(words[1]).is_absolute():
+        return words
+    if words[1].startswith("docs/"):
+        return ["reproduce", str(ROOT / words[1]), "--steps", "200"]
+    return ["train", f"experiment={words[1]}", "--cfg", "job"]
 
 
 def data_are_there(words: list[str]) -> bool:
