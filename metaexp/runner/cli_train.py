@@ -12,6 +12,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.results.record import RunRecord
 from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
 from metaexp.runner.compose import Composer, deviations, hydra_files
+from metaexp.runner.sweep.wording import SWEEPS
 
 
 class TrainOptions(Options):
@@ -108,7 +109,7 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
         "",
         "`metaexp train --cfg job` shows every key with its value, and takes the same overrides.",
     ]
-    return f"{made.format_help()}\n{OVERRIDES}\n" + "\n".join(more)
+    return f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
 
 
 def _parser() -> argparse.ArgumentParser:
