@@ -187,17 +187,17 @@ def test_a_folder_can_be_chosen_and_is_never_used_twice(here: Path) -> None:
 def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "-m", *TINY, "seed=0,1", "algorithm.inner_lr=0.1,1e30"]) == 10
-    records = sorted(here.rglob("record.json"), key=lambda path: path.parent.name)
-    assert [read_record(path.parent).status for path in records] == ["completed", "failed", "completed", "failed"]
-    assert len({path.parent.parent for path in records}) == 1
-    record = read_record(records[2].parent)
+    assert main(["train", "-m", *TINY, "seed=1", "algorithm.inner_lr=0.1,1e30"]) == 10
+    first, second = sorted((path.parent for path in here.rglob("record.json")), key=lambda path: path.name)
+    assert [read_record(folder).status for folder in (first, second)] == ["completed", "failed"]
+    assert first.parent == second.parent
+    record = read_record(first)
     assert (record.seed, record.config["algorithm"]["inner_lr"]) == (1, 0.1)
-    assert record.group == records[2].parent.parent.name
-    assert (records[2].parent / ".hydra" / "overrides.yaml").is_file()
+    assert record.group == first.parent.name
+    assert (first / ".hydra" / "overrides.yaml").is_file()
     out = capsys.readouterr().out
-    assert "2 of 4 jobs completed" in out
-    assert re.search(r"^ +1  seed=0 algorithm.inner_lr=1e\+30 +FAILED, NotFiniteError: ", out, re.MULTILINE)
+    assert "1 of 2 jobs completed" in out
+    assert re.search(r"^ +1  algorithm.inner_lr=1e\+30 +FAILED, NotFiniteError: ", out, re.MULTILINE)
 
 
 def test_one_bad_job_of_many_is_told_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
