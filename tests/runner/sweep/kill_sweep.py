@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -34,10 +35,8 @@ from metaexp.runner.signals import Interrupted
 from metaexp.runner.sweep import run as run_module
 from metaexp.runner.targets import trust
 
-_MOST_WORK = 1.0
-"""Seconds of processor time of the workers within which a kill comes; a session of one job takes about half of that."""
 _MOST_COMPOSING = 2.0
-"""The same of the sweep's own process, for the kills that are to come while it composes and freezes."""
+"""Seconds of processor time of the sweep's own process, for the kills that come while it composes and freezes."""
 
 
 def main(folder: Path, n_jobs: int, kills: int) -> int:
@@ -51,16 +50,21 @@ def main(folder: Path, n_jobs: int, kills: int) -> int:
     sweep_runs.warm_up(Path("warm"))
     seeds = ",".join(map(str, range(n_jobs // 2)))
     command = [*sweep_runs.COMMON, f"seed={seeds}", "algorithm.inner_lr=0.1,0.05", "sweep.n_jobs=2"]
-    plain = os.waitstatus_to_exitcode(wait(sweep([*command, "hydra.sweep.dir=undisturbed"]), None, 0.0))
-    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    plain = os.waitstatus_to_exitcode(wait(sweep([*command, "hydra.sweep.dir=undisturbed"]), None, False))
+    work = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, 2 * work / kills)
     report |= compare(Path("undisturbed"), Path("disturbed"), n_jobs) | {"undisturbed": plain}
     print(json.dumps(report))
     wrong = [report["again"], report["missing"], report["different"], plain, report["exit_code"]]
     return int(any(wrong) or not report["tells_differences"])
 
 
-def disturb(command: list[str], conf: Path, kills: int) -> dict[str, Any]:
-    """Run the sweep with ``kills`` kills on the way; then let it end."""
+def disturb(command: list[str], conf: Path, kills: int, most_work: float) -> dict[str, Any]:
+    """Run the sweep with ``kills`` kills on the way, or as many as come before it is complete; then let it end.
+
+    most_work: seconds of processor time of the workers within which a kill comes.
+    """
     dice = random.Random(1)
     done, again, sessions = 0, [], 0
     complete: set[int] = set()
@@ -68,7 +72,7 @@ def disturb(command: list[str], conf: Path, kills: int) -> dict[str, Any]:
         sessions += 1
         seen = len(begins(Path("disturbed")))
         composing = dice.random() < 0.2
-        after = dice.uniform(0.0, _MOST_COMPOSING if composing else _MOST_WORK)
+        after = dice.uniform(0.0, _MOST_COMPOSING if composing else most_work)
         status = wait(sweep(command), (after if done < kills else None), composing)
         again += [number for number in begins(Path("disturbed"))[seen:] if number in complete]
         complete = completed(Path("disturbed"))
