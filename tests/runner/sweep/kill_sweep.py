@@ -77,11 +77,8 @@ def disturb(command: list[str], conf: Path, kills: int, most_work: float) -> dic
         again += [number for number in begins(Path("disturbed"))[seen:] if number in complete]
         complete = completed(Path("disturbed"))
         if not os.WIFSIGNALED(status):
-            if done < kills:  # it was done too soon for all the kills; what is left is to kill the looking
-                done += 1
-                continue
             return {
-                "kills": kills,
+                "kills": done,
                 "sessions": sessions,
                 "again": again,
                 "exit_code": os.waitstatus_to_exitcode(status),
