@@ -35,7 +35,7 @@ from metaexp.runner.signals import Interrupted
 from metaexp.runner.sweep import run as run_module
 from metaexp.runner.targets import trust
 
-_MOST_COMPOSING = 2.0
+_MOST_COMPOSING = 0.4
 """Seconds of processor time of the sweep's own process, for the kills that come while it composes and freezes."""
 
 
@@ -53,7 +53,7 @@ def main(folder: Path, n_jobs: int, kills: int) -> int:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     plain = os.waitstatus_to_exitcode(wait(sweep([*command, "hydra.sweep.dir=undisturbed"]), None, False))
     work = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, 2 * work / kills)
+    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, work / kills)
     report |= compare(Path("undisturbed"), Path("disturbed"), n_jobs) | {"undisturbed": plain}
     print(json.dumps(report))
     wrong = [report["again"], report["missing"], report["different"], plain, report["exit_code"]]
@@ -71,7 +71,7 @@ def disturb(command: list[str], conf: Path, kills: int, most_work: float) -> dic
     while True:
         sessions += 1
         seen = len(begins(Path("disturbed")))
-        composing = dice.random() < 0.2
+        composing = sessions % 5 == 0
         after = dice.uniform(0.0, _MOST_COMPOSING if composing else most_work)
         status = wait(sweep(command), (after if done < kills else None), composing)
         again += [number for number in begins(Path("disturbed"))[seen:] if number in complete]
