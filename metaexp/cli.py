@@ -25,6 +25,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.runner.cli_train:main"),
+    "plan": Verb("print the jobs of `train -m`, what is done, how long it takes", "metaexp.runner.cli_plan:main"),
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
     "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),

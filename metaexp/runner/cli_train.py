@@ -13,6 +13,7 @@ from metaexp.results.record import RunRecord
 from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
 from metaexp.runner.compose import Composer, deviations, hydra_files
 from metaexp.runner.launch import refuse
+from metaexp.runner.sweep.wording import SWEEPS
 
 
 class TrainOptions(Options):
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if options.multirun:
         refuse("metaexp train -m", "Start a sweep without torchrun; to share one run between processes, leave out -m.")
-        from metaexp.runner.multirun import run_all
+        from metaexp.runner.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)
     return _train(options)
@@ -114,7 +115,7 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
         "",
         "`metaexp train --cfg job` shows every key with its value, and takes the same overrides.",
     ]
-    return f"{made.format_help()}\n{OVERRIDES}\n" + "\n".join(more)
+    return f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
 
 
 def _parser() -> argparse.ArgumentParser:
