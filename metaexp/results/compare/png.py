@@ -1,0 +1,74 @@
+"""The figures of a comparison as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+
+from metaexp.results.compare.escape import plain
+from metaexp.results.compare.figures import Figure, Series
+from metaexp.results.drawing import CYCLE, GREY, Canvas, thousands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Write one figure. Names are drawn as they are: nothing in them is taken for mathematics."""
+    height = 1.7 + 0.42 * len(figure.series) if figure.kind == "dots" else 4.2
+    with Canvas(path, 7.2, height) as canvas, matplotlib.rc_context({"text.parse_math": False}):
+        axes = canvas.subplots()
+        axes.set_title(plain(figure.title), fontsize=10.5)
+        if figure.kind == "dots":
+            _dots(axes, figure)
+        else:
+            _lines(axes, figure)
+        canvas.text(0.99, -0.01, plain(figure.note), ha="right", va="top", fontsize=7.5, color=GREY)
+
+
+def _dots(axes: Axes, figure: Figure) -> None:
+    scale = 100.0 if figure.percent else 1.0
+    for place, series in enumerate(figure.series):
+        colour, (point,) = CYCLE[series.colour % len(CYCLE)], series.points
+        axes.errorbar(
+            [point.mean * scale], [place], xerr=[[(point.mean - point.low) * scale], [(point.high - point.mean) * scale]],
+            fmt=MARKERS[series.colour % len(MARKERS)], color=colour, markersize=7, capsize=3.5, elinewidth=1.8, zorder=3,
+        )  # fmt: skip
+        axes.plot([value * scale for value, _ in series.dots], [place + 0.24] * len(series.dots), "|", color=colour, markersize=7, alpha=0.8)  # fmt: skip
+    axes.set_yticks(range(len(figure.series)), [plain(series.label) for series in figure.series])
+    axes.set_ylim(len(figure.series) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    if figure.zero:
+        axes.axvline(0.0, color=GREY, linewidth=1.2, zorder=1.5)
+    axes.set_xlabel(plain(figure.x_label + (" (%)" if figure.percent and not figure.zero else "")))
+    axes.margins(x=0.08)
+
+
+def _lines(axes: Axes, figure: Figure) -> None:
+    scale = 100.0 if figure.percent else 1.0
+    for series in figure.series:
+        _line(axes, series, scale)
+    axes.set_xlabel(plain(figure.x_label))
+    axes.set_ylabel(plain(figure.y_label + (" (%)" if figure.percent else "")))
+    axes.legend(
+        [line for line in axes.lines if line.get_gid() == "series"], [f"\u200a{plain(s.label)}" for s in figure.series]
+    )
+    thousands(axes)
+
+
+def _line(axes: Axes, series: Series, scale: float) -> None:
+    colour = CYCLE[series.colour % len(CYCLE)]
+    x = [point.x for point in series.points]
+    axes.fill_between(
+        x, [p.low * scale for p in series.points], [p.high * scale for p in series.points], color=colour, alpha=0.16, linewidth=0
+    )  # fmt: skip
+    (line,) = axes.plot(
+        x, [p.mean * scale for p in series.points], color=colour, linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
+        marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None, markersize=4.5,
+    )  # fmt: skip
+    line.set_gid("series")
