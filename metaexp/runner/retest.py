@@ -46,7 +46,7 @@ def _tested(run: Run, odd: Strays, config_dir: Path | None, display: Display | N
     evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
     if evaluation.episode_bank != odd.model.bank:
         raise RunFolderError(
-            f"{run.folder.name} was tested again with {odd.model.folder.name}'s settings, and its test episodes are still "
+            f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes are still "
             f"others ({evaluation.episode_bank[:12]}, not {odd.model.bank[:12]}): their data differ. Leave it out."
         )
     return with_test(run, evaluation.test, evaluation.episode_bank, np.array(read_episodes(path.with_suffix(".csv"))))

@@ -46,8 +46,8 @@ def check_banks(groups: Sequence[Group]) -> None:
             "\n".join(
                 [
                     *problems,
-                    "Only runs tested on the same episodes are compared. --retest tests the odd ones again, on the bank "
-                    "of the most runs; or leave them out.",
+                    "Only runs tested on the same episodes are compared. --retest tests the odd ones again, on the "
+                    "bank of the most runs; or leave them out.",
                 ]
             )
         )

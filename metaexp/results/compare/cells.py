@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metaexp.results.compare import wording as c
-from metaexp.results.compare.comparison import Comparison, RowResult, Table
+from metaexp.results.compare.comparison import Comparison, RowResult, Table, shared_device
 from metaexp.results.compare.pairs import Estimate
 from metaexp.results.wording import NOTHING, say_time
 
@@ -72,6 +72,29 @@ def _score(table: Table, row: RowResult) -> list[Cell]:
     ]
 
 
+def compact(table: Table) -> Cells:
+    """The scores in few columns, with the rest as second lines, so that a phone and a terminal show them."""
+    full = scores(table)
+    columns = [
+        Column("Rank", True), Column("Row"), Column(full.columns[4].name, True), Column("Behind the best", True),
+        Column("Time", True),
+    ]  # fmt: skip
+    rows = []
+    for row, line in zip(table.rows, full.rows, strict=True):
+        rank, label, _, _, mean, interval, behind, its_interval, p, _, _ = line
+        below = f"{its_interval.text}; p {p.text}" if row.to_best is not None else ""
+        time = Cell(say_time(row.cost.seconds), row.cost.seconds)
+        mean, behind = mean._replace(below=interval.text), behind._replace(below=below)
+        rows.append([rank, label._replace(below=_beside(row)), mean, behind, time])
+    return Cells(full.title, columns, rows, full.note)
+
+
+def _beside(row: RowResult) -> str:
+    order = "" if row.order == NOTHING else f", {row.order} order"
+    seeds = f"{len(row.runs)} seed{'s' if len(row.runs) != 1 else ''}"
+    return f"{seeds}; batch norm {row.batch_norm}{order}"
+
+
 def _only(item: Estimate) -> str:
     return "" if item.over_seeds else " *"
 
@@ -105,10 +128,11 @@ def pairs(table: Table) -> Cells:
 
 
 def costs(table: Table) -> Cells:
-    """What a run of each row took, as means over its runs."""
+    """What a run of each row took, as means over its runs. Devices have a column where they differ."""
+    device = shared_device(table)
     columns = [
-        Column("Row"), Column("Updates", True), Column("Time of a run", True), Column("Training episodes/s", True),
-        Column("Peak memory", True), Column("Parameters", True), Column("Device"),
+        Column("Row"), Column("Updates", True), Column("Time", True), Column("Episodes/s", True),
+        Column("Memory", True), Column("Parameters", True), *([] if device else [Column("Device")]),
     ]  # fmt: skip
     rows = [
         [
@@ -118,11 +142,13 @@ def costs(table: Table) -> Cells:
             Cell(c.say_rate(row.cost.episodes_per_second), row.cost.episodes_per_second),
             Cell(c.say_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
             Cell(c.say_count(row.cost.n_parameters), row.cost.n_parameters),
-            Cell("; ".join(row.cost.devices)),
+            *([] if device else [Cell("; ".join(row.cost.devices))]),
         ]
         for row in table.rows
     ]
-    return Cells(f"{table.title}: cost", columns, rows)
+    where = f" All ran on {device}." if device else ""
+    note = f"Means over the runs of a row; time of a whole run, training episodes per second, peak memory.{where}"
+    return Cells(f"{table.title}: cost", columns, rows, note)
 
 
 def settings(table: Table) -> Cells:

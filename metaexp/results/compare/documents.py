@@ -17,10 +17,6 @@ from metaexp.results.compare.escape import for_csv, for_latex, for_markdown, pla
 from metaexp.results.compare.wording import headline, legend
 from metaexp.results.markdown import table as markdown_table
 
-_NARROW = ("Rank", "Row", "Accuracy", "Mean squared error", "95 % interval", "Behind the best", "p, corrected", "Seeds")
-"""Columns of the terminal's table where the line is short; sentences and files have the rest."""
-_WIDE = 150
-
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """The sentences, the scores and the costs of every group, what differs, and what was left out."""
@@ -28,7 +24,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
         for sentence in headline(table):
             console.print(Text(plain(sentence)))
-        _print(k.scores(table), console)
+        _print(k.compact(table), console)
         _print(k.costs(table), console)
         fair = [item for item in table.differences if not item.own]
         if fair:
@@ -49,22 +45,18 @@ def _with(table: Table, own: bool) -> Table:
 
 
 def _print(cells: k.Cells, console: Console) -> None:
-    narrow = console.width < _WIDE and "Behind the best" in [column.name for column in cells.columns]
-    shown = [i for i, column in enumerate(cells.columns) if not narrow or column.name in _NARROW]
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index in shown:
-        made.add_column(
-            Text(plain(cells.columns[index].name)), justify="right" if cells.columns[index].is_number else "left"
-        )
-    label = next((i for i, column in enumerate(cells.columns) if column.name == "Row"), None)
+    for column in cells.columns:
+        made.add_column(Text(plain(column.name)), justify="right" if column.is_number else "left", overflow="fold")
     for row in cells.rows:
-        texts = [Text(plain(row[i].text)) for i in shown]
-        if narrow and label is not None:  # batch norm and order stay beside the number
-            texts[shown.index(label)].append(
-                f"\n  batch norm {row[label + 1].text}, order {row[label + 2].text}", "dim"
-            )
+        texts = []
+        for cell in row:
+            text = Text(plain(cell.text))
+            texts.append(text.append(f"\n{plain(cell.below)}", "dim") if cell.below else text)
         made.add_row(*texts)
     console.print(made)
+    if cells.note:
+        console.print(Text(plain(cells.note), style="dim"))
 
 
 def has_star(comparison: Comparison) -> bool:
@@ -97,7 +89,9 @@ def _markdown(cells: k.Cells) -> str:
     right = [i for i, column in enumerate(cells.columns) if column.is_number]
     header = [for_markdown(column.name).replace("|", "\\|") for column in cells.columns]
     body = [[for_markdown(cell.text) for cell in row] for row in cells.rows]
-    return f"### {for_markdown(cells.title)}\n\n{markdown_table(header, body, right)}"
+    return f"### {for_markdown(cells.title)}\n\n{markdown_table(header, body, right)}" + (
+        f"\n{for_markdown(cells.note)}\n" if cells.note else ""
+    )
 
 
 def to_csv(comparison: Comparison) -> dict[str, str]:
@@ -124,9 +118,10 @@ def _row_lines(table: Table) -> list[list[Value]]:
     start: list[Value] = [table.dataset, table.n_way, table.k_shot, table.metric]
     return [
         [
-            *start, row.label, row.rank, row.estimate.mean, row.estimate.low, row.estimate.high, row.estimate.over_seeds,
-            row.batch_norm, row.order, " ".join(map(str, row.seeds)), table.n_episodes, row.cost.steps,
-            row.cost.seconds, row.cost.episodes_per_second, row.cost.peak_memory_bytes, row.cost.n_parameters, table.bank,
+            *start, row.label, row.rank, row.estimate.mean, row.estimate.low, row.estimate.high,
+            row.estimate.over_seeds, row.batch_norm, row.order, " ".join(map(str, row.seeds)), table.n_episodes,
+            row.cost.steps, row.cost.seconds, row.cost.episodes_per_second, row.cost.peak_memory_bytes,
+            row.cost.n_parameters, table.bank,
         ]
         for row in table.rows
     ]  # fmt: skip

@@ -135,7 +135,7 @@ def standard_errors(effects: Sequence[Effect], draws: int = DRAWS, seed: int = 0
 
 
 def _centred(values: Array) -> Array:
-    return values - values.mean(-1, keepdims=True)
+    return np.asarray(values - values.mean(-1, keepdims=True))
 
 
 def _weights(generator: np.random.Generator, n: int, size: int) -> Array:

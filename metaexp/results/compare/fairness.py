@@ -32,7 +32,12 @@ def differences(members: Sequence[Rows], is_deciding: IsDeciding) -> list[Differ
     keys = dict.fromkeys(key for row in leaves for leaf in row for key in leaf)
     found = []
     for key in keys:
-        if key in _SKIPPED or not (is_deciding(key) or key in ("device", "code", "torch")) or key.startswith("task."):
+        if (
+            key in _SKIPPED
+            or key == "algorithm._target_"
+            or not (is_deciding(key) or key in ("device", "code", "torch"))
+            or key.startswith("task.")
+        ):
             continue
         values = [_texts(row, key) for row in leaves]
         if len(set(values)) > 1:

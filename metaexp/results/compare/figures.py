@@ -93,8 +93,9 @@ def _scores(table: Table, colours: dict[str, int], name: str) -> Figure:
         point = Point(0.0, item.mean, item.low, item.high, _tip(table, row.label, item))
         series.append(Series(row.label, colours[row.label], [point], dots if len(dots) > 1 else []))
     return Figure(
-        name, f"{table.title}: test {metric_words(table.metric)}", "dots", series, f"test {metric_words(table.metric)}", "",
-        table.metric == "accuracy", "95 % intervals; small marks are single seeds.",
+        name, f"{table.title}: test {metric_words(table.metric)}", "dots", series,
+        f"test {metric_words(table.metric)}", "", table.metric == "accuracy",
+        "95 % intervals; small marks are single seeds.",
     )  # fmt: skip
 
 
@@ -115,8 +116,9 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> Figure | N
         return None
     unit = "points of accuracy" if table.metric == "accuracy" else metric_words(table.metric)
     return Figure(
-        name, f"{table.title}: how far behind {table.rows[0].label}", "dots", series, f"{unit} behind {table.rows[0].label}",
-        "", table.metric == "accuracy", "Paired differences with 95 % intervals; an interval that holds 0 is open.", True,
+        name, f"{table.title}: how far behind {table.rows[0].label}", "dots", series,
+        f"{unit} behind {table.rows[0].label}", "", table.metric == "accuracy",
+        "Paired differences with 95 % intervals, not corrected for their number.", True,
     )  # fmt: skip
 
 
@@ -131,8 +133,10 @@ def _learning(table: Table, colours: dict[str, int], name: str) -> Figure | None
         for step in steps:
             values = [curve[step] for curve in curves]
             mean = float(np.mean(values))
-            spread = f", seeds from {c.say_mean(table.metric, min(values))} to {c.say_mean(table.metric, max(values))}"
-            tip = f"{row.label} after {step:,.0f} updates: {c.say_mean(table.metric, mean)}{spread if len(values) > 1 else ''}"
+            tip = f"{row.label} after {step:,.0f} updates: {c.say_mean(table.metric, mean)}"
+            if len(values) > 1:
+                low, high = c.say_mean(table.metric, min(values)), c.say_mean(table.metric, max(values))
+                tip += f", seeds from {low} to {high}"
             points.append(Point(step, mean, min(values), max(values), tip))
         series.append(Series(row.label, colours[row.label], points, []))
     if not series:

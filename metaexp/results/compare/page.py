@@ -13,19 +13,21 @@ from importlib import resources
 
 from metaexp.results.compare import cells as k
 from metaexp.results.compare import svg
-from metaexp.results.compare.comparison import Comparison, RowResult, Table
+from metaexp.results.compare.comparison import Comparison, Table
 from metaexp.results.compare.documents import has_star
 from metaexp.results.compare.escape import for_html
 from metaexp.results.compare.figures import Figure
 from metaexp.results.compare.wording import headline, legend
-from metaexp.results.wording import say_time
 
 
 def to_html(comparison: Comparison, figures: Sequence[Figure]) -> str:
     """The page. ``figures``: those of :func:`metaexp.results.compare.figures.figures`."""
     script, style = _resource("page.js"), _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
     title = for_html(comparison.title)
     sections = [
         _section(table, _figures_of(figures, number, comparison)) for number, table in enumerate(comparison.tables)
@@ -76,9 +78,9 @@ def _section(table: Table, figures: Sequence[Figure]) -> str:
     star = f" {k.STAR}" if any(not row.estimate.over_seeds for row in table.rows) else ""
     parts = [
         f'<section><h2>{for_html(table.title)}</h2><ul class="answer">{sentences}</ul>{warnings}',
-        _table(_scores(table), mark_best=True),
+        _table(k.compact(table), mark_best=True),
         f'<p class="note">{for_html(note + star)}</p>',
-        _figures(figures),
+        _figures(figures, f"{table.title}: "),
     ]
     for heading, cells in (
         ("What it cost", k.costs(table)),
@@ -86,39 +88,9 @@ def _section(table: Table, figures: Sequence[Figure]) -> str:
         ("What differs between the rows", k.settings(table)),
     ):
         if cells.rows:
-            parts.append(f"<h3>{heading}</h3>{_table(cells)}")
+            note = f'<p class="note">{for_html(cells.note)}</p>' if cells.note else ""
+            parts.append(f"<h3>{heading}</h3>{_table(cells)}{note}")
     return "".join([*parts, "</section>"])
-
-
-def _scores(table: Table) -> k.Cells:
-    """The scores in few columns, with the rest as second lines, so that a phone shows them."""
-    full = k.scores(table)
-    columns = [
-        k.Column("Rank", True), k.Column("Row"), k.Column(full.columns[4].name, True), k.Column("Behind the best", True),
-        k.Column("p, corrected", True), k.Column("Time of a run", True),
-    ]  # fmt: skip
-    rows = []
-    for row, line in zip(table.rows, full.rows, strict=True):
-        rank, label, _, _, mean, interval, behind, its_interval, p, _, _ = line
-        below = its_interval.text if row.to_best is not None else ""
-        time = k.Cell(say_time(row.cost.seconds), row.cost.seconds)
-        rows.append(
-            [
-                rank,
-                label._replace(below=_beside(row)),
-                mean._replace(below=interval.text),
-                behind._replace(below=below),
-                p,
-                time,
-            ]
-        )
-    return k.Cells(full.title, columns, rows)
-
-
-def _beside(row: RowResult) -> str:
-    order = "" if row.order == "-" else f", {row.order} order"
-    seeds = f"{len(row.runs)} seed{'s' if len(row.runs) != 1 else ''}"
-    return f"{seeds}; batch norm {row.batch_norm}{order}"
 
 
 def _table(cells: k.Cells, mark_best: bool = False) -> str:
@@ -144,14 +116,17 @@ def _cell(cell: k.Cell, column: k.Column) -> str:
     return f'<td class="{name}"{value}>{for_html(cell.text)}{below}</td>'
 
 
-def _figures(figures: Sequence[Figure]) -> str:
+def _figures(figures: Sequence[Figure], known: str = "") -> str:
+    """``known``: the beginning of titles that the heading above says already."""
     if not figures:
         return ""
-    drawn = "".join(
-        f"<figure><h3>{for_html(figure.title)}</h3>{svg.draw(figure)}<figcaption>{for_html(figure.note)}</figcaption></figure>"
-        for figure in figures
-    )
-    return f'<div class="figures">{drawn}</div>'
+    drawn = []
+    for figure in figures:
+        title = figure.title.removeprefix(known)
+        title = title[:1].upper() + title[1:] if title != figure.title else title
+        caption = f"<figcaption>{for_html(figure.note)}</figcaption>"
+        drawn.append(f"<figure><h3>{for_html(title)}</h3>{svg.draw(figure)}{caption}</figure>")
+    return f'<div class="figures">{"".join(drawn)}</div>'
 
 
 def _reading(comparison: Comparison) -> str:

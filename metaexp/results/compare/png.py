@@ -13,6 +13,7 @@ from metaexp.results.drawing import CYCLE, GREY, Canvas, thousands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -28,18 +29,19 @@ def draw(figure: Figure, path: Path) -> None:
             _dots(axes, figure)
         else:
             _lines(axes, figure)
-        canvas.text(0.99, -0.01, plain(figure.note), ha="right", va="top", fontsize=7.5, color=GREY)
+        canvas.supxlabel(plain(figure.note), x=0.99, ha="right", fontsize=7.5, color=GREY)
 
 
 def _dots(axes: Axes, figure: Figure) -> None:
     scale = 100.0 if figure.percent else 1.0
     for place, series in enumerate(figure.series):
         colour, (point,) = CYCLE[series.colour % len(CYCLE)], series.points
-        axes.errorbar(
-            [point.mean * scale], [place], xerr=[[(point.mean - point.low) * scale], [(point.high - point.mean) * scale]],
-            fmt=MARKERS[series.colour % len(MARKERS)], color=colour, markersize=7, capsize=3.5, elinewidth=1.8, zorder=3,
-        )  # fmt: skip
-        axes.plot([value * scale for value, _ in series.dots], [place + 0.24] * len(series.dots), "|", color=colour, markersize=7, alpha=0.8)  # fmt: skip
+        mean, low, high = (value * scale for value in (point.mean, point.low, point.high))
+        marker = MARKERS[series.colour % len(MARKERS)]
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.0, marker="|", markersize=7, zorder=3)
+        axes.plot([mean], [place], marker, color=colour, markersize=7, zorder=4)
+        seeds = [value * scale for value, _ in series.dots]
+        axes.plot(seeds, [place + 0.24] * len(seeds), "|", color=colour, markersize=7, alpha=0.8)
     axes.set_yticks(range(len(figure.series)), [plain(series.label) for series in figure.series])
     axes.set_ylim(len(figure.series) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
@@ -51,24 +53,24 @@ def _dots(axes: Axes, figure: Figure) -> None:
 
 def _lines(axes: Axes, figure: Figure) -> None:
     scale = 100.0 if figure.percent else 1.0
-    for series in figure.series:
-        _line(axes, series, scale)
+    lines = [_line(axes, series, scale) for series in figure.series]
     axes.set_xlabel(plain(figure.x_label))
     axes.set_ylabel(plain(figure.y_label + (" (%)" if figure.percent else "")))
-    axes.legend(
-        [line for line in axes.lines if line.get_gid() == "series"], [f"\u200a{plain(s.label)}" for s in figure.series]
-    )
+    axes.legend(lines, [f"\u200a{plain(series.label)}" for series in figure.series])  # "_x" would be left out
     thousands(axes)
 
 
-def _line(axes: Axes, series: Series, scale: float) -> None:
+def _line(axes: Axes, series: Series, scale: float) -> Line2D:
     colour = CYCLE[series.colour % len(CYCLE)]
     x = [point.x for point in series.points]
-    axes.fill_between(
-        x, [p.low * scale for p in series.points], [p.high * scale for p in series.points], color=colour, alpha=0.16, linewidth=0
-    )  # fmt: skip
+    low, high = [p.low * scale for p in series.points], [p.high * scale for p in series.points]
+    axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
     (line,) = axes.plot(
-        x, [p.mean * scale for p in series.points], color=colour, linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
-        marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None, markersize=4.5,
-    )  # fmt: skip
-    line.set_gid("series")
+        x,
+        [p.mean * scale for p in series.points],
+        color=colour,
+        linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
+        marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None,
+        markersize=4.5,
+    )
+    return line

@@ -86,9 +86,8 @@ def _dots(figure: Figure) -> tuple[str, float]:
         parts.append(f'<line class="zero" x1="{across.at(0):.1f}" x2="{across.at(0):.1f}" y1="{top}" y2="{bottom}"/>')
     for place, series in enumerate(figure.series):
         y = top + row * (place + 0.5)
-        parts.append(
-            f'<text class="name" x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end">{_clipped(series.label, left - 14)}</text>'
-        )
+        label = _clipped(series.label, left - 14)
+        parts.append(f'<text class="name" x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
         parts.append(_interval(series, across, y, factor))
     unit = " (%)" if figure.percent and not figure.zero else ""
     parts.append(_axis_label((left + WIDTH - 16) / 2, bottom + 38, figure.x_label + unit))
@@ -98,15 +97,16 @@ def _dots(figure: Figure) -> tuple[str, float]:
 def _interval(series: Series, across: Scale, y: float, factor: float) -> str:
     (point,) = series.points
     low, mean, high = (across.at(v * factor) for v in (point.low, point.mean, point.high))
-    seeds = "".join(
-        f'<g data-tip="{for_html(tip)}"><line class="seed" x1="{across.at(v * factor):.1f}" x2="{across.at(v * factor):.1f}" '
-        f'y1="{y + 7:.1f}" y2="{y + 14:.1f}"/></g>'
-        for v, tip in series.dots
-    )
+    seeds = []
+    for value, tip in series.dots:
+        x = across.at(value * factor)
+        line = f'<line class="seed" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 7:.1f}" y2="{y + 14:.1f}"/>'
+        seeds.append(f'<g data-tip="{for_html(tip)}">{line}</g>')
     return (
-        f'<g class="{_class(series)}">{seeds}<g tabindex="0" class="mark" data-tip="{for_html(point.tip)}">'
+        f'<g class="{_class(series)}">{"".join(seeds)}<g tabindex="0" class="mark" data-tip="{for_html(point.tip)}">'
         f'<rect class="hit" x="{low - 8:.1f}" y="{y - 13:.1f}" width="{high - low + 16:.1f}" height="24"/>'
-        f'<line class="bar" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>{_marker(series.colour, mean, y, 5.2)}</g></g>'
+        f'<line class="bar" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f"{_marker(series.colour, mean, y, 5.2)}</g></g>"
     )
 
 
@@ -125,10 +125,9 @@ def _lines(figure: Figure) -> tuple[str, float]:
     parts += [_band(series, across, up, factor) for series in figure.series]
     parts += [_line(series, across, up, factor) for series in figure.series]
     parts.append(_axis_label((left + WIDTH - 12) / 2, bottom + 38, figure.x_label))
-    unit = " (%)" if figure.percent else ""
-    parts.append(
-        f'<text class="label" transform="translate(14 {(top + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">{for_html(figure.y_label + unit)}</text>'
-    )
+    label = for_html(figure.y_label + (" (%)" if figure.percent else ""))
+    turned = f'transform="translate(14 {(top + bottom) / 2:.0f}) rotate(-90)"'
+    parts.append(f'<text class="label" {turned} text-anchor="middle">{label}</text>')
     legend, end = _legend(figure.series, left, bottom + 58)
     return "".join([*parts, legend]), end
 
@@ -162,7 +161,8 @@ def _marker(colour: int, x: float, y: float, r: float) -> str:
     if shape == 0:
         return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
     if shape == 1:
-        return f'<rect class="dot" x="{x - r * 0.9:.1f}" y="{y - r * 0.9:.1f}" width="{r * 1.8:.1f}" height="{r * 1.8:.1f}"/>'
+        side = f'width="{r * 1.8:.1f}" height="{r * 1.8:.1f}"'
+        return f'<rect class="dot" x="{x - r * 0.9:.1f}" y="{y - r * 0.9:.1f}" {side}/>'
     corners = (
         [(0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)] if shape == 2 else [(0, -1.15), (1.15, 0.85), (-1.15, 0.85)]
     )
@@ -175,11 +175,10 @@ def _legend(series: Sequence[Series], left: float, y: float) -> tuple[str, float
         width = 30 + min(len(plain(item.label)) * _CHARACTER, WIDTH - left - 40)
         if x > left and x + width > WIDTH - 8:
             x, y = left, y + 20
-        parts.append(
-            f'<g class="{_class(item)}"><line class="line{_dash(item)}" x1="{x:.1f}" x2="{x + 20:.1f}" y1="{y - 4:.1f}" y2="{y - 4:.1f}"/>'
-            f'{_marker(item.colour, x + 10, y - 4, 3.8)}<text class="name" x="{x + 26:.1f}" y="{y:.1f}">'
-            f"{_clipped(item.label, WIDTH - left - 40)}</text></g>"
-        )
+        ends = f'x1="{x:.1f}" x2="{x + 20:.1f}" y1="{y - 4:.1f}" y2="{y - 4:.1f}"'
+        name = f'<text class="name" x="{x + 26:.1f}" y="{y:.1f}">{_clipped(item.label, WIDTH - left - 40)}</text>'
+        line = f'<line class="line{_dash(item)}" {ends}/>{_marker(item.colour, x + 10, y - 4, 3.8)}'
+        parts.append(f'<g class="{_class(item)}">{line}{name}</g>')
         x += width + 14
     return "".join(parts), y + 12
 
@@ -194,10 +193,10 @@ def _grid_x(across: Scale, top: float, bottom: float, lines: bool = True) -> str
         if lines
         else ""
     )
-    texts = "".join(
-        f'<text class="tick" x="{across.at(t):.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{say_tick(t, step)}</text>'
-        for t in across.ticks
-    )
+    texts = ""
+    for tick in across.ticks:
+        place = f'x="{across.at(tick):.1f}" y="{bottom + 17:.1f}"'
+        texts += f'<text class="tick" {place} text-anchor="middle">{say_tick(tick, step)}</text>'
     return grid + texts
 
 

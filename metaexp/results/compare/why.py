@@ -166,8 +166,8 @@ def _short(text: str | None) -> str:
 def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     a, b = first.record, second.record
     if a.test is None or b.test is None:
-        return ["They cannot be compared by their numbers: " + ("neither" if a.test is b.test else "one") + " was tested."
-                if a.test is b.test else "They cannot be compared by their numbers: one was not tested."]  # fmt: skip
+        which = "neither" if a.test is None and b.test is None else "only one"
+        return [f"There are no two numbers to compare: {which} was tested."]
     lines = [f"test {a.test.metric}: {say_score(a.test)} and {say_score(b.test)}."]
     if (
         first.per_step is None

@@ -70,7 +70,6 @@ def say_needs(needs: Needs | None) -> str:
 
 def headline(table: Table) -> list[str]:
     """Which is better, by how much, how sure, at what cost: a few plain sentences."""
-    best = table.rows[0]
     sentences = [_best(table)]
     sentences += [_against(table, row) for row in table.rows[1:]]
     if len(table.rows) > 1:
@@ -82,8 +81,8 @@ def headline(table: Table) -> list[str]:
             f"{names} one seed only: intervals with {'it' if len(single) == 1 else 'them'} are over episodes and say "
             "nothing about other seeds."
         )
-    elif len(best.runs) == 2:
-        sentences.append("With two seeds a row, intervals are wide and only roughly right.")
+    elif min(len(row.runs) for row in table.rows) == 2:
+        sentences.append("A row with two seeds has intervals that are wide and only roughly right.")
     sentences += _unfair(table)
     return sentences
 
@@ -94,7 +93,7 @@ def _best(table: Table) -> str:
     what = {"accuracy": "accuracy", "mse": "mean squared error"}[table.metric]
     if not others:
         return f"{best.label} reaches {number} {what}. There is nothing to compare it with."
-    equals = [row.label for row in others if row.rank == best.rank]
+    equals = [row.label for row in others if row.to_best is not None and not table.pairs[row.to_best].significant]
     if not equals:
         return f"{best.label} is better than {'all others' if len(others) > 1 else others[0].label}: {number} {what}."
     if len(equals) == len(others):
@@ -108,7 +107,7 @@ def _against(table: Table, row: RowResult) -> str:
     gap = _gap(table.metric, abs(pair.difference.mean))
     side = "worse than" if pair.significant else "behind"
     interval = _interval(table.metric, pair)
-    text = f"{row.label} is {gap} {side} {table.rows[0].label} ({interval}; p {_equals(pair.corrected)})"
+    text = f"{row.label} is {gap} {side} {table.rows[0].label} ({interval}; corrected p {_equals(pair.corrected)})"
     if pair.significant:
         return f"{text}."
     return f"{text}: open. {_settling(pair)}"
@@ -153,7 +152,7 @@ def legend(comparison: Comparison) -> list[str]:
         "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
         "Intervals are 95 % and come from a hierarchical bootstrap over seeds and episodes, with Student quantiles for "
         "the number of seeds. They are not corrected for the number of comparisons; p-values are, by Holm's method.",
-        "A rank is 1 + the number of rows that are significantly better (corrected p < 0.05). Rows with = share a rank.",
+        "A rank is 1 + the number of rows that are significantly better (corrected p < 0.05); = marks a shared rank.",
         "Batch norm says where the statistics at test come from: the current batch with the other queries "
         "(transductive), the support set (episode), averages of training (running), or nowhere (none).",
     ]
