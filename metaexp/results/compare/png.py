@@ -24,7 +24,7 @@ def draw(figure: Figure, path: Path) -> None:
     height = 1.7 + 0.42 * len(figure.series) if figure.kind == "dots" else 4.2
     with Canvas(path, 7.2, height) as canvas, matplotlib.rc_context({"text.parse_math": False}):
         axes = canvas.subplots()
-        axes.set_title(plain(figure.title), fontsize=10.5)
+        axes.set_title(_short(figure.title, 80), fontsize=10.5)
         if figure.kind == "dots":
             _dots(axes, figure)
         else:
@@ -42,12 +42,12 @@ def _dots(axes: Axes, figure: Figure) -> None:
         axes.plot([mean], [place], marker, color=colour, markersize=7, zorder=4)
         seeds = [value * scale for value, _ in series.dots]
         axes.plot(seeds, [place + 0.24] * len(seeds), "|", color=colour, markersize=7, alpha=0.8)
-    axes.set_yticks(range(len(figure.series)), [plain(series.label) for series in figure.series])
+    axes.set_yticks(range(len(figure.series)), [_short(series.label) for series in figure.series])
     axes.set_ylim(len(figure.series) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     if figure.zero:
         axes.axvline(0.0, color=GREY, linewidth=1.2, zorder=1.5)
-    axes.set_xlabel(plain(figure.x_label + (" (%)" if figure.percent and not figure.zero else "")))
+    axes.set_xlabel(_short(figure.x_label + (" (%)" if figure.percent and not figure.zero else "")))
     axes.margins(x=0.08)
 
 
@@ -56,7 +56,7 @@ def _lines(axes: Axes, figure: Figure) -> None:
     lines = [_line(axes, series, scale) for series in figure.series]
     axes.set_xlabel(plain(figure.x_label))
     axes.set_ylabel(plain(figure.y_label + (" (%)" if figure.percent else "")))
-    axes.legend(lines, [f"\u200a{plain(series.label)}" for series in figure.series])  # "_x" would be left out
+    axes.legend(lines, [f"\u200a{_short(series.label)}" for series in figure.series])  # "_x" would be left out
     thousands(axes)
 
 
@@ -74,3 +74,9 @@ def _line(axes: Axes, series: Series, scale: float) -> Line2D:
         markersize=4.5,
     )
     return line
+
+
+def _short(text: str, most: int = 44) -> str:
+    """One line without control characters, cut where it would leave no room for the axes."""
+    text = plain(text)
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
