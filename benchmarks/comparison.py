@@ -139,7 +139,7 @@ def _p_values(away: Array, error: Array, freedom: Array) -> list[float]:
 def _inside_naive(rows: list[Array], truth: float, generator: np.random.Generator) -> NDArray[np.bool_]:
     """Percentiles of means of runs and episodes drawn with replacement, without any correction for few runs."""
     n, n_runs, n_episodes = rows[0].shape
-    draws = 400
+    draws = 200
     weights = generator.multinomial(n_episodes, np.full(n_episodes, 1 / n_episodes), size=draws) / n_episodes
     drawn = np.zeros((n, draws))
     for sign, values in zip((1.0, -1.0), rows, strict=True):

@@ -15,7 +15,7 @@ from metaexp.results.compare.documents import print_comparison
 from metaexp.results.compare.gather import Gathered, gather
 from metaexp.results.compare.write import PAGE, is_earlier, write
 from metaexp.runner.folder import claim
-from metaexp.runner.identity import is_deciding
+from metaexp.runner.identity import deciding_part
 from metaexp.runner.targets import trust
 
 _DESCRIPTION = """\
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     command = shlex.join(["metaexp", "compare", *arguments])
     names = sorted({run.record.algorithm for run in runs})
     title = options.title or f"Comparison of {', '.join(names)}"
-    comparison = compare(runs, found.left_out, options.by, is_deciding, title, command)
+    comparison = compare(runs, found.left_out, options.by, deciding_part, title, command)
     folder = options.output or _fresh_folder()
     write(comparison, folder)
     _print(comparison, folder)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.results.compare.why import explain, print_explanation, read_side
-from metaexp.runner.identity import is_deciding
+from metaexp.runner.identity import deciding_part
 
 _DESCRIPTION = """\
 Say what differs between two runs and could explain different numbers, the likeliest first: test episodes, data,
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
     made.add_argument("second", type=Path, metavar="RUN_B", help="another one")
     options = made.parse_args(arguments, namespace=_Options())
-    explanation = explain(read_side(options.first), read_side(options.second), is_deciding)
+    explanation = explain(read_side(options.first), read_side(options.second), deciding_part)
 
     from rich.console import Console
 

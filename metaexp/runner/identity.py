@@ -92,8 +92,3 @@ def folder_name(settings: Settings, now: datetime) -> str:
 def _name(settings: Settings, group: str) -> str:
     node: Mapping[str, Any] = getattr(settings, group)
     return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]
-
-
-def is_deciding(key: str) -> bool:
-    """Whether a dotted key of a configuration, such as ``train.steps``, decides numbers."""
-    return not any(key == other or key.startswith(f"{other}.") for other in NOT_DECIDING)

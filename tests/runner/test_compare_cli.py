@@ -15,7 +15,6 @@ from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record
 from metaexp.runner import cli_compare
 from metaexp.runner.evaluate import evaluate_run
-from metaexp.runner.identity import NOT_DECIDING, config_hash, is_deciding
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
 
@@ -184,24 +183,6 @@ def test_the_script_is_the_verb() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts" / "compare.py", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("usage: metaexp compare")
-
-
-def test_a_key_decides_exactly_when_it_changes_the_hash() -> None:
-    config = {
-        "seed": 0,
-        "train": {"steps": 1, "log_every": 2},
-        "device": {"threads": 1, "precision": "float32"},
-        "paths": {"data": "x"},
-    }
-    assert is_deciding("train.steps")
-    assert is_deciding("device.precision")
-    assert not any(map(is_deciding, [*NOT_DECIDING, "paths.data", "tracker.wandb.mode"]))
-    for key in ("train.steps", "train.log_every", "device.threads", "device.precision", "paths.data"):
-        section, _, name = key.partition(".")
-        part = config[section]
-        assert isinstance(part, dict)
-        changed = config | {section: part | {name: 7}}
-        assert (config_hash(changed) != config_hash(config)) == is_deciding(key)
 
 
 def test_the_output_is_checked_before_anything_is_read(tmp_path: Path) -> None:

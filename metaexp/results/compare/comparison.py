@@ -13,7 +13,7 @@ from metaexp.results.compare.effects import DRAWS
 from metaexp.results.compare.fairness import Difference, differences
 from metaexp.results.compare.gather import LeftOut, Run
 from metaexp.results.compare.pairs import Estimate, Pair, Verdicts, judge
-from metaexp.results.compare.rows import Group, IsDeciding, Rows, group, rows
+from metaexp.results.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.results.wording import say_batch_norm, say_device, say_order
 
 LARGER_IS_BETTER = {"accuracy": True, "mse": False}
@@ -95,7 +95,7 @@ def compare(
     runs: Sequence[Run],
     left_out: Sequence[LeftOut],
     by: Sequence[str],
-    is_deciding: IsDeciding,
+    decide: Decide,
     title: str,
     command: str,
     draws: int = DRAWS,
@@ -103,11 +103,11 @@ def compare(
     """Compare ``runs``. Raises RunFolderError where a group has more than one bank, ConfigError for unknown keys."""
     groups = group(runs)
     check_banks(groups)
-    tables = [_table(item, rows(item.runs, by, is_deciding), is_deciding, draws) for item in groups]
+    tables = [_table(item, rows(item.runs, by, decide), decide, draws) for item in groups]
     return Comparison(title, tables, list(left_out), command)
 
 
-def _table(item: Group, members: Sequence[Rows], is_deciding: IsDeciding, draws: int) -> Table:
+def _table(item: Group, members: Sequence[Rows], decide: Decide, draws: int) -> Table:
     larger = LARGER_IS_BETTER[item.metric]
     means = [fmean(run.test.mean for run in row.runs) for row in members]
     order = sorted(
@@ -125,7 +125,7 @@ def _table(item: Group, members: Sequence[Rows], is_deciding: IsDeciding, draws:
         n_episodes=item.runs[0].test.n_episodes,
         rows=[_row(row, index, verdicts) for index, row in enumerate(ordered)],
         pairs=verdicts.pairs,
-        differences=differences(ordered, is_deciding),
+        differences=differences(ordered, decide),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.results.compare.rows import ABSENT, IsDeciding, Rows, is_of_task, say, settings
+from metaexp.results.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_batch_norm, say_device
 
-_SKIPPED = ("seed", "reference", "name", "group", "experiment", "first_order", "steps", "algorithm", "dataset", "model")
+_SKIPPED = ("seed", "algorithm._target_")
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,19 @@ class Difference:
     own: bool
 
 
-def differences(members: Sequence[Rows], is_deciding: IsDeciding) -> list[Difference]:
+def differences(members: Sequence[Rows], decide: Decide) -> list[Difference]:
     """The settings and conditions that are not the same in all rows; what concerns fairness comes first."""
-    leaves = [[_conditions(run.record) | settings(run.record) for run in row.runs] for row in members]
-    keys = dict.fromkeys(key for row in leaves for leaf in row for key in leaf)
+    leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
+    decided = [
+        [dict(flatten(decide(run.record.config))) | _conditions(run.record) for run in row.runs] for row in members
+    ]
+    keys = dict.fromkeys(key for row in decided for leaf in row for key in leaf)
     found = []
     for key in keys:
-        if (
-            key in _SKIPPED
-            or key == "algorithm._target_"
-            or not (is_deciding(key) or key in ("device", "code", "torch"))
-            or key.startswith("task.")
-        ):
+        if key in _SKIPPED or key.startswith("task."):
             continue
-        values = [_texts(row, key) for row in leaves]
-        if len(set(values)) > 1:
+        if len({_texts(row, key) for row in decided}) > 1:
+            values = [_texts(row, key) for row in leaves]
             found.append(Difference(key, values, own=key.startswith("algorithm.")))
     return sorted(found, key=lambda difference: (difference.own, not is_of_task(difference.key)))
 

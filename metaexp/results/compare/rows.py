@@ -12,8 +12,9 @@ from metaexp.results.compare.gather import Run
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_task
 
-IsDeciding = Callable[[str], bool]
-"""Whether a dotted key of the configuration decides numbers."""
+Decide = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""The part of a configuration that decides numbers, without arguments at their default: a run from before an argument
+was added is the same as one that has it at its default."""
 
 _OF_RECORD = ("algorithm", "model", "dataset", "experiment", "batch_norm", "first_order", "name", "group", "steps")
 _OF_TASK = ("task.", "train.n_way", "train.k_shot", "train.n_query")
@@ -54,18 +55,19 @@ def group(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def rows(runs: Sequence[Run], by: Sequence[str], is_deciding: IsDeciding) -> list[Rows]:
+def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
     """The rows of one group: runs that agree in ``by``, or by default in all that decides numbers but the seed.
 
     Raises ConfigError for a key that no run has.
     """
     leaves = [settings(run.record) for run in runs]
+    decided = [dict(flatten(decide(run.record.config))) for run in runs]
+    differing = _differing(decided)
     if by:
         _check_keys(by, leaves)
         identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
-        return _named_by(identities, runs, by, _differing(leaves, is_deciding), leaves)
-    differing = _differing(leaves, is_deciding)
-    identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in differing) for leaf in leaves]
+        return _named_by(identities, runs, by, differing, leaves)
+    identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in differing) for leaf in decided]
     found: dict[Any, list[int]] = {}
     for index, identity in enumerate(identities):
         found.setdefault((runs[index].record.algorithm, identity), []).append(index)
@@ -107,15 +109,11 @@ def is_of_task(key: str) -> bool:
     return key.startswith(_OF_TASK)
 
 
-def _differing(leaves: Sequence[Mapping[str, Any]], is_deciding: IsDeciding) -> list[str]:
-    """Keys of the configuration that decide numbers, but for seed and task, and are not the same everywhere."""
-    keys = list(dict.fromkeys(key for leaf in leaves for key in leaf))
-    kept = [
-        key for key in keys if key not in _OF_RECORD and key != "seed" and key.partition(".")[0] != "reference"
-        and is_deciding(key) and not is_of_task(key)
-    ]  # fmt: skip
-    kept += [key for key in keys if key.startswith("train.") and is_of_task(key)]
-    return [key for key in kept if len({say(leaf.get(key, ABSENT)) for leaf in leaves}) > 1]
+def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that decide numbers, but for the seed and the task, and are not the same everywhere."""
+    keys = list(dict.fromkeys(key for leaf in decided for key in leaf))
+    kept = [key for key in keys if key != "seed" and not key.startswith("task.")]
+    return [key for key in kept if len({say(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
 
 
 def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.results.compare.effects import Array, effect, standard_errors, summarise
 from metaexp.results.compare.escape import plain
 from metaexp.results.compare.pairs import estimate, p_value
-from metaexp.results.compare.rows import ABSENT, IsDeciding, flatten, say
+from metaexp.results.compare.rows import ABSENT, Decide, flatten, say
 from metaexp.results.compare.wording import say_difference, say_p, say_range
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RunRecord, read_record
@@ -80,7 +80,7 @@ def read_side(folder: Path) -> Side:
     return Side(folder, record, np.array(read_episodes(path), dtype=np.float64) if path.exists() else None)
 
 
-def explain(first: Side, second: Side, is_deciding: IsDeciding) -> Explanation:
+def explain(first: Side, second: Side, decide: Decide) -> Explanation:
     """Compare everything that the records say."""
     a, b = first.record, second.record
     findings = [
@@ -88,7 +88,7 @@ def explain(first: Side, second: Side, is_deciding: IsDeciding) -> Explanation:
         *_differ("state", {"tested": (a.test is not None, b.test is not None)}),
         *_banks(a, b),
         *_differ("data", {"data hash": (_short(a.data_hash), _short(b.data_hash)), "dataset": (a.dataset, b.dataset)}),
-        *_config(a, b, is_deciding),
+        *_config(a, b, decide),
         *_differ(
             "course", {"updates done": (a.steps, b.steps), "tested after update": (a.selected_step, b.selected_step)}
         ),
@@ -112,14 +112,16 @@ def _banks(a: RunRecord, b: RunRecord) -> list[Finding]:
     return [*found, *_differ("test episodes", {**ways, "queries per class": (a.task.n_query, b.task.n_query)})]
 
 
-def _config(a: RunRecord, b: RunRecord, is_deciding: IsDeciding) -> list[Finding]:
+def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
     left, right = dict(flatten(a.config)), dict(flatten(b.config))
+    first, second = dict(flatten(decide(a.config))), dict(flatten(decide(b.config)))
     found = []
     for key in dict.fromkeys([*left, *right]):
         x, y = left.get(key, ABSENT), right.get(key, ABSENT)
         if x == y and isinstance(x, bool) == isinstance(y, bool):
             continue
-        kind = "configuration" if is_deciding(key) else "other settings"
+        decides = say(first.get(key, ABSENT)) != say(second.get(key, ABSENT))
+        kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"
         elif key.startswith(("eval.", "task.")):

@@ -76,10 +76,11 @@ def headline(table: Table) -> list[str]:
         sentences.append(_costs(table))
     single = [row.label for row in table.rows if len(row.runs) == 1]
     if single:
-        names = "Every row has" if len(single) == len(table.rows) else f"{_list(single)} {_have(single)}"
+        every = len(single) == len(table.rows)
+        names = "Every row has" if every else f"{_list(single)} {'has' if len(single) == 1 else 'have'}"
+        those = "" if every else " with it" if len(single) == 1 else " with them"
         sentences.append(
-            f"{names} one seed only: intervals with {'it' if len(single) == 1 else 'them'} are over episodes and say "
-            "nothing about other seeds."
+            f"{names} one seed only: intervals{those} are over episodes and say nothing about other seeds."
         )
     elif min(len(row.runs) for row in table.rows) == 2:
         sentences.append("A row with two seeds has intervals that are wide and only roughly right.")
@@ -190,7 +191,3 @@ def _about(number: int) -> str:
 
 def _list(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _have(names: list[str]) -> str:
-    return "has" if len(names) == 1 else "have"

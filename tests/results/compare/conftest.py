@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ def sweep(make_run: MakeRun, tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def is_deciding(key: str) -> bool:
-    """As the runner says it."""
-    return not key.startswith(("paths", "tracker", "reference", "device."))
+def decide(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The deciding part, as the runner says it, with one argument at its default."""
+    kept = {key: value for key, value in config.items() if key not in ("paths", "tracker", "reference", "device")}
+    optimizer = {key: value for key, value in kept.get("optimizer", {}).items() if (key, value) != ("amsgrad", False)}
+    return {**kept, "optimizer": optimizer}

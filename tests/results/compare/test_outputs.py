@@ -23,12 +23,12 @@ from metaexp.results.compare.gather import gather
 from metaexp.results.compare.page import to_html
 from metaexp.results.compare.wording import headline
 from metaexp.results.compare.write import write
-from tests.results.compare.conftest import HOSTILE, MakeRun, is_deciding
+from tests.results.compare.conftest import HOSTILE, MakeRun, decide
 
 
 def compared(folder: Path) -> Comparison:
     found = gather([folder])
-    return compare(found.runs, found.left_out, [], is_deciding, "Title & <b>", "metaexp compare x", draws=500)
+    return compare(found.runs, found.left_out, [], decide, "Title & <b>", "metaexp compare x", draws=500)
 
 
 class Page(HTMLParser):

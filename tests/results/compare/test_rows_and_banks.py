@@ -14,16 +14,16 @@ from metaexp.results.compare.banks import check_banks, strays
 from metaexp.results.compare.comparison import Comparison, compare
 from metaexp.results.compare.gather import gather
 from metaexp.results.compare.rows import group, rows
-from tests.results.compare.conftest import MakeRun, is_deciding
+from tests.results.compare.conftest import MakeRun, decide
 
 
 def compared(folder: Path, *by: str) -> Comparison:
     found = gather([folder])
-    return compare(found.runs, found.left_out, by, is_deciding, "title", "command", draws=200)
+    return compare(found.runs, found.left_out, by, decide, "title", "command", draws=200)
 
 
 def labels(folder: Path, *by: str) -> list[str]:
-    return sorted(row.label for row in rows(gather([folder]).runs, by, is_deciding))
+    return sorted(row.label for row in rows(gather([folder]).runs, by, decide))
 
 
 def test_rows_are_algorithms_with_their_seeds_and_the_best_is_first(sweep: Path) -> None:
@@ -94,6 +94,14 @@ def test_rows_of_one_algorithm_are_named_by_what_differs(make_run: MakeRun, tmp_
     assert labels(tmp_path / "sweep") == ["maml inner_lr=0.1", "maml inner_lr=0.4", "proto_net"]
     assert labels(tmp_path / "sweep", "algorithm.inner_lr") == ["algorithm.inner_lr=0.1", "algorithm.inner_lr=0.4"]
     assert labels(tmp_path / "sweep", "algorithm") == ["maml", "proto_net"]
+
+
+def test_an_argument_at_its_default_is_as_one_that_was_not_there_yet(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, config={"optimizer.lr": 1})
+    make_run("maml", 1, config={"optimizer.lr": 1} | {"optimizer.amsgrad": False})
+    assert labels(tmp_path / "sweep") == ["maml"]
+    make_run("maml", 2, config={"optimizer.lr": 1} | {"optimizer.amsgrad": True})
+    assert labels(tmp_path / "sweep") == ["maml optimizer.amsgrad=-", "maml optimizer.amsgrad=true"]
 
 
 def test_a_row_that_pools_settings_says_so(make_run: MakeRun, tmp_path: Path) -> None:

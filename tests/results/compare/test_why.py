@@ -13,11 +13,11 @@ from rich.console import Console
 from metaexp.core.errors import RunFolderError
 from metaexp.results.compare.why import KINDS, Explanation, explain, print_explanation, read_side
 from metaexp.results.record import Git, Machine, read_record, write_record
-from tests.results.compare.conftest import MakeRun, is_deciding
+from tests.results.compare.conftest import MakeRun, decide
 
 
 def explained(first: Path, second: Path) -> Explanation:
-    return explain(read_side(first), read_side(second), is_deciding)
+    return explain(read_side(first), read_side(second), decide)
 
 
 def printed(explanation: Explanation) -> str:
