@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         runs = retest(runs, options.config_dir)
     command = shlex.join(["metaexp", "compare", *arguments])
     names = sorted({run.record.algorithm for run in runs})
-    title = options.title or f"Comparison of {', '.join(names)}"
+    datasets = sorted({run.record.dataset for run in runs})
+    title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, found.left_out, options.by, deciding_part, title, command)
     folder = options.output or _fresh_folder()
     write(comparison, folder)

@@ -31,6 +31,7 @@ SHORT = [
     "eval.episodes=4",
     "tracker=files",
 ]
+STAND_FOR_A_RUN = ("outputs/RUN", "outputs/OTHER", "outputs/SWEEP", "resume=outputs/RUN")
 SMALL_GLYPHS = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 
 
@@ -104,8 +105,10 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
-        run = str(request.getfixturevalue("run")) if "outputs/RUN" in command else ""
-        assert main(shortened([word.replace("outputs/RUN", run) for word in words[1:]])) == 0
+        if any(word in STAND_FOR_A_RUN for word in words):
+            run = str(request.getfixturevalue("run"))
+            words = [word.partition("outputs/")[0] + run if word in STAND_FOR_A_RUN else word for word in words]
+        assert main(shortened(words[1:])) == 0
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
 
