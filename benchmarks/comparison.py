@@ -3,7 +3,7 @@
 Each simulated comparison has two rows of runs on the same test episodes: right answers of Q queries are binomial, with
 log-odds that are the sum of a row's mean, a run, an episode, an episode by row, all but the first normal. The true
 difference is known by quadrature. Beside the intervals of metaexp stand ones that are wrong on purpose.
-`metaexp bench comparison [--comparisons 2000] [--page docs/comparing.md] [--output FILE]`
+`metaexp bench comparison [--comparisons 2000] [--each 1000] [--page docs/comparing.md] [--output FILE]`
 """
 
 from __future__ import annotations
@@ -58,14 +58,15 @@ SETTINGS = [Setting(1, q, "none") for q in QUERIES] + [
 def main(arguments: list[str]) -> int:
     """Simulate, print, and write the page's table; exit code 0."""
     parser = argparse.ArgumentParser(prog="metaexp bench comparison", description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=2000)
+    parser.add_argument("--comparisons", type=int, default=2000, help="of the two sentences")
+    parser.add_argument("--each", type=int, default=1000, help="comparisons of each line of the table")
     parser.add_argument("--page", type=Path, help="write the table between the page's coverage markers")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     options = parser.parse_args(arguments)
-    results = {setting: simulate(setting, options.comparisons, seed) for seed, setting in enumerate(SETTINGS)}
+    results = {setting: simulate(setting, options.each, seed) for seed, setting in enumerate(SETTINGS)}
     mixed = mixture(options.comparisons)
     false_claims = family(options.comparisons)
-    text = report(results, mixed, false_claims, options.comparisons)
+    text = report(results, mixed, false_claims, options.comparisons, options.each)
     print(text)
     if options.page:
         page = between_markers(options.page.read_text("utf-8"), "coverage", text)
@@ -75,7 +76,13 @@ def main(arguments: list[str]) -> int:
             {**s._asdict(), **{k: share(getattr(c, k)) for k in Covered._fields[:4]}, "ratio": c.ratio}
             for s, c in results.items()
         ]
-        found = {"comparisons": options.comparisons, "mixture": mixed, "false_claims": false_claims, "settings": rows}
+        found = {
+            "comparisons": options.comparisons,
+            "each": options.each,
+            "mixture": mixed,
+            "false_claims": false_claims,
+            "settings": rows,
+        }
         write_atomically(options.output, (json.dumps(found, indent=2) + "\n").encode())
     return 0
 
@@ -179,7 +186,7 @@ def share(held: NDArray[np.bool_]) -> float:
     return float(np.mean(held))
 
 
-def report(results: dict[Setting, Covered], mixed: float, false_claims: float, n: int) -> str:
+def report(results: dict[Setting, Covered], mixed: float, false_claims: float, n: int, each: int) -> str:
     """The table of the page, in Markdown."""
     header = [
         "Seeds",
@@ -201,6 +208,6 @@ def report(results: dict[Setting, Covered], mixed: float, false_claims: float, n
     return (
         f"Over {n:,} comparisons spread evenly over the settings with 3 and 5 seeds, the intervals held the true "
         f"difference in **{mixed:.1%}**. In {n:,} tables of four equal rows with 3 seeds, any difference was called "
-        f"significant in **{false_claims:.1%}**. Each line below is {n:,} comparisons on {EPISODES} episodes.\n\n"
+        f"significant in **{false_claims:.1%}**. Each line below is {each:,} comparisons on {EPISODES} episodes.\n\n"
         f"{table(header, rows, right=(0, 1, 3, 4, 5, 6, 7))}"
     )
