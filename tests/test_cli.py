@@ -38,6 +38,7 @@ MISTAKES = [
     ["train", "--cfg", "all", "--resolve"],
     ["evaluate", "--help"],
     ["data", "--help"],
+    ["reproduce", "--help"],
     ["tran"],
     ["train", "algorithm=maml2"],
     ["train", "train.stps=3", "optimizer.lr=nan", "+x=1"],
@@ -47,6 +48,10 @@ MISTAKES = [
     ["train", "resume=nowhere", "seed=3"],
     ["evaluate", "nowhere"],
     ["evaluate"],
+    ["reproduce"],
+    ["reproduce", "nowhere"],
+    ["reproduce", "maml_sinusoid", "train.stps=3"],
+    ["reproduce", str(ROOT / "docs" / "results" / "maml_sinusoid"), "seed=4"],
 ]
 
 
@@ -81,7 +86,7 @@ print(json.dumps([said, sorted({{"torch", "numpy", "wandb", "matplotlib"}} & set
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said, imported = json.loads(done.stdout)
-    assert [code for code, _ in said] == [0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 4, 2]
+    assert [code for code, _ in said] == [0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 4, 2, 2, 2, 2, 2]
     assert all(text for _, text in said)
     assert imported == []
     assert list(tmp_path.iterdir()) == []
@@ -228,7 +233,7 @@ def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: P
     assert read_record(the_run(here / "outputs")).algorithm == "mine"
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "reproduce"])
 def test_scripts_do_what_the_verbs_do(script: str, tmp_path: Path) -> None:
     """Without site-packages on the way to metaexp: a checkout that was never installed works too."""
     path = ROOT / "scripts" / f"{script}.py"

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.engines import Engine, descent
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params, descend
+from metaexp.core.inner import Params
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, Network, buffers_of, call_features, has_batch_norm, parameters_of
 
@@ -43,6 +44,7 @@ class ANIL(Algorithm):
     inner_loss_reduction: ``sum_over_k`` divides the summed support loss by the shots K, as MAML's code does, so the
     gradient is N times that of the ``mean``; in regression both are the mean. batch_norm: ``transductive``
     normalises support and query each by itself; ``episode`` normalises queries with the support's statistics.
+    engine: who takes the inner steps, see :mod:`metaexp.core.engines`.
     """
 
     def __init__(
@@ -54,8 +56,11 @@ class ANIL(Algorithm):
         first_order: bool,
         inner_loss_reduction: Literal["sum_over_k", "mean"],
         batch_norm: Literal["transductive", "episode"],
+        engine: Engine = "metaexp",
     ) -> None:
         super().__init__()
+        self.engine = engine
+        self._descend = descent(engine)
         if not any(name.startswith("head.") for name, _ in model.named_parameters()):
             raise ConfigError(
                 f"algorithm=anil adapts the last layer alone, but {type(model).__name__} has no parameters whose names "
@@ -78,6 +83,10 @@ class ANIL(Algorithm):
     @property
     def first_order(self) -> bool:
         return self._first_order
+
+    @property
+    def vectorises(self) -> bool:
+        return self.engine == "metaexp"
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted head."""
@@ -105,7 +114,7 @@ class ANIL(Algorithm):
 
         head = parameters_of(self.model.head)
         steps = self.inner_steps if self.training else self.inner_steps_test
-        return descend(support_loss, head, self.inner_lr, steps, self._first_order)
+        return self._descend(support_loss, head, self.inner_lr, steps, self._first_order)
 
     def _head(self, head: Params, features: Tensor) -> Tensor:
         out: Tensor = functional_call(self.model.head, head, (features,))

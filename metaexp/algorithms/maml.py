@@ -20,8 +20,9 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.engines import Engine, descent
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params, descend
+from metaexp.core.inner import Params
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
@@ -42,7 +43,8 @@ class MAML(Algorithm):
     loss by the shots K, as the authors' code does, so the gradient is N times that of the ``mean``; in
     regression both are the mean. adapt: which parameters the inner loop changes: ``all``, ``no_batch_norm``
     (as the authors' code), or the ``head`` alone. batch_norm: ``transductive`` normalises support and query
-    each by itself; ``episode`` normalises queries with the statistics of the support set.
+    each by itself; ``episode`` normalises queries with the statistics of the support set. engine: who takes the
+    inner steps, see :mod:`metaexp.core.engines`.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class MAML(Algorithm):
         inner_loss_reduction: Literal["sum_over_k", "mean"],
         adapt: Literal["all", "no_batch_norm", "head"],
         batch_norm: Literal["transductive", "episode"],
+        engine: Engine = "metaexp",
     ) -> None:
         super().__init__()
+        self.engine = engine
+        self._descend = descent(engine)
         self.model = model
         self.inner_lr = inner_lr
         self.inner_steps = inner_steps
@@ -75,6 +80,10 @@ class MAML(Algorithm):
     @property
     def first_order(self) -> bool:
         return self._first_order
+
+    @property
+    def vectorises(self) -> bool:
+        return self.engine == "metaexp"
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
@@ -108,7 +117,7 @@ class MAML(Algorithm):
             return self.loss(scores, support.y) * scale
 
         steps = self.inner_steps if self.training else self.inner_steps_test
-        for changed in descend(support_loss, adapted, self.inner_lr, steps, self._first_order):
+        for changed in self._descend(support_loss, adapted, self.inner_lr, steps, self._first_order):
             yield {**fixed, **changed}
 
     def _learner(self, params: Params, support: Examples) -> Learner:

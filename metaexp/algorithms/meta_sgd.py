@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.engines import Engine, descent
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params, descend, last
+from metaexp.core.inner import Params, last
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
 
@@ -39,7 +40,8 @@ class MetaSGD(Algorithm):
     alpha_min, alpha_max: the rates start uniformly distributed between these, on the scale of the mean support loss.
     inner_steps, inner_steps_test: gradient steps in meta-training and in evaluation. first_order: whether the inner
     gradients are constants of the outer one. batch_norm: ``transductive`` normalises support and query each by
-    itself; ``episode`` normalises queries with the support's statistics.
+    itself; ``episode`` normalises queries with the support's statistics. engine: who takes the inner steps, see
+    :mod:`metaexp.core.engines`.
     """
 
     def __init__(
@@ -51,8 +53,11 @@ class MetaSGD(Algorithm):
         inner_steps_test: NonNegativeInt,
         first_order: bool,
         batch_norm: Literal["transductive", "episode"],
+        engine: Engine = "metaexp",
     ) -> None:
         super().__init__()
+        self.engine = engine
+        self._descend = descent(engine)
         if alpha_min > alpha_max:
             raise ConfigError(
                 f"algorithm.alpha_min={alpha_min} is above algorithm.alpha_max={alpha_max}. Rates start between the "
@@ -80,6 +85,10 @@ class MetaSGD(Algorithm):
     def first_order(self) -> bool:
         return self._first_order
 
+    @property
+    def vectorises(self) -> bool:
+        return self.engine == "metaexp"
+
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
         return self._learner(last(self._path(support)), support)
@@ -103,7 +112,7 @@ class MetaSGD(Algorithm):
         params = parameters_of(self.model)
         alphas = {name: self.alphas[_key(name)] for name in params}
         steps = self.inner_steps if self.training else self.inner_steps_test
-        return descend(support_loss, params, alphas, steps, self._first_order)
+        return self._descend(support_loss, params, alphas, steps, self._first_order)
 
     def _learner(self, params: Params, support: Examples) -> Learner:
         buffers = buffers_of(self.model)

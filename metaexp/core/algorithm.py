@@ -56,6 +56,11 @@ class Algorithm(nn.Module, ABC):
         """Whether the order of the support examples changes predictions (an LSTM that reads them, mini-batches)."""
         return False
 
+    @property
+    def vectorises(self) -> bool:
+        """Whether :func:`torch.vmap` can map its methods over tasks; where not, tasks are taken one at a time."""
+        return True
+
     def begin_step(self, step: int, total_steps: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.
 

@@ -123,6 +123,8 @@ def single(batch: Episode) -> Episode:
 
 def _maps(algorithm: Algorithm, exam: Episode) -> bool:
     """Whether it maps over tasks; a check of its own says so where it does not."""
+    if not algorithm.vectorises:
+        return False
     try:
         metric_of(algorithm, exam)
     except RuntimeError:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode
-from metaexp.doctor.finding import OTHER, Finding, gap, no_nan, ok, said, wrong
+from metaexp.doctor.finding import OTHER, Finding, does_not_apply, gap, no_nan, ok, said, wrong
 from metaexp.doctor.subject import Subject, draws_noise, gradient_of, losses_of, predictions
 from metaexp.doctor.tiny import stack
 
@@ -19,6 +19,8 @@ _TASKS = 3
 def vectorised(subject: Subject) -> Finding:
     """Meta-losses, meta-gradients and predictions of several tasks at once equal those of one task at a time."""
     name = "vectorised"
+    if not subject.build().vectorises:
+        return does_not_apply(name, "it says that it does not map over tasks; the runner takes one at a time")
     tested = stack([subject.task(seed) for seed in range(_TASKS)])
     trained = subject.training_batch(_TASKS)
     scores, losses, gradients = _results(subject, tested, trained, chunk_size=1)

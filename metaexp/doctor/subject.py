@@ -119,7 +119,7 @@ def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
         return value
 
     with fixed_noise(0):
-        out: Tensor = over_tasks(loss, batch, chunk_size)
+        out: Tensor = over_tasks(loss, batch, chunk_size if algorithm.vectorises else 1)
     return out
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import metaexp
 from metaexp.results.record import Git
@@ -30,6 +32,12 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """``threads was 2 and is 1`` and so on, in the order of the keys' names."""
+    keys = sorted({*then, *here})
+    return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 
 
 def git_state(package: Path | None = None) -> Git | None:

@@ -24,6 +24,8 @@ _PATH = re.compile(
         [^\s'",;\]})]*""",
     re.VERBOSE,
 )
+BLANK = "<path>"
+"""What stands for an absolute path in a copy."""
 _PLACES = {"data": "./data", "outputs": "./outputs"}
 
 
@@ -32,12 +34,14 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
 
     The copy holds the record, the configuration, the metrics (thinned), the test episodes and the pictures. Absolute
     paths are blanked, ``paths`` become relative and the W&B account is left out. ``name`` is by default that of the
-    experiment, or of the run. Raises RunFolderError for a run that is not completed or has not been tested.
+    experiment, or of the run, with ``-seed<k>`` behind it where a copy with another seed has that name already.
+    Raises RunFolderError for a run that is not completed or has not been tested, or whose place a copy with other
+    settings has.
     """
     record = read_record(run)
     if record.status != "completed" or record.test is None:
         raise RunFolderError(f"{run} is {record.status}; only a completed run with a test result can be published.")
-    target = results / (name or record.experiment or record.name)
+    target = results / (name or _free_name(record, results))
     if target.resolve() == run.resolve():
         raise RunFolderError(f"{run} is in {results} already.")
     if target.exists():
@@ -58,9 +62,27 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
     return target
 
 
+def _free_name(record: RunRecord, results: Path) -> str:
+    """The name of the experiment, or of the run; that of its seed where another seed was published before."""
+    name = record.experiment or record.name
+    for candidate in (name, f"{name}-seed{record.seed}"):
+        if not (results / candidate).exists():
+            return candidate
+        there = read_record(results / candidate)
+        if there.deviations != _cleaned(record).deviations:
+            raise RunFolderError(
+                f"{results / candidate} is of a run with other changed settings "
+                f"({'; '.join(there.deviations) or 'none'}) than this one ({'; '.join(record.deviations) or 'none'}). "
+                "Give the copy a name with --name."
+            )
+        if there.seed == record.seed:
+            return candidate
+    raise RunFolderError(f"{results / candidate} is not of seed {record.seed}. Give the copy a name with --name.")
+
+
 def clean_text(text: str) -> str:
     """``text`` with absolute paths, of any system, replaced by ``<path>``. Web addresses stay."""
-    return _PATH.sub("<path>", text)
+    return _PATH.sub(BLANK, text)
 
 
 def clean_yaml(text: str) -> str:
@@ -81,7 +103,7 @@ def clean_yaml(text: str) -> str:
 def _cleaned(record: RunRecord) -> RunRecord:
     config: dict[str, Any] = _clean(record.config)
     if isinstance(config.get("paths"), dict):
-        config["paths"] = {key: _PLACES.get(key, "<path>") for key in config["paths"]}
+        config["paths"] = {key: _PLACES.get(key, BLANK) for key in config["paths"]}
     for node in (config.get("tracker") or {}).values():
         if isinstance(node, dict) and "entity" in node:
             node["entity"] = None

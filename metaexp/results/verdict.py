@@ -11,6 +11,10 @@ NEAR_ACCURACY = 0.01
 """A measured accuracy this far outside the intervals is still "within": one percentage point."""
 NEAR_ERROR = 0.1
 """The same for an error, as a fraction of the published value."""
+WIDE_ACCURACY = 0.05
+"""With an interval of more than five points a measurement confirms nothing."""
+WIDE_ERROR = 0.5
+"""The same for an error, as a fraction of the published value."""
 
 
 def judge(
@@ -23,6 +27,7 @@ def judge(
 
     changed        settings differ from the published ones: the number answers another question.
     shortened      the schedule was cut, whatever came out.
+    undecided      our interval is so wide that the published number could lie in it by chance.
     reproduced     the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
     within         at most one accuracy point (a tenth of the published error) beyond that.
     not_reproduced everything else, better or worse.
@@ -39,7 +44,11 @@ def judge(
     if full_steps is not None and steps < full_steps:
         return Verdict("shortened", difference, f"shortened ({_steps(steps, full_steps)}): {gap}")
     interval = math.hypot(test.ci95, reference.ci95 or 0.0)
-    near = NEAR_ACCURACY if _is_accuracy(reference.metric) else NEAR_ERROR * abs(reference.value)
+    accuracy = _is_accuracy(reference.metric)
+    near = NEAR_ACCURACY if accuracy else NEAR_ERROR * abs(reference.value)
+    wide = WIDE_ACCURACY if accuracy else WIDE_ERROR * abs(reference.value)
+    if test.ci95 > wide and abs(difference) <= interval + near:
+        return Verdict("undecided", difference, f"undecided, the interval is too wide: {gap}")
     if abs(difference) <= interval:
         return Verdict("reproduced", difference, "reproduced")
     if abs(difference) <= interval + near:

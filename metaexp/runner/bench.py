@@ -32,7 +32,7 @@ def run(name: str, arguments: list[str]) -> int:
     """Run benchmark ``name`` with its own command-line ``arguments`` and return its exit code."""
     known = names()
     if name not in known:
-        raise ConfigError(f"metaexp bench {name}: there is no such benchmark. Known: {', '.join(known)}.")
+        raise ConfigError(f"{name}: there is no such benchmark. Known: {', '.join(known)}.")
     folder = benchmarks_folder()
     sys.path.insert(0, str(folder))
     spec = importlib.util.spec_from_file_location(f"metaexp_benchmark_{name}", folder / f"{name}.py")

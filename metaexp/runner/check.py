@@ -67,18 +67,20 @@ def check(
     on_this_machine: bool = True,
     earlier_problems: Iterable[str] = (),
     ignored: frozenset[str] = frozenset(),
+    is_trained: bool = False,
 ) -> Settings:
     """The settings of a resolved configuration.
 
     config: nested plain dicts without Hydra's section. choices: group -> chosen file. on_this_machine: whether
     the run happens here, so that the accelerator must be here. earlier_problems: found while composing, to be
-    reported with the others; ``ignored`` are the top-level keys that they already explain.
+    reported with the others; ``ignored`` are the top-level keys that they already explain. is_trained: it is for
+    another test of a finished run.
     Raises ConfigError with all problems; MachineError when the accelerator is the only one.
     """
     checker = _Checker(ignored)
     resolved = checker.whole(config)
     problems = [*earlier_problems, *_without_echoes(checker.problems)]
-    problems += contradictions(resolved, choices, frozenset(resolved) - checker.broken)
+    problems += contradictions(resolved, choices, frozenset(resolved) - checker.broken, is_trained)
     missing = _missing_accelerator(resolved) if on_this_machine else None
     if problems:
         raise ConfigError(list(dict.fromkeys(problems + ([missing] if missing else []))))

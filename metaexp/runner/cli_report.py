@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaexp.core.errors import ConfigError
+from metaexp.results.algorithm_tables import Page, page_text
 from metaexp.results.publish import publish
 from metaexp.results.record import RunRecord
-from metaexp.results.report import outdated, update
+from metaexp.results.report import Pages, no_pages, outdated, update
+from metaexp.results.rows import Entry
 from metaexp.runner.compose import Composer
 from metaexp.runner.identity import config_hash
+from metaexp.runner.published import published_settings
 
 _DESCRIPTION = """\
-Write docs/results/README.md, a page beside each record there, and the table in README.md.
+Write docs/results/README.md, a page beside each record there, and the tables in README.md and docs/algorithms.md.
 Runs that are named are copied into docs/results first."""
 
 
@@ -27,24 +31,44 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
+    others = algorithm_pages(options.root)
     if options.check:
-        old = outdated(folder, readme, is_current)
+        old = outdated(folder, readme, is_current, others)
         print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
         print(f"copied to {publish(run, folder, options.name)}")
-    for path in update(folder, readme, is_current):
+    for path in update(folder, readme, is_current, others):
         print(f"wrote {path}")
     return 0
 
 
+def algorithm_pages(root: Path) -> Pages:
+    """The page about algorithms, where the repository has one."""
+    path, conf = root / "docs" / "algorithms.md", root / "conf"
+    if not path.is_file() or not conf.is_dir():
+        return no_pages
+    page = Page(path, published_settings(conf))
+
+    def pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
+        return {path: page_text(page, entries, "results")}
+
+    return pages
+
+
 def is_current(record: RunRecord) -> bool:
-    """Whether a record's overrides still give the configuration that it was made with."""
+    """Whether a record's overrides still give its configuration, and the published number that it was judged by."""
     try:
         today = Composer().settings(record.overrides, on_this_machine=False).resolved
     except ConfigError:
         return False
-    return config_hash(today) == config_hash(record.config)
+    return config_hash(today) == config_hash(record.config) and _published(today) == _published(record.config)
+
+
+def _published(config: Mapping[str, Any]) -> list[Any]:
+    """What a verdict was judged against. The words beside it may change."""
+    reference = config.get("reference") or {}
+    return [reference.get(key) for key in ("metric", "value", "ci95")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
-    made.add_argument("--name", help="the name of the copy; its experiment's by default")
+    made.add_argument("--name", help="the name of the copy; its experiment's by default, -seed<k> for further seeds")
     made.add_argument("--check", action="store_true", help="write nothing; say what is not up to date (exit code 2)")
     made.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the repository; the current folder")
     return made

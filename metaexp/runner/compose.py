@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,8 +140,8 @@ def revise(
     """The settings of an earlier, resolved configuration with some overrides on top.
 
     A value replaces the earlier one; a choice such as ``dataset=omniglot`` replaces its whole section with that
-    of the file. Nothing else is read from files, so later edits of them change nothing. Raises as
-    :meth:`Composer.settings` does.
+    of the file, and another dataset is looked for where METAEXP_DATA says now. Nothing else is read from files, so
+    later edits of them change nothing. Raises as :meth:`Composer.settings` does.
     """
     composer = Composer(config_dir)
     judged = judge(overrides, composer.loader)
@@ -151,13 +152,15 @@ def revise(
         group = line.partition("=")[0].lstrip("+")
         if fresh is not None and group in fresh.config:
             new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
+            if group == "dataset" and "METAEXP_DATA" in os.environ:  # the run may not know where these data are
+                new_config["paths"] = fresh.config["paths"]
         else:
             problems.append(f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it.")
     merged = OmegaConf.create(new_config)
     misapplied, absent = apply(judged.values, merged)
     resolved, unresolved = resolve_all(merged)
     problems += [*misapplied, *unresolved]
-    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken)
+    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken, is_trained=True)
     if absent:
         raise ConfigError(absent)
     return settings
@@ -165,7 +168,7 @@ def revise(
 
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
     """Settings that decide numbers and differ from the published ones, as ``key=value``, but for steps and seeds."""
-    ours, theirs = dict(_leaves(deciding_part(config))), dict(_leaves(deciding_part(published)))
+    ours, theirs = dict(leaves(deciding_part(config))), dict(leaves(deciding_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]
@@ -223,11 +226,11 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return job
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key -> value of everything in nested mappings."""
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{path}{key}.")
+            yield from leaves(item, f"{path}{key}.")
         else:
             yield f"{path}{key}", item
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from metaexp.core.errors import ConfigError
@@ -12,16 +12,20 @@ from metaexp.runner.make import make
 from metaexp.runner.source import class_attribute, find_class
 
 
-def contradictions(config: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str]) -> list[str]:
+def contradictions(
+    config: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_trained: bool = False
+) -> list[str]:
     """One sentence for each contradiction between sections of a configuration.
 
-    sound: the sections whose values are all possible by themselves; the others are left alone.
+    sound: the sections whose values are all possible by themselves; the others are left alone. is_trained: the
+    configuration is for another test of a finished run, so what training would need does not matter.
     """
     found: list[str] = []
     if "dataset" in sound:
-        found += data_problems(config, choices, has_shapes=sound >= {"train", "task"})
+        splits: Sequence[Split] = ("test",) if is_trained else SPLITS
+        found += data_problems(config, choices, splits if sound >= {"train", "task"} else ())
     if sound >= {"algorithm", "train", "task"}:
-        found += way_problems(config)
+        found += way_problems(config, is_trained)
     if "device" in sound:
         found += device_problems(config)
     if "paths" in sound and not all(config["paths"].values()):
@@ -29,17 +33,17 @@ def contradictions(config: Mapping[str, Any], choices: Mapping[str, str], sound:
     return list(dict.fromkeys(found))
 
 
-def data_problems(config: Mapping[str, Any], choices: Mapping[str, str], has_shapes: bool) -> list[str]:
-    """What the dataset itself refuses, and tasks that it cannot give."""
+def data_problems(config: Mapping[str, Any], choices: Mapping[str, str], splits: Sequence[Split]) -> list[str]:
+    """What the dataset itself refuses, and tasks that it cannot give in ``splits``."""
     name = choices.get("dataset") or config["dataset"]["_target_"].rpartition(".")[2]
     try:
         dataset = make(config["dataset"], Dataset)  # type: ignore[type-abstract]
         capacity = dataset.capacity()
     except ConfigError as error:
         return error.problems
-    if not has_shapes:
+    if not splits:
         return []
-    return shape_problems(name, dataset.kind, capacity, train_shape(config), test_shape(config))
+    return shape_problems(name, dataset.kind, capacity, train_shape(config), test_shape(config), splits)
 
 
 def train_shape(config: Mapping[str, Any]) -> TaskShape:
@@ -53,14 +57,19 @@ def test_shape(config: Mapping[str, Any]) -> TaskShape:
 
 
 def shape_problems(
-    dataset: str, kind: str, capacity: Mapping[Split, Capacity] | None, train: TaskShape, test: TaskShape
+    dataset: str,
+    kind: str,
+    capacity: Mapping[Split, Capacity] | None,
+    train: TaskShape,
+    test: TaskShape,
+    splits: Sequence[Split] = SPLITS,
 ) -> list[str]:
     """What is wrong with training and test tasks of these shapes on a dataset of that kind and capacity.
 
-    ``capacity`` is None where it is not known yet, or has no end (regression).
+    ``capacity`` is None where it is not known yet, or has no end (regression). splits: those that are used.
     """
     found: list[str] = []
-    for split in reversed(SPLITS):
+    for split in reversed(splits):
         shape = train if split == "train" else test
         limits = None if capacity is None else capacity.get(split)
         for problem in _on_split(dataset, kind, limits, split, shape):
@@ -101,7 +110,7 @@ def _on_split(dataset: str, kind: str, capacity: Capacity | None, split: Split, 
         )
 
 
-def way_problems(config: Mapping[str, Any]) -> list[str]:
+def way_problems(config: Mapping[str, Any], is_trained: bool = False) -> list[str]:
     """Tested with more or fewer classes than trained with, by an algorithm whose last layer has one output a class."""
     train, test = train_shape(config), test_shape(config)
     target = config["algorithm"]["_target_"]
@@ -110,8 +119,15 @@ def way_problems(config: Mapping[str, Any]) -> list[str]:
         return []
     if class_attribute(source, "training_tasks") == "supervised":
         return []
+    name = target.rpartition(".")[2]
+    if is_trained:
+        return [
+            f"task.n_way={test.n_way} does not fit this run: {name} can only be tested with as many classes as it was "
+            f"trained with, which was {train.n_way}. Leave task.n_way at {train.n_way}, or train anew with "
+            f"task.n_way={test.n_way}; algorithm=proto_net, say, takes any number at test."
+        ]
     return [
-        f"train.n_way={train.n_way} and task.n_way={test.n_way} differ, but {target.rpartition('.')[2]} can only be "
+        f"train.n_way={train.n_way} and task.n_way={test.n_way} differ, but {name} can only be "
         "tested with as many classes as it was trained with. Leave train.n_way out, or set both alike."
     ]
 

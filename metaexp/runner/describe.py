@@ -22,6 +22,7 @@ class Origin:
     overrides: as given on the command line. group: the sweep it belongs to. full_steps: meta-updates of the
     experiment file. deviations: settings that differ from the experiment file's, but for steps and seeds.
     files: path inside the run folder -> text, to be kept with the run (what Hydra composed).
+    data_hash: the digest that the data must have; None for any.
     """
 
     overrides: list[str] = field(default_factory=list)
@@ -29,6 +30,7 @@ class Origin:
     full_steps: int | None = None
     deviations: list[str] = field(default_factory=list)
     files: Mapping[str, str] = field(default_factory=dict)
+    data_hash: str | None = None
 
 
 def first_record(settings: Settings, parts: Parts, compute: Compute, origin: Origin) -> RunRecord:

@@ -149,7 +149,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
     """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
     name, shape = chosen(settings, "dataset"), settings.task.shape
-    problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape)
+    problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape, ["test"])
     if tuple(dataset.input_shape) != weights.interface.input_shape:
         problems.append(
             f"the run was trained on examples of shape {weights.interface.input_shape}; "

@@ -10,20 +10,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import DataError, RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import say_order, say_task
-from metaexp.runner.build import Parts, build
+from metaexp.runner.build import Parts
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.describe import Origin, first_record
-from metaexp.runner.device import Compute, prepared
+from metaexp.runner.device import Compute
 from metaexp.runner.failures import explaining
 from metaexp.runner.folder import RunFolder, claim, existing
+from metaexp.runner.follow import call
 from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
+from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.session import Session
 from metaexp.runner.signals import stop_on_signals
+from metaexp.runner.workings import started
 
 
 class Finished(NamedTuple):
@@ -38,37 +41,52 @@ def run_job(
     origin: Origin | None = None,
     folder: Path | None = None,
     display: Display | None = None,
+    ranks: Ranks = ALONE,
+    *,
+    stop_after: int | None = None,
 ) -> Finished:
     """Train, validate, test and record a new run.
 
-    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. Nothing is written before the
-    data are there and everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted
-    after a clean save; the record in the run folder says the same.
+    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. ranks: that share the run, of
+    which this process is the first. stop_after: pause after so many meta-updates, with a checkpoint; the record then
+    says "interrupted". Nothing is written before the data are there, are those that ``origin`` asks for, and
+    everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted after a clean save; the
+    record in the run folder says the same.
     """
     origin, display = origin or Origin(), display or default_display()
-    with explaining(), prepared(settings.device) as compute:
-        parts = build(settings, compute, display.line)
+    if folder is not None:
+        _check_unused(folder)
+    call(settings, ranks)
+    with explaining(), started(settings, ranks, display.line) as (compute, parts):
+        _check_data(parts.dataset.digest, origin.data_hash, settings.paths.data)
         if folder is None:
             place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
         else:
             place = RunFolder(folder)
             folder.mkdir(parents=True, exist_ok=True)
         with place.held():
-            if (place.path / RECORD_FILE).exists():
-                raise RunFolderError(f"{place.path} holds a run already. Continue it with resume={place.path}.")
+            _check_unused(place.path)  # once more, now that no other process can have it
             place.save_settings(settings)
             for name, text in origin.files.items():
                 (place.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (place.path / name).write_text(text, encoding="utf-8")
             record = first_record(settings, parts, compute, origin)
-            return _run(settings, parts, compute, place, record, display)
+            return _run(settings, parts, compute, place, record, display, ranks, stop_after)
 
 
-def resume_job(path: Path, display: Display | None = None) -> Finished:
+def _check_unused(folder: Path) -> None:
+    if (folder / RECORD_FILE).exists():
+        raise RunFolderError(f"{folder} holds a run already. Continue it with resume={folder}.")
+
+
+def resume_job(
+    path: Path, display: Display | None = None, ranks: Ranks = ALONE, *, stop_after: int | None = None
+) -> Finished:
     """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
 
-    A completed run is left as it is. Raises RunFolderError when the folder is no run's, is in use, or has damaged
-    checkpoints only; otherwise as :func:`run_job`.
+    stop_after: pause once so many meta-updates are done, all sessions together. A completed run is left as it is.
+    Raises RunFolderError when the folder is no run's, is in use, or has damaged checkpoints only; otherwise as
+    :func:`run_job`.
     """
     display = display or default_display()
     place = existing(path)
@@ -78,12 +96,20 @@ def resume_job(path: Path, display: Display | None = None) -> Finished:
         if before is not None and before.status == "completed":
             display.line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
-        with prepared(settings.device) as compute:
-            parts = build(settings, compute, display.line)
+        call(settings, ranks)
+        with started(settings, ranks, display.line) as (compute, parts):
             record = first_record(settings, parts, compute, Origin())
             if before is not None:
                 record = _carried_over(before, record)
-            return _run(settings, parts, compute, place, record, display)
+            return _run(settings, parts, compute, place, record, display, ranks, stop_after)
+
+
+def _check_data(digest: str, expected: str | None, folder: Path) -> None:
+    if expected not in (None, digest):
+        raise DataError(
+            f"the data are not those of the run that is to be made again: their digest is {digest}, the run's is "
+            f"{expected}. The data were read from {folder}; choose another place with paths.data=..."
+        )
 
 
 def _run(
@@ -93,8 +119,12 @@ def _run(
     place: RunFolder,
     record: RunRecord,
     display: Display,
+    ranks: Ranks,
+    stop_after: int | None,
 ) -> Finished:
-    with _log_kept(place.log, display) as say, stop_on_signals() as stop:
+    request = ranks.stop_request()
+    request.after = stop_after
+    with _log_kept(place.log, display) as say, stop_on_signals(request) as stop:
         checkpoints = Checkpoints(place.checkpoints)
         if place.checkpoints.is_dir():
             checkpoints.tidy()
@@ -103,7 +133,7 @@ def _run(
             say(line)
         if checkpoint is not None:
             say(f"continues after meta-update {checkpoint.step}")
-        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop).run()
+        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop, ranks).run()
         return Finished(finished, place.path)
 
 

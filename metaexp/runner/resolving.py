@@ -10,6 +10,15 @@ from omegaconf.errors import OmegaConfBaseException
 from metaexp.runner.doors import environment_problems, reads_environment
 
 
+def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """``${for_dataset:Sinusoid,0.01,0.4}``: 0.01 where the dataset's class is Sinusoid, else 0.4."""
+    target = str(OmegaConf.select(_root_, "dataset._target_", default=""))
+    return value if target.rpartition(".")[2] == name else otherwise
+
+
+OmegaConf.register_new_resolver("for_dataset", for_dataset, replace=True)
+
+
 class Resolved(NamedTuple):
     """Plain nested dicts without interpolations, and what went wrong."""
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run after the current step, with everything saved."""
+"""What ends a run after the current step, with everything saved: SIGINT, SIGTERM, or a step asked for beforehand."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked fo
 
 
 class StopRequest:
-    """Whether the user asked to stop, and by which signal."""
+    """Whether the user asked to stop, and by which signal.
 
-    def __init__(self) -> None:
+    after: also stop once so many meta-updates are done; None to go on to the end.
+    """
+
+    def __init__(self, after: int | None = None) -> None:
+        self.after = after
         self.signal_number: int | None = None
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
+
+    def due(self, step: int) -> bool:
+        """Whether training ends after meta-update ``step``, done or not."""
+        return bool(self) or (self.after is not None and step >= self.after)
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """Remember the first signal; a second SIGINT stops everything where it is."""
@@ -38,10 +46,34 @@ class StopRequest:
         self.signal_number = self.signal_number or number
 
 
+class SharedStopRequest(StopRequest):
+    """The same in a run that several processes share: what one received stops it when all know of it.
+
+    pending: the first signal received here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: int | None = None
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the first signal; a second SIGINT stops everything where it is."""
+        if self.pending is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.pending = self.pending or number
+
+    def heed(self, number: int) -> None:
+        """Stop for signal ``number``, which every process knows of now."""
+        self.signal_number = self.signal_number or number
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within this block the signals are only noted. Outside the main thread Python allows no handlers: none is set."""
-    request = StopRequest()
+def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Within this block the signals are only noted, in ``request`` where one is given.
+
+    Outside the main thread Python allows no handlers: none is set.
+    """
+    request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

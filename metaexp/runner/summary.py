@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from metaexp.results.record import RunRecord, Score
+from metaexp.results.replication import SUMMARY_FILE, notes, rows
+from metaexp.results.seeds import OverSeeds
 from metaexp.results.wording import say_batch_norm, say_order, say_reference, say_score, say_task, say_time, say_value
 from metaexp.runner.evaluate import Evaluation
 
@@ -78,3 +81,33 @@ def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None
     console.print(table)
     console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
     print_path(console, "evaluation", path)
+
+
+def print_replication(
+    name: str,
+    records: Sequence[RunRecord],
+    whole: OverSeeds,
+    failed: Mapping[int, str],
+    departs: str | None,
+    folder: Path,
+    console: Console | None = None,
+) -> None:
+    """Print what the seeds of an experiment say about its published number, on standard output."""
+    console = console or Console(highlight=False)
+    console.print(name, style="bold", soft_wrap=True, markup=False)
+    table = Table()
+    metric = whole.test.metric if whole.test else "test"
+    table.add_column("")
+    table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
+    table.add_column("verdict")
+    for row in rows(records, whole):
+        table.add_row(*row)
+    for seed, error in failed.items():
+        table.add_row(f"seed {seed}", "failed", error)
+    console.print(table)
+    for line in notes(records, departs):
+        console.print(line, soft_wrap=True, markup=False)
+    if whole.verdict is not None:
+        some = f" of {len(records)} of {len(records) + len(failed)} seeds" if failed else ""
+        console.print(f"verdict{some}: {whole.verdict.text}", style="bold", soft_wrap=True, markup=False)
+    print_path(console, "summary", folder / SUMMARY_FILE)

@@ -22,6 +22,7 @@ from metaexp.runner.schema import Settings
 from metaexp.runner.signals import StopRequest
 from metaexp.runner.state import Best, TrainState, copy_weights
 from metaexp.runner.step import MetaStep, StepResult
+from metaexp.runner.values import show
 from metaexp.tracking.trackers import Trackers
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Stopwatch:
 
 
 class Trainer:
-    """Trains ``state`` up to ``settings.train.steps`` meta-updates, or until the user asks to stop.
+    """Trains ``state`` up to ``settings.train.steps`` meta-updates, or until it is asked to stop.
 
     After update s it logs, validates and saves, in this order, where s is due; all three happen at the last one.
     So a checkpoint is always taken between two updates with nothing left to do.
@@ -127,7 +128,7 @@ class Trainer:
         at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
-            while self.state.step < self.total and not self.stop:
+            while self.state.step < self.total and not self.stop.due(self.state.step):
                 self._unread.append(self.step.update(self.state.step))
                 self.state.step += 1
                 if at_once or len(self._unread) >= _UNREAD_STEPS:
@@ -173,8 +174,14 @@ class Trainer:
         kept = f"The checkpoint after {saved[-1]} meta-updates is kept" if saved else "There is no checkpoint yet"
         return NotFiniteError(
             f"{what} is not finite in meta-update {step + 1} of {self.total} (seed {self.settings.seed}). {kept}. "
-            "Lower optimizer.lr or the algorithm's inner learning rate, or bound gradients with clip=norm."
+            f"Lower {' or '.join(self._rates())}, or bound gradients with clip=norm."
         )
+
+    def _rates(self) -> list[str]:
+        """The learning rates of the settings, as ``key=value``."""
+        nodes = {"optimizer": self.settings.optimizer, "algorithm": self.settings.algorithm}
+        rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
+        return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]
 
     def _log(self) -> None:
         """One line of metrics: means over the updates since the last one."""

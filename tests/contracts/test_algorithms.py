@@ -82,6 +82,8 @@ def assert_nothing_wrong(name: str, examined: Subject) -> Finding:
     """Make one check; it applies, unless there is nothing to train or there are no classes."""
     finding = CHECKS[name](examined)
     exempt = {"labels"} if examined.kind == "regression" else set()
+    if not examined.build().vectorises:
+        exempt |= {"vectorised"}
     if not list(examined.build().parameters()):
         exempt |= {"meta-gradient", "parameters reached"}
     assert finding.verdict == ("does not apply" if name in exempt else "ok"), finding

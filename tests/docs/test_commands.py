@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from metaexp.cli import main
+from metaexp.core.errors import ConfigError
+from metaexp.core.learn2learn import import_learn2learn
 from metaexp.runner import targets
 from metaexp.runner.compose import Composer
+from metaexp.runner.targets import trust
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,7 +35,7 @@ SHORT = [
     "eval.episodes=4",
     "tracker=files",
 ]
-STAND_FOR_A_RUN = ("outputs/RUN", "outputs/OTHER", "outputs/SWEEP", "resume=outputs/RUN")
+STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP)$")
 SMALL_GLYPHS = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 
 
@@ -62,13 +66,16 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the README shows; the first line of such a block is the file's path."""
+    """A folder with the files that the pages show; the first line of such a block is the file's path."""
     folder = tmp_path_factory.mktemp("workplace")
     for block in blocks():
-        if block.page == "README.md" and block.language in ("python", "yaml"):
-            path = folder / block.text.partition("\n")[0].removeprefix("# ")
+        if block.language in ("python", "yaml"):
+            first, _, rest = block.text.partition("\n")
+            path = folder / first.removeprefix("# ")
+            assert path.suffix in (".py", ".yaml"), f"{block.page}: the first line of a file is its path"
+            assert not path.exists(), f"{block.page}: {path.name} stands on two pages"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text)
+            path.write_text(rest)
     return folder
 
 
@@ -105,12 +112,22 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
-        if any(word in STAND_FOR_A_RUN for word in words):
-            run = str(request.getfixturevalue("run"))
-            words = [word.partition("outputs/")[0] + run if word in STAND_FOR_A_RUN else word for word in words]
-        assert main(shortened(words[1:])) == 0
+        assert main(shortened(with_runs(words[1:], request))) == 0
+    elif words[0] == "torchrun":
+        given = get_args_parser().parse_args(words[1:])
+        assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))
+        ours = given.training_script_args if given.module else ["train", *given.training_script_args]
+        assert main(shortened(with_runs(ours, request))) == 0  # in one process
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
+
+
+def with_runs(words: list[str], request: pytest.FixtureRequest) -> list[str]:
+    """``words`` with a finished run where one is meant."""
+    if not any(STAND_FOR_A_RUN.search(word) for word in words):
+        return words
+    run = str(request.getfixturevalue("run"))
+    return [STAND_FOR_A_RUN.sub(lambda _: run, word) for word in words]
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -119,19 +136,52 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, "eval.episodes=4"]
     if words[0] == "data" and not data_are_there(words):
         pytest.skip("needs the data themselves: set METAEXP_DATA")
+    if "algorithm.engine=learn2learn" in words and not learn2learn_is_there():
+        pytest.skip("needs learn2learn: make learn2learn")
+    if words[0] == "bench":
+        return [*words, "--rounds", "1"]
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
+    if words[0] == "reproduce":
+        return reproduction(words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
-    uses_glyphs = not any(word.startswith(("dataset=", "experiment=")) for word in words) or "dataset=glyphs" in words
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
-    return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if uses_glyphs else [])]
+    return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]
+
+
+def learn2learn_is_there() -> bool:
+    """Whether learn2learn is installed."""
+    try:
+        import_learn2learn()
+    except ConfigError:
+        return False
+    return True
+
+
+def dataset_of(words: list[str]) -> str:
+    """The dataset that a command chooses."""
+    overrides = [word for word in words if word.startswith(("dataset=", "experiment="))]
+    folder = Path(words[words.index("--config-dir") + 1]) if "--config-dir" in words else None
+    if "--trust" in words:
+        trust(words[words.index("--trust") + 1])
+    composer = Composer(folder)
+    return composer.settings(overrides, on_this_machine=False).choices["dataset"] if overrides else "glyphs"
+
+
+def reproduction(words: list[str]) -> list[str]:
+    """A run as it is, for that of these tests is short; a published copy at its first line of metrics; an experiment
+    composed and checked."""
+    if Path(words[1]).is_absolute():
+        return words
+    if words[1].startswith("docs/"):
+        return ["reproduce", str(ROOT / words[1]), "--steps", "200"]
+    return ["train", f"experiment={words[1]}", "--cfg", "job"]
 
 
 def data_are_there(words: list[str]) -> bool:
     """Whether the dataset of a command can be had without a network."""
-    overrides = [word for word in words if word.startswith(("dataset=", "experiment="))]
-    name = Composer().settings(overrides, on_this_machine=False).choices["dataset"] if overrides else "glyphs"
+    name = dataset_of(words)
     if name in ("glyphs", "sinusoid", "curves"):
         return True
     return (Path(os.environ.get("METAEXP_DATA", "data")) / name).exists()
@@ -147,6 +197,16 @@ def test_a_command_that_does_not_work_would_be_seen(inside: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_a_bug_in_a_file_of_a_page_would_be_seen(inside: Path) -> None:
+    """A typo in a key of the page's algorithm, and a planted error in its code."""
+    command = ["train", "--config-dir", "my_conf", "--trust", "my_package", "algorithm=prototypes"]
+    assert main([*command, "algorithm.scael=2.0"]) == 2
+    (inside / "my_package" / "broken.py").write_text(
+        (inside / "my_package" / "prototypes.py").read_text().replace("/ one_hot.sum(0).unsqueeze(1)", "* x")
+    )
+    assert main(["check", "my_package.broken:Prototypes", "scale=1.0", "distance=cosine"]) == 1
 
 
 def test_the_algorithm_of_the_readme_is_about_twenty_lines() -> None:

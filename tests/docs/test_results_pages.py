@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import pytest
+
 from metaexp.results.publish import clean_text
+from metaexp.results.record import RunRecord, read_record
 from metaexp.results.report import MARKER, read_entries
 from metaexp.runner.cli_report import is_current, main
+from metaexp.runner.compose import Composer
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -38,3 +43,44 @@ def test_committed_records_name_no_machine() -> None:
 def test_no_committed_record_is_stale() -> None:
     """An experiment that changes after its run was published must be run again, or its record removed."""
     assert [entry.name for entry in read_entries(RESULTS, is_current) if entry.stale] == []
+
+
+def made(*overrides: str) -> RunRecord:
+    """A committed record, as if it had been made with these overrides today."""
+    config = Composer().settings(overrides, on_this_machine=False).resolved
+    return dataclasses.replace(
+        read_record(RESULTS / "maml_sinusoid"), overrides=list(overrides), config=config, seed=config["seed"]
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["experiment=maml_sinusoid"],
+        ["experiment=maml_sinusoid", "seed=3"],
+        ["experiment=maml_sinusoid", "train.steps=700", "seed=2", "device.threads=2"],
+        ["experiment=maml_sinusoid", "algorithm.first_order=true", "optimizer=sgd", "optimizer.lr=0.1"],
+        ["dataset=sinusoid", "train.steps=3"],
+        [],
+    ],
+)
+def test_a_record_is_current_with_its_overrides_and_not_without_or_with_others(overrides: list[str]) -> None:
+    record = made(*overrides)
+    assert is_current(record)
+    assert not is_current(dataclasses.replace(record, overrides=[*overrides, "train.meta_batch_size=3"]))
+    assert not is_current(dataclasses.replace(record, overrides=["no.such=key"]))
+    if overrides:
+        assert not is_current(dataclasses.replace(record, overrides=[]))
+
+
+def test_a_record_is_stale_once_a_key_or_the_published_number_has_changed() -> None:
+    record = made("experiment=maml_sinusoid")
+    for section, key, value, current in (
+        ("algorithm", "inner_lr", 0.02, False),
+        ("train", "steps", 69999, False),
+        ("reference", "value", 0.68, False),
+        ("reference", "protocol", "in other words", True),
+        ("device", "threads", 7, True),
+    ):
+        earlier = record.config | {section: record.config[section] | {key: value}}
+        assert is_current(dataclasses.replace(record, config=earlier)) is current, (section, key)

@@ -33,6 +33,17 @@ def test_a_full_run_is_judged_by_its_distance(mean: float, kind: str, text: str)
     assert verdict.difference == pytest.approx(mean - 0.987)
 
 
+def test_an_interval_that_holds_anything_confirms_nothing() -> None:
+    for test, reference in ((_accuracy(0.95, 0.06), PAPER), (Score("mse", 0.8, 0.4, 600), ERROR)):
+        verdict = judge(test, reference, steps=60000, full_steps=60000)
+        assert verdict is not None
+        assert verdict.kind == "undecided"
+        assert verdict.text.startswith("undecided, the interval is too wide: ")
+    far = judge(_accuracy(0.5, 0.06), PAPER, steps=60000, full_steps=60000)
+    assert far is not None
+    assert far.kind == "not_reproduced"
+
+
 @pytest.mark.parametrize(
     ("mean", "kind", "text"),
     [

@@ -268,3 +268,40 @@ def test_an_earlier_configuration_takes_neither_an_experiment_nor_a_launcher(com
         "experiment=maml_sinusoid",
         "hydra/launcher=basic",
     ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], 0.4),
+        (["dataset=sinusoid"], 0.01),
+        (["dataset=sinusoid", "algorithm=maml"], 0.01),
+        (["dataset=sinusoid", "algorithm=anil"], 0.01),
+        (["dataset=sinusoid", "algorithm=maml_plus_plus"], 0.01),
+        (["dataset=curves"], 0.4),
+        (["dataset=sinusoid", "algorithm.inner_lr=0.3"], 0.3),
+        (["experiment=maml_sinusoid", "algorithm.inner_lr=0.2"], 0.2),
+    ],
+)
+def test_a_dataset_with_large_errors_brings_a_smaller_inner_rate(overrides: list[str], expected: float) -> None:
+    settings = Composer().settings(overrides, on_this_machine=False)
+    assert settings.algorithm["inner_lr"] == expected
+    assert settings.resolved["algorithm"]["inner_lr"] == expected
+
+
+def test_a_rule_for_datasets_that_is_written_wrongly_is_explained() -> None:
+    with pytest.raises(ConfigError, match=r"algorithm\.inner_lr=.*cannot be resolved"):
+        Composer().settings(["algorithm.inner_lr='${for_dataset:Sinusoid}'"], on_this_machine=False)
+
+
+def test_another_dataset_for_an_earlier_run_is_looked_for_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("METAEXP_DATA", raising=False)
+    earlier = Composer().settings(["paths.data=/then"], on_this_machine=False)
+    assert revise(earlier.resolved, earlier.choices, ["dataset=omniglot"]).paths.data == Path("/then")
+    monkeypatch.setenv("METAEXP_DATA", "/now")
+    assert revise(earlier.resolved, earlier.choices, ["dataset=omniglot"]).paths.data == Path("/now")
+    assert revise(earlier.resolved, earlier.choices, ["task.n_query=2"]).paths.data == Path("/then")
+    given = revise(earlier.resolved, earlier.choices, ["dataset=omniglot", "paths.data=/here"])
+    assert given.paths.data == Path("/here")

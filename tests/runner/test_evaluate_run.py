@@ -113,9 +113,19 @@ def test_more_classes_are_refused_where_it_does_not(tiny: ModuleType, tmp_path: 
         "first_order": True, "inner_loss_reduction": "mean", "adapt": "all", "batch_norm": "transductive",
     }  # fmt: skip
     folder = run_job(tiny.blobs(tmp_path, algorithm=maml, train__steps=1), display=silent).folder
-    with pytest.raises(ConfigError, match=r"MAML can only be tested with as many classes as it was trained with"):
+    words = r"task\.n_way=4 does not fit this run: MAML .* which was 3\. .*train anew with task\.n_way=4; .*proto_net"
+    with pytest.raises(ConfigError, match=words) as refused:
         evaluated(folder, "task.n_way=4")
+    assert "set both alike" not in str(refused.value)
     assert evaluated(folder, "task.k_shot=5").evaluation.test.n_episodes == 10
+
+
+def test_what_training_would_need_does_not_matter_any_more(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+    """Trained with six classes a task, tested on data whose training split has only four."""
+    folder = run_job(tiny.blobs(tmp_path, train__steps=1, train__n_way=6), display=silent).folder
+    assert evaluated(folder, "dataset.n_classes=4").evaluation.config["train"]["n_way"] == 6
+    with pytest.raises(ConfigError, match=r"train\.n_way=6 .* has 4"):
+        tiny.blobs(tmp_path, train__n_way=6, dataset={"_target_": "tiny_runs.Blobs", "n_classes": 4, "size": 2})
 
 
 def test_more_classes_than_the_split_has_are_refused(classification: tuple[RunRecord, Path]) -> None:

@@ -142,7 +142,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_tasks(
     tiny: ModuleType, tmp_path: Path, silent: Lines
 ) -> None:
     poisoned = {"_target_": "tiny_runs.Lines", "poison": 22}  # the second task of the eighth update
-    with pytest.raises(NotFiniteError, match=r"training task 22 is not finite in meta-update 8 of 12") as caught:
+    with pytest.raises(
+        NotFiniteError,
+        match=r"task 22 is not finite in meta-update 8 of 12 .* Lower optimizer\.lr=0\.01 or algorithm\.inner_lr=0\.1,",
+    ) as caught:
         run_job(tiny.settings(tmp_path, dataset=poisoned), folder=tmp_path / "run", display=silent)
     assert "after 5 meta-updates is kept" in str(caught.value)
     record = read_record(tmp_path / "run")
@@ -233,7 +236,7 @@ def test_out_of_memory_advises_smaller_chunks(
     def too_much(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore lines")
 
-    monkeypatch.setattr("metaexp.runner.step.MetaStep.backward", too_much)
+    monkeypatch.setattr("metaexp.runner.step.MetaStep.update", too_much)
     with pytest.raises(MachineError, match=r"out of memory: CUDA out of memory.*device\.task_chunk"):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=silent)
     record = read_record(tmp_path / "run")

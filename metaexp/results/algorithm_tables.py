@@ -1,0 +1,81 @@
+"""Published beside measured numbers, one table for each algorithm, for a page that tells about algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from metaexp.results import wording as w
+from metaexp.results.markdown import between_markers, table
+from metaexp.results.record import Reference, Task
+from metaexp.results.report import say_verdict
+from metaexp.results.rows import Entry
+
+
+class Setting(NamedTuple):
+    """A saved experiment: its name, its data and task, and the published number, where there is one."""
+
+    experiment: str
+    dataset: str
+    task: Task
+    reference: Reference | None
+
+
+class Page(NamedTuple):
+    """The page, and the settings of every algorithm, whose name marks the place of its table."""
+
+    path: Path
+    settings: Mapping[str, Sequence[Setting]]
+
+
+def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
+    """The page with the tables that the records give now; ``link`` leads from it to the folder of results.
+
+    Raises RunFolderError when an algorithm has no place for its table.
+    """
+    text = page.path.read_text(encoding="utf-8")
+    for name, settings in page.settings.items():
+        own = [entry for entry in entries if entry.record.algorithm == name]
+        text = between_markers(text, name, algorithm_table(settings, own, link))
+    return text
+
+
+def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
+    """A line for each record, for each setting without one, and at the end for records of no setting."""
+    header = ["Experiment", "Data", "Task", "Published", "Measured", "Updates", "Batch norm", "Verdict"]
+    known = {setting.experiment for setting in settings}
+    rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]
+    rows += [_measured("-", None, entry, link) for entry in entries if entry.record.experiment not in known]
+    if not rows:
+        return "No saved experiment, and no record yet.\n"
+    return table(header, rows, right=(3, 4, 5))
+
+
+def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[list[str]]:
+    own = [entry for entry in entries if entry.record.experiment == setting.experiment]
+    for entry in own:
+        yield _measured(f"`{setting.experiment}`", setting.reference, entry, link)
+    if not own:
+        yield [
+            f"`{setting.experiment}`", setting.dataset, w.say_task(setting.task), w.say_reference(setting.reference),
+            w.NOTHING, w.NOTHING, w.NOTHING, w.NOTHING,
+        ]  # fmt: skip
+
+
+def _measured(experiment: str, reference: Reference | None, entry: Entry, link: str) -> list[str]:
+    record = entry.record
+    return [
+        experiment,
+        record.dataset,
+        w.say_task(record.task),
+        w.say_reference(reference),
+        f"[{w.say_score(record.test)}]({link}/{entry.name}/README.md)",
+        w.say_steps(record),
+        w.say_batch_norm(record.batch_norm),
+        say_verdict(entry),
+    ]
+
+
+def _order(setting: Setting) -> tuple[object, ...]:
+    return setting.dataset, setting.task.n_way, setting.task.k_shot, setting.experiment

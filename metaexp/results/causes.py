@@ -1,0 +1,53 @@
+"""What could make the numbers of a re-created run differ: all that a record says of its making. Without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from metaexp.results.provenance import differences
+from metaexp.results.record import RunRecord
+
+
+def conditions(before: RunRecord, now: RunRecord) -> list[str]:
+    """What is not as it was: versions, device, threads, commit; one sentence each, in this order."""
+    return [
+        *differences(before.versions, now.versions),
+        *differences(_device(before), _device(now)),
+        *_commits(before, now),
+        *(["the data differ"] if before.data_hash not in (None, now.data_hash) else []),
+    ]
+
+
+def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> list[str]:
+    """Sentences about why the numbers differ: what is known to have changed, else where to look."""
+    causes = list(changed)
+    for which, record in (("the run", before), ("the re-creation", now)):
+        if record.git is not None and record.git.dirty:
+            causes.append(f"{which} was made with source files that differ from its commit")
+        if not record.exact_resume:
+            causes.append(f"{which} was continued on another machine, thread count or version")
+        if record.device is not None and not record.device.deterministic:
+            causes.append(
+                f"{which} was made with device.deterministic=false, which allows differences in the last bits"
+            )
+    if causes:
+        return causes
+    unknown = " (its commit is not in the record)" if before.git is None or now.git is None else ""
+    return [
+        f"none of what is recorded (versions, device, threads, commit, data) differs{unknown}: look at the source of "
+        "algorithms and networks of your own, at packages that are not recorded, at files of the run that were "
+        "changed after it, and at the machine's memory"
+    ]
+
+
+def _device(record: RunRecord) -> dict[str, Any]:
+    return {} if record.device is None else dataclasses.asdict(record.device)
+
+
+def _commits(before: RunRecord, now: RunRecord) -> list[str]:
+    """Nothing where one of the two was not made from a checkout, whose commit nobody knows."""
+    if before.git is None or now.git is None:
+        return []
+    return differences({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})

@@ -1,0 +1,104 @@
+"""What the seeds of an experiment say about its published number: a summary file, and lines to read. Without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.files import write_atomically
+from metaexp.results import wording as w
+from metaexp.results.record import Reference, RunRecord
+from metaexp.results.seeds import OverSeeds, over_seeds
+
+SUMMARY_FILE = "summary.json"
+
+
+def write_summary(
+    folder: Path, name: str, records: Sequence[RunRecord], failed: Mapping[int, str], departs: str | None
+) -> OverSeeds:
+    """Write ``folder/summary.json`` and return what it says of all seeds together."""
+    whole = over_seeds(records)
+    content: dict[str, Any] = {
+        "schema_version": 1,
+        "experiment": name,
+        "seeds": whole.seeds,
+        "failed": {str(seed): error for seed, error in failed.items()},
+        "test": _plain(whole.test),
+        "verdict": _plain(whole.verdict),
+        "reference": _plain(records[0].reference) if records else None,
+        "departs": departs,
+        "deviations": list(dict.fromkeys(item for record in records for item in record.deviations)),
+        "runs": [_run(record) for record in records],
+    }
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomically(folder / SUMMARY_FILE, text.encode())
+    return whole
+
+
+def rows(records: Sequence[RunRecord], whole: OverSeeds) -> list[list[str]]:
+    """Lines of a table: what, the test score, the verdict. One for each seed, and one for all if there are several."""
+    found = [[f"seed {r.seed}", w.say_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
+    if len(records) > 1:
+        verdict = whole.verdict.text if whole.verdict else w.NOTHING
+        found.append([f"mean of {len(records)} seeds", w.say_score(whole.test), verdict])
+    return found
+
+
+def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
+    """What must be read beside the verdict: both protocols, departures from the paper, changed settings, the commit."""
+    if not records:
+        return []
+    first = records[0]
+    lines = [*_published(first.reference), f"measured with: {say_protocol(first)}"]
+    if departs is not None:
+        lines.append(f"departs from the paper: {departs}")
+    lines += [f"changed settings: {item}" for item in dict.fromkeys(d for r in records for d in r.deviations)]
+    commits = {r.git.commit[:12] + (" with changes" if r.git.dirty else "") for r in records if r.git is not None}
+    if len(commits) > 1:
+        lines.append(f"the seeds were run from several states of the source: {', '.join(sorted(commits))}")
+    return lines
+
+
+def say_protocol(record: RunRecord) -> str:
+    """``600 tasks, 5-way 1-shot, 1 query per class, 3 steps at test, batch norm transductive``."""
+    n_episodes = record.test.n_episodes if record.test else 0
+    queries = f"{record.task.n_query} {'query' if record.task.n_query == 1 else 'queries'}"
+    steps = len(record.after_steps) - 1
+    parts = [
+        f"{n_episodes:,} tasks",
+        w.say_task(record.task),
+        f"{queries} per class" if record.task.n_way else queries,
+        *([f"{steps} adaptation step{'' if steps == 1 else 's'} at test"] if record.after_steps else []),
+        f"batch norm {w.say_batch_norm(record.batch_norm)}",
+    ]
+    return ", ".join(parts)
+
+
+def _published(reference: Reference | None) -> list[str]:
+    if reference is None:
+        return ["no published number to compare with"]
+    return [
+        f"published: {w.say_reference(reference)} ({reference.paper}, {reference.table})",
+        f"published with: {reference.protocol}",
+    ]
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    return {
+        "seed": record.seed,
+        "steps": record.steps,
+        "full_steps": record.full_steps,
+        "selected_step": record.selected_step,
+        "test": _plain(record.test),
+        "verdict": _plain(record.verdict),
+        "episode_bank": record.episode_bank,
+        "config_hash": record.config_hash,
+        "seconds": record.seconds,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else dataclasses.asdict(value)

@@ -1,0 +1,88 @@
+"""Published runs as rows of tables: seeds of one setting in one row. Without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metaexp.results import wording as w
+from metaexp.results.markdown import table
+from metaexp.results.record import RunRecord
+from metaexp.results.seeds import together
+
+_SEED = re.compile(r"-seed\d+$")
+
+
+class Entry(NamedTuple):
+    """A committed run: its folder's name, its record, and whether its settings have changed since.
+
+    seeds: for a row over several seeds, the entries of all; its record is then that of all together.
+    """
+
+    name: str
+    record: RunRecord
+    stale: bool
+    seeds: tuple[Entry, ...] = ()
+
+
+def grouped(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry for each row, in the order of ``entries``: ``<name>`` and ``<name>-seed<k>`` are taken together.
+
+    Only where they are seeds of one setting: equal steps, deviations, test episodes and freshness, different seeds.
+    Others stay in rows of their own.
+    """
+    groups: dict[object, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_setting(entry), []).append(entry)
+    rows = []
+    for members in groups.values():
+        if len(members) == 1 or len({entry.record.seed for entry in members}) < len(members):
+            rows += members
+            continue
+        ordered = sorted(members, key=lambda entry: entry.record.seed)
+        first = min(members, key=lambda entry: (len(entry.name), entry.record.seed))
+        rows.append(Entry(first.name, together([e.record for e in ordered]), first.stale, tuple(ordered)))
+    return rows
+
+
+def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The row over several seeds that is named by ``entry``; None where there is none."""
+    return next((row for row in grouped(entries) if row.seeds and row.name == entry.name), None)
+
+
+def say_measured(entry: Entry) -> str:
+    """The test score; over seeds with their number."""
+    score = w.say_score(entry.record.test)
+    return f"{score} ({len(entry.seeds)} seeds)" if entry.seeds else score
+
+
+def seeds_table(row: Entry) -> str:
+    """The runs of a row over several seeds, with links from the page of one of them."""
+    rows = [
+        [
+            f"[{entry.record.seed}](../{entry.name}/README.md)",
+            w.say_score(entry.record.test),
+            entry.record.verdict.text if entry.record.verdict else w.NOTHING,
+            w.say_time(entry.record.seconds),
+        ]
+        for entry in row.seeds
+    ]
+    verdict = row.record.verdict.text if row.record.verdict else w.NOTHING
+    rows.append([f"all {len(row.seeds)}", w.say_score(row.record.test), verdict, w.say_time(row.record.seconds)])
+    return table(["Seed", "Measured", "Verdict", "Time"], rows, right=(1, 3))
+
+
+def _setting(entry: Entry) -> object:
+    record = entry.record
+    test = record.test
+    return (
+        _SEED.sub("", entry.name),
+        record.experiment,
+        record.steps,
+        record.full_steps,
+        tuple(record.deviations),
+        record.episode_bank,
+        None if test is None else (test.metric, test.n_episodes),
+        entry.stale,
+    )

@@ -1,0 +1,65 @@
+"""Runs that differ in their seed only, taken together: the mean, its interval, one verdict. Without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.intervals import mean_interval
+from metaexp.results.record import RunRecord, Score, Verdict
+from metaexp.results.verdict import judge
+
+
+class OverSeeds(NamedTuple):
+    """Some seeds of one setting. test: mean over seeds, with the interval over seeds; None before any was tested.
+
+    One seed alone has the interval of its episodes. verdict: of the mean; None without a published number.
+    """
+
+    seeds: list[int]
+    test: Score | None
+    verdict: Verdict | None
+
+
+def over_seeds(records: Sequence[RunRecord]) -> OverSeeds:
+    """Take completed runs of one setting together. Raises RunFolderError for metrics or seeds that do not fit.
+
+    The interval is Student's over the seeds' means, t(0.975, S - 1) * std / sqrt(S): how far another S seeds could
+    lead. It is wide for few seeds, and must not make a number easier to reproduce, so the verdict is given on
+    sqrt(e^2 + (1.96 std / sqrt(S))^2) instead, with e the mean interval over episodes, which all seeds share.
+    """
+    seeds = [record.seed for record in records]
+    tests = [record.test for record in records if record.test is not None]
+    if len(set(seeds)) != len(seeds) or len({(test.metric, test.n_episodes) for test in tests}) > 1:
+        raise RunFolderError(f"the runs with seeds {', '.join(map(str, seeds))} are not seeds of one setting.")
+    if not tests:
+        return OverSeeds(seeds, None, None)
+    if len(tests) == 1:
+        return OverSeeds(seeds, tests[0], _verdict(records, tests[0]))
+    metric, n_episodes, means = tests[0].metric, tests[0].n_episodes, [test.mean for test in tests]
+    interval = mean_interval(means, "student")
+    variance = math.fsum((mean - interval.mean) ** 2 for mean in means) / (len(means) - 1)
+    episodes = math.fsum(test.ci95 for test in tests) / len(tests)
+    strict = math.hypot(episodes, 1.96 * math.sqrt(variance / len(means)))
+    verdict = _verdict(records, Score(metric, interval.mean, strict, n_episodes))
+    return OverSeeds(seeds, Score(metric, interval.mean, interval.ci95, n_episodes), verdict)
+
+
+def together(records: Sequence[RunRecord]) -> RunRecord:
+    """One record for a row of a table: the first one's, with the scores of all and the time of all."""
+    found = over_seeds(records)
+    seconds = [record.seconds for record in records]
+    total = math.fsum(s for s in seconds if s is not None) if all(s is not None for s in seconds) else None
+    return dataclasses.replace(records[0], test=found.test, verdict=found.verdict, seconds=total)
+
+
+def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
+    """Of the weakest: one shortened or changed run among them makes the whole shortened or changed."""
+    first = records[0]
+    if first.reference is None:
+        return None
+    deviations = list(dict.fromkeys(item for record in records for item in record.deviations))
+    return judge(test, first.reference, min(record.steps for record in records), first.full_steps, deviations)

@@ -1,0 +1,114 @@
+"""``metaexp reproduce``: a run made again from its folder, or a saved experiment against its published number."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.compose import Composer
+from metaexp.runner.values import nearest
+
+EXIT_DIFFERENT = 11
+"""The numbers are not those of the run, or not those of the paper."""
+
+_DESCRIPTION = """\
+metaexp reproduce RUN    make a run again from its folder alone, or from its copy in docs/results, and compare:
+                         identical, or the first difference and its possible cause
+metaexp reproduce NAME   run a saved experiment and compare with its published number
+
+The same command again goes on with what was interrupted. Nothing that exists is written over."""
+_MORE = """\
+overrides:
+  for RUN:  paths.data=... paths.outputs=... device=... device.threads=... tracker=...
+  for NAME: any; settings that differ from the published ones make the verdict "changed settings"
+
+exit codes: 11 not identical, or not reproduced; 3 other data; 0 everything else that was done.
+"""
+
+
+class ReproduceOptions(Options):
+    """Options of ``metaexp reproduce``. None: not given."""
+
+    steps: int | None
+    fresh: bool
+    seeds: int | None
+    short: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp reproduce`` and return its exit code: 11 when the numbers are others."""
+    made = parser("reproduce", _DESCRIPTION)
+    made.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
+    made.add_argument("--steps", type=int, metavar="N", help="RUN: make and compare the first N updates only")
+    made.add_argument("--fresh", action="store_true", help="RUN: begin a new re-creation, whatever there is")
+    made.add_argument("--seeds", type=int, metavar="N", help="NAME: N runs with seeds 0, 1, ... (default: one)")
+    made.add_argument("--short", action="store_true", help="NAME: cut the schedule so that a seed takes minutes")
+    options = parse(made, arguments, ReproduceOptions())
+    if options.help:
+        print(f"{made.format_help()}\n{_MORE}", end="")
+        return 0
+    if not options.overrides or "=" in options.overrides[0]:
+        raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")
+    what, overrides = options.overrides[0], options.overrides[1:]
+    experiments = Composer(options.config_dir).groups().get("experiment", [])
+    if what in experiments:
+        if (Path(what) / "config.yaml").exists():
+            print(f"{what} is taken as the saved experiment; the run folder of that name is ./{what}", file=sys.stderr)
+        return _experiment(what, overrides, options)
+    folder = Path(what).expanduser()
+    if not folder.exists():
+        raise ConfigError(
+            f"{what} is neither a run folder nor a saved experiment.{nearest(what, experiments)} "
+            "`metaexp train --help` lists the experiments."
+        )
+    return _run(folder, overrides, options)
+
+
+def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> int:
+    if options.seeds is not None or options.short:
+        raise ConfigError(f"--seeds and --short are for saved experiments; {folder} is a run folder. Remove them.")
+    from metaexp.runner.recreate import plan_recreation, recreate, say
+
+    plan = plan_recreation(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
+    with _saying_how_to_go_on():
+        done = recreate(plan)
+    print(say(done))
+    return 0 if done.result.identical else EXIT_DIFFERENT
+
+
+def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:
+    if options.steps is not None or options.fresh:
+        raise ConfigError(f"--steps and --fresh are for run folders; {name} is a saved experiment. Remove them.")
+    from metaexp.runner.replicate import plan_replication, replicate
+
+    seeds = 1 if options.seeds is None else options.seeds
+    plan = plan_replication(name, overrides, seeds=seeds, short=options.short, config_dir=options.config_dir)
+    with _saying_how_to_go_on():
+        done = replicate(plan)
+
+    from metaexp.results.replication import write_summary
+    from metaexp.runner.summary import print_replication
+
+    failed = {seed: str(error) for seed, error in done.failed.items()}
+    whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
+    print_replication(name, done.records, whole, failed, plan.departs, plan.folder)
+    for error in done.failed.values():
+        return error.exit_code
+    return EXIT_DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """A run that is stopped within this block says that the same command continues it, and compares."""
+    from metaexp.runner.signals import Interrupted
+
+    try:
+        yield
+    except Interrupted as stopped:
+        raise Interrupted(
+            f"{stopped}, or with this command again, which also compares.", stopped.signal_number
+        ) from None

@@ -1,0 +1,44 @@
+"""The comment at the head of an experiment's file: what it says about its departures from the paper."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from metaexp.runner.compose import conf_folder
+
+_LABEL = re.compile(r"#\s{0,2}(\w+):\s+(.*)")
+
+
+def departures(experiment: str, config_dir: Path | None = None) -> str | None:
+    """The ``Departs:`` part of an experiment's header, in one line; None where it names none.
+
+    config_dir: the user's own folder of files, which is looked into first.
+    """
+    return labelled(_text(experiment, config_dir)).get("Departs")
+
+
+def labelled(text: str) -> dict[str, str]:
+    """Label -> text, lines joined, of the comment that ``text`` begins with."""
+    found: dict[str, str] = {}
+    label = None
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        match = _LABEL.fullmatch(line.rstrip())
+        if match is not None:
+            label = match.group(1)
+            found[label] = match.group(2)
+        elif label is not None:
+            found[label] += " " + line.lstrip("# ").rstrip()
+    return found
+
+
+def _text(experiment: str, config_dir: Path | None) -> str:
+    own = None if config_dir is None else config_dir / "experiment" / f"{experiment}.yaml"
+    if own is not None and own.is_file():
+        return own.read_text(encoding="utf-8")
+    folder = conf_folder()
+    root = resources.files("metaexp.conf") if folder.startswith("pkg://") else Path(folder)
+    return root.joinpath("experiment", f"{experiment}.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,43 @@
+"""The settings that experiments publish, read from their files alone: quicker than composing each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metaexp.results.algorithm_tables import Setting
+from metaexp.results.record import Reference, Task
+
+
+def published_settings(conf: Path) -> dict[str, list[Setting]]:
+    """Algorithm -> its experiments, for every file of the algorithms in the folder ``conf``."""
+    found: dict[str, list[Setting]] = {path.stem: [] for path in sorted((conf / "algorithm").glob("*.yaml"))}
+    for path in sorted((conf / "experiment").glob("*.yaml")):
+        content = _read(path)
+        chosen = _choices(content)
+        if chosen.get("algorithm") in found:
+            found[chosen["algorithm"]].append(_setting(path.stem, content, chosen, conf))
+    return found
+
+
+def _setting(name: str, content: Mapping[str, Any], chosen: Mapping[str, str], conf: Path) -> Setting:
+    task = {**_read(conf / "task" / f"{chosen['task']}.yaml"), **content.get("task", {})}
+    reference = content.get("reference")
+    return Setting(name, chosen["dataset"], Task(**task), None if reference is None else Reference(**reference))
+
+
+def _choices(content: Mapping[str, Any]) -> dict[str, str]:
+    """Group -> file, from the ``override /group: file`` lines of a defaults list."""
+    chosen: dict[str, str] = {}
+    for line in content.get("defaults", []):
+        for key, value in line.items() if isinstance(line, Mapping) else ():
+            chosen[str(key).removeprefix("override ").lstrip("/").partition("@")[0]] = value
+    return chosen
+
+
+def _read(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,11 @@
+"""`python scripts/reproduce.py ...` is `metaexp reproduce ...`, also in a checkout that was never installed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from metaexp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["reproduce", *sys.argv[1:]]))

@@ -1,0 +1,40 @@
+"""The tables of the page about algorithms: a line for every setting and every record, no number of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from metaexp.results.algorithm_tables import Setting, algorithm_table
+from metaexp.results.record import RunRecord, Task
+from metaexp.results.report import Entry
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines()[2:]]
+
+
+def test_a_setting_with_a_record_one_without_and_a_record_without_setting(record: RunRecord) -> None:
+    settings = [
+        Setting("maml_omniglot_5way_1shot", "omniglot", Task(5, 1, 1), record.reference),
+        Setting("maml_sinusoid", "sinusoid", Task(0, 5, 5), None),
+    ]
+    free = dataclasses.replace(record, experiment=None, reference=None, verdict=None, dataset="glyphs", full_steps=None)
+    entries = [Entry("maml_omniglot_5way_1shot", record, False), Entry("mine", free, True)]
+    assert rows(algorithm_table(settings, entries, "results")) == [
+        ["`maml_omniglot_5way_1shot`", "omniglot", "5-way 1-shot", "98.7 ± 0.4 %",
+         "[98.27 ± 0.31 %](results/maml_omniglot_5way_1shot/README.md)", "6,000 of 60,000", "transductive",
+         "shortened (6,000 of 60,000 steps): 0.4 points below"],
+        ["`maml_sinusoid`", "sinusoid", "5-shot", "-", "-", "-", "-", "-"],
+        ["-", "glyphs", "5-way 1-shot", "-", "[98.27 ± 0.31 %](results/mine/README.md)", "6,000", "transductive",
+         "stale: settings changed since"],
+    ]  # fmt: skip
+
+
+def test_two_records_of_one_setting_have_a_line_each(record: RunRecord) -> None:
+    setting = Setting("maml_omniglot_5way_1shot", "omniglot", Task(5, 1, 1), record.reference)
+    entries = [Entry("seed0", record, False), Entry("seed1", dataclasses.replace(record, seed=1), False)]
+    assert len(rows(algorithm_table([setting], entries, "results"))) == 2
+
+
+def test_without_settings_and_records_it_says_so() -> None:
+    assert algorithm_table([], [], "results") == "No saved experiment, and no record yet.\n"
