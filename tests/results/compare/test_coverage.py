@@ -53,6 +53,7 @@ def test_the_page_shows_what_was_measured(simulation: ModuleType) -> None:
     """Its table has every setting, and its sentence is within what is promised."""
     text = (ROOT / "docs" / "comparing.md").read_text()
     _, _, table = text.partition("<!-- coverage:begin -->")
+    assert "in single settings from" in table
     lines = [line for line in table.splitlines() if re.match(r"\| \d ", line)]
     assert len(lines) == len(simulation.SETTINGS)
     mixed, false_claims = re.findall(r"\*\*([\d.]+)%\*\*", table)
