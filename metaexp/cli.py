@@ -29,6 +29,8 @@ VERBS = {
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
     "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
+    "compare": Verb("which is better, by how much, how sure, at what cost", "metaexp.runner.cli_compare:main"),
+    "why": Verb("what differs between two runs and could explain it", "metaexp.runner.cli_why:main"),
     "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.runner.cli_reproduce:main"),
     "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
     "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),

@@ -38,7 +38,7 @@ def mean_interval(values: Sequence[float], method: IntervalMethod = "normal") ->
 
 
 @cache
-def student_quantile(probability: float, freedom: int) -> float:
+def student_quantile(probability: float, freedom: float) -> float:
     """The value below which a Student-t variable with ``freedom`` degrees lies with ``probability`` in (0.5, 1).
 
     The distribution function is monotone, so bisection finds it to the last bits of a float64.
@@ -54,7 +54,14 @@ def student_quantile(probability: float, freedom: int) -> float:
     return high
 
 
-def _student_cdf(t: float, freedom: int) -> float:
+def student_tails(t: float, freedom: float) -> float:
+    """P(abs(T) >= abs(t)) of a Student-t variable T with ``freedom`` degrees, which need not be whole."""
+    if math.isinf(t):
+        return 0.0
+    return _incomplete_beta(0.5 * freedom, 0.5, freedom / (freedom + t * t))
+
+
+def _student_cdf(t: float, freedom: float) -> float:
     """P(T <= t) for t >= 0, from the regularised incomplete beta function (Abramowitz & Stegun 26.7.1)."""
     return 1.0 - 0.5 * _incomplete_beta(0.5 * freedom, 0.5, freedom / (freedom + t * t))
 

@@ -35,6 +35,7 @@ SHORT = [
     "eval.episodes=4",
     "tracker=files",
 ]
+STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP)$")
 SMALL_GLYPHS = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 
 
@@ -111,16 +112,22 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
-        run = str(request.getfixturevalue("run")) if "outputs/RUN" in command else ""
-        assert main(shortened([word.replace("outputs/RUN", run) for word in words[1:]])) == 0
+        assert main(shortened(with_runs(words[1:], request))) == 0
     elif words[0] == "torchrun":
         given = get_args_parser().parse_args(words[1:])
         assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))
         ours = given.training_script_args if given.module else ["train", *given.training_script_args]
-        run = str(request.getfixturevalue("run")) if "outputs/RUN" in command else ""
-        assert main(shortened([word.replace("outputs/RUN", run) for word in ours])) == 0  # in one process
+        assert main(shortened(with_runs(ours, request))) == 0  # in one process
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
+
+
+def with_runs(words: list[str], request: pytest.FixtureRequest) -> list[str]:
+    """``words`` with a finished run where one is meant."""
+    if not any(STAND_FOR_A_RUN.search(word) for word in words):
+        return words
+    run = str(request.getfixturevalue("run"))
+    return [STAND_FOR_A_RUN.sub(lambda _: run, word) for word in words]
 
 
 def shortened(words: list[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Runs compared: paired statistics from records, tables, plots and one page. Without torch."""

@@ -1,0 +1,78 @@
+"""Whether the runs of a group were tested on the same episodes, which is what makes them comparable pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results.compare.gather import Run
+from metaexp.results.compare.rows import Group, flatten, say
+
+_KEYS = ("eval.", "task.", "dataset.")
+
+
+@dataclass(frozen=True)
+class Strays:
+    """The runs of a group that were tested on other episodes than most. ``model``: a run with the bank to test on."""
+
+    group: Group
+    model: Run
+    runs: list[Run]
+
+
+def strays(group: Group) -> Strays | None:
+    """The runs to be tested again, on the bank of most of the group's runs; None when all have one bank."""
+    banks = by_bank(group.runs)
+    if len(banks) == 1:
+        return None
+    most = max(banks.values(), key=lambda runs: (len(runs), runs[0].test.n_episodes))
+    return Strays(group, most[0], [run for run in group.runs if run.bank != most[0].bank])
+
+
+def by_bank(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by the hash of the episodes they were tested on."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.bank, []).append(run)
+    return found
+
+
+def check_banks(groups: Sequence[Group]) -> None:
+    """Raise RunFolderError, naming banks, runs and what differs, unless each group was tested on one bank."""
+    problems = [_problem(group) for group in groups if len(by_bank(group.runs)) > 1]
+    if problems:
+        raise RunFolderError(
+            "\n".join(
+                [
+                    *problems,
+                    "Only runs tested on the same episodes are compared. --retest tests the odd ones again, on the "
+                    "bank of the most runs; or leave them out.",
+                ]
+            )
+        )
+
+
+def _problem(group: Group) -> str:
+    banks = by_bank(group.runs)
+    lines = [f"{group.title}: the runs were tested on {len(banks)} different banks of episodes."]
+    for bank, runs in sorted(banks.items(), key=lambda item: -len(item[1])):
+        shown = ", ".join(run.folder.name for run in runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+        lines.append(f"  bank {bank[:12]}, {runs[0].test.n_episodes} episodes: {shown}")
+    differing = differences([runs[0] for runs in banks.values()])
+    lines.append(f"  They differ in {'; '.join(differing)}." if differing else "  Their data differ.")
+    return "\n".join(lines)
+
+
+def differences(runs: Sequence[Run]) -> list[str]:
+    """What could make the banks of ``runs`` differ: ``eval.episodes: 600, 1000``."""
+    leaves = [
+        {**dict(flatten(run.record.config)), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs
+    ]
+    keys = [key for key in dict.fromkeys(k for leaf in leaves for k in leaf) if key.startswith((*_KEYS, "data hash"))]
+    found = []
+    for key in keys:
+        values = list(dict.fromkeys(say(leaf.get(key, "-")) for leaf in leaves))
+        if len(values) > 1:
+            found.append(f"{key}: {', '.join(values)}")
+    return found

@@ -1,0 +1,176 @@
+"""A comparison as terminal text, Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from metaexp.results.compare import cells as k
+from metaexp.results.compare.comparison import Comparison, Table
+from metaexp.results.compare.escape import for_csv, for_latex, for_markdown, plain
+from metaexp.results.compare.wording import headline, legend
+from metaexp.results.markdown import table as markdown_table
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The sentences, the scores and the costs of every group, what differs, and what was left out."""
+    for table in comparison.tables:
+        console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
+        for sentence in headline(table):
+            console.print(Text(plain(sentence)))
+        _print(k.compact(table), console)
+        _print(k.costs(table), console)
+        fair = [item for item in table.differences if not item.own]
+        if fair:
+            console.print(Text("What differs between the rows, beside the algorithms' own settings:"))
+            _print(k.settings(_with(table, own=False)), console)
+        for warning in k.pooled(table):
+            console.print(Text(plain(warning), style="yellow"))
+    if has_star(comparison):
+        console.print(Text(k.STAR))
+    for item in comparison.left_out:
+        console.print(Text(f"left out: {plain(item.name)}: {plain(item.reason)}"), soft_wrap=True)
+
+
+def _with(table: Table, own: bool) -> Table:
+    from dataclasses import replace
+
+    return replace(table, differences=[item for item in table.differences if item.own == own])
+
+
+def _print(cells: k.Cells, console: Console) -> None:
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in cells.columns:
+        made.add_column(Text(plain(column.name)), justify="right" if column.is_number else "left", overflow="fold")
+    for row in cells.rows:
+        texts = []
+        for cell in row:
+            text = Text(plain(cell.text))
+            texts.append(text.append(f"\n{plain(cell.below)}", "dim") if cell.below else text)
+        made.add_row(*texts)
+    console.print(made)
+    if cells.note:
+        console.print(Text(plain(cells.note), style="dim"))
+
+
+def has_star(comparison: Comparison) -> bool:
+    """Whether any interval is over episodes only."""
+    return any(not row.estimate.over_seeds for table in comparison.tables for row in table.rows)
+
+
+def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
+    """A page of everything. ``pictures``: title -> file beside it."""
+    parts = [f"# {for_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
+    for table in comparison.tables:
+        parts.append(f"## {for_markdown(table.title)}")
+        parts.append("\n".join(f"* {for_markdown(sentence)}" for sentence in [*headline(table), *k.pooled(table)]))
+        parts += [
+            _markdown(cells)
+            for cells in (k.scores(table), k.pairs(table), k.costs(table), k.settings(table))
+            if cells.rows
+        ]
+    if has_star(comparison):
+        parts.append(for_markdown(k.STAR))
+    parts += [f"![{for_markdown(title)}]({name})" for title, name in pictures.items()]
+    parts.append("## How to read this")
+    parts.append("\n".join(f"* {for_markdown(line)}" for line in legend(comparison)))
+    if comparison.left_out:
+        parts.append(_markdown(k.left_out(comparison)))
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _markdown(cells: k.Cells) -> str:
+    right = [i for i, column in enumerate(cells.columns) if column.is_number]
+    header = [for_markdown(column.name).replace("|", "\\|") for column in cells.columns]
+    body = [[for_markdown(cell.text) for cell in row] for row in cells.rows]
+    return f"### {for_markdown(cells.title)}\n\n{markdown_table(header, body, right)}" + (
+        f"\n{for_markdown(cells.note)}\n" if cells.note else ""
+    )
+
+
+def to_csv(comparison: Comparison) -> dict[str, str]:
+    """File name -> text: ``rows.csv`` and ``pairs.csv``, numbers in full and in the unit of the metric (fractions)."""
+    rows = [
+        "dataset", "n_way", "k_shot", "metric", "row", "rank", "mean", "low", "high", "over_seeds", "batch_norm",
+        "gradient_order", "seeds", "episodes", "updates", "seconds", "episodes_per_second", "peak_memory_bytes",
+        "parameters", "test_bank",
+    ]  # fmt: skip
+    pair_names = [
+        "dataset", "n_way", "k_shot", "metric", "first", "second", "difference", "low", "high", "over_seeds", "p",
+        "p_corrected", "episodes_needed", "seeds_needed", "pairing_narrows",
+    ]  # fmt: skip
+    return {
+        "rows.csv": _csv(rows, [line for table in comparison.tables for line in _row_lines(table)]),
+        "pairs.csv": _csv(pair_names, [line for table in comparison.tables for line in _pair_lines(table)]),
+    }
+
+
+Value = str | float | int | bool | None
+
+
+def _row_lines(table: Table) -> list[list[Value]]:
+    start: list[Value] = [table.dataset, table.n_way, table.k_shot, table.metric]
+    return [
+        [
+            *start, row.label, row.rank, row.estimate.mean, row.estimate.low, row.estimate.high,
+            row.estimate.over_seeds, row.batch_norm, row.order, " ".join(map(str, row.seeds)), table.n_episodes,
+            row.cost.steps, row.cost.seconds, row.cost.episodes_per_second, row.cost.peak_memory_bytes,
+            row.cost.n_parameters, table.bank,
+        ]
+        for row in table.rows
+    ]  # fmt: skip
+
+
+def _pair_lines(table: Table) -> list[list[Value]]:
+    start: list[Value] = [table.dataset, table.n_way, table.k_shot, table.metric]
+    return [
+        [
+            *start, table.rows[pair.first].label, table.rows[pair.second].label, pair.difference.mean,
+            pair.difference.low, pair.difference.high, pair.difference.over_seeds, pair.p, pair.corrected,
+            pair.needs.episodes if pair.needs else None, pair.needs.seeds if pair.needs else None, pair.narrower,
+        ]
+        for pair in table.pairs
+    ]  # fmt: skip
+
+
+def _csv(header: list[str], lines: list[list[Value]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for line in lines:
+        writer.writerow(
+            [for_csv(value) if isinstance(value, str) else "" if value is None else value for value in line]
+        )
+    return text.getvalue()
+
+
+def to_latex(comparison: Comparison) -> str:
+    """One booktabs table for each group: rank, row, batch norm, order, mean with interval, difference, p, cost."""
+    parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
+    for table in comparison.tables:
+        cells = k.scores(table)
+        time = k.costs(table)
+        keep = [i for i, column in enumerate(cells.columns) if column.name != "Episodes"]
+        form = "".join("r" if cells.columns[i].is_number else "l" for i in keep) + "r"
+        header = " & ".join([*(for_latex(cells.columns[i].name) for i in keep), "Time"])
+        lines = [
+            " & ".join([*(for_latex(row[i].text) for i in keep), for_latex(time.rows[n][2].text)]) + r" \\"
+            for n, row in enumerate(cells.rows)
+        ]
+        caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (k.STAR if has_star(comparison) else "")
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}", r"\centering", f"\\caption{{{for_latex(caption.strip())}}}",
+                    f"\\begin{{tabular}}{{{form}}}", r"\toprule", header + r" \\", r"\midrule", *lines, r"\bottomrule",
+                    r"\end{tabular}", r"\end{table}",
+                ]
+            )
+        )  # fmt: skip
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,61 @@
+"""In what rows differ beside what they stand for, so that an unfair comparison can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metaexp.results.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
+from metaexp.results.record import RunRecord
+from metaexp.results.wording import say_batch_norm, say_device
+
+_SKIPPED = ("seed", "algorithm._target_")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key and its value in every row (several values of one row in one text).
+
+    own: whether it is a setting of the algorithms themselves, in which different algorithms must differ. The others
+    decide whether the comparison is fair.
+    """
+
+    key: str
+    values: list[str]
+    own: bool
+
+
+def differences(members: Sequence[Rows], decide: Decide) -> list[Difference]:
+    """The settings and conditions that are not the same in all rows; what concerns fairness comes first."""
+    leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
+    decided = [
+        [dict(flatten(decide(run.record.config))) | _conditions(run.record) for run in row.runs] for row in members
+    ]
+    keys = dict.fromkeys(key for row in decided for leaf in row for key in leaf)
+    found = []
+    for key in keys:
+        if key in _SKIPPED or key.startswith("task."):
+            continue
+        if len({_texts(row, key) for row in decided}) > 1:
+            values = [_texts(row, key) for row in leaves]
+            found.append(Difference(key, values, own=key.startswith("algorithm.")))
+    return sorted(found, key=lambda difference: (difference.own, not is_of_task(difference.key)))
+
+
+def _conditions(record: RunRecord) -> dict[str, Any]:
+    """What else than the configuration could be unfair."""
+    commit = ABSENT if record.git is None else record.git.commit[:10] + (" with changes" if record.git.dirty else "")
+    return {
+        "batch_norm": say_batch_norm(record.batch_norm),
+        "updates done": f"{record.steps:,}",
+        "schedule of the experiment": ABSENT if record.full_steps is None else f"{record.full_steps:,}",
+        "data hash": (record.data_hash or ABSENT)[:12],
+        "code": commit,
+        "torch": record.versions.get("torch", ABSENT),
+        "device": say_device(record.device),
+    }
+
+
+def _texts(row: Sequence[dict[str, Any]], key: str) -> str:
+    return ", ".join(dict.fromkeys(say(leaf.get(key, ABSENT)) for leaf in row))

@@ -1,0 +1,173 @@
+"""From runs to the rows of tables: one group per task, one row per method, seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from metaexp.core.errors import ConfigError
+from metaexp.results.compare.gather import Run
+from metaexp.results.record import RunRecord
+from metaexp.results.wording import say_task
+
+Decide = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""The part of a configuration that decides numbers, without arguments at their default: a run from before an argument
+was added is the same as one that has it at its default."""
+
+_OF_RECORD = ("algorithm", "model", "dataset", "experiment", "batch_norm", "first_order", "name", "group", "steps")
+_OF_TASK = ("task.", "train.n_way", "train.k_shot", "train.n_query")
+"""What groups stand for, or what follows from them where training is as testing."""
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs tested on tasks of one kind: one table."""
+
+    title: str
+    dataset: str
+    n_way: int
+    k_shot: int
+    metric: str
+    runs: list[Run]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row's label and its runs. pooled: keys in which its runs differ beside the seed, where rows were chosen."""
+
+    label: str
+    runs: list[Run]
+    pooled: list[str]
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """One group for each dataset, ways, shots and metric, in that order."""
+    found: dict[tuple[str, int, int, str], list[Run]] = {}
+    for run in runs:
+        task = run.record.task
+        found.setdefault((run.record.dataset, task.n_way, task.k_shot, run.test.metric), []).append(run)
+    return [
+        Group(f"{dataset}, {say_task(members[0].record.task)}", dataset, n_way, k_shot, metric, members)
+        for (dataset, n_way, k_shot, metric), members in sorted(found.items())
+    ]
+
+
+def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
+    """The rows of one group: runs that agree in ``by``, or by default in all that decides numbers but the seed.
+
+    Raises ConfigError for a key that no run has.
+    """
+    leaves = [settings(run.record) for run in runs]
+    decided = [dict(flatten(decide(run.record.config))) for run in runs]
+    differing = _differing(decided)
+    if by:
+        _check_keys(by, leaves)
+        identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
+        return _named_by(identities, runs, by, differing, leaves)
+    identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in differing) for leaf in decided]
+    found: dict[Any, list[int]] = {}
+    for index, identity in enumerate(identities):
+        found.setdefault((runs[index].record.algorithm, identity), []).append(index)
+    members = list(found.values())
+    labels = _labels([leaves[indices[0]] for indices in members], differing)
+    return [Rows(name, [runs[i] for i in indices], []) for name, indices in zip(labels, members, strict=True)]
+
+
+def settings(record: RunRecord) -> dict[str, Any]:
+    """The leaves of a run's configuration by dotted key, and what the record adds to choose rows by."""
+    found = dict(flatten(record.config))
+    for key in _OF_RECORD:
+        found[key] = getattr(record, key)
+    return found
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every leaf of a nested mapping with its dotted key. Lists are leaves."""
+    if isinstance(value, Mapping) and value:
+        return [
+            leaf for key, item in value.items() for leaf in flatten(item, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    return [(prefix, value)]
+
+
+def say(value: Any) -> str:
+    """A setting as it stands in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(say, value))}]"
+    return str(value)
+
+
+def is_of_task(key: str) -> bool:
+    """Whether a key belongs to the task, by which groups are made."""
+    return key.startswith(_OF_TASK)
+
+
+def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that decide numbers, but for the seed and the task, and are not the same everywhere."""
+    keys = list(dict.fromkeys(key for leaf in decided for key in leaf))
+    kept = [key for key in keys if key != "seed" and not key.startswith("task.")]
+    return [key for key in kept if len({say(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
+
+
+def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
+    """The algorithm's name, and where rows share it the keys that tell them apart."""
+    labels = []
+    for leaf in leaves:
+        peers = [other for other in leaves if other["algorithm"] == leaf["algorithm"]]
+        keys = [key for key in differing if len({say(peer.get(key, ABSENT)) for peer in peers}) > 1]
+        labels.append(" ".join([str(leaf["algorithm"]), *(_pair(key, leaf) for key in keys)]))
+    return labels
+
+
+def _pair(key: str, leaf: Mapping[str, Any]) -> str:
+    short = key.removeprefix("algorithm.").removesuffix("._target_")
+    text = say(leaf.get(key, ABSENT))
+    return f"{short}={text.rpartition('.')[2] if key.endswith('_target_') else text}"
+
+
+def _named_by(
+    identities: Sequence[tuple[tuple[str, str], ...]],
+    runs: Sequence[Run],
+    by: Sequence[str],
+    differing: Sequence[str],
+    leaves: Sequence[Mapping[str, Any]],
+) -> list[Rows]:
+    found: dict[tuple[tuple[str, str], ...], list[int]] = {}
+    for index, identity in enumerate(identities):
+        found.setdefault(identity, []).append(index)
+    result = []
+    for identity, indices in found.items():
+        names = [
+            value if key in ("algorithm", "model", "dataset", "experiment", "name") else f"{key}={value}"
+            for key, value in identity
+        ]
+        pooled = [
+            key for key in differing if key not in by and len({say(leaves[i].get(key, ABSENT)) for i in indices}) > 1
+        ]
+        result.append(Rows(" ".join(names), [runs[i] for i in indices], pooled))
+    return result
+
+
+def _check_keys(by: Sequence[str], leaves: Sequence[Mapping[str, Any]]) -> None:
+    known = sorted({key for leaf in leaves for key in leaf})
+    problems = []
+    for key in by:
+        if key in known:
+            continue
+        near = get_close_matches(key, known, n=3) or [name for name in known if name.endswith(f".{key}")]
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        problems.append(
+            f"--by {key}: no run has this key.{hint} Use {', '.join(_OF_RECORD)}, or a dotted key of the configuration "
+            "such as algorithm.inner_lr."
+        )
+    if "seed" in by:
+        problems.append("--by seed: the runs of a row are its seeds, so rows cannot be made by seed.")
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,230 @@
+"""What differs between two runs and could explain different numbers, the likeliest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results.compare.effects import Array, effect, standard_errors, summarise
+from metaexp.results.compare.escape import plain
+from metaexp.results.compare.pairs import estimate, p_value
+from metaexp.results.compare.rows import ABSENT, Decide, flatten, say
+from metaexp.results.compare.wording import say_difference, say_p, say_range
+from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.record import RunRecord, read_record
+from metaexp.results.wording import say_score
+
+_NUMERIC = ("torch", "numpy", "metaexp", "python", "system")
+"""Versions that numbers depend on most, in this order; the others follow."""
+
+
+class Side(NamedTuple):
+    """One of the two runs. per_step (steps + 1, E), None for a run that was not tested."""
+
+    folder: Path
+    record: RunRecord
+    per_step: Array | None
+
+
+class Finding(NamedTuple):
+    """One difference: of which kind, in what, and the values of both runs."""
+
+    kind: str
+    key: str
+    first: str
+    second: str
+
+
+class Kind(NamedTuple):
+    """A kind of difference, and what it means for the numbers."""
+
+    name: str
+    meaning: str
+
+
+KINDS = [
+    Kind("state", "one of them has not run to its end or was not tested: there may be nothing to explain"),
+    Kind("test episodes", "they answered different questions: the numbers differ even for the same weights"),
+    Kind("data", "they saw other examples"),
+    Kind("configuration", "these settings decide numbers"),
+    Kind("seed", "other initial weights and other training tasks: expect a difference as between any two seeds"),
+    Kind("course", "training went on for longer, or other weights were selected"),
+    Kind("code", "the code itself may compute something else"),
+    Kind("versions", "results change by rounding, sometimes by more"),
+    Kind("machine", "results change by rounding, which training can amplify"),
+    Kind("other settings", "these do not decide numbers"),
+]
+
+
+class Explanation(NamedTuple):
+    """Everything that differs, ordered as :data:`KINDS`, and sentences on the numbers themselves."""
+
+    first: Side
+    second: Side
+    findings: list[Finding]
+    numbers: list[str]
+
+
+def read_side(folder: Path) -> Side:
+    """Read a run. Raises RunFolderError for a folder without a record."""
+    record = read_record(folder)
+    path = (folder if folder.is_dir() else folder.parent) / EPISODES_FILE
+    return Side(folder, record, np.array(read_episodes(path), dtype=np.float64) if path.exists() else None)
+
+
+def explain(first: Side, second: Side, decide: Decide) -> Explanation:
+    """Compare everything that the records say."""
+    a, b = first.record, second.record
+    findings = [
+        *_differ("state", {"status": (a.status, b.status), "error": (a.error, b.error)}),
+        *_differ("state", {"tested": (a.test is not None, b.test is not None)}),
+        *_banks(a, b),
+        *_differ("data", {"data hash": (_short(a.data_hash), _short(b.data_hash)), "dataset": (a.dataset, b.dataset)}),
+        *_config(a, b, decide),
+        *_differ(
+            "course", {"updates done": (a.steps, b.steps), "tested after update": (a.selected_step, b.selected_step)}
+        ),
+        *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
+        *_code(a, b),
+        *_versions(a.versions, b.versions),
+        *_machine(a, b),
+    ]
+    order = {kind.name: place for place, kind in enumerate(KINDS)}
+    findings.sort(key=lambda finding: order[finding.kind])
+    return Explanation(first, second, findings, _numbers(first, second, findings))
+
+
+def _differ(kind: str, values: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
+    return [Finding(kind, key, say(x), say(y)) for key, (x, y) in values.items() if x != y]
+
+
+def _banks(a: RunRecord, b: RunRecord) -> list[Finding]:
+    found = _differ("test episodes", {"hash of the bank": (_short(a.episode_bank), _short(b.episode_bank))})
+    ways = {"ways": (a.task.n_way, b.task.n_way), "shots": (a.task.k_shot, b.task.k_shot)}
+    return [*found, *_differ("test episodes", {**ways, "queries per class": (a.task.n_query, b.task.n_query)})]
+
+
+def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
+    left, right = dict(flatten(a.config)), dict(flatten(b.config))
+    first, second = dict(flatten(decide(a.config))), dict(flatten(decide(b.config)))
+    found = []
+    for key in dict.fromkeys([*left, *right]):
+        x, y = left.get(key, ABSENT), right.get(key, ABSENT)
+        if x == y and isinstance(x, bool) == isinstance(y, bool):
+            continue
+        decides = say(first.get(key, ABSENT)) != say(second.get(key, ABSENT))
+        kind = "configuration" if decides else "other settings"
+        if key == "seed":
+            kind = "seed"
+        elif key.startswith(("eval.", "task.")):
+            kind = "test episodes"
+        elif key.startswith("device.") and kind == "other settings":
+            kind = "machine"
+        found.append(Finding(kind, key, say(x), say(y)))
+    return found
+
+
+def _code(a: RunRecord, b: RunRecord) -> list[Finding]:
+    def words(record: RunRecord) -> str:
+        if record.git is None:
+            return "not recorded"
+        return record.git.commit[:12] + (" with uncommitted changes" if record.git.dirty else "")
+
+    both_dirty = a.git is not None and b.git is not None and a.git.dirty and b.git.dirty and a.git == b.git
+    if both_dirty:
+        return [Finding("code", "uncommitted changes", "not recorded which", "not recorded which")]
+    return _differ("code", {"commit": (words(a), words(b))})
+
+
+def _versions(a: Mapping[str, str], b: Mapping[str, str]) -> list[Finding]:
+    names = [*_NUMERIC, *sorted((a.keys() | b.keys()) - set(_NUMERIC))]
+    return _differ("versions", {name: (a.get(name, ABSENT), b.get(name, ABSENT)) for name in names})
+
+
+def _machine(a: RunRecord, b: RunRecord) -> list[Finding]:
+    x, y = a.device, b.device
+    if x is None or y is None:
+        return _differ(
+            "machine", {"device": ("recorded" if x else "not recorded", "recorded" if y else "not recorded")}
+        )
+    keys = ("accelerator", "name", "precision", "threads", "deterministic", "task_chunk")
+    left, right = ({"accelerator": m.accelerator, "name": m.name, "precision": m.precision, "threads": m.threads,
+                    "deterministic": m.deterministic, "task_chunk": m.task_chunk} for m in (x, y))  # fmt: skip
+    return _differ("machine", {f"used {key}": (left[key], right[key]) for key in keys})
+
+
+def _short(text: str | None) -> str:
+    return "not recorded" if text is None else text[:12]
+
+
+def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
+    a, b = first.record, second.record
+    if a.test is None or b.test is None:
+        which = "neither" if a.test is None and b.test is None else "only one"
+        return [f"There are no two numbers to compare: {which} was tested."]
+    lines = [f"test {a.test.metric}: {say_score(a.test)} and {say_score(b.test)}."]
+    if (
+        first.per_step is None
+        or second.per_step is None
+        or a.episode_bank != b.episode_bank
+        or a.test.metric != b.test.metric
+    ):
+        return [
+            *lines,
+            "They were not tested on the same episodes, or these are not kept, so a difference is not paired.",
+        ]
+    x, y = first.per_step[-1], second.per_step[-1]
+    if x.shape != y.shape or x.size < 2:
+        raise RunFolderError(
+            f"{first.folder} and {second.folder}: one bank of episodes, but {x.size} and {y.size} results."
+        )
+    if np.array_equal(first.per_step, second.per_step):
+        lines.append("Every test episode gave the same number, to the last bit, in both.")
+        return [
+            *lines,
+            "There is nothing to explain." if findings else "Nothing that is recorded differs, and nothing had to.",
+        ]
+    item = effect(summarise(x[None]), summarise(y[None]))
+    (error,) = standard_errors([item])
+    found = estimate(item, float(error))
+    lines.append(
+        f"The first is {say_difference(a.test.metric, found.mean)} from the second, 95 % interval "
+        f"{say_range(a.test.metric, found)} over episodes (p {say_p(p_value(item, float(error)))}); "
+        f"{int((x != y).sum()):,} of {x.size:,} episodes differ, first episode {int(np.argmax(x != y))}."
+    )
+    if not findings:
+        lines.append(
+            "Nothing that is recorded differs, so these runs should be equal: suspect an operation that is not "
+            "deterministic, memory or a driver. `metaexp train` both again to see which changes."
+        )
+    return lines
+
+
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """The numbers, then one table of each kind of difference."""
+    console.print(Text(f"A: {plain(str(explanation.first.folder))}"), soft_wrap=True)
+    console.print(Text(f"B: {plain(str(explanation.second.folder))}"), soft_wrap=True)
+    for line in explanation.numbers:
+        console.print(Text(plain(line)))
+    if not explanation.findings:
+        console.print(Text("Nothing that is recorded differs.", style="bold"))
+    for kind in KINDS:
+        found = [finding for finding in explanation.findings if finding.kind == kind.name]
+        if not found:
+            continue
+        console.print()
+        console.print(Text.assemble((kind.name, "bold"), f": {kind.meaning}"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("", "A", "B"):
+            table.add_column(heading, overflow="fold")
+        for finding in found:
+            table.add_row(*(Text(plain(text)) for text in (finding.key, finding.first, finding.second)))
+        console.print(table)

@@ -1,0 +1,121 @@
+"""``metaexp compare RUN_OR_SWEEP...``: which is better, by how much, how sure, at what cost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.results.compare.comparison import Comparison, compare
+from metaexp.results.compare.documents import print_comparison
+from metaexp.results.compare.gather import Gathered, gather
+from metaexp.results.compare.write import PAGE, is_earlier, write
+from metaexp.runner.folder import claim
+from metaexp.runner.identity import deciding_part
+from metaexp.runner.targets import trust
+
+_DESCRIPTION = """\
+Compare finished runs from their records: seeds together, differences paired by test episode. Prints a table and
+writes a page (index.html), README.md, CSV, LaTeX and PNG figures."""
+_EXAMPLES = """\
+examples:
+  metaexp compare outputs/SWEEP                                rows are what differs between runs but the seed
+  metaexp compare outputs/A outputs/B docs/results/C --output outputs/mine
+  metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
+  metaexp compare outputs/SWEEP --retest                       runs tested on other episodes are tested again
+"""
+
+
+class _Options(argparse.Namespace):
+    paths: list[Path]
+    by: list[str]
+    output: Path | None
+    title: str | None
+    retest: bool
+    config_dir: Path | None
+    trust: list[str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp compare`` and return its exit code."""
+    options = _parser().parse_args(arguments, namespace=_Options())
+    _check_output(options.output)
+    for package in options.trust:
+        trust(package)
+    found = gather(options.paths)
+    if not found.runs:
+        raise RunFolderError(_nothing(found))
+    runs = found.runs
+    if options.retest:
+        from metaexp.runner.retest import retest
+
+        runs = retest(runs, options.config_dir)
+    command = shlex.join(["metaexp", "compare", *arguments])
+    names = sorted({run.record.algorithm for run in runs})
+    datasets = sorted({run.record.dataset for run in runs})
+    title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
+    comparison = compare(runs, found.left_out, options.by, deciding_part, title, command)
+    folder = options.output or _fresh_folder()
+    write(comparison, folder)
+    _print(comparison, folder)
+    return 0
+
+
+def _print(comparison: Comparison, folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    print_comparison(comparison, console)
+    console.print(f"page: {folder / PAGE}", soft_wrap=True, markup=False)
+    console.print(f"all files: {folder}", soft_wrap=True, markup=False)
+
+
+def _fresh_folder() -> Path:
+    outputs = Path(os.environ.get("METAEXP_OUTPUTS", "outputs"))
+    return claim(outputs, f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
+
+
+def _check_output(folder: Path | None) -> None:
+    """Raise ConfigError for a place where files that are not a comparison's could be replaced."""
+    if folder is None or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"--output {folder} is a file; give a folder.")
+    if any(folder.iterdir()) and not is_earlier(folder):
+        raise ConfigError(
+            f"--output {folder} holds files that are not those of a comparison; give a new folder, or that of an "
+            "earlier comparison."
+        )
+
+
+def _nothing(found: Gathered) -> str:
+    lines = [f"  {item.name}: {item.reason}" for item in found.left_out[:10]]
+    more = [f"  and {len(found.left_out) - 10} more"] if len(found.left_out) > 10 else []
+    return "\n".join(["none of these runs can be compared:", *lines, *more])
+
+
+def _keys(text: str) -> list[str]:
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="metaexp compare", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    made.add_argument(
+        "paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="a run folder, or one with runs below"
+    )
+    made.add_argument(
+        "--by", type=_keys, default=[], metavar="KEY,KEY", help="what makes a row, such as algorithm or train.steps"
+    )
+    made.add_argument("--output", type=Path, metavar="DIR", help="where to write; outputs/compare-... by default")
+    made.add_argument("--title", help="the heading of the page")
+    made.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")
+    made.add_argument("-cd", "--config-dir", type=Path, metavar="DIR", help="for --retest: your own groups and files")
+    made.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="for --retest: your own classes")
+    return made

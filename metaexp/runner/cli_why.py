@@ -1,0 +1,35 @@
+"""``metaexp why RUN_A RUN_B``: what differs between two runs and could explain different numbers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.results.compare.why import explain, print_explanation, read_side
+from metaexp.runner.identity import deciding_part
+
+_DESCRIPTION = """\
+Say what differs between two runs and could explain different numbers, the likeliest first: test episodes, data,
+configuration, code, versions, device. Reads their folders only."""
+
+
+class _Options(argparse.Namespace):
+    first: Path
+    second: Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp why`` and return its exit code, 0 whatever differs."""
+    made = argparse.ArgumentParser(
+        prog="metaexp why", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
+    made.add_argument("second", type=Path, metavar="RUN_B", help="another one")
+    options = made.parse_args(arguments, namespace=_Options())
+    explanation = explain(read_side(options.first), read_side(options.second), deciding_part)
+
+    from rich.console import Console
+
+    print_explanation(explanation, Console(highlight=False))
+    return 0

@@ -1,0 +1,171 @@
+"""Which runs are compared, in which rows, and which are refused or left out, with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.results.compare.banks import check_banks, strays
+from metaexp.results.compare.comparison import Comparison, compare
+from metaexp.results.compare.gather import gather
+from metaexp.results.compare.rows import group, rows
+from tests.results.compare.conftest import MakeRun, decide
+
+
+def compared(folder: Path, *by: str) -> Comparison:
+    found = gather([folder])
+    return compare(found.runs, found.left_out, by, decide, "title", "command", draws=200)
+
+
+def labels(folder: Path, *by: str) -> list[str]:
+    return sorted(row.label for row in rows(gather([folder]).runs, by, decide))
+
+
+def test_rows_are_algorithms_with_their_seeds_and_the_best_is_first(sweep: Path) -> None:
+    (table,) = compared(sweep).tables
+    assert [row.label for row in table.rows][2] == "meta_lstm"
+    assert {row.label for row in table.rows} == {"maml", "proto_net", "meta_lstm"}
+    assert all(sorted(row.seeds) == [0, 1, 2] for row in table.rows)
+    assert [row.rank for row in table.rows] == [1, 1, 3]
+    assert [row.tied for row in table.rows] == [True, True, False]
+    assert len(table.pairs) == 3
+
+
+def test_runs_are_found_in_nested_folders_and_named_ones_once(sweep: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "all" / "one" / "two"
+    deep.parent.mkdir(parents=True)
+    shutil.move(sweep, deep)
+    one = deep / "run_000"
+    assert len(gather([tmp_path / "all"]).runs) == 9
+    assert len(gather([tmp_path / "all", one, one / "record.json"]).runs) == 9
+    assert [run.folder for run in gather([one]).runs] == [one]
+
+
+def test_a_path_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="nowhere: there is no such folder"):
+        gather([tmp_path / "nowhere"])
+    with pytest.raises(RunFolderError, match="no record.json lies within 4 levels below"):
+        gather([tmp_path])
+
+
+def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0)
+    make_run("maml", 1, status="failed", error="boom", folder="a_failed")
+    make_run("maml", 2, status="interrupted", folder="b_interrupted")
+    make_run("maml", 3, status="running", folder="c_running")
+    make_run("maml", 4, test=None, folder="d_untested")
+    (make_run("maml", 5, folder="e_no_episodes") / "test_episodes.csv").unlink()
+    (make_run("maml", 6, folder="f_damaged") / "record.json").write_text("{")
+    other = make_run("maml", 7, folder="g_other_numbers") / "test_episodes.csv"
+    other.write_text(re.sub(r",[\d.]+$", ",0.125", other.read_text(), flags=re.MULTILINE))
+    found = gather([tmp_path / "sweep"])
+    assert len(found.runs) == 1
+    reasons = {item.name: item.reason for item in found.left_out}
+    assert reasons["a_failed"] == "failed after 6,000 updates: boom"
+    assert reasons["b_interrupted"] == "was interrupted after 6,000 updates"
+    assert reasons["c_running"] == "is still running, or was killed, after 6,000 updates"
+    assert reasons["d_untested"] == "was not tested"
+    assert reasons["e_no_episodes"] == "test_episodes.csv is missing: the run was not tested."
+    assert "cannot be read as JSON" in reasons["f_damaged"]
+    assert reasons["g_other_numbers"] == "the mean of test_episodes.csv is not the test result of record.json."
+
+
+def test_of_duplicates_the_later_is_taken_and_the_other_named(make_run: MakeRun, tmp_path: Path) -> None:
+    first = make_run("maml", 0, folder="first", finished="2026-01-01")
+    make_run("maml", 0, folder="other", finished="2026-01-02")
+    shutil.copytree(first, tmp_path / "sweep" / "copy")
+    found = gather([tmp_path / "sweep"])
+    assert [run.folder.name for run in found.runs] == ["other"]
+    reasons = sorted(item.reason for item in found.left_out)
+    assert any("OTHER numbers" in reason for reason in reasons)
+    assert any("with the same numbers" in reason for reason in reasons)
+
+
+def test_rows_of_one_algorithm_are_named_by_what_differs(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed, config={"algorithm.inner_lr": 0.1})
+        make_run("maml", seed, config={"algorithm.inner_lr": 0.4, "device.threads": seed})
+        make_run("proto_net", seed, config={"algorithm.inner_lr": 0.4})
+    assert labels(tmp_path / "sweep") == ["maml inner_lr=0.1", "maml inner_lr=0.4", "proto_net"]
+    assert labels(tmp_path / "sweep", "algorithm.inner_lr") == ["algorithm.inner_lr=0.1", "algorithm.inner_lr=0.4"]
+    assert labels(tmp_path / "sweep", "algorithm") == ["maml", "proto_net"]
+
+
+def test_an_argument_at_its_default_is_as_one_that_was_not_there_yet(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, config={"optimizer.lr": 1})
+    make_run("maml", 1, config={"optimizer.lr": 1} | {"optimizer.amsgrad": False})
+    assert labels(tmp_path / "sweep") == ["maml"]
+    make_run("maml", 2, config={"optimizer.lr": 1} | {"optimizer.amsgrad": True})
+    assert labels(tmp_path / "sweep") == ["maml optimizer.amsgrad=-", "maml optimizer.amsgrad=true"]
+
+
+def test_a_row_that_pools_settings_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed, config={"train.steps": 100 * (seed + 1)})
+    (row,) = compared(tmp_path / "sweep", "algorithm").tables[0].rows
+    assert row.pooled == ["train.steps"]
+    assert [r.pooled for r in compared(tmp_path / "sweep").tables[0].rows] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("inner_lr", "--by inner_lr: no run has this key. Did you mean algorithm.inner_lr?"),
+        ("algoritm", "Did you mean algorithm"),
+        ("seed", "--by seed: the runs of a row are its seeds"),
+    ],
+)
+def test_a_key_that_makes_no_rows_is_refused(sweep: Path, key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        labels(sweep, key)
+
+
+def test_ways_and_shots_are_groups_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    for shot in (1, 5):
+        for name in ("maml", "proto_net"):
+            make_run(name, 0, shot=shot)
+    tables = compared(tmp_path / "sweep").tables
+    assert [table.title for table in tables] == ["omniglot, 5-way 1-shot", "omniglot, 5-way 5-shot"]
+    assert [len(table.rows) for table in tables] == [2, 2]
+
+
+def test_other_test_episodes_are_refused_and_the_message_says_which(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, folder="m0")
+    make_run("maml", 1, folder="m1")
+    make_run("proto_net", 0, n=100, folder="p0")
+    groups = group(gather([tmp_path / "sweep"]).runs)
+    with pytest.raises(RunFolderError) as caught:
+        check_banks(groups)
+    text = str(caught.value)
+    assert "omniglot, 5-way 1-shot: the runs were tested on 2 different banks of episodes." in text
+    assert "bank bank51800000, 80 episodes: m0, m1" in text
+    assert "bank bank51100000, 100 episodes: p0" in text
+    assert "They differ in eval.episodes: 80, 100." in text
+    assert "--retest" in text
+    odd = strays(groups[0])
+    assert odd is not None
+    assert [run.folder.name for run in odd.runs] == ["p0"]
+    check_banks(group(gather([tmp_path / "sweep" / "m0", tmp_path / "sweep" / "m1"]).runs))
+
+
+def test_what_makes_a_comparison_unfair_is_shown_first(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed, config={"train.steps": 100, "algorithm.inner_lr": 0.1})
+        make_run("proto_net", seed, config={"train.steps": 900, "device.threads": 7}, batch_norm="running")
+    found = {item.key: item for item in compared(tmp_path / "sweep").tables[0].differences}
+    assert set(found) == {"batch_norm", "train.steps", "algorithm.inner_lr"}
+    assert sorted(found["train.steps"].values) == ["100", "900"]
+    assert [item.own for item in found.values()] == [False, False, True]
+
+
+def test_an_edited_record_is_left_out_not_believed(make_run: MakeRun) -> None:
+    place = make_run("maml", 0)
+    content = json.loads((place / "record.json").read_text())
+    content["test"]["mean"] += 0.01
+    (place / "record.json").write_text(json.dumps(content))
+    assert "is not the test result" in gather([place]).left_out[0].reason

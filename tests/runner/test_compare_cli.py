@@ -1,0 +1,191 @@
+"""``metaexp compare`` and ``metaexp why`` on real runs, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metaexp.cli import main
+from metaexp.results.episodes import read_episodes
+from metaexp.results.record import read_record
+from metaexp.runner import cli_compare
+from metaexp.runner.evaluate import evaluate_run
+from metaexp.runner.job import run_job
+from metaexp.runner.progress import Lines
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def runs(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
+    """Two algorithms with two seeds each, trained for a few updates."""
+    for target in ("tiny_runs.TinyMAML", "tiny_runs.SupportMean"):
+        for seed in (0, 1):
+            algorithm = {"_target_": target} | ({"inner_lr": 0.1} if target.endswith("MAML") else {})
+            changes = {"algorithm": algorithm, "seed": seed, "train__steps": 4}
+            if target.endswith("Mean"):
+                changes["train__steps"] = 0
+            run_job(tiny.settings(tmp_path / "sweep", **changes), display=silent)
+    return tmp_path / "sweep"
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than these runs; tests/results/compare draws them."""
+    monkeypatch.setattr("metaexp.results.compare.png.draw", lambda figure, path: path.write_bytes(b""))
+
+
+def odd_bank(tiny: ModuleType, sweep: Path, silent: Lines, **changes: object) -> Path:
+    """A further run, tested on other episodes."""
+    return run_job(tiny.settings(sweep, seed=2, train__steps=4, **changes), display=silent)[1]
+
+
+def test_a_sweep_is_compared_by_one_command(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["compare", str(runs), "--by", "algorithm._target_", "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "lines, 4-shot" in printed
+    assert f"page: {out / 'index.html'}" in printed
+    assert {"index.html", "README.md", "rows.csv", "pairs.csv", "table.tex", "scores.png"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert "algorithm._target_=tiny_runs.TinyMAML" in (out / "rows.csv").read_text()
+    assert main(["compare", str(runs), "--output", str(out)]) == 0
+
+
+def test_by_default_the_output_is_a_new_folder_of_outputs(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAEXP_OUTPUTS", str(tmp_path / "outputs"))
+    assert main(["compare", str(runs), "--by", "algorithm._target_"]) == 0
+    assert main(["compare", str(runs), "--by", "algorithm._target_"]) == 0
+    made = list((tmp_path / "outputs").glob("compare-*"))
+    assert len(made) == 2
+    assert all((folder / "index.html").exists() for folder in made)
+
+
+def test_files_that_are_no_comparison_are_not_overwritten(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("precious")
+    assert main(["compare", str(runs), "--output", str(tmp_path / "mine")]) == 2
+    assert "holds files that are not those of a comparison" in capsys.readouterr().err
+    assert main(["compare", str(runs), "--output", str(tmp_path / "mine" / "README.md")]) == 2
+    assert "is a file; give a folder" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "README.md").read_text() == "precious"
+
+
+def test_other_episodes_are_refused_and_retest_tests_them_again(
+    runs: Path, tiny: ModuleType, tmp_path: Path, silent: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = odd_bank(tiny, runs, silent, eval__episodes=7, eval__seed=5)
+    command = ["compare", str(runs), "--by", "algorithm._target_", "--output", str(tmp_path / "out")]
+    assert main(command) == 4
+    error = capsys.readouterr().err
+    assert "2 different banks" in error
+    assert odd.name in error
+    assert "eval.episodes: 10, 7; eval.seed: 1000, 5" in error
+    assert not (tmp_path / "out").exists()
+
+    assert main([*command, "--retest"]) == 0
+    (kept,) = (odd / "evaluations").glob("*.csv")
+    expected, _ = evaluate_run(odd, ["eval.episodes=10", "eval.seed=1000"], display=silent)
+    assert len(read_episodes(kept)[-1]) == 10
+    rows = (tmp_path / "out" / "rows.csv").read_text()
+    assert "0 1 2" in rows
+    members = [read_record(path).test for path in runs.iterdir() if "TinyMAML" in (path / "config.yaml").read_text()]
+    means = [test.mean for test in members if test is not None and test.n_episodes == 10] + [expected.test.mean]
+    assert f"{sum(means) / 3:.9f}"[:9] in rows
+
+
+def test_an_earlier_test_on_the_bank_is_taken(
+    runs: Path, tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd_bank(tiny, runs, silent, eval__episodes=7)
+    command = ["compare", str(runs), "--by", "algorithm._target_", "--output", str(tmp_path / "out"), "--retest"]
+    assert main(command) == 0
+    first = (tmp_path / "out" / "rows.csv").read_text()
+
+    def never(*_: object) -> None:
+        raise AssertionError("tested again")
+
+    monkeypatch.setattr("metaexp.runner.retest.evaluate_run", never)
+    assert main(command) == 0
+    assert (tmp_path / "out" / "rows.csv").read_text() == first
+
+
+def test_other_data_cannot_be_made_the_same_by_testing_again(
+    runs: Path, tiny: ModuleType, tmp_path: Path, silent: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when the others were tested before the data changed."""
+    for run in runs.iterdir():
+        record = json.loads((run / "record.json").read_text()) | {"episode_bank": "f" * 64}
+        (run / "record.json").write_text(json.dumps(record))
+    odd = odd_bank(tiny, runs, silent)
+    assert main(["compare", str(runs), "--output", str(tmp_path / "out"), "--retest"]) == 4
+    error = capsys.readouterr().err
+    assert odd.name in error
+    assert "their data differ. Leave it out." in error
+
+
+def test_nothing_to_compare_is_said_with_the_reasons(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = next(runs.iterdir())
+    record = json.loads((run / "record.json").read_text()) | {"status": "failed", "error": "boom"}
+    (run / "record.json").write_text(json.dumps(record))
+    assert main(["compare", str(run), "--output", str(tmp_path / "out")]) == 4
+    error = capsys.readouterr().err
+    assert "none of these runs can be compared" in error
+    assert "boom" in error
+
+
+def test_why_says_that_a_repeated_run_is_the_same(
+    runs: Path, tiny: ModuleType, tmp_path: Path, silent: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = run_job(tiny.settings(tmp_path / "again", seed=2, train__steps=4), display=silent)[1]
+    twin = odd_bank(tiny, tmp_path / "twin", silent)
+    assert main(["why", str(again), str(twin)]) == 0
+    printed = capsys.readouterr().out
+    assert "the same number, to the last bit" in printed
+    assert "other settings" in printed  # its outputs folder
+    assert "configuration:" not in printed
+    other = run_job(tiny.settings(tmp_path / "other", seed=2, train__steps=5), display=silent)[1]
+    assert main(["why", str(again), str(other)]) == 0
+    printed = capsys.readouterr().out
+    assert "train.steps" in printed
+    assert "to the last bit" not in printed
+
+
+def test_help_and_errors_come_without_torch() -> None:
+    code = (
+        "import sys; from metaexp.cli import main\n"
+        "for line in (['compare', '/no/such'], ['why', '/no/such', '/nor/this']):\n"
+        "    assert main(line) == 4\n"
+        "for verb in ('compare', 'why'):\n"
+        "    try: main([verb, '--help'])\n"
+        "    except SystemExit as end: assert end.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "RUN_OR_SWEEP" in done.stdout
+    assert "no such folder" in done.stderr
+
+
+def test_the_script_is_the_verb() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "compare.py", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: metaexp compare")
+
+
+def test_the_output_is_checked_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cli_compare.ConfigError, match="is a file"):
+        cli_compare.main(["/no/such", "--output", str(tmp_path / "file")])
