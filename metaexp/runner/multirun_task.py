@@ -77,6 +77,7 @@ class Task:
 
 
 def result(record: RunRecord) -> str:
-    """The test metric of a run in a few words."""
-    test = record.test
-    return "no test" if test is None else f"test {test.metric} {say_score(test)}"
+    """The test metric of a run in a few words; of one that is not tested, the validation's."""
+    score = record.test or record.val
+    split = "test" if record.test else "validation"
+    return "no result" if score is None else f"{split} {score.metric} {say_score(score)}"

@@ -120,7 +120,7 @@ class Session:
         if self.stop:
             raise self._interrupted("and saved")
         best = select(self.state, self.settings, self.folder, self._identity())
-        result = self._test()
+        result = self._test() if self.settings.eval.test else None
         self._complete(best, result)
         return self.record
 
@@ -161,8 +161,8 @@ class Session:
         self.trackers.scalars(self.state.step, values)
         return result
 
-    def _complete(self, best: Best, result: EvalResult) -> None:
-        test = score(result, self.metric.name)
+    def _complete(self, best: Best, result: EvalResult | None) -> None:
+        test = None if result is None else score(result, self.metric.name)
         done = dataclasses.replace(
             self.record,
             status="completed",
@@ -170,7 +170,7 @@ class Session:
             selected_step=best.step,
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
             test=test,
-            after_steps=scores_after_steps(result, self.metric.name),
+            after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
             batch_norm=self.parts.algorithm.batch_norm,
             first_order=self.parts.algorithm.first_order,
             verdict=self._verdict(test),
@@ -182,12 +182,13 @@ class Session:
         self.trackers.position()  # metrics are on the disk before the record says that all is done
         write_record(done, self.folder.path)
         self.record = done
-        summary = {f"val/{self.metric.name}": best.mean, f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95}
+        summary = {f"val/{self.metric.name}": best.mean}
+        summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
         self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
 
-    def _verdict(self, test: Score) -> Verdict | None:
+    def _verdict(self, test: Score | None) -> Verdict | None:
         known = self.record
-        if known.reference is None:
+        if test is None or known.reference is None:
             return None
         return judge(test, known.reference, self.state.step, known.full_steps, known.deviations)
 
