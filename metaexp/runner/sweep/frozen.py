@@ -1,0 +1,130 @@
+"""One job of a sweep, composed and checked, and kept as it was: later edits of files change nothing. Without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.results.reading import FaultError, build
+from metaexp.runner.check import check
+from metaexp.runner.compose import Composer, deviations, hydra_files
+from metaexp.runner.identity import config_hash, run_name
+from metaexp.runner.schema import Settings
+
+FROZEN_FILE = "frozen.json"
+
+
+@dataclass(frozen=True)
+class FrozenJob:
+    """One job of a sweep.
+
+    number: from 0, in the order of the sweep. name: of its folder inside the sweep's. what: the overrides that tell
+    it from the others. overrides: all of them. config, choices: the resolved configuration, and group -> file.
+    config_hash: of what decides its numbers. group, full_steps, deviations, files: see
+    :class:`metaexp.runner.describe.Origin`.
+    """
+
+    number: int
+    name: str
+    what: str
+    overrides: list[str]
+    config: dict[str, Any]
+    choices: dict[str, str]
+    config_hash: str
+    group: str | None = None
+    full_steps: int | None = None
+    deviations: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of everything but paths: two jobs that share it would do the same twice."""
+        rest = {key: value for key, value in self.config.items() if key != "paths"}
+        text = json.dumps([self.config_hash, rest], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def steps(self) -> int:
+        """Meta-updates of the whole job."""
+        steps: int = self.config["train"]["steps"]
+        return steps
+
+    def settings(self, threads: int | None = None) -> Settings:
+        """The settings of the job, checked again. threads: for ``device.threads`` where the job leaves it open.
+
+        Raises ConfigError when a package that it needs is not trusted, or its file was edited into nonsense.
+        """
+        device = dict(self.config["device"])
+        if device["threads"] is None:
+            device["threads"] = threads
+        return check({**self.config, "device": device}, self.choices)
+
+
+class Freezer:
+    """Makes frozen jobs from overrides, all with the files as they are now.
+
+    group: the sweep's name. swept: keys whose values tell jobs from each other. on_this_machine: whether jobs run
+    here, so that the accelerator must be here.
+    """
+
+    def __init__(self, composer: Composer, group: str, swept: frozenset[str], *, on_this_machine: bool = True) -> None:
+        self.composer = composer
+        self.group = group
+        self.swept = swept
+        self.on_this_machine = on_this_machine
+        self._published: dict[str, Settings] = {}
+
+    def freeze(self, number: int, overrides: Sequence[str]) -> FrozenJob:
+        """Compose and check one job. Raises ConfigError with all its problems, MachineError for its accelerator."""
+        settings, composed = self.composer.job(overrides, on_this_machine=self.on_this_machine)
+        files = hydra_files(composed)
+        published = self._of_experiment(settings.experiment)
+        task = [line for line in overrides if not line.startswith("hydra")]
+        return FrozenJob(
+            number=number,
+            name=f"{number:03d}-{run_name(settings)}",
+            what=" ".join(line for line in task if key_of(line) in self.swept),
+            overrides=task,
+            config=settings.resolved,
+            choices=settings.choices,
+            config_hash=config_hash(settings.resolved),
+            group=self.group,
+            full_steps=published.train.steps if published else None,
+            deviations=deviations(settings.resolved, published.resolved) if published else [],
+            files=files,
+        )
+
+    def _of_experiment(self, experiment: str | None) -> Settings | None:
+        if experiment is None:
+            return None
+        if experiment not in self._published:
+            self._published[experiment] = self.composer.published(experiment)
+        return self._published[experiment]
+
+
+def key_of(line: str) -> str:
+    """The key or group that an override sets."""
+    return line.partition("=")[0].lstrip("+~")
+
+
+def write_frozen(job: FrozenJob, folder: Path) -> None:
+    """Write ``folder/frozen.json``, all of it or nothing."""
+    write_atomically(folder / FROZEN_FILE, (json.dumps(asdict(job), indent=1) + "\n").encode())
+
+
+def read_frozen(folder: Path) -> FrozenJob:
+    """The job frozen in ``folder``. Raises RunFolderError when there is none, or it is damaged."""
+    path = folder / FROZEN_FILE
+    try:
+        job: FrozenJob = build(FrozenJob, json.loads(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{folder} is not the folder of a sweep's job: it has no {FROZEN_FILE}.") from error
+    except (ValueError, AttributeError, FaultError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}.") from error
+    return job

@@ -1,0 +1,119 @@
+"""``sweep=NAME`` and ``sweep.KEY=VALUE``: what is asked of a sweep rather than of its jobs. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.fields import NonNegativeInt, PositiveInt
+from metaexp.runner.compose import Composer
+from metaexp.runner.signatures import constructor
+from metaexp.runner.source import find_class
+from metaexp.runner.sweep.frozen import key_of
+from metaexp.runner.values import nearest, show
+
+_SCHEMA = "metaexp.runner.sweep.options.SweepOptions"
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """``sweep.*``.
+
+    on_error: after a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
+    retries: with ``retry``, how often a job that failed is tried again. n_jobs: jobs at once on this machine, with
+    ``hydra/launcher=basic``. new: begin anew where the same command has a sweep already.
+    """
+
+    on_error: Literal["continue", "stop", "retry"] = "continue"
+    retries: NonNegativeInt = 2
+    n_jobs: PositiveInt = 1
+    new: bool = False
+
+
+class Asked(NamedTuple):
+    """A command taken apart. name: of the ready-made sweep, None where there is none. job_overrides: of the jobs."""
+
+    name: str | None
+    options: SweepOptions
+    job_overrides: list[str]
+
+
+def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
+    """Separate what is asked of the sweep from what is asked of its jobs, and put the ready-made sweep in.
+
+    Keys of the command line come before those of the file. Raises ConfigError with all problems.
+    """
+    own = [line for line in overrides if is_of_sweep(line)]
+    rest = [line for line in overrides if not is_of_sweep(line)]
+    problems: list[str] = []
+    names = [line.partition("=")[2] for line in own if key_of(line) == "sweep"]
+    if len(names) > 1:
+        problems.append(f"sweep= is given {len(names)} times ({', '.join(names)}); give it once.")
+    name = names[0] if names and names[0] not in ("null", "") else None
+    file = _file(name, composer, problems) if name else {}
+    params = file.pop("params", {})
+    given = {
+        key_of(line).removeprefix("sweep."): _value(line, composer, problems) for line in own if "." in key_of(line)
+    }
+    options = _checked({**file, **given}, problems)
+    keys = {key_of(line) for line in rest}
+    job_overrides = [f"{key}={_choices(value)}" for key, value in params.items() if key.lstrip("+") not in keys] + rest
+    if problems:
+        raise ConfigError(problems)
+    return Asked(name, options, job_overrides)
+
+
+def is_of_sweep(line: str) -> bool:
+    """Whether an override is for the sweep."""
+    key = key_of(line)
+    return key == "sweep" or key.startswith("sweep.")
+
+
+def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
+    """The content of a ready-made sweep."""
+    known = composer.groups().get("sweep", [])
+    found = composer.loader.repository.load_config(f"sweep/{name}") if name in known else None
+    if found is None:
+        problems.append(f"sweep={name} is not there.{nearest(name, known)} Known: {', '.join(known) or 'none'}.")
+        return {}
+    content = OmegaConf.to_container(found.config, resolve=False)
+    params = content.get("params") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(params, Mapping):
+        problems.append(f"sweep/{name}.yaml must have params: keys, each with its values.")
+        return {}
+    return {str(key): value for key, value in content.items()}
+
+
+def _value(line: str, composer: Composer, problems: list[str]) -> Any:
+    parsed = composer.parse(line)
+    if isinstance(parsed, Override) and not parsed.is_sweep_override():
+        return parsed.value()
+    problems.append(parsed if isinstance(parsed, str) else f"{line} holds several values; a sweep has one.")
+    return None
+
+
+def _checked(given: Mapping[str, Any], problems: list[str]) -> SweepOptions:
+    source = find_class(_SCHEMA)
+    assert source is not None
+    known = {argument.name: argument.kind for argument in constructor(source).arguments}
+    options = SweepOptions()
+    for key, value in given.items():
+        if key not in known:
+            problems.append(
+                f"sweep.{key} is not a key of sweep.{nearest(key, known)} Known: {', '.join(known)}; in files, params."
+            )
+        elif value is not None and not known[key].accepts(value):
+            problems.append(f"sweep.{key}={show(value)} must be {known[key].words()}.")
+        elif value is not None:
+            options = replace(options, **{key: value})
+    return options
+
+
+def _choices(value: Any) -> str:
+    """Values of a key in a file, as they are written on the command line: a list is several values."""
+    return ",".join(show(item) for item in value) if isinstance(value, list) else show(value)

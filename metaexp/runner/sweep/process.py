@@ -1,0 +1,60 @@
+"""A job of a sweep in a process of its own, so that whatever kills it costs only itself. Without torch."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.runner.sweep.state import LOG_FILE, JobState, look
+
+BUSY = 75
+"""Exit code of a worker that did nothing, because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
+
+
+class JobProcess:
+    """A worker that was started on a job folder. If this process dies, the worker saves and stops."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self.process.poll()
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code once it has ended; None when it still runs after ``seconds``."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> None:
+        """Ask it to save and stop after the current step. Asking again changes nothing."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, without saving."""
+        self.process.kill()
+
+    def state(self) -> JobState:
+        """How far the job is; once the process has ended, how it ended, with its record."""
+        return look(self.folder)
+
+
+def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
+    """Begin or continue the job frozen in ``folder`` in a process of its own; its output goes to ``output.log``.
+
+    trusted: packages whose classes it may use. threads: for ``device.threads`` where the job leaves it open.
+    """
+    command = [sys.executable, "-m", "metaexp.runner.sweep.worker", str(folder)]
+    command += [] if threads is None else ["--threads", str(threads)]
+    for package in trusted:
+        command += ["--trust", package]
+    with (folder / LOG_FILE).open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+    return JobProcess(folder, process)

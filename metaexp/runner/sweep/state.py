@@ -1,0 +1,142 @@
+"""How far a job of a sweep is, told from its folder alone. Without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.results.reading import FaultError, build
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+STATE_FILE = "job_state.json"
+LOG_FILE = "output.log"
+_CLAIM_FILE = ".claim"
+
+Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a worker says of itself in ``job_state.json``: when it starts, and when it ends in an orderly way.
+
+    exit_code: of the process, None while it runs. attempts: how often a worker has begun, this time included.
+    """
+
+    status: Literal["running", "completed", "interrupted", "failed"]
+    attempts: int
+    pid: int
+    host: str
+    exit_code: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How far a job is.
+
+    status: ``killed`` is a job whose process ended without a word: SIGKILL, the memory killer, a power cut.
+    error: the first line of what ended it. record: None before there is one. log: where its output is.
+    exit_code: the last one, None where there is none.
+    """
+
+    status: Status
+    log: Path
+    error: str | None = None
+    record: RunRecord | None = None
+    attempts: int = 0
+    exit_code: int | None = None
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether this counts as a failure of the job."""
+        return self.status in ("failed", "killed")
+
+
+def look(folder: Path) -> JobState:
+    """The state of the job in ``folder``. Raises RunFolderError when its record is damaged."""
+    note = read_note(folder)
+    record = read_record(folder) if (folder / RECORD_FILE).exists() else None
+    attempts = note.attempts if note else 0
+    log = folder / LOG_FILE
+    if record is not None and record.status == "completed":
+        return JobState("completed", log, None, record, attempts, 0)
+    if note is None:
+        return JobState("running" if is_claimed(folder) else "waiting", log, None, record)
+    if note.status == "running":
+        if is_claimed(folder):
+            return JobState("running", log, None, record, attempts)
+        again = read_note(folder)  # it may have ended between the two looks
+        if again == note:
+            return JobState("killed", log, "its process was killed (by SIGKILL or for memory)", record, attempts)
+        return look(folder)
+    status: Status = "failed" if note.status == "completed" else note.status  # completed, and its record was lost
+    return JobState(status, log, note.error, record, attempts, note.exit_code)
+
+
+def read_note(folder: Path) -> Note | None:
+    """What the job's last worker said of itself; None where none has begun."""
+    path = folder / STATE_FILE
+    try:
+        note: Note = build(Note, json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError, FaultError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}. Remove it, and the job goes on.") from error
+    return note
+
+
+def write_note(folder: Path, note: Note) -> None:
+    """Replace what the job's worker says of itself."""
+    write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
+
+
+def begun(folder: Path) -> Note:
+    """The note of a worker that begins in this process."""
+    before = read_note(folder)
+    return Note("running", (before.attempts if before else 0) + 1, os.getpid(), socket.gethostname())
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Within this block no other process runs the job; yields False, at once, where another one does.
+
+    The system lets go of it when this process dies, however it dies.
+    """
+    handle = os.open(folder / _CLAIM_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a process runs the job now."""
+    if not (folder / _CLAIM_FILE).exists():
+        return False
+    handle = os.open(folder / _CLAIM_FILE, os.O_RDONLY)
+    try:
+        return not _lock(handle, shared=True)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, *, shared: bool = False) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
