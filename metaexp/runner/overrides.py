@@ -86,9 +86,11 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     if "=" not in line and not line.startswith("~"):
         return f"'{line}' is not an override; write key=value, such as algorithm=maml or train.steps=2000."
     try:
-        return OverridesParser.create(config_loader=loader).parse_override(line)
+        parsed = OverridesParser.create(config_loader=loader).parse_override(line)
     except HydraException as error:
         return f"{line} cannot be read: {first_line(error)}. Quote special characters twice: 'key=\"value\"'."
+    parsed.config_loader = loader  # a glob asks it for the files
+    return parsed
 
 
 def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:

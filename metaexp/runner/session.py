@@ -7,7 +7,6 @@ import logging
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ import torch
 import metaexp
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
+from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.provenance import git_state
 from metaexp.results.record import Machine, RunRecord, Score, Verdict, write_record
@@ -36,7 +36,7 @@ from metaexp.runner.schema import Settings
 from metaexp.runner.signals import Interrupted, StopRequest
 from metaexp.runner.state import Best, TrainState
 from metaexp.runner.step import MetaStep
-from metaexp.runner.train import Metric, Stopwatch, Trainer
+from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.trackers import Trackers
 
@@ -292,9 +292,8 @@ def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 def seconds_before(folder: RunFolder, step: int) -> tuple[float, float]:
     """Seconds, and of them seconds of training, that earlier sessions took up to meta-update ``step``."""
-    path: Path = folder.path / TIMINGS_FILE
     found = (0.0, 0.0)
-    for at, values in read_lines(path):
+    for at, values in read_lines(folder.path / TIMINGS_FILE):
         if at <= step and "time/seconds" in values:
             found = (values["time/seconds"], values["time/training_seconds"])
     return found
