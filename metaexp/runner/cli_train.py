@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         print(show(options), end="")
         return 0
     if options.multirun:
-        from metaexp.runner.multirun import run_all
+        from metaexp.runner.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)
     return _train(options)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metaexp.runner.sweep.state import LOG_FILE, JobState, look
@@ -44,6 +45,23 @@ class JobProcess:
     def state(self) -> JobState:
         """How far the job is; once the process has ended, how it ended, with its record."""
         return look(self.folder)
+
+
+def settled(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
+    """The state of a job whose process ended with ``code``, also where it could not say how it ended.
+
+    asked_to_stop: whether we asked it to, so that an end by a signal is an interruption and no failure.
+    """
+    state = look(folder)
+    if state.status in ("waiting", "killed") and asked_to_stop:
+        return replace(state, status="interrupted", error="stopped before it could save")
+    if state.status == "killed" and code < 0:
+        name = signal.Signals(-code).name
+        perhaps = "; the system does that when memory runs out" if name == "SIGKILL" else ""
+        return replace(state, error=f"its process was killed by {name}{perhaps}", exit_code=code)
+    if state.status in ("waiting", "killed"):
+        return replace(state, status="failed", error=f"its process ended with exit code {code}", exit_code=code)
+    return state
 
 
 def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
