@@ -27,6 +27,7 @@ VERBS = {
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
     "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
+    "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.runner.cli_search:main"),
     "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.runner.cli_wandb_sweep:main"),
     "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
     "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),

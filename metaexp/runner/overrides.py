@@ -109,6 +109,8 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if override.is_sweep_override():
         values = line.partition("=")[2]
         return f"{line} holds several values; add -m to run them all, or write [{values}] for one value that is a list."
+    if key == "search" or key.startswith("search."):
+        return f"{line} is about a search, which is many runs; use it with metaexp search."
     if is_group(override, loader):
         return _group_problem(override, loader)
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):

@@ -56,10 +56,6 @@ class Steps:
         """The values that are tried before anything starts: the first and the last."""
         return (self.values[0], self.values[-1])
 
-    def nearest(self, value: float) -> Value:
-        """The one that is meant by ``value``, which rounding may have moved."""
-        return min(self.values, key=lambda known: abs(known - value))
-
 
 @dataclass(frozen=True)
 class Interval:
