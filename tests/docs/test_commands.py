@@ -116,6 +116,8 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, "eval.episodes=4"]
     if words[0] == "data" and not data_are_there(words):
         pytest.skip("needs the data themselves: set METAEXP_DATA")
+    if words[0] == "search":
+        return [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"]
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):

@@ -74,7 +74,7 @@ def is_of_search(line: str) -> bool:
 
 
 def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
-    known = composer.groups().get("search", [])
+    known = composer.loader.get_group_options("search")
     found = composer.loader.repository.load_config(f"search/{name}") if name in known else None
     content = None if found is None else OmegaConf.to_container(found.config, resolve=False)
     if isinstance(content, dict):

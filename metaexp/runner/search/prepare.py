@@ -124,6 +124,8 @@ def _check_grid(space: Space, options: SearchOptions) -> None:
 
 def _read_all_choices(space: Space, freezer: Freezer) -> None:
     """Read the files of every combination of groups now, so that an edit while the search runs changes nothing."""
+    if space.is_small:  # the corners had them all
+        return
     groups = [d.values if isinstance(d, Choices) and d.is_group else (d.ends()[0],) for d in space.dimensions]
     for point in itertools.islice(itertools.product(*groups), _MOST_CHOICES):
         try:

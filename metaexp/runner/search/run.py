@@ -88,7 +88,6 @@ class Workers:
         ended = [(trial, end) for trial in self.live if (end := trial.look()) is not None]
         for trial, end in ended:
             self.live.remove(trial)
-            self.study.note(trial.claim.point.number, "exit_code", end.state.exit_code) if end.end == "failed" else None
             trial.claim.release()
             if not trial.stopping:
                 print(line(trial.claim.job, end, self.prepared.metric), flush=True)

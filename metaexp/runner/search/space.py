@@ -7,6 +7,7 @@ real numbers, ``int(interval(1, 8))`` of integers, and ``tag(log, interval(1e-4,
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,13 +86,15 @@ class Space(NamedTuple):
         """The overrides of one point: a value for each dimension."""
         return [*self.fixed, *(f"{d.key}={write(v)}" for d, v in zip(self.dimensions, point, strict=True))]
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the corners are all combinations of the ends."""
+        return math.prod(len(dimension.ends()) for dimension in self.dimensions) <= _MOST_POINTS
+
     def corners(self) -> Iterator[tuple[Value, ...]]:
         """Points to try: all combinations of the ends, or, of many, each end with the first of the other dimensions."""
         ends = [dimension.ends() for dimension in self.dimensions]
-        count = 1
-        for values in ends:
-            count *= len(values)
-        if count <= _MOST_POINTS:
+        if self.is_small:
             yield from itertools.product(*ends)
             return
         first = tuple(values[0] for values in ends)

@@ -106,9 +106,10 @@ class Study:
         """The trial was stopped early."""
         self._study.tell(number, state=TrialState.PRUNED)
 
-    def fail(self, number: int, why: str) -> None:
-        """The trial has no value."""
+    def fail(self, number: int, why: str, exit_code: int | None = None) -> None:
+        """The trial has no value. exit_code: of its process, where it had one."""
         self.note(number, "error", why)
+        self.note(number, "exit_code", exit_code)
         self._study.tell(number, state=TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:

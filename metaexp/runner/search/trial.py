@@ -87,7 +87,7 @@ class LiveTrial:
             return Ended("interrupted", state, self._step)
         if state.status != "failed" and self._dies():
             return self._begin_again()
-        self.study.fail(number, state.error or "it failed")
+        self.study.fail(number, state.error or "it failed", state.exit_code)
         return Ended("failed", state, self._step)
 
     def _dies(self) -> bool:
