@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.search.prepare import prepare
 
 _OVERRIDES = """\
 overrides: those of metaexp train, where some keys vary, and those of the search:
@@ -33,10 +34,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.help:
         print(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
+    prepared = prepare(options.overrides, options.config_dir, options.config_name)
 
-    from metaexp.runner.search.run import search
+    from metaexp.runner.search.run import search  # and optuna with it
 
-    return search(options.overrides, options.config_dir, options.config_name)
+    return search(prepared, options.overrides, options.config_dir)
 
 
 def _parser() -> argparse.ArgumentParser:

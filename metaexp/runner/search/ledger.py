@@ -42,6 +42,8 @@ class Ledger:
     """Hands out the trials of a search. exhausted: whether the sampler proposes nothing new any more."""
 
     def __init__(self, prepared: Prepared, sweep: Sweep, study: Study) -> None:
+        if fcntl is None:
+            raise MachineError("metaexp search needs file locks (fcntl), which this system does not have.")
         self.prepared = prepared
         self.sweep = sweep
         self.study = study
@@ -126,8 +128,7 @@ class Ledger:
         folder.mkdir(exist_ok=True)
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(handle)
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metaexp.runner.search.best import write_best
 from metaexp.runner.search.ledger import Ledger
-from metaexp.runner.search.prepare import Prepared, prepare
+from metaexp.runner.search.prepare import Prepared
 from metaexp.runner.search.study import Study
 from metaexp.runner.search.summary import Found, best_of, line, opening, table, tested_before, write_report
 from metaexp.runner.search.trial import LiveTrial
@@ -22,13 +22,12 @@ _NOT_FINITE = ENDS_THE_SAME_WAY[1]
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-def search(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> int:
-    """Begin or continue the search of a command; returns the exit code, 10 if a trial failed that should not have.
+def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
+    """Begin or continue a search; returns the exit code, 10 if a trial failed that should not have.
 
-    A point whose numbers are not finite is an answer, and no failure. Raises ConfigError before anything is written,
-    RunFolderError for a folder that holds something else, Interrupted after all trials saved.
+    overrides: of the command that asked for it. A point whose numbers are not finite is an answer, and no failure.
+    Raises RunFolderError for a folder that holds something else, Interrupted after all trials saved.
     """
-    prepared = prepare(overrides, config_dir, config_name)
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     ledger = Ledger(prepared, place, study)

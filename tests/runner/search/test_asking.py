@@ -73,7 +73,7 @@ def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, l
         (["search=grid"], "algorithm.inner_lr: search=grid tries every combination, and an interval has no end"),
         (["hydra.run.dir=x"], "hydra.run.dir=x: a search starts its trials itself"),
         (["sweep.n_jobs=2"], "sweep.n_jobs=2 is about a sweep; use it with metaexp train -m"),
-        (["optimizer.lr=-1,0.1"], "optimizer.lr=-1"),
+        (["train.steps=-1,4"], "train.steps=-1 must be an integer >= 0"),
     ],
 )
 def test_what_would_mislead_or_fail_is_refused_before_anything_is_written(

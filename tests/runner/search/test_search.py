@@ -17,6 +17,7 @@ import pytest
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RunRecord, read_record
 from metaexp.runner.compose import Composer
+from metaexp.runner.search.prepare import prepare
 from metaexp.runner.search.run import search
 from metaexp.runner.signals import Interrupted
 
@@ -29,7 +30,8 @@ VARIED = ["algorithm.inner_lr=tag(log, interval(0.001, 1))", "optimizer.lr=0.01,
 def run(family: ModuleType, *overrides: str, folder: str = "found") -> int:
     given = {line.partition("=")[0] for line in overrides}
     common = [line for line in family.COMMON if line.partition("=")[0] not in given]
-    return search([*common, *overrides, f"search.folder={folder}"], CONF, "config")
+    asked = [*common, *overrides, f"search.folder={folder}"]
+    return search(prepare(asked, CONF, "config"), asked, CONF)
 
 
 def report(folder: str = "found") -> dict[str, Any]:
