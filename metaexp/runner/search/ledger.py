@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,9 +99,8 @@ class Ledger:
         self.study.note(point.number, "identity", job.identity)
         self.study.note(point.number, "folder", job.name)
         folder = self.sweep.folder(job)
-        if not (folder / FROZEN_FILE).exists():  # a process may have died after it made the folder
-            if folder.exists():
-                folder.rmdir()
+        if not (folder / FROZEN_FILE).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that died before it had written the job
             self.sweep.add(job)
         return Claim(point, job, folder, is_new, handle)
 
