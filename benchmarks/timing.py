@@ -30,7 +30,7 @@ def compare(candidates: Mapping[str, Callable[[], Any]], baseline: str, rounds: 
     for _ in range(rounds):
         for name, run in candidates.items():
             times[name].append(_timed(run))
-    return {name: _summary(times[baseline], taken) for name, taken in times.items()}
+    return {name: summary(times[baseline], taken) for name, taken in times.items()}
 
 
 def _timed(run: Callable[[], Any]) -> float:
@@ -41,7 +41,8 @@ def _timed(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _summary(baseline: list[float], taken: list[float]) -> dict[str, float]:
+def summary(baseline: list[float], taken: list[float]) -> dict[str, float]:
+    """Median seconds, and the ratio to ``baseline`` round by round with its quartiles."""
     ratios = sorted(b / t for b, t in zip(baseline, taken, strict=True))
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"seconds": statistics.median(taken), "ratio": middle, "low": low, "high": high}

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.runner.launch import launched, refuse
 from metaexp.runner.values import nearest
 
 
@@ -24,6 +25,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.runner.cli_train:main"),
+    "plan": Verb("print the jobs of `train -m`, what is done, how long it takes", "metaexp.runner.cli_plan:main"),
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
     "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
@@ -45,6 +47,20 @@ Start with `metaexp train`: MAML on hand-drawn glyphs, a minute or two on a lapt
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. ``arguments`` are those after the program's name. Returns the exit code of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        launch = launched()
+    except ConfigError as error:
+        print(problems("metaexp", error.problems), file=sys.stderr)
+        return error.exit_code
+    if launch is None:
+        return _run(given)
+    from metaexp.runner import crew
+
+    return crew.run(launch, lambda: _run(given))
+
+
+def _run(given: list[str]) -> int:
+    """Run one command in this process, the first where there are several."""
     if not given or given[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if given else 2
@@ -53,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = given
     try:
+        if name in VERBS and name != "train":
+            refuse(f"metaexp {name}", "Start it without torchrun.")
         return _function(name)(rest)
     except ConfigError as error:
         print(problems(f"metaexp {name}", error.problems), file=sys.stderr)

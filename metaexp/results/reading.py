@@ -1,4 +1,7 @@
-"""Checks parsed JSON against dataclasses: every field present, none unknown, each of its declared type."""
+"""Checks parsed JSON against dataclasses: every field present, none unknown, each of its declared type.
+
+Only a field that was added later may be missing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+ADDED = types.MappingProxyType({"added": True})
+"""Metadata of a field that came later: JSON without it is of before, when its default was the only value."""
 
 
 class FaultError(ValueError):
@@ -22,10 +28,10 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
             near = get_close_matches(str(name), names, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise FaultError(f"key {where}{name} is unknown.{hint}")
-    for name in names:
-        if name not in content:
-            raise FaultError(f"key {where}{name} is missing.")
-    return cls(**{name: _value(hints[name], content[name], where + name) for name in names})
+    for field in fields(cls):
+        if field.name not in content and "added" not in field.metadata:
+            raise FaultError(f"key {where}{field.name} is missing.")
+    return cls(**{name: _value(hints[name], content[name], where + name) for name in names if name in content})
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import ADDED, FaultError, build
 
 RECORD_FILE = "record.json"
 SCHEMA_VERSION = 1
@@ -71,6 +71,8 @@ class Machine:
     threads: int
     deterministic: bool
     task_chunk: int | None
+    ranks: int = field(default=1, metadata=ADDED)
+    """Processes that shared the run, each with ``threads`` threads or an accelerator of its own."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class RunRecord:
     git: Git | None = None
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
-    """False after a resume that could not be bit for bit (another machine or thread count)."""
+    """False after a resume that could not be bit for bit (another machine, thread count or number of ranks)."""
     error: str | None = None
     """First line of what ended a failed run."""
     started: str | None = None

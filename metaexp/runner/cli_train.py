@@ -12,6 +12,8 @@ from metaexp.core.errors import ConfigError
 from metaexp.results.record import RunRecord
 from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
 from metaexp.runner.compose import Composer, deviations, hydra_files
+from metaexp.runner.launch import refuse
+from metaexp.runner.sweep.wording import SWEEPS
 
 
 class TrainOptions(Options):
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         print(show(options), end="")
         return 0
     if options.multirun:
+        refuse("metaexp train -m", "Start a sweep without torchrun; to share one run between processes, leave out -m.")
         from metaexp.runner.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)
@@ -48,6 +51,7 @@ def _train(options: TrainOptions) -> int:
     settings = job.settings
     published = composer.published(settings.experiment) if settings.experiment else None
 
+    from metaexp.runner.crew import led
     from metaexp.runner.describe import Origin
     from metaexp.runner.job import run_job
 
@@ -58,7 +62,8 @@ def _train(options: TrainOptions) -> int:
         files=hydra_files(job.composed),
     )
     place = str(job.composed.hydra.run.dir)
-    finished = run_job(settings, origin, None if place == "." else Path(place))
+    with led() as ranks:
+        finished = run_job(settings, origin, None if place == "." else Path(place), ranks=ranks)
     return _say(finished.record, finished.folder)
 
 
@@ -71,9 +76,11 @@ def _resume(options: TrainOptions) -> int:
         )
     folder = Path(options.overrides[0].partition("=")[2]).expanduser()
 
+    from metaexp.runner.crew import led
     from metaexp.runner.job import resume_job
 
-    finished = resume_job(folder)
+    with led() as ranks:
+        finished = resume_job(folder, ranks=ranks)
     return _say(finished.record, finished.folder)
 
 
@@ -108,7 +115,7 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
         "",
         "`metaexp train --cfg job` shows every key with its value, and takes the same overrides.",
     ]
-    return f"{made.format_help()}\n{OVERRIDES}\n" + "\n".join(more)
+    return f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,5 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="show the configuration and stop")
     made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: only this part")
     made.add_argument("--resolve", action="store_true", help="with --cfg: put interpolations in their place")
-    made.epilog = "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped."
+    made.epilog = (
+        "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped.\n"
+        "torchrun --nproc-per-node=4 -m metaexp train ... shares the tasks of one run between processes."
+    )
     return made

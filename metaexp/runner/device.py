@@ -17,6 +17,7 @@ import torch
 
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.results.record import Machine
+from metaexp.runner.launch import Launch
 from metaexp.runner.schema import DeviceSettings
 
 _DETERMINISTIC = "deterministic"
@@ -36,7 +37,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 class Compute:
     """The device that a run computes on, as it was found.
 
-    task_chunk: tasks computed at once, None for the whole meta-batch.
+    task_chunk: tasks computed at once, None for the whole meta-batch. threads: of this process. ranks: processes that
+    share the run, each on a device of this kind.
     """
 
     device: torch.device
@@ -45,6 +47,7 @@ class Compute:
     threads: int
     deterministic: bool
     task_chunk: int | None
+    ranks: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
         """The block in which losses are computed: mixed precision under bf16, nothing otherwise."""
@@ -89,21 +92,24 @@ class Compute:
             threads=self.threads,
             deterministic=self.deterministic,
             task_chunk=self.task_chunk,
+            ranks=self.ranks,
         )
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""
-        return f"{self.device.type} ({self.name}{threads}, {self.precision})"
+        ranks = f"{self.ranks} ranks, each on " if self.ranks > 1 else ""
+        return f"{ranks}{self.device.type} ({self.name}{threads}, {self.precision})"
 
 
 @contextmanager
-def prepared(settings: DeviceSettings) -> Iterator[Compute]:
+def prepared(settings: DeviceSettings, launch: Launch | None = None) -> Iterator[Compute]:
     """Find the device and set threads, precision and determinism for this block.
 
+    launch: the place of this process among several that share the run, and so the devices and cores of a machine.
     Raises MachineError for a device that is not there or cannot do the precision, ConfigError for a
     precision that the device has no use for.
     """
-    device = find(settings.accelerator)
+    device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
     switches, threads = _switches(), torch.get_num_threads()
     raise_malloc_thresholds()
@@ -112,7 +118,7 @@ def prepared(settings: DeviceSettings) -> Iterator[Compute]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        torch.set_num_threads(settings.threads or threads)
+        torch.set_num_threads(settings.threads or (threads if launch is None else own_threads(threads, launch)))
         _switch(dict.fromkeys(_FLOAT32, "tf32" if settings.precision == "tf32" else "ieee"))
         _switch({_DETERMINISTIC: settings.deterministic, _BENCHMARK: not settings.deterministic, _FILL: False})
         yield Compute(
@@ -122,6 +128,7 @@ def prepared(settings: DeviceSettings) -> Iterator[Compute]:
             threads=torch.get_num_threads(),
             deterministic=settings.deterministic,
             task_chunk=settings.task_chunk,
+            ranks=1 if launch is None else launch.size,
         )
     finally:
         _switch(switches)
@@ -150,6 +157,41 @@ def find(accelerator: str) -> torch.device:
             "Choose one of these with device=..., or device=auto."
         )
     return torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device(accelerator)
+
+
+def find_own(accelerator: str, launch: Launch) -> torch.device:
+    """The device of one of several processes: the GPU with its local rank, or the CPU.
+
+    Raises MachineError when it is not there, ConfigError for a device that processes cannot share a run on.
+    """
+    kind = find(accelerator).type
+    if kind == "mps":
+        raise ConfigError(
+            f"device.accelerator={accelerator} is mps here, and several processes can share a run on cpu and cuda "
+            f"only; {launch.size} were started. Set device=cpu, or start one process."
+        )
+    if kind != "cuda":
+        return torch.device(kind)
+    n_gpus = torch.cuda.device_count()
+    if launch.local_rank >= n_gpus:
+        raise MachineError(
+            f"{launch.local_size} processes were started on a machine with {n_gpus} GPU{'s' if n_gpus > 1 else ''}, "
+            f"and each needs one of its own. Start torchrun with --nproc-per-node={n_gpus}, or set device=cpu."
+        )
+    torch.cuda.set_device(launch.local_rank)
+    return torch.device("cuda", launch.local_rank)
+
+
+def own_threads(threads: int, launch: Launch) -> int:
+    """The threads of one of several processes on a machine, when the settings name none.
+
+    threads: torch's own choice. One is what torchrun sets for want of anything better, and is taken for no choice;
+    what comes of OMP_NUM_THREADS otherwise stays. The cores are divided.
+    """
+    if threads > 1 and "OMP_NUM_THREADS" in os.environ:
+        return threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // launch.local_size)
 
 
 def available() -> list[str]:

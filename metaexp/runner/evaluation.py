@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
 from metaexp.data.base import TaskSource
 from metaexp.runner.device import Compute
+from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.step import noise_seed
 
 Report = Callable[[int], None]
@@ -50,14 +52,16 @@ class SealedSource(TaskSource):
 class Evaluator:
     """Measures algorithms on the tasks of one source.
 
-    seed: of whatever noise an algorithm draws. chunk: tasks computed at once.
+    seed: of whatever noise an algorithm draws. chunk: tasks computed at once. ranks: that share the episodes, chunk
+    by chunk, so that every episode is computed in the same company whatever their number.
     """
 
-    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int) -> None:
+    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = ALONE) -> None:
         self.source = source
         self.seed = seed
         self.compute = compute
         self.chunk = chunk
+        self.ranks = ranks
 
     def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
         """The metric on validation episodes 0 ... n_episodes - 1 after all of adaptation: one row in ``per_step``."""
@@ -83,21 +87,28 @@ class Evaluator:
             x, y = episode.query.x, episode.query.y
             return torch.stack([task_metric(algorithm.predict(state, x), y) for state in states(episode.support)])
 
-        parts = []
+        def measure(start: int) -> list[list[float]]:
+            """The metric (T, steps + 1) on the chunk of episodes from ``start``; nothing beyond the last."""
+            indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
+            if len(indices) == 0:
+                return []
+            self.compute.reseed(noise_seed(self.seed, start))
+            episodes = self.source.episodes(split, indices)
+            with self.compute.autocast():
+                values: list[list[float]] = over_tasks(metrics, episodes, self.chunk).tolist()
+            return values
+
+        rows: list[list[float]] = []
         before = _versions(algorithm)
         with _evaluation_mode(algorithm), torch.no_grad():
-            for start in range(0, n_episodes, self.chunk):
-                stop = min(start + self.chunk, n_episodes)
-                self.compute.reseed(noise_seed(self.seed, start))
-                indices = torch.arange(start, stop, device=self.compute.device)
-                episodes = self.source.episodes(split, indices)
-                with self.compute.autocast():
-                    values = over_tasks(metrics, episodes, self.chunk)
-                parts.append(values.cpu())  # (T, steps + 1)
-                report(stop)
+            while len(rows) < n_episodes:
+                start = len(rows) + self.ranks.rank * self.chunk
+                for part in self.ranks.together(partial(measure, min(start, n_episodes))):
+                    rows += part
+                report(len(rows))
         if _versions(algorithm) != before:
             raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
-        per_step = torch.cat(parts).double().T.contiguous()  # (steps + 1, n_episodes)
+        per_step = torch.tensor(rows, dtype=torch.float64).T.contiguous()  # (steps + 1, n_episodes)
         interval = mean_interval(per_step[-1].tolist())
         return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step)
 

@@ -35,14 +35,20 @@ def select(state: TrainState, settings: Settings, folder: RunFolder, identity: M
 
     identity: what the file says of the run. Raises NotFiniteError when no validation gave a number.
     """
+    best = best_of(state)
+    write(folder.best, best.weights, {"step": best.step, "mean": best.mean, **identity})
+    take(state, settings, best.step, best.weights)
+    return best
+
+
+def best_of(state: TrainState) -> Best:
+    """The weights that did best on validation. Raises NotFiniteError when no validation gave a number."""
     best = state.best
     if best is None:
         raise NotFiniteError(
             "no validation gave a finite result, so there are no weights to test. Lower optimizer.lr or the "
             "algorithm's inner learning rate."
         )
-    write(folder.best, best.weights, {"step": best.step, "mean": best.mean, **identity})
-    take(state, settings, best.step, best.weights)
     return best
 
 

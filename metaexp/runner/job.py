@@ -13,17 +13,20 @@ from typing import NamedTuple
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import say_order, say_task
-from metaexp.runner.build import Parts, build
+from metaexp.runner.build import Parts
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.describe import Origin, first_record
-from metaexp.runner.device import Compute, prepared
+from metaexp.runner.device import Compute
 from metaexp.runner.failures import explaining
 from metaexp.runner.folder import RunFolder, claim, existing
+from metaexp.runner.follow import call
 from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
+from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.session import Session
 from metaexp.runner.signals import stop_on_signals
+from metaexp.runner.workings import started
 
 
 class Finished(NamedTuple):
@@ -38,16 +41,18 @@ def run_job(
     origin: Origin | None = None,
     folder: Path | None = None,
     display: Display | None = None,
+    ranks: Ranks = ALONE,
 ) -> Finished:
     """Train, validate, test and record a new run.
 
-    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. Nothing is written before the
+    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. ranks: that share the run, of
+    which this process is the first. Nothing is written before the
     data are there and everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted
     after a clean save; the record in the run folder says the same.
     """
     origin, display = origin or Origin(), display or default_display()
-    with explaining(), prepared(settings.device) as compute:
-        parts = build(settings, compute, display.line)
+    call(settings, ranks)
+    with explaining(), started(settings, ranks, display.line) as (compute, parts):
         if folder is None:
             place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
         else:
@@ -61,10 +66,10 @@ def run_job(
                 (place.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (place.path / name).write_text(text, encoding="utf-8")
             record = first_record(settings, parts, compute, origin)
-            return _run(settings, parts, compute, place, record, display)
+            return _run(settings, parts, compute, place, record, display, ranks)
 
 
-def resume_job(path: Path, display: Display | None = None) -> Finished:
+def resume_job(path: Path, display: Display | None = None, ranks: Ranks = ALONE) -> Finished:
     """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
 
     A completed run is left as it is. Raises RunFolderError when the folder is no run's, is in use, or has damaged
@@ -78,12 +83,12 @@ def resume_job(path: Path, display: Display | None = None) -> Finished:
         if before is not None and before.status == "completed":
             display.line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
-        with prepared(settings.device) as compute:
-            parts = build(settings, compute, display.line)
+        call(settings, ranks)
+        with started(settings, ranks, display.line) as (compute, parts):
             record = first_record(settings, parts, compute, Origin())
             if before is not None:
                 record = _carried_over(before, record)
-            return _run(settings, parts, compute, place, record, display)
+            return _run(settings, parts, compute, place, record, display, ranks)
 
 
 def _run(
@@ -93,8 +98,9 @@ def _run(
     place: RunFolder,
     record: RunRecord,
     display: Display,
+    ranks: Ranks,
 ) -> Finished:
-    with _log_kept(place.log, display) as say, stop_on_signals() as stop:
+    with _log_kept(place.log, display) as say, stop_on_signals(ranks.stop_request()) as stop:
         checkpoints = Checkpoints(place.checkpoints)
         if place.checkpoints.is_dir():
             checkpoints.tidy()
@@ -103,7 +109,7 @@ def _run(
             say(line)
         if checkpoint is not None:
             say(f"continues after meta-update {checkpoint.step}")
-        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop).run()
+        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop, ranks).run()
         return Finished(finished, place.path)
 
 

@@ -16,6 +16,14 @@ from metaexp.runner.values import nearest, show
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir", "hydra.searchpath")
 
+_LAUNCHERS = {
+    "joblib": "'metaexp[parallel]'",
+    "submitit_local": "'metaexp[submitit]'",
+    "submitit_slurm": "'metaexp[submitit]'",
+    "ray": "hydra-ray-launcher",
+}
+"""Launchers that are plugins, and what to install for each."""
+
 
 class Judged(NamedTuple):
     """What came of judging overrides.
@@ -106,6 +114,8 @@ def first_line(error: BaseException) -> str:
 
 def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     key, line = override.key_or_group, override.input_line or ""
+    if key == "sweep" or key.startswith("sweep."):
+        return f"{line} is about a sweep, which is several runs; use it with metaexp train -m, or metaexp plan."
     if override.is_sweep_override():
         values = line.partition("=")[2]
         return f"{line} holds several values; add -m to run them all, or write [{values}] for one value that is a list."
@@ -129,7 +139,8 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if override.is_force_add():
         return f"{override.input_line}: write {group}={show(choice)}, without ++."
     if not isinstance(choice, str) or choice.removesuffix(".yaml") not in known:
-        hint = nearest(str(choice), known)
+        extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
+        hint = f" Install it with pip install {extra}." if extra else nearest(str(choice), known)
         return f"{group}={show(choice)} is not there.{hint} Known: {', '.join(known) or 'none'}."
     return None
 

@@ -37,6 +37,23 @@ class Display(ABC):
         """A line of text."""
 
 
+class Silent(Display):
+    """Nothing, where another process shows it all."""
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        yield lambda _: None
+
+    def note(self, loss: float) -> None:
+        return None
+
+    def validated(self, step: int, result: str) -> None:
+        return None
+
+    def line(self, text: str) -> None:
+        return None
+
+
 class Lines(Display):
     """Plain lines, one every few seconds, for logs and pipes."""
 

@@ -5,26 +5,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import signal
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import torch
-
-import metaexp
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
-from metaexp.results.provenance import git_state
-from metaexp.results.record import Machine, RunRecord, Score, Verdict, write_record
+from metaexp.results.record import RunRecord, Score, Verdict, write_record
 from metaexp.results.verdict import judge
-from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import Parts
 from metaexp.runner.checkpoint import Checkpoint, Checkpoints
 from metaexp.runner.describe import now
 from metaexp.runner.device import Compute
-from metaexp.runner.evaluation import Evaluator
+from metaexp.runner.environment import differences, environment
 from metaexp.runner.failures import explained
 from metaexp.runner.final import final_test, score, scores_after_steps, select
 from metaexp.runner.folder import RunFolder
@@ -32,11 +26,12 @@ from metaexp.runner.make import make
 from metaexp.runner.pictures import draw
 from metaexp.runner.precision import check_precision
 from metaexp.runner.progress import Display
+from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.signals import Interrupted, StopRequest
-from metaexp.runner.state import Best, TrainState
-from metaexp.runner.step import MetaStep
+from metaexp.runner.state import Best
 from metaexp.runner.train import Stopwatch, Trainer
+from metaexp.runner.workings import Agreed, share_state, workings
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.trackers import Trackers
 
@@ -46,7 +41,8 @@ log = logging.getLogger(__name__)
 class Session:
     """Runs ``settings`` in ``folder``, which this process holds.
 
-    record: as far as it is known. checkpoint: where to go on from, None to begin.
+    record: as far as it is known. checkpoint: where to go on from, None to begin. ranks: that share the run; this
+    process is the first of them, and the others follow (:mod:`metaexp.runner.follow`).
     """
 
     def __init__(
@@ -59,6 +55,7 @@ class Session:
         checkpoint: Checkpoint | None,
         display: Display,
         stop: StopRequest,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.settings = settings
         self.parts = parts
@@ -69,11 +66,11 @@ class Session:
         self.compute = compute
         self.metric = Metric.of(settings.task.n_way)
         self.environment = environment(compute)
-        self.checkpoints = Checkpoints(folder.checkpoints)
-        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
-        self.evaluator = Evaluator(parts.eval_source, settings.eval.seed, compute, chunk)
-        self.step = self._meta_step()
-        self.state = TrainState(parts.algorithm, parts.optimizer)
+        self.ranks = ranks
+        self.checkpoints = Checkpoints(folder.checkpoints) if ranks.size == 1 else Agreed(folder.checkpoints, ranks)
+        self.state, self.step, self.evaluator = workings(settings, parts, compute, ranks)
+        if parts.optimizer is None and settings.train.steps:
+            log.warning("%s has no parameters: it is tested as it is, without training.", record.algorithm)
         position = 0
         if checkpoint is not None:
             self._continue_from(checkpoint)
@@ -102,6 +99,7 @@ class Session:
     def _run(self) -> RunRecord:
         self.trackers.start(self.position)
         self._write(status="running", finished=None, error=None)
+        share_state(self.state, self.ranks)
         if self.step is not None and self.state.step < self.settings.train.steps:
             check_precision(self.step, self.state.step)
         trainer = Trainer(
@@ -123,25 +121,6 @@ class Session:
         result = self._test() if self.settings.eval.test else None
         self._complete(best, result)
         return self.record
-
-    def _meta_step(self) -> MetaStep | None:
-        """None where nothing is to be trained."""
-        parts, settings = self.parts, self.settings
-        if parts.optimizer is None and settings.train.steps:
-            log.warning("%s has no parameters: it is tested as it is, without training.", self.record.algorithm)
-        if parts.optimizer is None or settings.train.steps == 0:
-            return None
-        return MetaStep(
-            parts.algorithm,
-            parts.train_source,
-            parts.optimizer,
-            parts.schedule,
-            parts.clip,
-            self.compute,
-            parts.tasks_per_step,
-            settings.train.steps,
-            settings.seed,
-        )
 
     def _test(self) -> EvalResult:
         n_episodes = self.settings.eval.episodes
@@ -270,24 +249,6 @@ class Session:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
             self.record = dataclasses.replace(self.record, exact_resume=False, device=self.compute.recorded())
         self.state.restore(checkpoint.tensors, values)
-
-
-def environment(compute: Compute) -> dict[str, Any]:
-    """What must be the same for a resumed run to continue bit for bit."""
-    machine: Machine = compute.recorded()
-    git = git_state()
-    return {
-        "metaexp": metaexp.__version__,
-        "commit": None if git is None else git.commit,
-        "torch": torch.__version__,
-        **dataclasses.asdict(machine),
-    }
-
-
-def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """``threads was 2 and is 1`` and so on."""
-    keys = sorted({*then, *here})
-    return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 
 
 def seconds_before(folder: RunFolder, step: int) -> tuple[float, float]:

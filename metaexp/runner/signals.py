@@ -38,10 +38,34 @@ class StopRequest:
         self.signal_number = self.signal_number or number
 
 
+class SharedStopRequest(StopRequest):
+    """The same in a run that several processes share: what one received stops it when all know of it.
+
+    pending: the first signal received here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: int | None = None
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the first signal; a second SIGINT stops everything where it is."""
+        if self.pending is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.pending = self.pending or number
+
+    def heed(self, number: int) -> None:
+        """Stop for signal ``number``, which every process knows of now."""
+        self.signal_number = self.signal_number or number
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within this block the signals are only noted. Outside the main thread Python allows no handlers: none is set."""
-    request = StopRequest()
+def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Within this block the signals are only noted, in ``request`` where one is given.
+
+    Outside the main thread Python allows no handlers: none is set.
+    """
+    request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -15,6 +15,8 @@ from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.runner.device import Compute
+from metaexp.runner.exchange import Exchange, Share, alone
+from metaexp.runner.ranks import ALONE, Ranks
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -31,7 +33,8 @@ class MetaStep:
     what it does depends on the weights, the optimiser's state and ``s`` alone.
 
     Nothing in it waits for the device. Tasks are computed ``compute.task_chunk`` at a time, each chunk
-    with its own backward pass, which bounds memory; gradients add up.
+    with its own backward pass, which bounds memory; gradients add up. Where several ``ranks`` share the run, each
+    computes its share of the tasks.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class MetaStep:
         tasks: int,
         total_steps: int,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.algorithm = algorithm
         self.source = source
@@ -58,6 +62,9 @@ class MetaStep:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
+        self.own = ranks.own(tasks)
+        self.noise = ranks.rank
+        self.whole = alone if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).whole
 
     def indices(self, step: int) -> Tensor:
         """The tasks (T,) of update ``step``."""
@@ -65,27 +72,38 @@ class MetaStep:
 
     def update(self, step: int) -> StepResult:
         """Make update ``step`` (0-based)."""
-        self.algorithm.begin_step(step, self.total_steps)
-        self.compute.reseed(noise_seed(self.seed, step))
-        episodes = self.source.episodes("train", self.indices(step))
         self.optimizer.zero_grad()
-        losses = self.backward(episodes)
+        share = self.whole(lambda: self._own_share(step))
+        self._move_buffers(share.moved)
         norm = self.gradient_norm()
         self.clip.apply(self.algorithm)
         self._set_lr(step)
         self.optimizer.step()
-        return StepResult(losses, norm)
+        return StepResult(share.losses, norm)
+
+    def _own_share(self, step: int) -> Share:
+        """Add the gradient of this process's tasks of update ``step`` to ``.grad``."""
+        self.algorithm.begin_step(step, self.total_steps)
+        self.compute.reseed(noise_seed(self.seed, step, self.noise))
+        indices = self.indices(step)[self.own.start : self.own.stop]  # (T_r,)
+        return self._share(self.source.episodes("train", indices), self.tasks)
 
     def backward(self, episodes: Episode) -> Tensor:
         """Add the gradient of the mean meta-loss to ``.grad``, move the buffers, and return the losses (T,)."""
-        total = n_tasks(episodes)
-        size = min(self.compute.task_chunk or total, total)
-        losses, moved = [], []
-        for start in range(0, total, size):
-            chunk = episodes if size == total else select_tasks(episodes, start, start + size)
+        share = self._share(episodes, n_tasks(episodes))
+        self._move_buffers(share.moved)
+        return share.losses
+
+    def _share(self, episodes: Episode, tasks: int) -> Share:
+        """Add the gradient of the sum of the meta-losses over ``tasks``, the number of all tasks, to ``.grad``."""
+        here = n_tasks(episodes)
+        size = min(self.compute.task_chunk or here, here)
+        losses, replaced = [], []
+        for start in range(0, here, size):
+            chunk = episodes if size == here else select_tasks(episodes, start, start + size)
             with self.compute.autocast():
                 values, buffers = over_tasks(self._task, chunk, min(size, n_tasks(chunk)))
-            loss = values.sum() / total
+            loss = values.sum() / tasks
             if not loss.requires_grad:
                 raise ConfigError(
                     f"the meta-loss of {type(self.algorithm).__name__} does not depend on any of its parameters, "
@@ -93,9 +111,8 @@ class MetaStep:
                 )
             loss.backward()
             losses.append(values.detach())
-            moved.append(buffers)
-        self._move_buffers(moved)
-        return losses[0] if len(losses) == 1 else torch.cat(losses)
+            replaced.append(buffers)
+        return Share(losses[0] if len(losses) == 1 else torch.cat(losses), _moved(replaced, tasks))
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
@@ -120,14 +137,21 @@ class MetaStep:
         loss = functional_call(self.algorithm, state, (episode,))
         return loss, {name: t.detach() for name, t in state.items() if t is not self.buffers[name]}
 
-    def _move_buffers(self, chunks: list[dict[str, Tensor]]) -> None:
-        """Set each replaced buffer to its mean over tasks; whole numbers (counters) agree between tasks."""
+    def _move_buffers(self, moved: dict[str, Tensor]) -> None:
         with torch.no_grad():
-            for name in chunks[0]:
-                values = torch.cat([chunk[name] for chunk in chunks])  # (T, ...)
-                self.buffers[name].copy_(values.mean(0) if values.is_floating_point() else values[0])
+            for name, value in moved.items():
+                self.buffers[name].copy_(value)
 
 
-def noise_seed(seed: int, step: int) -> int:
-    """The seed of whatever draws global random numbers (dropout) during update ``step``."""
-    return (seed * _GOLDEN + step) % (1 << 63)
+def _moved(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
+    """Each replaced buffer's sum over its new values, over ``tasks``; whole numbers (counters) agree between tasks."""
+    found = {}
+    for name in chunks[0]:
+        values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)
+        found[name] = values.sum(0) / tasks if values.is_floating_point() else values[0]
+    return found
+
+
+def noise_seed(seed: int, step: int, rank: int = 0) -> int:
+    """The seed of whatever draws global random numbers (dropout) during update ``step`` on rank ``rank``."""
+    return (seed * _GOLDEN + step + (rank << 40)) % (1 << 63)

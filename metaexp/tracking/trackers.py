@@ -73,3 +73,28 @@ class Trackers:
                     name, what, type(error).__name__, error, METRICS_FILE,
                 )  # fmt: skip
                 log.debug("where tracker %s failed", name, exc_info=True)
+
+
+class NoTrackers(Trackers):
+    """Nothing is written: another process of the same run writes it all."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, position: int = 0) -> None:
+        return None
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        return None
+
+    def timings(self, step: int, values: Mapping[str, float]) -> None:
+        return None
+
+    def position(self) -> int:
+        return 0
+
+    def picture(self, name: str, path: Path) -> None:
+        return None
+
+    def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
+        return None

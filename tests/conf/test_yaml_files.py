@@ -16,6 +16,9 @@ from metaexp.runner.check import SECTIONS, SLOTS, TRACKER
 from metaexp.runner.compose import Composer
 from metaexp.runner.signatures import constructor
 from metaexp.runner.source import find_class
+from metaexp.runner.sweep.command import expand, freeze_all, swept_keys
+from metaexp.runner.sweep.frozen import Freezer
+from metaexp.runner.sweep.options import take_apart
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -23,6 +26,7 @@ GROUPS = [
     name for name in FILES if "/" in name and name.partition("/")[0] not in ("experiment", "hydra", "search", "sweep")
 ]
 EXPERIMENTS = [name.removeprefix("experiment/") for name in FILES if name.startswith("experiment/")]
+SWEEPS = [name.removeprefix("sweep/") for name in FILES if name.startswith("sweep/")]
 TORCH_SWITCHES = {"foreach", "maximize", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
 """Arguments of torch's optimisers that choose an implementation, or another optimiser, and keep their defaults."""
 
@@ -60,7 +64,13 @@ def injected(slot: str) -> frozenset[str]:
 
 
 def test_the_search_finds_files() -> None:
-    assert {"config", "algorithm/maml", "dataset/omniglot", "experiment/maml_omniglot_5way_1shot"} <= set(FILES)
+    assert {
+        "config",
+        "sweep/seeds",
+        "algorithm/maml",
+        "dataset/omniglot",
+        "experiment/maml_omniglot_5way_1shot",
+    } <= set(FILES)
     assert len(NODES) > 20
 
 
@@ -71,6 +81,19 @@ def test_every_choice_of_every_group_composes_and_is_checked(composer: Composer,
     if group == "task" and content(name)["n_way"] == 0:
         overrides.append("dataset=sinusoid")  # brings another task, which the command line overrules
     assert composer.settings(overrides, on_this_machine=False).choices[group] == choice
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes_into_different_jobs_and_says_what_it_is(composer: Composer, name: str) -> None:
+    asked = take_apart([f"sweep={name}"], composer)
+    swept = swept_keys(composer, asked.job_overrides)
+    jobs = freeze_all(Freezer(composer, name, swept, on_this_machine=False), expand(composer, asked.job_overrides))
+    text = (CONF / "sweep" / f"{name}.yaml").read_text()
+    assert text.startswith("# ")
+    assert f"# metaexp train -m sweep={name}" in text
+    assert len(jobs) > 2
+    assert len({job.config_hash for job in jobs}) == len(jobs)
+    assert set(content(f"sweep/{name}")) <= {"params", "on_error", "retries"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

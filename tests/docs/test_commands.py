@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 from metaexp.cli import main
 from metaexp.runner import targets
@@ -106,6 +107,12 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
     elif words[0] == "metaexp":
         run = str(request.getfixturevalue("run")) if "outputs/RUN" in command else ""
         assert main(shortened([word.replace("outputs/RUN", run) for word in words[1:]])) == 0
+    elif words[0] == "torchrun":
+        given = get_args_parser().parse_args(words[1:])
+        assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))
+        ours = given.training_script_args if given.module else ["train", *given.training_script_args]
+        run = str(request.getfixturevalue("run")) if "outputs/RUN" in command else ""
+        assert main(shortened([word.replace("outputs/RUN", run) for word in ours])) == 0  # in one process
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
 

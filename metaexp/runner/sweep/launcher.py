@@ -149,9 +149,10 @@ class Launched:
         self.sweep = sweep
         self.left = {job.number: job for job in jobs}
         self.watcher = watcher
-        self.letters = Letters(sweep.path / f".letters-{secrets.token_hex(4)}")
-        self.config = _configuration(composer, overrides, sweep.path)
-        task = Task(sweep.path, self.letters.path, options, trusted(), _threads(self.config, len(sweep.jobs())))
+        self.letters = Letters(sweep.path.resolve() / f".letters-{secrets.token_hex(4)}")
+        self.config = _configuration(composer, overrides, sweep.path.resolve())
+        threads = _threads(self.config, len(sweep.jobs()))
+        task = Task(sweep.path.resolve(), self.letters.path, options, trusted(), threads)
         self.launcher = _launcher(self.config, task)
         self.error: Exception | None = None
 

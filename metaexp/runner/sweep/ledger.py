@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from metaexp.runner.sweep.state import JobState, look
 SWEEP_FILE = "sweep.json"
 JOURNAL_FILE = "journal.jsonl"
 SCHEMA_VERSION = 1
+_SECONDS_OF_A_DRAFT = 3600.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ def create(path: Path, command: Sequence[str], digest: str, jobs: Sequence[Froze
     Raises RunFolderError when there is something at ``path``.
     """
     head = Head(list(command), digest, _now())
+    for old in path.parent.glob(f".{path.name}.*.tmp"):
+        if time.time() - old.stat().st_mtime > _SECONDS_OF_A_DRAFT:  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.mkdir(parents=True)
     try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from metaexp.runner.sweep.state import LOG_FILE, JobState, look
+import metaexp
+from metaexp.runner.sweep.state import LOG_FILE, JobState, begun, claimed, look, write_note
 
 BUSY = 75
 """Exit code of a worker that did nothing, because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
@@ -54,14 +57,22 @@ def settled(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
     """
     state = look(folder)
     if state.status in ("waiting", "killed") and asked_to_stop:
-        return replace(state, status="interrupted", error="stopped before it could save")
-    if state.status == "killed" and code < 0:
+        return _said(folder, "interrupted", code, "stopped before it could save")
+    if state.status in ("waiting", "killed") and code < 0:
         name = signal.Signals(-code).name
-        perhaps = "; the system does that when memory runs out" if name == "SIGKILL" else ""
-        return replace(state, error=f"its process was killed by {name}{perhaps}", exit_code=code)
+        perhaps = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return _said(folder, "killed", code, f"its process was killed by {name}{perhaps}")
     if state.status in ("waiting", "killed"):
-        return replace(state, status="failed", error=f"its process ended with exit code {code}", exit_code=code)
+        return _said(folder, "failed", code, f"its process ended with exit code {code} and said nothing")
     return state
+
+
+def _said(folder: Path, status: Literal["interrupted", "failed", "killed"], code: int, error: str) -> JobState:
+    """Say in the job's folder how it ended, unless another process has begun to run it; returns the state."""
+    with claimed(folder) as mine:
+        if mine:
+            write_note(folder, replace(begun(folder, attempts=0), status=status, exit_code=code, error=error))
+    return look(folder)
 
 
 def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
@@ -69,10 +80,21 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
 
     trusted: packages whose classes it may use. threads: for ``device.threads`` where the job leaves it open.
     """
-    command = [sys.executable, "-m", "metaexp.runner.sweep.worker", str(folder)]
+    command = [sys.executable, "-P", "-m", "metaexp.runner.sweep.worker", str(folder)]
     command += [] if threads is None else ["--threads", str(threads)]
     for package in trusted:
         command += ["--trust", package]
     with (folder / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=_environment(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        )
     return JobProcess(folder, process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the way to metaexp where it is not installed but found by the path of this process."""
+    root = str(Path(metaexp.__file__).resolve().parents[1])
+    if root not in sys.path or Path(root).name in ("site-packages", "dist-packages"):
+        return dict(os.environ)
+    before = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}

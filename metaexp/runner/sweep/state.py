@@ -30,12 +30,12 @@ Status = Literal["waiting", "running", "completed", "interrupted", "failed", "ki
 
 @dataclass(frozen=True)
 class Note:
-    """What a worker says of itself in ``job_state.json``: when it starts, and when it ends in an orderly way.
+    """What is said of a job in ``job_state.json``: by its worker, or, where that was killed, by who started it.
 
     exit_code: of the process, None while it runs. attempts: how often a worker has begun, this time included.
     """
 
-    status: Literal["running", "completed", "interrupted", "failed"]
+    status: Literal["running", "completed", "interrupted", "failed", "killed"]
     attempts: int
     pid: int
     host: str
@@ -103,10 +103,10 @@ def write_note(folder: Path, note: Note) -> None:
     write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
 
 
-def begun(folder: Path) -> Note:
-    """The note of a worker that begins in this process."""
+def begun(folder: Path, attempts: int = 1) -> Note:
+    """The note of a worker that begins in this process; ``attempts`` are added to those before."""
     before = read_note(folder)
-    return Note("running", (before.attempts if before else 0) + 1, os.getpid(), socket.gethostname())
+    return Note("running", (before.attempts if before else 0) + attempts, os.getpid(), socket.gethostname())
 
 
 @contextmanager

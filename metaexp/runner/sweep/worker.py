@@ -50,18 +50,18 @@ def main(arguments: Sequence[str]) -> int:
             return BUSY
         if look(options.folder).status == "completed":
             return 0
-        for package in options.trust:
-            trust(package)
-        return _noted(options.folder, options.threads)
+        return _noted(options.folder, options.threads, options.trust)
 
 
-def _noted(folder: Path, threads: int | None) -> int:
+def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
     """Run the job, and say in its folder and the sweep's journal how it went."""
     job, sweep = read_frozen(folder), existing(folder.parent)
     note = begun(folder)
     try:
         write_note(folder, note)
         sweep.journal(job.number, "begins")
+        for package in packages:
+            trust(package)
         _run(job, folder, threads)
     except StoppedEarly as error:
         return _ended(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))

@@ -1,0 +1,72 @@
+"""What a sweep would do: its jobs, duplicates, what is done, how long the rest takes. Nothing is written or started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metaexp.results.wording import say_time
+from metaexp.runner.sweep.estimate import Estimate, estimate, finished_runs
+from metaexp.runner.sweep.frozen import FrozenJob
+from metaexp.runner.sweep.launcher import chosen_launcher
+from metaexp.runner.sweep.pool import is_left
+from metaexp.runner.sweep.prepare import Prepared
+from metaexp.runner.sweep.state import JobState
+from metaexp.runner.sweep.summary import counts, say_state
+
+
+def plan(prepared: Prepared, overrides: Sequence[str]) -> str:
+    """The plan in words."""
+    jobs, same = prepared.jobs, prepared.duplicates()
+    states = {job.number: prepared.state(job) for job in jobs if job.number not in same}
+    left = [job for job in jobs if job.number not in same and is_left(states[job.number], prepared.options)]
+    outputs = Path(str(jobs[0].config["paths"]["outputs"])).expanduser()
+    finished = finished_runs(outputs)
+    times = {job.number: estimate(job, states[job.number], finished) for job in left}
+    there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
+    width = max((len(job.what) for job in jobs), default=0)
+    lines = [*prepared.notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
+    for job in jobs:
+        what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
+        lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
+    if same and prepared.sweep is None:
+        lines.append(f"{_n_jobs(len(same))} would do what others do, and will not run")
+    lines.append(_total(left, times, outputs, None if chosen_launcher(overrides) else prepared.options.n_jobs))
+    return "\n".join(lines)
+
+
+def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
+    state = states[job.number]
+    if job.number not in times:
+        return f"done: {say_state(state)}" if state.status == "completed" else f"kept: {say_state(state)}"
+    verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({say_state(state)})")
+    time = times[job.number]
+    return f"{verb}, {'time unknown' if time is None else f'about {say_time(time.seconds)}'}"
+
+
+def _total(
+    left: Sequence[FrozenJob], times: Mapping[int, Estimate | None], outputs: Path, n_at_once: int | None
+) -> str:
+    """The time of all together, and where it is known from."""
+    if not left:
+        return "nothing is left to run"
+    known = [time for time in times.values() if time is not None]
+    unknown = [job for job in left if times[job.number] is None]
+    words = [f"{_n_jobs(len(left))} to run"]
+    if known:
+        seconds = sum(time.seconds for time in known)
+        words.append(f"about {say_time(seconds)} of computing")
+        if n_at_once is not None and n_at_once > 1:
+            words.append(f"{say_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
+        words.append("told by " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common()))
+    if unknown:
+        which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
+        words.append(
+            f"the time of {len(unknown)} is unknown, for {outputs} holds no finished run like them ({', '.join(which)})"
+        )
+    return ", ".join(words)
+
+
+def _n_jobs(n: int) -> str:
+    return f"{n} job{'s' if n != 1 else ''}"

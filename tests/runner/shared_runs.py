@@ -1,0 +1,225 @@
+"""Runs tiny runs in several processes, as torchrun starts them, and prints how every process ended.
+
+usage: shared_runs.py FOLDER JOBS, where JOBS is a JSON file: name -> job. A job is a mapping with
+
+    ranks     the number of processes
+    settings  ``maml``, ``proto_net`` or ``reptile`` (below)
+    changes   to those settings, dotted keys with ``__`` for the dot
+    resume    whether to go on with the run in the folder ``in``; a new run otherwise
+    in        the run folder, by name; the job's own name without it
+    argv      a command line instead: of a verb, or, where it starts with none, of ``train``
+    act       what one rank does, in which update: [deed, rank, update]; see ``Deed``
+
+Every process is forked from this one, which has imported torch already: starting torch takes longer than such a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no process can be forked
+
+import tiny_runs
+import torch
+from rich.console import Console
+
+from metaexp import cli
+from metaexp.runner import cli_train
+from metaexp.runner import session as session_module
+from metaexp.runner.crew import led
+from metaexp.runner.exchange import Share
+from metaexp.runner.job import run_job
+from metaexp.runner.progress import Lines
+from metaexp.runner.schema import Settings
+from metaexp.runner.step import MetaStep
+from metaexp.runner.targets import trust
+
+_LONGEST = 120.0
+"""Seconds after which a job hangs: far more than one takes."""
+_MLP = {
+    "_target_": "metaexp.models.mlp.MLP", "hidden": [8], "use_batch_norm": True, "norm_scale": True,
+    "norm_eps": 1e-5, "weight_init": "default", "init_std": 0.01,
+}  # fmt: skip
+_REPTILE = {
+    "_target_": "metaexp.algorithms.reptile.Reptile", "inner_lr": 0.05, "inner_steps": 3, "inner_steps_test": 4,
+    "inner_batch_size": 3, "inner_batch_size_test": 4, "adam_state": "carried", "batch_norm": "transductive",
+}  # fmt: skip
+_PROTO_NET = {
+    "_target_": "metaexp.algorithms.proto_net.ProtoNet", "distance": "squared_euclidean", "batch_norm": "running"
+}  # fmt: skip
+_COMMON: dict[str, Any] = {
+    "train__meta_batch_size": 5, "train__log_every": 1, "eval__episodes": 11, "device__task_chunk": 2,
+}  # fmt: skip
+
+
+def settings_of(job: dict[str, Any], outputs: Path) -> Settings:
+    """The settings of a job. Five tasks are no multiple of two or four ranks; gradients are clipped in all.
+
+    Adam stays away from batch norm: a bias in front of it has no gradient but rounding, which Adam makes large.
+    """
+    sgd = {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9}
+    net = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.0}
+    kinds: dict[str, dict[str, Any]] = {
+        "maml": {"model": net, "optimizer": sgd},
+        "proto_net": {"algorithm": _PROTO_NET, "model": _MLP, "optimizer": sgd},
+        "reptile": {"algorithm": _REPTILE, "model": _MLP | {"use_batch_norm": False}, **_clip(0.2)},
+    }
+    changes = {**_COMMON, **_clip(0.5), **kinds[job["settings"]], **job.get("changes", {})}
+    return (tiny_runs.blobs if job["settings"] == "proto_net" else tiny_runs.settings)(outputs, **changes)
+
+
+def _clip(threshold: float) -> dict[str, Any]:
+    return {"clip": {"_target_": "metaexp.core.optim.ClipNorm", "threshold": threshold}}
+
+
+class Deed:
+    """What a rank does before its share of one update.
+
+    stop, interrupt, kill: sends itself SIGTERM, SIGINT, SIGKILL. error, memory: raises an error, of memory, in its
+    share. outside: raises between two updates. drift: changes a weight of its own. slice, mean: from this update on,
+    computes the tasks of rank 0; divides by twice its own number of tasks instead of the number of all.
+    """
+
+    def __init__(self, step: MetaStep) -> None:
+        self.step = step
+
+    def stop(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupt(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def error(self) -> None:
+        raise ValueError("this rank does not want to")
+
+    def memory(self) -> None:
+        raise torch.OutOfMemoryError("no memory is left for 12 bytes")
+
+    def drift(self) -> None:
+        with torch.no_grad():
+            self.step.parameters[0].add_(1e-3)
+
+    def slice(self) -> None:
+        self.step.own = range(len(self.step.own))
+
+    def mean(self) -> None:
+        self.step._share = _own_mean(self.step)  # type: ignore[method-assign]
+
+
+def _own_mean(step: MetaStep) -> Callable[..., Share]:
+    share = step._share
+    return lambda episodes, tasks: share(episodes, len(step.own) * 2)
+
+
+def act(deed: str, at: int) -> None:
+    """From now on, in this process, ``deed`` is done before the share of update ``at`` (0-based)."""
+    own_share = MetaStep._own_share
+
+    def acting(self: MetaStep, step: int) -> Share:
+        if step == at and deed != "outside":
+            getattr(Deed(self), deed)()
+        return own_share(self, step)
+
+    MetaStep._own_share = acting  # type: ignore[method-assign]
+    if deed == "outside":
+        update = MetaStep.update
+
+        def updating(self: MetaStep, step: int) -> Any:
+            if step == at:
+                raise ValueError("this rank does not want to")
+            return update(self, step)
+
+        MetaStep.update = updating  # type: ignore[method-assign]
+
+
+def train(arguments: list[str]) -> int:
+    """The verb of the command line that stands for ``train`` here: settings that no YAML file has."""
+    job, folder = json.loads(arguments[0]), Path(arguments[1])
+    if "argv" in job:
+        return cli_train.main(job["argv"])
+    if job.get("resume"):
+        return cli_train.main([f"resume={folder}"])
+    with led() as ranks:
+        run_job(settings_of(job, folder.parent), folder=folder, display=Lines(Console(stderr=True)), ranks=ranks)
+    return 0
+
+
+def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report: Path) -> NoReturn:
+    """In a child: one rank of a job, as torchrun would start it, its output in files."""
+    size = job["ranks"]
+    if size > 1:
+        place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+        os.environ.update({key: str(value) for key, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
+    for stream, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{report}.{rank}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+    code = 1
+    try:
+        deed, actor, at = job.get("act", ["", -1, -1])
+        if actor in (rank, "all"):
+            act(deed, at)
+        is_verb = job.get("argv", [""])[0] in ("--help", *cli.VERBS)
+        code = cli.main(job["argv"] if is_verb else ["train", json.dumps(job), str(folder)])
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
+    """Run a job: the exit status of each rank (negative: the signal that killed it), what each said, seconds."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder, report = outputs / job.get("in", name), outputs / f"{name}.report"
+    start = time.monotonic()
+    children = []
+    for rank in range(job["ranks"]):
+        child = os.fork()
+        if child == 0:
+            rank_process(job, folder, rank, port, report)
+        children.append(child)
+    codes: dict[int, int] = {}
+    while len(codes) < len(children) and time.monotonic() - start < _LONGEST:
+        for child in set(children) - set(codes):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                codes[child] = os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    for child in set(children) - set(codes):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    said = {
+        stream: [Path(f"{report}.{rank}.{stream}").read_text() for rank in range(job["ranks"])]
+        for stream in ("out", "err")
+    }
+    seconds = time.monotonic() - start
+    return {"codes": [codes.get(child) for child in children], "seconds": seconds, "folder": str(folder), **said}
+
+
+def main(outputs: Path, jobs: Path) -> None:
+    trust("tiny_runs")
+    cli.VERBS["train"] = cli.Verb("", "shared_runs:train")
+    session_module.draw = lambda *_: {}  # pictures take longer than these runs
+    torch.set_num_threads(1)
+    # torch imports much of itself when it is first used
+    run_job(tiny_runs.settings(outputs), folder=outputs / "warm", display=Lines(Console(quiet=True)))
+    found = {name: run(name, job, outputs) for name, job in json.loads(jobs.read_text()).items()}
+    (outputs / "report.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
