@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.runner.search.prepare import Prepared
+from metaexp.runner.search.space import Interval, write
 from metaexp.runner.search.study import Point, Study
 from metaexp.runner.sweep.frozen import FROZEN_FILE, FrozenJob, read_frozen
 from metaexp.runner.sweep.ledger import Sweep
@@ -66,23 +67,35 @@ class Ledger:
 
     def _new(self, points: list[Point]) -> Claim | None:
         identities = {point.notes["identity"]: point.number for point in points if "identity" in point.notes}
+        tried = {_written(point): int(point.notes.get("same_as", point.number)) for point in points}
         grid = self.prepared.grid() if self.prepared.options.sampler == "grid" else None
         asked, left = len(points), self.prepared.limit - sum(point.is_counted for point in points)
         repeats = 0
-        while left > 0 and repeats < _MOST_REPEATS and (grid is None or asked < len(grid)):
+        while left > 0 and repeats < self._patience(len(tried)) and (grid is None or asked < len(grid)):
             point = self.study.ask(None if grid is None else grid[asked])
             asked += 1
-            job = self._freeze(point)
-            if job is None:
+            same = tried.get(_written(point))
+            job = self._freeze(point) if same is None else None
+            if job is not None:
+                same = identities.get(job.identity)
+                if same is None:
+                    return self._claim(point, is_new=True)
+            tried[_written(point)] = point.number if same is None else same
+            if same is None:  # an impossible point
                 left -= 1
-            elif job.identity in identities:
-                self.study.note(point.number, "same_as", identities[job.identity])
-                self.study.fail(point.number, f"the same point as trial {identities[job.identity]}")
-                repeats += 1
             else:
-                return self._claim(point, is_new=True)
-        self.exhausted = repeats >= _MOST_REPEATS
+                self.study.note(point.number, "same_as", same)
+                self.study.fail(point.number, f"the same point as trial {same}")
+                repeats += 1
+        self.exhausted = grid is None and left > 0
         return None
+
+    def _patience(self, tried: int) -> int:
+        """Repeats in a row after which there is nothing new; none where every point of a finite space was tried."""
+        dimensions = self.prepared.space.dimensions
+        if any(isinstance(dimension, Interval) for dimension in dimensions):
+            return _MOST_REPEATS
+        return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
     def _claim(self, point: Point, *, is_new: bool) -> Claim | None:
         """Take a trial that is running by name; None where a process has it, or its point is impossible."""
@@ -133,3 +146,8 @@ class Ledger:
             os.close(handle)
             return None
         return handle
+
+
+def _written(point: Point) -> tuple[str, ...]:
+    """The values of a point as they stand in overrides: 1 and true are equal in Python, and different values."""
+    return tuple(map(write, point.values))
