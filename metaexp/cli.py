@@ -32,6 +32,8 @@ VERBS = {
     "compare": Verb("which is better, by how much, how sure, at what cost", "metaexp.runner.cli_compare:main"),
     "why": Verb("what differs between two runs and could explain it", "metaexp.runner.cli_why:main"),
     "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.runner.cli_reproduce:main"),
+    "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.runner.cli_search:main"),
+    "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.runner.cli_wandb_sweep:main"),
     "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
     "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
+from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
 from metaexp.results.episodes import write_episodes
@@ -30,7 +31,6 @@ from metaexp.runner.identity import config_hash
 from metaexp.runner.progress import Display, default_display
 from metaexp.runner.schema import Settings
 from metaexp.runner.state import load_weights
-from metaexp.runner.train import Metric
 
 SCHEMA_VERSION = 1
 _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")

@@ -106,5 +106,7 @@ def _train_and_test(settings: Settings, parts: Parts, works: Workings, ranks: Ra
     report(0)
     best = best_of(state)
     take(state, settings, best.step, best.weights)
+    if not settings.eval.test:
+        return
     parts.eval_source.open_test()
     check_finite(evaluator.evaluate(state.algorithm, "test", settings.eval.episodes, report))

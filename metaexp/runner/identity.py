@@ -23,12 +23,14 @@ NOT_DECIDING: frozenset[str] = frozenset(
         "device.threads",
         "device.deterministic",
         "device.task_chunk",
+        "eval.test",
     }
 )
 """Keys that leave the numbers alone, or change them by rounding only.
 
 Where a run was computed is not part of what it is: an experiment is the same experiment on a GPU or with two
-threads. The record names device and threads beside the number. Precision is part of it.
+threads. The record names device and threads beside the number. Precision is part of it. Nor does it matter to the
+weights whether they are tested: a record without ``test`` shows that they were not.
 """
 
 

@@ -94,9 +94,11 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     if "=" not in line and not line.startswith("~"):
         return f"'{line}' is not an override; write key=value, such as algorithm=maml or train.steps=2000."
     try:
-        return OverridesParser.create(config_loader=loader).parse_override(line)
+        parsed = OverridesParser.create(config_loader=loader).parse_override(line)
     except HydraException as error:
         return f"{line} cannot be read: {first_line(error)}. Quote special characters twice: 'key=\"value\"'."
+    parsed.config_loader = loader  # a glob asks it for the files
+    return parsed
 
 
 def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:
@@ -117,6 +119,8 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if override.is_sweep_override():
         values = line.partition("=")[2]
         return f"{line} holds several values; add -m to run them all, or write [{values}] for one value that is a list."
+    if key == "search" or key.startswith("search."):
+        return f"{line} is about a search, which is many runs; use it with metaexp search."
     if is_group(override, loader):
         return _group_problem(override, loader)
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):

@@ -46,8 +46,8 @@ class Subject(NamedTuple):
 def draw(folder: RunFolder, settings: Settings, parts: Parts, compute: Compute, record: RunRecord) -> dict[str, Path]:
     """Draw what can be drawn: name -> PNG file in the run folder.
 
-    Curves from the folder's numbers; then test tasks after adaptation with the weights that were tested. A picture
-    that fails is named in the log and left out: the numbers are there already.
+    Curves from the folder's numbers; then test tasks after adaptation with the weights that were tested, which a run
+    without a test does not look at. A picture that fails is named in the log and left out: the numbers are there.
     """
     subject = Subject(settings, parts, compute, describe(record), folder.plots)
     drawn: dict[str, Path] = {}
@@ -55,7 +55,7 @@ def draw(folder: RunFolder, settings: Settings, parts: Parts, compute: Compute, 
         partial(draw_curves, folder.path, record),
         partial(_adapted, subject),
     )
-    for work in works:
+    for work in works if settings.eval.test else works[:1]:
         try:
             drawn.update(work())
         except Exception as error:

@@ -39,10 +39,11 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """``eval``: the banks of validation and test episodes."""
+    """``eval``: the banks of validation and test episodes. ``test`` False ends a run before its test."""
 
     episodes: PositiveInt
     seed: NonNegativeInt
+    test: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import dataclasses
 import logging
 import signal
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
+from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.record import RunRecord, Score, Verdict, write_record
 from metaexp.results.verdict import judge
@@ -30,7 +30,7 @@ from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.signals import Interrupted, StopRequest
 from metaexp.runner.state import Best
-from metaexp.runner.train import Metric, Stopwatch, Trainer
+from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.runner.workings import Agreed, share_state, workings
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.trackers import Trackers
@@ -120,7 +120,7 @@ class Session:
         if self.state.step < trainer.total:
             return self._pause()
         best = select(self.state, self.settings, self.folder, self._identity())
-        result = self._test()
+        result = self._test() if self.settings.eval.test else None
         self._complete(best, result)
         return self.record
 
@@ -148,8 +148,8 @@ class Session:
         self.trackers.scalars(self.state.step, values)
         return result
 
-    def _complete(self, best: Best, result: EvalResult) -> None:
-        test = score(result, self.metric.name)
+    def _complete(self, best: Best, result: EvalResult | None) -> None:
+        test = None if result is None else score(result, self.metric.name)
         done = dataclasses.replace(
             self.record,
             status="completed",
@@ -157,7 +157,7 @@ class Session:
             selected_step=best.step,
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
             test=test,
-            after_steps=scores_after_steps(result, self.metric.name),
+            after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
             batch_norm=self.parts.algorithm.batch_norm,
             first_order=self.parts.algorithm.first_order,
             verdict=self._verdict(test),
@@ -169,12 +169,13 @@ class Session:
         self.trackers.position()  # metrics are on the disk before the record says that all is done
         write_record(done, self.folder.path)
         self.record = done
-        summary = {f"val/{self.metric.name}": best.mean, f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95}
+        summary = {f"val/{self.metric.name}": best.mean}
+        summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
         self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
 
-    def _verdict(self, test: Score) -> Verdict | None:
+    def _verdict(self, test: Score | None) -> Verdict | None:
         known = self.record
-        if known.reference is None:
+        if test is None or known.reference is None:
             return None
         return judge(test, known.reference, self.state.step, known.full_steps, known.deviations)
 
@@ -260,9 +261,8 @@ class Session:
 
 def seconds_before(folder: RunFolder, step: int) -> tuple[float, float]:
     """Seconds, and of them seconds of training, that earlier sessions took up to meta-update ``step``."""
-    path: Path = folder.path / TIMINGS_FILE
     found = (0.0, 0.0)
-    for at, values in read_lines(path):
+    for at, values in read_lines(folder.path / TIMINGS_FILE):
         if at <= step and "time/seconds" in values:
             found = (values["time/seconds"], values["time/training_seconds"])
     return found

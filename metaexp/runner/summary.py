@@ -21,7 +21,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     """Print the results of a completed run, the path of its folder and those of its pictures, on standard output."""
     console = console or Console(highlight=False)
     title = f"{record.algorithm} on {record.dataset}, {say_task(record.task)}"
-    metric = record.test.metric if record.test else "accuracy"
+    measured = record.test or record.val
+    metric = measured.metric if measured else "accuracy"
     console.print(title, style="bold", soft_wrap=True, markup=False)
     table = results_table(metric)
     _add_score(table, "test", record.test)
@@ -39,6 +40,10 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         + say_time(record.seconds),
         soft_wrap=True,
     )
+    if record.test is None:
+        console.print(
+            f"not tested, as eval.test=false says; when you want it: metaexp evaluate {folder}", soft_wrap=True
+        )
     print_path(console, "run folder", folder)
     for picture in sorted((folder / "plots").glob("*.png")):
         print_path(console, "picture", picture)

@@ -7,11 +7,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from metaexp.core.errors import NotFiniteError
+from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.wording import say_value
 from metaexp.runner.checkpoint import Checkpoints
@@ -29,22 +30,6 @@ log = logging.getLogger(__name__)
 
 _UNREAD_STEPS = 256
 """At most so many losses stay on the device: a run that is not finite stops that soon."""
-
-
-class Metric(NamedTuple):
-    """What tasks are judged by."""
-
-    name: str
-    larger_is_better: bool
-
-    @classmethod
-    def of(cls, n_way: int) -> Metric:
-        """Accuracy for classification, mean squared error for regression (``n_way`` 0)."""
-        return cls("accuracy", True) if n_way else cls("mse", False)
-
-    def is_better(self, new: float, old: float) -> bool:
-        """Strictly, so that of equals the earlier one stays."""
-        return new > old if self.larger_is_better else new < old
 
 
 class Stopwatch:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
+
 from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
@@ -160,7 +162,7 @@ class WandbTracker(Tracker):
             entity=environment.get("WANDB_ENTITY") or self.entity,
             group=environment.get("WANDB_RUN_GROUP") or self.group or run.group,
             tags=[tag for tag in environment.get("WANDB_TAGS", "").split(",") if tag] or [*self.tags, *run.tags],
-            config={**run.config, "facts": dict(run.facts)},
+            config={**run.config, **_held_by_sweep(run.config), "facts": dict(run.facts)},
             settings=self._settings(),
         )
 
@@ -203,6 +205,18 @@ class WandbTracker(Tracker):
         for path in files.values():
             artifact.add_file(str(path), name=path.name, skip_cache=True)
         run.log_artifact(artifact)
+
+
+def _held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections that a sweep of W&B varies as a whole (``algorithm: maml``), under a second name.
+
+    Under an agent the client keeps the sweep's value under the first, and drops ours.
+    """
+    path = Path(os.environ.get("WANDB_SWEEP_PARAM_PATH", ""))
+    if not os.environ.get("WANDB_SWEEP_ID") or not path.is_file():
+        return {}
+    held = yaml.safe_load(path.read_bytes()) or {}
+    return {f"{name}_settings": config[name] for name in held if isinstance(config.get(name), Mapping)}
 
 
 def _stored_id(path: Path) -> str:

@@ -22,7 +22,9 @@ from metaexp.runner.sweep.options import take_apart
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
-GROUPS = [name for name in FILES if "/" in name and name.partition("/")[0] not in ("experiment", "hydra", "sweep")]
+GROUPS = [
+    name for name in FILES if "/" in name and name.partition("/")[0] not in ("experiment", "hydra", "search", "sweep")
+]
 EXPERIMENTS = [name.removeprefix("experiment/") for name in FILES if name.startswith("experiment/")]
 SWEEPS = [name.removeprefix("sweep/") for name in FILES if name.startswith("sweep/")]
 TORCH_SWITCHES = {"foreach", "maximize", "capturable", "differentiable", "fused", "decoupled_weight_decay"}

@@ -140,6 +140,8 @@ def shortened(words: list[str]) -> list[str]:
         pytest.skip("needs learn2learn: make learn2learn")
     if words[0] == "bench":
         return [*words, "--rounds", "1"]
+    if words[0] == "search":
+        return [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"]
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
     if words[0] == "reproduce":

@@ -26,6 +26,7 @@ def test_the_hash_is_that_of_the_numbers_and_not_of_where_they_are_computed(comp
     plain = config_hash(of(composer).resolved)
     elsewhere = ["device=cuda", "device.threads=3", "device.task_chunk=2", "paths.outputs=x", "tracker=files"]
     assert config_hash(of(composer, *elsewhere, "train.log_every=7", "train.checkpoint_every=9").resolved) == plain
+    assert config_hash(of(composer, "eval.test=false").resolved) == plain, "the same weights, not tested"
     assert len(plain) == 64
 
 

@@ -116,6 +116,33 @@ def test_the_weights_of_the_best_validation_are_tested(finished: tuple[RunRecord
     assert not torch.equal(weights["model.head.weight"], last.tensors["weights/model.head.weight"])
 
 
+def test_a_run_that_is_not_to_be_tested_is_the_same_run_without_a_look_at_the_test_split(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = run_job(tiny.settings(tmp_path), display=silent)
+    looks: list[str] = []
+    episodes = tiny.LineTasks.episodes
+
+    def watched(source: Any, split: str, indices: torch.Tensor) -> Any:
+        looks.append(split)
+        return episodes(source, split, indices)
+
+    monkeypatch.setattr(tiny.LineTasks, "episodes", watched)
+    untested = run_job(tiny.settings(tmp_path, eval__test=False), display=silent)
+    assert set(looks) == {"train", "val"}
+    assert untested.record.status == "completed"
+    assert untested.record.test is None
+    assert untested.record.after_steps == []
+    assert untested.record.val == tested.record.val
+    assert untested.record.config_hash == tested.record.config_hash
+    assert not (untested.folder / "test_episodes.csv").exists()
+    lines = (tested.folder / "metrics.jsonl").read_text().splitlines()
+    assert "test/mse" in lines[-1]
+    assert (untested.folder / "metrics.jsonl").read_text().splitlines() == lines[:-1]
+    run_job(tiny.settings(tmp_path, eval__test=True), display=silent)
+    assert set(looks) == {"train", "val", "test"}, "a tested run would have been seen to look"
+
+
 def test_two_equal_runs_have_equal_bytes_and_another_seed_has_others(
     tiny: ModuleType, tmp_path: Path, silent: Lines
 ) -> None:

@@ -28,6 +28,7 @@ CLOSE = 1e-4
 JOBS: dict[str, dict[str, Any]] = {
     **{f"{kind}{n}": {"ranks": n, "settings": kind} for kind in KINDS for n in (1, 2, 4)},
     **{f"untrained{n}": {"ranks": n, "settings": "maml", "changes": {"train__steps": 0}} for n in (1, 4)},
+    "untested": {"ranks": 2, "settings": "maml", "changes": {"eval__test": False}},
     "wrong slice": {"ranks": 2, "settings": "maml", "act": ["slice", 1, 0]},
     "wrong mean": {"ranks": 2, "settings": "maml", "act": ["mean", "all", 0]},
     "stopped": {"ranks": 2, "settings": "maml", "act": ["stop", 1, 6]},
@@ -150,6 +151,15 @@ def test_with_the_same_weights_every_test_episode_has_the_same_bits(shared: Shar
     for name in ("test_episodes.csv", "metrics.jsonl"):
         assert (one / name).read_bytes() == (four / name).read_bytes()
     assert (one / "test_episodes.csv").read_bytes() != (shared.folder("maml1") / "test_episodes.csv").read_bytes()
+
+
+def test_no_rank_tests_a_run_that_is_not_to_be_tested(shared: Shared) -> None:
+    assert shared.codes("untested") == [0, 0]
+    assert shared.record("untested").status == "completed"
+    assert shared.record("untested").test is None
+    *trained, tested = shared.metrics("maml2")
+    assert "test/mse" in tested
+    assert shared.metrics("untested") == trained
 
 
 def test_only_the_first_rank_speaks_and_writes(shared: Shared) -> None:

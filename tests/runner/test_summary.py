@@ -53,6 +53,13 @@ def test_results_folder_and_pictures_are_printed(tmp_path: Path) -> None:
     assert "published" not in text
 
 
+def test_a_run_that_was_not_tested_says_so_and_how_to_test_it(tmp_path: Path) -> None:
+    text = printed(replace(RECORD, test=None, after_steps=[], val=Score("mse", 0.5, 0.1, 200)), tmp_path)
+    assert f"not tested, as eval.test=false says; when you want it: metaexp evaluate {tmp_path}" in text
+    assert "mean squared error" in text
+    assert "not tested" not in printed(RECORD, tmp_path)
+
+
 def test_a_published_number_and_the_verdict_stand_beside_ours(tmp_path: Path) -> None:
     reference = Reference("Finn et al. 2017", "1", "accuracy", 0.987, 0.004, "600 tasks")
     verdict = Verdict("shortened", -0.087, "shortened (1,000 of 60,000 steps): 8.7 points below")

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import yaml
 
 
 class WandbServer:
@@ -20,6 +21,10 @@ class WandbServer:
         self.runs: dict[str, dict[str, Any]] = {}
         self.artifacts: list[dict[str, Any]] = []
         self.queries: list[str] = []
+        self.sweep: dict[str, Any] = {}
+        """The configuration of the sweep that was made."""
+        self.proposed: list[dict[str, Any]] = []
+        """Points that agents are still to run, parameter -> value; then they are told to stop."""
         self.silent = False
         """Whether connections are accepted and then never answered."""
         self.released = threading.Event()
@@ -48,7 +53,31 @@ class WandbServer:
             return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
         if name == "Viewer":
             return {"viewer": {"id": "x", "entity": "someone", "username": "someone", "flags": "{}"}}
+        return self._of_sweeps(name, variables)
+
+    def _of_sweeps(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Answers to ``wandb sweep`` and ``wandb agent``."""
+        if name == "UpsertSweep":
+            self.sweep = yaml.safe_load(variables["config"])
+            project = {"id": "x", "name": variables["projectName"], "entity": {"id": "x", "name": "someone"}}
+            return {"upsertSweep": {"sweep": {"name": "sweep1", "project": project}, "configValidationWarnings": []}}
+        if name == "SweepWithRuns":
+            sweep = {"id": "x", "name": "sweep1", "state": "RUNNING", "config": yaml.safe_dump(self.sweep)}
+            return {"project": {"sweep": {**sweep, "runs": {"edges": []}}}}
+        if name == "CreateAgent":
+            return {"createAgent": {"agent": {"id": "agent1"}}}
+        if name == "Heartbeat":
+            return {"agentHeartbeat": {"agent": {"id": "agent1"}, "commands": json.dumps(self._commands(variables))}}
         return {}
+
+    def _commands(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
+        if json.loads(variables["runState"]):  # one run at a time
+            return []
+        if not self.proposed:
+            return [{"type": "exit"}]
+        point = self.proposed.pop(0)
+        arguments = {key: {"value": value} for key, value in point.items()}
+        return [{"type": "run", "run_id": f"swept{len(self.runs)}", "args": arguments, "program": None}]
 
     def stream(self, run_id: str, body: dict[str, Any]) -> None:
         run = self.runs[run_id]
@@ -66,7 +95,7 @@ class WandbServer:
         run = self.runs.setdefault(variables["name"], new)
         if variables.get("config"):
             run["config"] = json.loads(variables["config"])
-        kept = ("project", "entity", "groupName", "tags", "displayName")
+        kept = ("project", "entity", "groupName", "sweep", "tags", "displayName")
         run.update({key: variables[key] for key in kept if variables.get(key) is not None})
         project = {"id": "x", "name": variables["project"], "entity": {"id": "x", "name": "someone"}}
         return {

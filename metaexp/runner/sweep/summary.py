@@ -17,10 +17,11 @@ _WORDS = {"waiting": "not begun", "running": "running elsewhere"}
 
 
 def say_result(record: RunRecord | None) -> str:
-    """The test metric of a run in a few words."""
-    if record is None or record.test is None:
-        return "no test"
-    return f"test {record.test.metric} {say_score(record.test)}"
+    """The test metric of a run in a few words; of one that is not tested, the validation's."""
+    score = None if record is None else record.test or record.val
+    if record is None or score is None:
+        return "no result"
+    return f"{'test' if record.test else 'validation'} {score.metric} {say_score(score)}"
 
 
 def say_state(state: JobState) -> str:

@@ -1,0 +1,51 @@
+"""``metaexp search``: hyper-parameters chosen by a sampler, judged on validation tasks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.search.prepare import prepare
+
+_OVERRIDES = """\
+overrides: those of metaexp train, where some keys vary, and those of the search:
+  metaexp search 'algorithm.inner_lr=tag(log, interval(0.01, 1))' train.meta_batch_size=4,8,16 search.trials=30
+  metaexp search search=grid algorithm.inner_steps=1,2,5 search.workers=2
+KEY=A,B,C and range(1, 9) are values to choose from; interval(LOW, HIGH) is any number between, int(interval(1, 8)) any
+integer, tag(log, interval(1e-4, 1)) any number on a logarithmic scale.
+  search=tpe | random | grid                          how points are chosen
+  search.trials=N search.workers=N search.seed=N      how many in all, how many at once, the sampler's seed
+  search.pruner=median | halving | none               how bad trials are stopped early, by their validations
+  search.storage=journal | sqlite search.folder=DIR   where it is kept
+  search.test_best=true                               test the best trial, once, when all are done
+The same command again goes on until search.trials are done. At the same time, it shares the work.
+"""
+
+
+class SearchCommand(Options):
+    """Options of ``metaexp search``."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp search`` and return its exit code."""
+    made = _parser()
+    options = parse(made, arguments, SearchCommand())
+    if options.help:
+        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        return 0
+    prepared = prepare(options.overrides, options.config_dir, options.config_name)
+
+    from metaexp.runner.search.run import search  # and optuna with it
+
+    return search(prepared, options.overrides, options.config_dir)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser(
+        "search",
+        "Search hyper-parameters: a sampler proposes points, each is trained in a process of its own and judged on\n"
+        "validation tasks, bad ones are stopped early. No trial sees a test task. Needs metaexp[search] (optuna).",
+    )
+    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
+    return made

@@ -1,0 +1,107 @@
+"""``metaexp wandb-sweep``: a sweep file for Weights & Biases, from the overrides of a sweep of ours."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.files import write_atomically
+from metaexp.runner.arguments import Options, parse, parser
+from metaexp.runner.compose import Composer
+from metaexp.runner.search.fairness import check_comparable, check_points, common_metric
+from metaexp.runner.search.space import read_space
+from metaexp.runner.search.wandb_file import Method, Plan, header, sweep_file
+
+_OVERRIDES = """\
+overrides: those of metaexp train, where some keys vary:
+  metaexp wandb-sweep 'algorithm.inner_lr=tag(log, interval(0.01, 1))' train.meta_batch_size=4,8,16
+  metaexp wandb-sweep --method grid algorithm=maml,anil seed=0,1,2
+KEY=A,B,C and range(1, 9) are values to choose from; interval(LOW, HIGH) is any number between, int(interval(1, 8)) any
+integer, tag(log, interval(1e-4, 1)) any number on a logarithmic scale.
+"""
+
+
+class SweepFileOptions(Options):
+    """Options of ``metaexp wandb-sweep``."""
+
+    method: str
+    output: Path
+    force: bool
+    metric: str | None
+    runs: int | None
+    stop_after: int | None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp wandb-sweep`` and return its exit code."""
+    made = _parser()
+    options = parse(made, arguments, SweepFileOptions())
+    if options.help:
+        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        return 0
+    _check_numbers(options)
+    composer = Composer(options.config_dir, options.config_name)
+    space = read_space(options.overrides, composer)
+    jobs = check_points(space, composer, on_this_machine=False)
+    metric = common_metric(jobs, options.metric, "--metric ")
+    if options.method != "grid":  # which runs everything and chooses nothing
+        check_comparable(space.dimensions, jobs)
+    plan = Plan(cast(Method, options.method), options.runs, options.stop_after)
+    text = sweep_file(space, metric, plan, _passed_on(options), jobs)
+    command = shlex.join(["metaexp", "wandb-sweep", *arguments])
+    text = header(command, shlex.quote(str(options.output))) + text
+    if str(options.output) == "-":
+        print(text, end="")
+        return 0
+    _write(options, text)
+    goal = "maximizes" if metric.larger_is_better else "minimizes"
+    print(f"{options.output}: --method {options.method} over {len(space.dimensions)} keys, {goal} {metric.validation}")
+    print(f"start it:  wandb sweep {shlex.quote(str(options.output))}")
+    print("run it:    the line `wandb agent ...` that this prints, as often as you like, where `metaexp` can be called")
+    return 0
+
+
+def _passed_on(options: SweepFileOptions) -> list[str]:
+    """The options of ``metaexp train`` that agents need too."""
+    passed = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    passed += [] if options.config_name == "config" else ["--config-name", options.config_name]
+    return passed + [word for package in options.trust for word in ("--trust", package)]
+
+
+def _write(options: SweepFileOptions, text: str) -> None:
+    if options.output.exists() and not options.force:
+        raise ConfigError(f"--output {options.output} is there already; name another file, or add --force.")
+    if not options.output.resolve().parent.is_dir():
+        raise ConfigError(f"--output {options.output}: there is no folder {options.output.parent}.")
+    write_atomically(options.output, text.encode())
+
+
+def _check_numbers(options: SweepFileOptions) -> None:
+    given = {"--runs": options.runs, "--stop-after": options.stop_after}
+    problems = [f"{name} {n} must be at least 1." for name, n in given.items() if n is not None and n < 1]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser(
+        "wandb-sweep",
+        "Write a sweep file for Weights & Biases: its server proposes values, `wandb agent` runs metaexp train with\n"
+        "them, online. Points are checked first. Runs are judged on validation tasks and not tested.",
+    )
+    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
+    made.add_argument(
+        "--method", choices=["random", "grid", "bayes"], default="random", help="how values are chosen (random)"
+    )
+    made.add_argument("--output", type=Path, default=Path("sweep.yaml"), metavar="FILE", help="sweep.yaml; - prints it")
+    made.add_argument("--force", action="store_true", help="replace the file where it is there already")
+    made.add_argument("--metric", metavar="NAME", help="val/accuracy, or val/mse for regression, which is the default")
+    made.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (no end; grid: all)")
+    made.add_argument(
+        "--stop-after", type=int, metavar="N", help="let W&B stop bad runs after N validations (Hyperband)"
+    )
+    return made
