@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,10 +156,8 @@ def _machine(a: RunRecord, b: RunRecord) -> list[Finding]:
         return _differ(
             "machine", {"device": ("recorded" if x else "not recorded", "recorded" if y else "not recorded")}
         )
-    keys = ("accelerator", "name", "precision", "threads", "deterministic", "task_chunk")
-    left, right = ({"accelerator": m.accelerator, "name": m.name, "precision": m.precision, "threads": m.threads,
-                    "deterministic": m.deterministic, "task_chunk": m.task_chunk} for m in (x, y))  # fmt: skip
-    return _differ("machine", {f"used {key}": (left[key], right[key]) for key in keys})
+    left, right = dataclasses.asdict(x), dataclasses.asdict(y)
+    return _differ("machine", {f"used {key}": (left[key], right[key]) for key in left})
 
 
 def _short(text: str | None) -> str:

@@ -54,6 +54,12 @@ def test_other_numbers_without_a_difference_point_at_what_is_not_recorded(make_r
     assert any("95 % interval" in line and "episodes differ" in line for line in found.numbers)
 
 
+def test_a_run_that_several_processes_shared_is_told_from_one_that_had_one(twins: tuple[Path, Path]) -> None:
+    changed(twins[1], device=Machine("cpu", "AMD EPYC", "float32", 2, True, None, ranks=4))
+    (found,) = explained(*twins).findings
+    assert found == ("machine", "used ranks", "1", "4")
+
+
 def test_every_difference_is_found_and_ordered(twins: tuple[Path, Path]) -> None:
     first, second = twins
     record = read_record(second)
