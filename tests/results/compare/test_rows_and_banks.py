@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,6 +15,9 @@ from metaexp.results.compare.banks import check_banks, strays
 from metaexp.results.compare.comparison import Comparison, compare
 from metaexp.results.compare.gather import gather
 from metaexp.results.compare.rows import group, rows
+from metaexp.results.evaluations import Evaluation
+from metaexp.results.record import RunRecord, Score, read_record, write_record
+from metaexp.runner.sweep.frozen import FROZEN_FILE
 from tests.results.compare.conftest import MakeRun, decide
 
 
@@ -69,10 +73,64 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: Mak
     assert reasons["a_failed"] == "failed after 6,000 updates: boom"
     assert reasons["b_interrupted"] == "was interrupted after 6,000 updates"
     assert reasons["c_running"] == "is still running, or was killed, after 6,000 updates"
-    assert reasons["d_untested"] == "was not tested"
+    assert reasons["d_untested"].startswith("was not tested (eval.test=false); `metaexp evaluate`")
     assert reasons["e_no_episodes"] == "test_episodes.csv is missing: the run was not tested."
     assert "cannot be read as JSON" in reasons["f_damaged"]
     assert reasons["g_other_numbers"] == "the mean of test_episodes.csv is not the test result of record.json."
+
+
+def test_a_job_that_never_wrote_a_record_is_named_among_those_left_out(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0)
+    (tmp_path / "sweep" / "003-maml").mkdir()
+    (tmp_path / "sweep" / "003-maml" / FROZEN_FILE).write_text("{}")
+    (tmp_path / "sweep" / "no_job").mkdir()
+    (left_out,) = gather([tmp_path / "sweep"]).left_out
+    assert (left_out.name, left_out.reason[:13]) == ("003-maml", "has not begun")
+
+
+def test_a_run_that_ended_without_a_test_is_compared_by_its_later_one(make_run: MakeRun, tmp_path: Path) -> None:
+    """Such as the chosen trial of a search. Tests of other settings, or of other weights, are not taken for it."""
+    folder = make_run("maml", 0, folder="trial")
+    record = read_record(folder)
+    write_record(dataclasses.replace(record, test=None, after_steps=[]), folder)
+    keep(folder, record, "a", overrides=["eval.seed=3"])
+    keep(folder, record, "b", selected_step=1)
+    keep(folder, record, "c", run_config_hash="0" * 64)
+    (folder / "evaluations" / "d.json").write_text('{"schema_version": 1}')
+    assert gather([folder]).runs == []
+    keep(folder, record, "e", test=Score("accuracy", 0.1, 0.1, 80))
+    (left_out,) = gather([folder]).left_out
+    assert left_out.reason == "the mean of e.csv is not the test result of record.json."
+    keep(folder, record, "e")
+    (run,) = gather([folder]).runs
+    assert (run.test, run.bank, run.retested) == (record.test, record.episode_bank, True)
+
+
+def keep(folder: Path, record: RunRecord, name: str, **changes: object) -> None:
+    """Write a later test as ``metaexp evaluate`` does."""
+    assert record.test is not None
+    assert record.device is not None
+    kept = Evaluation(
+        run=folder.name, run_config_hash=record.config_hash, overrides=[], algorithm=record.algorithm,
+        dataset=record.dataset, task=record.task, eval_seed=0, selected_step=record.selected_step or 0,
+        test=record.test, after_steps=[], batch_norm="none", data_hash=record.data_hash or "",
+        episode_bank=record.episode_bank or "", config=record.config, config_hash=record.config_hash,
+        device=record.device, versions={}, finished="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    (folder / "evaluations").mkdir(exist_ok=True)
+    text = json.dumps(dataclasses.asdict(dataclasses.replace(kept, **changes)))  # type: ignore[arg-type]
+    (folder / "evaluations" / f"{name}.json").write_text(text)
+    shutil.copyfile(folder / "test_episodes.csv", folder / "evaluations" / f"{name}.csv")
+
+
+def test_paths_of_the_machine_are_on_no_page(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, config={"dataset.root": "/home/someone/data"})
+    make_run("proto_net", 0, config={"dataset.root": "/home/other/data"})
+    make_run("maml", 1, status="failed", error="DataError: /home/someone/secret is missing", folder="failed")
+    found = compared(tmp_path / "sweep")
+    assert found.left_out[0].reason == "failed after 6,000 updates: DataError: <path> is missing"
+    (table,) = found.tables
+    assert [d.values for d in table.differences if d.key == "dataset.root"] == [["<path>", "<path>"]]
 
 
 def test_of_duplicates_the_later_is_taken_and_the_other_named(make_run: MakeRun, tmp_path: Path) -> None:
