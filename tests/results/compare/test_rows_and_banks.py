@@ -154,6 +154,26 @@ def test_rows_of_one_algorithm_are_named_by_what_differs(make_run: MakeRun, tmp_
     assert labels(tmp_path / "sweep", "algorithm") == ["maml", "proto_net"]
 
 
+def test_rows_of_one_algorithm_from_several_experiments_are_named_by_them(make_run: MakeRun, tmp_path: Path) -> None:
+    """As of a sweep over experiment=...: its files set dozens of keys, which a label could not hold."""
+    for shot in (1, 5):
+        for name, lr in (("maml_omniglot", 0.4), ("maml_omniglot_mlp", 0.1)):
+            settings = {"algorithm.inner_lr": lr, "optimizer.lr": lr / 100, "train.steps": int(1000 * lr)}
+            experiment = f"{name}_5way_{shot}shot"
+            make_run("maml", 0, shot=shot, experiment=experiment, config=settings, folder=f"{experiment}-0")
+    make_run("proto_net", 0, experiment="proto_net_omniglot_5way_1shot")
+    tables = compared(tmp_path / "sweep").tables
+    assert [sorted(row.label for row in table.rows) for table in tables] == [
+        ["maml_omniglot", "maml_omniglot_mlp", "proto_net"], ["maml_omniglot", "maml_omniglot_mlp"],
+    ]  # fmt: skip
+    make_run("maml", 0, config={"algorithm.inner_lr": 0.7})
+    make_run("maml", 0, experiment="maml_omniglot_5way_1shot", config={"algorithm.inner_lr": 0.2})
+    found = [row.label for row in compared(tmp_path / "sweep").tables[0].rows]
+    assert len(set(found)) == len(found) == 5
+    assert "maml" in found
+    assert any(label.startswith("maml_omniglot ") and "inner_lr=0.2" in label for label in found)
+
+
 def test_an_argument_at_its_default_is_as_one_that_was_not_there_yet(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("maml", 0, config={"optimizer.lr": 1})
     make_run("maml", 1, config={"optimizer.lr": 1} | {"optimizer.amsgrad": False})
