@@ -73,7 +73,7 @@ def _run(given: list[str]) -> int:
     name, *rest = given
     try:
         if name in VERBS and name != "train":
-            refuse(f"metaexp {name}", "Start it without torchrun.")
+            refuse("this verb", "Start it without torchrun.")
         return _function(name)(rest)
     except ConfigError as error:
         print(problems(f"metaexp {name}", error.problems), file=sys.stderr)

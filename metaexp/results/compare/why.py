@@ -20,6 +20,7 @@ from metaexp.results.compare.pairs import estimate, p_value
 from metaexp.results.compare.rows import ABSENT, Decide, flatten, say
 from metaexp.results.compare.wording import say_difference, say_p, say_range
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.evaluations import as_trained
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import say_score
 
@@ -75,9 +76,14 @@ class Explanation(NamedTuple):
 
 
 def read_side(folder: Path) -> Side:
-    """Read a run. Raises RunFolderError for a folder without a record."""
+    """Read a run, with its later test where it ended before one. Raises RunFolderError without a record."""
     record = read_record(folder)
-    path = (folder if folder.is_dir() else folder.parent) / EPISODES_FILE
+    place = folder if folder.is_dir() else folder.parent
+    path = place / EPISODES_FILE
+    later = as_trained(place, record) if record.test is None else None
+    if later is not None:
+        test, bank = later.evaluation.test, later.evaluation.episode_bank
+        record, path = dataclasses.replace(record, test=test, episode_bank=bank), later.episodes
     return Side(folder, record, np.array(read_episodes(path), dtype=np.float64) if path.exists() else None)
 
 
@@ -125,7 +131,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
         kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"
-        elif key.startswith(("eval.", "task.")):
+        elif decides and key.startswith(("eval.", "task.")):
             kind = "test episodes"
         elif key.startswith("device.") and kind == "other settings":
             kind = "machine"

@@ -15,10 +15,9 @@ from metaexp.results.compare.banks import check_banks, strays
 from metaexp.results.compare.comparison import Comparison, compare
 from metaexp.results.compare.gather import gather
 from metaexp.results.compare.rows import group, rows
-from metaexp.results.evaluations import Evaluation
-from metaexp.results.record import RunRecord, Score, read_record, write_record
+from metaexp.results.record import Score, read_record, write_record
 from metaexp.runner.sweep.frozen import FROZEN_FILE
-from tests.results.compare.conftest import MakeRun, decide
+from tests.results.compare.conftest import MakeRun, decide, keep
 
 
 def compared(folder: Path, *by: str) -> Comparison:
@@ -104,23 +103,6 @@ def test_a_run_that_ended_without_a_test_is_compared_by_its_later_one(make_run: 
     keep(folder, record, "e")
     (run,) = gather([folder]).runs
     assert (run.test, run.bank, run.retested) == (record.test, record.episode_bank, True)
-
-
-def keep(folder: Path, record: RunRecord, name: str, **changes: object) -> None:
-    """Write a later test as ``metaexp evaluate`` does."""
-    assert record.test is not None
-    assert record.device is not None
-    kept = Evaluation(
-        run=folder.name, run_config_hash=record.config_hash, overrides=[], algorithm=record.algorithm,
-        dataset=record.dataset, task=record.task, eval_seed=0, selected_step=record.selected_step or 0,
-        test=record.test, after_steps=[], batch_norm="none", data_hash=record.data_hash or "",
-        episode_bank=record.episode_bank or "", config=record.config, config_hash=record.config_hash,
-        device=record.device, versions={}, finished="2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
-    (folder / "evaluations").mkdir(exist_ok=True)
-    text = json.dumps(dataclasses.asdict(dataclasses.replace(kept, **changes)))  # type: ignore[arg-type]
-    (folder / "evaluations" / f"{name}.json").write_text(text)
-    shutil.copyfile(folder / "test_episodes.csv", folder / "evaluations" / f"{name}.csv")
 
 
 def test_paths_of_the_machine_are_on_no_page(make_run: MakeRun, tmp_path: Path) -> None:
