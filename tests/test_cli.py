@@ -217,6 +217,27 @@ def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
     out = capsys.readouterr().out
     assert "1 of 2 jobs completed" in out
     assert re.search(r"^ +1  algorithm.inner_lr=1e\+30 +FAILED, NotFiniteError: ", out, re.MULTILINE)
+    other_verbs_take_a_job_of_a_sweep(first, second, here, capsys)
+
+
+def other_verbs_take_a_job_of_a_sweep(job: Path, failed: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As any run: ``job`` completed, ``failed`` did not."""
+    before = (job / "record.json").read_bytes()
+    assert main(["train", f"resume={job}"]) == 0
+    assert main(["evaluate", str(job), "eval.episodes=5"]) == 0
+    assert main(["compare", str(job.parent), "--output", "page"]) == 0
+    assert f"left out: {failed.name}: failed after" in capsys.readouterr().out
+    assert main(["why", str(job), str(failed)]) == 0
+    assert "algorithm.inner_lr" in capsys.readouterr().out
+    assert main(["reproduce", str(job)]) == 0
+    assert capsys.readouterr().out.startswith("identical\n")
+    (here / "docs" / "results").mkdir(parents=True)
+    (here / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["report", str(job)]) == 0
+    (copy,) = (here / "docs" / "results").glob("*/record.json")
+    assert read_record(copy.parent).group is None
+    assert main(["report", str(failed)]) == 4
+    assert (job / "record.json").read_bytes() == before
 
 
 def test_one_bad_job_of_many_is_told_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
