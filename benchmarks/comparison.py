@@ -5,7 +5,7 @@ log-odds that are the sum of a row's mean, a run, an episode, an episode by row,
 difference is known by quadrature. Beside the intervals of metaexp stand ones that are wrong on purpose.
 The page is written from the record of a simulation, which is made only where no record is given:
 
-    metaexp bench comparison --output benchmarks/records/comparison.json       simulates, an hour of one core
+    metaexp bench comparison --output benchmarks/records/comparison.json       simulates
     metaexp bench comparison --record benchmarks/records/comparison.json --page docs/comparing.md
 """
 
