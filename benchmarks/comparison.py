@@ -3,7 +3,10 @@
 Each simulated comparison has two rows of runs on the same test episodes: right answers of Q queries are binomial, with
 log-odds that are the sum of a row's mean, a run, an episode, an episode by row, all but the first normal. The true
 difference is known by quadrature. Beside the intervals of metaexp stand ones that are wrong on purpose.
-`metaexp bench comparison [--comparisons 2000] [--each 1000] [--page docs/comparing.md] [--output FILE]`
+The page is written from the record of a simulation, which is made only where no record is given:
+
+    metaexp bench comparison --output benchmarks/records/comparison.json       simulates
+    metaexp bench comparison --record benchmarks/records/comparison.json --page docs/comparing.md
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import argparse
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.intervals import student_tails
 from metaexp.results.compare.effects import effect, standard_errors, summarise, unpaired_variance
@@ -52,6 +56,7 @@ class Covered(NamedTuple):
     ratio: float
 
 
+INTERVALS = Covered._fields[:4]
 SETTINGS = [Setting(1, q, "none") for q in QUERIES] + [
     Setting(seeds, q, spread) for seeds in (2, 3, 5) for q in QUERIES for spread in SPREADS
 ]
@@ -59,35 +64,58 @@ SETTINGS += [Setting(seeds, q, UNEQUAL) for seeds in (3, 5) for q in QUERIES]
 
 
 def main(arguments: list[str]) -> int:
-    """Simulate, print, and write the page's table; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench comparison", description=__doc__)
-    parser.add_argument("--comparisons", type=int, default=2000, help="of the two sentences")
-    parser.add_argument("--each", type=int, default=1000, help="comparisons of each line of the table")
-    parser.add_argument("--page", type=Path, help="write the table between the page's coverage markers")
-    parser.add_argument("--output", type=Path, help="write the result as JSON")
+    """Simulate or read a record, print the table, and write it into the page; exit code 0."""
+    parser = argparse.ArgumentParser(prog="metaexp bench comparison", description=_head(), allow_abbrev=False)
+    parser.add_argument("--comparisons", type=int, default=2000, help="of the two sentences (2000)")
+    parser.add_argument("--each", type=int, default=1000, help="comparisons of each line of the table (1000)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="take an earlier result, and simulate nothing")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table between the page's coverage markers")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
     options = parser.parse_args(arguments)
-    results = {setting: simulate(setting, options.each, seed) for seed, setting in enumerate(SETTINGS)}
-    mixed = mixture(options.comparisons)
-    false_claims = family(options.comparisons)
-    text = report(results, mixed, false_claims, options.comparisons, options.each)
-    print(text)
-    if options.page:
-        page = between_markers(options.page.read_text("utf-8"), "coverage", text)
-        write_atomically(options.page, page.encode())
+    found = read(options.record) if options.record else measure(options.comparisons, options.each)
+    print(report(found))
     if options.output:
-        rows = [
-            {**s._asdict(), **{k: share(getattr(c, k)) for k in Covered._fields[:4]}, "ratio": c.ratio}
-            for s, c in results.items()
-        ]
-        found = {
-            "comparisons": options.comparisons,
-            "each": options.each,
-            "mixture": mixed,
-            "false_claims": false_claims,
-            "settings": rows,
-        }
         write_atomically(options.output, (json.dumps(found, indent=2) + "\n").encode())
+    if options.page:
+        write_atomically(options.page, on_page(options.page.read_text("utf-8"), found).encode())
     return 0
+
+
+def _head() -> str:
+    return (__doc__ or "").partition("\n")[0]
+
+
+def measure(comparisons: int, each: int) -> dict[str, Any]:
+    """Simulate everything: what the record holds. Shares are fractions of 1."""
+    results = {setting: simulate(setting, each, seed) for seed, setting in enumerate(SETTINGS)}
+    return {
+        "comparisons": comparisons,
+        "each": each,
+        "mixture": mixture(comparisons),
+        "false_claims": family(comparisons),
+        "settings": [
+            {**s._asdict(), **{kind: share(getattr(c, kind)) for kind in INTERVALS}, "ratio": c.ratio}
+            for s, c in results.items()
+        ],
+    }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record that :func:`measure` gave. Raises ConfigError where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        report(found)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--record {path} is no record of this benchmark ({type(error).__name__}: {error}); "
+            "benchmarks/records/comparison.json is one."
+        ) from error
+    return found
+
+
+def on_page(text: str, found: dict[str, Any]) -> str:
+    """The text of a page with the table of a record."""
+    return between_markers(text, "coverage", report(found))
 
 
 def simulate(setting: Setting, n: int, seed: int, controls: bool = True) -> Covered:
@@ -189,30 +217,22 @@ def share(held: NDArray[np.bool_]) -> float:
     return float(np.mean(held))
 
 
-def report(results: dict[Setting, Covered], mixed: float, false_claims: float, n: int, each: int) -> str:
-    """The table of the page, in Markdown."""
-    header = [
-        "Seeds",
-        "Queries",
-        "Spread of runs",
-        "metaexp",
-        "Not paired",
-        "Naive bootstrap",
-        "Episodes only",
-        "Narrower",
-    ]
+def report(found: dict[str, Any]) -> str:
+    """The table of the page, in Markdown, from a record."""
+    header = ["Seeds", "Queries", "Spread of runs", "metaexp", "Not paired", "Naive bootstrap", "Episodes only"]
     rows = [
         [
-            str(s.seeds), str(s.queries), s.spread, f"{share(c.paired):.1%}", f"{share(c.unpaired):.1%}",
-            f"{share(c.naive):.1%}", f"{share(c.episodes_only):.1%}", f"{c.ratio:.2f} x",
+            str(line["seeds"]), str(line["queries"]), line["spread"], *(f"{line[kind]:.1%}" for kind in INTERVALS),
+            f"{line['ratio']:.2f} x",
         ]
-        for s, c in results.items()
+        for line in found["settings"]
     ]  # fmt: skip
-    single = [share(c.paired) for s, c in results.items() if s.seeds >= 3 and s.spread != UNEQUAL]
+    single = [line["paired"] for line in found["settings"] if line["seeds"] >= 3 and line["spread"] != UNEQUAL]
+    n = found["comparisons"]
     return (
         f"Over {n:,} comparisons spread evenly over the settings with 3 and 5 seeds, the intervals held the true "
-        f"difference in **{mixed:.1%}**; in single settings from {min(single):.1%} to {max(single):.1%}. "
+        f"difference in **{found['mixture']:.1%}**; in single settings from {min(single):.1%} to {max(single):.1%}. "
         f"In {n:,} tables of four equal rows with 3 seeds, any difference was called significant in "
-        f"**{false_claims:.1%}**. Each line below is {each:,} comparisons on {EPISODES} episodes.\n\n"
-        f"{table(header, rows, right=(0, 1, 3, 4, 5, 6, 7))}"
+        f"**{found['false_claims']:.1%}**. Each line below is {found['each']:,} comparisons on {EPISODES} episodes.\n\n"
+        f"{table([*header, 'Narrower'], rows, right=(0, 1, 3, 4, 5, 6, 7))}"
     )

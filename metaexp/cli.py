@@ -29,13 +29,13 @@ VERBS = {
     "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
     "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
     "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
-    "compare": Verb("which is better, by how much, how sure, at what cost", "metaexp.runner.cli_compare:main"),
-    "why": Verb("what differs between two runs and could explain it", "metaexp.runner.cli_why:main"),
+    "compare": Verb("compare runs: which is better, how sure, at what cost", "metaexp.runner.cli_compare:main"),
+    "why": Verb("say what differs between two runs and could explain it", "metaexp.runner.cli_why:main"),
     "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.runner.cli_reproduce:main"),
     "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.runner.cli_search:main"),
     "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.runner.cli_wandb_sweep:main"),
     "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
-    "bench": Verb("measure the speed of an algorithm against others", "metaexp.runner.cli_bench:main"),
+    "bench": Verb("measure speed, and how far intervals can be trusted", "metaexp.runner.cli_bench:main"),
 }
 
 USAGE = """metaexp {version}: an experiment framework for meta-learning.
@@ -73,7 +73,7 @@ def _run(given: list[str]) -> int:
     name, *rest = given
     try:
         if name in VERBS and name != "train":
-            refuse(f"metaexp {name}", "Start it without torchrun.")
+            refuse("this verb", "Start it without torchrun.")
         return _function(name)(rest)
     except ConfigError as error:
         print(problems(f"metaexp {name}", error.problems), file=sys.stderr)

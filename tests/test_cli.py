@@ -57,6 +57,19 @@ MISTAKES = [
     ["reproduce", "nowhere"],
     ["reproduce", "maml_sinusoid", "train.stps=3"],
     ["reproduce", str(ROOT / "docs" / "results" / "maml_sinusoid"), "seed=4"],
+    ["search", "--help"],
+    ["search", "seed=0,1"],
+    ["search", "search=grid", "algorithm.inner_lr=interval(0.1, 1)"],
+    ["wandb-sweep", "--help"],
+    ["wandb-sweep", "seed=0,1"],
+    ["compare", "--help"],
+    ["compare"],
+    ["compare", "nowhere"],
+    ["why", "--help"],
+    ["why", "nowhere"],
+    ["why", "nowhere", "nowhere"],
+    ["report", "--help"],
+    ["bench", "--help"],
 ]
 
 
@@ -85,13 +98,14 @@ for arguments in {MISTAKES!r}:
         try: code = main(arguments)
         except SystemExit as error: code = error.code
     said.append([code, bool(out.getvalue().strip())])
-print(json.dumps([said, sorted({{"torch", "numpy", "wandb", "matplotlib"}} & set(sys.modules))]))
+print(json.dumps([said, sorted({{"torch", "numpy", "wandb", "matplotlib", "optuna", "scipy"}} & set(sys.modules))]))
 """
     env = {key: value for key, value in os.environ.items() if key != "METAEXP_DATA"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said, imported = json.loads(done.stdout)
-    assert [code for code, _ in said] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5]
+    of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0, 0]
+    assert [code for code, _ in said] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5, *of_more]
     assert all(text for _, text in said)
     assert imported == []
     assert list(tmp_path.iterdir()) == []
@@ -203,6 +217,27 @@ def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
     out = capsys.readouterr().out
     assert "1 of 2 jobs completed" in out
     assert re.search(r"^ +1  algorithm.inner_lr=1e\+30 +FAILED, NotFiniteError: ", out, re.MULTILINE)
+    other_verbs_take_a_job_of_a_sweep(first, second, here, capsys)
+
+
+def other_verbs_take_a_job_of_a_sweep(job: Path, failed: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As any run: ``job`` completed, ``failed`` did not."""
+    before = (job / "record.json").read_bytes()
+    assert main(["train", f"resume={job}"]) == 0
+    assert main(["evaluate", str(job), "eval.episodes=5"]) == 0
+    assert main(["compare", str(job.parent), "--output", "page"]) == 0
+    assert f"left out: {failed.name}: failed after" in capsys.readouterr().out
+    assert main(["why", str(job), str(failed)]) == 0
+    assert "algorithm.inner_lr" in capsys.readouterr().out
+    assert main(["reproduce", str(job)]) == 0
+    assert capsys.readouterr().out.startswith("identical\n")
+    (here / "docs" / "results").mkdir(parents=True)
+    (here / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["report", str(job)]) == 0
+    (copy,) = (here / "docs" / "results").glob("*/record.json")
+    assert read_record(copy.parent).group is None
+    assert main(["report", str(failed)]) == 4
+    assert (job / "record.json").read_bytes() == before
 
 
 def test_one_bad_job_of_many_is_told_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +273,7 @@ def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: P
     assert read_record(the_run(here / "outputs")).algorithm == "mine"
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate", "reproduce"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "compare", "reproduce"])
 def test_scripts_do_what_the_verbs_do(script: str, tmp_path: Path) -> None:
     """Without site-packages on the way to metaexp: a checkout that was never installed works too."""
     path = ROOT / "scripts" / f"{script}.py"

@@ -41,7 +41,8 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
     """
     record = read_record(run)
     if record.status != "completed" or record.test is None:
-        raise RunFolderError(f"{run} is {record.status}; only a completed run with a test result can be published.")
+        how = f"is {record.status}" if record.status != "completed" else "was not tested when it ended"
+        raise RunFolderError(f"{run} {how}; only a completed run with a test result can be published.")
     target = results / (name or _free_name(record, results))
     if target.resolve() == run.resolve():
         raise RunFolderError(f"{run} is in {results} already.")

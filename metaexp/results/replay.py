@@ -135,10 +135,8 @@ def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:
 
 
 def _record(before: RunRecord, now: RunRecord) -> Iterator[str | Difference]:
-    if before.test is None:
-        return
     yield from _unequal(RECORD_FILE, _decided(before), _decided(now))
-    yield "the selected update, the validation and test scores"
+    yield "the selected update, the validation score" + ("" if before.test is None else " and the test score")
 
 
 def _decided(record: RunRecord) -> dict[str, Value]:

@@ -64,12 +64,13 @@ def say_time(seconds: float | None) -> str:
 
 
 def say_device(device: Machine | None) -> str:
-    """``AMD EPYC, 2 threads`` or the accelerator's name; precision only where it is not float32."""
+    """``AMD EPYC, 2 threads`` or the accelerator's name; precision and ranks only where they are not the usual ones."""
     if device is None:
         return NOTHING
     threads = f", {device.threads} thread{'s' if device.threads != 1 else ''}" if device.accelerator == "cpu" else ""
     precision = "" if device.precision == "float32" else f", {device.precision}"
-    return f"{device.name}{threads}{precision}"
+    ranks = "" if device.ranks == 1 else f", {device.ranks} ranks"
+    return f"{device.name}{threads}{precision}{ranks}"
 
 
 def say_command(record: RunRecord) -> str:

@@ -40,7 +40,7 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
-    made.add_argument("-h", "--help", action="store_true", help="show this, and the groups with their choices")
+    made.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
     made.add_argument("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of your own groups and files")
     made.add_argument(
         "--trust",

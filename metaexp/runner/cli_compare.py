@@ -8,15 +8,17 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.results.compare.comparison import Comparison, compare
-from metaexp.results.compare.documents import print_comparison
-from metaexp.results.compare.gather import Gathered, gather
-from metaexp.results.compare.write import PAGE, is_earlier, write
+from metaexp.results.compare.find import PAGE, is_earlier, run_folders
 from metaexp.runner.folder import claim
 from metaexp.runner.identity import deciding_part
 from metaexp.runner.targets import trust
+
+if TYPE_CHECKING:
+    from metaexp.results.compare.comparison import Comparison
+    from metaexp.results.compare.gather import Gathered
 
 _DESCRIPTION = """\
 Compare finished runs from their records: seeds together, differences paired by test episode. Prints a table and
@@ -46,6 +48,12 @@ def main(arguments: Sequence[str]) -> int:
     _check_output(options.output)
     for package in options.trust:
         trust(package)
+    run_folders(options.paths)  # a mistake is told before numpy and matplotlib are imported
+
+    from metaexp.results.compare.comparison import compare
+    from metaexp.results.compare.gather import gather
+    from metaexp.results.compare.write import write
+
     found = gather(options.paths)
     if not found.runs:
         raise RunFolderError(_nothing(found))
@@ -54,19 +62,33 @@ def main(arguments: Sequence[str]) -> int:
         from metaexp.runner.retest import retest
 
         runs = retest(runs, options.config_dir)
-    command = shlex.join(["metaexp", "compare", *arguments])
     names = sorted({run.record.algorithm for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
-    comparison = compare(runs, found.left_out, options.by, deciding_part, title, command)
+    comparison = compare(runs, found.left_out, options.by, deciding_part, title, said(arguments))
     folder = options.output or _fresh_folder()
     write(comparison, folder)
     _print(comparison, folder)
     return 0
 
 
+def said(arguments: Sequence[str]) -> str:
+    """The command as the page shows it: paths from here, and of folders elsewhere the name, for pages are published."""
+    return shlex.join(["metaexp", "compare", *map(_from_here, arguments)])
+
+
+def _from_here(argument: str) -> str:
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    path, here = Path(value), Path.cwd()
+    if not path.is_absolute():
+        return argument
+    return f"{option}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
+
+
 def _print(comparison: Comparison, folder: Path) -> None:
     from rich.console import Console
+
+    from metaexp.results.compare.documents import print_comparison
 
     console = Console(highlight=False)
     print_comparison(comparison, console)

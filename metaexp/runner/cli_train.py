@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         print(show(options), end="")
         return 0
     if options.multirun:
-        refuse("metaexp train -m", "Start a sweep without torchrun; to share one run between processes, leave out -m.")
+        refuse("a sweep (-m)", "Start it without torchrun; to share one run between processes, leave out -m.")
         from metaexp.runner.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)

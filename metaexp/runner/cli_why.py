@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.results.compare.why import explain, print_explanation, read_side
+from metaexp.results.record import read_record
 from metaexp.runner.identity import deciding_part
 
 _DESCRIPTION = """\
@@ -22,11 +22,17 @@ class _Options(argparse.Namespace):
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp why`` and return its exit code, 0 whatever differs."""
     made = argparse.ArgumentParser(
-        prog="metaexp why", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        prog="metaexp why", description=_DESCRIPTION, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     made.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
     made.add_argument("second", type=Path, metavar="RUN_B", help="another one")
     options = made.parse_args(arguments, namespace=_Options())
+    for folder in (options.first, options.second):
+        read_record(folder)  # a mistake is told before numpy is imported
+
+    from metaexp.results.compare.why import explain, print_explanation, read_side
+
     explanation = explain(read_side(options.first), read_side(options.second), deciding_part)
 
     from rich.console import Console

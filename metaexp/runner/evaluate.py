@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
@@ -15,8 +15,9 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
 from metaexp.results.episodes import write_episodes
+from metaexp.results.evaluations import Evaluation, Kept
 from metaexp.results.provenance import versions
-from metaexp.results.record import Machine, Score, Task
+from metaexp.results.record import Task
 from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import build_algorithm, load_dataset
 from metaexp.runner.compose import revise
@@ -32,45 +33,12 @@ from metaexp.runner.progress import Display, default_display
 from metaexp.runner.schema import Settings
 from metaexp.runner.state import load_weights
 
-SCHEMA_VERSION = 1
 _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """A test of a run's selected weights, as ``evaluations/<id>.json`` holds it; ``<id>.csv`` has every episode."""
-
-    run: str
-    run_config_hash: str
-    overrides: list[str]
-    algorithm: str
-    dataset: str
-    task: Task
-    eval_seed: int
-    selected_step: int
-    test: Score
-    after_steps: list[Score]
-    batch_norm: str
-    data_hash: str
-    episode_bank: str
-    config: dict[str, Any]
-    config_hash: str
-    device: Machine
-    versions: dict[str, str]
-    finished: str
-    schema_version: int = SCHEMA_VERSION
-
-
-class Evaluated(NamedTuple):
-    """An evaluation and the file that holds it."""
-
-    evaluation: Evaluation
-    path: Path
 
 
 def evaluate_run(
     path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
-) -> Evaluated:
+) -> Kept:
     """Test the selected weights of the run in ``path``, with its own settings but for ``overrides``.
 
     config_dir: a folder of the user's own groups and files, for choices among the overrides.
@@ -115,7 +83,7 @@ def evaluate_run(
             versions=versions(),
             finished=now(),
         )
-    return Evaluated(evaluation, _keep(evaluation, result, place.evaluations))
+    return Kept(evaluation, _keep(evaluation, result, place.evaluations))
 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.results.episodes import EPISODES_FILE
+from metaexp.results.evaluations import EVALUATIONS
 from metaexp.runner.check import check
 from metaexp.runner.schema import Settings
 
@@ -67,7 +68,7 @@ class RunFolder:
     @property
     def evaluations(self) -> Path:
         """The folder of later evaluations."""
-        return self.path / "evaluations"
+        return self.path / EVALUATIONS
 
     def save_settings(self, settings: Settings) -> None:
         """Write the resolved configuration, and which file of each group it was made from."""

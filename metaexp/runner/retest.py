@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from metaexp.results.compare.banks import Strays, strays
 from metaexp.results.compare.gather import Run, with_test
 from metaexp.results.compare.rows import flatten, group
 from metaexp.results.episodes import read_episodes
-from metaexp.results.record import Score
+from metaexp.results.evaluations import evaluations
 from metaexp.runner.evaluate import evaluate_run
 from metaexp.runner.progress import Display
 
@@ -54,18 +53,10 @@ def _tested(run: Run, odd: Strays, config_dir: Path | None, display: Display | N
 
 def _earlier(run: Run, model: Run) -> Run | None:
     """``run`` with an earlier test on the bank of ``model``, where its folder has one with nothing else changed."""
-    for path in sorted((run.folder / "evaluations").glob("*.json")):
-        try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
-            fits = (
-                content["episode_bank"] == model.bank
-                and content["run_config_hash"] == run.record.config_hash
-                and content["selected_step"] == run.record.selected_step
-                and all(line.startswith(("eval.", "task.")) for line in content["overrides"])
-            )
-            if fits:
-                per_step = np.array(read_episodes(path.with_suffix(".csv")))
-                return with_test(run, Score(**content["test"]), content["episode_bank"], per_step)
-        except (ValueError, KeyError, TypeError, RunFolderError):
+    for kept in evaluations(run.folder, run.record):
+        found = kept.evaluation
+        if found.episode_bank != model.bank or not all(line.startswith(("eval.", "task.")) for line in found.overrides):
             continue
+        with suppress(RunFolderError):  # a file of episodes that is damaged
+            return with_test(run, found.test, found.episode_bank, np.array(read_episodes(kept.episodes)))
     return None

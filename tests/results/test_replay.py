@@ -51,7 +51,7 @@ def test_equal_folders_are_identical_and_everything_was_compared(pair: tuple[Pat
     assert (found.differences, found.causes, found.conditions) == ([], [], [])
     assert found.compared == [
         "8 lines of metrics.jsonl, updates 10 to 50", "2 test episodes",
-        "the selected update, the validation and test scores", "the selected weights",
+        "the selected update, the validation score and the test score", "the selected weights",
     ]  # fmt: skip
 
 
@@ -126,11 +126,25 @@ def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], 
     assert replay(run, again).differences[0].run == "(2, 2)"
 
 
+def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Path, Path], record: RunRecord) -> None:
+    """Such as a trial of a search."""
+    untested = dataclasses.replace(record, test=None, after_steps=[])
+    for folder in pair:
+        (folder / EPISODES_FILE).unlink()
+        write_record(untested, folder)
+    found = replay(*pair)
+    assert found.identical
+    assert "the selected update, the validation score" in found.compared
+    write_record(dataclasses.replace(untested, selected_step=40), pair[1])
+    assert [d.quantity for d in replay(*pair).differences] == ["selected_step"]
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
         ({"versions": {"metaexp": "0.1.0", "torch": "2.14.0"}}, "torch was 2.13.0+cpu and is 2.14.0"),
         ({"device": Machine("cpu", "AMD EPYC", "float32", 1, True, None)}, "threads was 2 and is 1"),
+        ({"device": Machine("cpu", "AMD EPYC", "float32", 2, True, None, ranks=4)}, "ranks was 1 and is 4"),
         ({"device": Machine("cuda", "H200", "float32", 2, True, None)}, "accelerator was cpu and is cuda"),
         ({"git": Git("b" * 40, False)}, "commit was aaaaaaaaaaaa and is bbbbbbbbbbbb"),
         ({"git": Git("a" * 40, True)}, "the re-creation was made with source files that differ from its commit"),

@@ -137,6 +137,7 @@ def test_devices_name_what_could_change_a_number() -> None:
     assert wording.say_device(dataclasses.replace(gpu, accelerator="cpu", name="AMD", precision="float32")) == (
         "AMD, 16 threads"
     )
+    assert wording.say_device(dataclasses.replace(gpu, ranks=4)) == "NVIDIA H200, bf16, 4 ranks"
 
 
 def test_the_command_is_safe_to_paste_into_a_shell(record: RunRecord) -> None:

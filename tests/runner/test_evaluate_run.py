@@ -15,8 +15,9 @@ from rich.console import Console
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.results.episodes import read_episodes
+from metaexp.results.evaluations import Kept
 from metaexp.results.record import RunRecord
-from metaexp.runner.evaluate import Evaluated, evaluate_run
+from metaexp.runner.evaluate import evaluate_run
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Advance, Lines
 from metaexp.runner.signals import Interrupted
@@ -33,7 +34,7 @@ def classification(tiny: ModuleType, tmp_path: Path, silent: Lines) -> tuple[Run
     return run_job(tiny.blobs(tmp_path, train__steps=4), display=silent)
 
 
-def evaluated(folder: Path, *overrides: str) -> Evaluated:
+def evaluated(folder: Path, *overrides: str) -> Kept:
     return evaluate_run(folder, overrides, display=Lines(Console(quiet=True)))
 
 

@@ -176,10 +176,4 @@ def left_out(comparison: Comparison) -> Cells:
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)
 
 
-def all_cells(comparison: Comparison) -> list[Cells]:
-    """Every table that has rows, in reading order."""
-    found = [part(table) for table in comparison.tables for part in (scores, pairs, costs, settings)]
-    return [cells for cells in [*found, left_out(comparison)] if cells.rows]
-
-
 STAR = "* over episodes only: a row with one seed says nothing about other seeds."

@@ -75,6 +75,11 @@ class Table:
         """The direction of the metric."""
         return LARGER_IS_BETTER[self.metric]
 
+    @property
+    def has_star(self) -> bool:
+        """Whether any of its intervals is over episodes only."""
+        return any(not row.estimate.over_seeds for row in self.rows)
+
 
 @dataclass(frozen=True)
 class Comparison:

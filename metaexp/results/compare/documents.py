@@ -61,7 +61,7 @@ def _print(cells: k.Cells, console: Console) -> None:
 
 def has_star(comparison: Comparison) -> bool:
     """Whether any interval is over episodes only."""
-    return any(not row.estimate.over_seeds for table in comparison.tables for row in table.rows)
+    return any(table.has_star for table in comparison.tables)
 
 
 def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
@@ -163,7 +163,7 @@ def to_latex(comparison: Comparison) -> str:
             " & ".join([*(for_latex(row[i].text) for i in keep), for_latex(time.rows[n][2].text)]) + r" \\"
             for n, row in enumerate(cells.rows)
         ]
-        caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (k.STAR if has_star(comparison) else "")
+        caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (k.STAR if table.has_star else "")
         parts.append(
             "\n".join(
                 [

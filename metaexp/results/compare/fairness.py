@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaexp.results.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
+from metaexp.results.publish import clean_text
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_batch_norm, say_device
 
@@ -38,7 +39,7 @@ def differences(members: Sequence[Rows], decide: Decide) -> list[Difference]:
         if key in _SKIPPED or key.startswith("task."):
             continue
         if len({_texts(row, key) for row in decided}) > 1:
-            values = [_texts(row, key) for row in leaves]
+            values = [_shown(row, key) for row in leaves]
             found.append(Difference(key, values, own=key.startswith("algorithm.")))
     return sorted(found, key=lambda difference: (difference.own, not is_of_task(difference.key)))
 
@@ -59,3 +60,8 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
 
 def _texts(row: Sequence[dict[str, Any]], key: str) -> str:
     return ", ".join(dict.fromkeys(say(leaf.get(key, ABSENT)) for leaf in row))
+
+
+def _shown(row: Sequence[dict[str, Any]], key: str) -> str:
+    """Without paths of the machine: they are on a page that is published."""
+    return clean_text(_texts(row, key))

@@ -187,20 +187,24 @@ def _estimates(values: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float64]
     return [estimate(item, float(error)) for item, error in zip(effects, errors, strict=True)]
 
 
-def _over_tasks(
-    comparison: Comparison, colours: dict[str, int], axis: str, fixed: str, words: str
-) -> list[Figure | None]:
+def _over_tasks(comparison: Comparison, colours: dict[str, int], axis: str, fixed: str, words: str) -> list[Figure]:
     """One figure for each dataset and ``fixed`` value with at least two values of ``axis``."""
     groups: dict[tuple[str, int, str], list[tuple[int, Table]]] = {}
     for table in comparison.tables:
         place = {"n_way": table.n_way, "k_shot": table.k_shot}
         groups.setdefault((table.dataset, place[fixed], table.metric), []).append((place[axis], table))
-    found: list[Figure | None] = []
-    for (dataset, value, metric), members in groups.items():
-        if len({x for x, _ in members}) < 2:
-            continue
-        found.append(_over(sorted(members, key=lambda m: m[0]), colours, (dataset, value, metric), words))
-    return found
+    found = [
+        _over(sorted(members, key=lambda m: m[0]), colours, key, words)
+        for key, members in groups.items()
+        if len({x for x, _ in members}) > 1
+    ]
+    names = [figure.name for figure in found]  # of several datasets the same
+    return [
+        figure._replace(name=f"{figure.name}_{names[: place + 1].count(figure.name)}")
+        if names.count(figure.name) > 1
+        else figure
+        for place, figure in enumerate(found)
+    ]
 
 
 def _over(members: list[tuple[int, Table]], colours: dict[str, int], key: tuple[str, int, str], words: str) -> Figure:

@@ -10,11 +10,11 @@ import numpy as np
 
 from metaexp.core.errors import RunFolderError
 from metaexp.results.compare.effects import Array
+from metaexp.results.compare.find import run_folders
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.evaluations import as_trained
+from metaexp.results.publish import clean_text
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
-
-DEPTH = 4
-"""Run folders are looked for this many levels below a sweep's folder."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run folder that is not compared, and why."""
+    """A run folder that is not compared, and why: without paths of the machine, for it stands on the page."""
 
     name: str
     reason: str
@@ -58,41 +58,19 @@ def gather(paths: Sequence[Path]) -> Gathered:
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     for folder in run_folders(paths):
+        if not (folder / RECORD_FILE).exists():
+            left_out.append(LeftOut(folder.name, "has not begun, or was killed before it could write a record"))
+            continue
         try:
             record = read_record(folder)
             reason = _unusable(record)
             if reason:
-                left_out.append(LeftOut(folder.name, reason))
+                left_out.append(LeftOut(folder.name, clean_text(reason)))
             else:
                 runs.append(_read(folder, record))
         except RunFolderError as error:
-            left_out.append(LeftOut(folder.name, str(error).replace(f"{folder}/", "")))
+            left_out.append(LeftOut(folder.name, clean_text(str(error).replace(f"{folder}/", ""))))
     return _without_duplicates(runs, left_out)
-
-
-def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """The folders with a record in or below ``paths``, each once. Raises RunFolderError where there is none."""
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise RunFolderError(f"{path}: there is no such folder. Give run folders, or a folder that holds some.")
-        below = _below(path if path.is_dir() else path.parent, DEPTH)
-        if not below:
-            raise RunFolderError(
-                f"{path} is not a run folder, and no {RECORD_FILE} lies within {DEPTH} levels below it."
-            )
-        for folder in below:
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
-
-
-def _below(folder: Path, depth: int) -> list[Path]:
-    if (folder / RECORD_FILE).is_file():
-        return [folder]
-    if depth == 0:
-        return []
-    inner = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
-    return [found for item in inner for found in _below(item, depth - 1)]
 
 
 def _unusable(record: RunRecord) -> str:
@@ -102,28 +80,34 @@ def _unusable(record: RunRecord) -> str:
     if record.status != "completed":
         done = "is still running, or was killed," if record.status == "running" else "was interrupted"
         return f"{done} after {record.steps:,} updates"
-    if record.test is None or record.episode_bank is None:
-        return "was not tested"
     return ""
 
 
 def _read(folder: Path, record: RunRecord) -> Run:
-    """Raises RunFolderError where the episodes are missing or are not those of the record."""
-    per_step = np.array(read_episodes(folder / EPISODES_FILE), dtype=np.float64)
-    assert record.test is not None
-    assert record.episode_bank is not None
+    """The run with its test, or where it ended before one with a later test under its own settings.
+
+    Raises RunFolderError where there is none, or the episodes are missing or are not those of the record.
+    """
+    if record.test is not None and record.episode_bank is not None:
+        return Run(folder, record, _episodes(folder / EPISODES_FILE, record.test), record.test, record.episode_bank)
+    later = as_trained(folder, record)
+    if later is None:
+        raise RunFolderError("was not tested (eval.test=false); `metaexp evaluate` tests a run that was chosen.")
+    test = later.evaluation.test
+    return Run(folder, record, _episodes(later.episodes, test), test, later.evaluation.episode_bank, retested=True)
+
+
+def _episodes(path: Path, test: Score) -> Array:
+    """(steps + 1, E) from a file of episodes, checked against the score that is said to be their mean."""
+    per_step = np.array(read_episodes(path), dtype=np.float64)
     n_episodes = per_step.shape[-1] if per_step.ndim == 2 else 0
-    if n_episodes != record.test.n_episodes:
-        raise RunFolderError(
-            f"{EPISODES_FILE} has {n_episodes} episodes where {RECORD_FILE} says {record.test.n_episodes}."
-        )
+    if n_episodes != test.n_episodes:
+        raise RunFolderError(f"{path.name} has {n_episodes} episodes where {RECORD_FILE} says {test.n_episodes}.")
     if n_episodes < 2:
         raise RunFolderError(f"was tested on {n_episodes} episode; an interval needs at least two.")
-    if not np.isfinite(per_step[-1]).all() or abs(per_step[-1].mean() - record.test.mean) > 1e-6 * (
-        1 + abs(record.test.mean)
-    ):
-        raise RunFolderError(f"the mean of {EPISODES_FILE} is not the test result of {RECORD_FILE}.")
-    return Run(folder, record, per_step, record.test, record.episode_bank)
+    if not np.isfinite(per_step[-1]).all() or abs(per_step[-1].mean() - test.mean) > 1e-6 * (1 + abs(test.mean)):
+        raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
+    return per_step
 
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:

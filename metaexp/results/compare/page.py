@@ -75,7 +75,7 @@ def _section(table: Table, figures: Sequence[Figure]) -> str:
     sentences = "".join(f"<li>{for_html(sentence)}</li>" for sentence in headline(table))
     warnings = "".join(f'<p class="warning">{for_html(text)}</p>' for text in k.pooled(table))
     note = f"Test bank {table.bank[:12]}, {table.n_episodes:,} episodes."
-    star = f" {k.STAR}" if any(not row.estimate.over_seeds for row in table.rows) else ""
+    star = f" {k.STAR}" if table.has_star else ""
     parts = [
         f'<section><h2>{for_html(table.title)}</h2><ul class="answer">{sentences}</ul>{warnings}',
         _table(k.compact(table), mark_best=True),

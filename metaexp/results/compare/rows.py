@@ -117,13 +117,26 @@ def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
-    """The algorithm's name, and where rows share it the keys that tell them apart."""
+    """The algorithm's name, and where rows share it the keys that tell them apart.
+
+    Where such rows are of different experiments, the name of the experiment stands for the keys that it sets.
+    """
     labels = []
     for leaf in leaves:
         peers = [other for other in leaves if other["algorithm"] == leaf["algorithm"]]
+        name = str(leaf["algorithm"])
+        if len({peer["experiment"] for peer in peers}) > 1:
+            peers = [peer for peer in peers if peer["experiment"] == leaf["experiment"]]
+            name = _method(leaf) or name
         keys = [key for key in differing if len({say(peer.get(key, ABSENT)) for peer in peers}) > 1]
-        labels.append(" ".join([str(leaf["algorithm"]), *(_pair(key, leaf) for key in keys)]))
+        labels.append(" ".join([name, *(_pair(key, leaf) for key in keys)]))
     return labels
+
+
+def _method(leaf: Mapping[str, Any]) -> str:
+    """The name of a row's experiment without its task, which is that of the table; nothing without an experiment."""
+    task = f"_{leaf.get('task.n_way')}way_{leaf.get('task.k_shot')}shot"
+    return str(leaf["experiment"] or "").removesuffix(task)
 
 
 def _pair(key: str, leaf: Mapping[str, Any]) -> str:

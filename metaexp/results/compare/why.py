@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from metaexp.results.compare.pairs import estimate, p_value
 from metaexp.results.compare.rows import ABSENT, Decide, flatten, say
 from metaexp.results.compare.wording import say_difference, say_p, say_range
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.evaluations import as_trained
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import say_score
 
@@ -74,9 +76,14 @@ class Explanation(NamedTuple):
 
 
 def read_side(folder: Path) -> Side:
-    """Read a run. Raises RunFolderError for a folder without a record."""
+    """Read a run, with its later test where it ended before one. Raises RunFolderError without a record."""
     record = read_record(folder)
-    path = (folder if folder.is_dir() else folder.parent) / EPISODES_FILE
+    place = folder if folder.is_dir() else folder.parent
+    path = place / EPISODES_FILE
+    later = as_trained(place, record) if record.test is None else None
+    if later is not None:
+        test, bank = later.evaluation.test, later.evaluation.episode_bank
+        record, path = dataclasses.replace(record, test=test, episode_bank=bank), later.episodes
     return Side(folder, record, np.array(read_episodes(path), dtype=np.float64) if path.exists() else None)
 
 
@@ -124,7 +131,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
         kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"
-        elif key.startswith(("eval.", "task.")):
+        elif decides and key.startswith(("eval.", "task.")):
             kind = "test episodes"
         elif key.startswith("device.") and kind == "other settings":
             kind = "machine"
@@ -155,10 +162,8 @@ def _machine(a: RunRecord, b: RunRecord) -> list[Finding]:
         return _differ(
             "machine", {"device": ("recorded" if x else "not recorded", "recorded" if y else "not recorded")}
         )
-    keys = ("accelerator", "name", "precision", "threads", "deterministic", "task_chunk")
-    left, right = ({"accelerator": m.accelerator, "name": m.name, "precision": m.precision, "threads": m.threads,
-                    "deterministic": m.deterministic, "task_chunk": m.task_chunk} for m in (x, y))  # fmt: skip
-    return _differ("machine", {f"used {key}": (left[key], right[key]) for key in keys})
+    left, right = dataclasses.asdict(x), dataclasses.asdict(y)
+    return _differ("machine", {f"used {key}": (left[key], right[key]) for key in left})
 
 
 def _short(text: str | None) -> str:

@@ -38,7 +38,7 @@ def say_rank(row: RowResult) -> str:
 
 
 def say_seeds(row: RowResult) -> str:
-    """The number of seeds, with a word where there is one only."""
+    """The number of seeds."""
     return f"{len(row.runs)}"
 
 

@@ -9,16 +9,10 @@ from metaexp.results.compare import png
 from metaexp.results.compare.comparison import Comparison
 from metaexp.results.compare.documents import to_csv, to_latex, to_markdown
 from metaexp.results.compare.figures import figures
+from metaexp.results.compare.find import PAGE, is_earlier
 from metaexp.results.compare.page import to_html
 
-PAGE = "index.html"
-_MARK = "pairs.csv"
 _KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways")
-
-
-def is_earlier(folder: Path) -> bool:
-    """Whether ``folder`` holds an earlier comparison, which may be replaced."""
-    return (folder / PAGE).is_file() and (folder / _MARK).is_file()
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:

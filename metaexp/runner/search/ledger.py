@@ -61,10 +61,6 @@ class Ledger:
                     return claim
             return self._new(points)
 
-    def elsewhere(self) -> int:
-        """How many trials other processes are running."""
-        return sum(point.state == "running" for point in self.study.points())
-
     def _new(self, points: list[Point]) -> Claim | None:
         identities = {point.notes["identity"]: point.number for point in points if "identity" in point.notes}
         tried = {_written(point): int(point.notes.get("same_as", point.number)) for point in points}

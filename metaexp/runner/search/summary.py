@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
+from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
 from metaexp.results.wording import say_score, say_value
 from metaexp.runner.search.prepare import Prepared
@@ -148,13 +149,11 @@ def write_report(found: Found) -> Path:
 
 def tested_before(folder: Path) -> str:
     """What the test of a trial's weights gave, where there was one; empty where there was none."""
-    for path in sorted((folder / "evaluations").glob("*.json")):
-        content = json.loads(path.read_bytes())
-        if not content["overrides"]:
-            test = content["test"]
-            said = say_value(test["metric"], test["mean"], test["ci95"])
-            return f"the best trial was tested before: test {test['metric']} {said} ({path})"
-    return ""
+    kept = as_trained(folder, read_record(folder))
+    if kept is None:
+        return ""
+    test = kept.evaluation.test
+    return f"the best trial was tested before: test {test.metric} {say_score(test)} ({kept.path})"
 
 
 def _entry(prepared: Prepared, point: Point) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
 from metaexp.runner.search.space import Choices, Dimension, Interval, Space
-from metaexp.runner.sweep.frozen import FrozenJob
+from metaexp.runner.sweep.frozen import FrozenJob, key_of
 
 Method = Literal["random", "grid", "bayes"]
 _TRACKER = "metaexp.tracking.wandb.WandbTracker"
@@ -44,7 +44,7 @@ def sweep_file(space: Space, metric: Metric, plan: Plan, options: Sequence[str],
     """
     _check(space, plan, jobs)
     views = [node for node in jobs[0].config["tracker"].values() if node["_target_"] == _TRACKER]
-    fixed = [*space.fixed, *([] if _sets(space.fixed, "eval.test") else ["eval.test=false"])]
+    fixed = [*space.fixed, *([] if any(key_of(o) == "eval.test" for o in space.fixed) else ["eval.test=false"])]
     content: dict[str, Any] = {
         "name": jobs[0].name.partition("-")[2],
         "project": views[0]["project"],
@@ -94,13 +94,20 @@ def _check(space: Space, plan: Plan, jobs: Sequence[FrozenJob]) -> None:
             "tracker has no view in W&B, so the sweep would see no result; take tracker=wandb, or add one of class "
             f"{_TRACKER}."
         )
-    if _sets(space.fixed, "eval.test=true"):
-        problems.append(
-            "eval.test=true: every run would be tested, and a choice among test results is no test. Leave it out, and "
-            "test the chosen run with metaexp evaluate RUN."
-        )
+    problems += [
+        f"{line}: every run would be tested, and a choice among test results is no test. Leave it out, and test the "
+        "chosen run with metaexp evaluate RUN."
+        for line in _tests(space, jobs)
+    ]
     if problems:
         raise ConfigError(problems)
+
+
+def _tests(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
+    """The overrides by which some runs would be tested."""
+    varied = [f"{d.key} varies" for d in space.dimensions if key_of(d.key) == "eval.test"]
+    asked = [line for line in space.fixed if key_of(line) == "eval.test"]
+    return varied or (asked if any(job.config["eval"].get("test", True) for job in jobs) else [])
 
 
 def _hydra(space: Space) -> list[str]:

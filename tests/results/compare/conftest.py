@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from metaexp.core.intervals import mean_interval
 from metaexp.core.json_lines import encode
 from metaexp.results.episodes import write_episodes
+from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, Score, Task, write_record
 
 MakeRun = Callable[..., Path]
@@ -86,4 +89,22 @@ def decide(config: Mapping[str, Any]) -> dict[str, Any]:
     """The deciding part, as the runner says it, with one argument at its default."""
     kept = {key: value for key, value in config.items() if key not in ("paths", "tracker", "reference", "device")}
     optimizer = {key: value for key, value in kept.get("optimizer", {}).items() if (key, value) != ("amsgrad", False)}
-    return {**kept, "optimizer": optimizer}
+    bank = {key: value for key, value in kept.get("eval", {}).items() if key != "test"}
+    return {**kept, "optimizer": optimizer, "eval": bank}
+
+
+def keep(folder: Path, record: RunRecord, name: str, **changes: object) -> None:
+    """Write a later test as ``metaexp evaluate`` does."""
+    assert record.test is not None
+    assert record.device is not None
+    kept = Evaluation(
+        run=folder.name, run_config_hash=record.config_hash, overrides=[], algorithm=record.algorithm,
+        dataset=record.dataset, task=record.task, eval_seed=0, selected_step=record.selected_step or 0,
+        test=record.test, after_steps=[], batch_norm="none", data_hash=record.data_hash or "",
+        episode_bank=record.episode_bank or "", config=record.config, config_hash=record.config_hash,
+        device=record.device, versions={}, finished="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    (folder / "evaluations").mkdir(exist_ok=True)
+    text = json.dumps(dataclasses.asdict(dataclasses.replace(kept, **changes)))  # type: ignore[arg-type]
+    (folder / "evaluations" / f"{name}.json").write_text(text)
+    shutil.copyfile(folder / "test_episodes.csv", folder / "evaluations" / f"{name}.csv")

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from metaexp.core.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[3]
 N = 2000
 
@@ -49,13 +51,34 @@ def test_intervals_that_forget_seeds_or_their_fewness_miss_the_truth(simulation:
     assert simulation.share(found.episodes_only) < 0.5
 
 
-def test_the_page_shows_what_was_measured(simulation: ModuleType) -> None:
-    """Its table has every setting, and its sentence is within what is promised."""
-    text = (ROOT / "docs" / "comparing.md").read_text()
-    _, _, table = text.partition("<!-- coverage:begin -->")
-    assert "in single settings from" in table
-    lines = [line for line in table.splitlines() if re.match(r"\| \d ", line)]
-    assert len(lines) == len(simulation.SETTINGS)
-    mixed, false_claims = re.findall(r"\*\*([\d.]+)%\*\*", table)
-    assert 94.0 <= float(mixed) <= 96.0
-    assert float(false_claims) <= 5.0
+def test_the_page_is_what_the_record_says(
+    simulation: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written by the documented command, which simulates nothing; a typed number would be seen."""
+    page, record = ROOT / "docs" / "comparing.md", ROOT / "benchmarks" / "records" / "comparison.json"
+    copy = tmp_path / "comparing.md"
+    copy.write_text(re.sub(r"\*\*[\d.]+%\*\*", "**99.9%**", page.read_text()))
+    assert copy.read_text() != page.read_text()
+    assert simulation.main(["--record", str(record), "--page", str(copy)]) == 0
+    assert copy.read_text() == page.read_text()
+    assert "spread evenly over the settings" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="is no record of this benchmark"):
+        simulation.main(["--record", str(ROOT / "benchmarks" / "records" / "maml_cpu.json")])
+
+
+def test_the_record_has_every_setting_and_keeps_what_is_promised(simulation: ModuleType) -> None:
+    found = simulation.read(ROOT / "benchmarks" / "records" / "comparison.json")
+    assert [simulation.Setting(s["seeds"], s["queries"], s["spread"]) for s in found["settings"]] == simulation.SETTINGS
+    assert found["comparisons"] >= N
+    assert 0.94 <= found["mixture"] <= 0.96
+    assert found["false_claims"] <= 0.05
+
+
+def test_a_small_simulation_gives_such_a_record(
+    simulation: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "SETTINGS", [simulation.Setting(3, 5, "small")])
+    assert simulation.main(["--comparisons", "2", "--each", "4", "--output", str(tmp_path / "record.json")]) == 0
+    found = simulation.read(tmp_path / "record.json")
+    assert (found["comparisons"], found["each"], len(found["settings"])) == (2, 4, 1)
+    assert 0.0 <= found["settings"][0]["paired"] <= 1.0

@@ -184,6 +184,26 @@ def test_curves_over_shots_join_the_groups(make_run: MakeRun, tmp_path: Path) ->
     assert not [name for name in found if name.startswith("differences")]
 
 
+def test_figures_of_two_datasets_do_not_replace_each_other(make_run: MakeRun, tmp_path: Path) -> None:
+    for dataset in ("omniglot", "../mini_imagenet"):
+        for shot in (1, 5):
+            make_run("maml", 0, shot=shot, dataset=dataset, config={"dataset.root": dataset})
+    drawn = figures(compared(tmp_path / "sweep"))
+    names = [figure.name for figure in drawn]
+    assert len(set(names)) == len(names)
+    assert {"shots_5_way_1", "shots_5_way_2"} <= set(names)
+    assert len({figure.title for figure in drawn}) == len(names)
+
+
+def test_the_footnote_is_with_the_tables_that_need_it(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed, shot=1)
+    make_run("maml", 0, shot=5)
+    first, second = to_latex(compared(tmp_path / "sweep")).split(r"\begin{table}")[1:]
+    assert "over episodes only" not in first
+    assert "over episodes only" in second
+
+
 def test_the_adaptation_curve_ends_at_the_score(sweep: Path) -> None:
     comparison = compared(sweep)
     (figure,) = [figure for figure in figures(comparison) if figure.name == "adaptation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,7 +15,9 @@ from metaexp.results.compare.banks import check_banks, strays
 from metaexp.results.compare.comparison import Comparison, compare
 from metaexp.results.compare.gather import gather
 from metaexp.results.compare.rows import group, rows
-from tests.results.compare.conftest import MakeRun, decide
+from metaexp.results.record import Score, read_record, write_record
+from metaexp.runner.sweep.frozen import FROZEN_FILE
+from tests.results.compare.conftest import MakeRun, decide, keep
 
 
 def compared(folder: Path, *by: str) -> Comparison:
@@ -69,10 +72,47 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: Mak
     assert reasons["a_failed"] == "failed after 6,000 updates: boom"
     assert reasons["b_interrupted"] == "was interrupted after 6,000 updates"
     assert reasons["c_running"] == "is still running, or was killed, after 6,000 updates"
-    assert reasons["d_untested"] == "was not tested"
+    assert reasons["d_untested"].startswith("was not tested (eval.test=false); `metaexp evaluate`")
     assert reasons["e_no_episodes"] == "test_episodes.csv is missing: the run was not tested."
     assert "cannot be read as JSON" in reasons["f_damaged"]
     assert reasons["g_other_numbers"] == "the mean of test_episodes.csv is not the test result of record.json."
+
+
+def test_a_job_that_never_wrote_a_record_is_named_among_those_left_out(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0)
+    (tmp_path / "sweep" / "003-maml").mkdir()
+    (tmp_path / "sweep" / "003-maml" / FROZEN_FILE).write_text("{}")
+    (tmp_path / "sweep" / "no_job").mkdir()
+    (left_out,) = gather([tmp_path / "sweep"]).left_out
+    assert (left_out.name, left_out.reason[:13]) == ("003-maml", "has not begun")
+
+
+def test_a_run_that_ended_without_a_test_is_compared_by_its_later_one(make_run: MakeRun, tmp_path: Path) -> None:
+    """Such as the chosen trial of a search. Tests of other settings, or of other weights, are not taken for it."""
+    folder = make_run("maml", 0, folder="trial")
+    record = read_record(folder)
+    write_record(dataclasses.replace(record, test=None, after_steps=[]), folder)
+    keep(folder, record, "a", overrides=["eval.seed=3"])
+    keep(folder, record, "b", selected_step=1)
+    keep(folder, record, "c", run_config_hash="0" * 64)
+    (folder / "evaluations" / "d.json").write_text('{"schema_version": 1}')
+    assert gather([folder]).runs == []
+    keep(folder, record, "e", test=Score("accuracy", 0.1, 0.1, 80))
+    (left_out,) = gather([folder]).left_out
+    assert left_out.reason == "the mean of e.csv is not the test result of record.json."
+    keep(folder, record, "e")
+    (run,) = gather([folder]).runs
+    assert (run.test, run.bank, run.retested) == (record.test, record.episode_bank, True)
+
+
+def test_paths_of_the_machine_are_on_no_page(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, config={"dataset.root": "/home/someone/data"})
+    make_run("proto_net", 0, config={"dataset.root": "/home/other/data"})
+    make_run("maml", 1, status="failed", error="DataError: /home/someone/secret is missing", folder="failed")
+    found = compared(tmp_path / "sweep")
+    assert found.left_out[0].reason == "failed after 6,000 updates: DataError: <path> is missing"
+    (table,) = found.tables
+    assert [d.values for d in table.differences if d.key == "dataset.root"] == [["<path>", "<path>"]]
 
 
 def test_of_duplicates_the_later_is_taken_and_the_other_named(make_run: MakeRun, tmp_path: Path) -> None:
@@ -94,6 +134,26 @@ def test_rows_of_one_algorithm_are_named_by_what_differs(make_run: MakeRun, tmp_
     assert labels(tmp_path / "sweep") == ["maml inner_lr=0.1", "maml inner_lr=0.4", "proto_net"]
     assert labels(tmp_path / "sweep", "algorithm.inner_lr") == ["algorithm.inner_lr=0.1", "algorithm.inner_lr=0.4"]
     assert labels(tmp_path / "sweep", "algorithm") == ["maml", "proto_net"]
+
+
+def test_rows_of_one_algorithm_from_several_experiments_are_named_by_them(make_run: MakeRun, tmp_path: Path) -> None:
+    """As of a sweep over experiment=...: its files set dozens of keys, which a label could not hold."""
+    for shot in (1, 5):
+        for name, lr in (("maml_omniglot", 0.4), ("maml_omniglot_mlp", 0.1)):
+            settings = {"algorithm.inner_lr": lr, "optimizer.lr": lr / 100, "train.steps": int(1000 * lr)}
+            experiment = f"{name}_5way_{shot}shot"
+            make_run("maml", 0, shot=shot, experiment=experiment, config=settings, folder=f"{experiment}-0")
+    make_run("proto_net", 0, experiment="proto_net_omniglot_5way_1shot")
+    tables = compared(tmp_path / "sweep").tables
+    assert [sorted(row.label for row in table.rows) for table in tables] == [
+        ["maml_omniglot", "maml_omniglot_mlp", "proto_net"], ["maml_omniglot", "maml_omniglot_mlp"],
+    ]  # fmt: skip
+    make_run("maml", 0, config={"algorithm.inner_lr": 0.7})
+    make_run("maml", 0, experiment="maml_omniglot_5way_1shot", config={"algorithm.inner_lr": 0.2})
+    found = [row.label for row in compared(tmp_path / "sweep").tables[0].rows]
+    assert len(set(found)) == len(found) == 5
+    assert "maml" in found
+    assert any(label.startswith("maml_omniglot ") and "inner_lr=0.2" in label for label in found)
 
 
 def test_an_argument_at_its_default_is_as_one_that_was_not_there_yet(make_run: MakeRun, tmp_path: Path) -> None:

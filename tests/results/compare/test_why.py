@@ -13,7 +13,7 @@ from rich.console import Console
 from metaexp.core.errors import RunFolderError
 from metaexp.results.compare.why import KINDS, Explanation, explain, print_explanation, read_side
 from metaexp.results.record import Git, Machine, read_record, write_record
-from tests.results.compare.conftest import MakeRun, decide
+from tests.results.compare.conftest import MakeRun, decide, keep
 
 
 def explained(first: Path, second: Path) -> Explanation:
@@ -52,6 +52,25 @@ def test_other_numbers_without_a_difference_point_at_what_is_not_recorded(make_r
     assert found.findings == []
     assert any("suspect an operation that is not deterministic" in line for line in found.numbers)
     assert any("95 % interval" in line and "episodes differ" in line for line in found.numbers)
+
+
+def test_a_run_that_several_processes_shared_is_told_from_one_that_had_one(twins: tuple[Path, Path]) -> None:
+    changed(twins[1], device=Machine("cpu", "AMD EPYC", "float32", 2, True, None, ranks=4))
+    (found,) = explained(*twins).findings
+    assert found == ("machine", "used ranks", "1", "4")
+
+
+def test_a_trial_that_was_tested_later_is_explained_by_that_test(twins: tuple[Path, Path]) -> None:
+    """And that it was not tested at once says nothing about the episodes."""
+    first, second = twins
+    record = read_record(second)
+    keep(second, record, "later")
+    changed(second, test=None, config=record.config | {"eval": record.config["eval"] | {"test": False}})
+    (found,) = explained(first, second).findings
+    assert found == ("other settings", "eval.test", "-", "false")
+    assert "to the last bit" in printed(explained(first, second))
+    (second / "evaluations" / "later.json").unlink()
+    assert "only one was tested" in printed(explained(first, second))
 
 
 def test_every_difference_is_found_and_ordered(twins: tuple[Path, Path]) -> None:

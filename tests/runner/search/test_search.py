@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from metaexp.cli import main
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RunRecord, read_record
 from metaexp.runner.compose import Composer
@@ -272,6 +273,10 @@ def test_the_best_is_tested_once_where_that_is_asked_for(
     assert run(family, *asked) == 0
     assert "the best trial was tested before: test mse" in capsys.readouterr().out
     assert record(best).test is None
+    assert main(["compare", "found", "--output", "page"]) == 0  # by that test, and the others are left out
+    out = capsys.readouterr().out
+    assert f"left out: {next(t for t in trials() if t != best)['folder']}: was not tested (eval.test=false)" in out
+    assert Path("page/rows.csv").read_text().count("\nlines,") == 1
 
 
 def test_another_search_does_not_get_into_the_folder(family: ModuleType) -> None:

@@ -1,0 +1,84 @@
+"""Later tests of finished runs, as their folders keep them: written by ``metaexp evaluate``, read by the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.results.reading import FaultError, build
+from metaexp.results.record import Machine, RunRecord, Score, Task
+
+EVALUATIONS = "evaluations"
+"""The folder of later tests, in a run folder."""
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A test of a run's selected weights, as ``evaluations/<id>.json`` holds it; ``<id>.csv`` has every episode."""
+
+    run: str
+    run_config_hash: str
+    overrides: list[str]
+    algorithm: str
+    dataset: str
+    task: Task
+    eval_seed: int
+    selected_step: int
+    test: Score
+    after_steps: list[Score]
+    batch_norm: str
+    data_hash: str
+    episode_bank: str
+    config: dict[str, Any]
+    config_hash: str
+    device: Machine
+    versions: dict[str, str]
+    finished: str
+    schema_version: int = SCHEMA_VERSION
+
+
+class Kept(NamedTuple):
+    """A later test, and the two files that hold it."""
+
+    evaluation: Evaluation
+    path: Path
+
+    @property
+    def episodes(self) -> Path:
+        """The metric of every episode."""
+        return self.path.with_suffix(".csv")
+
+
+def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
+    """The tests of the weights that ``record``, of the run in ``folder``, speaks of, in the order of their times.
+
+    Files that are damaged, or of weights or settings that the run no longer has, are passed over.
+    """
+    found = []
+    for path in (folder / EVALUATIONS).glob("*.json"):
+        evaluation = _read(path)
+        if evaluation is None or evaluation.selected_step != record.selected_step:
+            continue
+        if evaluation.run_config_hash == record.config_hash:
+            found.append(Kept(evaluation, path))
+    return sorted(found, key=lambda kept: (kept.evaluation.finished, kept.path.name))
+
+
+def as_trained(folder: Path, record: RunRecord) -> Kept | None:
+    """The first test with the run's own settings: its test, where the run itself ended before one."""
+    return next((kept for kept in evaluations(folder, record) if not kept.evaluation.overrides), None)
+
+
+def _read(path: Path) -> Evaluation | None:
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, Mapping) or content.get("schema_version") != SCHEMA_VERSION:
+            return None
+        found: Evaluation = build(Evaluation, content)
+    except (OSError, ValueError, FaultError):
+        return None
+    return found
