@@ -74,17 +74,16 @@ def maml() -> Iterator[tuple[str, Expected]]:
 MAML_KEYS = ["algorithm.inner_lr", "algorithm.inner_steps", "algorithm.inner_steps_test", "train.meta_batch_size"]
 
 
-def maml_on_sinusoids() -> Iterator[tuple[str, Expected]]:
-    """Finn et al. (2017), section 5.1."""
-    inner = dict(zip(MAML_KEYS, (0.01, 1, 1, 25), strict=True))
-    shape = {"train.k_shot": 10, "train.n_query": 10, "task.k_shot": 5, "task.n_query": 5, "train.steps": 70_000}
-    ranges = {
-        "dataset.amplitude": [0.1, 5.0],
-        "dataset.x": [-5.0, 5.0],
-        "dataset.phase": [0.0, pytest.approx(3.14159265)],
-    }
-    net = {"model.hidden": [40, 40], "model.use_batch_norm": False, "model.init_std": 0.01}
-    yield "maml_sinusoid", inner | shape | ranges | net | {"optimizer.lr": 1e-3, "eval.episodes": 600}
+def sinusoids() -> Iterator[tuple[str, Expected]]:
+    """Finn et al. (2017), section 5.1: MAML, and one network pre-trained on all tasks, whose step size was tuned."""
+    common = {
+        "train.k_shot": 10, "train.n_query": 10, "task.k_shot": 5, "task.n_query": 5, "train.steps": 70_000,
+        "train.meta_batch_size": 25, "optimizer.lr": 1e-3, "eval.episodes": 600, "model.hidden": [40, 40],
+        "model.use_batch_norm": False, "model.init_std": 0.01, "dataset.amplitude": [0.1, 5.0],
+        "dataset.x": [-5.0, 5.0], "dataset.phase": [0.0, pytest.approx(3.14159265)],
+    }  # fmt: skip
+    yield "maml_sinusoid", common | dict(zip(MAML_KEYS, (0.01, 1, 1, 25), strict=True))
+    yield "fine_tune_sinusoid", common | {"algorithm.tune": "all", "algorithm.tune_steps": 1}
 
 
 def first_order_maml() -> Iterator[tuple[str, Expected]]:
@@ -261,7 +260,7 @@ def baselines() -> Iterator[tuple[str, Expected]]:
 
 
 FAMILIES = [
-    maml, first_order_maml, maml_on_sinusoids, anil, meta_sgd, maml_plus_plus, reptile, meta_lstm, relation_net,
+    maml, first_order_maml, sinusoids, anil, meta_sgd, maml_plus_plus, reptile, meta_lstm, relation_net,
     proto_net, matching_net, baselines,
 ]  # fmt: skip
 PAGE = {name: settings for family in FAMILIES for name, settings in family()}
