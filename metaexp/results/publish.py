@@ -14,6 +14,7 @@ from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.record import RunRecord, read_record, write_record
+from metaexp.results.verdict import judge
 
 TRAIN_LINES = 500
 """At most this many lines of training metrics are kept in the copy; every validation line is."""
@@ -110,7 +111,12 @@ def _cleaned(record: RunRecord) -> RunRecord:
     private = ("paths.", "tracker", "hydra")
     overrides = [clean_text(item) for item in record.overrides if not item.lstrip("+~").startswith(private)]
     deviations = [clean_text(item) for item in record.deviations]
-    return dataclasses.replace(record, config=config, overrides=overrides, deviations=deviations, group=None)
+    verdict = record.verdict
+    if record.test is not None and record.reference is not None:  # in today's words
+        verdict = judge(record.test, record.reference, record.steps, record.full_steps, deviations)
+    return dataclasses.replace(
+        record, config=config, overrides=overrides, deviations=deviations, verdict=verdict, group=None
+    )
 
 
 def _clean(value: Any) -> Any:

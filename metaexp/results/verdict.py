@@ -25,7 +25,8 @@ def judge(
     steps, full_steps: meta-updates done, and those of the experiment file (None: it says nothing).
     deviations: settings other than steps and seeds that differ from the experiment file.
 
-    changed        settings differ from the published ones: the number answers another question.
+    changed        settings differ from the published ones: the number answers another question. A cut schedule is
+                   told, too.
     shortened      the schedule was cut, whatever came out.
     undecided      our interval is so wide that the published number could lie in it by chance.
     reproduced     the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
@@ -38,11 +39,13 @@ def judge(
         return None
     difference = test.mean - reference.value
     gap = _gap(difference, reference)
+    cut = f"shortened ({steps:,} of {full_steps:,} steps)" if full_steps is not None and steps < full_steps else ""
     if deviations:
         more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
-        return Verdict("changed", difference, f"changed settings ({deviations[0]}{more}): {gap}")
-    if full_steps is not None and steps < full_steps:
-        return Verdict("shortened", difference, f"shortened ({_steps(steps, full_steps)}): {gap}")
+        changed = f"changed settings ({deviations[0]}{more})"
+        return Verdict("changed", difference, f"{cut}, {changed}: {gap}" if cut else f"{changed}: {gap}")
+    if cut:
+        return Verdict("shortened", difference, f"{cut}: {gap}")
     interval = math.hypot(test.ci95, reference.ci95 or 0.0)
     accuracy = _is_accuracy(reference.metric)
     near = NEAR_ACCURACY if accuracy else NEAR_ERROR * abs(reference.value)
@@ -66,7 +69,3 @@ def _gap(difference: float, reference: Reference) -> str:
     if _is_accuracy(reference.metric):
         return f"{abs(difference) * 100:.1f} points {side}"
     return f"{abs(difference):.3g} {side}"
-
-
-def _steps(steps: int, full_steps: int) -> str:
-    return f"{steps:,} of {full_steps:,} steps"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from omegaconf import OmegaConf
 
 import metaexp
 from metaexp.core.algorithm import Algorithm
@@ -26,6 +25,7 @@ from metaexp.doctor.tiny import N_WAY
 from metaexp.runner.compose import Composer
 from metaexp.runner.examination import subject_of
 from metaexp.runner.make import resolve
+from metaexp.runner.resolving import resolve_all
 
 FOLDER = Path(metaexp.__file__).parents[1] / "conf" / "algorithm"
 QUICK = [name for name in CHECKS if name != "learning"]
@@ -48,9 +48,10 @@ class Case:
 def node_of(path: Path) -> dict[str, Any]:
     """The algorithm's part of the configuration that chooses the file."""
     choice = path.relative_to(FOLDER).with_suffix("").as_posix()
-    node = OmegaConf.to_container(Composer().compose([f"algorithm={choice}"]).config.algorithm)
-    assert isinstance(node, dict)
-    return {str(key): value for key, value in node.items()}
+    config, problems = resolve_all(Composer().compose([f"algorithm={choice}"]).config)
+    assert problems == []
+    node: dict[str, Any] = config["algorithm"]
+    return node
 
 
 def choices(path: Path) -> Iterator[tuple[str, Any]]:

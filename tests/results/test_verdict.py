@@ -74,6 +74,7 @@ def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
     assert verdict is not None
     assert verdict.kind == "changed"
     assert "algorithm.first_order: false -> true and 1 more" in verdict.text
+    assert verdict.text.startswith("shortened (6,000 of 60,000 steps), changed") == (steps == 6000)
     assert "reproduced" not in verdict.text
 
 
