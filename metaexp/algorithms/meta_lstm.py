@@ -20,7 +20,8 @@ support set. Queries are normalised by their own batch in meta-training, by the 
 a query's prediction never depends on the other queries.
 
 Source: Ravi & Larochelle, "Optimization as a Model for Few-Shot Learning", ICLR 2017, and the authors' Lua code
-(twitter/meta-learning-lstm). Where they differ, a key chooses: ``recurrent_gate``, ``inner_epochs``.
+(twitter/meta-learning-lstm). Where they differ, a key chooses: ``recurrent_gate``, ``inner_epochs``, and
+``divide_gradient_by_batch``, with which g_t is divided by the number of examples once more.
 Departures: several tasks may share a meta-update (``train.meta_batch_size``, 1 as published).
 """
 

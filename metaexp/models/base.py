@@ -94,3 +94,10 @@ def buffers_of(network: nn.Module) -> Buffers:
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether any layer normalises by batch statistics."""
     return any(isinstance(layer, BatchNorm) for layer in network.modules())
+
+
+def never_collected(network: nn.Module) -> bool:
+    """Whether there is batch norm whose stored statistics are all where they start, mean 0 and variance 1."""
+    layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
+    moved = any(bool(layer.running_mean.any()) or bool((layer.running_var != 1).any()) for layer in layers)
+    return bool(layers) and not moved

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
+from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation, Kept
 from metaexp.results.provenance import versions
@@ -43,7 +45,8 @@ def evaluate_run(
 
     config_dir: a folder of the user's own groups and files, for choices among the overrides.
     Raises ConfigError when they do not fit the weights (another number of classes for an algorithm with one output
-    per class, another shape of examples) or change only training; RunFolderError when there are no weights.
+    per class, another shape of examples), change only training, or ask for statistics that it never collected;
+    RunFolderError when there are no weights.
     """
     display = display or default_display()
     place = existing(path)
@@ -56,6 +59,7 @@ def evaluate_run(
         _check_fits(settings, dataset, weights)
         algorithm = build_algorithm(settings, weights.interface).to(compute.device)
         load_weights(algorithm, weights.weights)
+        _check_statistics(algorithm, config, weights.step)
         algorithm.begin_step(weights.step, max(settings.train.steps, 1))
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
@@ -130,6 +134,16 @@ def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> 
         )
     if problems:
         raise ConfigError(problems)
+
+
+def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: int) -> None:
+    """Raise ConfigError when queries would be normalised by statistics that training has never collected."""
+    if algorithm.batch_norm == "running" and step > 0 and never_collected(algorithm):
+        before = trained["algorithm"].get("batch_norm", "another mode")
+        raise ConfigError(
+            f"algorithm.batch_norm=running normalises with statistics that training collects, and this run, trained "
+            f"with {before}, has collected none. Leave algorithm.batch_norm as it was, or train anew with running."
+        )
 
 
 def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:

@@ -85,6 +85,8 @@ def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None
     _add_score(table, "test", evaluation.test)
     console.print(table)
     console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
+    chosen = f"weights after {evaluation.selected_step:,} meta-updates"
+    console.print(f"{chosen}; batch norm {say_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     print_path(console, "evaluation", path)
 
 

@@ -8,6 +8,8 @@ from scipy.stats import chisquare
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
+from metaexp.models.batch_norm import normalise_with
+from metaexp.models.mlp import MLP
 
 SIZES = {"train": [12] * 9, "val": [12] * 7, "test": [12, 9, 30, 11, 25, 14, 9]}
 TEST_STARTS_AT = 12 * 16
@@ -83,6 +85,19 @@ def test_labels_stand_in_no_fixed_order_in_support_or_query():
     for y in (draw.support_y, draw.query_y):
         for place in range(y.shape[1]):
             assert chisquare(torch.bincount(y[:, place], minlength=3).tolist()).pvalue > 1e-5
+
+
+def test_what_has_seen_no_support_is_right_once_in_n_also_with_one_query_of_each_class_in_a_batch():
+    """Transductive batch norm sees that a query batch is class-balanced; only an order would tell which is which."""
+    query = bank(SIZES).tasks(TaskShape(5, 1, 1), 0).episodes("train", torch.arange(2000)).query
+    torch.manual_seed(0)
+    network = MLP((1, 6, 6), 5, [16], True, True, 1e-3, "default", 0.01)
+    with torch.no_grad(), normalise_with("batch"):
+        by_network = torch.vmap(network)(query.x).argmax(-1)
+    by_position = torch.arange(5).expand_as(query.y)
+    for guess in (by_network, by_position):
+        assert abs((guess == query.y).float().mean().item() - 0.2) < 0.02
+    assert (by_position == query.y.sort(1).values).all()  # what an ordered query set would give away
 
 
 def test_support_does_not_depend_on_the_number_of_queries_and_shots_are_nested():

@@ -164,6 +164,27 @@ class StopAfter(Lines):
         yield lambda done: os.kill(os.getpid(), signal.SIGTERM) if (what, done) == ("train", self.step) else None
 
 
+@pytest.mark.parametrize("trained_with", ["transductive", "running"])
+def test_statistics_that_training_never_collected_are_refused(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, trained_with: str
+) -> None:
+    """Mean 0 and variance 1 are what nothing was normalised with: the number would be chance, or nearly."""
+    network = {
+        "_target_": "metaexp.models.mlp.MLP", "hidden": [4], "use_batch_norm": True, "norm_scale": True,
+        "norm_eps": 1e-3, "weight_init": "default", "init_std": 0.01,
+    }  # fmt: skip
+    proto_net = {
+        "_target_": "metaexp.algorithms.proto_net.ProtoNet", "distance": "cosine", "batch_norm": trained_with,
+    }  # fmt: skip
+    folder = run_job(tiny.blobs(tmp_path, algorithm=proto_net, model=network, train__steps=2), display=silent).folder
+    assert evaluated(folder, "algorithm.batch_norm=transductive").evaluation.batch_norm == "transductive"
+    if trained_with == "running":
+        assert evaluated(folder, "algorithm.batch_norm=running").evaluation.batch_norm == "running"
+    else:
+        with pytest.raises(ConfigError, match=r"batch_norm=running .* trained with transductive, has collected none"):
+            evaluated(folder, "algorithm.batch_norm=running")
+
+
 def test_an_interrupted_run_is_tested_with_its_best_weights_so_far(tiny: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=StopAfter(7))
@@ -197,3 +218,4 @@ def test_the_result_is_printed_with_its_place(classification: tuple[RunRecord, P
     assert "tiny on blobs, 5-way 2-shot" in text
     assert f"{found.evaluation.test.mean * 100:.2f}" in text
     assert str(found.path) in text
+    assert f"batch norm {found.evaluation.batch_norm}" in text
