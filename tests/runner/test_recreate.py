@@ -51,7 +51,7 @@ class StopAfter(Lines):
 @pytest.fixture(autouse=True)
 def clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the sources were as committed, whatever this checkout is."""
-    for place in ("metaexp.runner.describe", "metaexp.runner.session", "metaexp.runner.recreate"):
+    for place in ("metaexp.runner.describe", "metaexp.results.provenance", "metaexp.runner.recreate"):
         monkeypatch.setattr(f"{place}.git_state", lambda: Git("a" * 40, False))
 
 

@@ -293,7 +293,7 @@ def test_the_departures_of_every_experiment_can_be_read() -> None:
     text = found["maml_omniglot_5way_1shot"]
     assert text is not None
     assert text.startswith("the authors' split was an unseeded listing")
-    assert text.endswith("model.head_init=normal algorithm.inner_loss_reduction=sum_over_k")
+    assert text.endswith("makes alpha = 0.4 an alpha of 2.0 on the mean loss.")
     assert "#" not in text
 
 
