@@ -29,16 +29,16 @@ class Estimate(NamedTuple):
     source: str
 
 
-def finished_runs(outputs: Path) -> list[RunRecord]:
-    """The records of completed runs in ``outputs`` and its sweeps; those that cannot be read tell nothing."""
-    found = []
+def finished_runs(outputs: Path) -> dict[Path, RunRecord]:
+    """Folder -> record of the completed runs in ``outputs`` and its sweeps; those that cannot be read tell nothing."""
+    found = {}
     for path in (path for pattern in _PLACES for path in sorted(outputs.glob(pattern))):
         try:
             record = read_record(path.parent)
         except RunFolderError:
             continue
         if record.status == "completed" and record.seconds is not None:
-            found.append(record)
+            found[path.parent] = record
     return found
 
 

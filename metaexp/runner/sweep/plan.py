@@ -14,7 +14,7 @@ from metaexp.runner.sweep.launcher import chosen_launcher
 from metaexp.runner.sweep.pool import is_left, threads_each
 from metaexp.runner.sweep.prepare import Prepared
 from metaexp.runner.sweep.state import JobState
-from metaexp.runner.sweep.summary import counts, say_state
+from metaexp.runner.sweep.summary import counts, nothing_taken, say_state
 
 
 def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
@@ -25,19 +25,22 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
     """
     jobs, same = prepared.jobs, prepared.duplicates()
     states = {job.number: prepared.state(job) for job in jobs if job.number not in same}
-    left = [job for job in jobs if job.number not in same and is_left(states[job.number], prepared.options)]
-    outputs = Path(str(jobs[0].config["paths"]["outputs"])).expanduser()
+    outputs, taken = prepared.outputs, prepared.taken()
+    others = [job for job in jobs if job.number not in same and job.number not in taken]
+    left = [job for job in others if is_left(states[job.number], prepared.options)]
     here = chosen_launcher(overrides) is None
-    times = _times(left, states, finished_runs(outputs))
+    times = _times(left, states, list(finished_runs(outputs).values()))
     unknown = [job for job in left if times[job.number] is None]
     if measure is not None and unknown:
         threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
         times |= measured(unknown, states, threads, measure)
     there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
-    lines = [*prepared.notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
+    notes = [nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
+    lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
+        what = f"done in {taken[job.number]}, and taken over" if job.number in taken else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
         lines.append(f"{_n_jobs(len(same))} would do what others do, and will not run")
