@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_time
 from metaexp.runner.sweep.estimate import Estimate, estimate, finished_runs, measured
 from metaexp.runner.sweep.frozen import FrozenJob
@@ -29,11 +28,8 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
     others = [job for job in jobs if job.number not in same and job.number not in taken]
     left = [job for job in others if is_left(states[job.number], prepared.options)]
     here = chosen_launcher(overrides) is None
-    times = _times(left, states, list(finished_runs(outputs).values()))
-    unknown = [job for job in left if times[job.number] is None]
-    if measure is not None and unknown:
-        threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
-        times |= measured(unknown, states, threads, measure)
+    threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
+    times = _times(left, states, outputs, threads, measure)
     there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
     notes = [nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
@@ -49,9 +45,19 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
 
 
 def _times(
-    left: Sequence[FrozenJob], states: Mapping[int, JobState], finished: Sequence[RunRecord]
+    left: Sequence[FrozenJob],
+    states: Mapping[int, JobState],
+    outputs: Path,
+    threads: int | None,
+    measure: Callable[[str], None] | None,
 ) -> dict[int, Estimate | None]:
-    return {job.number: estimate(job, states[job.number], finished) for job in left}
+    """The time of each job that is left, by finished runs, or else by measurement, where that is asked for."""
+    finished = list(finished_runs(outputs).values())
+    times = {job.number: estimate(job, states[job.number], finished) for job in left}
+    unknown = [job for job in left if times[job.number] is None]
+    if measure is not None and unknown:
+        times.update(measured(unknown, states, threads, measure))
+    return times
 
 
 def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
