@@ -40,6 +40,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     for note in prepared.notes:
         display.line(note)
     sweep = prepared.sweep or _created(prepared, ["metaexp", "train", "-m", *overrides], display)
+    prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")

@@ -16,6 +16,7 @@ from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 from metaexp.runner.sweep.ledger import create
 from metaexp.runner.sweep.plan import plan
 from metaexp.runner.sweep.prepare import prepare
+from metaexp.runner.sweep.run import run_all
 
 CLEAN = Git("abc", dirty=False)
 ASKED = ["algorithm=maml", "seed=0,1", "train.steps=100"]
@@ -116,3 +117,13 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
     assert "sweep.reuse=true takes nothing over: outputs holds no completed run of these jobs" in plan(
         prepare(overrides, None, "config"), overrides
     )
+
+
+def test_what_is_taken_over_is_not_started(job: FrozenJob, capsys: pytest.CaptureFixture[str]) -> None:
+    run = keep(done(job))
+    overrides = ["algorithm=maml", "seed=0", "train.steps=100", "sweep.reuse=true"]
+    assert run_all(overrides, None, "config") == 0
+    heard = capsys.readouterr()
+    assert f"job 0 is done in {run}, and taken over from there" in heard.err
+    assert "1 completed before, nothing to run" in heard.err
+    assert "1 of 1 jobs completed (1 before)" in heard.out
