@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
@@ -12,6 +13,7 @@ class PlanOptions(Options):
     """Options of ``metaexp plan``."""
 
     multirun: bool
+    measure: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,6 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
     made.add_argument("-m", "--multirun", action="store_true", help="may be given, and changes nothing")
+    made.add_argument(
+        "--measure",
+        action="store_true",
+        help="where no finished run tells how long a job takes, compute some updates and episodes of its kind to know",
+    )
     options = parse(made, arguments, PlanOptions())
     if options.help:
         print(f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}")
@@ -31,6 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.runner.sweep.plan import plan
     from metaexp.runner.sweep.prepare import prepare
 
-    print(plan(prepare(options.overrides, options.config_dir, options.config_name), options.overrides))
+    prepared = prepare(options.overrides, options.config_dir, options.config_name)
+    print(plan(prepared, options.overrides, _say if options.measure else None))
     print("nothing was started; `metaexp train -m` with the same arguments does")
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -27,6 +27,7 @@ _HOW = (
     "sweep.retries",
     "sweep.n_jobs",
     "sweep.new",
+    "sweep.reuse",
 )
 """Overrides that say how jobs are run, not which: with others of these the same sweep goes on."""
 

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import sync_folder, write_atomically
 from metaexp.results.reading import FaultError, build
 from metaexp.runner.sweep.frozen import FROZEN_FILE, FrozenJob, read_frozen, write_frozen
+from metaexp.runner.sweep.reuse import take_over
 from metaexp.runner.sweep.state import JobState, look
 
 SWEEP_FILE = "sweep.json"
@@ -99,9 +100,16 @@ class Sweep:
                 yield entry
 
 
-def create(path: Path, command: Sequence[str], digest: str, jobs: Sequence[FrozenJob]) -> Sweep:
+def create(
+    path: Path,
+    command: Sequence[str],
+    digest: str,
+    jobs: Sequence[FrozenJob],
+    taken: Mapping[int, Path] | None = None,
+) -> Sweep:
     """Write a new sweep with all its jobs, in one step: after a crash there is the whole of it, or nothing.
 
+    taken: number of a job -> the completed run that is taken over for it.
     Raises RunFolderError when there is something at ``path``.
     """
     head = Head(list(command), digest, _now())
@@ -113,7 +121,10 @@ def create(path: Path, command: Sequence[str], digest: str, jobs: Sequence[Froze
     try:
         sweep = Sweep(draft, head)
         for job in jobs:
-            sweep.add(job)
+            folder = sweep.add(job)
+            if taken and job.number in taken:
+                take_over(taken[job.number], folder)
+                sweep.journal(job.number, "taken over", str(taken[job.number]))
         write_atomically(draft / SWEEP_FILE, (json.dumps(asdict(head), indent=1) + "\n").encode())
         try:
             draft.rename(path)

@@ -26,13 +26,15 @@ class SweepOptions:
 
     on_error: after a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
     retries: with ``retry``, how often a job that failed is tried again. n_jobs: jobs at once on this machine, with
-    ``hydra/launcher=basic``. new: begin anew where the same command has a sweep already.
+    ``hydra/launcher=basic``. new: begin anew where the same command has a sweep already. reuse: a new sweep
+    takes completed runs over that are what its jobs would be.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
     retries: NonNegativeInt = 2
     n_jobs: PositiveInt = 1
     new: bool = False
+    reuse: bool = False
 
 
 class Asked(NamedTuple):

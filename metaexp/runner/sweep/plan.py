@@ -3,37 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.results.wording import say_time
-from metaexp.runner.sweep.estimate import Estimate, estimate, finished_runs
+from metaexp.runner.sweep.estimate import Estimate, estimate, finished_runs, measured
 from metaexp.runner.sweep.frozen import FrozenJob
 from metaexp.runner.sweep.launcher import chosen_launcher
-from metaexp.runner.sweep.pool import is_left
+from metaexp.runner.sweep.pool import is_left, threads_each
 from metaexp.runner.sweep.prepare import Prepared
 from metaexp.runner.sweep.state import JobState
-from metaexp.runner.sweep.summary import counts, say_state
+from metaexp.runner.sweep.summary import counts, nothing_taken, say_state
 
 
-def plan(prepared: Prepared, overrides: Sequence[str]) -> str:
-    """The plan in words."""
+def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
+    """The plan in words.
+
+    measure: where no finished run tells how long a job takes, compute a little of it to know; this hears what is
+    measured. None leaves its time unknown.
+    """
     jobs, same = prepared.jobs, prepared.duplicates()
     states = {job.number: prepared.state(job) for job in jobs if job.number not in same}
-    left = [job for job in jobs if job.number not in same and is_left(states[job.number], prepared.options)]
-    outputs = Path(str(jobs[0].config["paths"]["outputs"])).expanduser()
-    finished = finished_runs(outputs)
-    times = {job.number: estimate(job, states[job.number], finished) for job in left}
+    outputs, taken = prepared.outputs, prepared.taken()
+    others = [job for job in jobs if job.number not in same and job.number not in taken]
+    left = [job for job in others if is_left(states[job.number], prepared.options)]
+    here = chosen_launcher(overrides) is None
+    threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
+    times = _times(left, states, outputs, threads, measure)
     there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
-    lines = [*prepared.notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
+    notes = [nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
+    lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
+        what = f"done in {taken[job.number]}, and taken over" if job.number in taken else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
         lines.append(f"{_n_jobs(len(same))} would do what others do, and will not run")
-    lines.append(_total(left, times, outputs, None if chosen_launcher(overrides) else prepared.options.n_jobs))
+    lines.append(_total(left, times, outputs, prepared.options.n_jobs if here else None))
     return "\n".join(lines)
+
+
+def _times(
+    left: Sequence[FrozenJob],
+    states: Mapping[int, JobState],
+    outputs: Path,
+    threads: int | None,
+    measure: Callable[[str], None] | None,
+) -> dict[int, Estimate | None]:
+    """The time of each job that is left, by finished runs, or else by measurement, where that is asked for."""
+    finished = list(finished_runs(outputs).values())
+    times = {job.number: estimate(job, states[job.number], finished) for job in left}
+    unknown = [job for job in left if times[job.number] is None]
+    if measure is not None and unknown:
+        times.update(measured(unknown, states, threads, measure))
+    return times
 
 
 def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
@@ -63,7 +87,8 @@ def _total(
     if unknown:
         which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
         words.append(
-            f"the time of {len(unknown)} is unknown, for {outputs} holds no finished run like them ({', '.join(which)})"
+            f"the time of {len(unknown)} is unknown, for {outputs} holds no finished run like them "
+            f"({', '.join(which)}); --measure finds out"
         )
     return ", ".join(words)
 

@@ -15,6 +15,7 @@ from metaexp.runner.sweep.command import digest, duplicates, expand, freeze_all,
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob, key_of
 from metaexp.runner.sweep.ledger import SWEEP_FILE, Sweep, existing
 from metaexp.runner.sweep.options import SweepOptions, take_apart
+from metaexp.runner.sweep.reuse import reusable
 from metaexp.runner.sweep.state import JobState
 from metaexp.runner.values import show
 
@@ -44,6 +45,18 @@ class Prepared(NamedTuple):
     def duplicates(self) -> dict[int, int]:
         """Number of a job that is the same as an earlier one, and is not run -> number of that one."""
         return duplicates(self.jobs)
+
+    def taken(self) -> dict[int, Path]:
+        """Number of a job -> the completed run that a new sweep takes over for it, where that is asked for."""
+        if self.sweep is not None or not self.options.reuse:
+            return {}
+        same = self.duplicates()
+        return reusable([job for job in self.jobs if job.number not in same], self.outputs)
+
+    @property
+    def outputs(self) -> Path:
+        """Where the finished runs are."""
+        return Path(str(self.jobs[0].config["paths"]["outputs"])).expanduser()
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:

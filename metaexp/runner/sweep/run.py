@@ -20,7 +20,7 @@ from metaexp.runner.sweep.pool import Pool, is_left, threads_each
 from metaexp.runner.sweep.prepare import Prepared, prepare
 from metaexp.runner.sweep.process import start
 from metaexp.runner.sweep.state import JobState
-from metaexp.runner.sweep.summary import folder_line, line, say_job, table
+from metaexp.runner.sweep.summary import folder_line, line, nothing_taken, say_job, table
 from metaexp.runner.sweep.tail import last_step
 from metaexp.runner.targets import trusted
 
@@ -39,7 +39,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     prepared = prepare(overrides, config_dir, config_name)
     for note in prepared.notes:
         display.line(note)
-    sweep = prepared.sweep or _created(prepared, ["metaexp", "train", "-m", *overrides])
+    sweep = prepared.sweep or _created(prepared, ["metaexp", "train", "-m", *overrides], display)
+    prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
@@ -57,10 +58,15 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     return 0 if all(state.status == "completed" for state in states.values()) else EXIT_SOME_FAILED
 
 
-def _created(prepared: Prepared, command: list[str]) -> Sweep:
+def _created(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     """Write the new sweep; where another invocation of the same command was faster, its sweep."""
+    taken = prepared.taken()
+    for number, run in taken.items():
+        display.line(f"{say_job(prepared.jobs[number])} is done in {run}, and taken over from there")
+    if prepared.options.reuse and not taken:
+        display.line(nothing_taken(prepared.outputs))
     try:
-        return create(prepared.path, command, prepared.digest, prepared.jobs)
+        return create(prepared.path, command, prepared.digest, prepared.jobs, taken)
     except RunFolderError:
         if not (prepared.path / SWEEP_FILE).exists():
             raise

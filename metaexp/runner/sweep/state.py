@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 STATE_FILE = "job_state.json"
 LOG_FILE = "output.log"
-_CLAIM_FILE = ".claim"
+CLAIM_FILE = ".claim"
 
 Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
 
@@ -115,7 +115,7 @@ def claimed(folder: Path) -> Iterator[bool]:
 
     The system lets go of it when this process dies, however it dies.
     """
-    handle = os.open(folder / _CLAIM_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(folder / CLAIM_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         yield _lock(handle)
     finally:
@@ -124,9 +124,9 @@ def claimed(folder: Path) -> Iterator[bool]:
 
 def is_claimed(folder: Path) -> bool:
     """Whether a process runs the job now."""
-    if not (folder / _CLAIM_FILE).exists():
+    if not (folder / CLAIM_FILE).exists():
         return False
-    handle = os.open(folder / _CLAIM_FILE, os.O_RDONLY)
+    handle = os.open(folder / CLAIM_FILE, os.O_RDONLY)
     try:
         return not _lock(handle, shared=True)
     finally:

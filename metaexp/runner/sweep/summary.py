@@ -91,6 +91,14 @@ def counts(
     return ", ".join(words)
 
 
+def nothing_taken(outputs: Path) -> str:
+    """What is said where ``sweep.reuse=true`` finds nothing."""
+    return (
+        f"sweep.reuse=true takes nothing over: {outputs} holds no completed run of these jobs "
+        "by the code as it is (of the same commit, with nothing changed since) and the same versions"
+    )
+
+
 def folder_line(path: Path) -> str:
     """Where the sweep is."""
     return f"sweep folder: {path}"

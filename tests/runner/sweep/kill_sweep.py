@@ -1,15 +1,19 @@
 """Starts a sweep, kills it and its workers with SIGKILL at random moments, starts it again, until it is done.
 
-usage: kill_sweep.py FOLDER JOBS KILLS. The sweep and its workers are processes of one group, forked from this one,
-which has imported torch already. After the second kill two files of the configuration are edited. Afterwards the
-numbers are compared with those of an undisturbed sweep; and no job may have begun after it was complete.
-The last line is a report in JSON; the exit code is 1 if anything is wrong.
+The sweep and its workers are processes of one group, forked from this one, which has imported torch already. Moments
+are drawn in processor time, uniformly: of the workers, within what lets all kills come while there is work left, or,
+each fifth time and once there is none, of the sweep's own process, while it composes, finds what is there, and ends.
+After the second kill two files of the configuration are edited, until all jobs are complete. Afterwards the numbers are
+compared with those of an undisturbed sweep; and no job may have begun after it was complete.
+The last line is a report in JSON, which FILE gets, too; the exit code is 1 if anything is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import platform
 import random
 import resource
 import signal
@@ -35,60 +39,83 @@ from metaexp.runner.signals import Interrupted
 from metaexp.runner.sweep import run as run_module
 from metaexp.runner.targets import trust
 
-_MOST_COMPOSING = 0.4
-"""Seconds of processor time of the sweep's own process, for the kills that come while it composes and freezes."""
+_SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def main(folder: Path, n_jobs: int, kills: int) -> int:
+def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
     for package in sweep_runs.TRUSTED:
         trust(package)
     session_module.draw = lambda *_: {}  # pictures take longer than these runs
     run_module.start = sweep_runs.fork
     torch.set_num_threads(1)
+    output = output and output.resolve()
     os.chdir(folder)
     conf = sweep_runs.write_files(Path("conf"))
     sweep_runs.warm_up(Path("warm"))
     seeds = ",".join(map(str, range(n_jobs // 2)))
     command = [*sweep_runs.COMMON, f"seed={seeds}", "algorithm.inner_lr=0.1,0.05", "sweep.n_jobs=2"]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    plain = os.waitstatus_to_exitcode(wait(sweep([*command, "hydra.sweep.dir=undisturbed"]), None, False))
-    work = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, work / kills)
+    undisturbed = [*command, "hydra.sweep.dir=undisturbed"]
+    plain = os.waitstatus_to_exitcode(wait(sweep(undisturbed), None, False))
+    both = spent()
+    assert os.waitstatus_to_exitcode(wait(sweep(undisturbed), None, False)) == 0, "nothing is left to run"
+    of_sweep = spent() - both
+    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, n_jobs, both - of_sweep, of_sweep)
     report |= compare(Path("undisturbed"), Path("disturbed"), n_jobs) | {"undisturbed": plain}
+    report |= {"python": platform.python_version(), "torch": torch.__version__}
+    if output is not None:
+        output.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
     wrong = [report["again"], report["missing"], report["different"], plain, report["exit_code"]]
     return int(any(wrong) or not report["tells_differences"])
 
 
-def disturb(command: list[str], conf: Path, kills: int, most_work: float) -> dict[str, Any]:
-    """Run the sweep with ``kills`` kills on the way, or as many as come before it is complete; then let it end.
+def spent() -> float:
+    """Seconds of processor time of the children that ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
-    most_work: seconds of processor time of the workers within which a kill comes.
+
+def disturb(
+    command: list[str], conf: Path, kills: int, n_jobs: int, of_workers: float, of_sweep: float
+) -> dict[str, Any]:
+    """Run the sweep with ``kills`` kills on the way; then let it end.
+
+    of_workers, of_sweep: seconds of processor time that all jobs, and the sweep's own process, take undisturbed. For
+    each kill the report says when it came, how many jobs that session had started, and how many were complete.
     """
     dice = random.Random(1)
-    done, again, sessions = 0, [], 0
+    again: list[int] = []
+    moments: list[dict[str, Any]] = []
     complete: set[int] = set()
-    while True:
-        sessions += 1
+    for session in range(1, 10 * kills):
         seen = len(begins(Path("disturbed")))
-        composing = sessions % 5 == 0
-        after = dice.uniform(0.0, _MOST_COMPOSING if composing else most_work)
-        status = wait(sweep(command), (after if done < kills else None), composing)
-        again += [number for number in begins(Path("disturbed"))[seen:] if number in complete]
+        left = of_workers * (1 - len(complete) / n_jobs)
+        if not left:
+            sweep_runs.write_files(conf)  # a complete sweep whose files were edited would be a new sweep
+        of_leader = session % 5 == 0 or not left
+        most = of_sweep if of_leader else left * min(1.0, 2 / max(1, kills - len(moments)))
+        after = dice.uniform(0.0, most)
+        status = wait(sweep(command), (after if len(moments) < kills else None), of_leader)
+        started = begins(Path("disturbed"))[seen:]
+        again += [number for number in started if number in complete]
         complete = completed(Path("disturbed"))
-        if not os.WIFSIGNALED(status):
-            return {
-                "kills": done,
-                "sessions": sessions,
-                "again": again,
-                "exit_code": os.waitstatus_to_exitcode(status),
-            }
-        done += 1
-        if done == 2:
-            path = conf / "algorithm" / "cases.yaml"
-            path.write_text(path.read_text().replace("case: 0", "case: 3"))
-            path = conf / "optimizer" / "counting.yaml"
-            path.write_text(path.read_text().replace("lr: 0.01", "lr: 0.5"))
+        if os.WIFSIGNALED(status):
+            moment = {"seconds": round(after, 3), "of": "sweep" if of_leader else "workers"}
+            moments.append(moment | {"started": len(started), "completed": len(complete)})
+            if len(moments) == 2:
+                edit(conf)
+        elif len(moments) == kills:
+            code = os.waitstatus_to_exitcode(status)
+            return {"kills": kills, "sessions": session, "again": again, "exit_code": code, "moments": moments}
+    raise RuntimeError(f"not {kills} kills in so many sessions: {moments}")
+
+
+def edit(conf: Path) -> None:
+    """Change numbers in two files of the configuration."""
+    path = conf / "algorithm" / "cases.yaml"
+    path.write_text(path.read_text().replace("case: 0", "case: 3"))
+    path = conf / "optimizer" / "counting.yaml"
+    path.write_text(path.read_text().replace("lr: 0.01", "lr: 0.5"))
 
 
 def sweep(command: list[str]) -> int:
@@ -120,7 +147,7 @@ def wait(leader: int, seconds: float | None, of_leader: bool) -> int:
         if computed(leader, of_leader) >= seconds:
             os.killpg(leader, signal.SIGKILL)
             break
-        time.sleep(0.001)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
     return os.waitpid(leader, 0)[1]
 
 
@@ -178,4 +205,10 @@ def compare(plain: Path, disturbed: Path, n_jobs: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("jobs", type=int)
+    parser.add_argument("kills", type=int)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    sys.exit(main(given.folder, given.jobs, given.kills, given.output))

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from metaexp.results.record import RunRecord, Task, write_record
+from metaexp.runner import rate
+from metaexp.runner.cli_plan import main
 from metaexp.runner.compose import Composer
 from metaexp.runner.identity import config_hash
+from metaexp.runner.rate import Rate
 from metaexp.runner.schema import Settings
 from metaexp.runner.sweep.ledger import create
 from metaexp.runner.sweep.plan import plan
@@ -92,8 +95,52 @@ def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
     keep(half_record, "whole")  # the same job, elsewhere, took a second
     text = planned()
     assert "1 of 4 jobs completed, 1 failed, 1 interrupted, 1 not begun, 2 the same as others and not run" in text
-    assert "done: no test, 40 s" in text
+    assert "done: no result, 40 s" in text
     assert "to resume (interrupted after 25 meta-updates), about 1 s" in text
     assert "kept: FAILED, NotFinite: x" in text
     assert "2 jobs to run" in text
     assert "3 jobs to run" in planned("sweep.on_error=retry")
+
+
+def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Settings] = []
+
+    def measure(settings: Settings, say: object) -> Rate:
+        timed.append(settings)
+        return Rate(update=0.8, episode=0.25)
+
+    monkeypatch.setattr(rate, "measure", measure)
+    said: list[str] = []
+    overrides = ["algorithm=proto_net,relation_net", "seed=0,1", "optimizer.lr=0.1,0.2", "train.steps=100"]
+    overrides += ["train.eval_every=50", "train.eval_episodes=8", "eval.episodes=16"]
+    text = plan(prepare(overrides, None, "config"), overrides, said.append)
+    assert [settings.choices["algorithm"] for settings in timed] == ["proto_net", "relation_net"]
+    assert said == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
+    # 100 updates of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
+    assert text.count("to run, about 88 s") == 8
+    assert "told by updates and episodes of proto_net on glyphs, measured here; updates and episodes of" in text
+    assert "unknown" not in text
+
+
+def test_a_finished_run_is_believed_before_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(settings.task.k_shot, 0.0))
+    keep(record_of(Composer().settings(["algorithm=maml", "train.steps=10"]), 40.0), "same")
+    overrides = ["algorithm=maml", "train.steps=10", "task.k_shot=1,2,3"]
+    finished, two, three, _ = plan(prepare(overrides, None, "config"), overrides, print).splitlines()[1:]
+    assert [finished[-4:], two[-4:], three[-4:]] == ["40 s", "20 s", "30 s"]
+
+
+@pytest.mark.parametrize("steps", ["40", "0"])
+def test_measuring_computes_but_writes_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, steps: str
+) -> None:
+    monkeypatch.setattr(rate, "_SECONDS", 0.05)
+    small = ["algorithm=proto_net", "dataset=glyphs", f"train.steps={steps}", "device=cpu", "eval.episodes=100"]
+    assert main([*small, "seed=0,1", "--measure"]) == 0
+    heard = capsys.readouterr()
+    assert "measuring proto_net on glyphs (1 of 1)" in heard.err
+    assert "updates and episodes of proto_net on glyphs, measured here" in heard.out
+    assert list(Path().iterdir()) == []
+    assert main([*small, "seed=0,1"]) == 0
+    assert "the time of 2 is unknown" in (out := capsys.readouterr().out)
+    assert "--measure finds out" in out
