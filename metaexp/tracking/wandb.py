@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 Mode = Literal["offline", "online", "disabled"]
 _MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
+_OWN_PROCESS_TIMEOUT = 90.0
+"""Seconds for the client to start a process of its own, all that it waits for offline; slow on a busy machine."""
+
 _EXIT_CODES: dict[Outcome, int] = {"completed": 0, "failed": 1, "interrupted": 130}
 
 
@@ -163,10 +166,10 @@ class WandbTracker(Tracker):
             group=environment.get("WANDB_RUN_GROUP") or self.group or run.group,
             tags=[tag for tag in environment.get("WANDB_TAGS", "").split(",") if tag] or [*self.tags, *run.tags],
             config={**run.config, **_held_by_sweep(run.config), "facts": dict(run.facts)},
-            settings=self._settings(),
+            settings=self._settings(mode),
         )
 
-    def _settings(self) -> wandb.Settings:
+    def _settings(self, mode: Mode) -> wandb.Settings:
         """Settings of the client."""
         import wandb
 
@@ -174,7 +177,7 @@ class WandbTracker(Tracker):
             console="off",  # the run has its own log, and progress bars do not survive being captured
             silent=True,  # what matters is said through logging
             reinit="create_new",  # a job must never write into the run of an earlier, failed one
-            init_timeout=self.timeout,
+            init_timeout=self.timeout if mode == "online" else max(self.timeout, _OWN_PROCESS_TIMEOUT),
             finish_timeout=self.upload_timeout,
             finish_timeout_raises=True,
             x_disable_stats=not self.system_metrics,

@@ -166,7 +166,7 @@ def test_a_cut_schedule_is_never_reproduced(conf: Path, capsys: pytest.CaptureFi
 def test_changed_settings_are_never_reproduced(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["small", "--config-dir", str(conf), "--short", "algorithm.inner_lr=0.02"]) == 0
     out = capsys.readouterr().out
-    assert "verdict: changed settings (algorithm.inner_lr=0.02): " in out
+    assert "), changed settings (algorithm.inner_lr=0.02): " in out
     assert "changed settings: algorithm.inner_lr=0.02" in out
     assert not promises(out)
 

@@ -92,9 +92,13 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the way to metaexp where it is not installed but found by the path of this process."""
+    """Ours, with the way to metaexp where it is not installed but found by the path of this process.
+
+    Without the address of a W&B service that this process may have: a job that shares it ends with it.
+    """
+    ours = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
     root = str(Path(metaexp.__file__).resolve().parents[1])
     if root not in sys.path or Path(root).name in ("site-packages", "dist-packages"):
-        return dict(os.environ)
+        return ours
     before = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}
+    return {**ours, "PYTHONPATH": os.pathsep.join([root, before] if before else [root])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from metaexp.runner.progress import Lines
+from metaexp.runner.sweep.process import start
 from metaexp.runner.sweep.run import run_all
 
 pytest.importorskip("wandb")
@@ -35,6 +37,10 @@ def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
 ) -> None:
     for name in ("API_KEY", "MODE", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "RUN_ID", "SWEEP_ID"):
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    monkeypatch.setenv("WANDB_SERVICE", "of a client that is gone")  # jobs have their own
+    monkeypatch.setattr("metaexp.runner.sweep.run.start", start)  # not forked: this process may have been a client
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, [here, here.parent])))
     overrides = [line for line in family.COMMON if not line.startswith("tracker")]
     overrides += ["tracker=wandb", "tracker.wandb.system_metrics=false", "algorithm.case=0,5"]
     for _ in range(2):  # the job that failed is begun once more
