@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
@@ -18,6 +19,8 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose versions are recorded where they are installed."""
 
+_WRITTEN_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+
 
 def versions() -> dict[str, str]:
     """Name -> version of metaexp, Python, the operating system and the packages a number could depend on."""
@@ -28,10 +31,20 @@ def versions() -> dict[str, str]:
     }
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            found[package] = _version(metadata.distribution(package))
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _version(package: metadata.Distribution) -> str:
+    """The version of a package; of torch with its build (``+cpu``, ``+cu130``), which its metadata may leave out."""
+    try:
+        own = Path(str(package.locate_file(f"{package.name}/version.py"))).read_text(encoding="utf-8")
+    except OSError:
+        return package.version
+    written = _WRITTEN_VERSION.search(own)
+    return written[1] if written is not None and written[1].startswith(f"{package.version}+") else package.version
 
 
 def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_versions_are_those_of_what_is_installed() -> None:
     assert found["torch"] == torch.__version__
     assert found["python"] == platform.python_version()
     assert platform.node() not in "".join(found.values()).split()
+
+
+def test_the_build_of_torch_is_told_where_its_metadata_leaves_it_out(tmp_path: Path) -> None:
+    (tmp_path / "torch-2.13.0.dist-info").mkdir()
+    (tmp_path / "torch-2.13.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n"
+    )
+    (tmp_path / "torch").mkdir()
+    (found,) = metadata.distributions(name="torch", path=[str(tmp_path)])
+    for written, expected in (("2.13.0+cu130", "2.13.0+cu130"), ("2.12.0+cu130", "2.13.0")):
+        (tmp_path / "torch" / "version.py").write_text(f"__all__ = ['x']\n__version__ = '{written}'\n")
+        assert provenance._version(found) == expected
+    (tmp_path / "torch" / "version.py").unlink()
+    assert provenance._version(found) == "2.13.0"
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
