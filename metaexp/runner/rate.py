@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import build
 from metaexp.runner.device import prepared
-from metaexp.runner.evaluation import Evaluator
 from metaexp.runner.failures import explaining
+from metaexp.runner.ranks import ALONE
 from metaexp.runner.schema import Settings
-from metaexp.runner.step import MetaStep
+from metaexp.runner.workings import workings
 
 _SECONDS = 3.0
 """About so long is measured, after one update or batch that is not counted."""
@@ -41,27 +40,15 @@ def measure(settings: Settings, say: Callable[[str], None]) -> Rate:
     """
     with explaining(), prepared(settings.device) as compute:
         parts = build(settings, compute, say)
-        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
-        evaluator = Evaluator(parts.eval_source, settings.eval.seed, compute, chunk)
-        n_episodes = min(chunk, settings.train.eval_episodes, 32)
+        _, step, evaluator = workings(settings, parts, compute, ALONE)
+        n_episodes = min(evaluator.chunk, settings.train.eval_episodes, 32)
 
         def validate(_: int) -> None:
             evaluator.validate(parts.algorithm, n_episodes, lambda done: None)
 
         episode = _time(validate, compute.wait) / n_episodes
-        if parts.optimizer is None or settings.train.steps == 0:
+        if step is None:
             return Rate(0.0, episode)
-        step = MetaStep(
-            parts.algorithm,
-            parts.train_source,
-            parts.optimizer,
-            parts.schedule,
-            parts.clip,
-            compute,
-            parts.tasks_per_step,
-            settings.train.steps,
-            settings.seed,
-        )
         return Rate(_time(step.update, compute.wait), episode)
 
 
