@@ -5,11 +5,15 @@ Only a field that was added later may be missing.
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from metaexp.core.errors import RunFolderError
 
 ADDED = types.MappingProxyType({"added": True})
 """Metadata of a field that came later: JSON without it is of before, when its default was the only value."""
@@ -32,6 +36,19 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
         if field.name not in content and "added" not in field.metadata:
             raise FaultError(f"key {where}{field.name} is missing.")
     return cls(**{name: _value(hints[name], content[name], where + name) for name in names if name in content})
+
+
+def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
+    """An instance of the dataclass ``cls`` from the JSON in ``path``, a file that makes its folder ``what`` it is.
+
+    Raises RunFolderError when it is not there, or is damaged; ``advice`` then follows.
+    """
+    try:
+        return build(cls, json.loads(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path.parent} is not {what}: it has no {path.name}.") from error
+    except (ValueError, AttributeError) as error:  # a FaultError is a ValueError
+        raise RunFolderError(f"{path} is damaged: {error}.{advice}") from error
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.runner.compose import Composer
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import find_class
-from metaexp.runner.sweep.frozen import key_of
+from metaexp.runner.own_keys import kinds_of, split
 from metaexp.runner.values import nearest, show
 
 _SCHEMA = "metaexp.runner.search.options.SearchOptions"
@@ -51,26 +48,13 @@ class Asked(NamedTuple):
 
 def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
     """Separate what is asked of the search from what is asked of its trials. Raises ConfigError with all problems."""
-    own = [line for line in overrides if is_of_search(line)]
-    rest = [line for line in overrides if not is_of_search(line)]
     problems: list[str] = []
-    names = [line.partition("=")[2] for line in own if key_of(line) == "search"]
-    if len(names) > 1:
-        problems.append(f"search= is given {len(names)} times ({', '.join(names)}); give it once.")
-    content = _file(names[0] if names else _DEFAULT, composer, problems)
-    content |= {
-        key_of(line).removeprefix("search."): _value(line, composer, problems) for line in own if "." in key_of(line)
-    }
+    names, values, rest = split("search", overrides, composer, problems)
+    content = _file(names[0] if names else _DEFAULT, composer, problems) | values
     _check(content, problems)
     if problems:
         raise ConfigError(problems)
     return Asked(SearchOptions(**content), rest)
-
-
-def is_of_search(line: str) -> bool:
-    """Whether an override is for the search."""
-    key = key_of(line)
-    return key == "search" or key.startswith("search.")
 
 
 def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
@@ -83,18 +67,8 @@ def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
     return _file(_DEFAULT, composer, problems) if name != _DEFAULT else {}
 
 
-def _value(line: str, composer: Composer, problems: list[str]) -> Any:
-    parsed = composer.parse(line)
-    if isinstance(parsed, Override) and not parsed.is_sweep_override():
-        return parsed.value()
-    problems.append(parsed if isinstance(parsed, str) else f"{line} holds several values; a search has one.")
-    return None
-
-
 def _check(content: dict[str, Any], problems: list[str]) -> None:
-    source = find_class(_SCHEMA)
-    assert source is not None
-    known = {argument.name: argument.kind for argument in constructor(source).arguments}
+    known = kinds_of(_SCHEMA)
     for key, value in content.items():
         if key not in known:
             problems.append(f"search.{key} is not a key of search.{nearest(key, known)} Known: {', '.join(known)}.")

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
+from metaexp.runner.own_keys import key_of
 from metaexp.runner.search.fairness import check_comparable, check_points, common_metric
 from metaexp.runner.search.options import SearchOptions, take_apart
 from metaexp.runner.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.runner.search.steady import SteadyComposer
 from metaexp.runner.sweep.command import sweep_name
-from metaexp.runner.sweep.frozen import Freezer, FrozenJob, key_of
+from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 from metaexp.runner.sweep.ledger import SWEEP_FILE, Sweep, create, existing
 
 _MOST_CHOICES = 64

@@ -13,8 +13,9 @@ import yaml
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
+from metaexp.runner.own_keys import key_of
 from metaexp.runner.search.space import Choices, Dimension, Interval, Space
-from metaexp.runner.sweep.frozen import FrozenJob, key_of
+from metaexp.runner.sweep.frozen import FrozenJob
 
 Method = Literal["random", "grid", "bayes"]
 _TRACKER = "metaexp.tracking.wandb.WandbTracker"

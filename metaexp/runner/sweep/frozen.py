@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import read_part
 from metaexp.runner.check import check
 from metaexp.runner.compose import Composer, deviations, hydra_files
 from metaexp.runner.identity import config_hash, run_name
+from metaexp.runner.own_keys import key_of
 from metaexp.runner.schema import Settings
 
 FROZEN_FILE = "frozen.json"
@@ -108,11 +108,6 @@ class Freezer:
         return self._published[experiment]
 
 
-def key_of(line: str) -> str:
-    """The key or group that an override sets."""
-    return line.partition("=")[0].lstrip("+~")
-
-
 def write_frozen(job: FrozenJob, folder: Path) -> None:
     """Write ``folder/frozen.json``, all of it or nothing."""
     write_atomically(folder / FROZEN_FILE, (json.dumps(asdict(job), indent=1) + "\n").encode())
@@ -120,11 +115,5 @@ def write_frozen(job: FrozenJob, folder: Path) -> None:
 
 def read_frozen(folder: Path) -> FrozenJob:
     """The job frozen in ``folder``. Raises RunFolderError when there is none, or it is damaged."""
-    path = folder / FROZEN_FILE
-    try:
-        job: FrozenJob = build(FrozenJob, json.loads(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{folder} is not the folder of a sweep's job: it has no {FROZEN_FILE}.") from error
-    except (ValueError, AttributeError, FaultError) as error:
-        raise RunFolderError(f"{path} is damaged: {error}.") from error
+    job: FrozenJob = read_part(FrozenJob, folder / FROZEN_FILE, "the folder of a sweep's job")
     return job

@@ -29,8 +29,9 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
 from metaexp.runner.compose import Composer
 from metaexp.runner.overrides import first_line
+from metaexp.runner.own_keys import key_of
 from metaexp.runner.signals import stop_on_signals
-from metaexp.runner.sweep.frozen import FrozenJob, key_of
+from metaexp.runner.sweep.frozen import FrozenJob
 from metaexp.runner.sweep.ledger import Sweep, existing
 from metaexp.runner.sweep.options import SweepOptions
 from metaexp.runner.sweep.pool import Pool, Watcher, cores, threads_each

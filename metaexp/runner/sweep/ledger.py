@@ -24,7 +24,7 @@ from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import sync_folder, write_atomically
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import read_part
 from metaexp.runner.sweep.frozen import FROZEN_FILE, FrozenJob, read_frozen, write_frozen
 from metaexp.runner.sweep.reuse import take_over
 from metaexp.runner.sweep.state import JobState, look
@@ -139,12 +139,7 @@ def create(
 def existing(path: Path) -> Sweep:
     """The sweep in ``path``. Raises RunFolderError when there is none, or its file is damaged."""
     file = path / SWEEP_FILE
-    try:
-        head: Head = build(Head, json.loads(file.read_bytes()))
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path} is not the folder of a sweep: it has no {SWEEP_FILE}.") from error
-    except (ValueError, AttributeError, FaultError) as error:
-        raise RunFolderError(f"{file} is damaged: {error}.") from error
+    head: Head = read_part(Head, file, "the folder of a sweep")
     if head.schema_version != SCHEMA_VERSION:
         raise RunFolderError(f"{file}: schema_version is {head.schema_version}; this metaexp reads {SCHEMA_VERSION}.")
     return Sweep(path, head)

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.runner.compose import Composer
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import find_class
-from metaexp.runner.sweep.frozen import key_of
+from metaexp.runner.own_keys import key_of, kinds_of, split
 from metaexp.runner.values import nearest, show
 
 _SCHEMA = "metaexp.runner.sweep.options.SweepOptions"
@@ -50,30 +47,17 @@ def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
 
     Keys of the command line come before those of the file. Raises ConfigError with all problems.
     """
-    own = [line for line in overrides if is_of_sweep(line)]
-    rest = [line for line in overrides if not is_of_sweep(line)]
     problems: list[str] = []
-    names = [line.partition("=")[2] for line in own if key_of(line) == "sweep"]
-    if len(names) > 1:
-        problems.append(f"sweep= is given {len(names)} times ({', '.join(names)}); give it once.")
+    names, given, rest = split("sweep", overrides, composer, problems)
     name = names[0] if names and names[0] not in ("null", "") else None
     file = _file(name, composer, problems) if name else {}
     params = file.pop("params", {})
-    given = {
-        key_of(line).removeprefix("sweep."): _value(line, composer, problems) for line in own if "." in key_of(line)
-    }
     options = _checked({**file, **given}, problems)
     keys = {key_of(line) for line in rest}
     job_overrides = [f"{key}={_choices(value)}" for key, value in params.items() if key.lstrip("+") not in keys] + rest
     if problems:
         raise ConfigError(problems)
     return Asked(name, options, job_overrides)
-
-
-def is_of_sweep(line: str) -> bool:
-    """Whether an override is for the sweep."""
-    key = key_of(line)
-    return key == "sweep" or key.startswith("sweep.")
 
 
 def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
@@ -91,18 +75,8 @@ def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _value(line: str, composer: Composer, problems: list[str]) -> Any:
-    parsed = composer.parse(line)
-    if isinstance(parsed, Override) and not parsed.is_sweep_override():
-        return parsed.value()
-    problems.append(parsed if isinstance(parsed, str) else f"{line} holds several values; a sweep has one.")
-    return None
-
-
 def _checked(given: Mapping[str, Any], problems: list[str]) -> SweepOptions:
-    source = find_class(_SCHEMA)
-    assert source is not None
-    known = {argument.name: argument.kind for argument in constructor(source).arguments}
+    known = kinds_of(_SCHEMA)
     options = SweepOptions()
     for key, value in given.items():
         if key not in known:

@@ -1,0 +1,59 @@
+"""``SECTION=NAME`` and ``SECTION.KEY=VALUE`` that are not of a run but of the verb that starts runs. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.types import Override
+
+from metaexp.runner.compose import Composer
+from metaexp.runner.signatures import constructor
+from metaexp.runner.source import find_class
+from metaexp.runner.values import Kind
+
+
+class Split(NamedTuple):
+    """Overrides taken apart. names: given to the section itself. values: key -> value. rest: all other overrides."""
+
+    names: list[str]
+    values: dict[str, Any]
+    rest: list[str]
+
+
+def split(section: str, overrides: Sequence[str], composer: Composer, problems: list[str]) -> Split:
+    """Separate the overrides of ``section`` from the rest; what is wrong with them is added to ``problems``."""
+    own = [line for line in overrides if _is_of(section, line)]
+    names = [line.partition("=")[2] for line in own if key_of(line) == section]
+    if len(names) > 1:
+        problems.append(f"{section}= is given {len(names)} times ({', '.join(names)}); give it once.")
+    values = {
+        key_of(line).removeprefix(f"{section}."): _value(section, line, composer, problems)
+        for line in own
+        if "." in key_of(line)
+    }
+    return Split(names, values, [line for line in overrides if not _is_of(section, line)])
+
+
+def key_of(line: str) -> str:
+    """The key or group that an override sets."""
+    return line.partition("=")[0].lstrip("+~")
+
+
+def kinds_of(schema: str) -> Mapping[str, Kind]:
+    """The keys of the dataclass that ``schema`` names, with what each accepts."""
+    source = find_class(schema)
+    assert source is not None
+    return {argument.name: argument.kind for argument in constructor(source).arguments}
+
+
+def _is_of(section: str, line: str) -> bool:
+    return key_of(line) == section or key_of(line).startswith(f"{section}.")
+
+
+def _value(section: str, line: str, composer: Composer, problems: list[str]) -> Any:
+    parsed = composer.parse(line)
+    if isinstance(parsed, Override) and not parsed.is_sweep_override():
+        return parsed.value()
+    problems.append(parsed if isinstance(parsed, str) else f"{line} holds several values; a {section} has one.")
+    return None
