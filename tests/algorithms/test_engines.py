@@ -17,9 +17,7 @@ from metaexp.algorithms.maml import MAML
 from metaexp.algorithms.meta_sgd import MetaSGD
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.engines import Engine, descend_by_learn2learn
-from metaexp.core.errors import ConfigError
 from metaexp.core.inner import descend
-from metaexp.core.learn2learn import import_learn2learn
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, one_task
 from metaexp.doctor.subject import losses_of
@@ -27,14 +25,6 @@ from metaexp.models.mlp import MLP
 
 MakeTask = Callable[..., Episode]
 Mode = Literal["transductive", "episode"]
-
-
-@pytest.fixture(scope="module")
-def learn2learn() -> ModuleType:
-    try:
-        return import_learn2learn()
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 def network(n_outputs: int) -> MLP:

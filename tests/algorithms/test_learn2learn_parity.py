@@ -7,22 +7,12 @@ import pytest
 import torch
 
 from metaexp.algorithms.maml import MAML
-from metaexp.core.errors import ConfigError
-from metaexp.core.learn2learn import import_learn2learn
 from metaexp.core.losses import task_loss
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.models.omniglot_conv import OmniglotConv
 
 N_TASKS, N_WAY, STEPS = 3, 5, 2
-
-
-@pytest.fixture(scope="module")
-def learn2learn() -> ModuleType:
-    try:
-        return import_learn2learn()
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 def tasks() -> Episode:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from metaexp.runner import targets
-from metaexp.runner.progress import Lines
+from metaexp.runner.progress import Advance, Lines
 from metaexp.runner.source import read_module
 
 
@@ -22,6 +26,57 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr("metaexp.runner.session.draw", lambda *_: {})  # pictures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
+
+
+_warm: list[bool] = []
+
+
+@pytest.fixture
+def forked_family(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str, str], ModuleType]:
+    """A function that gives a module of runs, trusted, whose ``FILES`` are in ./conf of an empty current folder.
+
+    Its arguments: the module's name, and the function that starts processes of jobs; these are forked instead.
+    """
+
+    def make(name: str, starter: str) -> ModuleType:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(targets, "_trusted", {name, "tiny_runs"})
+        read_module.cache_clear()
+        monkeypatch.setattr(starter, importlib.import_module("forking").start)
+        module = importlib.import_module(name)
+        tiny.write_files(module.FILES, tmp_path / "conf")
+        if not _warm:
+            tiny.warm_up(tmp_path / "warm")
+            _warm.append(True)
+        return module
+
+    return make
+
+
+class StopAfter(Lines):
+    """A display that asks the run to stop after some updates of the run that is the ``which``-th to get there."""
+
+    def __init__(self, step: int, which: int = 1) -> None:
+        super().__init__(Console(quiet=True))
+        self.step, self.left = step, which
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            if (what, done) == ("train", self.step):
+                self.left -= 1
+                if self.left == 0:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        yield advance
+
+
+@pytest.fixture
+def stop_after() -> type[StopAfter]:
+    """The class :class:`StopAfter`."""
+    return StopAfter
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.json_lines import read_lines
-from metaexp.core.learn2learn import import_learn2learn
 from metaexp.runner.identity import config_hash
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
@@ -30,14 +29,6 @@ NODES: dict[str, dict[str, Any]] = {
 def node(name: str, engine: str) -> dict[str, Any]:
     scale = {} if name == "meta_sgd" else {"inner_loss_reduction": "mean"}
     return NODES[name] | scale | {"engine": engine}
-
-
-@pytest.fixture(scope="module")
-def learn2learn() -> ModuleType:
-    try:
-        return import_learn2learn()
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 def settings(tiny: ModuleType, outputs: Path, name: str, engine: str, **changes: Any) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +17,7 @@ from metaexp.results.evaluations import Kept
 from metaexp.results.record import RunRecord
 from metaexp.runner.evaluate import evaluate_run
 from metaexp.runner.job import run_job
-from metaexp.runner.progress import Advance, Lines
+from metaexp.runner.progress import Lines
 from metaexp.runner.signals import Interrupted
 from metaexp.runner.summary import print_evaluation
 
@@ -152,18 +150,6 @@ def test_weights_that_do_not_fit_the_network_are_named(regression: tuple[RunReco
         evaluated(regression[1], "model.width=9")
 
 
-class StopAfter(Lines):
-    """Asks the run to stop after some updates."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self.step = step
-
-    @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        yield lambda done: os.kill(os.getpid(), signal.SIGTERM) if (what, done) == ("train", self.step) else None
-
-
 @pytest.mark.parametrize("trained_with", ["transductive", "running"])
 def test_statistics_that_training_never_collected_are_refused(
     tiny: ModuleType, tmp_path: Path, silent: Lines, trained_with: str
@@ -185,15 +171,19 @@ def test_statistics_that_training_never_collected_are_refused(
             evaluated(folder, "algorithm.batch_norm=running")
 
 
-def test_an_interrupted_run_is_tested_with_its_best_weights_so_far(tiny: ModuleType, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_tested_with_its_best_weights_so_far(
+    tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]
+) -> None:
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=StopAfter(7))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(7))
     assert evaluated(tmp_path / "run").evaluation.selected_step == 4
 
 
-def test_a_run_without_validation_has_no_weights_to_test(tiny: ModuleType, tmp_path: Path) -> None:
+def test_a_run_without_validation_has_no_weights_to_test(
+    tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]
+) -> None:
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=StopAfter(2))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(2))
     with pytest.raises(RunFolderError, match="has no weights to evaluate: the run has not been validated yet"):
         evaluated(tmp_path / "run")
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from metaexp.core.errors import ConfigError, DataError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
@@ -23,29 +19,13 @@ from metaexp.results.record import Git, read_record, write_record
 from metaexp.runner import recreate as module
 from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
 from metaexp.runner.job import run_job
-from metaexp.runner.progress import Advance, Lines
+from metaexp.runner.progress import Lines
 from metaexp.runner.recreate import Recreated, plan_recreation, recreate, say
 from metaexp.runner.signals import Interrupted
 
 SAME = [
     "metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors", "checkpoints/step_000000012.safetensors",
 ]  # fmt: skip
-
-
-class StopAfter(Lines):
-    """A display that asks the run to stop after some updates."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self.step = step
-
-    @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            if (what, done) == ("train", self.step):
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        yield advance
 
 
 @pytest.fixture(autouse=True)
@@ -164,10 +144,12 @@ def test_a_change_behind_the_compared_beginning_is_not_seen(run: Path, silent: L
     assert not again(run, silent).result.identical
 
 
-def test_an_interrupted_re_creation_goes_on_with_the_same_command(run: Path, silent: Lines) -> None:
+def test_an_interrupted_re_creation_goes_on_with_the_same_command(
+    run: Path, silent: Lines, stop_after: Callable[..., Lines]
+) -> None:
     plan = plan_recreation(run)
     with pytest.raises(Interrupted):
-        recreate(plan, StopAfter(7))
+        recreate(plan, stop_after(7))
     assert read_record(plan.place).steps == 7
     done = again(run, silent)
     assert done.folder == plan.place
@@ -175,8 +157,10 @@ def test_an_interrupted_re_creation_goes_on_with_the_same_command(run: Path, sil
     assert "continues after meta-update 7" in (plan.place / "run.log").read_text()
 
 
-def test_a_stopped_command_says_that_it_can_be_given_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "default_display", lambda: StopAfter(7))
+def test_a_stopped_command_says_that_it_can_be_given_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch, stop_after: Callable[..., Lines]
+) -> None:
+    monkeypatch.setattr(module, "default_display", lambda: stop_after(7))
     with pytest.raises(Interrupted, match="after 7 of 12.*or with this command again, which also compares") as stopped:
         main([str(run)])
     assert stopped.value.exit_code == 143
@@ -208,10 +192,12 @@ def test_threads_that_were_left_to_torch_are_those_of_the_run(tiny: ModuleType, 
     assert plan_recreation(folder, ["device.threads=2"]).settings.device.threads == 2
 
 
-def test_an_interrupted_run_is_compared_as_far_as_it_went(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+def test_an_interrupted_run_is_compared_as_far_as_it_went(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, stop_after: Callable[..., Lines]
+) -> None:
     folder = tmp_path / "stopped"
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
+        run_job(tiny.settings(tmp_path), folder=folder, display=stop_after(7))
     done = again(folder, silent)
     assert done.result.identical
     assert done.result.until == 6

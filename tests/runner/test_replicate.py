@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from metaexp.core.errors import MetaexpError, NotFiniteError, RunFolderError
 from metaexp.results.record import read_record
@@ -19,7 +15,7 @@ from metaexp.runner import replicate as module
 from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
 from metaexp.runner.compose import Composer
 from metaexp.runner.headers import departures, labelled
-from metaexp.runner.progress import Advance, Lines
+from metaexp.runner.progress import Lines
 from metaexp.runner.rate import Rate
 from metaexp.runner.replicate import Replication, plan_replication, replicate
 from metaexp.runner.signals import Interrupted
@@ -66,24 +62,6 @@ reference:
   ci95: 0.1
   protocol: 10 sinusoids, 5 points
 """
-
-
-class StopAfter(Lines):
-    """A display that asks the run to stop after some updates of the run that is the ``which``-th to get there."""
-
-    def __init__(self, step: int, which: int = 1) -> None:
-        super().__init__(Console(quiet=True))
-        self.step, self.left = step, which
-
-    @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            if (what, done) == ("train", self.step):
-                self.left -= 1
-                if self.left == 0:
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-        yield advance
 
 
 @pytest.fixture
@@ -179,10 +157,12 @@ def test_without_a_published_number_there_is_no_verdict(conf: Path, capsys: pyte
     assert summary(plan(conf, "unpublished", short=True))["verdict"] is None
 
 
-def test_the_same_command_goes_on_where_it_was_stopped(conf: Path, silent: Lines) -> None:
+def test_the_same_command_goes_on_where_it_was_stopped(
+    conf: Path, silent: Lines, stop_after: Callable[..., Lines]
+) -> None:
     planned = plan(conf, seeds=2)
     with pytest.raises(Interrupted):
-        replicate(planned, StopAfter(7, which=2))
+        replicate(planned, stop_after(7, which=2))
     first = read_record(planned.folder / "seed0")
     assert (first.status, read_record(planned.folder / "seed1").steps) == ("completed", 7)
     done = replicate(plan(conf, seeds=2), silent)

@@ -5,43 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import read_record
 from metaexp.runner.checkpoint import Checkpoints, read, write
 from metaexp.runner.job import resume_job, run_job
-from metaexp.runner.progress import Advance, Lines
+from metaexp.runner.progress import Lines
 from metaexp.runner.signals import Interrupted
 
 HERE = Path(__file__).parent
-
-
-class StopAfter(Lines):
-    """A display that asks the run to stop after some updates."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(Console(quiet=True))
-        self.step = step
-
-    @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            if (what, done) == ("train", self.step):
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        yield advance
 
 
 def result_of(folder: Path) -> dict[str, bytes]:
@@ -73,11 +54,11 @@ def expected(
 
 
 @pytest.fixture
-def stopped(tiny: ModuleType, tmp_path: Path) -> Path:
+def stopped(tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]) -> Path:
     """The folder of a run that was stopped after 7 of 12 updates: neither a log line nor a validation was due."""
     folder = tmp_path / "stopped"
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
+        run_job(tiny.settings(tmp_path), folder=folder, display=stop_after(7))
     return folder
 
 
@@ -96,22 +77,27 @@ def test_another_seed_would_be_noticed(
 
 @pytest.mark.parametrize("step", [1, 4, 5, 11, 12])
 def test_it_does_not_matter_when_it_was_stopped(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, expected: dict[str, bytes], step: int
+    tiny: ModuleType,
+    tmp_path: Path,
+    silent: Lines,
+    expected: dict[str, bytes],
+    step: int,
+    stop_after: Callable[..., Lines],
 ) -> None:
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=StopAfter(step))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(step))
     resume_job(tmp_path / "run", silent)
     assert result_of(tmp_path / "run") == expected
 
 
 def test_it_can_be_stopped_again_and_again(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, expected: dict[str, bytes]
+    tiny: ModuleType, tmp_path: Path, silent: Lines, expected: dict[str, bytes], stop_after: Callable[..., Lines]
 ) -> None:
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=StopAfter(2))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(2))
     for step in (3, 7, 8):
         with pytest.raises(Interrupted):
-            resume_job(tmp_path / "run", StopAfter(step))
+            resume_job(tmp_path / "run", stop_after(step))
     record, _ = resume_job(tmp_path / "run", silent)
     assert result_of(tmp_path / "run") == expected
     assert record.started == read_record(tmp_path / "run").started
@@ -205,11 +191,16 @@ def test_a_completed_run_is_left_as_it_is(stopped: Path, silent: Lines) -> None:
 
 @pytest.mark.parametrize("what", ["configuration", "data"])
 def test_a_run_whose_configuration_or_data_changed_is_refused(
-    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch, what: str
+    tiny: ModuleType,
+    tmp_path: Path,
+    silent: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    stop_after: Callable[..., Lines],
 ) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
+        run_job(tiny.settings(tmp_path), folder=folder, display=stop_after(7))
     if what == "data":
         monkeypatch.setattr(tiny.LoadedLines, "content", "other lines")
     else:
@@ -221,11 +212,11 @@ def test_a_run_whose_configuration_or_data_changed_is_refused(
 
 
 def test_another_thread_count_continues_and_says_that_it_is_not_exact(
-    tiny: ModuleType, tmp_path: Path, silent: Lines
+    tiny: ModuleType, tmp_path: Path, silent: Lines, stop_after: Callable[..., Lines]
 ) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
+        run_job(tiny.settings(tmp_path), folder=folder, display=stop_after(7))
     path = folder / "config.yaml"
     path.write_text(path.read_text().replace("threads: 1", "threads: 2"))
     record, _ = resume_job(folder, silent)

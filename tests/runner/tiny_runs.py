@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from metaexp.core.addressing import episode_keys, subkeys, unit_floats
@@ -22,7 +23,9 @@ from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.models.base import Network, call
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.runner import progress
 from metaexp.runner.check import check
+from metaexp.runner.job import run_job
 from metaexp.runner.schema import Settings
 
 
@@ -335,3 +338,16 @@ def blobs(outputs: Path, **changes: Any) -> Settings:
         **changes,
     }
     return settings(outputs, **changes)
+
+
+def warm_up(folder: Path) -> None:
+    """Train once in this process: torch imports much of itself when it is first used."""
+    run_job(settings(folder, train__steps=1), display=progress.Lines(Console(quiet=True)))
+
+
+def write_files(files: Mapping[str, str], folder: Path) -> Path:
+    """Write configuration files, path -> text, into ``folder``; returns it."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder

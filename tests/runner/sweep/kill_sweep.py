@@ -27,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no process can be forked
 
+import forking
 import sweep_runs
+import tiny_runs
 import torch
 from rich.console import Console
 
@@ -46,12 +48,12 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
     for package in sweep_runs.TRUSTED:
         trust(package)
     session_module.draw = lambda *_: {}  # pictures take longer than these runs
-    run_module.start = sweep_runs.fork
+    run_module.start = forking.start
     torch.set_num_threads(1)
     output = output and output.resolve()
     os.chdir(folder)
-    conf = sweep_runs.write_files(Path("conf"))
-    sweep_runs.warm_up(Path("warm"))
+    conf = tiny_runs.write_files(sweep_runs.FILES, Path("conf"))
+    tiny_runs.warm_up(Path("warm"))
     seeds = ",".join(map(str, range(n_jobs // 2)))
     command = [*sweep_runs.COMMON, f"seed={seeds}", "algorithm.inner_lr=0.1,0.05", "sweep.n_jobs=2"]
     undisturbed = [*command, "hydra.sweep.dir=undisturbed"]
@@ -91,7 +93,9 @@ def disturb(
         seen = len(begins(Path("disturbed")))
         left = of_workers * (1 - len(complete) / n_jobs)
         if not left:
-            sweep_runs.write_files(conf)  # a complete sweep whose files were edited would be a new sweep
+            tiny_runs.write_files(
+                sweep_runs.FILES, conf
+            )  # a complete sweep whose files were edited would be a new sweep
         of_leader = session % 5 == 0 or not left
         most = of_sweep if of_leader else left * min(1.0, 2 / max(1, kills - len(moments)))
         after = dice.uniform(0.0, most)
