@@ -26,6 +26,15 @@ Pages = Callable[[Sequence[Entry]], Mapping[Path, str]]
 """Makes other pages from the records: path -> text."""
 
 
+Departs = Callable[[RunRecord], str]
+"""Where a record's experiment departs from the paper whose number it quotes, as the header of its file says it."""
+
+
+def no_departures(record: RunRecord) -> str:
+    """Nothing is said about departures."""
+    return ""
+
+
 def no_pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
     """No other page."""
     return {}
@@ -40,11 +49,19 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     return sorted(entries, key=_order)
 
 
-def generate(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> dict[Path, str]:
+def generate(
+    folder: Path,
+    readme: Path | None,
+    is_current: IsCurrent,
+    others: Pages = no_pages,
+    departs: Departs = no_departures,
+) -> dict[Path, str]:
     """What every generated file must hold: path -> text. ``readme`` is the project's, with its two markers."""
     entries = read_entries(folder, is_current)
     files = {
-        folder / entry.name / "README.md": run_page(entry, folder / entry.name, of_row(entry, entries))
+        folder / entry.name / "README.md": run_page(
+            entry, folder / entry.name, of_row(entry, entries), departs(entry.record)
+        )
         for entry in entries
     }
     files[folder / "README.md"] = results_page(entries)
@@ -55,18 +72,30 @@ def generate(folder: Path, readme: Path | None, is_current: IsCurrent, others: P
     return files
 
 
-def update(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> list[Path]:
+def update(
+    folder: Path,
+    readme: Path | None,
+    is_current: IsCurrent,
+    others: Pages = no_pages,
+    departs: Departs = no_departures,
+) -> list[Path]:
     """Write the generated files that are not up to date; returns them."""
-    changed = outdated(folder, readme, is_current, others)
-    files = generate(folder, readme, is_current, others)
+    changed = outdated(folder, readme, is_current, others, departs)
+    files = generate(folder, readme, is_current, others, departs)
     for path in changed:
         write_atomically(path, files[path].encode())
     return changed
 
 
-def outdated(folder: Path, readme: Path | None, is_current: IsCurrent, others: Pages = no_pages) -> list[Path]:
+def outdated(
+    folder: Path,
+    readme: Path | None,
+    is_current: IsCurrent,
+    others: Pages = no_pages,
+    departs: Departs = no_departures,
+) -> list[Path]:
     """The generated files whose text is not what the records give now."""
-    files = generate(folder, readme, is_current, others)
+    files = generate(folder, readme, is_current, others, departs)
     return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
@@ -114,17 +143,17 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
     return table(header, rows, right=(1, 2, 5))
 
 
-def run_page(entry: Entry, folder: Path, row: Entry | None = None) -> str:
+def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str = "") -> str:
     """The page of one run: the command, what came out, with what, and its pictures.
 
-    row: over several seeds, where this is the page that stands for all of them.
+    row: over several seeds, where this is the page that stands for all of them. departs: from the paper.
     """
     record = entry.record
     parts = [
         f"{GENERATED}\n# {entry.name}\n",
         f"{_sentence(entry)}\n",
         f"```\n{w.say_command(record)}\n```\n",
-        table(["", ""], _facts(entry)),
+        table(["", ""], _facts(entry, departs)),
     ]
     if row is not None:
         parts.insert(2, f"{_SEEDS}\n{seeds_table(row)}")
@@ -170,11 +199,12 @@ def _sentence(entry: Entry) -> str:
     return " ".join(parts)
 
 
-def _facts(entry: Entry) -> list[list[str]]:
+def _facts(entry: Entry, departs: str) -> list[list[str]]:
     record = entry.record
     facts = [
         ["Published in", f"{record.reference.paper}, {record.reference.table}" if record.reference else ""],
         ["Protocol", record.reference.protocol if record.reference else ""],
+        ["Departs from the paper", departs],
         ["Changed settings", "; ".join(record.deviations)],
         ["Meta-updates", w.say_steps(record)],
         ["Tested after update", f"{record.selected_step:,}" if record.selected_step is not None else ""],

@@ -14,6 +14,7 @@ from metaexp.results.record import RunRecord
 from metaexp.results.report import Pages, no_pages, outdated, update
 from metaexp.results.rows import Entry
 from metaexp.runner.compose import Composer
+from metaexp.runner.headers import departures
 from metaexp.runner.identity import config_hash
 from metaexp.runner.published import published_settings
 
@@ -33,12 +34,12 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("--name names the copy of one run; give one run.")
     others = algorithm_pages(options.root)
     if options.check:
-        old = outdated(folder, readme, is_current, others)
+        old = outdated(folder, readme, is_current, others, departs)
         print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
         print(f"copied to {publish(run, folder, options.name)}")
-    for path in update(folder, readme, is_current, others):
+    for path in update(folder, readme, is_current, others, departs):
         print(f"wrote {path}")
     return 0
 
@@ -63,6 +64,16 @@ def is_current(record: RunRecord) -> bool:
     except ConfigError:
         return False
     return config_hash(today) == config_hash(record.config) and _published(today) == _published(record.config)
+
+
+def departs(record: RunRecord) -> str:
+    """What the header of a record's experiment says about departures; nothing where it quotes no published number."""
+    if record.experiment is None or record.reference is None:
+        return ""
+    try:
+        return departures(record.experiment) or ""
+    except FileNotFoundError:  # an experiment of somebody's own folder
+        return ""
 
 
 def _published(config: Mapping[str, Any]) -> list[Any]:

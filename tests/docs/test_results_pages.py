@@ -10,7 +10,7 @@ import pytest
 from metaexp.results.publish import clean_text
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.report import MARKER, read_entries
-from metaexp.runner.cli_report import is_current, main
+from metaexp.runner.cli_report import departs, is_current, main
 from metaexp.runner.compose import Composer
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,13 @@ def test_a_number_typed_into_the_readme_is_found(tmp_path: Path) -> None:
     end = f"<!-- {MARKER}:end -->"
     (tmp_path / "README.md").write_text(text.replace(end, f"| mine | 99.9 % |\n{end}"), encoding="utf-8")
     assert main(["--check", "--root", str(tmp_path)]) == 2
+
+
+def test_departures_are_those_of_the_header_where_a_published_number_is_quoted() -> None:
+    record = read_record(RESULTS / "maml_omniglot_5way_1shot")
+    assert "optimizer.lr=0.001 schedule=constant" in departs(record)
+    assert departs(dataclasses.replace(record, experiment="of_my_own")) == ""
+    assert departs(dataclasses.replace(record, reference=None)) == ""
 
 
 def test_committed_records_name_no_machine() -> None:

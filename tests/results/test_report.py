@@ -143,3 +143,13 @@ def test_devices_name_what_could_change_a_number() -> None:
 def test_the_command_is_safe_to_paste_into_a_shell(record: RunRecord) -> None:
     odd = dataclasses.replace(record, experiment=None, overrides=["algorithm=maml", "dataset.name=it's; rm -r x"])
     assert wording.say_command(odd) == "metaexp train algorithm=maml 'dataset.name=it'\\''s; rm -r x'"
+
+
+def test_the_page_of_a_run_says_where_its_experiment_departs(docs: Path) -> None:
+    def departs(record: RunRecord) -> str:
+        return "annealed | not constant" if record.dataset == "omniglot" else ""
+
+    pages = generate(docs, None, _same, departs=departs)
+    row = "| Departs from the paper | annealed \\| not constant |"
+    assert row in pages[docs / "maml_omniglot_5way_1shot" / "README.md"]
+    assert "Departs" not in pages[docs / "maml_sinusoid" / "README.md"]
