@@ -97,8 +97,8 @@ class Session:
             raise better from error
 
     def _run(self) -> RunRecord:
+        self._write(status="running", finished=None, error=None)  # before what may take its time, or be killed
         self.trackers.start(self.position)
-        self._write(status="running", finished=None, error=None)
         share_state(self.state, self.ranks)
         if self.step is not None and self.state.step < self.settings.train.steps:
             check_precision(self.step, self.state.step)
@@ -169,7 +169,7 @@ class Session:
         self.trackers.position()  # metrics are on the disk before the record says that all is done
         write_record(done, self.folder.path)
         self.record = done
-        summary = {f"val/{self.metric.name}": best.mean}
+        summary = {f"val/{self.metric.name}": best.mean, "val/ci95": best.ci95, "selected_step": best.step}
         summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
         self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
 
