@@ -72,8 +72,8 @@ class RunFolder:
 
     def save_settings(self, settings: Settings) -> None:
         """Write the resolved configuration, and which file of each group it was made from."""
-        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(settings.resolved)).encode())
         write_atomically(self.choices, OmegaConf.to_yaml(OmegaConf.create(settings.choices)).encode())
+        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(settings.resolved)).encode())
 
     def load_settings(self) -> Settings:
         """The settings that were saved. Raises RunFolderError when they cannot be read, ConfigError when they were

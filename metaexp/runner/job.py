@@ -77,6 +77,13 @@ def run_job(
 def _check_unused(folder: Path) -> None:
     if (folder / RECORD_FILE).exists():
         raise RunFolderError(f"{folder} holds a run already. Continue it with resume={folder}.")
+    if (folder / "choices.yaml").exists():
+        return  # a run that was killed before it had a record
+    for name in ("config.yaml", "metrics.jsonl"):
+        if (folder / name).exists():
+            raise RunFolderError(
+                f"{folder} holds a {name} that is no run's. Choose an empty folder; nothing was written."
+            )
 
 
 def resume_job(

@@ -164,14 +164,16 @@ class Session:
             **self._costs(),
             finished=now(),
         )
-        for name, path in draw(self.folder, self.settings, self.parts, self.compute, done).items():
+        pictures = draw(self.folder, self.settings, self.parts, self.compute, done)
+        for name, path in pictures.items():
             self.trackers.picture(name, path)
         self.trackers.position()  # metrics are on the disk before the record says that all is done
         write_record(done, self.folder.path)
         self.record = done
         summary = {f"val/{self.metric.name}": best.mean, "val/ci95": best.ci95, "selected_step": best.step}
         summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
-        self.trackers.finish("completed", summary, {"record": self.folder.path / "record.json"})
+        files = {name: self.folder.path / name for name in ("record.json", "metrics.jsonl", "config.yaml")}
+        self.trackers.finish("completed", summary, files | pictures)
 
     def _verdict(self, test: Score | None) -> Verdict | None:
         known = self.record

@@ -305,6 +305,18 @@ def test_a_new_run_never_starts_in_the_folder_of_another(tiny: ModuleType, tmp_p
     assert (folder / "record.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
+def test_files_that_are_no_runs_are_not_overwritten(tiny: ModuleType, tmp_path: Path, silent: Lines, name: str) -> None:
+    mine = tmp_path / "mine" / name
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(RunFolderError, match=f"holds a {name} that is no run's"):
+        run_job(tiny.settings(tmp_path), folder=mine.parent, display=silent)
+    assert mine.read_text() == "mine"
+    (mine.parent / "choices.yaml").write_text("{}")  # what a run leaves that was killed early
+    assert run_job(tiny.settings(tmp_path), folder=mine.parent, display=silent).record.status == "completed"
+
+
 def test_the_record_of_a_run_that_is_going_on_says_so(tiny: ModuleType, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
     path = tmp_path / "run" / "record.json"
