@@ -80,8 +80,8 @@ def update(
     departs: Departs = no_departures,
 ) -> list[Path]:
     """Write the generated files that are not up to date; returns them."""
-    changed = outdated(folder, readme, is_current, others, departs)
     files = generate(folder, readme, is_current, others, departs)
+    changed = _differing(files)
     for path in changed:
         write_atomically(path, files[path].encode())
     return changed
@@ -95,7 +95,10 @@ def outdated(
     departs: Departs = no_departures,
 ) -> list[Path]:
     """The generated files whose text is not what the records give now."""
-    files = generate(folder, readme, is_current, others, departs)
+    return _differing(generate(folder, readme, is_current, others, departs))
+
+
+def _differing(files: Mapping[Path, str]) -> list[Path]:
     return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
