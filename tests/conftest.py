@@ -1,11 +1,20 @@
-"""What all tests share: one thread each, a cache of their own, no account."""
+"""What all tests share: one thread each, a cache of their own, no account, and a tiny family of runs."""
 
+from __future__ import annotations
+
+import importlib
 import os
+import signal
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # so that tests can import the helpers of that folder
 
 # Several test processes run at once; with a thread per core each, they would wait for one another. Set before torch
 # is imported, and handed on to the processes that tests start.
@@ -13,6 +22,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("XDG_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"metaexp-tests-{os.getuid()}"))
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS"):
     os.environ.pop(name, None)
+
+from rich.console import Console
+
+from metaexp.runner import targets
+from metaexp.runner.progress import Advance, Lines
+from metaexp.runner.source import read_module
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +40,69 @@ def learn2learn() -> ModuleType:
         return import_learn2learn()
     except ConfigError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module ``tiny_runs``, trusted for the length of a test."""
+    monkeypatch.setattr(targets, "_trusted", {"tiny_runs"})
+    monkeypatch.setattr("metaexp.runner.session.draw", lambda *_: {})  # pictures take longer than these runs
+    read_module.cache_clear()
+    return importlib.import_module("tiny_runs")
+
+
+_warm: list[bool] = []
+
+
+@pytest.fixture
+def forked_family(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str, str], ModuleType]:
+    """A function that gives a module of runs, trusted, whose ``FILES`` are in ./conf of an empty current folder.
+
+    Its arguments: the module's name, and the function that starts processes of jobs; these are forked instead.
+    """
+
+    def make(name: str, starter: str) -> ModuleType:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(targets, "_trusted", {name, "tiny_runs"})
+        read_module.cache_clear()
+        monkeypatch.setattr(starter, importlib.import_module("forking").start)
+        module = importlib.import_module(name)
+        tiny.write_files(module.FILES, tmp_path / "conf")
+        if not _warm:
+            tiny.warm_up(tmp_path / "warm")
+            _warm.append(True)
+        return module
+
+    return make
+
+
+class StopAfter(Lines):
+    """A display that asks the run to stop after some updates of the run that is the ``which``-th to get there."""
+
+    def __init__(self, step: int, which: int = 1) -> None:
+        super().__init__(Console(quiet=True))
+        self.step, self.left = step, which
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            if (what, done) == ("train", self.step):
+                self.left -= 1
+                if self.left == 0:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        yield advance
+
+
+@pytest.fixture
+def stop_after() -> type[StopAfter]:
+    """The class :class:`StopAfter`."""
+    return StopAfter
+
+
+@pytest.fixture
+def silent() -> Lines:
+    """A display that shows nothing."""
+    return Lines(Console(quiet=True))

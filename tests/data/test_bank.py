@@ -1,6 +1,6 @@
 import pytest
 import torch
-from banks import bank, numbers
+from class_banks import bank, numbers
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import Capacity, TaskShape

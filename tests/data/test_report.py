@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from banks import bank
+from class_banks import bank
 from PIL import Image
 
 from metaexp.core.shapes import Capacity, Split, TaskShape

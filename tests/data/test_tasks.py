@@ -1,6 +1,6 @@
 import pytest
 import torch
-from banks import bank, class_of, numbers, turns
+from class_banks import bank, class_of, numbers, turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare

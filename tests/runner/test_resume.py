@@ -22,7 +22,7 @@ from metaexp.runner.job import resume_job, run_job
 from metaexp.runner.progress import Lines
 from metaexp.runner.signals import Interrupted
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
 def result_of(folder: Path) -> dict[str, bytes]:
@@ -253,7 +253,7 @@ def test_what_is_no_run_folder_is_not_resumed(tmp_path: Path, silent: Lines) -> 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """Twenty SIGKILLs: at random times, and right before or after a write, a sync or a rename."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "kill_and_resume.py"), str(tmp_path), "20"],
+        [sys.executable, str(SUPPORT / "kill_and_resume.py"), str(tmp_path), "20"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,5 +11,4 @@ import pytest
 @pytest.fixture
 def family(forked_family: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module ``search_runs``, trusted; trials are forked, without pictures; the current folder is empty."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return forked_family("search_runs", "metaexp.runner.search.run.start")

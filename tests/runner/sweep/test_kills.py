@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 
 
 def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """SIGKILL for the sweep and its workers. The script takes more jobs and kills, too: 20 and 30 need minutes."""
     jobs, kills = 4, 6
     done = subprocess.run(
-        [sys.executable, str(HERE / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills)],
+        [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills)],
         capture_output=True,
         text=True,
         timeout=280,

@@ -19,6 +19,7 @@ LAUNCHERS = [
     pytest.param("submitit_local", ["hydra.launcher.timeout_min=10"], id="submitit_local"),
     pytest.param("ray", [], id="ray"),
 ]
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
@@ -30,7 +31,7 @@ def test_a_launcher_runs_each_job_in_a_process_of_its_own(
     """Two jobs, of which one is killed; in a process as a user would start it, without anything imported before."""
     if importlib.util.find_spec(f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher") is None:
         pytest.skip(f"hydra-{PLUGINS[launcher]}-launcher is not installed")
-    path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parents[1]))
+    path = str(SUPPORT)
     trust = [word for package in family.TRUSTED for word in ("--trust", package)]
     command = [sys.executable, "-m", "metaexp", "train", "-m", "--config-dir", "conf", *trust, *family.COMMON]
     command += ["algorithm.case=0,7", f"hydra/launcher={launcher}", *more]

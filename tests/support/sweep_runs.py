@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_runs import TinyMAML
 from torch import Tensor
