@@ -25,7 +25,7 @@ from metaexp.data.bank import ClassBank
 from metaexp.data.conventions import Origin, Pixels, Rotations
 from metaexp.data.lists import class_lists
 from metaexp.data.omniglot import DRAWINGS, PARTS, Omniglot
-from metaexp.runner.device import raise_malloc_thresholds
+from metaexp.machine.device import raise_malloc_thresholds
 
 SHAPES = {
     "5-way 1-shot, 1 query": TaskShape(5, 1, 1),

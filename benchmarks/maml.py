@@ -20,8 +20,8 @@ from metaexp.core.learn2learn import import_learn2learn
 from metaexp.core.losses import task_loss
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, one_task
+from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.omniglot_conv import OmniglotConv
-from metaexp.runner.device import raise_malloc_thresholds
 
 N_TASKS, N_WAY, INNER_LR = 32, 5, 2.0
 

@@ -25,8 +25,8 @@ from metaexp.algorithms.meta_lstm import MetaLSTM
 from metaexp.core.optim import ClipNorm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, n_tasks, one_task
+from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.conv4 import Conv4
-from metaexp.runner.device import raise_malloc_thresholds
 
 N_WAY, N_QUERY, HIDDEN = 5, 15, 20
 

@@ -32,9 +32,9 @@ from metaexp.core.optim import Constant, NoClip
 from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
-from metaexp.runner.device import Compute, raise_malloc_thresholds
-from metaexp.runner.launch import launched
-from metaexp.runner.ranks import ALONE, Ranks, joined
+from metaexp.machine.device import Compute, raise_malloc_thresholds
+from metaexp.machine.launch import launched
+from metaexp.machine.ranks import ALONE, Ranks, joined
 from metaexp.runner.step import MetaStep
 
 _WARMUP = 2

@@ -21,8 +21,8 @@ from metaexp.algorithms.relation_net import RelationNet
 from metaexp.core.optim import ClipNormPerModule
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
+from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.relation_embedding import RelationEmbedding
-from metaexp.runner.device import raise_malloc_thresholds
 
 SETTINGS: dict[str, tuple[tuple[int, int, int], int, TaskShape]] = {
     "omniglot_5way_1shot": ((1, 28, 28), 1, TaskShape(5, 1, 19)),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.core.errors import ConfigError, MetaexpError
-from metaexp.runner.launch import launched, refuse
+from metaexp.machine.launch import launched, refuse
 from metaexp.runner.values import nearest
 
 

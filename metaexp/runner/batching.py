@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from metaexp.core.shapes import TaskShape
-from metaexp.runner.device import Compute
+from metaexp.machine.device import Compute
 
 _CPU_BYTES = 256 << 20
 _ACCELERATOR_BYTES = 4 << 30

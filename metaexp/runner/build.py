@@ -13,8 +13,8 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.machine.device import Compute
 from metaexp.models.base import Network
-from metaexp.runner.device import Compute
 from metaexp.runner.evaluation import SealedSource
 from metaexp.runner.make import make
 from metaexp.runner.schema import Node, Settings

@@ -104,7 +104,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
 @contextmanager
 def _saying_how_to_go_on() -> Iterator[None]:
     """A run that is stopped within this block says that the same command continues it, and compares."""
-    from metaexp.runner.signals import Interrupted
+    from metaexp.machine.signals import Interrupted
 
     try:
         yield

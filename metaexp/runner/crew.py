@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from metaexp.core.errors import MachineError
+from metaexp.machine.launch import Launch, launched
+from metaexp.machine.ranks import ALONE, PeerError, Ranks, joined
 from metaexp.runner.follow import follow
-from metaexp.runner.launch import Launch, launched
-from metaexp.runner.ranks import ALONE, PeerError, Ranks, joined
 
 _met: set[Launch] = set()
 """Launches whose ranks have met: they do so once."""

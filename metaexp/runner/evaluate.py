@@ -15,6 +15,8 @@ from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
+from metaexp.machine.device import prepared
+from metaexp.machine.failures import explaining
 from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation, Kept
@@ -25,9 +27,7 @@ from metaexp.runner.build import build_algorithm, load_dataset
 from metaexp.runner.compose import revise
 from metaexp.runner.contradictions import shape_problems
 from metaexp.runner.describe import chosen, now
-from metaexp.runner.device import prepared
 from metaexp.runner.evaluation import Evaluator
-from metaexp.runner.failures import explaining
 from metaexp.runner.final import Selected, check_finite, score, scores_after_steps, selected
 from metaexp.runner.folder import existing
 from metaexp.runner.identity import config_hash

@@ -16,8 +16,8 @@ from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
 from metaexp.data.base import TaskSource
-from metaexp.runner.device import Compute
-from metaexp.runner.ranks import ALONE, Ranks
+from metaexp.machine.device import Compute
+from metaexp.machine.ranks import ALONE, Ranks
 from metaexp.runner.step import noise_seed
 
 Report = Callable[[int], None]

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.errors import DataError, RunFolderError
+from metaexp.machine.device import Compute
+from metaexp.machine.failures import explaining
+from metaexp.machine.ranks import ALONE, Ranks
+from metaexp.machine.signals import stop_on_signals
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import say_order, say_task
 from metaexp.runner.build import Parts
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.describe import Origin, first_record
-from metaexp.runner.device import Compute
-from metaexp.runner.failures import explaining
 from metaexp.runner.folder import RunFolder, claim, existing
 from metaexp.runner.follow import call
 from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
-from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.session import Session
-from metaexp.runner.signals import stop_on_signals
 from metaexp.runner.workings import started
 
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
+from metaexp.machine.device import Compute
 from metaexp.results.episode_pictures import Shown, adapted_episodes
 from metaexp.results.fit_pictures import Continuation, Fit, continuations, function_fits
 from metaexp.results.record import RunRecord
 from metaexp.results.run_pictures import describe, draw_curves
 from metaexp.runner.build import Parts
-from metaexp.runner.device import Compute
 from metaexp.runner.folder import RunFolder
 from metaexp.runner.schema import Settings
 

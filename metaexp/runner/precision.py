@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.errors import ConfigError
-from metaexp.runner.device import in_float32
+from metaexp.machine.device import in_float32
 from metaexp.runner.state import copy_weights, load_weights
 from metaexp.runner.step import MetaStep
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from metaexp.machine.device import prepared
+from metaexp.machine.failures import explaining
+from metaexp.machine.ranks import ALONE
 from metaexp.runner.build import build
-from metaexp.runner.device import prepared
-from metaexp.runner.failures import explaining
-from metaexp.runner.ranks import ALONE
 from metaexp.runner.schema import Settings
 from metaexp.runner.workings import workings
 

@@ -82,7 +82,7 @@ def replicate(plan: Replication, display: Display | None = None) -> Replicated:
 
     A seed that fails does not keep the others from running. Raises Interrupted after a clean save.
     """
-    from metaexp.runner.signals import Interrupted
+    from metaexp.machine.signals import Interrupted
 
     display = display or default_display()
     steps = _steps(plan, display.line)

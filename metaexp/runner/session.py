@@ -12,23 +12,23 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
+from metaexp.machine.device import Compute
+from metaexp.machine.environment import differences, environment
+from metaexp.machine.failures import explained
+from metaexp.machine.ranks import ALONE, Ranks
+from metaexp.machine.signals import Interrupted, StopRequest
 from metaexp.results.record import RunRecord, Score, Verdict, write_record
 from metaexp.results.verdict import judge
 from metaexp.runner.build import Parts
 from metaexp.runner.checkpoint import Checkpoint, Checkpoints
 from metaexp.runner.describe import now
-from metaexp.runner.device import Compute
-from metaexp.runner.environment import differences, environment
-from metaexp.runner.failures import explained
 from metaexp.runner.final import final_test, score, scores_after_steps, select
 from metaexp.runner.folder import RunFolder
 from metaexp.runner.make import make
 from metaexp.runner.pictures import draw
 from metaexp.runner.precision import check_precision
 from metaexp.runner.progress import Display
-from metaexp.runner.ranks import ALONE, Ranks
 from metaexp.runner.schema import Settings
-from metaexp.runner.signals import Interrupted, StopRequest
 from metaexp.runner.state import Best
 from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.runner.workings import Agreed, share_state, workings

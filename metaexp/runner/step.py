@@ -14,9 +14,9 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
-from metaexp.runner.device import Compute
-from metaexp.runner.exchange import Exchange, Share, alone
-from metaexp.runner.ranks import ALONE, Ranks
+from metaexp.machine.all_reduce import Exchange, Share, alone
+from metaexp.machine.device import Compute
+from metaexp.machine.ranks import ALONE, Ranks
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 

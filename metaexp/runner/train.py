@@ -14,13 +14,13 @@ import torch
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
+from metaexp.machine.device import Compute
+from metaexp.machine.signals import StopRequest
 from metaexp.results.wording import say_value
 from metaexp.runner.checkpoint import Checkpoints
-from metaexp.runner.device import Compute
 from metaexp.runner.evaluation import Evaluator
 from metaexp.runner.progress import Advance, Display
 from metaexp.runner.schema import Settings
-from metaexp.runner.signals import StopRequest
 from metaexp.runner.state import Best, TrainState, copy_weights
 from metaexp.runner.step import MetaStep, StepResult
 from metaexp.runner.values import show

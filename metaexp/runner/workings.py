@@ -13,12 +13,12 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError
 from metaexp.data.base import Progress
+from metaexp.machine.device import Compute, prepared
+from metaexp.machine.ranks import Ranks
 from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import Parts, algorithm_class, build
 from metaexp.runner.checkpoint import Checkpoints
-from metaexp.runner.device import Compute, prepared
 from metaexp.runner.evaluation import Evaluator
-from metaexp.runner.ranks import Ranks
 from metaexp.runner.schema import Settings
 from metaexp.runner.state import TrainState
 from metaexp.runner.step import MetaStep

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from metaexp.core.errors import ConfigError, DataError
+from metaexp.machine.device import Compute
 from metaexp.runner.build import Parts, build
-from metaexp.runner.device import Compute
 from metaexp.runner.schema import Settings
 from metaexp.runner.state import copy_weights
 

@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import Kept
 from metaexp.results.record import RunRecord
 from metaexp.runner.evaluate import evaluate_run
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
-from metaexp.runner.signals import Interrupted
 from metaexp.runner.summary import print_evaluation
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
+from metaexp.machine.device import Compute
 from metaexp.runner.batching import tasks_at_once
-from metaexp.runner.device import Compute
 from metaexp.runner.evaluation import Evaluator, SealedSource
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)

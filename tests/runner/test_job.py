@@ -19,13 +19,13 @@ from rich.console import Console
 from metaexp.core import files
 from metaexp.core.errors import MachineError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
+from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.runner.checkpoint import Checkpoints, read
 from metaexp.runner.describe import Origin
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Advance, Lines
-from metaexp.runner.signals import Interrupted
 
 
 class At(Lines):

@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.optim import ClipNorm, ClipValue, Constant, NoClip, Schedule, Step
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
-from metaexp.runner.device import Compute
+from metaexp.machine.device import Compute
 from metaexp.runner.step import MetaStep, noise_seed
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)

@@ -13,9 +13,9 @@ from metaexp.core.optim import Constant, NoClip
 from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
+from metaexp.machine.device import Compute
 from metaexp.models.mlp import MLP
 from metaexp.runner import precision
-from metaexp.runner.device import Compute
 from metaexp.runner.precision import check_precision
 from metaexp.runner.step import MetaStep
 

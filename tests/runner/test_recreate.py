@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from metaexp.core.errors import ConfigError, DataError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
+from metaexp.machine.signals import Interrupted
 from metaexp.results.publish import publish
 from metaexp.results.record import Git, read_record, write_record
 from metaexp.runner import recreate as module
@@ -21,7 +22,6 @@ from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
 from metaexp.runner.recreate import Recreated, plan_recreation, recreate, say
-from metaexp.runner.signals import Interrupted
 
 SAME = [
     "metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors", "checkpoints/step_000000012.safetensors",

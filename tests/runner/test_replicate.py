@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import MetaexpError, NotFiniteError, RunFolderError
+from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner import rate
 from metaexp.runner import replicate as module
@@ -18,7 +19,6 @@ from metaexp.runner.headers import departures, labelled
 from metaexp.runner.progress import Lines
 from metaexp.runner.rate import Rate
 from metaexp.runner.replicate import Replication, plan_replication, replicate
-from metaexp.runner.signals import Interrupted
 
 EXPERIMENT = """\
 # @package _global_

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from metaexp.core.errors import RunFolderError
+from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner.checkpoint import Checkpoints, read, write
 from metaexp.runner.job import resume_job, run_job
 from metaexp.runner.progress import Lines
-from metaexp.runner.signals import Interrupted
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 

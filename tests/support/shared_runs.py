@@ -34,10 +34,10 @@ import torch
 from rich.console import Console
 
 from metaexp import cli
+from metaexp.machine.all_reduce import Share
 from metaexp.runner import cli_train
 from metaexp.runner import session as session_module
 from metaexp.runner.crew import led
-from metaexp.runner.exchange import Share
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
 from metaexp.runner.schema import Settings

@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
+from metaexp.machine.threads import threads_each
 from metaexp.runner.search.best import write_best
 from metaexp.runner.search.ledger import Ledger
 from metaexp.runner.search.prepare import Prepared
 from metaexp.runner.search.study import Study
 from metaexp.runner.search.summary import Found, best_of, line, opening, table, tested_before, write_report
 from metaexp.runner.search.trial import LiveTrial
-from metaexp.runner.signals import Interrupted, StopRequest, stop_on_signals
-from metaexp.runner.sweep.pool import ENDS_THE_SAME_WAY, threads_each
+from metaexp.runner.sweep.pool import ENDS_THE_SAME_WAY
 from metaexp.runner.sweep.process import JobProcess, start
 from metaexp.runner.targets import trusted
 

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metaexp.machine.threads import threads_each
 from metaexp.results.wording import say_time
 from metaexp.runner.sweep.estimate import Estimate, estimate, finished_runs, measured
 from metaexp.runner.sweep.frozen import FrozenJob
 from metaexp.runner.sweep.launcher import chosen_launcher
-from metaexp.runner.sweep.pool import is_left, threads_each
+from metaexp.runner.sweep.pool import is_left
 from metaexp.runner.sweep.prepare import Prepared
 from metaexp.runner.sweep.state import JobState
 from metaexp.runner.sweep.summary import counts, nothing_taken, say_state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -125,18 +124,3 @@ def is_left(state: JobState, options: SweepOptions) -> bool:
     if state.status == "completed":
         return False
     return state.status != "failed" or state.exit_code not in ENDS_THE_SAME_WAY or options.on_error == "retry"
-
-
-def threads_each(n_at_once: int) -> int | None:
-    """Threads for each of several jobs at once on this machine, so that they share its cores.
-
-    None leaves it as it is: for one job, and where OMP_NUM_THREADS says it already.
-    """
-    if n_at_once <= 1 or os.environ.get("OMP_NUM_THREADS"):
-        return None
-    return max(1, cores() // n_at_once)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

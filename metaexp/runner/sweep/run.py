@@ -11,12 +11,13 @@ from pathlib import Path
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE
+from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
+from metaexp.machine.threads import threads_each
 from metaexp.runner.progress import Advance, Display, default_display
-from metaexp.runner.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.runner.sweep.frozen import FrozenJob
 from metaexp.runner.sweep.launcher import Launched, chosen_launcher
 from metaexp.runner.sweep.ledger import SWEEP_FILE, Sweep, create, existing
-from metaexp.runner.sweep.pool import Pool, is_left, threads_each
+from metaexp.runner.sweep.pool import Pool, is_left
 from metaexp.runner.sweep.prepare import Prepared, prepare
 from metaexp.runner.sweep.process import start
 from metaexp.runner.sweep.state import JobState

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
-from metaexp.runner.signals import Interrupted
 from metaexp.runner.sweep.frozen import FrozenJob, read_frozen
 from metaexp.runner.sweep.ledger import Sweep, existing
 from metaexp.runner.sweep.process import BUSY

@@ -16,11 +16,11 @@ import pytest
 
 from metaexp.cli import main
 from metaexp.core.errors import RunFolderError
+from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
 from metaexp.runner.compose import Composer
 from metaexp.runner.search.prepare import prepare
 from metaexp.runner.search.run import search
-from metaexp.runner.signals import Interrupted
 
 pytest.importorskip("optuna")
 

@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
-from metaexp.runner.sweep.pool import cores, threads_each
 
 LAUNCHERS = [
     pytest.param("joblib", ["hydra.launcher.n_jobs=2"], id="joblib"),
@@ -49,7 +49,7 @@ def test_a_launcher_runs_each_job_in_a_process_of_its_own(
 
 def test_jobs_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("metaexp.runner.sweep.pool.cores", lambda: 8)
+    monkeypatch.setattr("metaexp.machine.threads.cores", lambda: 8)
     assert [threads_each(n) for n in (1, 2, 3, 8, 20)] == [None, 4, 2, 1, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads_each(2) is None, "the user has said it"

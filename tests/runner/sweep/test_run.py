@@ -12,9 +12,9 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
+from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner.progress import Lines
-from metaexp.runner.signals import Interrupted
 from metaexp.runner.sweep.run import run_all
 
 CONF = Path("conf")

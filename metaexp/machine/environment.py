@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 import metaexp
+from metaexp.machine.device import Compute
 from metaexp.results import provenance
 from metaexp.results.record import Machine
-from metaexp.runner.device import Compute
 
 _BEFORE: Mapping[str, Any] = {"ranks": 1}
 """What a checkpoint did not say yet while there was only one possibility."""

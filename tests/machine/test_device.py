@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from metaexp.core.errors import ConfigError, MachineError
-from metaexp.runner import device
-from metaexp.runner.device import Compute, find, in_float32, prepared
+from metaexp.machine import device
+from metaexp.machine.device import Compute, find, in_float32, prepared
 from metaexp.runner.schema import DeviceSettings
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)

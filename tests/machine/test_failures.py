@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metaexp.core.errors import ConfigError, DataError, MachineError, MetaexpError
-from metaexp.runner.failures import explained, explaining
+from metaexp.machine.failures import explained, explaining
 
 CASES: list[tuple[BaseException, type[MetaexpError], str]] = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nmore"), MachineError, r"CUDA out of memory.*task_chunk"),

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from metaexp.core.errors import MetaexpError
-from metaexp.runner.signals import Interrupted, StopRequest, stop_on_signals
+from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from metaexp.core.errors import ConfigError, MachineError
+from metaexp.machine.launch import Launch
 from metaexp.results.record import Machine
-from metaexp.runner.launch import Launch
 from metaexp.runner.schema import DeviceSettings
 
 _DETERMINISTIC = "deterministic"

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError
+from metaexp.machine import device as device_module
+from metaexp.machine import ranks as ranks_module
+from metaexp.machine.all_reduce import Exchange, Share
+from metaexp.machine.device import Compute, find_own, own_threads
+from metaexp.machine.environment import differences
+from metaexp.machine.launch import Launch, launched
+from metaexp.machine.ranks import ALONE, Group, Ranks
+from metaexp.machine.signals import SharedStopRequest
 from metaexp.results.record import Machine, parse_record
-from metaexp.runner import device as device_module
-from metaexp.runner import ranks as ranks_module
-from metaexp.runner.device import Compute, find_own, own_threads
-from metaexp.runner.environment import differences
-from metaexp.runner.exchange import Exchange, Share
 from metaexp.runner.follow import follow
-from metaexp.runner.launch import Launch, launched
-from metaexp.runner.ranks import ALONE, Group, Ranks
-from metaexp.runner.signals import SharedStopRequest
 from metaexp.runner.step import noise_seed
 
 PLACE = {

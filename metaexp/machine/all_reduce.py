@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metaexp.runner.ranks import Ranks
+from metaexp.machine.ranks import Ranks
 
 
 class Share(NamedTuple):

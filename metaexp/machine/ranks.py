@@ -21,9 +21,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from metaexp.core.errors import MachineError, MetaexpError
-from metaexp.runner.failures import explained
-from metaexp.runner.launch import Launch
-from metaexp.runner.signals import SharedStopRequest, StopRequest
+from metaexp.machine.failures import explained
+from metaexp.machine.launch import Launch
+from metaexp.machine.signals import SharedStopRequest, StopRequest
 
 _SOURCE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")
 _MEETING = timedelta(minutes=10)

@@ -1,0 +1,1 @@
+"""Devices, processes, signals and memory; the only room that knows torch.distributed."""
