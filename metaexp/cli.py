@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import metaexp
+from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError, MetaexpError
 from metaexp.machine.launch import launched, refuse
-from metaexp.runner.values import nearest
 
 
 class Verb(NamedTuple):

@@ -25,9 +25,9 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS"):
 
 from rich.console import Console
 
-from metaexp.runner import targets
+from metaexp.config.classes import targets
+from metaexp.config.classes.source import read_module
 from metaexp.runner.progress import Advance, Lines
-from metaexp.runner.source import read_module
 
 
 @pytest.fixture(scope="session")

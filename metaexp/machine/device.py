@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine.launch import Launch
 from metaexp.results.record import Machine
-from metaexp.runner.schema import DeviceSettings
 
 _DETERMINISTIC = "deterministic"
 _BENCHMARK = "backends.cudnn.benchmark"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from metaexp.runner.targets import trust
+from metaexp.config.classes.targets import trust
 
 OVERRIDES = """\
 overrides:

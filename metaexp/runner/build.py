@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import torch
 
+from metaexp.config.classes.make import make
+from metaexp.config.classes.targets import find_target
+from metaexp.config.schema import Node, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
@@ -16,9 +19,6 @@ from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.machine.device import Compute
 from metaexp.models.base import Network
 from metaexp.runner.evaluation import SealedSource
-from metaexp.runner.make import make
-from metaexp.runner.schema import Node, Settings
-from metaexp.runner.targets import find_target
 
 
 class Interface(NamedTuple):

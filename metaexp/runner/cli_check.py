@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from metaexp.config.check import check
+from metaexp.config.classes.targets import trust
+from metaexp.config.compose import Composer
+from metaexp.config.interpolation import resolve_all
+from metaexp.config.overrides import apply, judge
+from metaexp.config.schema import Node
 from metaexp.core.errors import ConfigError
 from metaexp.runner.arguments import Options, parse, parser
-from metaexp.runner.check import check
-from metaexp.runner.compose import Composer
-from metaexp.runner.overrides import apply, judge
-from metaexp.runner.resolving import resolve_all
-from metaexp.runner.schema import Node
-from metaexp.runner.targets import trust
 
 _USAGE = """\
 what to examine:

@@ -10,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaexp.config.classes.targets import trust
+from metaexp.config.identity import deciding_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.results.compare.find import PAGE, is_earlier, run_folders
 from metaexp.runner.folder import claim
-from metaexp.runner.identity import deciding_part
-from metaexp.runner.targets import trust
 
 if TYPE_CHECKING:
     from metaexp.results.compare.comparison import Comparison

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.config.compose import Composer
+from metaexp.config.experiment_header import departures
+from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.results.algorithm_tables import Page, page_text
 from metaexp.results.publish import publish
 from metaexp.results.record import RunRecord
 from metaexp.results.report import Pages, no_pages, outdated, update
 from metaexp.results.rows import Entry
-from metaexp.runner.compose import Composer
-from metaexp.runner.headers import departures
-from metaexp.runner.identity import config_hash
 from metaexp.runner.published import published_settings
 
 _DESCRIPTION = """\

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.config.identity import deciding_part
 from metaexp.results.record import read_record
-from metaexp.runner.identity import deciding_part
 
 _DESCRIPTION = """\
 Say what differs between two runs and could explain different numbers, the likeliest first: test episodes, data,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from metaexp.config.identity import config_hash, run_name
+from metaexp.config.schema import Settings
 from metaexp.machine.device import Compute
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import Reference, RunRecord, Task
 from metaexp.runner.build import Parts
-from metaexp.runner.identity import config_hash, run_name
-from metaexp.runner.schema import Settings
 
 
 @dataclass(frozen=True)

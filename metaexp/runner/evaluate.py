@@ -9,6 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.config.compose import revise
+from metaexp.config.contradictions import shape_problems
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
@@ -24,15 +28,11 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Task
 from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import build_algorithm, load_dataset
-from metaexp.runner.compose import revise
-from metaexp.runner.contradictions import shape_problems
 from metaexp.runner.describe import chosen, now
 from metaexp.runner.evaluation import Evaluator
 from metaexp.runner.final import Selected, check_finite, score, scores_after_steps, selected
 from metaexp.runner.folder import existing
-from metaexp.runner.identity import config_hash
 from metaexp.runner.progress import Display, default_display
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import load_weights
 
 _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")

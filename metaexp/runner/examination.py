@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from metaexp.config.classes.make import make, resolve
+from metaexp.config.schema import Node
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.doctor.subject import Subject
 from metaexp.models.base import Network
-from metaexp.runner.make import make, resolve
-from metaexp.runner.schema import Node
 
 _STEP_WORDS = ("_steps", "inner_epochs")
 

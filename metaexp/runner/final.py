@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.schema import Settings
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.types import EvalResult
@@ -15,7 +16,6 @@ from metaexp.runner.build import Interface
 from metaexp.runner.checkpoint import Checkpoints, DamagedError, read, write
 from metaexp.runner.evaluation import Evaluator, Report, SealedSource
 from metaexp.runner.folder import RunFolder
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import Best, TrainState, Weights, load_weights
 
 

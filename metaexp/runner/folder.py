@@ -11,12 +11,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from metaexp.config.check import check
+from metaexp.config.schema import Settings
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
-from metaexp.runner.check import check
-from metaexp.runner.schema import Settings
 
 try:
     import fcntl

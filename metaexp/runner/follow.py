@@ -10,17 +10,17 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from metaexp.config.check import check
+from metaexp.config.classes.targets import trust, trusted
+from metaexp.config.schema import Settings
 from metaexp.core.errors import MachineError, MetaexpError, NotFiniteError
 from metaexp.machine.failures import explaining
 from metaexp.machine.launch import Launch
 from metaexp.machine.ranks import Group, PeerError, Ranks, joined
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.runner.build import Parts
-from metaexp.runner.check import check
 from metaexp.runner.final import best_of, check_finite, take
 from metaexp.runner.progress import Silent
-from metaexp.runner.schema import Settings
-from metaexp.runner.targets import trust, trusted
 from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.runner.workings import Agreed, Workings, share_state, started, workings
 from metaexp.tracking.trackers import NoTrackers

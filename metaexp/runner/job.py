@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.config.identity import folder_name
+from metaexp.config.schema import Settings
 from metaexp.core.errors import DataError, RunFolderError
 from metaexp.machine.device import Compute
 from metaexp.machine.failures import explaining
@@ -22,9 +24,7 @@ from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.describe import Origin, first_record
 from metaexp.runner.folder import RunFolder, claim, existing
 from metaexp.runner.follow import call
-from metaexp.runner.identity import folder_name
 from metaexp.runner.progress import Display, default_display
-from metaexp.runner.schema import Settings
 from metaexp.runner.session import Session
 from metaexp.runner.workings import started
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
@@ -22,7 +23,6 @@ from metaexp.results.record import RunRecord
 from metaexp.results.run_pictures import describe, draw_curves
 from metaexp.runner.build import Parts
 from metaexp.runner.folder import RunFolder
-from metaexp.runner.schema import Settings
 
 log = logging.getLogger(__name__)
 

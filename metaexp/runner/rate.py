@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from metaexp.config.schema import Settings
 from metaexp.machine.device import prepared
 from metaexp.machine.failures import explaining
 from metaexp.machine.ranks import ALONE
 from metaexp.runner.build import build
-from metaexp.runner.schema import Settings
 from metaexp.runner.workings import workings
 
 _SECONDS = 3.0

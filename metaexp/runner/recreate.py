@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.accelerators import why_missing
+from metaexp.config.compose import Composer, leaves, revise
+from metaexp.config.identity import config_hash, deciding_part
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.publish import BLANK
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.replay import Replay, first_update, last_update, replay
-from metaexp.runner.accelerators import why_missing
-from metaexp.runner.compose import Composer, leaves, revise
 from metaexp.runner.folder import existing
-from metaexp.runner.identity import config_hash, deciding_part
 from metaexp.runner.progress import Display, default_display
-from metaexp.runner.schema import Settings
 
 REPLAY_FILE = "replay.json"
 FOLDER = "reproduced"

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.experiment_header import departures
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.runner.compose import Composer, Job, deviations, hydra_files
-from metaexp.runner.headers import departures
-from metaexp.runner.identity import config_hash
 from metaexp.runner.progress import Display, default_display
 from metaexp.runner.recreate import FOLDER
-from metaexp.runner.schema import Settings
 
 PLAN_FILE = "plan.json"
 SHORT_FRACTION = 100

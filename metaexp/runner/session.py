@@ -8,6 +8,8 @@ import signal
 from contextlib import suppress
 from typing import Any
 
+from metaexp.config.classes.make import make
+from metaexp.config.schema import Settings
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import Metric
@@ -24,11 +26,9 @@ from metaexp.runner.checkpoint import Checkpoint, Checkpoints
 from metaexp.runner.describe import now
 from metaexp.runner.final import final_test, score, scores_after_steps, select
 from metaexp.runner.folder import RunFolder
-from metaexp.runner.make import make
 from metaexp.runner.pictures import draw
 from metaexp.runner.precision import check_precision
 from metaexp.runner.progress import Display
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import Best
 from metaexp.runner.train import Stopwatch, Trainer
 from metaexp.runner.workings import Agreed, share_state, workings

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from metaexp.config.classes.values import show
+from metaexp.config.schema import Settings
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
@@ -20,10 +22,8 @@ from metaexp.results.wording import say_value
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.evaluation import Evaluator
 from metaexp.runner.progress import Advance, Display
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import Best, TrainState, copy_weights
 from metaexp.runner.step import MetaStep, StepResult
-from metaexp.runner.values import show
 from metaexp.tracking.trackers import Trackers
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.data.base import Progress
 from metaexp.machine.device import Compute, prepared
@@ -19,7 +20,6 @@ from metaexp.runner.batching import tasks_at_once
 from metaexp.runner.build import Parts, algorithm_class, build
 from metaexp.runner.checkpoint import Checkpoints
 from metaexp.runner.evaluation import Evaluator
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import TrainState
 from metaexp.runner.step import MetaStep
 

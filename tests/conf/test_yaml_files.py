@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from metaexp.runner.check import SECTIONS, SLOTS, TRACKER
-from metaexp.runner.compose import Composer
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import find_class
+from metaexp.config.check import SECTIONS, SLOTS, TRACKER
+from metaexp.config.classes.signatures import constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.compose import Composer
 from metaexp.runner.sweep.command import expand, freeze_all, swept_keys
 from metaexp.runner.sweep.frozen import Freezer
 from metaexp.runner.sweep.options import take_apart

@@ -15,6 +15,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import metaexp
+from metaexp.config.classes.make import resolve
+from metaexp.config.compose import Composer
+from metaexp.config.interpolation import resolve_all
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.examine import CHECKS
@@ -22,10 +25,7 @@ from metaexp.doctor.finding import OTHER, SAME, Finding
 from metaexp.doctor.learning import ENOUGH_ACCURACY, ENOUGH_GAIN, learning
 from metaexp.doctor.subject import Subject
 from metaexp.doctor.tiny import N_WAY
-from metaexp.runner.compose import Composer
 from metaexp.runner.examination import subject_of
-from metaexp.runner.make import resolve
-from metaexp.runner.resolving import resolve_all
 
 FOLDER = Path(metaexp.__file__).parents[1] / "conf" / "algorithm"
 QUICK = [name for name in CHECKS if name != "learning"]

@@ -20,11 +20,11 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from metaexp.cli import main
+from metaexp.config.classes import targets
+from metaexp.config.classes.targets import trust
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.learn2learn import import_learn2learn
-from metaexp.runner import targets
-from metaexp.runner.compose import Composer
-from metaexp.runner.targets import trust
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine import device
 from metaexp.machine.device import Compute, find, in_float32, prepared
-from metaexp.runner.schema import DeviceSettings
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.machine.device import Compute
 from metaexp.runner.build import Parts, build
-from metaexp.runner.schema import Settings
 from metaexp.runner.state import copy_weights
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.core.json_lines import read_lines
-from metaexp.runner.identity import config_hash
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
+from metaexp.config.experiment_header import departures, labelled
 from metaexp.core.errors import MetaexpError, NotFiniteError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner import rate
 from metaexp.runner import replicate as module
 from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
-from metaexp.runner.compose import Composer
-from metaexp.runner.headers import departures, labelled
 from metaexp.runner.progress import Lines
 from metaexp.runner.rate import Rate
 from metaexp.runner.replicate import Replication, plan_replication, replicate

@@ -25,10 +25,10 @@ import tiny_runs
 import torch
 from rich.console import Console
 
+from metaexp.config.classes.targets import trust
 from metaexp.runner import session as session_module
 from metaexp.runner.job import resume_job, run_job
 from metaexp.runner.progress import Lines
-from metaexp.runner.targets import trust
 
 _LONGEST = 0.4
 """Seconds of processor time within which a kill from outside comes; a session takes about that."""

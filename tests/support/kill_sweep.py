@@ -32,13 +32,13 @@ import tiny_runs
 import torch
 from rich.console import Console
 
+from metaexp.config.classes.targets import trust
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner import session as session_module
 from metaexp.runner.progress import Lines
 from metaexp.runner.sweep import run as run_module
-from metaexp.runner.targets import trust
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 

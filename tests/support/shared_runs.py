@@ -34,15 +34,15 @@ import torch
 from rich.console import Console
 
 from metaexp import cli
+from metaexp.config.classes.targets import trust
+from metaexp.config.schema import Settings
 from metaexp.machine.all_reduce import Share
 from metaexp.runner import cli_train
 from metaexp.runner import session as session_module
 from metaexp.runner.crew import led
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
-from metaexp.runner.schema import Settings
 from metaexp.runner.step import MetaStep
-from metaexp.runner.targets import trust
 
 _LONGEST = 120.0
 """Seconds after which a job hangs: far more than one takes."""

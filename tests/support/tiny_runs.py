@@ -14,6 +14,8 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from metaexp.config.check import check
+from metaexp.config.schema import Settings
 from metaexp.core.addressing import episode_keys, subkeys, unit_floats
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import DataError
@@ -24,9 +26,7 @@ from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.models.base import Network, call
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.runner import progress
-from metaexp.runner.check import check
 from metaexp.runner.job import run_job
-from metaexp.runner.schema import Settings
 
 
 class Lines(Dataset):

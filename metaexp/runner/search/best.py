@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
+from metaexp.config.check import SLOTS
 from metaexp.core.files import write_atomically
 from metaexp.results.record import read_record
 from metaexp.results.wording import say_score
-from metaexp.runner.check import SLOTS
 from metaexp.runner.search.study import Point
 from metaexp.runner.search.summary import Found, train_command
 from metaexp.runner.sweep.frozen import FrozenJob, read_frozen

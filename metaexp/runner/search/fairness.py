@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
-from metaexp.runner.compose import Composer
 from metaexp.runner.search.space import Dimension, Space
 from metaexp.runner.sweep.command import freeze_all
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob
-from metaexp.runner.values import show
 
 _MEASURE = ("dataset", "task", "eval.seed", "train.eval_episodes")
 """What the validation tasks are made of: a change makes them easier or harder."""

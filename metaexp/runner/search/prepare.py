@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
-from metaexp.runner.own_keys import key_of
 from metaexp.runner.search.fairness import check_comparable, check_points, common_metric
 from metaexp.runner.search.options import SearchOptions, take_apart
 from metaexp.runner.search.space import Choices, Interval, Space, Value, read_space

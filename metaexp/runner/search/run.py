@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.config.classes.targets import trusted
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.runner.search.best import write_best
@@ -16,7 +17,6 @@ from metaexp.runner.search.summary import Found, best_of, line, opening, table, 
 from metaexp.runner.search.trial import LiveTrial
 from metaexp.runner.sweep.pool import ENDS_THE_SAME_WAY
 from metaexp.runner.sweep.process import JobProcess, start
-from metaexp.runner.targets import trusted
 
 EXIT_SOME_FAILED = 10
 _NOT_FINITE = ENDS_THE_SAME_WAY[1]

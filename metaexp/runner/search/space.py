@@ -22,9 +22,9 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 
+from metaexp.config.compose import Composer
+from metaexp.config.overrides import is_group
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer
-from metaexp.runner.overrides import is_group
 
 Value = bool | int | float | str
 """Of a dimension. A string is text as Hydra reads it: a name, a list, null, words in quotes."""

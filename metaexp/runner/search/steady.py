@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.runner.compose import Composed, Composer
+from metaexp.config.compose import Composed, Composer
 
 
 class SteadyComposer(Composer):

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import yaml
 
+from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
-from metaexp.runner.own_keys import key_of
 from metaexp.runner.search.space import Choices, Dimension, Interval, Space
 from metaexp.runner.sweep.frozen import FrozenJob
 

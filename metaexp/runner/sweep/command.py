@@ -11,9 +11,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from metaexp.config.compose import Composer
+from metaexp.config.overrides import first_line
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer
-from metaexp.runner.overrides import first_line
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 
 _MOST_SHOWN = 10

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metaexp.config.check import check
+from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.identity import config_hash, run_name
+from metaexp.config.schema import Settings
+from metaexp.config.section_overrides import key_of
 from metaexp.core.files import write_atomically
 from metaexp.results.reading import read_part
-from metaexp.runner.check import check
-from metaexp.runner.compose import Composer, deviations, hydra_files
-from metaexp.runner.identity import config_hash, run_name
-from metaexp.runner.own_keys import key_of
-from metaexp.runner.schema import Settings
 
 FROZEN_FILE = "frozen.json"
 

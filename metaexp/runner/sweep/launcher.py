@@ -25,20 +25,20 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from metaexp.config.classes.targets import trusted
+from metaexp.config.compose import Composer
+from metaexp.config.overrides import first_line
+from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
-from metaexp.runner.compose import Composer
-from metaexp.runner.overrides import first_line
-from metaexp.runner.own_keys import key_of
 from metaexp.runner.sweep.frozen import FrozenJob
 from metaexp.runner.sweep.ledger import Sweep, existing
 from metaexp.runner.sweep.options import SweepOptions
 from metaexp.runner.sweep.pool import Pool, Watcher
 from metaexp.runner.sweep.process import JobProcess, start
 from metaexp.runner.sweep.state import JobState
-from metaexp.runner.targets import trusted
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_FOR_GOODBYE = 10.0

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from omegaconf import OmegaConf
 
+from metaexp.config.classes.values import nearest, show
+from metaexp.config.compose import Composer
+from metaexp.config.section_overrides import key_of, kinds_of, split
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
-from metaexp.runner.compose import Composer
-from metaexp.runner.own_keys import key_of, kinds_of, split
-from metaexp.runner.values import nearest, show
 
 _SCHEMA = "metaexp.runner.sweep.options.SweepOptions"
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer
+from metaexp.config.identity import deciding_part
+from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.runner.compose import Composer
-from metaexp.runner.identity import deciding_part
-from metaexp.runner.own_keys import key_of
 from metaexp.runner.sweep.command import digest, duplicates, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 from metaexp.runner.sweep.ledger import SWEEP_FILE, Sweep, existing
 from metaexp.runner.sweep.options import SweepOptions, take_apart
 from metaexp.runner.sweep.reuse import reusable
 from metaexp.runner.sweep.state import JobState
-from metaexp.runner.values import show
 
 _MOST_KEYS = 4
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from metaexp.config.classes.targets import trusted
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE
@@ -23,7 +24,6 @@ from metaexp.runner.sweep.process import start
 from metaexp.runner.sweep.state import JobState
 from metaexp.runner.sweep.summary import folder_line, line, nothing_taken, say_job, table
 from metaexp.runner.sweep.tail import last_step
-from metaexp.runner.targets import trusted
 
 EXIT_SOME_FAILED = 10
 TABLE_FILE = "table.txt"

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from metaexp.config.classes.targets import trust
 from metaexp.core.errors import ConfigError, MetaexpError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
@@ -24,7 +25,6 @@ from metaexp.runner.sweep.frozen import FrozenJob, read_frozen
 from metaexp.runner.sweep.ledger import Sweep, existing
 from metaexp.runner.sweep.process import BUSY
 from metaexp.runner.sweep.state import Note, begun, claimed, look, write_note
-from metaexp.runner.targets import trust
 
 
 class StoppedEarly(BaseException):

@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
+from metaexp.config.classes.signatures import constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer
 from metaexp.runner.search.options import take_apart
 from metaexp.runner.search.prepare import prepare
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import find_class
 
 ROOT = Path(__file__).resolve().parents[3]
 

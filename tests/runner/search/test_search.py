@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from metaexp.cli import main
+from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
-from metaexp.runner.compose import Composer
 from metaexp.runner.search.prepare import prepare
 from metaexp.runner.search.run import search
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer
 from metaexp.runner.search.space import Choices, Dimension, Interval, Space, Steps, read_space
 
 

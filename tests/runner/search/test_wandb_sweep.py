@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from metaexp.cli import main
-from metaexp.runner.compose import Composer
+from metaexp.config.compose import Composer
 
 
 def written(folder: Path, *arguments: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.runner.compose import Composer
 from metaexp.runner.sweep.command import digest, duplicates, expand, freeze_all, sweep_name, swept_keys
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob, read_frozen, write_frozen
 

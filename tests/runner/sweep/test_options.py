@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer
 from metaexp.runner.sweep.options import Asked, SweepOptions, take_apart
 
 
@@ -68,7 +68,7 @@ def test_a_single_run_has_no_sweep(composer: Composer) -> None:
 
 
 def test_a_launcher_that_is_not_installed_is_told_with_how_to_install_it(composer: Composer) -> None:
-    from metaexp.runner.overrides import _group_problem
+    from metaexp.config.overrides import _group_problem
 
     known = set(composer.loader.get_group_options("hydra/launcher"))
     missing = [name for name in ("joblib", "submitit_slurm", "ray") if name not in known]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
 from metaexp.results.record import RunRecord, Task, write_record
 from metaexp.runner import rate
 from metaexp.runner.cli_plan import main
-from metaexp.runner.compose import Composer
-from metaexp.runner.identity import config_hash
 from metaexp.runner.rate import Rate
-from metaexp.runner.schema import Settings
 from metaexp.runner.sweep.ledger import create
 from metaexp.runner.sweep.plan import plan
 from metaexp.runner.sweep.prepare import prepare

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
+from metaexp.config.identity import config_hash
 from metaexp.results.provenance import versions
 from metaexp.results.record import Git, RunRecord, Score, Task, read_record, write_record
-from metaexp.runner.compose import Composer
-from metaexp.runner.identity import config_hash
 from metaexp.runner.sweep import reuse
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 from metaexp.runner.sweep.ledger import create

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
-from metaexp.runner.compose import Composer
 from metaexp.runner.sweep.frozen import Freezer, FrozenJob
 from metaexp.runner.sweep.ledger import create, existing
 from metaexp.runner.sweep.process import settled

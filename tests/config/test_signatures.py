@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from metaexp.config.classes.signatures import constructor
+from metaexp.config.classes.source import class_attribute, derives_from, find_class, lineage, read_module
+from metaexp.config.classes.values import Anything, Kind, Number, Object
 from metaexp.core.fields import RANGES
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import class_attribute, derives_from, find_class, lineage, read_module
-from metaexp.runner.values import Anything, Kind, Number, Object
 
 SOURCE = """
 from __future__ import annotations
@@ -204,7 +204,8 @@ def test_every_named_range_is_enforced() -> None:
 
 def test_reading_signatures_imports_neither_torch_nor_what_is_read() -> None:
     code = (
-        "import sys; from metaexp.runner.signatures import constructor; from metaexp.runner.source import find_class\n"
+        "import sys; from metaexp.config.classes.signatures import constructor\n"
+        "from metaexp.config.classes.source import find_class\n"
         "for t in ('metaexp.algorithms.maml.MAML', 'torch.optim.Adam', 'metaexp.models.conv4.Conv4'):\n"
         "    assert constructor(find_class(t))\n"
         "print([m for m in ('torch', 'numpy', 'metaexp.algorithms') if m in sys.modules])"

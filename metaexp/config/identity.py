@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from metaexp.runner.schema import Settings
-from metaexp.runner.signatures import NO_DEFAULT, constructor
-from metaexp.runner.source import find_class
+from metaexp.config.classes.signatures import NO_DEFAULT, constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.schema import Settings
 
 NOT_DECIDING: frozenset[str] = frozenset(
     {

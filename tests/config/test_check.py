@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from metaexp.config import check as check_module
+from metaexp.config.check import check
+from metaexp.config.contradictions import shape_problems
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.shapes import Capacity, TaskShape
-from metaexp.runner import check as check_module
-from metaexp.runner.check import check
-from metaexp.runner.contradictions import shape_problems
-from metaexp.runner.schema import Settings
 
 CHOICES = {"algorithm": "maml", "dataset": "glyphs", "task": "5way_1shot"}
 GOOD: dict[str, Any] = {

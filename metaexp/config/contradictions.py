@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from metaexp.config.classes.make import make
+from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import Dataset
-from metaexp.runner.make import make
-from metaexp.runner.source import class_attribute, find_class
 
 
 def contradictions(

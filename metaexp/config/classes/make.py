@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from metaexp.config.classes.signatures import constructor
+from metaexp.config.classes.source import ClassSource
+from metaexp.config.classes.targets import find_target
+from metaexp.config.classes.values import AnyOf, Kind, Object, nearest
 from metaexp.core.errors import ConfigError
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import ClassSource
-from metaexp.runner.targets import find_target
-from metaexp.runner.values import AnyOf, Kind, Object, nearest
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 def make(node: Mapping[str, Any], expected_type: type[T], **injected: Any) -> T:
     """The object that a node describes: its ``_target_`` called with its other keys as arguments.
 
-    node: as checked by :mod:`metaexp.runner.check`. expected_type: what the class must derive from.
+    node: as checked by :mod:`metaexp.config.check`. expected_type: what the class must derive from.
     injected: what the framework provides; each is passed only if the constructor has an argument of that name.
     A nested node with a ``_target_`` is made in the same way; its argument's annotation says what it must be.
     Raises ConfigError, before anything is imported, for a class outside the allowed packages.

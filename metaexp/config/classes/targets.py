@@ -11,9 +11,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from metaexp.config.classes.source import ClassSource, derives_from, find_class, known_classes, read_module
+from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError
-from metaexp.runner.source import ClassSource, derives_from, find_class, known_classes, read_module
-from metaexp.runner.values import nearest
 
 _trusted: set[str] = set()
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from metaexp.config.classes import targets
+from metaexp.config.classes.make import make, resolve
+from metaexp.config.classes.source import read_module
+from metaexp.config.classes.targets import trust, trusted
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, ClipNorm, Schedule, Step
 from metaexp.models.base import Network
 from metaexp.models.mlp import MLP
-from metaexp.runner import targets
-from metaexp.runner.make import make, resolve
-from metaexp.runner.source import read_module
-from metaexp.runner.targets import trust, trusted
 
 MLP_NODE = {
     "_target_": "metaexp.models.mlp.MLP",
@@ -106,7 +106,7 @@ def test_the_class_of_a_node_is_resolved_without_making_it() -> None:
         "torch.load",
         "torch.nn.Linear",
         "metaexp.core.optim.torch.load",
-        "metaexp.runner.targets.Path",
+        "metaexp.config.classes.targets.Path",
         "metaexp.models.base.nn.Module",
         "torch.optim.lr_scheduler.warnings.warn",
         "torch.optimal.Adam",
@@ -176,7 +176,7 @@ def test_a_configuration_cannot_give_what_is_injected() -> None:
 
 def test_nothing_else_in_the_project_makes_objects_from_configurations() -> None:
     """No call of Hydra's ``instantiate``, ``get_class`` or ``call`` anywhere."""
-    root = Path(targets.__file__).parents[1]
+    root = Path(targets.__file__).parents[2]
     code = {path: path.read_text() for path in root.rglob("*.py")}
     assert [path for path, text in code.items() if "instantiate(" in text or "get_class(" in text] == []
     assert any("import_module(" in text for text in code.values())  # the search does see code
@@ -184,7 +184,7 @@ def test_nothing_else_in_the_project_makes_objects_from_configurations() -> None
 
 def test_making_is_refused_in_a_fresh_process_too() -> None:
     code = (
-        "import sys; from metaexp.runner.make import make; from metaexp.core.errors import ConfigError\n"
+        "import sys; from metaexp.config.classes.make import make; from metaexp.core.errors import ConfigError\n"
         "try: make({'_target_': 'antigravity.Anything'}, object)\n"
         "except ConfigError: print('antigravity' in sys.modules)"
     )

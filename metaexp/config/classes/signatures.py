@@ -10,8 +10,8 @@ import ast
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from metaexp.runner.source import Alias, ClassSource, Module, Scope, lineage
-from metaexp.runner.values import (
+from metaexp.config.classes.source import Alias, ClassSource, Module, Scope, lineage
+from metaexp.config.classes.values import (
     Anything,
     FixedSequence,
     Flag,

@@ -23,14 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from metaexp.config.check import check
+from metaexp.config.classes.values import show
+from metaexp.config.identity import deciding_part
+from metaexp.config.interpolation import resolve_all
+from metaexp.config.overrides import apply, judge, parse
+from metaexp.config.schema import Settings
+from metaexp.config.untrusted import file_problems, section_problems, shadowed
 from metaexp.core.errors import ConfigError
-from metaexp.runner.check import check
-from metaexp.runner.doors import file_problems, section_problems, shadowed
-from metaexp.runner.identity import deciding_part
-from metaexp.runner.overrides import apply, judge, parse
-from metaexp.runner.resolving import resolve_all
-from metaexp.runner.schema import Settings
-from metaexp.runner.values import show
 
 version.setbase("1.3")
 

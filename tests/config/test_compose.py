@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from metaexp.config.compose import Composer, deviations, hydra_files, revise
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
-from metaexp.runner.compose import Composer, deviations, hydra_files, revise
-from metaexp.runner.schema import Settings
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.errors import ConfigError, MachineError
-from metaexp.runner.accelerators import why_missing
-from metaexp.runner.contradictions import contradictions
-from metaexp.runner.make import object_base
-from metaexp.runner.schema import (
+from metaexp.config.accelerators import why_missing
+from metaexp.config.classes.make import object_base
+from metaexp.config.classes.signatures import Argument, constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.classes.targets import find_target
+from metaexp.config.classes.values import Anything, Kind, Number, nearest, show
+from metaexp.config.contradictions import contradictions
+from metaexp.config.schema import (
     DeviceSettings,
     EvalSettings,
     Node,
@@ -24,10 +27,7 @@ from metaexp.runner.schema import (
     TaskSettings,
     TrainSettings,
 )
-from metaexp.runner.signatures import Argument, constructor
-from metaexp.runner.source import find_class
-from metaexp.runner.targets import find_target
-from metaexp.runner.values import Anything, Kind, Number, nearest, show
+from metaexp.core.errors import ConfigError, MachineError
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ SLOTS = {
 }
 TRACKER = Slot("metaexp.tracking.base.Tracker")
 SECTIONS = {
-    "train": "metaexp.runner.schema.TrainSettings",
-    "eval": "metaexp.runner.schema.EvalSettings",
-    "task": "metaexp.runner.schema.TaskSettings",
-    "device": "metaexp.runner.schema.DeviceSettings",
-    "paths": "metaexp.runner.schema.PathSettings",
+    "train": "metaexp.config.schema.TrainSettings",
+    "eval": "metaexp.config.schema.EvalSettings",
+    "task": "metaexp.config.schema.TaskSettings",
+    "device": "metaexp.config.schema.DeviceSettings",
+    "paths": "metaexp.config.schema.PathSettings",
 }
 REFERENCE = "metaexp.results.record.Reference"
 TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", "reference"]

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
 
-from metaexp.runner.compose import Composer
-from metaexp.runner.signatures import constructor
-from metaexp.runner.source import find_class
-from metaexp.runner.values import Kind
+from metaexp.config.classes.signatures import constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.classes.values import Kind
+from metaexp.config.compose import Composer
 
 
 class Split(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from metaexp.runner.compose import Composer
-from metaexp.runner.identity import NOT_DECIDING, config_hash, folder_name, run_name
-from metaexp.runner.schema import Settings
+from metaexp.config.compose import Composer
+from metaexp.config.identity import NOT_DECIDING, config_hash, folder_name, run_name
+from metaexp.config.schema import Settings
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metaexp.runner.doors import environment_problems, reads_environment
+from metaexp.config.untrusted import environment_problems, reads_environment
 
 
 def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:

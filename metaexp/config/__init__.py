@@ -1,0 +1,1 @@
+"""YAML and overrides composed, checked as a whole, turned into Settings."""

@@ -1,0 +1,1 @@
+"""The classes that a configuration names: found in source, their arguments checked, made."""
