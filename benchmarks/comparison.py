@@ -5,8 +5,8 @@ log-odds that are the sum of a row's mean, a run, an episode, an episode by row,
 difference is known by quadrature. Beside the intervals of metaexp stand ones that are wrong on purpose.
 The page is written from the record of a simulation, which is made only where no record is given:
 
-    metaexp bench comparison --output benchmarks/records/comparison.json       simulates
-    metaexp bench comparison --record benchmarks/records/comparison.json --page docs/comparing.md
+    python benchmarks/comparison.py --output benchmarks/records/comparison.json       simulates
+    python benchmarks/comparison.py --record benchmarks/records/comparison.json --page docs/comparing.md
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ SETTINGS = [Setting(1, q, "none") for q in QUERIES] + [
 SETTINGS += [Setting(seeds, q, UNEQUAL) for seeds in (3, 5) for q in QUERIES]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Simulate or read a record, print the table, and write it into the page; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench comparison", description=_head(), allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python benchmarks/comparison.py", description=_head(), allow_abbrev=False)
     parser.add_argument("--comparisons", type=int, default=2000, help="of the two sentences (2000)")
     parser.add_argument("--each", type=int, default=1000, help="comparisons of each line of the table (1000)")
     parser.add_argument("--record", type=Path, metavar="FILE", help="take an earlier result, and simulate nothing")
@@ -236,3 +236,7 @@ def report(found: dict[str, Any]) -> str:
         f"**{found['false_claims']:.1%}**. Each line below is {found['each']:,} comparisons on {EPISODES} episodes.\n\n"
         f"{table([*header, 'Narrower'], rows, right=(0, 1, 3, 4, 5, 6, 7))}"
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

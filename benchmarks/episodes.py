@@ -3,7 +3,7 @@
 Drawn, gathered from the uint8 bank, turned (one of four per class and task) and converted; beside them, the
 time in which the machine merely writes as many floats (the limit). Uses the real Omniglot where it lies in
 METAEXP_DATA or the cache, else random images of its size; the time does not depend on what they show.
-`metaexp bench episodes [--batch 256] [--rounds 15] [--threads N] [--device cpu] [--output FILE]`
+`python benchmarks/episodes.py [--batch 256] [--rounds 15] [--threads N] [--device cpu] [--output FILE]`
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ SHAPES = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench episodes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/episodes.py", description=__doc__)
     parser.add_argument("--batch", type=int, default=256, help="episodes asked for at once (20-way and 60-way: fewer)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, help="torch threads; default: torch's own choice")

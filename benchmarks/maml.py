@@ -2,7 +2,7 @@
 
 The published setting: the strided network with 64 filters, 32 tasks of 5-way 1-shot with 1 query per class, one
 inner step, second order. Forward, backward and Adam's update are in the time; making the episodes is not.
-`metaexp bench maml [--rounds 15] [--device cpu] [--output FILE]`
+`python benchmarks/maml.py [--rounds 15] [--device cpu] [--output FILE]`
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from metaexp.models.omniglot_conv import OmniglotConv
 N_TASKS, N_WAY, INNER_LR = 32, 5, 2.0
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench maml", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/maml.py", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
@@ -106,3 +106,7 @@ def theirs(package: object, model: torch.nn.Module, episodes: Episode) -> Callab
         optimizer.step()
 
     return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -4,7 +4,8 @@ The plain way is that of published ports: torch's own LSTM cell over rows of coo
 gates, a learner whose parameters are overwritten before each of its backward passes, torch's batch norm, and a loop
 over tasks. Both start from the same weights, and give the same loss and meta-gradient, which is checked before
 anything is timed. Forward, backward, clipping and Adam's update are in the time; making the episode is not.
-`metaexp bench meta_lstm [--setting omniglot_5way_1shot] [--tasks 1] [--rounds 15] [--device cpu] [--output FILE]`
+`python benchmarks/meta_lstm.py [--setting omniglot_5way_1shot] [--tasks 1] [--rounds 15] [--device cpu]
+[--output FILE]`
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ SETTINGS = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench meta_lstm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/meta_lstm.py", description=__doc__)
     parser.add_argument("--setting", choices=list(SETTINGS), default="omniglot_5way_1shot")
     parser.add_argument("--tasks", type=int, default=1, help="tasks of a meta-update; 1 as published")
     parser.add_argument("--rounds", type=int, default=15)
@@ -219,3 +220,7 @@ def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object
         optimizer.step()
 
     return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -3,7 +3,7 @@
 The setting is that of the benchmark ``maml``: 32 tasks of 5-way 1-shot, one inner step, second order. One process with
 one thread is the baseline; then one process with every core, and N processes that divide the cores. The processes
 start anew in every round, and only their updates are timed: episodes, forward, backward, all-reduce, Adam.
-`metaexp bench ranks [--ranks 2] [--updates 10] [--rounds 5] [--output FILE]`
+`python benchmarks/ranks.py [--ranks 2] [--updates 10] [--rounds 5] [--output FILE]`
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class Prepared(TaskSource):
         return ""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench ranks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/ranks.py", description=__doc__)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)

@@ -3,7 +3,7 @@
 The plain way is that of the published code: torch's batch norm, and every class map repeated for every query,
 concatenated with it, and convolved. Both have the same weights and give the same scores, which is checked before
 anything is timed. Forward, backward, clipping and Adam's update are in the time; making the episode is not.
-`metaexp bench relation_net [--setting omniglot_5way_1shot] [--rounds 15] [--device cpu] [--output FILE]`
+`python benchmarks/relation_net.py [--setting omniglot_5way_1shot] [--rounds 15] [--device cpu] [--output FILE]`
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SETTINGS: dict[str, tuple[tuple[int, int, int], int, TaskShape]] = {
 """Published settings: shape of an image, padding of the relation module, shape of a training task."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="metaexp bench relation_net", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/relation_net.py", description=__doc__)
     parser.add_argument("--setting", choices=list(SETTINGS), default="omniglot_5way_1shot")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
@@ -160,3 +160,7 @@ def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object
         optimizer.step()
 
     return step
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from metaexp.cli import main
+from metaexp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

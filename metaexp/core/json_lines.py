@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,3 +56,17 @@ def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]
         return int(step), {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RunFolderError(f"{path}, line {number} is not a line of metrics: {raw[:80]!r}") from error
+
+
+_BYTES = 4096
+
+
+def last_step(path: Path) -> int:
+    """The meta-update of the last complete line; 0 where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
+            lines = file.read().split(b"\n")[:-1]
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return 0

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import metaexp
+from metaexp.cli.examination import subject_of
 from metaexp.config.classes.make import resolve
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
@@ -25,7 +26,6 @@ from metaexp.doctor.finding import OTHER, SAME, Finding
 from metaexp.doctor.learning import ENOUGH_ACCURACY, ENOUGH_GAIN, learning
 from metaexp.doctor.subject import Subject
 from metaexp.doctor.tiny import N_WAY
-from metaexp.runner.examination import subject_of
 
 FOLDER = Path(metaexp.__file__).parents[1] / "conf" / "algorithm"
 QUICK = [name for name in CHECKS if name != "learning"]

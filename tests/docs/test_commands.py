@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 from torch.distributed.run import get_args_parser
 
-from metaexp.cli import main
+from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
@@ -113,6 +113,9 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
         assert main(shortened(with_runs(words[1:], request))) == 0
+    elif words[0] == "python":
+        assert words[1].startswith("benchmarks/")
+        subprocess.run([sys.executable, ROOT / words[1], *words[2:], "--rounds", "1"], check=True, capture_output=True)
     elif words[0] == "torchrun":
         given = get_args_parser().parse_args(words[1:])
         assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))
@@ -138,8 +141,6 @@ def shortened(words: list[str]) -> list[str]:
         pytest.skip("needs the data themselves: set METAEXP_DATA")
     if "algorithm.engine=learn2learn" in words and not learn2learn_is_there():
         pytest.skip("needs learn2learn: make learn2learn")
-    if words[0] == "bench":
-        return [*words, "--rounds", "1"]
     if words[0] == "search":
         return [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"]
     if words[0] == "report":

@@ -66,7 +66,7 @@ def test_an_impossible_place_is_refused(place: Callable[..., None], changes: dic
 
 
 def test_a_place_that_is_no_number_is_refused(place: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    from metaexp.cli import main
+    from metaexp.cli.main import main
 
     place(WORLD_SIZE="many")
     assert main(["--help"]) == 2

@@ -12,13 +12,13 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
+from metaexp.cli.reproduce import EXIT_DIFFERENT, main
 from metaexp.core.errors import ConfigError, DataError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
 from metaexp.machine.signals import Interrupted
 from metaexp.results.publish import publish
 from metaexp.results.record import Git, read_record, write_record
 from metaexp.runner import recreate as module
-from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
 from metaexp.runner.recreate import Recreated, plan_recreation, recreate, say

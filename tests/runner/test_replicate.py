@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.cli.reproduce import EXIT_DIFFERENT, main
 from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import departures, labelled
 from metaexp.core.errors import MetaexpError, NotFiniteError, RunFolderError
@@ -15,7 +16,6 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner import rate
 from metaexp.runner import replicate as module
-from metaexp.runner.cli_reproduce import EXIT_DIFFERENT, main
 from metaexp.runner.progress import Lines
 from metaexp.runner.rate import Rate
 from metaexp.runner.replicate import Replication, plan_replication, replicate

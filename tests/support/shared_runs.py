@@ -33,11 +33,11 @@ import tiny_runs
 import torch
 from rich.console import Console
 
-from metaexp import cli
+from metaexp.cli import main as cli
+from metaexp.cli import train as cli_train
 from metaexp.config.classes.targets import trust
 from metaexp.config.schema import Settings
 from metaexp.machine.all_reduce import Share
-from metaexp.runner import cli_train
 from metaexp.runner import session as session_module
 from metaexp.runner.crew import led
 from metaexp.runner.job import run_job

@@ -11,7 +11,7 @@ from pathlib import Path
 from metaexp.config.classes.targets import trusted
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.core.json_lines import METRICS_FILE
+from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.runner.progress import Advance, Display, default_display
@@ -23,7 +23,6 @@ from metaexp.runner.sweep.prepare import Prepared, prepare
 from metaexp.runner.sweep.process import start
 from metaexp.runner.sweep.state import JobState
 from metaexp.runner.sweep.summary import folder_line, line, nothing_taken, say_job, table
-from metaexp.runner.sweep.tail import last_step
 
 EXIT_SOME_FAILED = 10
 TABLE_FILE = "table.txt"

@@ -108,7 +108,7 @@ def test_a_run_or_a_sweep_says_where_a_search_belongs(composer: Composer) -> Non
 
 def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family: ModuleType, tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules['optuna'] = None; from metaexp.cli import main; "
+        "import sys; sys.modules['optuna'] = None; from metaexp.cli.main import main; "
         "sys.exit(main(['search', 'algorithm.inner_lr=0.1,0.2', 'model=mlp', 'device=cpu']))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -119,7 +119,7 @@ def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family
 
 def test_mistakes_and_help_are_answered_without_torch_and_optuna(tmp_path: Path) -> None:
     code = (
-        "import sys; from metaexp.cli import main;"
+        "import sys; from metaexp.cli.main import main;"
         "codes = [main(['search', '--help']), main(['search', 'seed=1'])];"
         "sys.exit(str([codes, [m for m in ('torch', 'optuna') if m in sys.modules]]))"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from metaexp.cli import main
+from metaexp.cli.main import main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from metaexp.cli import main
+from metaexp.cli.main import main
 from metaexp.config.compose import Composer
 
 
@@ -128,7 +128,7 @@ def test_a_file_is_replaced_only_by_force(tmp_path: Path, capsys: pytest.Capture
 
 def test_neither_torch_nor_wandb_nor_optuna_is_imported() -> None:
     code = (
-        "import sys; from metaexp.cli import main;"
+        "import sys; from metaexp.cli.main import main;"
         "main(['wandb-sweep', 'seed=0,1', '--method', 'grid', '--output', '-']);"
         "sys.exit(str([m for m in ('torch', 'wandb', 'optuna') if m in sys.modules]))"
     )

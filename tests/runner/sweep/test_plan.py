@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.cli.plan import main
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.results.record import RunRecord, Task, write_record
 from metaexp.runner import rate
-from metaexp.runner.cli_plan import main
 from metaexp.runner.rate import Rate
 from metaexp.runner.sweep.ledger import create
 from metaexp.runner.sweep.plan import plan

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.data.base import Dataset
-from metaexp.runner.arguments import Options, parse, parser
 
 _OVERRIDES = """\
 overrides:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
 from metaexp.config.compose import Composer, deviations, hydra_files
 from metaexp.core.errors import ConfigError
 from metaexp.machine.launch import refuse
 from metaexp.results.record import RunRecord
-from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
-from metaexp.runner.sweep.wording import SWEEPS
 
 
 class TrainOptions(Options):

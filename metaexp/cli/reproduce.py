@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.runner.arguments import Options, parse, parser
 
 EXIT_DIFFERENT = 11
 """The numbers are not those of the run, or not those of the paper."""

@@ -24,18 +24,17 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.runner.cli_train:main"),
-    "plan": Verb("print the jobs of `train -m`, what is done, how long it takes", "metaexp.runner.cli_plan:main"),
-    "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.runner.cli_evaluate:main"),
-    "data": Verb("find, fetch, check and describe a dataset", "metaexp.runner.cli_data:main"),
-    "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.runner.cli_check:main"),
-    "compare": Verb("compare runs: which is better, how sure, at what cost", "metaexp.runner.cli_compare:main"),
-    "why": Verb("say what differs between two runs and could explain it", "metaexp.runner.cli_why:main"),
-    "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.runner.cli_reproduce:main"),
-    "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.runner.cli_search:main"),
-    "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.runner.cli_wandb_sweep:main"),
-    "report": Verb("write the results tables from committed records", "metaexp.runner.cli_report:main"),
-    "bench": Verb("measure speed, and how far intervals can be trusted", "metaexp.runner.cli_bench:main"),
+    "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.cli.train:main"),
+    "plan": Verb("print the jobs of `train -m`, what is done, how long it takes", "metaexp.cli.plan:main"),
+    "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.cli.evaluate:main"),
+    "data": Verb("find, fetch, check and describe a dataset", "metaexp.cli.data:main"),
+    "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.cli.check:main"),
+    "compare": Verb("compare runs: which is better, how sure, at what cost", "metaexp.cli.compare:main"),
+    "why": Verb("say what differs between two runs and could explain it", "metaexp.cli.why:main"),
+    "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.cli.reproduce:main"),
+    "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.cli.search:main"),
+    "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.cli.wandb_sweep:main"),
+    "report": Verb("write the results tables from committed records", "metaexp.cli.report:main"),
 }
 
 USAGE = """metaexp {version}: an experiment framework for meta-learning.

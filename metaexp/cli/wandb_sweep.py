@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
-from metaexp.runner.arguments import Options, parse, parser
 from metaexp.runner.search.fairness import check_comparable, check_points, common_metric
 from metaexp.runner.search.space import read_space
 from metaexp.runner.search.wandb_file import Method, Plan, header, sweep_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from metaexp.runner.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.runner.search.prepare import prepare
 
 _OVERRIDES = """\

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from metaexp.runner.arguments import OVERRIDES, Options, parse, parser
-from metaexp.runner.sweep.wording import SWEEPS
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
 
 
 class PlanOptions(Options):

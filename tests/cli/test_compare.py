@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from metaexp.cli import main
+from metaexp.cli import compare as cli_compare
+from metaexp.cli.main import main
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record
-from metaexp.runner import cli_compare
 from metaexp.runner.evaluate import evaluate_run
 from metaexp.runner.job import run_job
 from metaexp.runner.progress import Lines
@@ -172,7 +172,7 @@ def test_the_command_on_the_page_names_no_place_of_the_machine(tmp_path: Path, m
 
 def test_help_and_errors_come_without_torch() -> None:
     code = (
-        "import sys; from metaexp.cli import main\n"
+        "import sys; from metaexp.cli.main import main\n"
         "for line in (['compare', '/no/such'], ['why', '/no/such', '/nor/this']):\n"
         "    assert main(line) == 4\n"
         "for verb in ('compare', 'why'):\n"

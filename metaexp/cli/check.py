@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.check import check
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
@@ -12,7 +13,6 @@ from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, judge
 from metaexp.config.schema import Node
 from metaexp.core.errors import ConfigError
-from metaexp.runner.arguments import Options, parse, parser
 
 _USAGE = """\
 what to examine:
@@ -102,10 +102,10 @@ def _examine(chosen: Chosen) -> int:
     import torch
     from rich.console import Console
 
+    from metaexp.cli.examination import cut, subject_of
     from metaexp.doctor.examine import examine
     from metaexp.doctor.report import is_all_ok, print_report
     from metaexp.doctor.subject import FEW_STEPS
-    from metaexp.runner.examination import cut, subject_of
 
     torch.set_num_threads(1)  # tensors are tiny
     console = Console(highlight=False)

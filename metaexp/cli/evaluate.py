@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.compose import revise
 from metaexp.core.errors import ConfigError
-from metaexp.runner.arguments import Options, parse, parser
 from metaexp.runner.folder import existing
 
 _OVERRIDES = """\
