@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}")
         return 0
 
-    from metaexp.runner.sweep.plan import plan
-    from metaexp.runner.sweep.prepare import prepare
+    from metaexp.sweep.plan import plan
+    from metaexp.sweep.prepare import prepare
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
     print(plan(prepared, options.overrides, _say if options.measure else None))

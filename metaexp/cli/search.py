@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from metaexp.cli.arguments import Options, parse, parser
-from metaexp.runner.search.prepare import prepare
+from metaexp.search.prepare import prepare
 
 _OVERRIDES = """\
 overrides: those of metaexp train, where some keys vary, and those of the search:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
 
-    from metaexp.runner.search.run import search  # and optuna with it
+    from metaexp.search.run import search  # and optuna with it
 
     return search(prepared, options.overrides, options.config_dir)
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if options.multirun:
         refuse("a sweep (-m)", "Start it without torchrun; to share one run between processes, leave out -m.")
-        from metaexp.runner.sweep.run import run_all
+        from metaexp.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)
     return _train(options)

@@ -12,9 +12,9 @@ from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
-from metaexp.runner.search.fairness import check_comparable, check_points, common_metric
-from metaexp.runner.search.space import read_space
-from metaexp.runner.search.wandb_file import Method, Plan, header, sweep_file
+from metaexp.search.comparable import check_comparable, check_points, common_metric
+from metaexp.search.space import read_space
+from metaexp.search.wandb_file import Method, Plan, header, sweep_file
 
 _OVERRIDES = """\
 overrides: those of metaexp train, where some keys vary:

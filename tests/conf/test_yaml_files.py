@@ -16,9 +16,9 @@ from metaexp.config.check import SECTIONS, SLOTS, TRACKER
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.compose import Composer
-from metaexp.runner.sweep.command import expand, freeze_all, swept_keys
-from metaexp.runner.sweep.frozen import Freezer
-from metaexp.runner.sweep.options import take_apart
+from metaexp.sweep.expand import expand, freeze_all, swept_keys
+from metaexp.sweep.frozen_job import Freezer
+from metaexp.sweep.options import take_apart
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from metaexp.runner.sweep import worker
-from metaexp.runner.sweep.process import JobProcess
-from metaexp.runner.sweep.state import LOG_FILE
+from metaexp.sweep import worker
+from metaexp.sweep.job_process import JobProcess
+from metaexp.sweep.job_state import LOG_FILE
 
 
 class Forked(JobProcess):
@@ -51,7 +51,7 @@ class Forked(JobProcess):
 
 
 def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> Forked:
-    """In the place of :func:`metaexp.runner.sweep.process.start`."""
+    """In the place of :func:`metaexp.sweep.job_process.start`."""
     end, leash = os.pipe()
     pid = os.fork()
     if pid == 0:

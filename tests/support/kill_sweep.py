@@ -38,7 +38,7 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.runner import session as session_module
 from metaexp.runner.progress import Lines
-from metaexp.runner.sweep import run as run_module
+from metaexp.sweep import run as run_module
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 

@@ -16,7 +16,7 @@ from metaexp.results.compare.comparison import Comparison, compare
 from metaexp.results.compare.gather import gather
 from metaexp.results.compare.rows import group, rows
 from metaexp.results.record import Score, read_record, write_record
-from metaexp.runner.sweep.frozen import FROZEN_FILE
+from metaexp.sweep.frozen_job import FROZEN_FILE
 from tests.results.compare.conftest import MakeRun, decide, keep
 
 

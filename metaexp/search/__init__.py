@@ -1,0 +1,1 @@
+"""Hyper-parameters proposed by a sampler, judged on validation tasks."""

@@ -1,0 +1,54 @@
+"""The best trial as an experiment file that `metaexp train` takes. Without torch."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import yaml
+
+from metaexp.config.check import SLOTS
+from metaexp.core.files import write_atomically
+from metaexp.results.record import read_record
+from metaexp.results.wording import say_score
+from metaexp.search.study import Point
+from metaexp.search.summary import Found, train_command
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen
+
+EXPERIMENT = "best"
+_SECTIONS = ("seed", "train", "eval", "task", *SLOTS)
+_HEADER = """\
+# @package _global_
+# The best of {trials} trials of a search, by {metric}: {value}. Chosen on validation tasks; no trial was tested.
+# Search:   metaexp search {asked}
+# Trial:    {trial}
+# Command:  {command}
+# To keep it, copy this file into the folder experiment/ of your own --config-dir.
+"""
+
+
+def write_best(found: Found, best: Point) -> None:
+    """Write ``best/experiment/best.yaml`` in the search's folder."""
+    folder = found.prepared.path / str(best.notes["folder"])
+    path = found.prepared.path / "best" / "experiment" / f"{EXPERIMENT}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    job = read_frozen(folder)
+    head = _HEADER.format(
+        trials=sum(point.is_counted for point in found.points),
+        metric=found.prepared.metric.validation,
+        value=say_score(read_record(folder).val),
+        asked=shlex.join(found.asked),
+        trial=f"{best.number}, {job.what}",
+        command=train_command(found),
+    )
+    text = yaml.safe_dump(_content(job), sort_keys=False, default_flow_style=False, allow_unicode=True)
+    write_atomically(path, (head + text).encode())
+
+
+def _content(job: FrozenJob) -> dict[str, Any]:
+    """Every setting that decides numbers, with the files that they came from; the run is tested at its end."""
+    choices = [{f"override /{group}": name} for group, name in job.choices.items() if group in (*SLOTS, "task")]
+    sections = {key: job.config[key] for key in _SECTIONS}
+    sections["eval"] = {**sections["eval"], "test": True}
+    device = {"device": {"precision": job.config["device"]["precision"]}}
+    return {"defaults": choices, **sections, **device}

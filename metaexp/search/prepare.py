@@ -1,0 +1,139 @@
+"""What a search command asks for, checked, before anything is written. Without torch and optuna."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from metaexp.config.section_overrides import key_of
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.metric import Metric
+from metaexp.search.comparable import check_comparable, check_points, common_metric
+from metaexp.search.frozen_composer import SteadyComposer
+from metaexp.search.options import SearchOptions, take_apart
+from metaexp.search.space import Choices, Interval, Space, Value, read_space
+from metaexp.sweep.expand import sweep_name
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, existing
+from metaexp.sweep.frozen_job import Freezer, FrozenJob
+
+_MOST_CHOICES = 64
+_NO_TEST = "eval.test=false"
+_CHANGED = (
+    "the configuration files have changed since this search began, so that new trials could not be compared with its "
+    "earlier ones. Undo the edit, or begin anew in another folder: search.folder=FOLDER."
+)
+
+
+class Prepared(NamedTuple):
+    """A search that can start. path: its folder. digest: of what all its trials share. corners: checked trials."""
+
+    path: Path
+    digest: str
+    options: SearchOptions
+    space: Space
+    metric: Metric
+    freezer: Freezer
+    corners: list[FrozenJob]
+
+    @property
+    def limit(self) -> int:
+        """How many points are to be tried."""
+        asked = self.options.trials
+        if self.options.sampler != "grid":
+            assert asked is not None
+            return asked
+        return len(self.grid()) if asked is None else min(asked, len(self.grid()))
+
+    def grid(self) -> list[tuple[Value, ...]]:
+        """Every combination of values, in order."""
+        return list(itertools.product(*(d.values for d in self.space.dimensions if not isinstance(d, Interval))))
+
+    @property
+    def validated_every(self) -> int:
+        """Meta-updates between validations."""
+        every: int = self.corners[0].config["train"]["eval_every"]
+        return every
+
+    def open(self, command: Sequence[str]) -> Sweep:
+        """The folder of the search, made where it is not there. Raises RunFolderError when it holds something else."""
+        if not (self.path / SWEEP_FILE).exists():
+            if self.path.exists():
+                raise RunFolderError(f"{self.path} is there already and holds no search; choose another search.folder.")
+            try:
+                return create(self.path, command, self.digest, [])
+            except RunFolderError:
+                if not (self.path / SWEEP_FILE).exists():  # not another worker that was faster
+                    raise
+        found = existing(self.path)
+        if found.head.digest != self.digest:
+            same = [word for word in found.head.command if not word.startswith("search.")]
+            changed = same == [word for word in command if not word.startswith("search.")]
+            other = f"it holds another search ({' '.join(found.head.command)}). Choose another search.folder."
+            raise RunFolderError(f"{self.path}: {_CHANGED if changed else other}")
+        return found
+
+
+def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
+    """Take a command apart and check its corners. Raises ConfigError with all problems of one kind."""
+    composer = SteadyComposer(config_dir, config_name)
+    options, trial_overrides = take_apart(overrides, composer)
+    _check_fixed(trial_overrides, options)
+    space = read_space([*trial_overrides, _NO_TEST], composer)
+    _check_grid(space, options)
+    corners = check_points(space, composer, on_this_machine=True)
+    metric = common_metric(corners, options.metric, "search.metric=")
+    check_comparable(space.dimensions, corners)
+    keys = [d.key.lstrip("+") for d in space.dimensions]
+    where = None if config_dir is None else str(config_dir.resolve())
+    words = _hash([trial_overrides, where, config_name, options.deciding()])
+    outputs = Path(corners[0].config["paths"]["outputs"]).expanduser()
+    name = sweep_name(None, keys, words)
+    path = Path(options.folder).expanduser() if options.folder else outputs / "searches" / name
+    freezer = Freezer(composer, path.name, frozenset(keys))
+    _read_all_choices(space, freezer)
+    digest = _hash([words, [job.config_hash for job in corners]])
+    return Prepared(path, digest, options, space, metric, freezer, [replace(job, group=path.name) for job in corners])
+
+
+def _check_fixed(overrides: Sequence[str], options: SearchOptions) -> None:
+    problems = []
+    for line in overrides:
+        key = key_of(line)
+        if key == "eval.test":
+            problems.append(f"{line}: trials are never tested. search.test_best=true tests the best one, at the end.")
+        elif key.startswith("hydra") and key != "hydra.searchpath":
+            problems.append(f"{line}: a search starts its trials itself; use search.workers and search.folder instead.")
+        elif key == "sweep" or key.startswith("sweep."):
+            problems.append(f"{line} is about a sweep; use it with metaexp train -m.")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_grid(space: Space, options: SearchOptions) -> None:
+    endless = [d.key for d in space.dimensions if isinstance(d, Interval)]
+    if options.sampler == "grid" and endless:
+        raise ConfigError(
+            f"{', '.join(endless)}: search=grid tries every combination, and an interval has no end of values; give "
+            "choices or range(...), or use search=tpe or search=random."
+        )
+
+
+def _read_all_choices(space: Space, freezer: Freezer) -> None:
+    """Read the files of every combination of groups now, so that an edit while the search runs changes nothing."""
+    if space.is_small:  # the corners had them all
+        return
+    groups = [d.values if isinstance(d, Choices) and d.is_group else (d.ends()[0],) for d in space.dimensions]
+    for point in itertools.islice(itertools.product(*groups), _MOST_CHOICES):
+        try:
+            freezer.freeze(0, space.overrides(point))
+        except ConfigError:  # of this combination with these values; its files have been read
+            continue
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

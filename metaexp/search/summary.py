@@ -1,0 +1,197 @@
+"""A search in words: how trials ended, the table of the best, and the report as JSON. Without torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.core.files import write_atomically
+from metaexp.core.metric import Metric
+from metaexp.results.evaluations import as_trained
+from metaexp.results.record import read_record
+from metaexp.results.wording import say_score, say_value
+from metaexp.search.prepare import Prepared
+from metaexp.search.space import write
+from metaexp.search.study import Point
+from metaexp.search.trial import Ended
+from metaexp.sweep.frozen_job import FrozenJob
+
+REPORT_FILE = "search.json"
+SCHEMA_VERSION = 1
+_MOST_SHOWN = 10
+_STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}
+
+
+class Found(NamedTuple):
+    """What a search has found so far. exhausted: whether the sampler proposes nothing new. asked: the command."""
+
+    prepared: Prepared
+    points: list[Point]
+    importances: dict[str, float]
+    exhausted: bool
+    asked: Sequence[str]
+
+    @property
+    def counted(self) -> list[Point]:
+        """The trials, without points that repeat others."""
+        return [point for point in self.points if point.is_counted]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to try, nor running elsewhere."""
+        prepared = self.prepared
+        none_left = len(self.counted) >= prepared.limit or self.exhausted
+        if prepared.options.sampler == "grid":
+            none_left |= len(self.points) >= len(prepared.grid())
+        return none_left and all(point.state != "running" for point in self.points)
+
+    def failed_badly(self, not_finite: int) -> bool:
+        """Whether a trial failed otherwise than by numbers that are not finite, or none completed."""
+        bad = [p for p in self.counted if p.state == "fail" and p.notes.get("exit_code") != not_finite]
+        return bool(bad) or (self.is_done and best_of(self) is None)
+
+
+def best_of(found: Found) -> Point | None:
+    """The completed trial with the best validation, the earlier of equals."""
+    best: Point | None = None
+    for point in found.points:
+        if point.value is None:
+            continue
+        if best is None or best.value is None or found.prepared.metric.is_better(point.value, best.value):
+            best = point
+    return best
+
+
+def opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
+    """What is about to be done, in a few lines."""
+    options, done = prepared.options, sum(point.is_counted and point.state != "running" for point in points)
+    goal = f"{'highest' if prepared.metric.larger_is_better else 'lowest'} {prepared.metric.validation}"
+    before = f", {done} of them done before" if done else ""
+    at_once = f", {options.workers} at once" if options.workers > 1 else ""
+    return [
+        f"search={options.sampler} for the {goal}: {prepared.limit} trials{before}{at_once}",
+        f"search folder: {prepared.path}",
+    ]
+
+
+def line(job: FrozenJob, ended: Ended, metric: Metric) -> str:
+    """One trial that ended, in one line."""
+    record = ended.state.record
+    if ended.end == "completed" and record is not None:
+        said = f"validation {metric.name} {say_score(record.val)}"
+    elif ended.end == "pruned":
+        said = f"stopped early, after the validation at {ended.step:,} of {job.steps:,} meta-updates"
+    else:
+        said = f"FAILED, {ended.state.error} (log: {ended.state.log})"
+    return f"trial {job.number} ({job.what}): {said}"
+
+
+def table(found: Found) -> str:
+    """The best trials, what mattered, and how to go on."""
+    lines = [counts(found), *_rows(found)]
+    if found.exhausted:
+        lines.append("Every point of the space has been tried; the sampler proposes nothing new.")
+    if found.importances:
+        shares = ", ".join(f"{key} {share * 100:.0f} %" for key, share in found.importances.items())
+        lines.append(f"importance among completed trials: {shares}")
+    best = best_of(found)
+    if best is None:
+        return "\n".join([*lines, "No trial completed, so there is no best one."])
+    folder = found.prepared.path / str(best.notes["folder"])
+    return "\n".join(
+        [
+            *lines,
+            f"best: trial {best.number} in {folder}",
+            f"train it again: {train_command(found)}",
+            "Chosen on validation tasks, and the best of many looks better than it is. No trial was tested; test the "
+            f"best one once: metaexp evaluate {shlex.quote(str(folder))}",
+        ]
+    )
+
+
+def counts(found: Found) -> str:
+    """``20 trials: 12 completed, 7 stopped early, 1 failed``."""
+    tally = Counter(point.state for point in found.counted)
+    parts = [f"{tally[state]} {words}" for state, words in _STATES.items() if tally[state]]
+    left = found.prepared.limit - len(found.counted)
+    parts += [f"{left} not begun"] if left > 0 and not found.is_done else []
+    return f"{len(found.counted)} trials: {', '.join(parts) or 'none begun'}"
+
+
+def train_command(found: Found) -> str:
+    """The command that trains the best point anew."""
+    return f"metaexp train --config-dir {shlex.quote(str(found.prepared.path / 'best'))} experiment=best"
+
+
+def write_report(found: Found) -> Path:
+    """Write ``search.json``: all trials, and what was found."""
+    prepared, best = found.prepared, best_of(found)
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "command": list(found.asked),
+        "metric": prepared.metric.validation,
+        "larger_is_better": prepared.metric.larger_is_better,
+        "options": asdict(prepared.options),
+        "is_done": found.is_done,
+        "best": None if best is None else best.number,
+        "importances": found.importances,
+        "trials": [_entry(prepared, point) for point in found.points],
+    }
+    path = prepared.path / REPORT_FILE
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def tested_before(folder: Path) -> str:
+    """What the test of a trial's weights gave, where there was one; empty where there was none."""
+    kept = as_trained(folder, read_record(folder))
+    if kept is None:
+        return ""
+    test = kept.evaluation.test
+    return f"the best trial was tested before: test {test.metric} {say_score(test)} ({kept.path})"
+
+
+def _entry(prepared: Prepared, point: Point) -> dict[str, Any]:
+    keys = [dimension.key for dimension in prepared.space.dimensions]
+    return {
+        "number": point.number,
+        "state": point.state,
+        "value": point.value,
+        "values": dict(zip(keys, point.values, strict=True)),
+        "folder": point.notes.get("folder"),
+        "last_step": max(point.reported, default=None),
+        "same_as": point.notes.get("same_as"),
+        "error": point.notes.get("error"),
+    }
+
+
+def _rows(found: Found) -> list[str]:
+    """The best completed trials as a table."""
+    done = [point for point in found.points if point.value is not None]
+    sign = -1.0 if found.prepared.metric.larger_is_better else 1.0
+    done.sort(key=lambda point: (sign * (point.value or 0.0), point.number))
+    if not done:
+        return []
+    head = ["trial", found.prepared.metric.validation, *(d.key for d in found.prepared.space.dimensions)]
+    rows = [[str(p.number), _score(found, p), *map(_short, p.values)] for p in done[:_MOST_SHOWN]]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return [
+        "  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
+    ]
+
+
+def _score(found: Found, point: Point) -> str:
+    folder = found.prepared.path / str(point.notes.get("folder"))
+    record = read_record(folder)
+    if record.val is None:  # the value is the study's
+        return say_value(found.prepared.metric.name, point.value or 0.0, None)
+    return say_score(record.val)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else write(value)

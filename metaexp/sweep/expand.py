@@ -1,0 +1,116 @@
+"""From the words of a command to the overrides of every job, and the name by which a sweep is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from metaexp.config.compose import Composer
+from metaexp.config.overrides import first_line
+from metaexp.core.errors import ConfigError
+from metaexp.sweep.frozen_job import Freezer, FrozenJob
+
+_MOST_SHOWN = 10
+_HERE = ("basic", "joblib", "submitit_local")
+"""Launchers whose jobs run on this machine, so that its accelerators are theirs."""
+_HOW = (
+    "hydra/launcher",
+    "hydra.launcher.",
+    "hydra.sweep.dir",
+    "sweep.on_error",
+    "sweep.retries",
+    "sweep.n_jobs",
+    "sweep.new",
+    "sweep.reuse",
+)
+"""Overrides that say how jobs are run, not which: with others of these the same sweep goes on."""
+
+
+def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job, in the order in which Hydra's basic sweeper runs them.
+
+    Raises ConfigError for an override that cannot be read, or whose values only a search can choose.
+    """
+    parsed: list[Override] = []
+    problems: list[str] = []
+    for line in overrides:
+        override = composer.parse(line)
+        if isinstance(override, str):
+            problems.append(override)
+        elif override.is_sweep_override() and not override.is_discrete_sweep():
+            problems.append(f"{line} has no list of values; write choice(...) or range(...), or several values.")
+        else:
+            parsed.append(override)
+    if problems:
+        raise ConfigError(problems)
+    own = [o for o in parsed if o.is_hydra_override()]
+    try:
+        (jobs,) = BasicSweeper.split_arguments([o for o in parsed if not o.is_hydra_override()], None)
+    except HydraException as error:
+        raise ConfigError(first_line(error)) from error
+    return [[*(o.input_line or "" for o in own), *job] for job in jobs]
+
+
+def swept_keys(composer: Composer, overrides: Sequence[str]) -> frozenset[str]:
+    """The keys that were given several values."""
+    parsed = [composer.parse(override) for override in overrides]
+    return frozenset(o.key_or_group for o in parsed if isinstance(o, Override) and o.is_sweep_override())
+
+
+def runs_here(overrides: Sequence[str]) -> bool:
+    """Whether jobs run on this machine, as far as the launcher tells."""
+    return all(line.endswith(_HERE) for line in overrides if line.startswith("hydra/launcher="))
+
+
+def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJob]:
+    """Compose and check every job before the first one starts.
+
+    Raises ConfigError with the problems of all jobs, each told once, and how many jobs are fine; MachineError when the
+    accelerator of one is not here.
+    """
+    found: dict[str, list[str]] = {}
+    frozen: list[FrozenJob] = []
+    for number, overrides in enumerate(jobs):
+        try:
+            frozen.append(freezer.freeze(number, overrides))
+        except ConfigError as error:
+            for problem in error.problems:
+                found.setdefault(problem, []).append(f"job {number} ({' '.join(overrides)})")
+    if found:
+        raise ConfigError(_summary(found, len(jobs)))
+    return frozen
+
+
+def digest(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> str:
+    """SHA-256 (hex) of the words of a command that say which jobs are to be run."""
+    asked = [line for line in overrides if not line.lstrip("+").startswith(_HOW)]
+    where = None if config_dir is None else str(config_dir.resolve())
+    return hashlib.sha256(json.dumps([asked, where, config_name]).encode()).hexdigest()
+
+
+def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
+    """``seeds-3fa9c1d2`` for a ready-made sweep, else ``algorithm-seed-3fa9c1d2`` by the keys swept."""
+    words = [name] if name else [key.rpartition(".")[2] for key in swept] or ["single"]
+    text = "-".join(words)[:60]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"
+
+
+def _summary(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
+    """One sentence for each problem, saying which jobs have it."""
+    problems = []
+    for problem, jobs in found.items():
+        where = "every job" if len(jobs) == n_jobs else jobs[0]
+        where += f" and {len(jobs) - 1} more" if 1 < len(jobs) < n_jobs else ""
+        problems.append(problem if n_jobs == 1 else f"{where}: {problem}")
+    if len(problems) > _MOST_SHOWN:
+        problems = [*problems[:_MOST_SHOWN], f"and {len(problems) - _MOST_SHOWN} more problems."]
+    bad = {job for jobs in found.values() for job in jobs}
+    if len(bad) < n_jobs:
+        problems.append(f"The other {n_jobs - len(bad)} of {n_jobs} jobs are fine.")
+    return problems

@@ -1,0 +1,98 @@
+"""What a sweep would do: its jobs, duplicates, what is done, how long the rest takes. Nothing is written or started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from metaexp.machine.threads import threads_each
+from metaexp.results.wording import say_time
+from metaexp.sweep.decide import is_left
+from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measured
+from metaexp.sweep.frozen_job import FrozenJob
+from metaexp.sweep.job_state import JobState
+from metaexp.sweep.launcher import chosen_launcher
+from metaexp.sweep.prepare import Prepared
+from metaexp.sweep.summary import counts, nothing_taken, say_state
+
+
+def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
+    """The plan in words.
+
+    measure: where no finished run tells how long a job takes, compute a little of it to know; this hears what is
+    measured. None leaves its time unknown.
+    """
+    jobs, same = prepared.jobs, prepared.duplicates()
+    states = {job.number: prepared.state(job) for job in jobs if job.number not in same}
+    outputs, taken = prepared.outputs, prepared.taken()
+    others = [job for job in jobs if job.number not in same and job.number not in taken]
+    left = [job for job in others if is_left(states[job.number], prepared.options)]
+    here = chosen_launcher(overrides) is None
+    threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
+    times = _times(left, states, outputs, threads, measure)
+    there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
+    width = max((len(job.what) for job in jobs), default=0)
+    notes = [nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
+    lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
+    for job in jobs:
+        what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
+        what = f"done in {taken[job.number]}, and taken over" if job.number in taken else what
+        lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
+    if same and prepared.sweep is None:
+        lines.append(f"{_n_jobs(len(same))} would do what others do, and will not run")
+    lines.append(_total(left, times, outputs, prepared.options.n_jobs if here else None))
+    return "\n".join(lines)
+
+
+def _times(
+    left: Sequence[FrozenJob],
+    states: Mapping[int, JobState],
+    outputs: Path,
+    threads: int | None,
+    measure: Callable[[str], None] | None,
+) -> dict[int, Estimate | None]:
+    """The time of each job that is left, by finished runs, or else by measurement, where that is asked for."""
+    finished = list(finished_runs(outputs).values())
+    times = {job.number: estimate(job, states[job.number], finished) for job in left}
+    unknown = [job for job in left if times[job.number] is None]
+    if measure is not None and unknown:
+        times.update(measured(unknown, states, threads, measure))
+    return times
+
+
+def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
+    state = states[job.number]
+    if job.number not in times:
+        return f"done: {say_state(state)}" if state.status == "completed" else f"kept: {say_state(state)}"
+    verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({say_state(state)})")
+    time = times[job.number]
+    return f"{verb}, {'time unknown' if time is None else f'about {say_time(time.seconds)}'}"
+
+
+def _total(
+    left: Sequence[FrozenJob], times: Mapping[int, Estimate | None], outputs: Path, n_at_once: int | None
+) -> str:
+    """The time of all together, and where it is known from."""
+    if not left:
+        return "nothing is left to run"
+    known = [time for time in times.values() if time is not None]
+    unknown = [job for job in left if times[job.number] is None]
+    words = [f"{_n_jobs(len(left))} to run"]
+    if known:
+        seconds = sum(time.seconds for time in known)
+        words.append(f"about {say_time(seconds)} of computing")
+        if n_at_once is not None and n_at_once > 1:
+            words.append(f"{say_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
+        words.append("told by " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common()))
+    if unknown:
+        which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
+        words.append(
+            f"the time of {len(unknown)} is unknown, for {outputs} holds no finished run like them "
+            f"({', '.join(which)}); --measure finds out"
+        )
+    return ", ".join(words)
+
+
+def _n_jobs(n: int) -> str:
+    return f"{n} job{'s' if n != 1 else ''}"

@@ -1,0 +1,177 @@
+"""What a command asks for, and what is there of it already. Nothing is written, and torch is not imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer
+from metaexp.config.identity import deciding_part
+from metaexp.config.section_overrides import key_of
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.sweep.decide import duplicates, is_complete
+from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_name, swept_keys
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, existing
+from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.job_state import JobState
+from metaexp.sweep.options import SweepOptions, take_apart
+from metaexp.sweep.reuse import reusable
+
+_MOST_KEYS = 4
+
+
+class Prepared(NamedTuple):
+    """A sweep that can start.
+
+    path: its folder. sweep: None where it is not there yet. jobs: frozen before, or now. overrides: of the jobs, with
+    several values each. notes: what the user should know before it starts.
+    """
+
+    composer: Composer
+    path: Path
+    sweep: Sweep | None
+    jobs: list[FrozenJob]
+    options: SweepOptions
+    overrides: list[str]
+    digest: str
+    notes: list[str]
+
+    def state(self, job: FrozenJob) -> JobState:
+        """How far a job is."""
+        return JobState("waiting", self.path / job.name) if self.sweep is None else self.sweep.state(job)
+
+    def duplicates(self) -> dict[int, int]:
+        """Number of a job that is the same as an earlier one, and is not run -> number of that one."""
+        return duplicates(self.jobs)
+
+    def taken(self) -> dict[int, Path]:
+        """Number of a job -> the completed run that a new sweep takes over for it, where that is asked for."""
+        if self.sweep is not None or not self.options.reuse:
+            return {}
+        same = self.duplicates()
+        return reusable([job for job in self.jobs if job.number not in same], self.outputs)
+
+    @property
+    def outputs(self) -> Path:
+        """Where the finished runs are."""
+        return Path(str(self.jobs[0].config["paths"]["outputs"])).expanduser()
+
+
+def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
+    """Find the sweep of a command, or compose, freeze and check its jobs.
+
+    A sweep that is not complete goes on with the jobs that it froze, whatever became of the files since. A complete
+    one whose files changed since is left alone: the command is then a new sweep. Raises ConfigError with the problems
+    of all jobs, RunFolderError for a folder that holds another sweep.
+    """
+    composer = Composer(config_dir, config_name)
+    asked = take_apart(overrides, composer)
+    swept = swept_keys(composer, asked.job_overrides)
+    hashed = digest(overrides, config_dir, config_name)
+    in_order = [key for key in map(key_of, asked.job_overrides) if key in swept]
+    name = sweep_name(asked.name, in_order, hashed)
+    common = (asked.options, asked.job_overrides, hashed)
+    freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides))
+    try:
+        jobs = freeze_all(freezer, expand(composer, asked.job_overrides))
+    except ConfigError as error:
+        found = None if asked.options.new else _newest(_place(overrides, None, name), hashed)
+        if found is None or is_complete(found, found.jobs()):
+            raise
+        notes = [_goes_on(found, f"the files as they are now are refused ({error.problems[0]})")]
+        return Prepared(composer, found.path, found, found.jobs(), *common, notes)
+    place = _place(overrides, jobs[0], name)
+    found = _newest(place, hashed)
+    if found is None:
+        return Prepared(composer, place, None, _grouped(jobs, place.name), *common, [])
+    frozen = found.jobs()
+    changed = "" if asked.options.new else difference(frozen, jobs)
+    fresh = asked.options.new or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
+    if not fresh:
+        return Prepared(composer, found.path, found, frozen, *common, [_goes_on(found, changed)] if changed else [])
+    path = _next(place, overrides)
+    notes = [] if asked.options.new else [f"{found.path} is complete, and {changed}: this is a new sweep, {path}."]
+    return Prepared(composer, path, None, _grouped(jobs, path.name), *common, notes)
+
+
+def difference(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
+    """What changed between freezing and now, in words; empty where nothing did."""
+    if len(then) != len(now):
+        return f"the files have changed since: it has {len(then)} jobs, and would have {len(now)} now"
+    for before, after in zip(then, now, strict=True):
+        if before.identity != after.identity:
+            return f"the files have changed since: {_changes(before.config, after.config)} in job {before.number}"
+    return ""
+
+
+def _goes_on(sweep: Sweep, why: str) -> str:
+    return (
+        f"{sweep.path} is not complete and goes on with its jobs as they were frozen, though {why}. "
+        "To begin anew with the files as they are, add sweep.new=true."
+    )
+
+
+def _other_numbers(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> bool:
+    return [job.config_hash for job in then] != [job.config_hash for job in now]
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """``algorithm.inner_lr was 0.4 and is 0.1``, of the keys that decide numbers where one of them changed."""
+    pairs = [(dict(_leaves(then)), dict(_leaves(now)))]
+    pairs.insert(0, (dict(_leaves(deciding_part(then))), dict(_leaves(deciding_part(now)))))
+    for before, after in pairs:
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if keys:
+            words = [f"{key} was {show(before.get(key))} and is {show(after.get(key))}" for key in keys[:_MOST_KEYS]]
+            return ", ".join(words) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
+    return "a value"
+
+
+def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", item
+
+
+def _grouped(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:
+    return [replace(job, group=group) for job in jobs]
+
+
+def _place(overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
+    """Where the sweep is, or would be. job: None where none can be composed; then the usual places are looked at."""
+    given = {key_of(line): line.partition("=")[2] for line in overrides}
+    if "hydra.sweep.dir" in given:
+        return Path(given["hydra.sweep.dir"]).expanduser()
+    usual = given.get("paths.outputs") or os.environ.get("METAEXP_OUTPUTS") or "./outputs"
+    outputs = usual if job is None else str(job.config["paths"]["outputs"])
+    return Path(outputs).expanduser() / "sweeps" / name
+
+
+def _newest(place: Path, hashed: str) -> Sweep | None:
+    """The newest sweep of a command: at ``place``, or at ``place_2`` and so on. None where there is none."""
+    found = None
+    for number in range(1, 10_000):
+        path = _numbered(place, number)
+        if not (path / SWEEP_FILE).exists():
+            break
+        found = existing(path)
+        if found.head.digest != hashed:
+            raise RunFolderError(f"{path} holds another sweep ({' '.join(found.head.command)}). Choose another folder.")
+    return found
+
+
+def _next(place: Path, overrides: Sequence[str]) -> Path:
+    """A folder for one more sweep of the same command."""
+    if any(key_of(line) == "hydra.sweep.dir" for line in overrides):
+        raise RunFolderError(f"{place} holds a sweep already. Choose another folder with hydra.sweep.dir.")
+    return next(path for n in range(2, 10_000) if not (path := _numbered(place, n)).exists())
+
+
+def _numbered(place: Path, number: int) -> Path:
+    return place if number == 1 else place.with_name(f"{place.name}_{number}")

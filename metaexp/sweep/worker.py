@@ -1,0 +1,121 @@
+"""``python -m metaexp.sweep.worker FOLDER``: one frozen job, begun or continued, in this process.
+
+Standard input is a leash: when its other end closes, because the sweep's process died, the job saves and stops.
+The exit codes are those of ``metaexp train``, and 75 where another process runs the job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from metaexp.config.classes.targets import trust
+from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.machine.signals import Interrupted
+from metaexp.results.record import RECORD_FILE
+from metaexp.sweep.folder import Sweep, existing
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen
+from metaexp.sweep.job_process import BUSY
+from metaexp.sweep.job_state import Note, begun, claimed, look, write_note
+
+
+class StoppedEarly(BaseException):
+    """A signal came before the run could handle it; nothing was going on yet."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} before it began")
+        self.exit_code = 128 + number
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job of one folder; returns the exit code."""
+    made = argparse.ArgumentParser(prog="python -m metaexp.sweep.worker")
+    made.add_argument("folder", type=Path)
+    made.add_argument("--threads", type=int)
+    made.add_argument("--trust", action="append", default=[])
+    options = made.parse_args(list(arguments))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop_early)
+    threading.Thread(target=_hold_leash, daemon=True).start()
+    with claimed(options.folder) as mine:
+        if not mine:
+            return BUSY
+        if look(options.folder).status == "completed":
+            return 0
+        return _noted(options.folder, options.threads, options.trust)
+
+
+def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
+    """Run the job, and say in its folder and the sweep's journal how it went."""
+    job, sweep = read_frozen(folder), existing(folder.parent)
+    note = begun(folder)
+    try:
+        write_note(folder, note)
+        sweep.journal(job.number, "begins")
+        for package in packages:
+            trust(package)
+        _run(job, folder, threads)
+    except StoppedEarly as error:
+        return _ended(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))
+    except Exception as error:
+        return _ended(sweep, job, _note_of(error, note))
+    return _ended(sweep, job, replace(note, status="completed", exit_code=0))
+
+
+def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
+    from metaexp.runner.describe import Origin
+    from metaexp.runner.job import resume_job, run_job
+
+    if (folder / RECORD_FILE).exists():  # written before the first update
+        resume_job(folder)
+    else:
+        origin = Origin(job.overrides, job.group, job.full_steps, job.deviations, job.files)
+        run_job(job.settings(threads), origin, folder)
+
+
+def _note_of(error: Exception, note: Note) -> Note:
+    """What is said of a job that an error ended. A bug is printed whole, into the log."""
+    if not isinstance(error, MetaexpError):
+        traceback.print_exc()
+        return replace(note, status="failed", exit_code=1, error=_first_line(error))
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    status: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
+    return replace(note, status=status, exit_code=error.exit_code, error=_first_line(error))
+
+
+def _ended(sweep: Sweep, job: FrozenJob, note: Note) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it ends anyway
+    write_note(sweep.folder(job), note)
+    sweep.journal(job.number, note.status, note.error or "")
+    assert note.exit_code is not None
+    return note.exit_code
+
+
+def _first_line(error: Exception) -> str:
+    text = error.problems[0] if isinstance(error, ConfigError) else str(error)
+    first = (text.strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _stop_early(number: int, _frame: object) -> None:
+    raise StoppedEarly(number)
+
+
+def _hold_leash() -> None:
+    """Wait for the other end of standard input to close."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,295 @@
+"""Whole searches of a tiny family with the real optuna: what they find, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from metaexp.cli.main import main
+from metaexp.config.compose import Composer
+from metaexp.core.errors import RunFolderError
+from metaexp.machine.signals import Interrupted
+from metaexp.results.record import RunRecord, read_record
+from metaexp.search.prepare import prepare
+from metaexp.search.run import search
+
+pytest.importorskip("optuna")
+
+CONF = Path("conf")
+VARIED = ["algorithm.inner_lr=tag(log, interval(0.001, 1))", "optimizer.lr=0.01,0.02"]
+
+
+def run(family: ModuleType, *overrides: str, folder: str = "found") -> int:
+    given = {line.partition("=")[0] for line in overrides}
+    common = [line for line in family.COMMON if line.partition("=")[0] not in given]
+    asked = [*common, *overrides, f"search.folder={folder}"]
+    return search(prepare(asked, CONF, "config"), asked, CONF)
+
+
+def report(folder: str = "found") -> dict[str, Any]:
+    content = json.loads((Path(folder) / "search.json").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def trials(folder: str = "found") -> list[dict[str, Any]]:
+    return [trial for trial in report(folder)["trials"] if trial["same_as"] is None]
+
+
+def outcome(folder: str) -> list[tuple[Any, ...]]:
+    return [(t["state"], t["value"], t["values"], t["last_step"]) for t in report(folder)["trials"]]
+
+
+def record(trial: dict[str, Any], folder: str = "found") -> RunRecord:
+    return read_record(Path(folder) / trial["folder"])
+
+
+def begun(folder: str = "found") -> Counter[int]:
+    lines = [json.loads(line) for line in (Path(folder) / "journal.jsonl").read_text().splitlines() if line]
+    return Counter(line["job"] for line in lines if line["event"] == "begins")
+
+
+def test_a_search_ends_with_the_best_on_validation_and_has_tested_nothing(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(family, *VARIED, "search.trials=6", "search.startup_trials=3", "search.pruner=none") == 0
+    out = capsys.readouterr().out
+    found = report()
+    values = [trial["value"] for trial in trials()]
+    assert len(values) == 6
+    assert len(set(values)) == 6
+    assert found["is_done"] is True
+    assert found["metric"] == "val/mse"
+    best = found["trials"][found["best"]]
+    assert best["value"] == min(values)
+    for trial in trials():
+        done = record(trial)
+        assert done.status == "completed"
+        assert done.val is not None
+        assert done.val.mean == trial["value"]
+        assert done.test is None
+        assert done.group == "found"
+        assert "test/" not in (Path("found") / trial["folder"] / "metrics.jsonl").read_text()
+    assert "search=tpe for the lowest val/mse: 6 trials" in out
+    assert "6 trials: 6 completed" in out
+    assert f"best: trial {best['number']} in found/{best['folder']}" in out
+    assert f"No trial was tested; test the best one once: metaexp evaluate found/{best['folder']}" in out
+    assert "importance among completed trials: " in out
+    assert sum(found["importances"].values()) == pytest.approx(1.0)
+
+
+def test_the_best_is_an_experiment_of_the_same_numbers(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=2", "algorithm=hills,plains") == 0
+    found = report()
+    best = record(found["trials"][found["best"]])
+    (Path("found/best/experiment/best.yaml")).rename(CONF / "best.yaml")
+    (CONF / "experiment").mkdir()
+    (CONF / "best.yaml").rename(CONF / "experiment" / "best.yaml")
+    job = Composer(CONF).job(["experiment=best", "device=cpu", "tracker=files"])
+    again, saved = dict(job.settings.resolved), dict(best.config)
+    for resolved in (again, saved):
+        resolved["paths"] = None
+    assert again["eval"].pop("test") is True
+    assert saved["eval"].pop("test") is False
+    assert again == saved
+    assert job.settings.choices["algorithm"] in ("hills", "plains")
+
+
+def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=2") == 0
+    before, counts = outcome("found"), begun()
+    assert run(family, *VARIED, "search.trials=2") == 0
+    assert (outcome("found"), begun()) == (before, counts)
+    assert run(family, *VARIED, "search.trials=3") == 0, "more trials are the same search, which goes on"
+    assert outcome("found")[:2] == before
+    assert begun() == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
+    """SIGKILL at random moments; its trials save and stop, for nobody is there any more."""
+    asked = [*VARIED, "algorithm.pause=0.02", "search.trials=5", "search.startup_trials=2"]
+    assert run(family, *asked, folder="calm") == 0
+    dice, kills, code = random.Random(1), 0, -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        pid = family.fork(lambda: run(family, *asked, folder="wild"), tmp_path / "wild.log")
+        if kills < 6:
+            time.sleep(dice.uniform(0.2, 1.2))
+            os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        kills += code == -signal.SIGKILL
+    assert code == 0, (tmp_path / "wild.log").read_text()
+    assert kills == 6
+    assert outcome("wild") == outcome("calm")
+    assert len(trials("wild")) == 5
+    for one, other in zip(trials("wild"), trials("calm"), strict=True):
+        if one["state"] == "complete":
+            same = [(Path(f) / t["folder"] / "metrics.jsonl").read_bytes() for f, t in (("wild", one), ("calm", other))]
+            assert same[0] == same[1]
+    assert run(family, *asked, "search.seed=1", folder="other") == 0
+    assert outcome("other") != outcome("calm"), "another seed asks for other points"
+
+
+def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleType, tmp_path: Path) -> None:
+    asked = [*VARIED, "algorithm.pause=0.03", "search.trials=6", "search.pruner=none"]
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    pids = [family.fork(lambda: run(family, *asked), log) for log in logs]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    assert codes == [0, 0], [log.read_text() for log in logs]
+    assert run(family, *asked) == 0
+    assert [trial["state"] for trial in trials()] == ["complete"] * 6
+    assert begun() == dict.fromkeys(range(6), 1)
+    assert len({json.dumps(trial["values"]) for trial in trials()}) == 6
+    said = [log.read_text().count("validation mse") for log in logs]
+    assert sum(said) == 6
+    assert min(said) >= 1, "both took part"
+
+
+def test_several_workers_of_one_command_run_at_once(family: ModuleType) -> None:
+    assert (
+        run(family, *VARIED, "algorithm.pause=0.05", "search.trials=4", "search.workers=2", "search.pruner=none") == 0
+    )
+    lines = [json.loads(line) for line in Path("found/journal.jsonl").read_text().splitlines() if line]
+    running, most = set(), 0
+    for line in lines:
+        running = running | {line["job"]} if line["event"] == "begins" else running - {line["job"]}
+        most = max(most, len(running))
+    assert most == 2
+    assert [trial["state"] for trial in trials()] == ["complete"] * 4
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_a_bad_trial_is_stopped_early_and_not_taken_up_again(
+    family: ModuleType, storage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last of the grid learns with an inner rate that throws it off."""
+    asked = [
+        "algorithm.inner_lr=0.1,0.12,9.0", "search=grid", "search.pruner=median", "search.startup_trials=2",
+        "algorithm.pause=0.05", "train.steps=40", f"search.storage={storage}",
+    ]  # fmt: skip
+    assert run(family, *asked) == 0
+    assert [trial["state"] for trial in trials()] == ["complete", "complete", "pruned"]
+    stopped = record(trials()[2])
+    assert stopped.status == "interrupted"
+    assert 4 <= stopped.steps < 40
+    assert trials()[2]["last_step"] == 4
+    assert list((Path("found") / trials()[2]["folder"] / "checkpoints").glob("*")), "saved cleanly"
+    assert "stopped early, after the validation at 4 of 40 meta-updates" in capsys.readouterr().out
+    assert run(family, *asked) == 0
+    assert begun() == {0: 1, 1: 1, 2: 1}
+    assert (Path("found") / ("study.db" if storage == "sqlite" else "study.journal")).exists()
+
+
+def test_a_search_that_is_told_to_stop_saves_its_trials_and_goes_on(family: ModuleType, tmp_path: Path) -> None:
+    asked = [*VARIED, "algorithm.pause=0.1", "search.trials=2", "search.pruner=none"]
+
+    def told() -> int:
+        try:
+            return run(family, *asked)
+        except Interrupted as error:
+            print(error)
+            return error.exit_code
+
+    pid = family.fork(told, tmp_path / "log")
+    until(lambda: any(Path("found").glob("000-*/metrics.jsonl")))
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
+    assert "stopped, with all trials saved in found. The same command goes on" in (tmp_path / "log").read_text()
+    (first,) = Path("found").glob("000-*")
+    assert read_record(first).status == "interrupted"
+    assert run(family, *asked) == 0
+    assert begun() == {0: 2, 1: 1}
+    assert [trial["state"] for trial in trials()] == ["complete"] * 2
+
+
+def test_trials_that_fail_are_told_apart(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """One raises, one is killed each time it is tried; both cost only themselves."""
+    assert run(family, "algorithm.case=raises,dies,fine", "search=grid") == 10
+    out = capsys.readouterr().out
+    assert "trial 0 (algorithm.case=raises): FAILED, RuntimeError: the roof is on fire (log: found/000-" in out
+    assert "trial 1 (algorithm.case=dies): FAILED, its process was killed by SIGKILL" in out
+    assert "3 trials: 1 completed, 2 failed" in out
+    assert begun() == {0: 1, 1: 3, 2: 1}
+    assert report()["best"] == 2
+
+
+def test_numbers_that_are_not_finite_are_an_answer(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(family, "algorithm.case=blows,fine", "search=grid") == 0
+    assert "trial 0 (algorithm.case=blows): FAILED, NotFiniteError" in capsys.readouterr().out
+    assert run(family, "algorithm.case=blows", "algorithm.inner_lr=0.1,0.2", "search=grid", folder="none") == 10
+    assert "No trial completed, so there is no best one." in capsys.readouterr().out
+
+
+def test_a_point_is_tried_once_and_a_space_may_run_out(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(family, "algorithm.inner_lr=0.1,0.2", "search=random", "search.trials=9") == 0
+    assert len(trials()) == 2
+    assert begun().total() == 2
+    assert report()["is_done"] is True
+    assert "Every point of the space has been tried" in capsys.readouterr().out
+
+
+def test_an_edit_of_a_file_is_seen_before_trials_are_mixed(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=1") == 0
+    path = CONF / "model" / "net.yaml"
+    path.write_text(path.read_text().replace("8", "9"))
+    with pytest.raises(RunFolderError, match="the configuration files have changed since this search began"):
+        run(family, *VARIED, "search.trials=2")
+    path.write_text(path.read_text().replace("9", "8"))
+    assert run(family, *VARIED, "search.trials=2") == 0
+
+
+def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calm = [*VARIED, "algorithm=hills,plains", "search.trials=4", "search.pruner=none"]
+    assert run(family, *calm, folder="calm") == 0
+
+    def edit_and_start(*arguments: Any) -> Any:
+        (CONF / "algorithm" / "plains.yaml").write_text("_target_: search_runs.Hills\ninner_lr: 0.9\npause: 0.7\n")
+        (CONF / "model" / "net.yaml").write_text("_target_: tiny_runs.Net\nwidth: 1\ndropout: 0.9\n")
+        return family.start(*arguments)
+
+    monkeypatch.setattr("metaexp.search.run.start", edit_and_start)
+    assert run(family, *calm, folder="wild") == 0
+    assert outcome("wild") == outcome("calm")
+
+
+def test_the_best_is_tested_once_where_that_is_asked_for(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["algorithm.inner_lr=0.1,0.2", "search=grid", "search.test_best=true"]
+    assert run(family, *asked) == 0
+    best = trials()[report()["best"]]
+    (made,) = Path("found").glob("*/evaluations/*.json")
+    assert made.parents[1].name == best["folder"]
+    assert json.loads(made.read_text())["test"]["n_episodes"] == 10
+    capsys.readouterr()
+    assert run(family, *asked) == 0
+    assert "the best trial was tested before: test mse" in capsys.readouterr().out
+    assert record(best).test is None
+    assert main(["compare", "found", "--output", "page"]) == 0  # by that test, and the others are left out
+    out = capsys.readouterr().out
+    assert f"left out: {next(t for t in trials() if t != best)['folder']}: was not tested (eval.test=false)" in out
+    assert Path("page/rows.csv").read_text().count("\nlines,") == 1
+
+
+def test_another_search_does_not_get_into_the_folder(family: ModuleType) -> None:
+    assert run(family, "algorithm.inner_lr=0.1,0.2", "search=grid") == 0
+    with pytest.raises(RunFolderError, match="it holds another search .*Choose another search.folder"):
+        run(family, "algorithm.inner_lr=0.1,0.3", "search=grid")
+    Path("full").mkdir()
+    with pytest.raises(RunFolderError, match="full is there already and holds no search"):
+        run(family, "algorithm.inner_lr=0.1,0.2", folder="full")
+
+
+def until(true: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)

@@ -1,0 +1,28 @@
+"""A sweep that is killed again and again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL for the sweep and its workers. The script takes more jobs and kills, too: 20 and 30 need minutes."""
+    jobs, kills = 4, 6
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["jobs"] == jobs
+    assert report["kills"] == kills
+    assert report["again"] == report["missing"] == report["different"] == []
+    assert report["tells_differences"], "the comparison must be able to fail"

@@ -1,0 +1,56 @@
+"""Launchers of Hydra run frozen jobs, each in a process of its own; what is killed costs only itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metaexp.machine.threads import cores, threads_each
+from metaexp.results.record import read_record
+
+LAUNCHERS = [
+    pytest.param("joblib", ["hydra.launcher.n_jobs=2"], id="joblib"),
+    pytest.param("submitit_local", ["hydra.launcher.timeout_min=10"], id="submitit_local"),
+    pytest.param("ray", [], id="ray"),
+]
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "more"), LAUNCHERS)
+def test_a_launcher_runs_each_job_in_a_process_of_its_own(
+    family: ModuleType, tmp_path: Path, launcher: str, more: list[str]
+) -> None:
+    """Two jobs, of which one is killed; in a process as a user would start it, without anything imported before."""
+    if importlib.util.find_spec(f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher") is None:
+        pytest.skip(f"hydra-{PLUGINS[launcher]}-launcher is not installed")
+    path = str(SUPPORT)
+    trust = [word for package in family.TRUSTED for word in ("--trust", package)]
+    command = [sys.executable, "-m", "metaexp", "train", "-m", "--config-dir", "conf", *trust, *family.COMMON]
+    command += ["algorithm.case=0,7", f"hydra/launcher={launcher}", *more]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=290
+    )
+    assert done.returncode == 10, done.stderr
+    assert "1 of 2 jobs completed, 1 killed" in done.stdout
+    assert "job 0 (algorithm.case=0): test mse " in done.stderr
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    (good,) = sweep.glob("000-*")
+    assert read_record(good).status == "completed"
+    assert not list(sweep.glob(".letters-*"))
+
+
+def test_jobs_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("metaexp.machine.threads.cores", lambda: 8)
+    assert [threads_each(n) for n in (1, 2, 3, 8, 20)] == [None, 4, 2, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) is None, "the user has said it"
+    assert cores() >= 1

@@ -1,0 +1,80 @@
+"""Ready-made sweeps and the keys of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metaexp.config.compose import Composer
+from metaexp.core.errors import ConfigError
+from metaexp.sweep.options import Asked, SweepOptions, take_apart
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+def test_without_keys_of_its_own_a_sweep_is_the_usual_one(composer: Composer) -> None:
+    assert take_apart(["seed=0,1", "train.steps=3"], composer) == Asked(
+        None, SweepOptions(), ["seed=0,1", "train.steps=3"]
+    )
+
+
+def test_a_ready_made_sweep_brings_values_and_the_command_line_comes_before_it(composer: Composer) -> None:
+    asked = take_apart(["sweep=algorithms", "seed=7", "sweep.n_jobs=2", "dataset=omniglot"], composer)
+    assert asked.name == "algorithms"
+    assert asked.options == SweepOptions(n_jobs=2)
+    assert asked.job_overrides == ["algorithm=maml,relation_net,meta_lstm,proto_net", "seed=7", "dataset=omniglot"]
+
+
+def test_a_file_of_ones_own_may_say_how_to_go_on_after_an_error(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "mine.yaml").write_text("on_error: retry\nretries: 5\nparams:\n  seed: range(0,3)\n")
+    composer = Composer(tmp_path)
+    asked = take_apart(["sweep=mine", "sweep.retries=1"], composer)
+    assert asked.options == SweepOptions(on_error="retry", retries=1)
+    assert asked.job_overrides == ["seed=range(0,3)"]
+    (tmp_path / "sweep" / "mine.yaml").write_text("seed: 3\n")
+    with pytest.raises(ConfigError, match=r"sweep/mine\.yaml must have params: keys, each with its values"):
+        take_apart(["sweep=mine"], Composer(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("sweep=seds", r"sweep=seds is not there\. Did you mean seeds\? Known: algorithms, "),
+        ("sweep.on_eror=stop", r"sweep\.on_eror is not a key of sweep\. Did you mean on_error\? Known: on_error, "),
+        ("sweep.on_error=skip", r"sweep\.on_error=skip must be "),
+        ("sweep.n_jobs=0", r"sweep\.n_jobs=0 must be an integer >= 1"),
+        ("sweep.n_jobs=1,2", r"sweep\.n_jobs=1,2 holds several values; a sweep has one"),
+    ],
+)
+def test_a_mistake_is_told_with_what_is_allowed(composer: Composer, line: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        take_apart(["seed=0,1", line], composer)
+
+
+def test_two_ready_made_sweeps_are_one_too_many(composer: Composer) -> None:
+    with pytest.raises(ConfigError, match=r"sweep= is given 2 times \(seeds, inner_lr\)"):
+        take_apart(["sweep=seeds", "sweep=inner_lr"], composer)
+
+
+def test_a_single_run_has_no_sweep(composer: Composer) -> None:
+    for line in ("sweep=seeds", "sweep.on_error=stop"):
+        with pytest.raises(ConfigError, match="is about a sweep, which is several runs; use it with metaexp train -m"):
+            composer.settings([line])
+
+
+def test_a_launcher_that_is_not_installed_is_told_with_how_to_install_it(composer: Composer) -> None:
+    from metaexp.config.overrides import _group_problem
+
+    known = set(composer.loader.get_group_options("hydra/launcher"))
+    missing = [name for name in ("joblib", "submitit_slurm", "ray") if name not in known]
+    for name in missing:
+        with pytest.raises(ConfigError, match=r"Install it with pip install \S+\."):
+            composer.settings([f"hydra/launcher={name}"])
+    override = composer.parse("hydra/launcher=jobli")
+    assert not isinstance(override, str)
+    assert "Install" not in str(_group_problem(override, composer.loader))

@@ -1,0 +1,146 @@
+"""A plan says what would be done and how long it takes, and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.plan import main
+from metaexp.config.compose import Composer
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
+from metaexp.results.record import RunRecord, Task, write_record
+from metaexp.runner import rate
+from metaexp.runner.rate import Rate
+from metaexp.sweep.folder import create
+from metaexp.sweep.job_state import begun, write_note
+from metaexp.sweep.plan import plan
+from metaexp.sweep.prepare import prepare
+
+ASKED = ["seed=0,0,1", "algorithm=maml,proto_net", "train.steps=100"]
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def record_of(settings: Settings, seconds: float) -> RunRecord:
+    """A completed run of these settings."""
+    return RunRecord(
+        status="completed",
+        name="run",
+        algorithm=settings.choices["algorithm"],
+        dataset=settings.choices["dataset"],
+        model=settings.choices["model"],
+        task=Task(*settings.task.shape),
+        seed=settings.seed,
+        config=settings.resolved,
+        config_hash=config_hash(settings.resolved),
+        steps=settings.train.steps,
+        seconds=seconds,
+    )
+
+
+def keep(record: RunRecord, name: str) -> None:
+    folder = Path("outputs", name)
+    folder.mkdir(parents=True)
+    write_record(record, folder)
+
+
+def planned(*more: str) -> str:
+    overrides = [*ASKED, *more]
+    return plan(prepare(overrides, None, "config"), overrides)
+
+
+def test_a_plan_tells_duplicates_and_that_nothing_is_known_and_writes_nothing() -> None:
+    text = planned()
+    assert "6 jobs in outputs/sweeps/seed-algorithm-" in text
+    assert ": not there yet" in text
+    assert "the same as job 0" in text
+    assert "4 jobs to run, the time of 4 is unknown, for outputs holds no finished run like them" in text
+    assert "(maml on glyphs, proto_net on glyphs)" in text
+    assert list(Path().iterdir()) == []
+
+
+def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
+    composer = Composer()
+    keep(record_of(composer.settings(["algorithm=maml", "train.steps=100"]), 40.0), "same")
+    keep(record_of(composer.settings(["algorithm=maml", "train.steps=50", "seed=9"]), 30.0), "similar")
+    keep(record_of(composer.settings(["algorithm=anil"]), 7.0), "other")
+    lines = planned("sweep.n_jobs=2").splitlines()
+    assert next(line for line in lines if "seed=0 algorithm=maml" in line).endswith("to run, about 40 s")
+    # 100 updates at the middle of the two rates, 0.4 and 0.6 s an update
+    assert next(line for line in lines if "seed=1 algorithm=maml" in line).endswith("to run, about 50 s")
+    assert "about 90 s of computing, 45 s with 2 at once" in lines[-1]
+    assert "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks" in lines[-1]
+    assert "the time of 2 is unknown" in lines[-1]
+
+
+def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
+    prepared = prepare(ASKED, None, "config")
+    sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
+    done, half, failed, _ = [job for job in sweep.jobs() if job.number not in prepared.duplicates()]
+    composer = Composer()
+    record = record_of(composer.settings(done.overrides), 40.0)
+    write_record(record, sweep.folder(done))
+    half_record = record_of(composer.settings(half.overrides), 1.0)
+    write_record(replace(half_record, status="interrupted", steps=25), sweep.folder(half))
+    write_note(sweep.folder(half), replace(begun(sweep.folder(half)), status="interrupted", exit_code=143))
+    write_note(
+        sweep.folder(failed), replace(begun(sweep.folder(failed)), status="failed", exit_code=5, error="NotFinite: x")
+    )
+    keep(half_record, "whole")  # the same job, elsewhere, took a second
+    text = planned()
+    assert "1 of 4 jobs completed, 1 failed, 1 interrupted, 1 not begun, 2 the same as others and not run" in text
+    assert "done: no result, 40 s" in text
+    assert "to resume (interrupted after 25 meta-updates), about 1 s" in text
+    assert "kept: FAILED, NotFinite: x" in text
+    assert "2 jobs to run" in text
+    assert "3 jobs to run" in planned("sweep.on_error=retry")
+
+
+def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[Settings] = []
+
+    def measure(settings: Settings, say: object) -> Rate:
+        timed.append(settings)
+        return Rate(update=0.8, episode=0.25)
+
+    monkeypatch.setattr(rate, "measure", measure)
+    said: list[str] = []
+    overrides = ["algorithm=proto_net,relation_net", "seed=0,1", "optimizer.lr=0.1,0.2", "train.steps=100"]
+    overrides += ["train.eval_every=50", "train.eval_episodes=8", "eval.episodes=16"]
+    text = plan(prepare(overrides, None, "config"), overrides, said.append)
+    assert [settings.choices["algorithm"] for settings in timed] == ["proto_net", "relation_net"]
+    assert said == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
+    # 100 updates of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
+    assert text.count("to run, about 88 s") == 8
+    assert "told by updates and episodes of proto_net on glyphs, measured here; updates and episodes of" in text
+    assert "unknown" not in text
+
+
+def test_a_finished_run_is_believed_before_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(settings.task.k_shot, 0.0))
+    keep(record_of(Composer().settings(["algorithm=maml", "train.steps=10"]), 40.0), "same")
+    overrides = ["algorithm=maml", "train.steps=10", "task.k_shot=1,2,3"]
+    finished, two, three, _ = plan(prepare(overrides, None, "config"), overrides, print).splitlines()[1:]
+    assert [finished[-4:], two[-4:], three[-4:]] == ["40 s", "20 s", "30 s"]
+
+
+@pytest.mark.parametrize("steps", ["40", "0"])
+def test_measuring_computes_but_writes_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, steps: str
+) -> None:
+    monkeypatch.setattr(rate, "_SECONDS", 0.05)
+    small = ["algorithm=proto_net", "dataset=glyphs", f"train.steps={steps}", "device=cpu", "eval.episodes=100"]
+    assert main([*small, "seed=0,1", "--measure"]) == 0
+    heard = capsys.readouterr()
+    assert "measuring proto_net on glyphs (1 of 1)" in heard.err
+    assert "updates and episodes of proto_net on glyphs, measured here" in heard.out
+    assert list(Path().iterdir()) == []
+    assert main([*small, "seed=0,1"]) == 0
+    assert "the time of 2 is unknown" in (out := capsys.readouterr().out)
+    assert "--measure finds out" in out
