@@ -35,7 +35,7 @@ from metaexp.data.base import TaskSource
 from metaexp.machine.device import Compute, raise_malloc_thresholds
 from metaexp.machine.launch import launched
 from metaexp.machine.ranks import ALONE, Ranks, joined
-from metaexp.runner.step import MetaStep
+from metaexp.run.step import MetaStep
 
 _WARMUP = 2
 

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
-from metaexp.runner.progress import Advance, Lines
+from metaexp.run.progress import Advance, Lines
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def learn2learn() -> ModuleType:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module ``tiny_runs``, trusted for the length of a test."""
     monkeypatch.setattr(targets, "_trusted", {"tiny_runs"})
-    monkeypatch.setattr("metaexp.runner.session.draw", lambda *_: {})  # pictures take longer than these runs
+    monkeypatch.setattr("metaexp.run.session.draw", lambda *_: {})  # pictures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
 

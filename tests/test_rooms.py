@@ -17,7 +17,7 @@ PLANTED = {
     "algorithms/anil.py": ("import metaexp.algorithms.maml", "an algorithm is one file"),
     "models/base.py": ("import omegaconf", "only the runner and the command line know Hydra"),
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
-    "runner/session.py": ("import optuna", "only search/study.py knows optuna"),
+    "run/session.py": ("import optuna", "only search/study.py knows optuna"),
     "newroom/__init__.py": ("", "imports point down"),
 }
 

@@ -14,7 +14,7 @@ from metaexp.config.classes.targets import trust
 from metaexp.config.identity import deciding_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.results.compare.find import PAGE, is_earlier, run_folders
-from metaexp.runner.folder import claim
+from metaexp.run.folder import claim
 
 if TYPE_CHECKING:
     from metaexp.results.compare.comparison import Comparison
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RunFolderError(_nothing(found))
     runs = found.runs
     if options.retest:
-        from metaexp.runner.retest import retest
+        from metaexp.run.retest import retest
 
         runs = retest(runs, options.config_dir)
     names = sorted({run.record.algorithm for run in runs})

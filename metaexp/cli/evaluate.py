@@ -8,7 +8,7 @@ from pathlib import Path
 from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.compose import revise
 from metaexp.core.errors import ConfigError
-from metaexp.runner.folder import existing
+from metaexp.run.folder import existing
 
 _OVERRIDES = """\
 overrides: the run's own configuration, with what you change:
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     path, overrides = Path(options.overrides[0]).expanduser(), options.overrides[1:]
     revise(*existing(path).read_config(), overrides, options.config_dir)  # problems show before torch is imported
 
-    from metaexp.runner.evaluate import evaluate_run
-    from metaexp.runner.summary import print_evaluation
+    from metaexp.results.terminal import print_evaluation
+    from metaexp.run.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(path, overrides, options.config_dir))
     return 0

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     if launch is None:
         return _run(given)
-    from metaexp.runner import crew
+    from metaexp.run import leader as crew
 
     return crew.run(launch, lambda: _run(given))
 

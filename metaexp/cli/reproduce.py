@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> int:
     if options.seeds is not None or options.short:
         raise ConfigError(f"--seeds and --short are for saved experiments; {folder} is a run folder. Remove them.")
-    from metaexp.runner.recreate import plan_recreation, recreate, say
+    from metaexp.reproduce.recreate import plan_recreation, recreate, say
 
     plan = plan_recreation(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
     with _saying_how_to_go_on():
@@ -83,7 +83,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:
     if options.steps is not None or options.fresh:
         raise ConfigError(f"--steps and --fresh are for run folders; {name} is a saved experiment. Remove them.")
-    from metaexp.runner.replicate import plan_replication, replicate
+    from metaexp.reproduce.replicate import plan_replication, replicate
 
     seeds = 1 if options.seeds is None else options.seeds
     plan = plan_replication(name, overrides, seeds=seeds, short=options.short, config_dir=options.config_dir)
@@ -91,7 +91,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
         done = replicate(plan)
 
     from metaexp.results.replication import write_summary
-    from metaexp.runner.summary import print_replication
+    from metaexp.results.terminal import print_replication
 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)

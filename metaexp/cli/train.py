@@ -50,9 +50,9 @@ def _train(options: TrainOptions) -> int:
     settings = job.settings
     published = composer.published(settings.experiment) if settings.experiment else None
 
-    from metaexp.runner.crew import led
-    from metaexp.runner.describe import Origin
-    from metaexp.runner.job import run_job
+    from metaexp.run.first_record import Origin
+    from metaexp.run.job import run_job
+    from metaexp.run.leader import led
 
     origin = Origin(
         overrides=options.overrides,
@@ -75,8 +75,8 @@ def _resume(options: TrainOptions) -> int:
         )
     folder = Path(options.overrides[0].partition("=")[2]).expanduser()
 
-    from metaexp.runner.crew import led
-    from metaexp.runner.job import resume_job
+    from metaexp.run.job import resume_job
+    from metaexp.run.leader import led
 
     with led() as ranks:
         finished = resume_job(folder, ranks=ranks)
@@ -84,7 +84,7 @@ def _resume(options: TrainOptions) -> int:
 
 
 def _say(record: RunRecord, folder: Path) -> int:
-    from metaexp.runner.summary import print_summary
+    from metaexp.results.terminal import print_summary
 
     print_summary(record, folder)
     return 0

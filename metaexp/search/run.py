@@ -110,7 +110,7 @@ def _test(folder: Path, config_dir: Path | None) -> None:
     if before:
         print(before)
         return
-    from metaexp.runner.evaluate import evaluate_run
-    from metaexp.runner.summary import print_evaluation
+    from metaexp.results.terminal import print_evaluation
+    from metaexp.run.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(folder, [], config_dir))

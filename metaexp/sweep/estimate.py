@@ -14,7 +14,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 
 if TYPE_CHECKING:
-    from metaexp.runner.rate import Rate
+    from metaexp.run.throughput import Rate
 
 _SAME_TIME = ("seed", "experiment", "reference", "paths", "tracker", "eval")
 _SAME_TIME_IN_TRAIN = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every")
@@ -66,7 +66,7 @@ def measured(
 
     threads: of each job, where it leaves them open. Raises what a run would: DataError where the data are not there.
     """
-    from metaexp.runner import rate
+    from metaexp.run import throughput as rate
 
     rates: dict[str, Rate] = {}
     n_kinds = len({_kind(job.config) for job in jobs})

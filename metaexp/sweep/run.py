@@ -14,7 +14,7 @@ from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
-from metaexp.runner.progress import Advance, Display, default_display
+from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, existing
 from metaexp.sweep.frozen_job import FrozenJob

@@ -71,8 +71,8 @@ def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
-    from metaexp.runner.describe import Origin
-    from metaexp.runner.job import resume_job, run_job
+    from metaexp.run.first_record import Origin
+    from metaexp.run.job import resume_job, run_job
 
     if (folder / RECORD_FILE).exists():  # written before the first update
         resume_job(folder)

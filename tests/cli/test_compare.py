@@ -14,9 +14,9 @@ from metaexp.cli import compare as cli_compare
 from metaexp.cli.main import main
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record
-from metaexp.runner.evaluate import evaluate_run
-from metaexp.runner.job import run_job
-from metaexp.runner.progress import Lines
+from metaexp.run.evaluate import evaluate_run
+from metaexp.run.job import run_job
+from metaexp.run.progress import Lines
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,7 +115,7 @@ def test_an_earlier_test_on_the_bank_is_taken(
     def never(*_: object) -> None:
         raise AssertionError("tested again")
 
-    monkeypatch.setattr("metaexp.runner.retest.evaluate_run", never)
+    monkeypatch.setattr("metaexp.run.retest.evaluate_run", never)
     assert main(command) == 0
     assert (tmp_path / "out" / "rows.csv").read_text() == first
 

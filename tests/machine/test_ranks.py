@@ -23,8 +23,8 @@ from metaexp.machine.launch import Launch, launched
 from metaexp.machine.ranks import ALONE, Group, Ranks
 from metaexp.machine.signals import SharedStopRequest
 from metaexp.results.record import Machine, parse_record
-from metaexp.runner.follow import follow
-from metaexp.runner.step import noise_seed
+from metaexp.run.follower import follow
+from metaexp.run.step import noise_seed
 
 PLACE = {
     "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",

@@ -26,9 +26,9 @@ import torch
 from rich.console import Console
 
 from metaexp.config.classes.targets import trust
-from metaexp.runner import session as session_module
-from metaexp.runner.job import resume_job, run_job
-from metaexp.runner.progress import Lines
+from metaexp.run import session as session_module
+from metaexp.run.job import resume_job, run_job
+from metaexp.run.progress import Lines
 
 _LONGEST = 0.4
 """Seconds of processor time within which a kill from outside comes; a session takes about that."""

@@ -36,8 +36,8 @@ from metaexp.config.classes.targets import trust
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
-from metaexp.runner import session as session_module
-from metaexp.runner.progress import Lines
+from metaexp.run import session as session_module
+from metaexp.run.progress import Lines
 from metaexp.sweep import run as run_module
 
 _SECONDS_BETWEEN_LOOKS = 0.02

@@ -38,11 +38,11 @@ from metaexp.cli import train as cli_train
 from metaexp.config.classes.targets import trust
 from metaexp.config.schema import Settings
 from metaexp.machine.all_reduce import Share
-from metaexp.runner import session as session_module
-from metaexp.runner.crew import led
-from metaexp.runner.job import run_job
-from metaexp.runner.progress import Lines
-from metaexp.runner.step import MetaStep
+from metaexp.run import session as session_module
+from metaexp.run.job import run_job
+from metaexp.run.leader import led
+from metaexp.run.progress import Lines
+from metaexp.run.step import MetaStep
 
 _LONGEST = 120.0
 """Seconds after which a job hangs: far more than one takes."""

@@ -25,8 +25,8 @@ from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.models.base import Network, call
 from metaexp.models.batch_norm import BatchNorm
-from metaexp.runner import progress
-from metaexp.runner.job import run_job
+from metaexp.run import progress
+from metaexp.run.job import run_job
 
 
 class Lines(Dataset):

@@ -12,8 +12,8 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.results.record import RunRecord, Task, write_record
-from metaexp.runner import rate
-from metaexp.runner.rate import Rate
+from metaexp.run import throughput as rate
+from metaexp.run.throughput import Rate
 from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import begun, write_note
 from metaexp.sweep.plan import plan

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
-from metaexp.runner.progress import Lines
+from metaexp.run.progress import Lines
 from metaexp.sweep.run import run_all
 
 CONF = Path("conf")

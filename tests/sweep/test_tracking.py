@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from metaexp.runner.progress import Lines
+from metaexp.run.progress import Lines
 from metaexp.sweep.job_process import start
 from metaexp.sweep.run import run_all
 
@@ -39,8 +38,7 @@ def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("WANDB_SERVICE", "of a client that is gone")  # jobs have their own
     monkeypatch.setattr("metaexp.sweep.run.start", start)  # not forked: this process may have been a client
-    here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, [here, here.parent])))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "support"))
     overrides = [line for line in family.COMMON if not line.startswith("tracker")]
     overrides += ["tracker=wandb", "tracker.wandb.system_metrics=false", "algorithm.case=0,5"]
     for _ in range(2):  # the job that failed is begun once more

@@ -1,0 +1,1 @@
+"""Committed records as the pages of docs/results."""

@@ -1,0 +1,209 @@
+"""Two folders of what should be one run: are the numbers the same, and where do they first differ? Without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.reproduce.causes import conditions, likely_causes
+from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+
+Value = int | float | str | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number that is not the same. relative: of the run's value; None where that is zero or is no number.
+
+    where: the file, and the update or the episode in it.
+    """
+
+    where: str
+    quantity: str
+    run: Value
+    again: Value
+    relative: float | None
+
+    def text(self) -> str:
+        """``metrics.jsonl, update 30: train/loss is 0.25 in the run and 0.26 now (relative difference 0.04)``."""
+        more = "" if self.relative is None else f" (relative difference {self.relative:.2g})"
+        return f"{self.where}: {self.quantity} is {_said(self.run)} in the run and {_said(self.again)} now{more}"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of comparing a run with its re-creation.
+
+    until: meta-updates that were compared; None for the whole run with its test. compared: what was there in both.
+    differences: the first one of every file, metrics first; none when identical. conditions: what else was not the
+    same as then (versions, threads). causes: sentences about why numbers could differ; none when identical.
+    """
+
+    identical: bool
+    until: int | None
+    compared: list[str]
+    differences: list[Difference]
+    conditions: list[str]
+    causes: list[str]
+
+
+def replay(run: Path, again: Path, until: int | None = None) -> Replay:
+    """Compare the run folder ``run`` (or its published copy) with its re-creation, up to meta-update ``until``.
+
+    What only one of the two folders can have is passed over: a published copy has no weights and fewer lines of
+    training metrics. Raises RunFolderError when a file is damaged, or when nothing can be compared.
+    """
+    compared: list[str] = []
+    found: list[Difference] = []
+    parts: list[Callable[[], Iterator[str | Difference]]] = [lambda: _metrics(run, again, until)]
+    before, now = read_record(run), read_record(again)
+    if until is None:
+        parts += [lambda: _episodes(run, again), lambda: _record(before, now)]
+    parts.append(lambda: _weights(run, again, until))
+    for part in parts:
+        for item in part():
+            if isinstance(item, Difference):
+                found.append(item)
+                break
+            compared.append(item)
+    if not compared and not found:
+        raise RunFolderError(f"{run} has no numbers that could be compared with {again}.")
+    changed = conditions(before, now)
+    causes = likely_causes(before, now, changed) if found else []
+    return Replay(not found, until, compared, found, changed, causes)
+
+
+def last_update(run: Path) -> int:
+    """The last meta-update that the metrics of ``run`` tell of; 0 without any."""
+    return max((step for step, _ in read_lines(run / METRICS_FILE)), default=0)
+
+
+def first_update(run: Path) -> int | None:
+    """The first meta-update that the metrics of ``run`` tell of; None without any."""
+    return min((step for step, _ in read_lines(run / METRICS_FILE)), default=None)
+
+
+def is_published(run: Path) -> bool:
+    """Whether a folder is a copy made by :mod:`metaexp.results.publish`: every run has timings, and no copy has."""
+    return not (run / TIMINGS_FILE).exists()
+
+
+Line = tuple[int, dict[str, float]]
+
+
+def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Difference]:
+    """Line by line, in the order of the run's file. Each line is one step's training, validation or test metrics."""
+    ours, theirs = _lines(run, until), _lines(again, until)
+    if not ours:
+        return
+    by_kind = {_kind(line): line for line in theirs}
+    for step, values in ours:
+        match = by_kind.pop(_kind((step, values)), None)
+        where = f"{METRICS_FILE}, update {step}"
+        if match is None:
+            yield Difference(where, ", ".join(values), "there", "missing", None)
+        else:
+            yield from _unequal(where, values, match[1])
+    extra = [line for line in by_kind.values() if not (is_published(run) and _is_training(line))]
+    for step, values in extra[:1]:
+        yield Difference(f"{METRICS_FILE}, update {step}", ", ".join(values), "missing", "there", None)
+    plural = "s" if len(ours) > 1 else ""
+    yield f"{len(ours):,} line{plural} of {METRICS_FILE}, updates {ours[0][0]:,} to {ours[-1][0]:,}"
+
+
+def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:
+    if not (run / EPISODES_FILE).exists():
+        return
+    ours, theirs = read_episodes(run / EPISODES_FILE), read_episodes(again / EPISODES_FILE)
+    if (shape := (len(ours), len(ours[0]))) != (other := (len(theirs), len(theirs[0]))):
+        yield Difference(EPISODES_FILE, "the number of steps and episodes", str(shape), str(other), None)
+    for episode, (then, now) in enumerate(zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True)):
+        names = [f"after_{step}" for step in range(len(then))]
+        yield from _unequal(
+            f"{EPISODES_FILE}, episode {episode}",
+            dict(zip(names, then, strict=True)),
+            dict(zip(names, now, strict=True)),
+        )
+    yield f"{len(ours[0]):,} test episodes"
+
+
+def _record(before: RunRecord, now: RunRecord) -> Iterator[str | Difference]:
+    yield from _unequal(RECORD_FILE, _decided(before), _decided(now))
+    yield "the selected update, the validation score" + ("" if before.test is None else " and the test score")
+
+
+def _decided(record: RunRecord) -> dict[str, Value]:
+    """What a record says that the configuration and the data decide."""
+    values: dict[str, Value] = {
+        "data_hash": record.data_hash,
+        "episode_bank": record.episode_bank,
+        "n_parameters": record.n_parameters,
+        "steps": record.steps,
+        "selected_step": record.selected_step,
+    }
+    for name, score in (("val", record.val), ("test", record.test)):
+        if score is not None:
+            values |= {f"{name}.mean": score.mean, f"{name}.ci95": score.ci95, f"{name}.n_episodes": score.n_episodes}
+    return values | {f"after_steps[{i}].mean": score.mean for i, score in enumerate(record.after_steps)}
+
+
+def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Difference]:
+    """The bytes of checkpoints that both have: the selected weights of whole runs, and those of equal updates."""
+    names = [path.name for path in sorted((run / "checkpoints").glob("*.safetensors"))]
+    for name in names:
+        other = again / "checkpoints" / name
+        if not other.exists() or (until is not None and name == "best.safetensors"):
+            continue
+        ours, theirs = _sha256(run / "checkpoints" / name), _sha256(other)
+        if ours != theirs:
+            yield Difference(f"checkpoints/{name}", "SHA-256", ours[:16], theirs[:16], None)
+        yield "the selected weights" if name == "best.safetensors" else f"the checkpoint {Path(name).stem}"
+
+
+def _lines(folder: Path, until: int | None) -> list[Line]:
+    return [line for line in read_lines(folder / METRICS_FILE) if until is None or line[0] <= until]
+
+
+def _kind(line: Line) -> tuple[int, str]:
+    """Which line of its step it is: training, validation or test."""
+    return line[0], min(key.partition("/")[0] for key in line[1])
+
+
+def _is_training(line: Line) -> bool:
+    return all(key.startswith("train/") for key in line[1])
+
+
+def _unequal(where: str, run: dict[str, Any], again: dict[str, Any]) -> Iterator[Difference]:
+    for quantity in {**run, **again}:
+        then, now = run.get(quantity), again.get(quantity)
+        if then != now and not (_is_nan(then) and _is_nan(now)):
+            yield Difference(where, quantity, _plain(then), _plain(now), _relative(then, now))
+
+
+def _relative(then: Any, now: Any) -> float | None:
+    numbers = all(isinstance(v, (int, float)) and math.isfinite(v) for v in (then, now))
+    return abs(now - then) / abs(then) if numbers and then else None
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _plain(value: Any) -> Value:
+    """As JSON can hold it."""
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _said(value: Value) -> str:
+    return "not there" if value is None else str(value)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,195 @@
+"""A run made again from its folder alone, and compared with it. Torch is imported when training begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.config.accelerators import why_missing
+from metaexp.config.compose import Composer, leaves, revise
+from metaexp.config.identity import config_hash, deciding_part
+from metaexp.config.schema import Settings
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.reproduce.difference import Replay, first_update, last_update, replay
+from metaexp.results.provenance import git_state, versions
+from metaexp.results.publish import BLANK
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.run.folder import existing
+from metaexp.run.progress import Display, default_display
+
+REPLAY_FILE = "replay.json"
+FOLDER = "reproduced"
+"""Below ``paths.outputs``."""
+_DEFAULT_PATHS = {"data": "./data", "outputs": "./outputs"}
+
+
+class Recreation(NamedTuple):
+    """What is to be done. settings: of the run, for this machine. until: meta-updates; None for all, and the test."""
+
+    run: Path
+    record: RunRecord
+    settings: Settings
+    until: int | None
+    place: Path
+
+
+class Recreated(NamedTuple):
+    """A re-creation, its folder, and how it compares."""
+
+    plan: Recreation
+    folder: Path
+    result: Replay
+
+
+def plan_recreation(
+    run: Path,
+    overrides: Sequence[str] = (),
+    *,
+    steps: int | None = None,
+    fresh: bool = False,
+    config_dir: Path | None = None,
+) -> Recreation:
+    """Read the folder ``run`` and find out what is to be done. Nothing is written.
+
+    steps: make and compare the first meta-updates only. fresh: not to go on with an earlier re-creation.
+    Raises RunFolderError for a folder that is no run's, holds no numbers or contradicts itself; ConfigError for
+    overrides that would make it another run, or for ``steps`` before the first number.
+    """
+    place, record = existing(run), read_record(run)
+    config, choices = place.read_config()
+    _check_folder(run, config, record)
+    settings = _settings(config, choices, record, overrides, config_dir)
+    until = _until(run, record, settings, steps)
+    return Recreation(run, record, settings, until, _place(run, record, settings, fresh))
+
+
+def recreate(plan: Recreation, display: Display | None = None) -> Recreated:
+    """Train what is missing of the re-creation, compare, and keep the result in its folder as ``replay.json``.
+
+    Raises DataError, before anything is trained, when the data are not those of the run; otherwise as
+    :func:`metaexp.run.job.run_job`. The same plan goes on where an interrupted one stopped.
+    """
+    from metaexp.run.first_record import Origin
+    from metaexp.run.job import resume_job, run_job
+
+    display = display or default_display()
+    record, place = plan.record, plan.place
+    if (place / RECORD_FILE).exists():
+        folder = resume_job(place, display, stop_after=plan.until).folder
+    else:
+        origin = Origin(
+            overrides=record.overrides,
+            full_steps=record.full_steps,
+            deviations=record.deviations,
+            data_hash=record.data_hash,
+        )
+        folder = run_job(plan.settings, origin, place, display, stop_after=plan.until).folder
+    result = replay(plan.run, folder, plan.until)
+    said = {"run": plan.run.resolve().name, "run_config_hash": record.config_hash, **dataclasses.asdict(result)}
+    write_atomically(folder / REPLAY_FILE, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
+    return Recreated(plan, folder, result)
+
+
+def say(done: Recreated) -> str:
+    """The result in lines: the verdict, what was compared, the first differences and their causes."""
+    result, until = done.result, done.plan.until
+    beginning = "" if until is None else f" as far as compared: the first {until:,} updates"
+    lines = [f"identical{beginning}" if result.identical else f"not identical{beginning}"]
+    lines += [f"  the same: {what}" for what in result.compared]
+    lines += [f"  {'first difference' if i == 0 else 'and'}: {d.text()}" for i, d in enumerate(result.differences)]
+    lines += [f"  although {change}" for change in result.conditions if result.identical]
+    lines += [f"  {'possible cause' if i == 0 else 'and'}: {cause}" for i, cause in enumerate(result.causes)]
+    return "\n".join([*lines, f"re-creation: {done.folder}"])
+
+
+def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
+    if config_hash(config) != config_hash(record.config):
+        raise RunFolderError(
+            f"{run}/config.yaml is not the configuration that {RECORD_FILE} has (hash {config_hash(config)[:12]}, "
+            f"there {config_hash(record.config)[:12]}): one of them was changed after the run."
+        )
+
+
+def _settings(
+    config: dict[str, Any],
+    choices: dict[str, str],
+    record: RunRecord,
+    overrides: Sequence[str],
+    config_dir: Path | None,
+) -> Settings:
+    """The run's settings, with this user's paths, no tracker but the files, and the device as it was recorded."""
+    mine = Composer(config_dir).settings([], on_this_machine=False).resolved["paths"]
+    paths = {key: mine[key] if value == _DEFAULT_PATHS.get(key) else value for key, value in config["paths"].items()}
+    again = config | {"paths": paths, "tracker": {}, "device": _device(config["device"], record)}
+    settings = revise(again, choices, overrides, config_dir)
+    _check_same(deciding_part(config), deciding_part(settings.resolved))
+    return settings
+
+
+def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Only where files lie may change: what they hold is compared by the data's digest."""
+    then, now = dict(leaves(before)), dict(leaves(after))
+    blank = [key for key, value in now.items() if isinstance(value, str) and BLANK in value]
+    if blank:
+        raise ConfigError([f"{key} was blanked when the run was published; give it: {key}=..." for key in blank])
+    keys = [key for key in {**then, **now} if not _is_place(then.get(key))]
+    changed = [key for key in keys if then.get(key) != now.get(key)]
+    if changed:
+        raise ConfigError(
+            f"the overrides change {', '.join(changed)}, so that it would be another run. To make a run again, only "
+            "paths, tracker and device (but for its precision) can be chosen; metaexp train trains with other settings."
+        )
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and (BLANK in value or Path(value).is_absolute())
+
+
+def _device(device: dict[str, Any], record: RunRecord) -> dict[str, Any]:
+    """``auto`` and ``null`` as they turned out in the run, where this machine has that."""
+    then = record.device
+    if then is None:
+        return device
+    kept = dict(device)
+    if kept["accelerator"] == "auto" and why_missing(then.accelerator) is None:
+        kept["accelerator"] = then.accelerator
+    if kept["threads"] is None:
+        kept["threads"] = then.threads
+    return kept
+
+
+def _until(run: Path, record: RunRecord, settings: Settings, steps: int | None) -> int | None:
+    """Where to stop: None to do everything that a completed run did."""
+    first = first_update(run)
+    if first is None:
+        raise RunFolderError(f"{run} is {record.status} and has no metrics: there is nothing to compare with.")
+    if steps is not None and steps < first:
+        raise ConfigError(
+            f"--steps {steps} would compare nothing: the metrics of {run} begin after update {first}. "
+            f"Give --steps {first} or more."
+        )
+    reached = record.steps if record.status == "completed" else last_update(run)
+    if record.status == "completed" and (steps is None or steps >= reached):
+        return None
+    return reached if steps is None else min(steps, reached)
+
+
+def _place(run: Path, record: RunRecord, settings: Settings, fresh: bool) -> Path:
+    """The folder of the re-creation: one name for one run, one device and one version of the source.
+
+    So the same command finds what it left, and a changed source never goes on with what another one computed.
+    """
+    git = git_state()
+    device = settings.resolved["device"]
+    made_by = [versions(), None if git is None else git.commit, device, record.config_hash, record.started]
+    digest = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:8]
+    base = settings.paths.outputs / FOLDER / f"{run.resolve().name}-{digest}"
+    newest, number = base, 2
+    while (later := base.with_name(f"{base.name}_{number}")).exists():
+        newest, number = later, number + 1
+    return later if fresh and base.exists() else newest

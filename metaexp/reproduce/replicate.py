@@ -1,0 +1,192 @@
+"""A saved experiment run with some seeds, and compared with its published number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.experiment_header import departures
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
+from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
+from metaexp.core.files import write_atomically
+from metaexp.reproduce.recreate import FOLDER
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.run.progress import Display, default_display
+
+PLAN_FILE = "plan.json"
+SHORT_FRACTION = 100
+"""A shortened schedule has one update in so many of the published one's,"""
+SHORT_STEPS = 1000
+"""at most so many,"""
+SHORT_SECONDS = 300.0
+"""and no more than take so long with validation and test, for one seed at the measured rate. Where these two alone
+take more than half of it, training still gets the other half."""
+
+
+class Replication(NamedTuple):
+    """What is to be done. published: the experiment without overrides. seeds: one run each, in ``folder/seed<k>``."""
+
+    name: str
+    overrides: list[str]
+    published: Settings
+    base: Settings
+    seeds: list[int]
+    short: bool
+    folder: Path
+    departs: str | None
+    composer: Composer
+
+
+class Replicated(NamedTuple):
+    """Completed runs, and why others are not: seed -> error."""
+
+    plan: Replication
+    records: list[RunRecord]
+    failed: dict[int, MetaexpError]
+
+
+def plan_replication(
+    name: str, overrides: Sequence[str], *, seeds: int, short: bool, config_dir: Path | None = None
+) -> Replication:
+    """Compose and check everything, write nothing. Raises ConfigError for what cannot be.
+
+    The seeds are that of the settings and the next ones. Their number is no part of where the runs are, so that more
+    seeds can be added later.
+    """
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds} must be 1 or more.")
+    keys = [line.partition("=")[0].lstrip("+~") for line in overrides]
+    if short and "train.steps" in keys:
+        raise ConfigError("--short chooses train.steps; give one of the two.")
+    if "experiment" in keys:
+        raise ConfigError(f"the experiment is {name}; remove the override experiment=...")
+    composer = Composer(config_dir)
+    published = composer.published(name)
+    base = composer.settings([f"experiment={name}", *overrides])
+    kept = [line for line, key in zip(overrides, keys, strict=True) if key != "seed"]
+    apart = config_hash(base.resolved | {"seed": 0})
+    where = [apart, base.resolved["device"]]  # other threads are another machine: not to be continued by mistake
+    digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
+    folder = base.paths.outputs / FOLDER / f"{name}{'-short' if short else ''}-{digest}"
+    numbers = list(range(base.seed, base.seed + seeds))
+    return Replication(name, kept, published, base, numbers, short, folder, departures(name, config_dir), composer)
+
+
+def replicate(plan: Replication, display: Display | None = None) -> Replicated:
+    """Run what is missing. A seed that is complete stays, one that was interrupted goes on.
+
+    A seed that fails does not keep the others from running. Raises Interrupted after a clean save.
+    """
+    from metaexp.machine.signals import Interrupted
+
+    display = display or default_display()
+    steps = _steps(plan, display.line)
+    jobs = {seed: _job(plan, steps, seed) for seed in plan.seeds}  # all are checked before the first starts
+    failed: dict[int, MetaexpError] = {}
+    for seed, job in jobs.items():
+        folder = plan.folder / f"seed{seed}"
+        try:
+            _run(plan, job, seed, folder, display)
+        except Interrupted:
+            raise
+        except MetaexpError as error:
+            failed[seed] = error
+            display.line(f"seed {seed} failed: {error}")
+    records = [_checked(plan.folder / f"seed{seed}", job) for seed, job in jobs.items() if seed not in failed]
+    return Replicated(plan, records, failed)
+
+
+def _run(plan: Replication, job: Job, seed: int, folder: Path, display: Display) -> None:
+    from metaexp.run.first_record import Origin
+    from metaexp.run.job import resume_job, run_job
+
+    if not (folder / RECORD_FILE).exists():
+        origin = Origin(
+            overrides=list(job.composed.hydra.overrides.task),
+            full_steps=plan.published.train.steps,
+            deviations=deviations(job.settings.resolved, plan.published.resolved),
+            files=hydra_files(job.composed),
+        )
+        run_job(job.settings, origin, folder, display)
+    elif (record := read_record(folder)).status == "completed":
+        display.line(f"seed {seed} was completed {record.finished}: {folder}")
+    else:
+        resume_job(folder, display)
+
+
+def _checked(folder: Path, job: Job) -> RunRecord:
+    """The record of a seed. Raises RunFolderError when the experiment's file has changed since it was begun."""
+    record = read_record(folder)
+    if config_hash(record.config) != config_hash(job.settings.resolved):
+        raise RunFolderError(
+            f"{folder} was made with other settings than the experiment has now. Move it away to run this seed anew."
+        )
+    return record
+
+
+def _job(plan: Replication, steps: int | None, seed: int) -> Job:
+    cut = [] if steps is None else [f"train.steps={steps}"]
+    return plan.composer.job([f"experiment={plan.name}", *plan.overrides, *cut, f"seed={seed}"])
+
+
+def _steps(plan: Replication, say: Callable[[str], None]) -> int | None:
+    """The number of updates where it is cut, else None; says first how long everything will take.
+
+    The number depends on how fast this machine is, so it is kept, and the same command continues with the same.
+    """
+    kept = plan.folder / PLAN_FILE
+    steps = _kept(kept) if plan.short and kept.exists() else None
+    left = [seed for seed in plan.seeds if not _is_complete(plan.folder / f"seed{seed}")]
+    if not left and (steps is not None or not plan.short):
+        return steps
+
+    from metaexp.run.throughput import measure
+
+    rate = measure(plan.base, say)
+    full = plan.base.train.steps
+    if plan.short and steps is None:
+        most = max(min(full // SHORT_FRACTION, SHORT_STEPS), min(full, 1))
+        seconds = max(SHORT_SECONDS - rate.seconds(plan.base, 0), SHORT_SECONDS / 2)
+        fitting = int(seconds / rate.update) if rate.update else most
+        steps = min(most, max(_round_down(fitting), 1)) if most else 0
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, (json.dumps({"steps": steps, "of": full}) + "\n").encode())
+    say(_estimate(plan, rate.update, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
+    return steps
+
+
+def _estimate(plan: Replication, update: float, seconds: float, steps: int | None, left: int) -> str:
+    from metaexp.results.wording import say_time
+
+    full = plan.base.train.steps
+    what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"
+    more = f" for each of {left} seeds, {say_time(seconds * left)} in all" if left > 1 else ""
+    return f"{plan.name}: {what} updates at {update:.2g} s, as measured here: about {say_time(seconds)}{more}"
+
+
+def _round_down(number: int) -> int:
+    """To 1, 2 or 5 times a power of ten, so that small changes of speed change nothing."""
+    if number < 1:
+        return 0
+    unit = 10 ** (len(str(number)) - 1)
+    return int(max(step for step in (1, 2, 5) if step * unit <= number) * unit)
+
+
+def _kept(path: Path) -> int:
+    try:
+        content: Any = json.loads(path.read_bytes())
+        steps = content["steps"]
+        if type(steps) is not int or steps < 0:
+            raise ValueError(f"steps is {steps!r}")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunFolderError(f"{path} is damaged ({error}). Remove {path.parent} to start anew.") from error
+    return steps
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / RECORD_FILE).exists() and read_record(folder).status == "completed"

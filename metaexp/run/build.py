@@ -1,0 +1,218 @@
+"""From settings to the objects of a run: dataset, network, algorithm, optimiser."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from metaexp.config.classes.make import make
+from metaexp.config.classes.targets import find_target
+from metaexp.config.schema import Node, Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.core.optim import Clip, Schedule
+from metaexp.core.shapes import TaskShape
+from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.machine.device import Compute, prepared
+from metaexp.machine.ranks import Ranks
+from metaexp.models.base import Network
+from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.state import TrainState
+from metaexp.run.step import MetaStep
+
+
+class Interface(NamedTuple):
+    """What an algorithm and its network are built for.
+
+    input_shape: of one example. n_outputs: classes of a training task, outputs of a regression task, or, in
+    supervised training, all training classes.
+    """
+
+    input_shape: tuple[int, ...]
+    n_outputs: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of a run, on its device.
+
+    tasks_per_step: T, the tasks (or supervised batches) of one meta-update. optimizer: None for an algorithm
+    without parameters, which is not trained.
+    """
+
+    algorithm: Algorithm
+    interface: Interface
+    dataset: MetaDataset
+    train_source: TaskSource
+    eval_source: SealedSource
+    tasks_per_step: int
+    optimizer: torch.optim.Optimizer | None
+    schedule: Schedule
+    clip: Clip
+
+
+def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
+    """Load the data and make everything else. Weights are a function of ``settings.seed`` alone, whatever the device.
+
+    Raises ConfigError for a combination that cannot work, DataError when the data cannot be had.
+    """
+    cls = algorithm_class(settings.algorithm)
+    supervised = cls.training_tasks == "supervised"
+    if cls.fixed_way and not supervised and settings.train.n_way != settings.task.n_way:
+        raise ConfigError(
+            f"train.n_way={settings.train.n_way} and task.n_way={settings.task.n_way} differ, but {cls.__name__} can "
+            f"only be tested with as many classes as it was trained with. Set train.n_way={settings.task.n_way}."
+        )
+    dataset = load_dataset(settings, compute, progress)
+    check_kind(dataset, settings.task.shape, settings.train.shape)
+    interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
+    algorithm = build_algorithm(settings, interface).to(compute.device)
+    parameters = [p for p in algorithm.parameters() if p.requires_grad]
+    batch = settings.train.meta_batch_size
+    on_batches = supervised and bool(parameters) and dataset.kind == "classification"
+    return Parts(
+        algorithm=algorithm,
+        interface=interface,
+        dataset=dataset,
+        train_source=(
+            dataset.batches(batch, settings.seed) if on_batches else dataset.tasks(settings.train.shape, settings.seed)
+        ),
+        eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
+        tasks_per_step=1 if on_batches else batch,
+        optimizer=make(settings.optimizer, torch.optim.Optimizer, params=parameters) if parameters else None,
+        schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
+        clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
+    )
+
+
+def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
+    """The dataset in the memory of the device."""
+    description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    return description.load(settings.paths.data, progress).to(compute.device)
+
+
+def check_kind(dataset: MetaDataset, *shapes: TaskShape) -> None:
+    """Raise ConfigError when classification data meet a regression task, or the reverse."""
+    for shape in shapes:
+        if (shape.n_way == 0) != (dataset.kind == "regression"):
+            wanted = "task=regression_10shot" if dataset.kind == "regression" else "task=5way_1shot, say"
+            raise ConfigError(
+                f"the dataset gives {dataset.kind} tasks, but n_way={shape.n_way} asks for "
+                f"{'regression' if shape.n_way == 0 else 'classification'}. Set {wanted}."
+            )
+
+
+def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
+    """The algorithm and its network on the CPU, initialised from ``settings.seed``."""
+    cls = algorithm_class(settings.algorithm)
+    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
+    model = make(
+        settings.model,
+        Network,  # type: ignore[type-abstract]
+        input_shape=interface.input_shape,
+        n_outputs=None if cls.model_output == "embedding" else interface.n_outputs,
+    )
+    return make(
+        settings.algorithm,
+        Algorithm,  # type: ignore[type-abstract]
+        model=model,
+        input_shape=interface.input_shape,
+        n_outputs=interface.n_outputs,
+        train_shape=settings.train.shape,
+    )
+
+
+def algorithm_class(node: Node) -> type[Algorithm]:
+    """The class of an algorithm, for what it says of itself before one is made."""
+    source = find_target("algorithm", node.get("_target_"), f"{Algorithm.__module__}.{Algorithm.__qualname__}")
+    cls: type[Algorithm] = getattr(importlib.import_module(source.module.name), source.node.name)
+    return cls
+
+
+def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
+    """Classes of a training task, outputs of a regression task, or, in supervised training, all training classes."""
+    capacity = dataset.capacity()
+    if cls.training_tasks == "supervised" and capacity is not None:
+        return capacity["train"].n_classes
+    return shape.n_way or dataset.target_size
+
+
+class Workings(NamedTuple):
+    """The state of a run, what changes it, and what measures it. step: None where nothing is to be trained."""
+
+    state: TrainState
+    step: MetaStep | None
+    evaluator: Evaluator
+
+
+@contextmanager
+def started(settings: Settings, ranks: Ranks, progress: Progress) -> Iterator[tuple[Compute, Parts]]:
+    """The device of this process, prepared for this block, and everything built on it.
+
+    Raises as :func:`prepared` and :func:`build` do, on all ranks when one fails; ConfigError when there are too
+    few tasks to share, MachineError when the ranks have other data.
+    """
+    made: list[tuple[Compute, Parts]] = []
+    with ExitStack() as stack:
+
+        def start() -> None:
+            check_shares(settings, ranks.size)
+            compute = stack.enter_context(prepared(settings.device, ranks.launch))
+            made.append((compute, build(settings, compute, progress)))
+
+        ranks.in_turn(start)
+        ((compute, parts),) = made
+        ranks.agree("the data", lambda: parts.dataset.digest)
+        yield compute, parts
+
+
+def check_shares(settings: Settings, n_ranks: int) -> None:
+    """Raise ConfigError when a meta-update has too few tasks for every rank to have one."""
+    tasks = settings.train.meta_batch_size
+    if n_ranks == 1 or settings.train.steps == 0:
+        return
+    if algorithm_class(settings.algorithm).training_tasks == "supervised" and settings.task.n_way:
+        raise ConfigError(
+            f"{algorithm_class(settings.algorithm).__name__} trains on one batch of train.meta_batch_size={tasks} "
+            f"examples per meta-update, and {n_ranks} ranks share tasks, not examples. Start it with one process."
+        )
+    if tasks < n_ranks:
+        most = f"at most {tasks} processes" if tasks > 1 else "one process"
+        raise ConfigError(
+            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per meta-update, which "
+            f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
+            f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
+        )
+
+
+def workings(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> Workings:
+    """What this process trains and measures with."""
+    chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+    return Workings(
+        TrainState(parts.algorithm, parts.optimizer),
+        _meta_step(settings, parts, compute, ranks),
+        Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks),
+    )
+
+
+def _meta_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
+    if parts.optimizer is None or settings.train.steps == 0:
+        return None
+    return MetaStep(
+        parts.algorithm,
+        parts.train_source,
+        parts.optimizer,
+        parts.schedule,
+        parts.clip,
+        compute,
+        parts.tasks_per_step,
+        settings.train.steps,
+        settings.seed,
+        ranks,
+    )

@@ -1,0 +1,157 @@
+"""A finished run, tested on any bank, way, shot or dataset that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metaexp.config.compose import revise
+from metaexp.config.contradictions import shape_problems
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.core.files import write_atomically
+from metaexp.core.metric import Metric
+from metaexp.core.types import EvalResult
+from metaexp.data.base import MetaDataset
+from metaexp.machine.device import prepared
+from metaexp.machine.failures import explaining
+from metaexp.models.base import never_collected
+from metaexp.results.episodes import write_episodes
+from metaexp.results.evaluations import Evaluation, Kept
+from metaexp.results.provenance import versions
+from metaexp.results.record import Task
+from metaexp.run.build import build_algorithm, load_dataset
+from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
+from metaexp.run.first_record import chosen, now
+from metaexp.run.folder import existing
+from metaexp.run.progress import Display, default_display
+from metaexp.run.selection import Selected, selected
+from metaexp.run.state import load_weights
+
+_TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
+
+
+def evaluate_run(
+    path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
+) -> Kept:
+    """Test the selected weights of the run in ``path``, with its own settings but for ``overrides``.
+
+    config_dir: a folder of the user's own groups and files, for choices among the overrides.
+    Raises ConfigError when they do not fit the weights (another number of classes for an algorithm with one output
+    per class, another shape of examples), change only training, or ask for statistics that it never collected;
+    RunFolderError when there are no weights.
+    """
+    display = display or default_display()
+    place = existing(path)
+    config, choices = place.read_config()
+    settings = revise(config, choices, overrides, config_dir)
+    _check_overrides(config, settings.resolved)
+    weights = selected(place)
+    with explaining(), prepared(settings.device) as compute:
+        dataset = load_dataset(settings, compute, display.line)
+        _check_fits(settings, dataset, weights)
+        algorithm = build_algorithm(settings, weights.interface).to(compute.device)
+        load_weights(algorithm, weights.weights)
+        _check_statistics(algorithm, config, weights.step)
+        algorithm.begin_step(weights.step, max(settings.train.steps, 1))
+        source = dataset.tasks(settings.task.shape, settings.eval.seed)
+        chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
+        n_episodes = settings.eval.episodes
+        with display.stretch("test", n_episodes) as advance:
+            evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
+            result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
+        check_finite(result)
+        evaluation = Evaluation(
+            run=path.resolve().name,
+            run_config_hash=config_hash(config),
+            overrides=list(overrides),
+            algorithm=chosen(settings, "algorithm"),
+            dataset=chosen(settings, "dataset"),
+            task=Task(*settings.task.shape),
+            eval_seed=settings.eval.seed,
+            selected_step=weights.step,
+            **_scores(result, Metric.of(settings.task.n_way).name),
+            batch_norm=algorithm.batch_norm,
+            data_hash=dataset.digest,
+            episode_bank=source.bank_hash("test", n_episodes),
+            config=settings.resolved,
+            config_hash=config_hash(settings.resolved),
+            device=compute.recorded(),
+            versions=versions(),
+            finished=now(),
+        )
+    return Kept(evaluation, _keep(evaluation, result, place.evaluations))
+
+
+def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
+    return {"test": score(result, metric), "after_steps": scores_after_steps(result, metric)}
+
+
+def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse overrides that would silently do nothing."""
+    idle = _changed(before, after)
+    if idle:
+        raise ConfigError(
+            [
+                f"{key} has no effect on an evaluation: the run is trained already. Remove the override, or train anew."
+                for key in idle
+            ]
+        )
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The keys, such as ``train.steps``, of what decides training only and differs."""
+    found = []
+    for section in _TRAINING_KEYS:
+        old, new = before.get(section), after.get(section)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
+        elif old != new:
+            found.append(section)
+    return found
+
+
+def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
+    """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
+    name, shape = chosen(settings, "dataset"), settings.task.shape
+    problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape, ["test"])
+    if tuple(dataset.input_shape) != weights.interface.input_shape:
+        problems.append(
+            f"the run was trained on examples of shape {weights.interface.input_shape}; "
+            f"dataset={name} gives {tuple(dataset.input_shape)}."
+        )
+    if dataset.kind == "regression" and not problems and dataset.target_size != weights.interface.n_outputs:
+        problems.append(
+            f"the run was trained for {weights.interface.n_outputs} outputs; "
+            f"dataset={name} asks for {dataset.target_size}."
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: int) -> None:
+    """Raise ConfigError when queries would be normalised by statistics that training has never collected."""
+    if algorithm.batch_norm == "running" and step > 0 and never_collected(algorithm):
+        before = trained["algorithm"].get("batch_norm", "another mode")
+        raise ConfigError(
+            f"algorithm.batch_norm=running normalises with statistics that training collects, and this run, trained "
+            f"with {before}, has collected none. Leave algorithm.batch_norm as it was, or train anew with running."
+        )
+
+
+def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
+    """Write the evaluation and its episodes under a name made from what decides its numbers."""
+    folder.mkdir(exist_ok=True)
+    decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
+    name = hashlib.sha256(decides.encode()).hexdigest()[:12]
+    write_episodes(folder / f"{name}.csv", result.per_step.tolist())
+    text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / f"{name}.json", (text + "\n").encode())
+    return folder / f"{name}.json"

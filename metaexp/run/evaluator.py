@@ -1,0 +1,177 @@
+"""A metric over a fixed bank of episodes, and the seal on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import NotFiniteError
+from metaexp.core.intervals import mean_interval
+from metaexp.core.losses import task_metric
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.shapes import Split
+from metaexp.core.types import Adapted, Episode, EvalResult, Examples
+from metaexp.data.base import TaskSource
+from metaexp.machine.device import Compute
+from metaexp.machine.ranks import ALONE, Ranks
+from metaexp.results.episodes import write_episodes
+from metaexp.results.record import Score
+from metaexp.run.state import TrainState
+from metaexp.run.step import noise_seed
+
+Report = Callable[[int], None]
+"""Told the number of episodes done so far; may raise, to stop."""
+
+
+class SealedSource(TaskSource):
+    """The tasks of an evaluation, whose test episodes cannot be had before :meth:`open_test`.
+
+    So no validation, no choice of a checkpoint and no early look can use them by mistake.
+    """
+
+    def __init__(self, source: TaskSource) -> None:
+        self._source = source
+        self._open = False
+
+    def open_test(self) -> None:
+        """From now on the test split is there: training has ended."""
+        self._open = True
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        """As the source's. Raises RuntimeError for test episodes that are still sealed."""
+        if split == "test" and not self._open:
+            raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
+        return self._source.episodes(split, indices)
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        """As the source's; a hash gives no episode away."""
+        return self._source.bank_hash(split, n_episodes)
+
+
+class Evaluator:
+    """Measures algorithms on the tasks of one source.
+
+    seed: of whatever noise an algorithm draws. chunk: tasks computed at once. ranks: that share the episodes, chunk
+    by chunk, so that every episode is computed in the same company whatever their number.
+    """
+
+    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = ALONE) -> None:
+        self.source = source
+        self.seed = seed
+        self.compute = compute
+        self.chunk = chunk
+        self.ranks = ranks
+
+    def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
+        """The metric on validation episodes 0 ... n_episodes - 1 after all of adaptation: one row in ``per_step``."""
+        return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)])
+
+    def evaluate(self, algorithm: Algorithm, split: Split, n_episodes: int, report: Report) -> EvalResult:
+        """The metric on episodes 0 ... n_episodes - 1 of ``split`` after 0, 1, ... steps of adaptation.
+
+        The algorithm is in evaluation mode meanwhile, and gradients reach only as far as it asks with torch.func (or
+        under its own ``torch.enable_grad``). Raises RuntimeError when the algorithm changed its buffers.
+        """
+        return self._measure(algorithm, split, n_episodes, report, algorithm.trajectory)
+
+    def _measure(
+        self,
+        algorithm: Algorithm,
+        split: Split,
+        n_episodes: int,
+        report: Report,
+        states: Callable[[Examples], Iterable[Adapted]],
+    ) -> EvalResult:
+        def metrics(episode: Episode) -> Tensor:
+            x, y = episode.query.x, episode.query.y
+            return torch.stack([task_metric(algorithm.predict(state, x), y) for state in states(episode.support)])
+
+        def measure(start: int) -> list[list[float]]:
+            """The metric (T, steps + 1) on the chunk of episodes from ``start``; nothing beyond the last."""
+            indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
+            if len(indices) == 0:
+                return []
+            self.compute.reseed(noise_seed(self.seed, start))
+            episodes = self.source.episodes(split, indices)
+            with self.compute.autocast():
+                values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
+            return values
+
+        at_once = self.chunk if algorithm.vectorises else 1
+        rows: list[list[float]] = []
+        before = _versions(algorithm)
+        with _evaluation_mode(algorithm), torch.no_grad():
+            while len(rows) < n_episodes:
+                start = len(rows) + self.ranks.rank * self.chunk
+                for part in self.ranks.together(partial(measure, min(start, n_episodes))):
+                    rows += part
+                report(len(rows))
+        if _versions(algorithm) != before:
+            raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
+        per_step = torch.tensor(rows, dtype=torch.float64).T.contiguous()  # (steps + 1, n_episodes)
+        interval = mean_interval(per_step[-1].tolist())
+        return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step)
+
+
+@contextmanager
+def _evaluation_mode(algorithm: Algorithm) -> Iterator[None]:
+    training = algorithm.training
+    algorithm.eval()
+    try:
+        yield
+    finally:
+        algorithm.train(training)
+
+
+def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
+    """Which tensors the buffers are, and how often each was written to."""
+    return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]
+
+
+def final_test(
+    state: TrainState, evaluator: Evaluator, source: SealedSource, n_episodes: int, path: Path, report: Report
+) -> EvalResult:
+    """Open the test split, measure once, and keep every episode's result at ``path``.
+
+    Raises NotFiniteError naming the episodes without a finite result.
+    """
+    source.open_test()
+    result = evaluator.evaluate(state.algorithm, "test", n_episodes, report)
+    write_episodes(path, result.per_step.tolist())
+    check_finite(result)
+    return result
+
+
+def check_finite(result: EvalResult) -> None:
+    """Raise NotFiniteError naming the episodes without a finite result."""
+    bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
+    if bad:
+        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise NotFiniteError(f"the metric of test episode{'s' if len(bad) > 1 else ''} {shown} is not finite.")
+
+
+def score(result: EvalResult, metric: str) -> Score:
+    """The result as the record has it."""
+    return Score(metric, result.mean, result.ci95, result.n_episodes)
+
+
+def scores_after_steps(result: EvalResult, metric: str) -> list[Score]:
+    """The metric after 0, 1, ... adaptation steps; empty for an algorithm without steps.
+
+    A state that is not finite (too large a step) ends the list, for a record holds numbers only.
+    """
+    if len(result.per_step) == 1:
+        return []
+    found = []
+    for row in result.per_step:
+        if not row.isfinite().all():
+            break
+        interval = mean_interval(row.tolist())
+        found.append(Score(metric, interval.mean, interval.ci95, result.n_episodes))
+    return found

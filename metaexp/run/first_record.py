@@ -1,0 +1,74 @@
+"""What the record says of a run when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from metaexp.config.identity import config_hash, run_name
+from metaexp.config.schema import Settings
+from metaexp.machine.device import Compute
+from metaexp.results.provenance import git_state, versions
+from metaexp.results.record import Reference, RunRecord, Task
+from metaexp.run.build import Parts
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the settings of a run came from.
+
+    overrides: as given on the command line. group: the sweep it belongs to. full_steps: meta-updates of the
+    experiment file. deviations: settings that differ from the experiment file's, but for steps and seeds.
+    files: path inside the run folder -> text, to be kept with the run (what Hydra composed).
+    data_hash: the digest that the data must have; None for any.
+    """
+
+    overrides: list[str] = field(default_factory=list)
+    group: str | None = None
+    full_steps: int | None = None
+    deviations: list[str] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
+    data_hash: str | None = None
+
+
+def first_record(settings: Settings, parts: Parts, compute: Compute, origin: Origin) -> RunRecord:
+    """The record of a run that has begun."""
+    return RunRecord(
+        status="running",
+        name=run_name(settings),
+        algorithm=chosen(settings, "algorithm"),
+        dataset=chosen(settings, "dataset"),
+        model=chosen(settings, "model"),
+        task=Task(*settings.task.shape),
+        seed=settings.seed,
+        config=settings.resolved,
+        config_hash=config_hash(settings.resolved),
+        experiment=settings.experiment,
+        overrides=origin.overrides,
+        group=origin.group,
+        full_steps=origin.full_steps,
+        deviations=origin.deviations,
+        batch_norm=parts.algorithm.batch_norm,
+        first_order=parts.algorithm.first_order,
+        reference=None if settings.reference is None else Reference(**settings.reference),
+        data_hash=parts.dataset.digest,
+        episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
+        n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
+        device=compute.recorded(),
+        git=git_state(),
+        versions=versions(),
+        started=now(),
+    )
+
+
+def chosen(settings: Settings, group: str) -> str:
+    """The name of the file chosen in ``group``, or of the class where none was."""
+    node: dict[str, Any] = getattr(settings, group)
+    return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

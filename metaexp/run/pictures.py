@@ -1,0 +1,152 @@
+"""The pictures that a run leaves in its folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaexp.config.schema import Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode, Examples, one_task
+from metaexp.machine.device import Compute
+from metaexp.results.episode_pictures import Shown, adapted_episodes
+from metaexp.results.fit_pictures import Continuation, Fit, continuations, function_fits
+from metaexp.results.record import RunRecord
+from metaexp.results.run_pictures import describe, draw_curves
+from metaexp.run.build import Parts
+from metaexp.run.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+EPISODES = 4
+FUNCTIONS = 3
+SEQUENCES = 6
+GRID = 200
+"""Points of a function that are drawn."""
+
+
+class Subject(NamedTuple):
+    """What the pictures of adapted tasks are made of."""
+
+    settings: Settings
+    parts: Parts
+    compute: Compute
+    title: str
+    plots: Path
+
+
+def draw(folder: RunFolder, settings: Settings, parts: Parts, compute: Compute, record: RunRecord) -> dict[str, Path]:
+    """Draw what can be drawn: name -> PNG file in the run folder.
+
+    Curves from the folder's numbers; then test tasks after adaptation with the weights that were tested, which a run
+    without a test does not look at. A picture that fails is named in the log and left out: the numbers are there.
+    """
+    subject = Subject(settings, parts, compute, describe(record), folder.plots)
+    drawn: dict[str, Path] = {}
+    works: tuple[Callable[[], dict[str, Path]], ...] = (
+        partial(draw_curves, folder.path, record),
+        partial(_adapted, subject),
+    )
+    for work in works if settings.eval.test else works[:1]:
+        try:
+            drawn.update(work())
+        except Exception as error:
+            log.warning("a picture could not be drawn (%s: %s)", type(error).__name__, error)
+            log.debug("where it failed", exc_info=True)
+    return drawn
+
+
+def _adapted(subject: Subject) -> dict[str, Path]:
+    """The picture of adapted tasks that fits the kind of data; none for vectors, which have no look."""
+    shape = subject.parts.interface.input_shape
+    if subject.parts.dataset.kind == "classification":
+        return _classified(subject) if len(shape) in (2, 3) else {}
+    if shape == (1,) and subject.parts.dataset.target_size == 1:
+        return _functions(subject)
+    return _sequences(subject) if len(shape) == 2 and shape[-1] == 1 else {}
+
+
+def _classified(subject: Subject) -> dict[str, Path]:
+    algorithm = subject.parts.algorithm
+    shown = []
+    for episode in _test_tasks(subject, EPISODES, subject.settings.task.shape):
+        with _evaluation(subject):
+            scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x).float()
+        sure = scores.softmax(-1).amax(-1) if _gives_probabilities(algorithm) else None
+        predicted = scores.argmax(-1)
+        shown.append(Shown(*episode.support[:2], *episode.query[:2], predicted, sure))
+    path = subject.plots / "adapted_episodes.png"
+    adapted_episodes(path, f"{subject.title}: test episodes 0 to {len(shown) - 1}", shown)
+    return {"adapted_episodes": path}
+
+
+def _gives_probabilities(algorithm: Algorithm) -> bool:
+    """Whether the softmax of the scores is what was trained: under the default loss, cross-entropy."""
+    trained = any(p.requires_grad for p in algorithm.parameters())
+    return trained and type(algorithm).loss is Algorithm.loss
+
+
+def _functions(subject: Subject) -> dict[str, Path]:
+    """Functions of one number: the truth is drawn through many query points of the same tasks."""
+    task = subject.settings.task.shape
+    fits = []
+    for episode in _test_tasks(subject, FUNCTIONS, TaskShape(0, task.k_shot, GRID)):
+        order = episode.query.x[:, 0].argsort()
+        x, truth = episode.query.x[order], episode.query.y[order]
+        support = episode.support
+        states = {steps: outputs[:, 0] for steps, outputs in _states(subject, support, x).items()}
+        fits.append(Fit(x[:, 0], truth[:, 0], support.x[:, 0], support.y[:, 0], states))
+    path = subject.plots / "adapted_functions.png"
+    function_fits(path, f"{subject.title}: test tasks 0 to {len(fits) - 1}", fits)
+    return {"adapted_functions": path}
+
+
+def _sequences(subject: Subject) -> dict[str, Path]:
+    """Curves to be continued: the first query of each task."""
+    shown = []
+    for episode in _test_tasks(subject, SEQUENCES, subject.settings.task.shape):
+        x, rest = episode.query.x, episode.query.y
+        states = {steps: outputs[0] for steps, outputs in _states(subject, episode.support, x).items()}
+        shown.append(Continuation(x[0, :, 0], rest[0], states))
+    path = subject.plots / "adapted_sequences.png"
+    continuations(path, f"{subject.title}: first query of test tasks 0 to {len(shown) - 1}", shown)
+    return {"adapted_sequences": path}
+
+
+def _states(subject: Subject, support: Examples, x: Tensor) -> dict[int, Tensor]:
+    """Outputs (M, D_out) for ``x`` (M, ...) before adaptation, after one step and after all of them; under 0 only,
+    for algorithms without steps."""
+    algorithm = subject.parts.algorithm
+    with _evaluation(subject):
+        states = list(algorithm.trajectory(support))
+        last = len(states) - 1
+        return {steps: algorithm.predict(states[steps], x).float() for steps in sorted({0, min(1, last), last})}
+
+
+def _test_tasks(subject: Subject, count: int, shape: TaskShape) -> Iterator[Episode]:
+    """Test tasks 0 ... count - 1. Other shapes than the protocol's are other tasks of the same split."""
+    indices = torch.arange(count, device=subject.compute.device)
+    source = subject.parts.dataset.tasks(shape, subject.settings.eval.seed)
+    episodes = source.episodes("test", indices)
+    return (one_task(episodes, i) for i in range(count))
+
+
+@contextmanager
+def _evaluation(subject: Subject) -> Iterator[None]:
+    """As in the test: evaluation mode, no gradients beyond the algorithm's own, the run's precision."""
+    algorithm = subject.parts.algorithm
+    training = algorithm.training
+    algorithm.eval()
+    try:
+        with torch.no_grad(), subject.compute.autocast():
+            yield
+    finally:
+        algorithm.train(training)

@@ -1,0 +1,62 @@
+"""Runs that were tested on other episodes than the rest of a comparison, tested again on the rest's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results.compare.banks import Strays, strays
+from metaexp.results.compare.gather import Run, with_test
+from metaexp.results.compare.rows import flatten, group
+from metaexp.results.episodes import read_episodes
+from metaexp.results.evaluations import evaluations
+from metaexp.run.evaluate import evaluate_run
+from metaexp.run.progress import Display
+
+_KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
+
+
+def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display | None = None) -> list[Run]:
+    """``runs`` with those on odd banks tested on the bank of the most runs of their group.
+
+    An earlier test on that bank, kept in the run folder, is taken. Raises what an evaluation raises; RunFolderError
+    where the episodes still differ, because the data do.
+    """
+    replaced: dict[int, Run] = {}
+    for item in group(runs):
+        odd = strays(item)
+        for run in odd.runs if odd else []:
+            assert odd is not None
+            replaced[id(run)] = _earlier(run, odd.model) or _tested(run, odd, config_dir, display)
+    return [replaced.get(id(run), run) for run in runs]
+
+
+def overrides_for(run: Run, model: Run) -> list[str]:
+    """What to change in ``run``'s evaluation so that it sees the episodes of ``model``."""
+    own, wanted = dict(flatten(run.record.config)), dict(flatten(model.record.config))
+    return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
+
+
+def _tested(run: Run, odd: Strays, config_dir: Path | None, display: Display | None) -> Run:
+    evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
+    if evaluation.episode_bank != odd.model.bank:
+        raise RunFolderError(
+            f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes are still "
+            f"others ({evaluation.episode_bank[:12]}, not {odd.model.bank[:12]}): their data differ. Leave it out."
+        )
+    return with_test(run, evaluation.test, evaluation.episode_bank, np.array(read_episodes(path.with_suffix(".csv"))))
+
+
+def _earlier(run: Run, model: Run) -> Run | None:
+    """``run`` with an earlier test on the bank of ``model``, where its folder has one with nothing else changed."""
+    for kept in evaluations(run.folder, run.record):
+        found = kept.evaluation
+        if found.episode_bank != model.bank or not all(line.startswith(("eval.", "task.")) for line in found.overrides):
+            continue
+        with suppress(RunFolderError):  # a file of episodes that is damaged
+            return with_test(run, found.test, found.episode_bank, np.array(read_episodes(kept.episodes)))
+    return None

@@ -1,0 +1,72 @@
+"""After training: the selected weights, the one final test, what it leaves in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from metaexp.config.schema import Settings
+from metaexp.core.errors import NotFiniteError, RunFolderError
+from metaexp.run.build import Interface
+from metaexp.run.checkpoint import Checkpoints, DamagedError, read, write
+from metaexp.run.folder import RunFolder
+from metaexp.run.state import Best, TrainState, Weights, load_weights
+
+
+class Selected(NamedTuple):
+    """The weights that a run was tested with, or would be if it ended now.
+
+    step: the meta-update after which they were taken. interface: what they were built for.
+    """
+
+    step: int
+    weights: Weights
+    interface: Interface
+
+
+def select(state: TrainState, settings: Settings, folder: RunFolder, identity: Mapping[str, Any]) -> Best:
+    """Put the weights that did best on validation into the algorithm and into ``checkpoints/best``.
+
+    identity: what the file says of the run. Raises NotFiniteError when no validation gave a number.
+    """
+    best = best_of(state)
+    write(folder.best, best.weights, {"step": best.step, "mean": best.mean, **identity})
+    take(state, settings, best.step, best.weights)
+    return best
+
+
+def best_of(state: TrainState) -> Best:
+    """The weights that did best on validation. Raises NotFiniteError when no validation gave a number."""
+    best = state.best
+    if best is None:
+        raise NotFiniteError(
+            "no validation gave a finite result, so there are no weights to test. Lower optimizer.lr or the "
+            "algorithm's inner learning rate."
+        )
+    return best
+
+
+def take(state: TrainState, settings: Settings, step: int, weights: Weights) -> None:
+    """Make the algorithm what it was after meta-update ``step``."""
+    load_weights(state.algorithm, weights)
+    state.algorithm.begin_step(step, max(settings.train.steps, 1))
+
+
+def selected(folder: RunFolder) -> Selected:
+    """The selected weights of a run. Raises RunFolderError when there are none yet, or when they are damaged."""
+    if folder.best.with_suffix(".json").exists():
+        try:
+            weights, values = read(folder.best)
+        except DamagedError as error:
+            raise RunFolderError(f"{error} Continue the run with resume={folder.path} to write it again.") from error
+        return Selected(values["step"], weights, _interface(values))
+    checkpoint = Checkpoints(folder.checkpoints).load() if folder.checkpoints.is_dir() else None
+    if checkpoint is None or checkpoint.values["best"] is None:
+        raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")
+    weights = {name.removeprefix("best/"): t for name, t in checkpoint.tensors.items() if name.startswith("best/")}
+    return Selected(checkpoint.values["best"][0], weights, _interface(checkpoint.values))
+
+
+def _interface(values: Mapping[str, Any]) -> Interface:
+    shape, n_outputs = values["interface"]
+    return Interface(tuple(shape), n_outputs)

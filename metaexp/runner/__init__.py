@@ -1,1 +1,0 @@
-"""Config, build, train, evaluate, checkpoint: the only room that knows Hydra."""

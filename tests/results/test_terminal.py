@@ -1,0 +1,81 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from metaexp.results.record import Reference, RunRecord, Score, Task, Verdict
+from metaexp.results.terminal import print_summary
+
+RECORD = RunRecord(
+    status="completed",
+    name="maml-glyphs",
+    algorithm="maml",
+    dataset="glyphs",
+    model="conv4",
+    task=Task(5, 1, 15),
+    seed=0,
+    config={},
+    config_hash="0" * 64,
+    steps=1000,
+    selected_step=800,
+    val=Score("accuracy", 0.91, 0.011, 200),
+    test=Score("accuracy", 0.9, 0.01, 600),
+    after_steps=[Score("accuracy", 0.2, 0.01, 600), Score("accuracy", 0.9, 0.01, 600)],
+    batch_norm="transductive",
+    first_order=False,
+    seconds=130.0,
+)
+
+
+def printed(record: RunRecord, folder: Path) -> str:
+    text = io.StringIO()
+    print_summary(record, folder, Console(file=text, width=100))
+    return text.getvalue()
+
+
+def test_results_folder_and_pictures_are_printed(tmp_path: Path) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "learning_curve.png").touch()
+    text = printed(RECORD, tmp_path)
+    for words in (
+        "maml on glyphs, 5-way 1-shot", "90.00 ± 1.00 %", "600", "91.00 ± 1.10 %", "200",
+        "after 0 to 1 steps of adaptation: 20.00 %, 90.00 %", "weights after 800 of 1,000 meta-updates",
+        "batch norm transductive", "second order", "2 min", f"run folder: {tmp_path}\n",
+        f"picture: {tmp_path / 'plots' / 'learning_curve.png'}\n",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "published" not in text
+
+
+def test_a_run_that_was_not_tested_says_so_and_how_to_test_it(tmp_path: Path) -> None:
+    text = printed(replace(RECORD, test=None, after_steps=[], val=Score("mse", 0.5, 0.1, 200)), tmp_path)
+    assert f"not tested, as eval.test=false says; when you want it: metaexp evaluate {tmp_path}" in text
+    assert "mean squared error" in text
+    assert "not tested" not in printed(RECORD, tmp_path)
+
+
+def test_a_published_number_and_the_verdict_stand_beside_ours(tmp_path: Path) -> None:
+    reference = Reference("Finn et al. 2017", "1", "accuracy", 0.987, 0.004, "600 tasks")
+    verdict = Verdict("shortened", -0.087, "shortened (1,000 of 60,000 steps): 8.7 points below")
+    text = printed(replace(RECORD, reference=reference, verdict=verdict), tmp_path)
+    assert "98.7 ± 0.4 %" in text
+    assert "shortened" in text
+
+
+def test_an_algorithm_without_steps_or_inner_gradient_says_no_more_than_it_has(tmp_path: Path) -> None:
+    text = printed(replace(RECORD, after_steps=[], first_order=None), tmp_path)
+    assert "steps of adaptation" not in text
+    assert "order" not in text
+
+
+@pytest.mark.parametrize("width", [40, 300])
+def test_paths_are_never_broken(tmp_path: Path, width: int) -> None:
+    text = io.StringIO()
+    print_summary(RECORD, tmp_path, Console(file=text, width=width))
+    assert f"run folder: {tmp_path}\n" in text.getvalue()

@@ -1,0 +1,128 @@
+"""From settings to objects: weights are a function of the seed, outputs fit data and task."""
+
+from __future__ import annotations
+
+import pathlib
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from metaexp.config.schema import Settings
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.machine.device import Compute
+from metaexp.run.build import Parts, build
+from metaexp.run.state import copy_weights
+
+CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
+OUT = pathlib.Path("unused")
+
+
+def built(settings: Settings) -> Parts:
+    return build(settings, CPU, lambda _: None)
+
+
+def test_weights_are_a_function_of_the_seed_alone(tiny: ModuleType) -> None:
+    torch.manual_seed(1)
+    first = copy_weights(built(tiny.settings(OUT, seed=3)).algorithm)
+    torch.manual_seed(2)
+    again = copy_weights(built(tiny.settings(OUT, seed=3, train__steps=99)).algorithm)
+    other = copy_weights(built(tiny.settings(OUT, seed=4)).algorithm)
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["model.body.weight"], other["model.body.weight"])
+
+
+def test_training_tasks_follow_the_seed_and_test_tasks_the_seed_of_the_evaluation(tiny: ModuleType) -> None:
+    def inputs(**changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = built(tiny.settings(OUT, **changes))
+        index = torch.tensor([0])
+        return parts.train_source.episodes("train", index).query.x, parts.eval_source.episodes("val", index).query.x
+
+    usual, other_seed, other_bank = inputs(), inputs(seed=1), inputs(eval__seed=1)
+    assert not torch.equal(usual[0], other_seed[0])
+    assert torch.equal(usual[1], other_seed[1])
+    assert torch.equal(usual[0], other_bank[0])
+    assert not torch.equal(usual[1], other_bank[1])
+
+
+def test_a_network_for_regression_has_the_targets_outputs(tiny: ModuleType) -> None:
+    parts = built(tiny.settings(OUT))
+    assert parts.interface == ((1,), 1)
+    assert parts.algorithm.model.head.out_features == 1
+    assert parts.tasks_per_step == 3
+
+
+def test_a_classifier_has_one_output_for_each_class_of_a_training_task(tiny: ModuleType) -> None:
+    maml = {
+        "_target_": "metaexp.algorithms.maml.MAML", "inner_lr": 0.1, "inner_steps": 1, "inner_steps_test": 1,
+        "first_order": False, "inner_loss_reduction": "mean", "adapt": "all", "batch_norm": "transductive",
+    }  # fmt: skip
+    parts = built(tiny.blobs(OUT, algorithm=maml))
+    assert parts.interface == ((2,), 3)
+    assert parts.algorithm.model.head.out_features == 3
+
+
+def test_an_algorithm_that_wants_features_gets_a_network_without_a_head(tiny: ModuleType) -> None:
+    parts = built(tiny.blobs(OUT, train__n_way=4))
+    assert isinstance(parts.algorithm.model.head, torch.nn.Identity)
+    assert parts.algorithm.n_outputs == 4
+    assert parts.algorithm.train_shape == (4, 2, 4)
+
+
+def test_supervised_training_gets_all_training_classes_in_batches(tiny: ModuleType) -> None:
+    settings = tiny.blobs(
+        OUT,
+        algorithm={"_target_": "tiny_runs.Pretrained"},
+        dataset={"_target_": "tiny_runs.Blobs", "n_classes": 9},
+        train__meta_batch_size=16,
+    )
+    parts = built(settings)
+    assert parts.algorithm.classifier.out_features == 9
+    assert parts.tasks_per_step == 1
+    batch = parts.train_source.episodes("train", torch.tensor([0]))
+    assert batch.query.x.shape == (1, 16, 2)
+    assert parts.eval_source.episodes("val", torch.tensor([0])).support.x.shape == (1, 6, 2)
+
+
+def test_test_episodes_come_sealed(tiny: ModuleType) -> None:
+    with pytest.raises(RuntimeError, match="before the final evaluation"):
+        built(tiny.settings(OUT)).eval_source.episodes("test", torch.tensor([0]))
+
+
+def test_an_algorithm_without_parameters_has_no_optimiser(tiny: ModuleType) -> None:
+    assert built(tiny.settings(OUT, algorithm={"_target_": "tiny_runs.SupportMean"})).optimizer is None
+    assert built(tiny.settings(OUT)).optimizer is not None
+
+
+def test_frozen_parameters_are_not_given_to_the_optimiser(tiny: ModuleType) -> None:
+    parts = built(tiny.settings(OUT, algorithm={"_target_": "tiny_runs.HeadOnly", "inner_lr": 0.1}))
+    assert parts.optimizer is not None
+    (group,) = parts.optimizer.param_groups
+    assert [tuple(p.shape) for p in group["params"]] == [(1, 8), (1,)]
+
+
+def test_another_number_of_classes_at_test_needs_an_algorithm_that_takes_it(tiny: ModuleType) -> None:
+    import dataclasses
+
+    settings = tiny.blobs(OUT, train__n_way=5)
+    assert built(settings).algorithm.train_shape.n_way == 5
+    fixed = dataclasses.replace(settings, algorithm={"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1})
+    with pytest.raises(ConfigError, match=r"train\.n_way=5 and task\.n_way=3 differ, but TinyMAML can only be"):
+        built(fixed)
+
+
+def test_regression_data_and_classification_tasks_do_not_meet(tiny: ModuleType) -> None:
+    import dataclasses
+
+    lines, blobs = tiny.settings(OUT), tiny.blobs(OUT)
+    with pytest.raises(ConfigError, match=r"the dataset gives regression tasks, but n_way=3"):
+        built(dataclasses.replace(blobs, dataset=lines.dataset))
+    with pytest.raises(ConfigError, match=r"the dataset gives classification tasks, but n_way=0"):
+        built(dataclasses.replace(lines, dataset=blobs.dataset))
+
+
+def test_missing_data_are_reported_by_the_dataset(tiny: ModuleType) -> None:
+    with pytest.raises(DataError, match="nowhere to be found"):
+        built(tiny.settings(OUT, dataset={"_target_": "tiny_runs.Missing"}))

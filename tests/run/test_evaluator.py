@@ -1,0 +1,141 @@
+"""Evaluation: a fixed bank, an honest interval, no trace on the algorithm, a sealed test split."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Examples
+from metaexp.machine.device import Compute
+from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.evaluator import Evaluator, SealedSource
+
+CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
+
+
+def nothing(_: int) -> None:
+    return None
+
+
+@pytest.fixture
+def algorithm(tiny: ModuleType) -> Algorithm:
+    torch.manual_seed(0)
+    made: Algorithm = tiny.TinyMAML(tiny.Net((1,), 1, 8, 0.5), 0.1)
+    return made
+
+
+def evaluator(tiny: ModuleType, chunk: int = 4, seed: int = 5) -> Evaluator:
+    return Evaluator(tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), seed), seed, CPU, chunk)
+
+
+def test_mean_and_interval_are_those_of_the_episodes(tiny: ModuleType, algorithm: Algorithm) -> None:
+    result = evaluator(tiny).evaluate(algorithm, "val", 10, nothing)
+    episodes = result.per_episode
+    assert episodes.dtype == torch.float64
+    assert result.mean == pytest.approx(episodes.mean().item(), abs=1e-15)
+    assert result.ci95 == pytest.approx(1.96 * episodes.std(correction=0).item() / math.sqrt(10), abs=1e-15)
+    assert result.ci95 != pytest.approx(1.96 * episodes.std().item() / math.sqrt(10), abs=1e-9)  # ddof is 0, not 1
+
+
+def test_an_episode_is_what_the_interface_gives_for_it_alone(tiny: ModuleType, algorithm: Algorithm) -> None:
+    made = evaluator(tiny)
+    result = made.evaluate(algorithm, "val", 10, nothing)
+    one = made.source.episodes("val", torch.tensor([7]))
+    support, query = (Examples(e.x[0], e.y[0]) for e in one)
+    algorithm.eval()
+    for steps, state in enumerate(algorithm.trajectory(support)):
+        loss = ((algorithm.predict(state, query.x) - query.y) ** 2).mean()
+        assert result.per_step[steps, 7].item() == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_the_chunk_changes_rounding_only(tiny: ModuleType, algorithm: Algorithm) -> None:
+    results = [evaluator(tiny, chunk).evaluate(algorithm, "val", 10, nothing).per_step for chunk in (1, 3, 10, 64)]
+    for other in results[1:]:
+        assert torch.allclose(results[0], other, atol=1e-6)
+    assert not torch.allclose(results[0], evaluator(tiny, seed=6).evaluate(algorithm, "val", 10, nothing).per_step)
+
+
+def test_the_first_episodes_do_not_depend_on_how_many_there_are(tiny: ModuleType, algorithm: Algorithm) -> None:
+    few = evaluator(tiny).evaluate(algorithm, "val", 4, nothing).per_episode
+    many = evaluator(tiny).evaluate(algorithm, "val", 10, nothing).per_episode
+    assert torch.equal(few, many[:4])
+    assert not torch.equal(few, many[4:8])
+
+
+def test_nothing_of_the_algorithm_changes(tiny: ModuleType, algorithm: Algorithm) -> None:
+    before = {name: t.clone() for name, t in algorithm.state_dict().items()}
+    algorithm.train()
+    evaluator(tiny).evaluate(algorithm, "val", 10, nothing)
+    assert algorithm.training
+    assert algorithm.state_dict().keys() == before.keys()
+    assert all(torch.equal(t, before[name]) for name, t in algorithm.state_dict().items())
+    assert all(p.grad is None for p in algorithm.parameters())
+
+
+def test_an_algorithm_that_updates_statistics_at_test_is_caught(tiny: ModuleType, algorithm: Algorithm) -> None:
+    class Leaky(tiny.TinyMAML):  # type: ignore[name-defined,misc]
+        def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+            self.model.norm.running_mean.add_(1.0)
+            return super().predict(adapted, x)
+
+    leaky = Leaky(algorithm.model, 0.1)
+    with pytest.raises(RuntimeError, match="Leaky changed its buffers while it was evaluated"):
+        evaluator(tiny, chunk=1).evaluate(leaky, "val", 2, nothing)
+
+
+def test_validation_is_the_last_row_of_an_evaluation(tiny: ModuleType, algorithm: Algorithm) -> None:
+    whole = evaluator(tiny).evaluate(algorithm, "val", 10, nothing)
+    last = evaluator(tiny).validate(algorithm, 10, nothing)
+    assert torch.allclose(last.per_episode, whole.per_step[-1], atol=1e-6)
+    assert last.per_step.shape == (1, 10)
+    assert whole.per_step.shape == (2, 10)
+    assert not torch.allclose(last.per_episode, whole.per_step[0])
+
+
+def test_memory_for_gradients_is_not_kept(tiny: ModuleType, algorithm: Algorithm) -> None:
+    seen: list[bool] = []
+
+    class Watching(tiny.TinyMAML):  # type: ignore[name-defined,misc]
+        def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
+            out: Tensor = super().predict(adapted, x)
+            seen.append(out.requires_grad)
+            return out
+
+    evaluator(tiny, chunk=1).evaluate(Watching(algorithm.model, 0.1), "val", 1, nothing)
+    assert seen
+    assert not any(seen)
+
+
+def test_it_says_how_far_it_is(tiny: ModuleType, algorithm: Algorithm) -> None:
+    told: list[int] = []
+    evaluator(tiny).evaluate(algorithm, "val", 10, told.append)
+    assert told == [4, 8, 10]
+
+
+def test_test_episodes_cannot_be_had_before_the_end(tiny: ModuleType) -> None:
+    source = SealedSource(tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 0))
+    indices = torch.arange(2)
+    with pytest.raises(RuntimeError, match="asked for before the final evaluation"):
+        source.episodes("test", indices)
+    assert source.episodes("val", indices).support.x.shape == (2, 3, 1)
+    assert source.bank_hash("test", 2)
+    source.open_test()
+    assert source.episodes("test", indices).support.x.shape == (2, 3, 1)
+
+
+def test_chunks_shrink_with_the_size_of_images_and_tasks() -> None:
+    def chunk(input_shape: tuple[int, ...], shape: TaskShape, given: int | None = None) -> int:
+        return tasks_at_once(shape, input_shape, Compute(torch.device("cpu"), "", "float32", 1, True, given))
+
+    omniglot = chunk((1, 28, 28), TaskShape(5, 1, 15))
+    assert 10 <= omniglot <= 32
+    assert chunk((1, 28, 28), TaskShape(20, 5, 15)) < omniglot
+    assert chunk((3, 84, 84), TaskShape(20, 5, 15)) == 1
+    assert chunk((1,), TaskShape(0, 10, 10)) == 1024
+    assert chunk((1, 28, 28), TaskShape(5, 1, 15), given=3) == 3

@@ -1,0 +1,86 @@
+"""A lower precision is allowed only where the meta-gradient of this very run survives it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metaexp.algorithms.maml import MAML
+from metaexp.core.errors import ConfigError
+from metaexp.core.optim import Constant, NoClip
+from metaexp.core.shapes import Split
+from metaexp.core.types import Episode, Examples
+from metaexp.data.base import TaskSource
+from metaexp.machine.device import Compute
+from metaexp.models.mlp import MLP
+from metaexp.run import precision
+from metaexp.run.precision import check_precision
+from metaexp.run.step import MetaStep
+
+BF16 = Compute(torch.device("cpu"), "test", "bf16", 1, True, None)
+
+
+class Blobs(TaskSource):
+    """Two-way tasks in eight dimensions."""
+
+    def episodes(self, split: Split, indices: torch.Tensor) -> Episode:
+        generator = torch.Generator().manual_seed(int(indices[0]))
+        means = torch.randn(len(indices), 2, 1, 8, generator=generator)
+        x = (means + 0.3 * torch.randn(len(indices), 2, 10, 8, generator=generator)).flatten(1, 2)  # (T, 20, 8)
+        y = torch.arange(2).repeat_interleave(10).expand(len(indices), -1)
+        return Episode(Examples(x[:, ::2], y[:, ::2], 2), Examples(x[:, 1::2], y[:, 1::2], 2))
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        return ""
+
+
+def meta_step(inner_lr: float, inner_steps: int = 2, compute: Compute = BF16) -> MetaStep:
+    torch.manual_seed(0)
+    model = MLP((8,), 2, [16, 16], False, False, 1e-3, "default", 0.01)
+    algorithm = MAML(model, inner_lr, inner_steps, 1, False, "mean", "all", "transductive")
+    optimizer = torch.optim.SGD(algorithm.parameters(), lr=0.1)
+    return MetaStep(algorithm, Blobs(), optimizer, Constant(), NoClip(), compute, 8, 10, 0)
+
+
+def cosine(step: MetaStep) -> float:
+    rounded = precision._gradient(step, 0)
+    step.compute = replace(step.compute, precision="float32")
+    exact = precision._gradient(step, 0)
+    return float(torch.nn.functional.cosine_similarity(rounded, exact, dim=0))
+
+
+def test_bf16_keeps_the_second_order_gradient_of_a_gentle_inner_loop() -> None:
+    assert cosine(meta_step(0.1)) > 0.99
+    check_precision(meta_step(0.1), 0)
+
+
+def test_an_inner_loop_that_amplifies_rounding_is_refused() -> None:
+    step = meta_step(20.0, 8)
+    assert cosine(meta_step(20.0, 8)) < 0.99
+    with pytest.raises(ConfigError, match=r"precision=bf16 does not keep the meta-gradient.*0\.99 is the least"):
+        check_precision(step, 0)
+
+
+def test_the_check_leaves_no_trace() -> None:
+    step = meta_step(0.1)
+    before = {name: p.clone() for name, p in step.algorithm.named_parameters()}
+    check_precision(step, 0)
+    assert step.compute == BF16
+    assert all(torch.equal(p, before[name]) for name, p in step.algorithm.named_parameters())
+    assert all(p.grad is None for p in step.algorithm.parameters())
+
+
+def test_an_operation_that_does_not_exist_in_that_precision_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise RuntimeError("\"addmm_backward\" not implemented for 'BFloat16'\nmore")
+
+    monkeypatch.setattr(precision, "_gradient", missing)
+    with pytest.raises(ConfigError, match=r"bf16 cannot be used here .*not implemented.*device\.precision=float32"):
+        check_precision(meta_step(0.1), 0)
+
+
+def test_float32_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_gradient", lambda *_: pytest.fail("it was checked"))
+    check_precision(meta_step(20.0, 8, replace(BF16, precision="float32")), 0)

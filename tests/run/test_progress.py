@@ -1,0 +1,110 @@
+"""What a user sees: a bar on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from metaexp.run import progress
+from metaexp.run.progress import Bar, Lines, clock, default_display
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, force_terminal=terminal, width=140, color_system=None), text
+
+
+@pytest.fixture
+def time_passes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that the test sets."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_passes: list[float]) -> None:
+    shown, text = console(terminal=False)
+    display = Lines(shown)
+    with display.stretch("train", 1000, done=100) as advance:
+        display.note(0.51234)
+        display.validated(100, "97.1 ± 0.4 %")
+        for second in range(1, 21):
+            time_passes[0] = 100.0 + second
+            advance(100 + 5 * second)
+    assert text.getvalue().splitlines() == [
+        "validation after 100 meta-updates: 97.1 ± 0.4 %",
+        "train 150/1000  5/s  2:50 left  loss 0.5123",
+        "train 200/1000  5/s  2:40 left  loss 0.5123",
+    ]
+
+
+def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float]) -> None:
+    shown, text = console(terminal=False)
+    display = Lines(shown)
+    display.note(0.5)
+    with display.stretch("test", 600) as advance:
+        time_passes[0] += 11
+        advance(60)
+    assert text.getvalue() == "test 60/600  5.45/s  1:39 left\n"
+
+
+def test_a_short_stretch_prints_nothing() -> None:
+    shown, text = console(terminal=False)
+    with Lines(shown).stretch("validate", 10) as advance:
+        for done in range(1, 11):
+            advance(done)
+    assert text.getvalue() == ""
+
+
+def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
+    shown, text = console(terminal=True)
+    display = Bar(shown)
+    display.note(0.25)
+    display.validated(5, "90.0 %")
+    with display.stretch("train", 1000) as advance:
+        advance(10)
+        with display.stretch("validate", 50) as inner:
+            inner(20)
+            display._bars.refresh()
+        display.line("a [line] of text")
+    seen = text.getvalue()
+    assert "train" in seen
+    assert "10/1000" in seen
+    assert re.search(r"[\d.e+]+/s", seen)
+    assert "loss 0.25  val 90.0 %" in seen
+    assert "validate" in seen
+    assert "a [line] of text" in seen
+    assert not display._bars.tasks
+    assert not display._bars.live.is_started
+
+
+def test_the_bar_is_not_redrawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Bar(console(terminal=True)[0])
+    updates: list[int] = []
+    monkeypatch.setattr(display._bars, "update", lambda task, completed, **_: updates.append(completed))
+    with display.stretch("train", 10_000) as advance:
+        for done in range(10_000):
+            advance(done)
+    assert 1 <= len(updates) < 1000
+
+
+def test_the_bar_stops_when_work_fails() -> None:
+    display = Bar(console(terminal=True)[0])
+    with pytest.raises(ValueError, match="inside"), display.stretch("train", 10):
+        raise ValueError("inside")
+    assert not display._bars.live.is_started
+
+
+def test_the_display_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "Console", lambda stderr: console(terminal=True)[0])
+    assert isinstance(default_display(), Bar)
+    monkeypatch.setattr(progress, "Console", lambda stderr: console(terminal=False)[0])
+    assert isinstance(default_display(), Lines)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3599.6, "1:00:00"), (7325, "2:02:05")])
+def test_time_left_reads_as_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,79 @@
+"""Run folders: claimed once, held by one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metaexp.core.errors import RunFolderError
+from metaexp.run.folder import RunFolder, claim, existing
+
+HOLD = """
+import sys
+from pathlib import Path
+from metaexp.run.folder import RunFolder
+with RunFolder(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
+    paths = [claim(tmp_path / "new" / "outputs", "run").path.name for _ in range(3)]
+    assert paths == ["run", "run_2", "run_3"]
+
+
+def test_no_two_claims_get_the_same_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: claim(tmp_path, "run").path, range(40)))
+    assert len(set(paths)) == 40
+
+
+def test_two_processes_never_hold_one_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match=f"is in use by process {other.pid}"), folder.held():
+            pass
+        other.kill()
+    with folder.held():  # the system let go of it
+        pass
+
+
+def test_a_folder_can_be_held_again_after_it_was_let_go(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        pass
+    with folder.held(), pytest.raises(RunFolderError, match="is in use"), folder.held():
+        pass
+
+
+def test_what_is_not_a_run_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="there is no such folder"):
+        existing(tmp_path / "missing")
+    with pytest.raises(RunFolderError, match=r"it has no config\.yaml"):
+        existing(tmp_path)
+
+
+def test_settings_come_back_from_the_folder_as_they_were(tiny: ModuleType, tmp_path: Path) -> None:
+    settings = tiny.settings(tmp_path, seed=0, algorithm__inner_lr=1e-5)
+    folder = RunFolder(tmp_path)
+    folder.save_settings(settings)
+    assert folder.load_settings() == settings
+    assert folder.load_settings() != tiny.settings(tmp_path, seed=1, algorithm__inner_lr=1e-5)
+
+
+def test_settings_that_cannot_be_read_are_named(tiny: ModuleType, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_settings(tiny.settings(tmp_path))
+    folder.config.write_text("a: [1")
+    with pytest.raises(RunFolderError, match=r"config\.yaml cannot be read"):
+        folder.load_settings()
