@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metaexp.compare.statistics.effects import effect, standard_errors, summarise, unpaired_variance
+from metaexp.compare.statistics.pairs import LEVEL, holm
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.intervals import student_tails
-from metaexp.results.compare.effects import effect, standard_errors, summarise, unpaired_variance
-from metaexp.results.compare.pairs import LEVEL, holm
 from metaexp.results.markdown import between_markers, table
 
 Array = NDArray[np.float64]

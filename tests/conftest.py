@@ -23,6 +23,7 @@ os.environ.setdefault("XDG_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"meta
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS"):
     os.environ.pop(name, None)
 
+from records import record as record
 from rich.console import Console
 
 from metaexp.config.classes import targets

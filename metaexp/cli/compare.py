@@ -10,15 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
 from metaexp.config.identity import deciding_part
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.results.compare.find import PAGE, is_earlier, run_folders
 from metaexp.run.folder import claim
 
 if TYPE_CHECKING:
-    from metaexp.results.compare.comparison import Comparison
-    from metaexp.results.compare.gather import Gathered
+    from metaexp.compare.comparison import Comparison
+    from metaexp.compare.gather import Gathered
 
 _DESCRIPTION = """\
 Compare finished runs from their records: seeds together, differences paired by test episode. Prints a table and
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         trust(package)
     run_folders(options.paths)  # a mistake is told before numpy and matplotlib are imported
 
-    from metaexp.results.compare.comparison import compare
-    from metaexp.results.compare.gather import gather
-    from metaexp.results.compare.write import write
+    from metaexp.compare.comparison import compare
+    from metaexp.compare.gather import gather
+    from metaexp.compare.output.write import write
 
     found = gather(options.paths)
     if not found.runs:
@@ -88,7 +88,7 @@ def _from_here(argument: str) -> str:
 def _print(comparison: Comparison, folder: Path) -> None:
     from rich.console import Console
 
-    from metaexp.results.compare.documents import print_comparison
+    from metaexp.compare.output.documents import print_comparison
 
     console = Console(highlight=False)
     print_comparison(comparison, console)

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     for folder in (options.first, options.second):
         read_record(folder)  # a mistake is told before numpy is imported
 
-    from metaexp.results.compare.why import explain, print_explanation, read_side
+    from metaexp.compare.why import explain, print_explanation, read_side
 
     explanation = explain(read_side(options.first), read_side(options.second), deciding_part)
 

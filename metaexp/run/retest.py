@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from metaexp.compare.banks import Strays, strays
+from metaexp.compare.gather import Run, with_test
+from metaexp.compare.rows import flatten, group
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare.banks import Strays, strays
-from metaexp.results.compare.gather import Run, with_test
-from metaexp.results.compare.rows import flatten, group
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluate import evaluate_run

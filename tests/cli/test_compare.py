@@ -36,8 +36,8 @@ def runs(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than these runs; tests/results/compare draws them."""
-    monkeypatch.setattr("metaexp.results.compare.png.draw", lambda figure, path: path.write_bytes(b""))
+    """Pictures take longer than these runs; tests/compare draws them."""
+    monkeypatch.setattr("metaexp.compare.output.png.draw", lambda figure, path: path.write_bytes(b""))
 
 
 def odd_bank(tiny: ModuleType, sweep: Path, silent: Lines, **changes: object) -> Path:

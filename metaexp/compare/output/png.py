@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 
-from metaexp.results.compare.escape import plain
-from metaexp.results.compare.figures import Figure, Series
+from metaexp.compare.output.escape import plain
+from metaexp.compare.output.figures import Figure, Series
 from metaexp.results.drawing import CYCLE, GREY, Canvas, thousands
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.results.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
+from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
 from metaexp.results.publish import clean_text
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_batch_norm, say_device

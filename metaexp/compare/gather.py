@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from metaexp.compare.find import run_folders
+from metaexp.compare.statistics.effects import Array
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare.effects import Array
-from metaexp.results.compare.find import run_folders
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.publish import clean_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metaexp.compare.gather import Run
+from metaexp.compare.rows import Group, flatten, say
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare.gather import Run
-from metaexp.results.compare.rows import Group, flatten, say
 
 _KEYS = ("eval.", "task.", "dataset.")
 

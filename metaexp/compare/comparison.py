@@ -8,12 +8,12 @@ from statistics import fmean
 
 import numpy as np
 
-from metaexp.results.compare.banks import check_banks
-from metaexp.results.compare.effects import DRAWS
-from metaexp.results.compare.fairness import Difference, differences
-from metaexp.results.compare.gather import LeftOut, Run
-from metaexp.results.compare.pairs import Estimate, Pair, Verdicts, judge
-from metaexp.results.compare.rows import Decide, Group, Rows, group, rows
+from metaexp.compare.banks import check_banks
+from metaexp.compare.differences import Difference, differences
+from metaexp.compare.gather import LeftOut, Run
+from metaexp.compare.rows import Decide, Group, Rows, group, rows
+from metaexp.compare.statistics.effects import DRAWS
+from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, judge
 from metaexp.results.wording import say_batch_norm, say_device, say_order
 
 LARGER_IS_BETTER = {"accuracy": True, "mse": False}

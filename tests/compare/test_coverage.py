@@ -11,7 +11,7 @@ import pytest
 
 from metaexp.core.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 N = 2000
 
 

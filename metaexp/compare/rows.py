@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from metaexp.compare.gather import Run
 from metaexp.core.errors import ConfigError
-from metaexp.results.compare.gather import Run
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_task
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metaexp.compare.output.escape import plain
+from metaexp.compare.output.wording import say_difference, say_p, say_range
+from metaexp.compare.rows import ABSENT, Decide, flatten, say
+from metaexp.compare.statistics.effects import Array, effect, standard_errors, summarise
+from metaexp.compare.statistics.pairs import estimate, p_value
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare.effects import Array, effect, standard_errors, summarise
-from metaexp.results.compare.escape import plain
-from metaexp.results.compare.pairs import estimate, p_value
-from metaexp.results.compare.rows import ABSENT, Decide, flatten, say
-from metaexp.results.compare.wording import say_difference, say_p, say_range
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import RunRecord, read_record

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metaexp.compare.comparison import Comparison
+from metaexp.compare.find import PAGE, is_earlier
+from metaexp.compare.output import png
+from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
+from metaexp.compare.output.figures import figures
+from metaexp.compare.output.page import to_html
 from metaexp.core.files import write_atomically
-from metaexp.results.compare import png
-from metaexp.results.compare.comparison import Comparison
-from metaexp.results.compare.documents import to_csv, to_latex, to_markdown
-from metaexp.results.compare.figures import figures
-from metaexp.results.compare.find import PAGE, is_earlier
-from metaexp.results.compare.page import to_html
 
 _KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.compare.banks import check_banks, strays
+from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.gather import gather
+from metaexp.compare.rows import group, rows
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.results.compare.banks import check_banks, strays
-from metaexp.results.compare.comparison import Comparison, compare
-from metaexp.results.compare.gather import gather
-from metaexp.results.compare.rows import group, rows
 from metaexp.results.record import Score, read_record, write_record
 from metaexp.sweep.frozen_job import FROZEN_FILE
-from tests.results.compare.conftest import MakeRun, decide, keep
+from tests.compare.conftest import MakeRun, decide, keep
 
 
 def compared(folder: Path, *by: str) -> Comparison:

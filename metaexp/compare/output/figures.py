@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.gather import Run
+from metaexp.compare.output import wording as c
+from metaexp.compare.statistics.effects import effect, standard_errors, summarise
+from metaexp.compare.statistics.pairs import Estimate, estimate
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare import wording as c
-from metaexp.results.compare.comparison import Comparison, RowResult, Table
-from metaexp.results.compare.effects import effect, standard_errors, summarise
-from metaexp.results.compare.gather import Run
-from metaexp.results.compare.pairs import Estimate, estimate
 from metaexp.results.run_pictures import read_history
 
 _DRAWS = 2000

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from metaexp.results.compare import cells as k
-from metaexp.results.compare.comparison import Comparison, Table
-from metaexp.results.compare.escape import for_csv, for_latex, for_markdown, plain
-from metaexp.results.compare.wording import headline, legend
+from metaexp.compare.comparison import Comparison, Table
+from metaexp.compare.output import cells as k
+from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
+from metaexp.compare.output.wording import headline, legend
 from metaexp.results.markdown import table as markdown_table
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaexp.results.compare import svg
-from metaexp.results.compare.cells import STAR
-from metaexp.results.compare.comparison import Comparison, compare
-from metaexp.results.compare.documents import print_comparison, to_csv, to_latex, to_markdown
-from metaexp.results.compare.escape import for_csv, for_latex, for_markdown, plain
-from metaexp.results.compare.figures import figures
-from metaexp.results.compare.gather import gather
-from metaexp.results.compare.page import to_html
-from metaexp.results.compare.wording import headline
-from metaexp.results.compare.write import write
-from tests.results.compare.conftest import HOSTILE, MakeRun, decide
+from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.gather import gather
+from metaexp.compare.output import svg
+from metaexp.compare.output.cells import STAR
+from metaexp.compare.output.documents import print_comparison, to_csv, to_latex, to_markdown
+from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
+from metaexp.compare.output.figures import figures
+from metaexp.compare.output.page import to_html
+from metaexp.compare.output.wording import headline
+from metaexp.compare.output.write import write
+from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 
 def compared(folder: Path) -> Comparison:

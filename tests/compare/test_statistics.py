@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metaexp.compare.statistics.effects import Array, effect, standard_errors, summarise, unpaired_variance
+from metaexp.compare.statistics.pairs import LEVEL, holm, judge, needs
 from metaexp.core.intervals import student_tails
-from metaexp.results.compare.effects import Array, effect, standard_errors, summarise, unpaired_variance
-from metaexp.results.compare.pairs import LEVEL, holm, judge, needs
 
 
 def rows(n_runs: int, gap: float = 0.02, runs: float = 0.01, n: int = 200, seed: int = 0) -> list[Array]:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metaexp.core.intervals import student_quantile, student_tails
-from metaexp.results.compare.effects import (
+from metaexp.compare.statistics.effects import (
     DRAWS,
     Array,
     Effect,
@@ -18,6 +17,7 @@ from metaexp.results.compare.effects import (
     summarise,
     unpaired_variance,
 )
+from metaexp.core.intervals import student_quantile, student_tails
 
 LEVEL = 0.05
 """Differences with a corrected p-value below this are called significant."""

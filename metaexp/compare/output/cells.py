@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from metaexp.results.compare import wording as c
-from metaexp.results.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.results.compare.pairs import Estimate
+from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.output import wording as c
+from metaexp.compare.statistics.pairs import Estimate
 from metaexp.results.wording import NOTHING, say_time
 
 

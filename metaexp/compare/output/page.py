@@ -11,17 +11,17 @@ import hashlib
 from collections.abc import Sequence
 from importlib import resources
 
-from metaexp.results.compare import cells as k
-from metaexp.results.compare import svg
-from metaexp.results.compare.comparison import Comparison, Table
-from metaexp.results.compare.documents import has_star
-from metaexp.results.compare.escape import for_html
-from metaexp.results.compare.figures import Figure
-from metaexp.results.compare.wording import headline, legend
+from metaexp.compare.comparison import Comparison, Table
+from metaexp.compare.output import cells as k
+from metaexp.compare.output import svg
+from metaexp.compare.output.documents import has_star
+from metaexp.compare.output.escape import for_html
+from metaexp.compare.output.figures import Figure
+from metaexp.compare.output.wording import headline, legend
 
 
 def to_html(comparison: Comparison, figures: Sequence[Figure]) -> str:
-    """The page. ``figures``: those of :func:`metaexp.results.compare.figures.figures`."""
+    """The page. ``figures``: those of :func:`metaexp.compare.output.figures.figures`."""
     script, style = _resource("page.js"), _resource("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -60,7 +60,7 @@ def to_html(comparison: Comparison, figures: Sequence[Figure]) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files("metaexp.results.compare").joinpath(name).read_text("utf-8")
+    return resources.files("metaexp.compare.output").joinpath(name).read_text("utf-8")
 
 
 def _figures_of(figures: Sequence[Figure], number: int, comparison: Comparison) -> list[Figure]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metaexp.results.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.results.compare.pairs import Estimate, Needs, Pair
+from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.statistics.pairs import Estimate, Needs, Pair
 from metaexp.results.wording import NOTHING, say_time
 
 MINUS = "\N{MINUS SIGN}"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from metaexp.compare.why import KINDS, Explanation, explain, print_explanation, read_side
 from metaexp.core.errors import RunFolderError
-from metaexp.results.compare.why import KINDS, Explanation, explain, print_explanation, read_side
 from metaexp.results.record import Git, Machine, read_record, write_record
-from tests.results.compare.conftest import MakeRun, decide, keep
+from tests.compare.conftest import MakeRun, decide, keep
 
 
 def explained(first: Path, second: Path) -> Explanation:

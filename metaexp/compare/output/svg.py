@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metaexp.results.compare.escape import for_html, plain
-from metaexp.results.compare.figures import Figure, Point, Series
-from metaexp.results.compare.wording import MINUS
+from metaexp.compare.output.escape import for_html, plain
+from metaexp.compare.output.figures import Figure, Point, Series
+from metaexp.compare.output.wording import MINUS
 
 WIDTH = 480
 """Of every figure, in its own units: it reads well at 1.2 times on a desk and at 0.75 on a phone."""

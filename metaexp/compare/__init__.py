@@ -1,0 +1,1 @@
+"""Runs in rows, paired statistics, tables, figures and the page."""

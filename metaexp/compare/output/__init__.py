@@ -1,0 +1,1 @@
+"""A comparison as tables, figures, documents and one page."""

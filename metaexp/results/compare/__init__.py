@@ -1,1 +1,0 @@
-"""Runs compared: paired statistics from records, tables, plots and one page. Without torch."""
