@@ -11,12 +11,12 @@ from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
+from metaexp.report.algorithm_tables import Page, page_text
+from metaexp.report.pages import Pages, no_pages, outdated, update
+from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
-from metaexp.results.algorithm_tables import Page, page_text
-from metaexp.results.publish import publish
+from metaexp.report.rows import Entry
 from metaexp.results.record import RunRecord
-from metaexp.results.report import Pages, no_pages, outdated, update
-from metaexp.results.rows import Entry
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page beside each record there, and the tables in README.md and docs/algorithms.md.

@@ -90,7 +90,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     with _saying_how_to_go_on():
         done = replicate(plan)
 
-    from metaexp.results.replication import write_summary
+    from metaexp.results.seed_summary import write_summary
     from metaexp.results.terminal import print_replication
 
     failed = {seed: str(error) for seed, error in done.failed.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
-from metaexp.results.publish import clean_text
+from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import say_batch_norm, say_device
 

@@ -13,7 +13,7 @@ from metaexp.compare.statistics.effects import Array
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
-from metaexp.results.publish import clean_text
+from metaexp.results.privacy import clean_text
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from metaexp.results.algorithm_tables import Setting
+from metaexp.report.algorithm_tables import Setting
 from metaexp.results.record import Reference, Task
 
 

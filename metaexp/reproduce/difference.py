@@ -91,7 +91,7 @@ def first_update(run: Path) -> int | None:
 
 
 def is_published(run: Path) -> bool:
-    """Whether a folder is a copy made by :mod:`metaexp.results.publish`: every run has timings, and no copy has."""
+    """Whether a folder is a copy made by :mod:`metaexp.report.publish`: every run has timings, and no copy has."""
     return not (run / TIMINGS_FILE).exists()
 
 

@@ -16,8 +16,8 @@ from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.reproduce.difference import Replay, first_update, last_update, replay
+from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
-from metaexp.results.publish import BLANK
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.folder import existing
 from metaexp.run.progress import Display, default_display

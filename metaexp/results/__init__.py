@@ -1,1 +1,1 @@
-"""The record of a run, and what is made from records: tables, plots, pages."""
+"""The record of a run and what is read from its folder."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, Score
-from metaexp.results.replication import SUMMARY_FILE, notes, rows
+from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
 from metaexp.results.seeds import OverSeeds
 from metaexp.results.wording import say_batch_norm, say_order, say_reference, say_score, say_task, say_time, say_value
 

@@ -17,10 +17,10 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.machine.device import Compute
-from metaexp.results.episode_pictures import Shown, adapted_episodes
-from metaexp.results.fit_pictures import Continuation, Fit, continuations, function_fits
+from metaexp.results.pictures.episodes import Shown, adapted_episodes
+from metaexp.results.pictures.fits import Continuation, Fit, continuations, function_fits
+from metaexp.results.pictures.run_curves import describe, draw_curves
 from metaexp.results.record import RunRecord
-from metaexp.results.run_pictures import describe, draw_curves
 from metaexp.run.build import Parts
 from metaexp.run.folder import RunFolder
 

@@ -10,9 +10,9 @@ import pytest
 from metaexp.cli.report import is_current, main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
+from metaexp.report.algorithm_tables import Page, page_text
+from metaexp.report.pages import read_entries
 from metaexp.report.published_settings import published_settings
-from metaexp.results.algorithm_tables import Page, page_text
-from metaexp.results.report import read_entries
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "algorithms.md"

@@ -9,9 +9,9 @@ import pytest
 
 from metaexp.cli.report import departs, is_current, main
 from metaexp.config.compose import Composer
-from metaexp.results.publish import clean_text
+from metaexp.report.pages import MARKER, read_entries
+from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.report import MARKER, read_entries
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

@@ -16,9 +16,9 @@ from metaexp.cli.reproduce import EXIT_DIFFERENT, main
 from metaexp.core.errors import ConfigError, DataError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
 from metaexp.machine.signals import Interrupted
+from metaexp.report.publish import publish
 from metaexp.reproduce import recreate as module
 from metaexp.reproduce.recreate import Recreated, plan_recreation, recreate, say
-from metaexp.results.publish import publish
 from metaexp.results.record import Git, read_record, write_record
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines

@@ -10,11 +10,11 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import student_quantile
-from metaexp.results.publish import publish
+from metaexp.report.pages import generate, read_entries
+from metaexp.report.publish import publish
+from metaexp.report.rows import grouped
 from metaexp.results.record import RunRecord, Score, Verdict, read_record, write_record
-from metaexp.results.replication import say_protocol
-from metaexp.results.report import generate, read_entries
-from metaexp.results.rows import grouped
+from metaexp.results.seed_summary import say_protocol
 from metaexp.results.seeds import over_seeds, together
 
 NAME = "maml_omniglot_5way_1shot"

@@ -13,7 +13,7 @@ from metaexp.compare.output import wording as c
 from metaexp.compare.statistics.effects import effect, standard_errors, summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate
 from metaexp.core.errors import RunFolderError
-from metaexp.results.run_pictures import read_history
+from metaexp.results.history import read_history
 
 _DRAWS = 2000
 """Bootstrap samples for the intervals of curves, which are looked at and not tested."""

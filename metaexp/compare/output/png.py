@@ -9,7 +9,7 @@ import matplotlib
 
 from metaexp.compare.output.escape import plain
 from metaexp.compare.output.figures import Figure, Series
-from metaexp.results.drawing import CYCLE, GREY, Canvas, thousands
+from metaexp.results.pictures.style import CYCLE, GREY, Canvas, thousands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import RunFolderError
+from metaexp.report.pages import generate, outdated, read_entries, update
 from metaexp.results import wording
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, write_record
-from metaexp.results.report import generate, outdated, read_entries, update
 
 README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"
 

@@ -9,8 +9,9 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
+from metaexp.report.publish import TRAIN_LINES, publish
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
-from metaexp.results.publish import TRAIN_LINES, clean_text, clean_yaml, publish
+from metaexp.results.privacy import clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
 
 CONFIG = """\

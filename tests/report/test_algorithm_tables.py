@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from metaexp.results.algorithm_tables import Setting, algorithm_table
+from metaexp.report.algorithm_tables import Setting, algorithm_table
+from metaexp.report.pages import Entry
 from metaexp.results.record import RunRecord, Task
-from metaexp.results.report import Entry
 
 
 def rows(text: str) -> list[list[str]]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaexp.results.drawing import GREEN, GREY, INK, VERMILION, Canvas, to_array
+from metaexp.results.pictures.style import GREEN, GREY, INK, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from metaexp.results.drawing import Array
+    from metaexp.results.pictures.style import Array
 
 MOST_COLUMNS = 10
 """Images shown per row on either side."""

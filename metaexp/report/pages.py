@@ -1,6 +1,6 @@
 """The results tables of the documentation, generated from committed records. Without torch.
 
-``docs/results/<name>/`` holds one published run each (see :mod:`metaexp.results.publish`). From these records come
+``docs/results/<name>/`` holds one published run each (see :mod:`metaexp.report.publish`). From these records come
 ``docs/results/README.md``, a page beside each record, and the table in the project's README. No number is typed.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.core.files import write_atomically
+from metaexp.report.rows import Entry, grouped, of_row, say_measured, seeds_table
 from metaexp.results import wording as w
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.results.rows import Entry, grouped, of_row, say_measured, seeds_table
 
 IsCurrent = Callable[[RunRecord], bool]
 """Whether a record's experiment and overrides still give the configuration that it was made with."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.report.pages import say_verdict
+from metaexp.report.rows import Entry
 from metaexp.results import wording as w
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Reference, Task
-from metaexp.results.report import say_verdict
-from metaexp.results.rows import Entry
 
 
 class Setting(NamedTuple):

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.results.drawing import BLUE, GREEN, GREY, INK, VERMILION, Canvas, outlined, percent, thousands, to_array
+from metaexp.results.history import Curve
+from metaexp.results.pictures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    VERMILION,
+    Canvas,
+    outlined,
+    percent,
+    thousands,
+    to_array,
+)
 from metaexp.results.record import Reference, Score
 from metaexp.results.wording import say_reference, say_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-class Curve(NamedTuple):
-    """A quantity over meta-updates: ``steps`` and ``values`` of equal length, half-widths ``ci95`` or none."""
-
-    steps: Sequence[float]
-    values: Sequence[float]
-    ci95: Sequence[float] | None = None
 
 
 class Lines(NamedTuple):

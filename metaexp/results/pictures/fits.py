@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaexp.results.drawing import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
+from metaexp.results.pictures.style import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,12 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
+from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.results.verdict import judge
 
 TRAIN_LINES = 500
 """At most this many lines of training metrics are kept in the copy; every validation line is."""
-
-_PATH = re.compile(
-    r"""(?<![\w.:/\\}>~-])                  # not inside a word, a relative path or an address
-        (?:/(?=[^\s/])|~\w*/|[A-Za-z]:[\\/])  # /x, ~/x, ~user/x, C:\\x
-        [^\s'",;\]})]*""",
-    re.VERBOSE,
-)
-BLANK = "<path>"
-"""What stands for an absolute path in a copy."""
-_PLACES = {"data": "./data", "outputs": "./outputs"}
 
 
 def publish(run: Path, results: Path, name: str | None = None) -> Path:
@@ -80,26 +70,6 @@ def _free_name(record: RunRecord, results: Path) -> str:
         if there.seed == record.seed:
             return candidate
     raise RunFolderError(f"{results / candidate} is not of seed {record.seed}. Give the copy a name with --name.")
-
-
-def clean_text(text: str) -> str:
-    """``text`` with absolute paths, of any system, replaced by ``<path>``. Web addresses stay."""
-    return _PATH.sub(BLANK, text)
-
-
-def clean_yaml(text: str) -> str:
-    """The text of a resolved configuration, without what belongs to the machine or the account."""
-    lines, section = [], ""
-    for line in text.splitlines():
-        key, _, value = line.strip().partition(":")
-        if line and not line[0].isspace():
-            section = key
-        if section == "paths" and key in _PLACES and value:
-            line = f"{line[: len(line) - len(line.lstrip())]}{key}: {_PLACES[key]}"
-        elif section == "tracker" and key == "entity":
-            line = f"{line[: len(line) - len(line.lstrip())]}entity: null"
-        lines.append(clean_text(line))
-    return "\n".join(lines) + "\n"
 
 
 def _cleaned(record: RunRecord) -> RunRecord:

@@ -15,13 +15,14 @@ from PIL import Image
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode
-from metaexp.results.drawing import GREEN, VERMILION
-from metaexp.results.episode_pictures import Shown, _choose, adapted_episodes, name_of_class
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
-from metaexp.results.fit_pictures import Continuation, Fit, continuations, function_fits
-from metaexp.results.plots import Curve, Lines, adaptation_curve, learning_curve
+from metaexp.results.history import Curve, read_history
+from metaexp.results.pictures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.pictures.episodes import Shown, _choose, adapted_episodes, name_of_class
+from metaexp.results.pictures.fits import Continuation, Fit, continuations, function_fits
+from metaexp.results.pictures.run_curves import draw_curves
+from metaexp.results.pictures.style import GREEN, VERMILION
 from metaexp.results.record import RunRecord, Score
-from metaexp.results.run_pictures import draw_curves, read_history
 
 NOTHING = Curve([], [])
 
@@ -77,7 +78,7 @@ def test_equal_numbers_give_equal_files_and_other_numbers_do_not(draw: Callable[
 
 def test_drawing_needs_no_display_and_no_pyplot(tmp_path: Path) -> None:
     code = (
-        "import sys; from metaexp.results.plots import *; from metaexp.results.record import Score\n"
+        "import sys; from metaexp.results.pictures.curves import *; from metaexp.results.record import Score\n"
         "adaptation_curve(Path(sys.argv[1]), 'x', [Score('mse', 1.0, 0.1, 6)] * 2)\n"
         "sys.exit(bool({'matplotlib.pyplot', 'torch', 'tkinter'} & set(sys.modules)))"
     )

@@ -1,0 +1,1 @@
+"""Curves, episodes and fits of a run, drawn."""

@@ -1,0 +1,41 @@
+"""The curves of a run, drawn from its folder alone: ``metrics.jsonl`` and the test episodes. Without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metaexp.results import wording as w
+from metaexp.results.history import read_history
+from metaexp.results.pictures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.record import RunRecord
+
+
+def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
+    """Draw what the folder's numbers allow: name -> PNG in ``folder/plots``.
+
+    ``learning_curve`` needs two validations or two lines of training metrics, ``adaptation_curve`` a tested
+    algorithm with steps. Raises RunFolderError for damaged files.
+    """
+    history = read_history(folder)
+    title = describe(record)
+    lines = Lines(
+        chance=1.0 / record.task.n_way if record.task.n_way and history.metric == "accuracy" else None,
+        reference=record.reference if record.reference and record.reference.metric == history.metric else None,
+    )
+    drawn: dict[str, Path] = {}
+    if max(len(history.validation.steps), len(history.train_loss.steps)) >= 2:
+        drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
+        learning_curve(
+            drawn["learning_curve"], title, history.metric, history.validation, history.train_loss,
+            history.selected_step, history.test, lines,
+        )  # fmt: skip
+    if len(history.after_steps) >= 2:
+        drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"
+        episodes = f"{history.after_steps[0].n_episodes} test episodes"
+        adaptation_curve(drawn["adaptation_curve"], f"{title}: {episodes}", history.after_steps, lines)
+    return drawn
+
+
+def describe(record: RunRecord) -> str:
+    """The title of a run's pictures: algorithm, dataset and task."""
+    return f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}"
