@@ -20,10 +20,10 @@ import torch
 from timing import machine, save
 
 from metaexp.core.shapes import TaskShape
-from metaexp.data.archives import first_existing
-from metaexp.data.bank import ClassBank
-from metaexp.data.conventions import Origin, Pixels, Rotations
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.conventions import Origin, Pixels, Rotations
+from metaexp.data.files.archives import first_existing
+from metaexp.data.files.lists import class_lists
 from metaexp.data.omniglot import DRAWINGS, PARTS, Omniglot
 from metaexp.machine.device import raise_malloc_thresholds
 

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     settings = composer.settings(options.overrides, on_this_machine=False)
 
-    from metaexp.data.report import contact_sheet, describe
+    from metaexp.data.overview import contact_sheet, describe
 
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     report, loaded = describe(dataset, settings.paths.data, lambda line: print(line, file=sys.stderr))

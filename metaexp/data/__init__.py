@@ -1,1 +1,1 @@
-"""Datasets and the tasks drawn from them: (seed, split, index) -> Episode."""
+"""Datasets and the tasks drawn from them: base.py and one file per dataset."""

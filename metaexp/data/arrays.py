@@ -10,8 +10,8 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import NonNegativeInt
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
-from metaexp.data.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Arrays(Dataset):
         import numpy as np
         import torch
 
-        from metaexp.data.bank import ClassBank
+        from metaexp.data.classification.class_bank import ClassBank
 
         path = folder / self.file
         progress(f"Reading {path}.")

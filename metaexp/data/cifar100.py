@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.archives import first_existing, open_source
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, normalised_pixels
-from metaexp.data.download import Remote, download
-from metaexp.data.folders import check_classes
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.files.archives import first_existing, open_source
+from metaexp.data.files.download import Remote, download
+from metaexp.data.files.folders import check_classes
+from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
 SIDE: Final = 32
@@ -52,8 +52,8 @@ class Cifar100(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.cache import cached
 
         prepared = cached("cifar100", {}, folder, lambda: _prepare(folder, progress), progress)
         splits: dict[Split, list[str]] = {
@@ -76,7 +76,7 @@ class FC100(Cifar100):
 
 
 def _prepare(folder: Path, progress: Progress) -> Prepared:
-    from metaexp.data.assemble import from_arrays
+    from metaexp.data.files.assemble import from_arrays
 
     path = _find(folder, progress)
     progress(f"Reading {path}.")
@@ -90,7 +90,7 @@ def _images_by_class(path: Path) -> dict[str, Any]:
     """``superclass/class`` -> images (n, 3, 32, 32) uint8, training images first, classes sorted."""
     import numpy as np
 
-    from metaexp.data.unpickle import loads_pickle
+    from metaexp.data.files.unpickle import loads_pickle
 
     parts: dict[str, Any] = {}
     with open_source(path) as source:
@@ -112,7 +112,7 @@ def _images_by_class(path: Path) -> dict[str, Any]:
 
 
 def _find(folder: Path, progress: Progress) -> Path:
-    from metaexp.data.cache import can_write, user_cache
+    from metaexp.data.files.cache import can_write, user_cache
 
     fetched = user_cache() / "cifar100"
     places = [folder / "cifar100", folder, folder / "cifar-100", folder / "CIFAR100", fetched]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
-from metaexp.data.archives import Source, first_existing, open_source
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, normalised_pixels
-from metaexp.data.folders import check_classes, images_by_folder
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.files.archives import Source, first_existing, open_source
+from metaexp.data.files.folders import check_classes, images_by_folder
+from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 _NAMES: Final = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.tar.gz", "CUB_200_2011.tar", "CUB_200_2011.zip")
 _MOST_TEXT: Final = 16_000_000
@@ -43,9 +43,9 @@ class CUB(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
-        from metaexp.data.assemble import fingerprint
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.files.cache import cached
 
         path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
         if path is None:
@@ -61,7 +61,7 @@ class CUB(Dataset):
         return ClassBank(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
-        from metaexp.data.assemble import from_files
+        from metaexp.data.files.assemble import from_files
 
         progress(f"Reading CUB from {path}.")
         with open_source(path) as source:

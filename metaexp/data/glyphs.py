@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin
+from metaexp.data.classification.conventions import Origin
 
 if TYPE_CHECKING:
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 _VERSION: Final = 2
 """Of the programs and drawings: to be raised by every change that alters a pixel, or old caches are used."""
@@ -51,8 +51,8 @@ class Glyphs(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.cache import cached
 
         preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
         prepared = cached("glyphs", preparation, folder, lambda: self._prepare(progress), progress)
@@ -67,8 +67,8 @@ class Glyphs(Dataset):
         return [f"{split}/{number:05d}" for number in range(self.n_classes[split])]
 
     def _prepare(self, progress: Progress) -> Prepared:
-        from metaexp.data.cache import Prepared
-        from metaexp.data.glyph_drawing import draw_classes
+        from metaexp.data.files.cache import Prepared
+        from metaexp.data.glyph.drawing import draw_classes
 
         progress(f"Drawing {sum(self.n_classes.values())} glyph classes, {self.per_class} times each.")
         images = draw_classes(self.seed, self.n_classes, self.per_class)

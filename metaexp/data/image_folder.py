@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.archives import open_source
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
-from metaexp.data.folders import images_by_folder
-from metaexp.data.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
+from metaexp.data.files.archives import open_source
+from metaexp.data.files.folders import images_by_folder
 
 if TYPE_CHECKING:
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 
 class ImageFolder(Dataset):
@@ -53,9 +53,9 @@ class ImageFolder(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images; from the cache while no file changes."""
-        from metaexp.data.assemble import fingerprint
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.files.cache import cached
 
         path = folder / self.folder
         if not path.exists():
@@ -76,7 +76,7 @@ class ImageFolder(Dataset):
         )
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
-        from metaexp.data.assemble import from_files
+        from metaexp.data.files.assemble import from_files
 
         progress(f"Reading images from {path}.")
         with open_source(path) as source:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.archives import open_source
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, normalised_pixels
-from metaexp.data.folders import check_classes, images_by_split
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.files.archives import open_source
+from metaexp.data.files.folders import check_classes, images_by_split
+from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
 _FOLDERS: Final = ("mini_imagenet", "mini-imagenet", "miniImageNet", "miniimagenet", ".")
@@ -61,9 +61,9 @@ class MiniImageNet(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images, check classes and counts; from the cache the second time."""
-        from metaexp.data.assemble import fingerprint
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.files.cache import cached
 
         found = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
@@ -73,7 +73,7 @@ class MiniImageNet(Dataset):
         return ClassBank(origin, prepared.examples, prepared.classes, class_lists("mini_imagenet"), self.pixels)
 
     def _prepare(self, found: _Found, progress: Progress) -> Prepared:
-        from metaexp.data.assemble import from_arrays, from_files
+        from metaexp.data.files.assemble import from_arrays, from_files
 
         progress(f"Reading mini-ImageNet from {found.root}.")
         if found.kind == "pickles":
@@ -113,7 +113,7 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     ``class_dict``, class -> places in it."""
     import numpy as np
 
-    from metaexp.data.unpickle import load_pickle
+    from metaexp.data.files.unpickle import load_pickle
 
     content = load_pickle(file)
     content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.archives import open_source
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.conventions import Origin, normalised_pixels
-from metaexp.data.folders import check_classes, images_by_split
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.files.archives import open_source
+from metaexp.data.files.folders import check_classes, images_by_split
+from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
-    from metaexp.data.cache import Prepared
+    from metaexp.data.files.cache import Prepared
 
 _FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
 
@@ -41,9 +41,9 @@ class TieredImageNet(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""
-        from metaexp.data.assemble import fingerprint
-        from metaexp.data.bank import ClassBank
-        from metaexp.data.cache import cached
+        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.files.cache import cached
 
         root, files = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
@@ -53,7 +53,7 @@ class TieredImageNet(Dataset):
         return ClassBank(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
 
     def _prepare(self, root: Path, files: list[Path], progress: Progress) -> Prepared:
-        from metaexp.data.assemble import from_encoded, from_files
+        from metaexp.data.files.assemble import from_encoded, from_files
 
         progress(f"Reading tieredImageNet from {root}.")
         if files[0].is_file():
@@ -91,7 +91,7 @@ def _from_pickles(split: Split, images: Path, labels: Path) -> dict[str, list[by
     (n,), places in the class names ``label_specific_str``."""
     import numpy as np
 
-    from metaexp.data.unpickle import load_pickle
+    from metaexp.data.files.unpickle import load_pickle
 
     content = load_pickle(labels)
     content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}

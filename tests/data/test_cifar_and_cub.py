@@ -15,7 +15,7 @@ from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import cifar100
 from metaexp.data.cifar100 import FC100, CifarFS
 from metaexp.data.cub import CUB
-from metaexp.data.lists import class_lists
+from metaexp.data.files.lists import class_lists
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.types import map_tensors
 from metaexp.data.curves import Curves
-from metaexp.data.families import CurveFamily, Signals
-from metaexp.data.regression import FunctionTasks
+from metaexp.data.regression.families import CurveFamily, Signals
+from metaexp.data.regression.tasks import FunctionTasks
 
 Kind = Literal["sinusoid", "damped", "mixed"]
 SHAPE = TaskShape(0, 10, 20)

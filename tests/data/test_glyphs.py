@@ -10,10 +10,11 @@ from torch import Tensor
 
 from metaexp.core.addressing import integers, subkeys
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
-from metaexp.data import glyph_drawing, glyph_programs
-from metaexp.data.bank import ClassBank
-from metaexp.data.glyph_programs import DRAWINGS, Inventory, Programs, choose_programs, curve_points
-from metaexp.data.glyph_shapes import KNOTS, POINTS, shapes
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.glyph import drawing as glyph_drawing
+from metaexp.data.glyph import programs as glyph_programs
+from metaexp.data.glyph.programs import DRAWINGS, Inventory, Programs, choose_programs, curve_points
+from metaexp.data.glyph.shapes import KNOTS, POINTS, shapes
 from metaexp.data.glyphs import Glyphs
 
 COUNTS: dict[Split, int] = {"train": 40, "val": 10, "test": 60}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
-from metaexp.data.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
 from metaexp.data.image_folder import ImageFolder
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import omniglot
-from metaexp.data.bank import ClassBank
-from metaexp.data.download import Remote
-from metaexp.data.lists import class_lists
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.files.download import Remote
+from metaexp.data.files.lists import class_lists
 from metaexp.data.omniglot import PARTS, Omniglot, Part, find_part, pixel_digest, read_part, resized
 
 DATA = Path(os.environ.get("METAEXP_DATA", "data"))
@@ -50,7 +50,7 @@ def cache(tmp_path_factory) -> Path:
 def loaded(cache, monkeypatch):
     def load(**changes: object) -> ClassBank:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-        monkeypatch.setattr("metaexp.data.cache.can_write", lambda folder: cache in (folder, *folder.parents))
+        monkeypatch.setattr("metaexp.data.files.cache.can_write", lambda folder: cache in (folder, *folder.parents))
         return dataset(**changes).load(DATA, lambda line: None)
 
     return load

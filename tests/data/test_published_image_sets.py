@@ -14,7 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import mini_imagenet
 from metaexp.data.cub import CUB
-from metaexp.data.lists import class_lists
+from metaexp.data.files.lists import class_lists
 from metaexp.data.mini_imagenet import MiniImageNet
 from metaexp.data.tiered_imagenet import TieredImageNet
 

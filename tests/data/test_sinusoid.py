@@ -11,7 +11,7 @@ import torch
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.types import Episode, map_tensors
-from metaexp.data.regression import FunctionFamily, FunctionTasks
+from metaexp.data.regression.tasks import FunctionFamily, FunctionTasks
 from metaexp.data.sinusoid import Sinusoid
 
 SHAPE = TaskShape(0, 10, 10)

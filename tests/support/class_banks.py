@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metaexp.core.shapes import Split
-from metaexp.data.bank import ClassBank
-from metaexp.data.conventions import Origin, Pixels, RotationKind, RotationPlace, Rotations
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.conventions import Origin, Pixels, RotationKind, RotationPlace, Rotations
 
 SIDE = 6
 

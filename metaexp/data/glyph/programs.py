@@ -20,8 +20,8 @@ from torch import Tensor
 
 from metaexp.core.addressing import episode_keys, integers, subkeys
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.exact import normal, uniform
-from metaexp.data.glyph_shapes import KNOTS, shapes
+from metaexp.data.glyph.shapes import KNOTS, shapes
+from metaexp.data.regression.exact import normal, uniform
 
 MAX_STROKES: Final = 5
 _SPLIT: Final = MAX_STROKES
@@ -97,7 +97,7 @@ class Inventory(NamedTuple):
 
     @classmethod
     def make(cls) -> Inventory:
-        """The inventory of :mod:`metaexp.data.glyph_shapes`."""
+        """The inventory of :mod:`metaexp.data.glyph.shapes`."""
         found = shapes()
         return cls(
             torch.tensor([shape.knots for shape in found]),

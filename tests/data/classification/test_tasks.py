@@ -170,7 +170,7 @@ def test_exactly_as_many_images_as_a_class_has_are_enough():
 
 
 def test_the_bank_hash_tells_episodes_apart_but_not_how_pixels_are_delivered():
-    from metaexp.data.conventions import Pixels
+    from metaexp.data.classification.conventions import Pixels
 
     shape = TaskShape(5, 1, 1)
     base = bank(SIZES).tasks(shape, 0).bank_hash("test", 100)

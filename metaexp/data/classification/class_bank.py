@@ -15,8 +15,9 @@ from torch import Tensor
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
-from metaexp.data.conventions import Origin, Pixels, Rotations
-from metaexp.data.tasks import ClassBatches, ClassTable, ClassTasks, RotationDraw
+from metaexp.data.classification.class_table import ClassTable, RotationDraw
+from metaexp.data.classification.conventions import Origin, Pixels, Rotations
+from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
 AS_BYTES: Final = Pixels()
 NOT_TURNED: Final = Rotations()

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from metaexp.core.errors import DataError
-from metaexp.data.archives import Source
 from metaexp.data.base import Progress
-from metaexp.data.cache import Prepared
-from metaexp.data.pictures import MOST_BYTES, Bytes, Resampling, open_image, resize_array, to_array
+from metaexp.data.files.archives import Source
+from metaexp.data.files.cache import Prepared
+from metaexp.data.files.pictures import MOST_BYTES, Bytes, Resampling, open_image, resize_array, to_array
 
 _TELL_EVERY: Final = 5000
 

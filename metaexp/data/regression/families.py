@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from metaexp.core.addressing import integers
-from metaexp.data.exact import decay, normal, sine, uniform
-from metaexp.data.regression import FunctionFamily
+from metaexp.data.regression.exact import decay, normal, sine, uniform
+from metaexp.data.regression.tasks import FunctionFamily
 
 Range = tuple[float, float]
 CurveKind = Literal["sinusoid", "damped", "mixed"]

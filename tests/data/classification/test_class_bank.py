@@ -4,8 +4,8 @@ from class_banks import bank, numbers
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import Capacity, TaskShape
-from metaexp.data.bank import ClassBank
-from metaexp.data.conventions import Origin, Pixels, Rotations, normalised_pixels
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.conventions import Origin, Pixels, Rotations, normalised_pixels
 
 ORIGIN = Origin("tiny", "0" * 64)
 SIZES = {"train": [4, 6], "test": [5, 5, 5]}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaexp.core.shapes import SPLITS, Split
 
-_FOLDER = Path(__file__).parent / "splits"
+_FOLDER = Path(__file__).parents[1] / "splits"
 
 
 @cache

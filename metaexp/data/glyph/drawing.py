@@ -21,8 +21,7 @@ from torch import Tensor
 
 from metaexp.core.addressing import integers, subkeys
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.exact import normal
-from metaexp.data.glyph_programs import (
+from metaexp.data.glyph.programs import (
     DRAWINGS,
     MAX_STROKES,
     Inventory,
@@ -30,7 +29,8 @@ from metaexp.data.glyph_programs import (
     choose_programs,
     curve_points,
 )
-from metaexp.data.glyph_shapes import KNOTS
+from metaexp.data.glyph.shapes import KNOTS
+from metaexp.data.regression.exact import normal
 
 SIDE: Final = 28
 """Height and width of an image."""

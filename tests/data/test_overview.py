@@ -9,10 +9,10 @@ from PIL import Image
 
 from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.core.types import Episode, Examples
-from metaexp.data.bank import ClassBank
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
-from metaexp.data.conventions import Origin, Pixels
-from metaexp.data.report import contact_sheet, describe
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.conventions import Origin, Pixels
+from metaexp.data.overview import contact_sheet, describe
 
 SIZES = {"train": [4, 6, 5], "val": [7, 7], "test": [3, 3, 3]}
 

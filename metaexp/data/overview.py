@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metaexp.core.shapes import SPLITS, Split, TaskShape
-from metaexp.data.bank import ClassBank
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.cache import cache_folder
+from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.files.cache import cache_folder
 
 _CLASSES_SHOWN: Final = 8
 _EXAMPLES_SHOWN: Final = 10

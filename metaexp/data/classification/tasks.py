@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +13,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
-
-if TYPE_CHECKING:
-    from metaexp.data.bank import ClassBank
+from metaexp.data.classification.class_table import Bank, ClassTable, RotationDraw
 
 _CLASSES: Final = 0
 _EXAMPLES: Final = 1
@@ -23,39 +21,6 @@ _ROTATION: Final = 2
 _SUPPORT_ORDER: Final = 3
 _QUERY_ORDER: Final = 4
 _HASHED_AT_ONCE: Final = 4096
-
-
-class ClassTable(NamedTuple):
-    """The classes of a split: where each begins in the bank, and how many examples it has, both (n_classes,) int64.
-
-    smallest: examples of the smallest class. equal: whether all classes are that size. total: examples in all.
-    """
-
-    first: Tensor
-    length: Tensor
-    n_classes: int
-    smallest: int
-    equal: bool
-    total: int
-
-    @classmethod
-    def of(cls, first: list[int], length: list[int]) -> ClassTable:
-        """The table of classes that begin at rows ``first`` and have ``length`` examples."""
-        smallest = min(length)
-        return cls(
-            torch.tensor(first), torch.tensor(length), len(first), smallest, max(length) == smallest, sum(length)
-        )
-
-    def to(self, device: torch.device) -> ClassTable:
-        """The same table on ``device``."""
-        return self._replace(first=self.first.to(device), length=self.length.to(device))
-
-
-class RotationDraw(NamedTuple):
-    """Over what one of the four turns is drawn, and how many rows of the bank lie between turns of an example."""
-
-    over: Literal["none", "per_class", "per_episode"]
-    stride: int
 
 
 class Draw(NamedTuple):
@@ -74,7 +39,7 @@ class ClassTasks(TaskSource):
     The support examples of a task do not depend on Q, nor the first classes and shots on N and K.
     """
 
-    def __init__(self, bank: ClassBank, shape: TaskShape, seed: int) -> None:
+    def __init__(self, bank: Bank, shape: TaskShape, seed: int) -> None:
         self._bank = bank
         self._shape = shape
         self._seed = seed
@@ -139,7 +104,7 @@ class ClassBatches(TaskSource):
     place in the split. Turns that are drawn per class or per episode in tasks are drawn per example or per batch.
     """
 
-    def __init__(self, bank: ClassBank, batch_size: int, seed: int) -> None:
+    def __init__(self, bank: Bank, batch_size: int, seed: int) -> None:
         self._bank = bank
         self._batch_size = batch_size
         self._seed = seed

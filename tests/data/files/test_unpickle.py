@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metaexp.core.errors import DataError
-from metaexp.data.unpickle import load_pickle, loads_pickle
+from metaexp.data.files.unpickle import load_pickle, loads_pickle
 
 PLAIN = {"names": ["a", "b"], 3: (1.5, None, True), "ordered": collections.OrderedDict(x=1), "bytes": b"\x00\xff"}
 

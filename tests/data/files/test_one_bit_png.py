@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaexp.data.one_bit_png import packed_rows
+from metaexp.data.files.one_bit_png import packed_rows
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

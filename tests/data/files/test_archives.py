@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import DataError
-from metaexp.data.archives import first_existing, open_source
+from metaexp.data.files.archives import first_existing, open_source
 
 FILES = {"a/one.txt": b"1" * 10, "a/b/two.txt": b"22", "three.txt": b""}
 

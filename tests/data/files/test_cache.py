@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaexp.data.cache import Prepared, cache_folder, cached
+from metaexp.data.files.cache import Prepared, cache_folder, cached
 
 
 class Build:
@@ -114,7 +114,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metaexp.data.cache.save_file", full)
+    monkeypatch.setattr("metaexp.data.files.cache.save_file", full)
     lines: list[str] = []
     assert cached("tiny", {}, data, Build(), lines.append).digest == "digest 1"
     assert "No space left on device" in lines[0]

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from metaexp.core.errors import DataError
-from metaexp.data.download import Remote, UnreachableError, download
+from metaexp.data.files.download import Remote, UnreachableError, download
 
 CONTENT = bytes(range(256)) * 8000
 

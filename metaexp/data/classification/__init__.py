@@ -1,0 +1,1 @@
+"""Examples grouped by class, and the tasks drawn from them."""

@@ -1,0 +1,65 @@
+"""Where the classes of a split are in a bank, and what tasks ask of a bank."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from metaexp.core.shapes import Split
+from metaexp.data.classification.conventions import Origin
+
+
+class ClassTable(NamedTuple):
+    """The classes of a split: where each begins in the bank, and how many examples it has, both (n_classes,) int64.
+
+    smallest: examples of the smallest class. equal: whether all classes are that size. total: examples in all.
+    """
+
+    first: Tensor
+    length: Tensor
+    n_classes: int
+    smallest: int
+    equal: bool
+    total: int
+
+    @classmethod
+    def of(cls, first: list[int], length: list[int]) -> ClassTable:
+        """The table of classes that begin at rows ``first`` and have ``length`` examples."""
+        smallest = min(length)
+        return cls(
+            torch.tensor(first), torch.tensor(length), len(first), smallest, max(length) == smallest, sum(length)
+        )
+
+    def to(self, device: torch.device) -> ClassTable:
+        """The same table on ``device``."""
+        return self._replace(first=self.first.to(device), length=self.length.to(device))
+
+
+class RotationDraw(NamedTuple):
+    """Over what one of the four turns is drawn, and how many rows of the bank lie between turns of an example."""
+
+    over: Literal["none", "per_class", "per_episode"]
+    stride: int
+
+
+class Bank(Protocol):
+    """Examples by row, and the classes of each split: what tasks and batches are drawn from."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the examples come from."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+
+    def table(self, split: Split) -> ClassTable:
+        """The classes of ``split``."""
+
+    def rotation_draw(self, split: Split) -> RotationDraw:
+        """Over what a turn is drawn in tasks of ``split``."""
+
+    def examples(self, rows: Tensor) -> Tensor:
+        """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64."""

@@ -1,0 +1,1 @@
+"""Archives, folders, class lists, downloads and the cache: how files become tensors."""

@@ -1,0 +1,1 @@
+"""Made-up handwritten characters: their strokes, and how they are drawn."""

@@ -1,0 +1,1 @@
+"""Families of functions, and the tasks drawn from them."""
