@@ -16,10 +16,10 @@ from timing import compare, print_table, save
 
 from metaexp.algorithms.maml import MAML
 from metaexp.core.errors import ConfigError
-from metaexp.core.learn2learn import import_learn2learn
 from metaexp.core.losses import task_loss
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, one_task
+from metaexp.engines.learn2learn import import_learn2learn
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.omniglot_conv import OmniglotConv
 

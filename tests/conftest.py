@@ -35,7 +35,7 @@ from metaexp.run.progress import Advance, Lines
 def learn2learn() -> ModuleType:
     """learn2learn; tests are skipped, with how to install it, where it is missing."""
     from metaexp.core.errors import ConfigError
-    from metaexp.core.learn2learn import import_learn2learn
+    from metaexp.engines.learn2learn import import_learn2learn
 
     try:
         return import_learn2learn()

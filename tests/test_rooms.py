@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PLANTED = {
-    "core/files.py": ("import metaexp.models.init", "imports point down"),
-    "tracking/files.py": ("import metaexp.results.record", "imports point down"),
+
+ORDER = "imports point down"
+LINTED = {
+    "core/files.py": ("import metaexp.models.init", ORDER),
+    "tracking/files.py": ("import metaexp.results.record", ORDER),
+    "config/check.py": ("import metaexp.machine.device", ORDER),
+    "sweep/run.py": ("import metaexp.reproduce.causes", ORDER),
     "algorithms/anil.py": ("import metaexp.algorithms.maml", "an algorithm is one file"),
-    "models/base.py": ("import omegaconf", "only the runner and the command line know Hydra"),
+    "models/base.py": ("import omegaconf", "only cli, config, search and sweep know Hydra"),
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
     "run/session.py": ("import optuna", "only search/study.py knows optuna"),
-    "newroom/__init__.py": ("", "imports point down"),
+    "newroom/__init__.py": ("", ORDER),
 }
+"""File -> a line that import-linter must refuse there, and the contract that it breaks."""
+
+ONLY_IN = {"hydra._internal": "config/hydra_internals.py", "torch.distributed": "machine/ranks.py"}
+"""Part of a library -> the one file that may import it. import-linter knows whole libraries only."""
+
+TORCH_FREE = ("cli.main", "config", "sweep", "compare", "report", "results")
+"""Every module of these is imported without torch."""
+
+MOST_FILES = 22
+"""At most so many Python files in a folder."""
 
 
 @pytest.fixture
@@ -39,23 +55,85 @@ def broken(folder: Path) -> list[str]:
     return [line.partition(" BROKEN")[0] for line in done.stdout.splitlines() if " BROKEN" in line]
 
 
-def test_the_rooms_are_in_order_and_a_planted_import_would_be_seen(copy: Path) -> None:
-    assert broken(copy) == []
-    for name, (line, _) in PLANTED.items():
-        path = copy / "metaexp" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
-    found = broken(copy)
-    assert len(found) == 5
-    for _, contract in PLANTED.values():
-        assert any(name.startswith(contract) for name in found), contract
-
-
-@pytest.mark.parametrize("name", ["core/files.py", "newroom/__init__.py"])
-def test_each_kind_of_breach_is_seen_by_itself(copy: Path, name: str) -> None:
-    line, contract = PLANTED[name]
-    path = copy / "metaexp" / name
+def plant(folder: Path, name: str, line: str) -> None:
+    """Add a line to a file of the copied package."""
+    path = folder / "metaexp" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+
+
+def test_the_rooms_are_in_order(copy: Path) -> None:
+    assert broken(copy) == []
+
+
+@pytest.mark.parametrize("name", LINTED)
+def test_a_planted_import_breaks_its_contract(copy: Path, name: str) -> None:
+    line, contract = LINTED[name]
+    plant(copy, name, line)
     (found,) = broken(copy)
     assert found.startswith(contract)
+
+
+def test_every_contract_has_a_planted_violation() -> None:
+    names = [line[7:] for line in (ROOT / "setup.cfg").read_text().splitlines() if line.startswith("name = ")]
+    contracts = [name for name in names if name != "metaexp"]
+    planted = {contract for _, contract in LINTED.values()}
+    assert len(contracts) == len(planted)
+    assert all(any(name.startswith(start) for start in planted) for name in contracts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, ``from a import b`` as ``a.b`` too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(package: Path, part: str) -> set[str]:
+    """The files of the package that import a part of a library."""
+    found = set()
+    for path in package.rglob("*.py"):
+        if any(f"{name}.".startswith(f"{part}.") for name in imported(path)):
+            found.add(path.relative_to(package).as_posix())
+    return found
+
+
+@pytest.mark.parametrize("part", ONLY_IN)
+def test_only_one_file_imports_a_delicate_part_of_a_library(copy: Path, part: str) -> None:
+    assert importers(ROOT / "metaexp", part) == {ONLY_IN[part]}
+    library, _, name = part.rpartition(".")
+    for line in (f"import {part}", f"from {library} import {name}", f"from {part}.x import y"):
+        plant(copy, "core/shapes.py", line)
+        assert importers(copy / "metaexp", part) == {ONLY_IN[part], "core/shapes.py"}
+        shutil.copy(ROOT / "metaexp" / "core" / "shapes.py", copy / "metaexp" / "core" / "shapes.py")
+
+
+def loads_torch(folder: Path) -> list[str]:
+    """Modules of the torch-free rooms that bring torch when they are imported from the package in ``folder``."""
+    paths = [path.relative_to(folder).with_suffix("") for path in (folder / "metaexp").rglob("*.py")]
+    names = sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
+    wanted = [name for name in names if f"{name}.".startswith(tuple(f"metaexp.{room}." for room in TORCH_FREE))]
+    assert len(wanted) > 60
+    code = f"""
+import importlib, sys
+for name in ["metaexp", *{wanted!r}]:
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.exit(name)
+"""
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    return done.stderr.splitlines()
+
+
+def test_rooms_that_promise_it_are_imported_without_torch(copy: Path) -> None:
+    assert loads_torch(ROOT) == []
+    plant(copy, "compare/banks.py", "import torch")
+    assert loads_torch(copy) == ["metaexp.compare.banks"]
+
+
+def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in (ROOT / "metaexp").rglob("*") if folder.is_dir()}
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.engines import Engine, descent
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
 from metaexp.core.inner import Params
 from metaexp.core.types import Examples
+from metaexp.engines.engines import Engine, descent
 from metaexp.models.base import Buffers, Network, buffers_of, call_features, has_batch_norm, parameters_of
 
 
@@ -44,7 +44,7 @@ class ANIL(Algorithm):
     inner_loss_reduction: ``sum_over_k`` divides the summed support loss by the shots K, as MAML's code does, so the
     gradient is N times that of the ``mean``; in regression both are the mean. batch_norm: ``transductive``
     normalises support and query each by itself; ``episode`` normalises queries with the support's statistics.
-    engine: who takes the inner steps, see :mod:`metaexp.core.engines`.
+    engine: who takes the inner steps, see :mod:`metaexp.engines.engines`.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.engines import Engine, descent
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
 from metaexp.core.inner import Params
 from metaexp.core.types import Examples
+from metaexp.engines.engines import Engine, descent
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
 
@@ -44,7 +44,7 @@ class MAML(Algorithm):
     regression both are the mean. adapt: which parameters the inner loop changes: ``all``, ``no_batch_norm``
     (as the authors' code), or the ``head`` alone. batch_norm: ``transductive`` normalises support and query
     each by itself; ``episode`` normalises queries with the statistics of the support set. engine: who takes the
-    inner steps, see :mod:`metaexp.core.engines`.
+    inner steps, see :mod:`metaexp.engines.engines`.
     """
 
     def __init__(

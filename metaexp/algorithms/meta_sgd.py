@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.engines import Engine, descent
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
 from metaexp.core.inner import Params, last
 from metaexp.core.types import Examples
+from metaexp.engines.engines import Engine, descent
 from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
 
 
@@ -41,7 +41,7 @@ class MetaSGD(Algorithm):
     inner_steps, inner_steps_test: gradient steps in meta-training and in evaluation. first_order: whether the inner
     gradients are constants of the outer one. batch_norm: ``transductive`` normalises support and query each by
     itself; ``episode`` normalises queries with the support's statistics. engine: who takes the inner steps, see
-    :mod:`metaexp.core.engines`.
+    :mod:`metaexp.engines.engines`.
     """
 
     def __init__(

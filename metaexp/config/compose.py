@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
-from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +22,7 @@ from yaml import YAMLError
 
 from metaexp.config.check import check
 from metaexp.config.classes.values import show
+from metaexp.config.hydra_internals import ConfigLoaderImpl, IConfigRepository, create_config_search_path
 from metaexp.config.identity import deciding_part
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, judge, parse

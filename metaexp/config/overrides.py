@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from metaexp.config.classes.values import nearest, show
+from metaexp.config.hydra_internals import ConfigLoaderImpl
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir", "hydra.searchpath")
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_repository import IConfigRepository
 from hydra.core.default_element import GroupDefault, ResultDefault
 from omegaconf import DictConfig, OmegaConf
+
+from metaexp.config.hydra_internals import IConfigRepository
 
 _HYDRA_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.", "metaexp.")
 _OWN_GROUPS = ("hydra/launcher/", "hydra/sweeper/")

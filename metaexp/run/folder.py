@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from metaexp.config.check import check
 from metaexp.config.schema import Settings
+from metaexp.config.yaml_files import read_yaml, to_yaml
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.results.episodes import EPISODES_FILE
@@ -72,8 +71,8 @@ class RunFolder:
 
     def save_settings(self, settings: Settings) -> None:
         """Write the resolved configuration, and which file of each group it was made from."""
-        write_atomically(self.choices, OmegaConf.to_yaml(OmegaConf.create(settings.choices)).encode())
-        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(settings.resolved)).encode())
+        write_atomically(self.choices, to_yaml(settings.choices).encode())
+        write_atomically(self.config, to_yaml(settings.resolved).encode())
 
     def load_settings(self) -> Settings:
         """The settings that were saved. Raises RunFolderError when they cannot be read, ConfigError when they were
@@ -86,7 +85,7 @@ class RunFolder:
         found = []
         for path in (self.config, self.choices):
             try:
-                found.append(OmegaConf.to_container(OmegaConf.load(path)))
+                found.append(read_yaml(path))
             except Exception as error:  # YAML has no common base of its errors
                 raise RunFolderError(f"{path} cannot be read: {error}.") from error
         config, choices = found

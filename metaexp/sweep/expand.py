@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from metaexp.config.compose import Composer
+from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.config.overrides import first_line
 from metaexp.core.errors import ConfigError
 from metaexp.sweep.frozen_job import Freezer, FrozenJob

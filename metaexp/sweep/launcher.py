@@ -17,9 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -27,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metaexp.config.classes.targets import trusted
 from metaexp.config.compose import Composer
+from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
 from metaexp.config.overrides import first_line
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, MachineError

@@ -16,11 +16,11 @@ from metaexp.algorithms.anil import ANIL
 from metaexp.algorithms.maml import MAML
 from metaexp.algorithms.meta_sgd import MetaSGD
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.engines import Engine, descend_by_learn2learn
 from metaexp.core.inner import descend
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, one_task
 from metaexp.doctor.subject import losses_of
+from metaexp.engines.engines import Engine, descend_by_learn2learn
 from metaexp.models.mlp import MLP
 
 MakeTask = Callable[..., Episode]

@@ -24,7 +24,7 @@ from metaexp.config.classes import targets
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.core.learn2learn import import_learn2learn
+from metaexp.engines.learn2learn import import_learn2learn
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

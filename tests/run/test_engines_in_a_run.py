@@ -67,7 +67,7 @@ def test_without_learn2learn_nothing_is_written(
             raise ModuleNotFoundError("No module named 'learn2learn'", name=name)
         return real(name, package)
 
-    monkeypatch.setattr("metaexp.core.learn2learn.importlib.import_module", missing)
+    monkeypatch.setattr("metaexp.engines.learn2learn.importlib.import_module", missing)
     with pytest.raises(ConfigError, match=r"algorithm\.engine=learn2learn: .*`make learn2learn`.*engine=metaexp"):
         run_job(settings(tiny, tmp_path / "out", "maml", "learn2learn"), display=silent)
     assert not (tmp_path / "out").exists()

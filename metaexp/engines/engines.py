@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.inner import Params, descend
-from metaexp.core.learn2learn import import_learn2learn
+from metaexp.engines.learn2learn import import_learn2learn
 
 Engine = Literal["metaexp", "learn2learn"]
 

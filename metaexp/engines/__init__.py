@@ -1,0 +1,1 @@
+"""Who takes the inner steps: metaexp, or learn2learn."""
