@@ -61,7 +61,7 @@ def maml() -> Iterator[tuple[str, Expected]]:
         conv = {"model": "omniglot_conv", "model.channels": 64, "algorithm.inner_loss_reduction": "sum_over_k"}
         yield f"maml_omniglot_{n_way}way_{k_shot}shot", settings | conv
         if n_way == 5:
-            perceptron = {"model.hidden": [256, 128, 64, 64], "algorithm.inner_loss_reduction": "mean"}
+            perceptron = {"model.hidden": [256, 128, 64, 64], "algorithm.inner_loss_reduction": "sum_over_k"}
             yield f"maml_omniglot_mlp_{n_way}way_{k_shot}shot", settings | perceptron
     for k_shot, meta_batch_size in ((1, 4), (5, 2)):
         inner = dict(zip(MAML_KEYS, (0.01, 5, 10, meta_batch_size), strict=True))
