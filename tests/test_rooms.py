@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
@@ -137,3 +138,24 @@ def test_rooms_that_promise_it_are_imported_without_torch(copy: Path) -> None:
 def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
     counts = {folder: len(list(folder.glob("*.py"))) for folder in (ROOT / "metaexp").rglob("*") if folder.is_dir()}
     assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
+
+
+def circles(folder: Path) -> list[list[str]]:
+    """Groups of modules of the package in ``folder`` that import each other in a loop."""
+    code = """
+import json, grimp, networkx
+graph = grimp.build_graph("metaexp", cache_dir=None)
+found = networkx.DiGraph((a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a))
+print(json.dumps([sorted(c) for c in networkx.strongly_connected_components(found) if len(c) > 1]))
+"""
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def test_no_modules_import_each_other_in_a_circle(copy: Path) -> None:
+    assert circles(copy) == []
+    plant(copy, "core/errors.py", "import metaexp.core.optim")
+    plant(copy, "core/optim.py", "import metaexp.core.errors")
+    assert circles(copy) == [["metaexp.core.errors", "metaexp.core.optim"]]
