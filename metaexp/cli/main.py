@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.config.classes.values import nearest
-from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.machine.launch import launched, refuse
 
 
@@ -65,7 +65,7 @@ def _run(given: list[str]) -> int:
     """Run one command in this process, the first where there are several."""
     if not given or given[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if given else 2
+        return ExitCode.OK if given else ExitCode.CONFIG
     if given[0] in ("-V", "--version"):
         print(f"metaexp {metaexp.__version__}")
         return 0
@@ -82,7 +82,7 @@ def _run(given: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(f"metaexp {name}: interrupted", file=sys.stderr)
-        return 130
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader of our output (head, say) has gone
         sys.stderr.close()
         return 0

@@ -10,9 +10,8 @@ from pathlib import Path
 from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, ExitCode
 
-EXIT_DIFFERENT = 11
 """The numbers are not those of the run, or not those of the paper."""
 
 _DESCRIPTION = """\
@@ -77,7 +76,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     with _saying_how_to_go_on():
         done = recreate(plan)
     print(say(done))
-    return 0 if done.result.identical else EXIT_DIFFERENT
+    return 0 if done.result.identical else ExitCode.DIFFERENT
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:
@@ -98,7 +97,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     print_replication(name, done.records, whole, failed, plan.departs, plan.folder)
     for error in done.failed.values():
         return error.exit_code
-    return EXIT_DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0
+    return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0
 
 
 @contextmanager

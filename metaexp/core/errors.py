@@ -1,18 +1,38 @@
-"""Errors a user can act on. Each class carries the exit code of the process that dies of it."""
+"""Errors a user can act on, and the exit codes of the process that ends with them."""
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a process of metaexp ended. A signal that saved the run gives 128 plus its number."""
+
+    OK = 0
+    BUG = 1
+    CONFIG = 2
+    DATA = 3
+    RUN_FOLDER = 4
+    NOT_FINITE = 5
+    MACHINE = 6
+    JOBS_FAILED = 10
+    """Some jobs of a sweep or trials of a search failed."""
+    DIFFERENT = 11
+    """A reproduction gave other numbers."""
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class MetaexpError(Exception):
     """A problem with a clear cause. Anything else that escapes is a bug (exit code 1)."""
 
-    exit_code = 1
+    exit_code: int = ExitCode.BUG
 
 
 class ConfigError(MetaexpError):
     """The configuration is wrong. ``problems`` holds one self-contained sentence per problem found."""
 
-    exit_code = 2
+    exit_code = ExitCode.CONFIG
 
     def __init__(self, problems: str | list[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -22,22 +42,22 @@ class ConfigError(MetaexpError):
 class DataError(MetaexpError):
     """Data is missing, damaged, or not what it should be."""
 
-    exit_code = 3
+    exit_code = ExitCode.DATA
 
 
 class RunFolderError(MetaexpError):
     """A checkpoint or a run folder is missing, damaged, in use, or does not fit."""
 
-    exit_code = 4
+    exit_code = ExitCode.RUN_FOLDER
 
 
 class NotFiniteError(MetaexpError):
     """A loss or a gradient is NaN or infinite."""
 
-    exit_code = 5
+    exit_code = ExitCode.NOT_FINITE
 
 
 class MachineError(MetaexpError):
     """The machine cannot do it: no such device, disk full, out of memory."""
 
-    exit_code = 6
+    exit_code = ExitCode.MACHINE

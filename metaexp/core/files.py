@@ -1,16 +1,47 @@
-"""Writing files so that a crash leaves the old file or the new one, never half of one."""
+"""Files: written so that a crash leaves the old one or the new one, and opened so that nobody is led elsewhere.
+
+A run folder may come from a stranger, so it is data. Nothing in it is opened through a symbolic link, and nothing but
+regular files is opened: a link could lead to a file of the user, and a FIFO or a device would hold a reader up.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import IO
+
+from metaexp.core.errors import RunFolderError
+
+MOST_BYTES = 1 << 28
+"""How much of a file is read at most where nothing else is said: 256 MiB."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_FOREIGN = ("wandb", "tensorboard")
+"""Folders in a run folder that other programs fill; they hold links of their own."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to a temporary name in the same folder, sync it, rename it over ``path``, sync the folder."""
+    """Write ``content`` so that a crash leaves the old file or the new one, never half of one.
+
+    The content goes to a temporary name in the same folder, which is synced and renamed over ``path``. A link at
+    ``path`` is replaced, not followed.
+
+    Args:
+        path: The file to write.
+        content: All of its bytes.
+
+    Raises:
+        OSError: The file cannot be written; the old one is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -31,3 +62,119 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading, never through a link.
+
+    Args:
+        path: The file. Links in its parent folders are followed; :func:`refuse_links` checks a whole run folder.
+
+    Returns:
+        The open file.
+
+    Raises:
+        RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket.
+        OSError: The file is missing or cannot be read.
+    """
+    return os.fdopen(_open(path, os.O_RDONLY), "rb")
+
+
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a regular file, never through a link and never more than ``most`` bytes.
+
+    Args:
+        path: The file.
+        most: The largest size that is accepted, in bytes.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        RunFolderError: ``path`` is no regular file, or is larger than ``most``.
+        OSError: The file is missing or cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise RunFolderError(f"{path} has {size} bytes; at most {most} are read. It is not a file of a run.")
+        return file.read(most)
+
+
+def append_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for appending, made where it is missing, never through a link.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The open file, unbuffered readers of which see what was flushed.
+
+    Raises:
+        RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket.
+        OSError: The file cannot be written.
+    """
+    return os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder inside a folder that is there; a link in its place is refused.
+
+    Args:
+        path: The folder. Its parent must be there.
+
+    Raises:
+        RunFolderError: There is a link or a file in its place.
+        OSError: The folder cannot be made.
+    """
+    try:
+        path.mkdir()
+    except FileExistsError:
+        mode = path.lstat().st_mode
+        if not stat.S_ISDIR(mode):
+            raise RunFolderError(_refusal(path, mode)) from None
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise RunFolderError when anything inside a run folder is neither a folder nor a regular file.
+
+    The folder itself may be a link: the user named it. Folders that other programs fill (W&B, TensorBoard) must be
+    real folders; what is inside them is theirs.
+
+    Args:
+        folder: The run folder.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    if entry.name not in _FOREIGN:
+                        waiting.append(Path(entry.path))
+                elif not stat.S_ISREG(mode):
+                    raise RunFolderError(_refusal(Path(entry.path), mode))
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        handle = os.open(path, flags | _NO_FOLLOW | _NO_WAIT | _BINARY, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and os.path.lexists(path):
+            raise RunFolderError(_refusal(path, path.lstat().st_mode)) from None
+        raise
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    raise RunFolderError(_refusal(path, mode))
+
+
+def _refusal(path: Path, mode: int) -> str:
+    kinds = {
+        stat.S_ISLNK: "a symbolic link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a FIFO",
+        stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISREG: "a file",
+    }  # fmt: skip
+    what = next((name for is_kind, name in kinds.items() if is_kind(mode)), "no regular file")
+    wanted = "a folder" if stat.S_ISREG(mode) else "a regular file"
+    return f"{path} is {what}, and {wanted} belongs there, so it was not opened. Remove it or replace it by a copy."

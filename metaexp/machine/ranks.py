@@ -37,7 +37,7 @@ _PATIENCE = timedelta(hours=2)
 class PeerError(MetaexpError):
     """Another rank ended, or failed. ``exit_code`` is that rank's where it is known, else that of the machine."""
 
-    exit_code = MachineError.exit_code
+    exit_code: int = MachineError.exit_code
 
 
 class Ranks:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.config.classes.targets import trusted
+from metaexp.core.errors import ExitCode
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
@@ -15,11 +16,8 @@ from metaexp.search.queue import Ledger
 from metaexp.search.study import Study
 from metaexp.search.summary import Found, best_of, line, opening, table, tested_before, write_report
 from metaexp.search.trial import LiveTrial
-from metaexp.sweep.decide import ENDS_THE_SAME_WAY
 from metaexp.sweep.job_process import JobProcess, start
 
-EXIT_SOME_FAILED = 10
-_NOT_FINITE = ENDS_THE_SAME_WAY[1]
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -45,7 +43,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     print(table(found), flush=True)
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
-    return EXIT_SOME_FAILED if found.failed_badly(_NOT_FINITE) else 0
+    return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
 
 
 class Workers:

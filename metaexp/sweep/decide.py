@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metaexp.core.errors import ExitCode
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
 
-ENDS_THE_SAME_WAY = (2, 5)
+ENDS_THE_SAME_WAY = (ExitCode.CONFIG, ExitCode.NOT_FINITE)
 """Exit codes of configurations and of not-finite numbers: the same job would end so again."""
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trusted
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
@@ -25,7 +25,6 @@ from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.summary import folder_line, line, nothing_taken, say_job, table
 
-EXIT_SOME_FAILED = 10
 TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
 
@@ -56,7 +55,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
         raise Interrupted(f"stopped by {name}. The same command goes on where it was.", stop.signal_number)
-    return 0 if all(state.status == "completed" for state in states.values()) else EXIT_SOME_FAILED
+    return 0 if all(state.status == "completed" for state in states.values()) else ExitCode.JOBS_FAILED
 
 
 def _created(prepared: Prepared, command: list[str], display: Display) -> Sweep:

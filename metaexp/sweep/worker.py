@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from metaexp.config.classes.targets import trust
-from metaexp.core.errors import ConfigError, MetaexpError
+from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, existing
@@ -67,7 +67,7 @@ def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
         return _ended(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))
     except Exception as error:
         return _ended(sweep, job, _note_of(error, note))
-    return _ended(sweep, job, replace(note, status="completed", exit_code=0))
+    return _ended(sweep, job, replace(note, status="completed", exit_code=ExitCode.OK))
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
@@ -85,7 +85,7 @@ def _note_of(error: Exception, note: Note) -> Note:
     """What is said of a job that an error ended. A bug is printed whole, into the log."""
     if not isinstance(error, MetaexpError):
         traceback.print_exc()
-        return replace(note, status="failed", exit_code=1, error=_first_line(error))
+        return replace(note, status="failed", exit_code=ExitCode.BUG, error=_first_line(error))
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     status: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
     return replace(note, status=status, exit_code=error.exit_code, error=_first_line(error))

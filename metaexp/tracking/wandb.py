@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from metaexp.core.errors import ExitCode
 from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
@@ -31,7 +32,11 @@ _MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 _OWN_PROCESS_TIMEOUT = 90.0
 """Seconds for the client to start a process of its own, all that it waits for offline; slow on a busy machine."""
 
-_EXIT_CODES: dict[Outcome, int] = {"completed": 0, "failed": 1, "interrupted": 130}
+_EXIT_CODES: dict[Outcome, int] = {
+    "completed": ExitCode.OK,
+    "failed": ExitCode.BUG,
+    "interrupted": ExitCode.INTERRUPTED,
+}
 
 
 class WandbTracker(Tracker):

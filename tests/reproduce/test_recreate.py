@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
-from metaexp.cli.reproduce import EXIT_DIFFERENT, main
-from metaexp.core.errors import ConfigError, DataError, NotFiniteError, RunFolderError
+from metaexp.cli.reproduce import main
+from metaexp.core.errors import ConfigError, DataError, ExitCode, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
 from metaexp.machine.signals import Interrupted
 from metaexp.report.publish import publish
@@ -243,7 +243,7 @@ def test_the_exit_code_tells_identical_from_different(run: Path, capsys: pytest.
     assert main([str(run)]) == 0
     assert capsys.readouterr().out.startswith("identical\n")
     tamper(run, 0, "train/loss", 2.0)
-    assert main([str(run)]) == EXIT_DIFFERENT == 11
+    assert main([str(run)]) == ExitCode.DIFFERENT == 11
     assert "first difference: metrics.jsonl, update 3: train/loss" in capsys.readouterr().out
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.reproduce import EXIT_DIFFERENT, main
+from metaexp.cli.reproduce import main
 from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import departures, labelled
-from metaexp.core.errors import MetaexpError, NotFiniteError, RunFolderError
+from metaexp.core.errors import ExitCode, MetaexpError, NotFiniteError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.reproduce import replicate as module
 from metaexp.reproduce.replicate import Replication, plan_replication, replicate
@@ -116,7 +116,7 @@ def test_an_experiment_with_seeds_ends_in_one_verdict(conf: Path, capsys: pytest
 
 
 def test_what_is_far_from_the_paper_is_not_reproduced(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["far", "--config-dir", str(conf)]) == EXIT_DIFFERENT
+    assert main(["far", "--config-dir", str(conf)]) == ExitCode.DIFFERENT
     out = capsys.readouterr().out
     assert "verdict: not reproduced: " in out
     assert promises(out)  # so that the tests below can fail
@@ -285,4 +285,4 @@ def test_a_header_is_read_by_its_labels() -> None:
 
 
 def test_errors_carry_their_codes() -> None:
-    assert EXIT_DIFFERENT not in {cls.exit_code for cls in MetaexpError.__subclasses__()}
+    assert ExitCode.DIFFERENT not in {cls.exit_code for cls in MetaexpError.__subclasses__()}

@@ -1,0 +1,116 @@
+"""Nothing in a stranger's folder leads elsewhere or holds a reader up."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from metaexp.core.errors import ExitCode, RunFolderError
+from metaexp.core.files import append_regular, make_folder, open_regular, read_regular, refuse_links, write_atomically
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "victim")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "not there yet")
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def listening(path: Path) -> None:
+    with TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as made:  # a socket's path has few letters
+        made.bind(f"{short}/s")
+        Path(short, "s").rename(path)
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "symbolic link": link, "broken symbolic link": dangling, "FIFO": fifo, "socket": listening, "folder": Path.mkdir,
+}  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A run folder beside a file of the user."""
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("opened", [open_regular, append_regular, read_regular])
+def test_only_a_regular_file_is_opened(place: Path, kind: str, opened: Callable[[Path], object]) -> None:
+    KINDS[kind](place / "run.log")
+    with pytest.raises(RunFolderError, match=rf"run\.log is a {kind.removeprefix('broken ')}, and a regular file"):
+        opened(place / "run.log")
+    assert (place.parent / "victim").read_text() == "precious"
+    assert not (place.parent / "not there yet").exists()
+
+
+def test_a_regular_file_is_opened(place: Path) -> None:
+    with append_regular(place / "run.log") as file:
+        file.write(b"one")
+    with append_regular(place / "run.log") as file:
+        file.write(b" two")
+    assert read_regular(place / "run.log") == b"one two"
+    with open_regular(place / "run.log") as file:
+        assert file.read(3) == b"one"
+
+
+def test_a_missing_file_is_missing_and_not_a_link(place: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_regular(place / "run.log")
+
+
+def test_a_file_is_read_up_to_its_limit_only(place: Path) -> None:
+    (place / "record.json").write_bytes(b"12345")
+    assert read_regular(place / "record.json", most=5) == b"12345"
+    with pytest.raises(RunFolderError, match=r"record\.json has 5 bytes; at most 4 are read"):
+        read_regular(place / "record.json", most=4)
+
+
+def test_writing_replaces_a_link_and_follows_none(place: Path) -> None:
+    (place / "record.json").symlink_to(place.parent / "victim")
+    (place / f".record.json.{os.getpid()}.tmp").symlink_to(place.parent / "victim")
+    write_atomically(place / "record.json", b"new")
+    assert not (place / "record.json").is_symlink()
+    assert (place / "record.json").read_bytes() == b"new"
+    assert (place.parent / "victim").read_text() == "precious"
+
+
+def test_a_folder_is_made_once_and_never_through_a_link(place: Path) -> None:
+    make_folder(place / "plots")
+    make_folder(place / "plots")
+    (place / "checkpoints").symlink_to(place.parent)
+    with pytest.raises(RunFolderError, match="checkpoints is a symbolic link"):
+        make_folder(place / "checkpoints")
+    (place / "evaluations").write_text("")
+    with pytest.raises(RunFolderError, match="evaluations is a file, and a folder belongs there"):
+        make_folder(place / "evaluations")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+@pytest.mark.parametrize("where", ["run.log", "checkpoints/deep/best.json", "wandb"])
+def test_a_link_anywhere_in_a_run_folder_is_found(place: Path, kind: str, where: str) -> None:
+    (place / where).parent.mkdir(parents=True, exist_ok=True)
+    refuse_links(place)
+    KINDS[kind](place / where)
+    with pytest.raises(RunFolderError, match=f"{where} is a") as refused:
+        refuse_links(place)
+    assert refused.value.exit_code == ExitCode.RUN_FOLDER
+
+
+def test_links_of_other_programs_in_their_own_folder_stay_theirs(place: Path) -> None:
+    (place / "wandb").mkdir()
+    (place / "wandb" / "latest-run").symlink_to(place)
+    refuse_links(place)
+    (place.parent / "linked").symlink_to(place)
+    refuse_links(place.parent / "linked")
