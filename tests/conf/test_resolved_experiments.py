@@ -1,0 +1,47 @@
+"""Every experiment resolves to what it always has: a digest of each job, made before files inherited from others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from metaexp.config.compose import Composer
+from metaexp.config.identity import config_hash
+from metaexp.config.schema import Settings
+from metaexp.config.yaml_files import to_yaml
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+DIGESTS = Path(__file__).with_name("resolved_experiments.json")
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+def digests(settings: Settings) -> list[str]:
+    """The digest of config.yaml and choices.yaml as a run would write them, and the hash of what decides numbers."""
+    written = to_yaml(settings.resolved | {"paths": {}}) + to_yaml(settings.choices)
+    return [hashlib.sha256(written.encode()).hexdigest(), config_hash(settings.resolved)]
+
+
+def test_no_experiment_is_left_out() -> None:
+    assert sorted(json.loads(DIGESTS.read_text())) == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_resolves_to_the_same_bytes_as_before(composer: Composer, name: str) -> None:
+    settings = composer.settings([f"experiment={name}"], on_this_machine=False)
+    assert digests(settings) == json.loads(DIGESTS.read_text())[name]
+
+
+@pytest.mark.parametrize("override", ["reference.value=0.5", "train.log_every=51"])
+def test_a_changed_value_would_be_seen(composer: Composer, override: str) -> None:
+    """Also one that decides no number."""
+    name = "maml_omniglot_5way_5shot"
+    settings = composer.settings([f"experiment={name}", override], on_this_machine=False)
+    assert digests(settings)[0] != json.loads(DIGESTS.read_text())[name][0]
