@@ -90,7 +90,7 @@ class ANIL(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted head."""
-        return self.trajectory(support)[-1]
+        return self.adaptation_path(support)[-1]
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
@@ -98,7 +98,7 @@ class ANIL(Algorithm):
         body = parameters_of(self.model)
         return self._head(adapted.head, call_features(self.model, body, adapted.buffers, x, statistics).values)
 
-    def trajectory(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> list[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
         statistics: Literal["replace", "batch"] = "replace" if self.uses_support_statistics else "batch"
         body = parameters_of(self.model)

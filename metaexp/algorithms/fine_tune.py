@@ -92,7 +92,7 @@ class FineTune(Algorithm):
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
         return self._scores(adapted.head, self._features(adapted.body, x))
 
-    def trajectory(self, support: Examples) -> Iterable[Tuned]:
+    def adaptation_path(self, support: Examples) -> Iterable[Tuned]:
         """With ``tune=all``, after 0, 1, ... steps; otherwise the end alone, since all start from a head of zeros."""
         return self._path(support) if self.tunes_all else [self.adapt(support)]
 

@@ -80,7 +80,7 @@ class MAMLPlusPlus(Algorithm):
             give_each_step_its_norm(model, inner_steps)
         rates = torch.full((inner_steps, len(self.adapted_names)), inner_lr)
         self.inner_lr = nn.Parameter(rates) if learn_inner_lr else inner_lr
-        self.begin_step(0, 0)
+        self.set_progress(0, 0)
 
     @property
     def batch_norm(self) -> Literal["transductive", "running", "none"]:
@@ -93,7 +93,7 @@ class MAMLPlusPlus(Algorithm):
         """The order in force now: annealing changes it."""
         return self._first_order
 
-    def begin_step(self, step: int, total_steps: int) -> None:
+    def set_progress(self, step: int, total: int) -> None:
         """Set the order of the gradient and the weights of the multi-step loss."""
         epoch = step // self.epoch
         self._first_order = epoch < self.first_order_epochs
@@ -101,13 +101,13 @@ class MAMLPlusPlus(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
-        return self.trajectory(support)[-1]
+        return self.adaptation_path(support)[-1]
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
         return self._call(adapted, x).values
 
-    def trajectory(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> list[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
         first = self._learner({name: parameters_of(self.model)[name] for name in self.adapted_names}, {}, 0)
         return [first, *(learner for learner, _ in self._path(support))]

@@ -136,7 +136,7 @@ class MetaLSTM(Algorithm):
         statistics: Statistics = "batch" if self.training else "stored"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
-    def trajectory(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> list[Learner]:
         """The learner after 0, 1, ..., T updates.
 
         Statistics are those of the passes made so far; the first learner, which has made none, is shown with
@@ -145,7 +145,7 @@ class MetaLSTM(Algorithm):
         return list(self._path(support))
 
     def _path(self, support: Examples) -> Iterator[Learner]:
-        """Learners after 0, 1, ..., T updates, as :meth:`trajectory` describes them."""
+        """Learners after 0, 1, ..., T updates, as :meth:`adaptation_path` describes them."""
         cell = self._start()
         buffers = fresh_statistics(self.model)
         batches = self._batches(support)

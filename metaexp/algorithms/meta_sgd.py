@@ -98,7 +98,7 @@ class MetaSGD(Algorithm):
         statistics: Literal["stored", "batch"] = "stored" if self.uses_support_statistics else "batch"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
-    def trajectory(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> list[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
         return [self._learner(params, support) for params in self._path(support)]
 

@@ -103,7 +103,7 @@ class Reptile(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Train on mini-batches of ``support``."""
-        return last(self.trajectory(support))
+        return last(self.adaptation_path(support))
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
@@ -117,7 +117,7 @@ class Reptile(Algorithm):
         scores: Tensor = torch.vmap(predict_one, chunk_size=_QUERIES_AT_ONCE)(x)
         return scores
 
-    def trajectory(self, support: Examples) -> Iterator[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ... of Adam's steps."""
         return (Learner(params, support.x) for params, _ in self._path(support))
 

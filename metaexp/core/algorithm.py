@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -20,6 +21,9 @@ episode: the episode's own support set (Meta-LSTM as published).
 running: averages kept during training (Prototypical Networks as published).
 none: nothing is normalised by statistics.
 """
+
+_RENAMED = {"begin_step": "set_progress", "trajectory": "adaptation_path"}
+"""Earlier names of methods, under which users' algorithms may still define and call them."""
 
 
 class Algorithm(nn.Module, ABC):
@@ -41,6 +45,22 @@ class Algorithm(nn.Module, ABC):
     fixed_way: ClassVar[bool] = True
     """Whether it can only be tested with the number of classes it was trained with."""
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Keep the earlier names of methods working, with a warning where a class defines one."""
+        super().__init_subclass__(**keywords)
+        for old, new in _RENAMED.items():
+            owner = next(parent for parent in cls.__mro__ if old in vars(parent) or new in vars(parent))
+            if new in vars(owner):
+                setattr(owner, old, vars(owner)[new])
+            else:
+                setattr(cls, new, vars(owner)[old])
+                warnings.warn(
+                    f"{cls.__name__} defines {old}(), which is called {new}() now. The old name still works; "
+                    f"rename the method to {new}.",
+                    FutureWarning,
+                    stacklevel=3,  # the class statement, past ABCMeta
+                )
+
     @property
     @abstractmethod
     def batch_norm(self) -> BatchNormMode:
@@ -61,12 +81,16 @@ class Algorithm(nn.Module, ABC):
         """Whether :func:`torch.vmap` can map its methods over tasks; where not, tasks are taken one at a time."""
         return True
 
-    def begin_step(self, step: int, total_steps: int) -> None:
+    def set_progress(self, step: int, total: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.
 
-        Called before meta-update ``step`` (0-based) of ``total_steps``, outside the mapped functions. What it sets must
-        be a function of the two numbers alone, so that a resumed run continues as an undisturbed one would; an
-        algorithm that was never told a step behaves as at step 0.
+        The runner calls it before each step, outside the mapped functions. What it sets must be a function of the two
+        numbers alone, so that a resumed run continues as an undisturbed one would. An algorithm on which it was never
+        called behaves as at step 0.
+
+        Args:
+            step: the number of the step that comes next, from 0.
+            total: how many steps the training has.
         """
 
     @abstractmethod
@@ -85,10 +109,10 @@ class Algorithm(nn.Module, ABC):
         """The loss () whose gradient trains the meta-parameters: by default, of the queries after adaptation."""
         return self.loss(self.predict(self.adapt(episode.support), episode.query.x), episode.query.y)
 
-    def trajectory(self, support: Examples) -> Iterable[Adapted]:
-        """What adaptation goes through: states after 0, 1, ... steps, the last equal to ``adapt(support)``.
+    def adaptation_path(self, support: Examples) -> Iterable[Adapted]:
+        """The states after 0, 1, ... steps of adaptation, the last equal to ``adapt(support)``.
 
-        Each is used before the next is asked for, so a generator saves the memory of holding them all.
+        Each state is used before the next is asked for, so a generator saves the memory of holding them all.
         """
         return [self.adapt(support)]
 

@@ -13,7 +13,7 @@ from metaexp.doctor.learning import learning
 from metaexp.doctor.mapping import vectorised
 from metaexp.doctor.normalisation import batch_norm, without_batch_norm
 from metaexp.doctor.purity import no_randomness, no_state, nothing_overwritten
-from metaexp.doctor.shapes import problem_with, save_and_load, trajectory, ways_and_shots
+from metaexp.doctor.shapes import adaptation_path, problem_with, save_and_load, ways_and_shots
 from metaexp.doctor.subject import Subject
 from metaexp.doctor.symmetry import labels, loss, query_order, support_order, support_used
 from metaexp.doctor.tiny import Kind
@@ -46,7 +46,7 @@ CHECKS: Mapping[str, Check] = {
     "batch norm": batch_norm,
     "without batch norm": without_batch_norm,
     "vectorised": vectorised,
-    "trajectory": trajectory,
+    "adaptation path": adaptation_path,
     "ways and shots": ways_and_shots,
     "save and load": save_and_load,
     "learning": learning,

@@ -83,7 +83,7 @@ def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
         return 0
     optimizer = torch.optim.Adam(parameters.values(), lr=_LR)
     for step in range(UPDATES):
-        algorithm.train().begin_step(step, UPDATES)
+        algorithm.train().set_progress(step, UPDATES)
         batch = single(subject.training_batch(_TASKS_PER_UPDATE, start=_TASKS_PER_UPDATE * step))
         state = dict(algorithm.named_buffers())
         for name, gradient in gradient_of(algorithm, batch, exam.chunk_size).items():

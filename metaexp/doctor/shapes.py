@@ -42,14 +42,14 @@ def ways_and_shots(subject: Subject) -> Finding:
     return ok(name, "; ".join(found), a_support_given_twice_changes_predictions_by=twice)
 
 
-def trajectory(subject: Subject) -> Finding:
+def adaptation_path(subject: Subject) -> Finding:
     """States after 0, 1, ... steps: the first knows no label yet, the last is that of ``adapt``."""
-    name = "trajectory"
+    name = "adaptation path"
     algorithm = subject.build().eval()
     support, query = subject.task()
     with torch.no_grad():
-        path = [algorithm.predict(state, query.x) for state in algorithm.trajectory(support)]
-        start = next(iter(algorithm.trajectory(mislabelled(support))))
+        path = [algorithm.predict(state, query.x) for state in algorithm.adaptation_path(support)]
+        start = next(iter(algorithm.adaptation_path(mislabelled(support))))
         elsewhere = algorithm.predict(start, query.x)
     end = predictions(algorithm, support, query.x)
     numbers = {"states": len(path), "end_differs_from_adapt_by": gap(path[-1], end)}

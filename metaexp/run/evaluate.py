@@ -60,7 +60,7 @@ def evaluate_run(
         algorithm = build_algorithm(settings, weights.interface).to(compute.device)
         load_weights(algorithm, weights.weights)
         _check_statistics(algorithm, config, weights.step)
-        algorithm.begin_step(weights.step, max(settings.train.steps, 1))
+        algorithm.set_progress(weights.step, max(settings.train.steps, 1))
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         n_episodes = settings.eval.episodes

@@ -78,7 +78,7 @@ class Evaluator:
         The algorithm is in evaluation mode meanwhile, and gradients reach only as far as it asks with torch.func (or
         under its own ``torch.enable_grad``). Raises RuntimeError when the algorithm changed its buffers.
         """
-        return self._measure(algorithm, split, n_episodes, report, algorithm.trajectory)
+        return self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path)
 
     def _measure(
         self,

@@ -126,7 +126,7 @@ def _states(subject: Subject, support: Examples, x: Tensor) -> dict[int, Tensor]
     for algorithms without steps."""
     algorithm = subject.parts.algorithm
     with _evaluation(subject):
-        states = list(algorithm.trajectory(support))
+        states = list(algorithm.adaptation_path(support))
         last = len(states) - 1
         return {steps: algorithm.predict(states[steps], x).float() for steps in sorted({0, min(1, last), last})}
 

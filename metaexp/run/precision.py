@@ -26,7 +26,7 @@ def check_precision(step: MetaStep, at: int) -> None:
     if compute.precision == "float32":
         return
     weights = copy_weights(step.algorithm)
-    step.algorithm.begin_step(at, step.total_steps)
+    step.algorithm.set_progress(at, step.total_steps)
     try:
         with in_float32(compute) as exact:
             step.compute = exact

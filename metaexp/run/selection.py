@@ -49,7 +49,7 @@ def best_of(state: TrainState) -> Best:
 def take(state: TrainState, settings: Settings, step: int, weights: Weights) -> None:
     """Make the algorithm what it was after meta-update ``step``."""
     load_weights(state.algorithm, weights)
-    state.algorithm.begin_step(step, max(settings.train.steps, 1))
+    state.algorithm.set_progress(step, max(settings.train.steps, 1))
 
 
 def selected(folder: RunFolder) -> Selected:

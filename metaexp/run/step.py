@@ -83,7 +83,7 @@ class MetaStep:
 
     def _own_share(self, step: int) -> Share:
         """Add the gradient of this process's tasks of update ``step`` to ``.grad``."""
-        self.algorithm.begin_step(step, self.total_steps)
+        self.algorithm.set_progress(step, self.total_steps)
         self.compute.reseed(noise_seed(self.seed, step, self.noise))
         indices = self.indices(step)[self.own.start : self.own.stop]  # (T_r,)
         return self._share(self.source.episodes("train", indices), self.tasks)

@@ -190,7 +190,7 @@ class Trainer:
         self._read()
         state, algorithm = self.state, self.state.algorithm
         with self.watch.pause():
-            algorithm.begin_step(state.step, max(self.train.steps, 1))
+            algorithm.set_progress(state.step, max(self.train.steps, 1))
             with self.display.stretch("validate", self.train.eval_episodes) as advance:
                 result = self.evaluator.validate(algorithm, self.train.eval_episodes, advance)
             self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})

@@ -56,8 +56,8 @@ def test_the_body_sees_the_support_once_however_many_steps_there_are(
 
 def test_evaluation_takes_its_own_number_of_steps(make_task: MakeTask) -> None:
     algorithm, (support, _) = anil(network()), make_task()
-    assert len(algorithm.train().trajectory(support)) == 3
-    path = algorithm.eval().trajectory(support)
+    assert len(algorithm.train().adaptation_path(support)) == 3
+    path = algorithm.eval().adaptation_path(support)
     assert len(path) == 4
     assert torch.equal(path[0].head["weight"], algorithm.model.get_parameter("head.weight"))
     assert not torch.equal(path[3].head["weight"], path[2].head["weight"])
@@ -72,6 +72,6 @@ def test_a_head_of_several_layers_adapts_as_a_whole(make_task: MakeTask) -> None
     model = network()
     model.head = nn.Sequential(nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 3))
     algorithm, (support, query) = anil(model), make_task()
-    start, *_, end = algorithm.trajectory(support)
+    start, *_, end = algorithm.adaptation_path(support)
     assert all(not torch.equal(end.head[name], start.head[name]) for name in ("0.weight", "2.weight"))
     assert algorithm.predict(end, query.x).shape == (6, 3)

@@ -67,7 +67,9 @@ def test_losses_gradients_and_predictions_are_those_of_learn2learn(
     for a in (ours, theirs):
         a.eval()
     with torch.no_grad():
-        paths = [[a.predict(state, episode.query.x) for state in a.trajectory(episode.support)] for a in (ours, theirs)]
+        paths = [
+            [a.predict(state, episode.query.x) for state in a.adaptation_path(episode.support)] for a in (ours, theirs)
+        ]
     assert len(paths[0]) == len(paths[1]) == 4
     assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(*paths, strict=True))
     assert not torch.allclose(paths[0][2], paths[1][3])

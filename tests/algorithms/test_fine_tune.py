@@ -119,8 +119,8 @@ def test_regression_goes_on_from_the_trained_output_layer(make_task: MakeTask) -
 
 def test_the_trajectory_shows_every_step_where_the_whole_network_is_tuned(make_task: MakeTask) -> None:
     support, _ = make_task()
-    assert len(list(fine_tune(tune="all").eval().trajectory(support))) == 4
-    assert len(list(fine_tune(tune="head").eval().trajectory(support))) == 1
+    assert len(list(fine_tune(tune="all").eval().adaptation_path(support))) == 4
+    assert len(list(fine_tune(tune="head").eval().adaptation_path(support))) == 1
 
 
 def test_modes_are_reported() -> None:

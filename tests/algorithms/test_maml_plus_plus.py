@@ -65,9 +65,9 @@ def test_the_multi_step_loss_is_the_weighted_sum_over_the_inner_steps(make_task:
     algorithm, episode = maml_plus_plus(multi_step_loss_epochs=4), make_task()
     losses = torch.stack([maml(steps=steps)(episode) for steps in (1, 2, 3)])
     assert torch.allclose(algorithm(episode), losses.mean())
-    algorithm.begin_step(20, 1000)
+    algorithm.set_progress(20, 1000)
     assert torch.allclose(algorithm(episode), losses @ losses.new_tensor([1 / 6, 1 / 6, 2 / 3]))
-    algorithm.begin_step(40, 1000)
+    algorithm.set_progress(40, 1000)
     assert torch.allclose(algorithm(episode), losses[-1])
     assert not torch.allclose(losses.mean(), losses[-1])
 
@@ -103,7 +103,7 @@ def test_the_order_of_the_gradient_is_annealed(make_task: MakeTask) -> None:
         return not all(torch.allclose(a, b, atol=1e-10) for a, b in pairs)
 
     for step, first_order in ((0, True), (19, True), (20, False), (500, False)):
-        algorithm.begin_step(step, 1000)
+        algorithm.set_progress(step, 1000)
         assert algorithm.first_order == first_order
         assert not differs_from(first_order)
         assert differs_from(not first_order)
@@ -113,10 +113,10 @@ def test_each_step_and_tensor_has_its_own_rate(make_task: MakeTask) -> None:
     algorithm, (support, _) = maml_plus_plus(learn_inner_lr=True), make_task()
     assert isinstance(algorithm.inner_lr, torch.nn.Parameter)
     assert algorithm.inner_lr.shape == (3, 6)  # three linear layers of two tensors; gammas and betas do not adapt
-    before = algorithm.trajectory(support)
+    before = algorithm.adaptation_path(support)
     with torch.no_grad():
         algorithm.inner_lr[1, algorithm.adapted_names.index("head.bias")] = 0.9
-    after = algorithm.trajectory(support)
+    after = algorithm.adaptation_path(support)
     assert all(torch.equal(before[1].params[name], p) for name, p in after[1].params.items())
     changed = [name for name, p in after[2].params.items() if not torch.equal(before[2].params[name], p)]
     assert changed == ["head.bias"]
@@ -126,10 +126,10 @@ def test_each_step_has_its_own_gamma_and_beta_and_none_adapts(make_task: MakeTas
     algorithm, (support, query) = maml_plus_plus(per_step_batch_norm=True), make_task()
     gamma = algorithm.get_parameter("model.layers.0.norm.weight")
     assert gamma.shape == (3, 8)
-    before = [algorithm.predict(learner, query.x) for learner in algorithm.trajectory(support)]
+    before = [algorithm.predict(learner, query.x) for learner in algorithm.adaptation_path(support)]
     with torch.no_grad():
         gamma[1] *= 2
-    path = algorithm.trajectory(support)
+    path = algorithm.adaptation_path(support)
     after = [algorithm.predict(learner, query.x) for learner in path]
     assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
     assert [learner.params["layers.0.norm.weight"][0].item() for learner in path] == [1, 1, 2, 1]
@@ -138,7 +138,7 @@ def test_each_step_has_its_own_gamma_and_beta_and_none_adapts(make_task: MakeTas
 def test_more_steps_at_test_go_on_with_the_last_rates_and_norms(make_task: MakeTask) -> None:
     algorithm = maml_plus_plus(inner_steps_test=5, learn_inner_lr=True, per_step_batch_norm=True).eval()
     support, _ = make_task()
-    path = algorithm.trajectory(support)
+    path = algorithm.adaptation_path(support)
     assert len(path) == 6
     assert not torch.equal(path[5].params["head.weight"], path[4].params["head.weight"])
     assert torch.equal(path[5].params["layers.0.norm.weight"], path[3].params["layers.0.norm.weight"])

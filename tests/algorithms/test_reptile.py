@@ -137,7 +137,7 @@ def test_the_batch_norm_mode_is_reported() -> None:
 
 def test_evaluation_has_its_own_steps_and_batches(make_task: MakeTask) -> None:
     algorithm, (support, _) = reptile(), make_task()
-    in_training = list(algorithm.train().trajectory(support))
-    in_evaluation = list(algorithm.eval().trajectory(support))
+    in_training = list(algorithm.train().adaptation_path(support))
+    in_evaluation = list(algorithm.eval().adaptation_path(support))
     assert (len(in_training), len(in_evaluation)) == (4, 7)
     assert not torch.equal(in_training[1].params["head.weight"], in_evaluation[1].params["head.weight"])

@@ -58,8 +58,8 @@ BUGS = {
     "WayHardCoded": {"ways and shots"},
     "OneShotOnly": {"ways and shots"},
     "LostTensor": {"save and load"},
-    "TrajectoryWithoutEnd": {"trajectory"},
-    "TrajectoryWithoutStart": {"trajectory"},
+    "AdaptationPathWithoutEnd": {"adaptation path"},
+    "AdaptationPathWithoutStart": {"adaptation path"},
     "MadeElsewhere": {"runs"},
 }
 """Class -> all the checks that find something wrong with it, on classification."""

@@ -49,7 +49,7 @@ def test_an_episode_is_what_the_interface_gives_for_it_alone(tiny: ModuleType, a
     one = made.source.episodes("val", torch.tensor([7]))
     support, query = (Examples(e.x[0], e.y[0]) for e in one)
     algorithm.eval()
-    for steps, state in enumerate(algorithm.trajectory(support)):
+    for steps, state in enumerate(algorithm.adaptation_path(support)):
         loss = ((algorithm.predict(state, query.x) - query.y) ** 2).mean()
         assert result.per_step[steps, 7].item() == pytest.approx(loss.item(), rel=1e-5)
 

@@ -161,8 +161,8 @@ def test_an_algorithm_is_told_the_step_before_each_update(tiny: ModuleType) -> N
     told: list[tuple[int, int]] = []
 
     class Told(Slope):
-        def begin_step(self, step: int, total_steps: int) -> None:
-            told.append((step, total_steps))
+        def set_progress(self, step: int, total: int) -> None:
+            told.append((step, total))
 
     step = meta_step(tiny, Told())
     step.update(0)

@@ -47,7 +47,7 @@ class Gradient(Algorithm):
     def predict(self, adapted: Params, x: Tensor) -> Tensor:
         return self.scores(adapted, x)
 
-    def trajectory(self, support: Examples) -> Iterable[Params]:
+    def adaptation_path(self, support: Examples) -> Iterable[Params]:
         return self.path(support)
 
     def start(self) -> Params:
@@ -465,17 +465,17 @@ class LostTensor(Prototypes):
         return super().embed(x) * self.weights
 
 
-class TrajectoryWithoutEnd(Gradient):
-    """Its trajectory leaves the last step out."""
+class AdaptationPathWithoutEnd(Gradient):
+    """Its adaptation path leaves the last step out."""
 
-    def trajectory(self, support: Examples) -> Iterable[Params]:
+    def adaptation_path(self, support: Examples) -> Iterable[Params]:
         return self.path(support)[:-1]
 
 
-class TrajectoryWithoutStart(Gradient):
-    """Its trajectory begins after the first step."""
+class AdaptationPathWithoutStart(Gradient):
+    """Its adaptation path begins after the first step."""
 
-    def trajectory(self, support: Examples) -> Iterable[Params]:
+    def adaptation_path(self, support: Examples) -> Iterable[Params]:
         return self.path(support)[1:]
 
 

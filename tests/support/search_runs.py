@@ -41,7 +41,7 @@ class Hills(TinyMAML):
         self.pause, self.case, self.at = pause, case, -1
         super().__init__(model, inner_lr)
 
-    def begin_step(self, step: int, total_steps: int) -> None:
+    def set_progress(self, step: int, total: int) -> None:
         if step != self.at:
             time.sleep(self.pause)
         self.at = step
@@ -49,7 +49,7 @@ class Hills(TinyMAML):
             raise RuntimeError("the roof is on fire\nand more about it")
         if (self.case, step) == ("dies", 8):
             os.kill(os.getpid(), signal.SIGKILL)
-        super().begin_step(step, total_steps)
+        super().set_progress(step, total)
 
     def meta_loss(self, episode: Episode) -> Tensor:
         loss = cast(Tensor, super().meta_loss(episode))

@@ -39,13 +39,13 @@ class Cases(TinyMAML):
         self.case = case
         super().__init__(model, inner_lr)
 
-    def begin_step(self, step: int, total_steps: int) -> None:
+    def set_progress(self, step: int, total: int) -> None:
         self.step = step
         if (self.case, step) == (5, 8):
             raise RuntimeError("the roof is on fire\nand more about it")
         if (self.case, step) == (7, 8):
             os.kill(os.getpid(), signal.SIGKILL)
-        super().begin_step(step, total_steps)
+        super().set_progress(step, total)
 
     def meta_loss(self, episode: Episode) -> Tensor:
         loss = cast(Tensor, super().meta_loss(episode))

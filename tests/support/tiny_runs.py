@@ -186,13 +186,13 @@ class TinyMAML(Algorithm):
         super().__init__()
         self.model = model
         self.inner_lr = inner_lr
-        self.begin_step(0, 1)
+        self.set_progress(0, 1)
 
-    def begin_step(self, step: int, total_steps: int) -> None:
-        self.rate = self.inner_lr * (1 - 0.5 * step / total_steps)
+    def set_progress(self, step: int, total: int) -> None:
+        self.rate = self.inner_lr * (1 - 0.5 * step / total)
 
     def adapt(self, support: Examples) -> dict[str, Tensor]:
-        return self.trajectory(support)[-1]
+        return self.adaptation_path(support)[-1]
 
     def predict(self, adapted: dict[str, Tensor], x: Tensor) -> Tensor:
         statistics = "collect" if self.training else "stored"
@@ -203,7 +203,7 @@ class TinyMAML(Algorithm):
             self.model.norm.running_var = out.buffers["norm.running_var"]
         return out.values
 
-    def trajectory(self, support: Examples) -> list[dict[str, Tensor]]:
+    def adaptation_path(self, support: Examples) -> list[dict[str, Tensor]]:
         buffers = dict(self.model.named_buffers())
 
         def loss(params: dict[str, Tensor]) -> Tensor:
