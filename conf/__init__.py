@@ -1,0 +1,1 @@
+"""The YAML files, shipped as the package ``metaexp.conf``."""
