@@ -16,8 +16,7 @@ def published_settings(conf: Path) -> dict[str, list[Setting]]:
     """Algorithm -> its experiments, for every file of the algorithms in the folder ``conf``."""
     found: dict[str, list[Setting]] = {path.stem: [] for path in sorted((conf / "algorithm").glob("*.yaml"))}
     for path in sorted((conf / "experiment").glob("*.yaml")):
-        content = _read(path)
-        chosen = _choices(content)
+        content, chosen = _experiment(path)
         if chosen.get("algorithm") in found:
             found[chosen["algorithm"]].append(_setting(path.stem, content, chosen, conf))
     return found
@@ -29,13 +28,19 @@ def _setting(name: str, content: Mapping[str, Any], chosen: Mapping[str, str], c
     return Setting(name, chosen["dataset"], Task(**task), None if reference is None else Reference(**reference))
 
 
-def _choices(content: Mapping[str, Any]) -> dict[str, str]:
-    """Group -> file, from the ``override /group: file`` lines of a defaults list."""
+def _experiment(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values and choices of an experiment's file over those of the experiment that it starts from."""
+    own = dict(_read(path))
+    values: dict[str, Any] = {}
     chosen: dict[str, str] = {}
-    for line in content.get("defaults", []):
-        for key, value in line.items() if isinstance(line, Mapping) else ():
-            chosen[str(key).removeprefix("override ").lstrip("/").partition("@")[0]] = value
-    return chosen
+    for line in own.pop("defaults", []):
+        if isinstance(line, Mapping):
+            chosen |= {str(k).removeprefix("override ").lstrip("/").partition("@")[0]: v for k, v in line.items()}
+        elif line != "_self_":
+            values, chosen = _experiment(path.with_name(f"{line}.yaml"))
+    for key, value in own.items():
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, Mapping) else value
+    return values, chosen
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,11 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaexp.algorithms.relation_net import RelationNet
+from metaexp.config.classes.make import make
+from metaexp.config.compose import Composer
 from metaexp.core.optim import ClipNormPerModule, Step
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, one_task
@@ -261,12 +262,12 @@ def test_a_tiny_run_repeats_the_numbers_it_gave_when_it_was_written() -> None:
 
 
 def test_experiments_hold_the_published_schedule_clip_and_one_episode_per_update() -> None:
-    files = sorted(EXPERIMENTS.glob("relation_net_[om]*.yaml"))
-    assert len(files) == 6
-    for path in files:
-        node = OmegaConf.load(path)
-        schedule = Step(**node.schedule)
-        factors = [schedule.factor(step, node.train.steps) for step in (0, 99_999, 100_000, 199_999, 200_000)]
+    names = sorted(path.stem for path in EXPERIMENTS.glob("relation_net_[om]*.yaml"))
+    assert len(names) == 6
+    for name in names:
+        found = Composer().settings([f"experiment={name}"], on_this_machine=False)
+        schedule = make(found.schedule, Step)
+        factors = [schedule.factor(step, found.train.steps) for step in (0, 99_999, 100_000, 199_999, 200_000)]
         assert factors == [1.0, 1.0, 0.5, 0.5, 0.25]
-        assert (node.clip.threshold, node.train.meta_batch_size, node.optimizer.lr) == (0.5, 1, 0.001)
-        assert node.algorithm.relation_padding == (0 if "mini_imagenet" in path.name else 1)
+        assert (found.clip["threshold"], found.train.meta_batch_size, found.optimizer["lr"]) == (0.5, 1, 0.001)
+        assert found.algorithm["relation_padding"] == (0 if "mini_imagenet" in name else 1)

@@ -28,13 +28,27 @@ def loaded(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
+def experiment(name: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Group -> choice, and the values, of an experiment's file over those of the experiment that it starts from."""
+    own = loaded(CONF / "experiment" / f"{name}.yaml")
+    choices: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for line in own.pop("defaults"):
+        if isinstance(line, dict):
+            ((override, choice),) = line.items()
+            choices[override.removeprefix("override /")] = choice
+        elif line != "_self_":
+            choices, values = experiment(line)
+    for section, content in own.items():
+        values[section] = values.get(section, {}) | content
+    return choices, values
+
+
 def settings_of(name: str) -> dict[str, Any]:
     """Dotted key -> value of an experiment over the files of the groups that it chooses. Choices are keys too."""
-    own = loaded(CONF / "experiment" / f"{name}.yaml")
+    choices, own = experiment(name)
     settings: dict[str, Any] = {}
-    for chosen in own["defaults"]:
-        ((override, choice),) = chosen.items()
-        group = override.removeprefix("override /")
+    for group, choice in choices.items():
         settings[group] = choice
         both = loaded(CONF / group / f"{choice}.yaml") | own.get(group, {})
         settings |= {f"{group}.{key}": value for key, value in both.items()}
