@@ -10,7 +10,7 @@ from metaexp.config.check import check
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.overrides import apply, judge
+from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Node
 from metaexp.core.errors import ConfigError
 
@@ -83,14 +83,14 @@ def _class_node(target: str, overrides: Sequence[str], composer: Composer) -> No
             f"{target} is not the place of a class; write package.module:Class, such as my_package.my_file:MyAlgorithm."
         )
     trust(module.partition(".")[0])
-    judged = judge([f"++{line.lstrip('+')}" if "=" in line else line for line in overrides], composer.loader)
+    given = sort_overrides([f"++{line.lstrip('+')}" if "=" in line else line for line in overrides], composer.loader)
     composed = composer.compose([])
     composed.config.algorithm = {"_target_": f"{module}.{name}"}
-    misapplied, _ = apply(judged.values, composed.config)
+    misapplied, _ = apply(given.values, composed.config)
     config, unresolved = resolve_all(composed.config)
-    problems = [*judged.problems, *misapplied, *unresolved]
+    problems = [*given.problems, *misapplied, *unresolved]
     return check(
-        config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=judged.broken
+        config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=given.broken
     ).algorithm
 
 

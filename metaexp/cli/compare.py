@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
-from metaexp.config.identity import deciding_part
+from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.folder import claim
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     names = sorted({run.record.algorithm for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
-    comparison = compare(runs, found.left_out, options.by, deciding_part, title, said(arguments))
+    comparison = compare(runs, found.left_out, options.by, numeric_part, title, said(arguments))
     folder = options.output or _fresh_folder()
     write(comparison, folder)
     _print(comparison, folder)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.config.identity import deciding_part
+from metaexp.config.identity import numeric_part
 from metaexp.results.record import read_record
 
 _DESCRIPTION = """\
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from metaexp.compare.why import explain, print_explanation, read_side
 
-    explanation = explain(read_side(options.first), read_side(options.second), deciding_part)
+    explanation = explain(read_side(options.first), read_side(options.second), numeric_part)
 
     from rich.console import Console
 

@@ -23,9 +23,9 @@ from yaml import YAMLError
 from metaexp.config.check import check
 from metaexp.config.classes.values import show
 from metaexp.config.hydra_internals import ConfigLoaderImpl, IConfigRepository, create_config_search_path
-from metaexp.config.identity import deciding_part
+from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.overrides import apply, judge, parse
+from metaexp.config.overrides import apply, parse, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import file_problems, section_problems, shadowed
 from metaexp.core.errors import ConfigError
@@ -82,19 +82,19 @@ class Composer:
         Raises ConfigError with all problems of the overrides and of what they compose to; MachineError when the
         accelerator that they ask for is not here (unless the run is to be on another machine).
         """
-        judged = judge(overrides, self.loader)
+        given = sort_overrides(overrides, self.loader)
         try:
-            composed = self.compose(judged.choices)
+            composed = self.compose(given.choices)
         except ConfigError as error:
-            raise ConfigError([*judged.problems, *error.problems]) from error
-        misapplied, absent = apply(judged.values, composed.config)
+            raise ConfigError([*given.problems, *error.problems]) from error
+        misapplied, absent = apply(given.values, composed.config)
         config, unresolved = resolve_all(composed.config)
         settings = check(
             config,
             composed.choices,
             on_this_machine=on_this_machine,
-            earlier_problems=[*judged.problems, *misapplied, *section_problems(composed.hydra), *unresolved],
-            ignored=judged.broken,
+            earlier_problems=[*given.problems, *misapplied, *section_problems(composed.hydra), *unresolved],
+            ignored=given.broken,
         )
         if absent:
             raise ConfigError(absent)
@@ -142,11 +142,11 @@ def revise(
     later edits of them change nothing. Raises as :meth:`Composer.settings` does.
     """
     composer = Composer(config_dir)
-    judged = judge(overrides, composer.loader)
-    fresh = composer.compose(judged.choices) if judged.choices else None
+    given = sort_overrides(overrides, composer.loader)
+    fresh = composer.compose(given.choices) if given.choices else None
     new_config, new_choices = dict(config), dict(choices)
-    problems = list(judged.problems)
-    for line in judged.choices:
+    problems = list(given.problems)
+    for line in given.choices:
         group = line.partition("=")[0].lstrip("+")
         if fresh is not None and group in fresh.config:
             new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
@@ -155,10 +155,10 @@ def revise(
         else:
             problems.append(f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it.")
     merged = OmegaConf.create(new_config)
-    misapplied, absent = apply(judged.values, merged)
+    misapplied, absent = apply(given.values, merged)
     resolved, unresolved = resolve_all(merged)
     problems += [*misapplied, *unresolved]
-    settings = check(resolved, new_choices, earlier_problems=problems, ignored=judged.broken, is_trained=True)
+    settings = check(resolved, new_choices, earlier_problems=problems, ignored=given.broken, is_trained=True)
     if absent:
         raise ConfigError(absent)
     return settings
@@ -166,7 +166,7 @@ def revise(
 
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
     """Settings that decide numbers and differ from the published ones, as ``key=value``, but for steps and seeds."""
-    ours, theirs = dict(leaves(deciding_part(config))), dict(leaves(deciding_part(published)))
+    ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]

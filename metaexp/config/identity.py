@@ -1,4 +1,4 @@
-"""What a run is called, and the hash of what decides its numbers."""
+"""The name of a run, and the hash of the settings that decide its numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.schema import Settings
 
-NOT_DECIDING: frozenset[str] = frozenset(
+NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
         "paths",
         "tracker",
@@ -26,37 +26,56 @@ NOT_DECIDING: frozenset[str] = frozenset(
         "eval.test",
     }
 )
-"""Keys that leave the numbers alone, or change them by rounding only.
+"""Keys that do not change the numbers, or change them by rounding only.
 
-Where a run was computed is not part of what it is: an experiment is the same experiment on a GPU or with two
-threads. The record names device and threads beside the number. Precision is part of it. Nor does it matter to the
-weights whether they are tested: a record without ``test`` shows that they were not.
+The machine is not part of a run's identity: an experiment is the same experiment on a GPU or with two threads. The
+record names device and threads beside the number. Precision is part of the identity. ``eval.test`` does not change the
+weights; a record without ``test`` shows that they were not tested.
 """
 
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of the part of a resolved configuration that decides numbers."""
-    canonical = json.dumps(deciding_part(resolved), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the SHA-256 (hex) of the part of a resolved configuration that decides numbers."""
+    canonical = json.dumps(numeric_part(resolved), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def deciding_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without the keys of :data:`NOT_DECIDING` and without arguments at their default.
+def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved configuration without the keys that decide no number.
 
-    A constructor's own default is what it does when the argument is not there, so an argument that is added
-    later, with a default that keeps what was, leaves earlier runs what they are.
+    Left out are the keys of :data:`NON_NUMERIC_KEYS` and arguments at their constructor's default. So an argument that
+    is added later, with a default that changes nothing, does not change the hash of earlier runs.
+
+    Args:
+        resolved: Nested plain dicts without interpolations.
     """
     kept: dict[str, Any] = {}
     for section, value in resolved.items():
-        if section in NOT_DECIDING:
+        if section in NON_NUMERIC_KEYS:
             continue
         if isinstance(value, Mapping):
-            kept[section] = {
-                key: item for key, item in _without_defaults(value).items() if f"{section}.{key}" not in NOT_DECIDING
-            }
+            items = _without_defaults(value).items()
+            kept[section] = {key: item for key, item in items if f"{section}.{key}" not in NON_NUMERIC_KEYS}
         else:
             kept[section] = value
     return kept
+
+
+def run_name(settings: Settings) -> str:
+    """Return a readable name, such as ``maml-omniglot-5way_1shot-seed0``, of letters, digits, ``-``, ``_`` and ``.``.
+
+    Two different configurations can share a name; :func:`config_hash` tells them apart.
+    """
+    task = settings.task
+    shape = f"{task.n_way}way_{task.k_shot}shot" if task.n_way else f"{task.k_shot}shot"
+    parts = [settings.experiment] if settings.experiment else [_name(settings, "algorithm"), _name(settings, "dataset")]
+    text = "-".join([*parts, shape, f"seed{settings.seed}"])
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+
+
+def folder_name(settings: Settings, now: datetime) -> str:
+    """Return the name of a new run folder: the run's name and the time, to the microsecond."""
+    return f"{run_name(settings)}-{now:%Y%m%d-%H%M%S-%f}"
 
 
 def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,27 +87,10 @@ def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _equal(value: object, default: object) -> bool:
-    """Whether a value from YAML is a default written in Python: a tuple is a list, 0 is 0.0, but True is not 1."""
+    """Whether a value from YAML equals a default written in Python: a tuple is a list, 0 is 0.0, but True is not 1."""
     if isinstance(value, list) and isinstance(default, (list, tuple)):
         return len(value) == len(default) and all(map(_equal, value, default))
     return isinstance(value, bool) == isinstance(default, bool) and value == default
-
-
-def run_name(settings: Settings) -> str:
-    """A readable name, such as ``maml-omniglot-5way_1shot-seed0``, of letters, digits, ``-``, ``_`` and ``.``.
-
-    Two different configurations can share it; :func:`config_hash` tells them apart.
-    """
-    task = settings.task
-    shape = f"{task.n_way}way_{task.k_shot}shot" if task.n_way else f"{task.k_shot}shot"
-    parts = [settings.experiment] if settings.experiment else [_name(settings, "algorithm"), _name(settings, "dataset")]
-    text = "-".join([*parts, shape, f"seed{settings.seed}"])
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
-
-
-def folder_name(settings: Settings, now: datetime) -> str:
-    """The name of a fresh run folder: the run's name and when it began, to the microsecond."""
-    return f"{run_name(settings)}-{now:%Y%m%d-%H%M%S-%f}"
 
 
 def _name(settings: Settings, group: str) -> str:

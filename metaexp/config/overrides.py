@@ -25,7 +25,7 @@ _LAUNCHERS = {
 """Launchers that are plugins, and what to install for each."""
 
 
-class Judged(NamedTuple):
+class SortedOverrides(NamedTuple):
     """What came of judging overrides.
 
     choices: those that decide which files are composed, as given. values: those that set, add or take out one
@@ -39,7 +39,7 @@ class Judged(NamedTuple):
     broken: frozenset[str]
 
 
-def judge(overrides: Sequence[str], loader: ConfigLoaderImpl) -> Judged:
+def sort_overrides(overrides: Sequence[str], loader: ConfigLoaderImpl) -> SortedOverrides:
     """Sort overrides into those that can be composed and those that cannot, with a sentence for each of these."""
     accepted: list[Override] = []
     problems: list[str] = []
@@ -54,7 +54,7 @@ def judge(overrides: Sequence[str], loader: ConfigLoaderImpl) -> Judged:
         elif not _changes_nothing(parsed):
             accepted.append(parsed)
     sound = [o for o in accepted if o.key_or_group.partition(".")[0] not in broken]
-    return Judged(
+    return SortedOverrides(
         [o.input_line or "" for o in sound if _is_choice(o, loader)],
         [o for o in sound if not _is_choice(o, loader)],
         problems,

@@ -13,16 +13,28 @@ from metaexp.config.classes.values import Kind
 from metaexp.config.compose import Composer
 
 
-class Split(NamedTuple):
-    """Overrides taken apart. names: given to the section itself. values: key -> value. rest: all other overrides."""
+class SectionOverrides(NamedTuple):
+    """The overrides of a command line, those of one section apart from the others."""
 
     names: list[str]
+    """Values given to the section itself, such as ``seeds`` in ``sweep=seeds``."""
     values: dict[str, Any]
+    """Key -> value, as in ``sweep.n_jobs=2``."""
     rest: list[str]
+    """All other overrides, as given."""
 
 
-def split(section: str, overrides: Sequence[str], composer: Composer, problems: list[str]) -> Split:
-    """Separate the overrides of ``section`` from the rest; what is wrong with them is added to ``problems``."""
+def section_overrides(
+    section: str, overrides: Sequence[str], composer: Composer, problems: list[str]
+) -> SectionOverrides:
+    """Separate the overrides of one section from the others.
+
+    Args:
+        section: Its name, such as ``sweep``.
+        overrides: All overrides of the command line.
+        composer: Reads the overrides.
+        problems: A sentence is added for each override of the section that cannot be read.
+    """
     own = [line for line in overrides if _is_of(section, line)]
     names = [line.partition("=")[2] for line in own if key_of(line) == section]
     if len(names) > 1:
@@ -32,16 +44,20 @@ def split(section: str, overrides: Sequence[str], composer: Composer, problems: 
         for line in own
         if "." in key_of(line)
     }
-    return Split(names, values, [line for line in overrides if not _is_of(section, line)])
+    return SectionOverrides(names, values, [line for line in overrides if not _is_of(section, line)])
 
 
 def key_of(line: str) -> str:
-    """The key or group that an override sets."""
+    """Return the key or group that an override sets."""
     return line.partition("=")[0].lstrip("+~")
 
 
 def kinds_of(schema: str) -> Mapping[str, Kind]:
-    """The keys of the dataclass that ``schema`` names, with what each accepts."""
+    """Return the fields of a dataclass, each with the values that it accepts.
+
+    Args:
+        schema: The dotted path of the dataclass.
+    """
     source = find_class(schema)
     assert source is not None
     return {argument.name: argument.kind for argument in constructor(source).arguments}

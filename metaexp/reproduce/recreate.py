@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.compose import Composer, leaves, revise
-from metaexp.config.identity import config_hash, deciding_part
+from metaexp.config.identity import config_hash, numeric_part
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import write_atomically
@@ -127,7 +127,7 @@ def _settings(
     paths = {key: mine[key] if value == _DEFAULT_PATHS.get(key) else value for key, value in config["paths"].items()}
     again = config | {"paths": paths, "tracker": {}, "device": _device(config["device"], record)}
     settings = revise(again, choices, overrides, config_dir)
-    _check_same(deciding_part(config), deciding_part(settings.resolved))
+    _check_same(numeric_part(config), numeric_part(settings.resolved))
     return settings
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import kinds_of, split
+from metaexp.config.section_overrides import kinds_of, section_overrides
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 
@@ -49,7 +49,7 @@ class Asked(NamedTuple):
 def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
     """Separate what is asked of the search from what is asked of its trials. Raises ConfigError with all problems."""
     problems: list[str] = []
-    names, values, rest = split("search", overrides, composer, problems)
+    names, values, rest = section_overrides("search", overrides, composer, problems)
     content = _file(names[0] if names else _DEFAULT, composer, problems) | values
     _check(content, problems)
     if problems:

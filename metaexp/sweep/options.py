@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import key_of, kinds_of, split
+from metaexp.config.section_overrides import key_of, kinds_of, section_overrides
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 
@@ -48,7 +48,7 @@ def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
     Keys of the command line come before those of the file. Raises ConfigError with all problems.
     """
     problems: list[str] = []
-    names, given, rest = split("sweep", overrides, composer, problems)
+    names, given, rest = section_overrides("sweep", overrides, composer, problems)
     name = names[0] if names and names[0] not in ("null", "") else None
     file = _file(name, composer, problems) if name else {}
     params = file.pop("params", {})

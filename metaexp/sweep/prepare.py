@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
-from metaexp.config.identity import deciding_part
+from metaexp.config.identity import numeric_part
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.sweep.decide import duplicates, is_complete
@@ -122,7 +122,7 @@ def _other_numbers(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> bool:
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """``algorithm.inner_lr was 0.4 and is 0.1``, of the keys that decide numbers where one of them changed."""
     pairs = [(dict(_leaves(then)), dict(_leaves(now)))]
-    pairs.insert(0, (dict(_leaves(deciding_part(then))), dict(_leaves(deciding_part(now)))))
+    pairs.insert(0, (dict(_leaves(numeric_part(then))), dict(_leaves(numeric_part(now)))))
     for before, after in pairs:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:

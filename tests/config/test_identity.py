@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from metaexp.config.compose import Composer
-from metaexp.config.identity import NOT_DECIDING, config_hash, folder_name, run_name
+from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, folder_name, run_name
 from metaexp.config.schema import Settings
 
 
@@ -72,7 +72,7 @@ def test_the_order_of_keys_and_the_way_a_number_is_written_do_not_matter(compose
 
 def test_every_key_that_does_not_decide_exists(composer: Composer) -> None:
     resolved = copy.deepcopy(of(composer).resolved) | {"reference": None}
-    for key in NOT_DECIDING:
+    for key in NON_NUMERIC_KEYS:
         section, _, name = key.partition(".")
         assert section in resolved
         assert not name or name in resolved[section]
