@@ -85,4 +85,4 @@ def test_a_class_below_one_that_defines_neither_name_gives_no_warning() -> None:
         class Grandchild(Child):
             pass
 
-    assert list(Grandchild().adaptation_path(SUPPORT))[0] is SUPPORT.x
+    assert next(iter(Grandchild().adaptation_path(SUPPORT))) is SUPPORT.x
