@@ -34,7 +34,8 @@ from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
 from metaexp.machine.device import Compute, raise_malloc_thresholds
 from metaexp.machine.launch import launched
-from metaexp.machine.ranks import ALONE, Ranks, joined
+from metaexp.machine.ranks import join_ranks
+from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.step import MetaStep
 
 _WARMUP = 2
@@ -119,10 +120,9 @@ def work(threads: int, updates: int) -> None:
     raise_malloc_thresholds()
     place = launched()
     if place is None:
-        print(json.dumps(times(ALONE, threads, updates)))
+        print(json.dumps(times(SINGLE, threads, updates)))
     else:
-        with joined(place) as group:
-            group.has_order = True  # all know what to do
+        with join_ranks(place) as group:
             print(json.dumps(times(group, threads, updates)))
 
 
@@ -137,7 +137,7 @@ def times(ranks: Ranks, threads: int, updates: int) -> list[float]:
     found = []
     for number in range(updates + _WARMUP):
         start = time.perf_counter()
-        step.update(number)
+        step.run(number)
         found.append(time.perf_counter() - start)
     return found[_WARMUP:]
 

@@ -47,7 +47,7 @@ def learn2learn() -> ModuleType:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module ``tiny_runs``, trusted for the length of a test."""
     monkeypatch.setattr(targets, "_trusted", {"tiny_runs"})
-    monkeypatch.setattr("metaexp.run.session.draw", lambda *_: {})  # pictures take longer than these runs
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # pictures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
 

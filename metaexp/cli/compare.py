@@ -14,7 +14,7 @@ from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
 from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.run.folder import claim
+from metaexp.run.folder import create_folder
 
 if TYPE_CHECKING:
     from metaexp.compare.comparison import Comparison
@@ -98,7 +98,7 @@ def _print(comparison: Comparison, folder: Path) -> None:
 
 def _fresh_folder() -> Path:
     outputs = Path(os.environ.get("METAEXP_OUTPUTS", "outputs"))
-    return claim(outputs, f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
+    return create_folder(outputs, f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
 
 
 def _check_output(folder: Path | None) -> None:

@@ -14,6 +14,7 @@ import metaexp
 from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.machine.launch import launched, refuse
+from metaexp.machine.single_rank import Ranks
 
 
 class Verb(NamedTuple):
@@ -49,20 +50,21 @@ Start with `metaexp train`: MAML on hand-drawn glyphs, a minute or two on a lapt
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. ``arguments`` are those after the program's name. Returns the exit code of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    launch = None
     try:
         launch = launched()
-    except ConfigError as error:
-        print(problems("metaexp", error.problems), file=sys.stderr)
-        return error.exit_code
-    if launch is None:
-        return _run(given)
-    from metaexp.run import leader as crew
+        if launch is None:
+            return _run(given)
+        from metaexp.machine.ranks import join_ranks
 
-    return crew.run(launch, lambda: _run(given))
+        with join_ranks(launch) as ranks:
+            return _run(given, ranks)
+    except BaseException as error:
+        return _end(given, error, is_shown=launch is None or launch.rank == 0)
 
 
-def _run(given: list[str]) -> int:
-    """Run one command in this process, the first where there are several."""
+def _run(given: list[str], ranks: Ranks | None = None) -> int:
+    """Run one command in this process, which is one of several ``ranks`` if torchrun started it."""
     if not given or given[0] in ("-h", "--help", "help"):
         print(usage())
         return ExitCode.OK if given else ExitCode.CONFIG
@@ -70,22 +72,29 @@ def _run(given: list[str]) -> int:
         print(f"metaexp {metaexp.__version__}")
         return 0
     name, *rest = given
-    try:
-        if name in VERBS and name != "train":
-            refuse("this verb", "Start it without torchrun.")
+    if ranks is None:
         return _function(name)(rest)
-    except ConfigError as error:
-        print(problems(f"metaexp {name}", error.problems), file=sys.stderr)
-        return error.exit_code
-    except MetaexpError as error:
-        print(f"metaexp {name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"metaexp {name}: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output (head, say) has gone
+    function = ranks.run(lambda: _function(name, is_shared=True))
+    return function(rest, ranks)
+
+
+def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
+    """Print an error that a user can act on and return its exit code; raise any other."""
+    name = "metaexp" if not given else f"metaexp {given[0]}"
+    if isinstance(error, BrokenPipeError):  # the reader of our output (head, say) has gone
         sys.stderr.close()
-        return 0
+        return ExitCode.OK
+    if isinstance(error, KeyboardInterrupt):
+        text, code = f"{name}: interrupted", int(ExitCode.INTERRUPTED)
+    elif isinstance(error, ConfigError):
+        text, code = problems(name, error.problems), error.exit_code
+    elif isinstance(error, MetaexpError):
+        text, code = f"{name}: {error}", error.exit_code
+    else:
+        raise error
+    if is_shown:
+        print(text, file=sys.stderr)
+    return code
 
 
 def usage() -> str:
@@ -102,10 +111,12 @@ def problems(command: str, sentences: Sequence[str]) -> str:
     return "\n".join([f"{command}: {len(sentences)} problems; nothing was started.", *(f"  - {s}" for s in sentences)])
 
 
-def _function(name: str) -> Callable[[list[str]], int]:
-    """The function of a verb, imported."""
+def _function(name: str, *, is_shared: bool = False) -> Callable[..., int]:
+    """The function of a verb, imported; only that of ``train`` may be shared between processes."""
     if name not in VERBS:
         raise ConfigError(f"there is no such verb.{nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
+    if is_shared and name != "train":
+        refuse("this verb", "Start it without torchrun.")
     module, _, function = VERBS[name].function.partition(":")
-    found: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    found: Callable[..., int] = getattr(importlib.import_module(module), function)
     return found

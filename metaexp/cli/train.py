@@ -9,9 +9,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
-from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.machine.launch import refuse
+from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
 
 
@@ -24,69 +26,80 @@ class TrainOptions(Options):
     multirun: bool
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp train`` and return its exit code."""
+def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
+    """Run ``metaexp train`` on this rank and return its exit code."""
     made = _parser()
     options = parse(made, arguments, TrainOptions())
     if options.help:
         print(_help(made, options))
         return 0
     if any(line.lstrip("+").startswith("resume=") for line in options.overrides):
-        return _resume(options)
+        return _resume(options, ranks)
     if options.cfg is not None:
-        print(show(options), end="")
+        print(ranks.run(lambda: show(options)), end="")
         return 0
     if options.multirun:
-        refuse("a sweep (-m)", "Start it without torchrun; to share one run between processes, leave out -m.")
+        ranks.run(_refuse_ranks)
         from metaexp.sweep.run import run_all
 
         return run_all(options.overrides, options.config_dir, options.config_name)
-    return _train(options)
+    return _train(options, ranks)
 
 
-def _train(options: TrainOptions) -> int:
-    composer = Composer(options.config_dir, options.config_name)
-    job = composer.job(options.overrides)
+def _train(options: TrainOptions, ranks: Ranks) -> int:
+    job, published = ranks.run(lambda: _compose(options))
     settings = job.settings
-    published = composer.published(settings.experiment) if settings.experiment else None
 
-    from metaexp.run.first_record import Origin
+    from metaexp.run.first_record import Provenance
     from metaexp.run.job import run_job
-    from metaexp.run.leader import led
 
-    origin = Origin(
+    provenance = Provenance(
         overrides=options.overrides,
         full_steps=published.train.steps if published else None,
         deviations=deviations(settings.resolved, published.resolved) if published else [],
         files=hydra_files(job.composed),
     )
     place = str(job.composed.hydra.run.dir)
-    with led() as ranks:
-        finished = run_job(settings, origin, None if place == "." else Path(place), ranks=ranks)
-    return _say(finished.record, finished.folder)
+    finished = run_job(settings, provenance, None if place == "." else Path(place), ranks=ranks)
+    return _print(finished.record, finished.folder, ranks)
 
 
-def _resume(options: TrainOptions) -> int:
+def _compose(options: TrainOptions) -> tuple[Job, Settings | None]:
+    """The job, and the settings of the experiment's file that it started from."""
+    composer = Composer(options.config_dir, options.config_name)
+    job = composer.job(options.overrides)
+    name = job.settings.experiment
+    return job, composer.published(name) if name else None
+
+
+def _refuse_ranks() -> None:
+    refuse("a sweep (-m)", "Start it without torchrun; to share one run between processes, leave out -m.")
+
+
+def _resume(options: TrainOptions, ranks: Ranks) -> int:
+    folder = ranks.run(lambda: _resumed_folder(options))
+
+    from metaexp.run.job import resume_job
+
+    finished = resume_job(folder, ranks=ranks)
+    return _print(finished.record, finished.folder, ranks)
+
+
+def _resumed_folder(options: TrainOptions) -> Path:
     if len(options.overrides) > 1 or options.multirun:
         others = [line for line in options.overrides if not line.lstrip("+").startswith("resume=")]
         raise ConfigError(
             f"a resumed run goes on with its own configuration; remove {' '.join(others) or '-m'}. "
             "To train on with other settings, start a new run."
         )
-    folder = Path(options.overrides[0].partition("=")[2]).expanduser()
-
-    from metaexp.run.job import resume_job
-    from metaexp.run.leader import led
-
-    with led() as ranks:
-        finished = resume_job(folder, ranks=ranks)
-    return _say(finished.record, finished.folder)
+    return Path(options.overrides[0].partition("=")[2]).expanduser()
 
 
-def _say(record: RunRecord, folder: Path) -> int:
+def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
     from metaexp.results.terminal import print_summary
 
-    print_summary(record, folder)
+    if ranks.rank == 0:
+        print_summary(record, folder)
     return 0
 
 

@@ -1,8 +1,8 @@
-"""From each rank's share of a meta-update to the whole, on every rank: one all-reduce.
+"""From each rank's part of a step to the whole step on every rank, by one all-reduce.
 
-Gradients, replaced buffers and losses of the rank's own tasks go into one flat buffer, each already divided by the
-number of all tasks, so that the sum over ranks is the mean over tasks however unequal the shares are. Behind them are
-flags: which rank failed, which received a signal, and which gradients and buffers it has.
+Gradients, new buffers and losses of the rank's own tasks go into one flat buffer. Each is already divided by the
+number of all tasks, so the sum over ranks is the mean over tasks, even when ranks have different numbers of tasks.
+Behind them are flags: which rank failed, which received a signal, and which gradients and buffers it has.
 """
 
 from __future__ import annotations
@@ -13,31 +13,39 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metaexp.machine.ranks import Ranks
+from metaexp.machine.single_rank import Ranks
 
 
-class Share(NamedTuple):
-    """What a rank's own tasks gave beside gradients: losses (T_r,), and for each replaced buffer the sum of its new
-    values over those tasks, divided by the number T of all tasks."""
+class Partial(NamedTuple):
+    """What a rank's own tasks gave, beside gradients.
+
+    Attributes:
+        losses: (T_r,), one loss for each task of this rank.
+        new_buffers: For each replaced buffer, the sum of its new values over those tasks divided by T, the number of
+            all tasks.
+    """
 
     losses: Tensor
-    moved: dict[str, Tensor]
+    new_buffers: dict[str, Tensor]
 
 
-Work = Callable[[], Share]
+Work = Callable[[], Partial]
 """Adds the gradient of the rank's own tasks to ``.grad``."""
 
 
-def alone(work: Work) -> Share:
-    """The exchange of a run in one process: its share is the whole."""
+def no_reduce(work: Work) -> Partial:
+    """Run ``work`` in a run of one process, where the part is the whole."""
     return work()
 
 
 class Exchange:
-    """Turns shares into the whole.
+    """Sums the parts of all ranks.
 
-    parameters: whose ``.grad`` is exchanged. buffers: that tasks may replace; whole numbers (counters) agree between
-    tasks and stay at home. tasks: T.
+    Args:
+        ranks: The ranks of the run.
+        parameters: Their ``.grad`` is summed.
+        buffers: Those that tasks may replace. Whole numbers (counters) are equal for all tasks and are not sent.
+        tasks: T, the number of all tasks of a step.
     """
 
     def __init__(
@@ -55,64 +63,69 @@ class Exchange:
             sum(self._sizes), dtype=torch.float64 if wide else torch.float32, device=self.parameters[0].device
         )
 
-    def whole(self, work: Work) -> Share:
-        """Do ``work``, and return the share of all ranks together: losses (T,), means of buffers, ``.grad`` likewise.
+    def reduce(self, work: Work) -> Partial:
+        """Run ``work`` on every rank and sum the parts. ``.grad`` is then the gradient over all tasks.
 
-        Raises what ``work`` raised, here or on another rank, on all ranks; RuntimeError when the ranks have
-        gradients or new values for different parameters or buffers.
+        Args:
+            work: Computes this rank's part.
+
+        Returns:
+            Losses (T,) of all tasks, and the means of the new buffers.
+
+        Raises:
+            Exception: What ``work`` raised, here or on another rank; every rank raises.
+            RuntimeError: The ranks have gradients or new values for different parameters or buffers.
         """
-        share, error = None, None
+        partial, error = None, None
         try:
-            share = work()
+            partial = work()
         except Exception as raised:
             error = raised
-        flags = self.ranks.add_up(self._flat, self._pack(share))
+        flags = self.ranks.all_reduce(self._flat, self._pack(partial))
         size = self.ranks.size
         if flags[:size].any():
             self._fail(error)
-        assert share is not None
-        self.ranks.heed(int(flags[size : 2 * size].max()))
+        assert partial is not None
+        self.ranks.stop_for(int(flags[size : 2 * size].max()))
         self._check_alike(flags[2 * size :].tolist())
-        return self._unpack(share)
+        return self._unpack(partial)
 
-    def _pack(self, share: Share | None) -> Tensor:
+    def _pack(self, partial: Partial | None) -> Tensor:
         """Fill the flat buffer; returns the flags (F,)."""
         self._flat.zero_()
         flags = torch.zeros(self._n_flags, dtype=self._flat.dtype)
         rank, size = self.ranks.rank, self.ranks.size
-        flags[rank] = share is None
-        flags[size + rank] = self.ranks.signal_number
-        if share is None:
+        flags[rank] = partial is None
+        flags[size + rank] = self.ranks.pending_signal
+        if partial is None:
             return flags
-        own = self._own_values(share)
         pieces = torch.split(self._flat, self._sizes)
-        for index, value in enumerate(own):
+        for index, value in enumerate(self._own_values(partial)):
             if value is not None:
                 pieces[index].copy_(value.reshape(-1))  # (numel,)
                 flags[2 * size + index] = 1
-        mine = self.ranks.own(len(pieces[-2]))
-        pieces[-2][mine.start : mine.stop] = share.losses
+        share = self.ranks.share(len(pieces[-2]))
+        pieces[-2][share.start : share.stop] = partial.losses
         return flags
 
-    def _own_values(self, share: Share) -> list[Tensor | None]:
-        return [*(p.grad for p in self.parameters), *(share.moved.get(name) for name in self.names)]
+    def _own_values(self, partial: Partial) -> list[Tensor | None]:
+        return [*(p.grad for p in self.parameters), *(partial.new_buffers.get(name) for name in self.names)]
 
-    def _unpack(self, share: Share) -> Share:
+    def _unpack(self, partial: Partial) -> Partial:
         pieces = torch.split(self._flat, self._sizes)
-        own = self._own_values(share)
-        for value, piece, shape in zip(own, pieces, self._shapes, strict=False):
+        for value, piece, shape in zip(self._own_values(partial), pieces, self._shapes, strict=False):
             if value is not None:
                 value.copy_(piece.view(shape))
-        return Share(pieces[-2].to(share.losses.dtype, copy=True), share.moved)
+        return Partial(pieces[-2].to(partial.losses.dtype, copy=True), partial.new_buffers)
 
     def _fail(self, error: Exception | None) -> None:
-        """Tell every rank what failed: raises here what :meth:`Ranks.together` does."""
+        """Raise on every rank what one of them raised, as :meth:`Ranks.gather` does."""
 
-        def say() -> None:
+        def raise_error() -> None:
             if error is not None:
                 raise error
 
-        self.ranks.together(say)
+        self.ranks.run(raise_error)
 
     def _check_alike(self, counts: Sequence[float]) -> None:
         for index, count in enumerate(counts):
@@ -120,5 +133,5 @@ class Exchange:
                 what = "a parameter" if index < len(self.parameters) else self.names[index - len(self.parameters)]
                 raise RuntimeError(
                     f"{count:.0f} of {self.ranks.size} ranks have a gradient or a new value for {what} of shape "
-                    f"{tuple(self._shapes[index])}. What a meta-update reaches must not depend on the tasks."
+                    f"{tuple(self._shapes[index])}. Which parameters a step reaches must not depend on the tasks."
                 )

@@ -37,8 +37,14 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 class Compute:
     """The device that a run computes on, as it was found.
 
-    task_chunk: tasks computed at once, None for the whole meta-batch. threads: of this process. ranks: processes that
-    share the run, each on a device of this kind.
+    Attributes:
+        device: As torch names it.
+        name: The product name.
+        precision: float32, tf32 or bf16.
+        threads: Threads of this process.
+        deterministic: Whether only deterministic operations are allowed.
+        task_chunk: Tasks computed at once; None for the whole meta-batch.
+        ranks: Processes that share the run, each on a device of this kind.
     """
 
     device: torch.device
@@ -84,7 +90,7 @@ class Compute:
         return None
 
     def recorded(self) -> Machine:
-        """What the record says of it."""
+        """The device as the record has it."""
         return Machine(
             accelerator=self.device.type,
             name=self.name,
@@ -102,12 +108,19 @@ class Compute:
 
 
 @contextmanager
-def prepared(settings: DeviceSettings, launch: Launch | None = None) -> Iterator[Compute]:
+def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterator[Compute]:
     """Find the device and set threads, precision and determinism for this block.
 
-    launch: the place of this process among several that share the run, and so the devices and cores of a machine.
-    Raises MachineError for a device that is not there or cannot do the precision, ConfigError for a
-    precision that the device has no use for.
+    Args:
+        settings: The ``device`` section of the configuration.
+        launch: The place of this process among several that share the devices and cores of a machine.
+
+    Yields:
+        The device as it was found.
+
+    Raises:
+        MachineError: The device is not there, or does not have the precision.
+        ConfigError: The precision makes no sense on the device.
     """
     device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
@@ -136,8 +149,8 @@ def prepared(settings: DeviceSettings, launch: Launch | None = None) -> Iterator
 
 
 @contextmanager
-def in_float32(compute: Compute) -> Iterator[Compute]:
-    """Within this block the same device computes in full float32, to compare with."""
+def use_float32(compute: Compute) -> Iterator[Compute]:
+    """Within this block the same device computes in full float32, for a comparison."""
     switches = _switches()
     _switch(dict.fromkeys(_FLOAT32, "ieee"))
     try:
@@ -162,7 +175,16 @@ def find(accelerator: str) -> torch.device:
 def find_own(accelerator: str, launch: Launch) -> torch.device:
     """The device of one of several processes: the GPU with its local rank, or the CPU.
 
-    Raises MachineError when it is not there, ConfigError for a device that processes cannot share a run on.
+    Args:
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        launch: The place of this process.
+
+    Returns:
+        The device.
+
+    Raises:
+        MachineError: It is not there.
+        ConfigError: Processes cannot share a run on such a device.
     """
     kind = find(accelerator).type
     if kind == "mps":
@@ -185,8 +207,15 @@ def find_own(accelerator: str, launch: Launch) -> torch.device:
 def own_threads(threads: int, launch: Launch) -> int:
     """The threads of one of several processes on a machine, when the settings name none.
 
-    threads: torch's own choice. One is what torchrun sets for want of anything better, and is taken for no choice;
-    what comes of OMP_NUM_THREADS otherwise stays. The cores are divided.
+    The cores are divided between the processes, unless OMP_NUM_THREADS asks for more than one thread: one is what
+    torchrun sets by default, so it is no choice.
+
+    Args:
+        threads: What torch has chosen.
+        launch: The place of this process.
+
+    Returns:
+        At least 1.
     """
     if threads > 1 and "OMP_NUM_THREADS" in os.environ:
         return threads
@@ -214,10 +243,10 @@ def device_name(device: torch.device) -> str:
 
 
 def raise_malloc_thresholds() -> None:
-    """Let glibc keep freed memory instead of giving it back after every step.
+    """Let glibc keep freed memory instead of returning it to the system after every step.
 
-    Tensors of a few megabytes are freed and asked for again at every step; by default each is a system call
-    and a page fault per 4 kB. On two cores this took 20 to 25 % off a step of MAML. Elsewhere it does nothing.
+    Tensors of a few megabytes are freed and allocated again at every step; by default each is a system call and a
+    page fault per 4 kB. On two cores this took 20 to 25 % off a step of MAML. Without glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

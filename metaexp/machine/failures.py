@@ -38,8 +38,8 @@ def explained(error: BaseException) -> MetaexpError | None:
 
 
 @contextmanager
-def explaining() -> Iterator[None]:
-    """Errors of the machine leave this block in words that say what to do."""
+def explain_errors() -> Iterator[None]:
+    """Raise errors of the machine from this block with a message that says what to do."""
     try:
         yield
     except Exception as error:

@@ -1,103 +1,52 @@
 """Processes that share one run: the only module that knows torch.distributed.
 
-Every rank goes through the same statements in the same order; what differs is which tasks it computes. The first
-rank alone writes and speaks. Whatever can differ between ranks (an error, a signal) is exchanged before any of them
-acts on it, so none waits for another that has left. Plain values travel as JSON, through gloo.
+Every rank runs the same program: it composes its own settings and goes through the same statements in the same order.
+What differs is which tasks it computes, and that rank 0 alone writes and prints. Whatever can differ between ranks (an
+error, a signal) is exchanged before any of them acts on it, so no rank waits for another that has left. Plain values
+travel as JSON, through gloo.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import signal
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from metaexp.core.errors import MachineError, MetaexpError
+from metaexp.core.errors import ExitCode, MachineError, MetaexpError, NotFiniteError
 from metaexp.machine.failures import explained
 from metaexp.machine.launch import Launch
-from metaexp.machine.signals import SharedStopRequest, StopRequest
+from metaexp.machine.signals import Interrupted, SharedStopRequest, StopRequest
+from metaexp.machine.single_rank import Ranks, Result
 
 _SOURCE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")
-_MEETING = timedelta(minutes=10)
+_START_TIMEOUT = timedelta(minutes=10)
 """How long ranks wait for one another to start."""
-_ENDING = 10.0
-"""Seconds for the first rank to write down and say how the run ended."""
-_PATIENCE = timedelta(hours=2)
+_END_SECONDS = 10.0
+"""How long other ranks wait for rank 0 to write down and print how the run ended."""
+_TIMEOUT = timedelta(hours=2)
 """How long a rank waits for a living one, which may be downloading a dataset. One that dies is noticed at once."""
+_ON_ALL_RANKS = (NotFiniteError, Interrupted, SystemExit)
+"""What every rank raises at the same place, so that rank 0 alone has to print it."""
 
 
 class PeerError(MetaexpError):
-    """Another rank ended, or failed. ``exit_code`` is that rank's where it is known, else that of the machine."""
+    """Another rank ended or failed. ``exit_code`` is that rank's if it is known, else that of the machine."""
 
-    exit_code: int = MachineError.exit_code
-
-
-class Ranks:
-    """The processes of a run: here, this one alone. Nothing is exchanged, so nothing is paid for."""
-
-    rank = 0
-    size = 1
-    launch: Launch | None = None
-
-    def order(self, value: Any) -> Any:
-        """What the first rank orders the others to do, on every rank. It comes first."""
-        return value
-
-    def own(self, total: int) -> range:
-        """This rank's share of 0 ... total - 1: consecutive, and at most one longer than another's."""
-        return range(self.rank * total // self.size, (self.rank + 1) * total // self.size)
-
-    def together(self, work: Callable[[], Any]) -> list[Any]:
-        """Do ``work`` on every rank, and return all results, which JSON can hold, by rank.
-
-        Raises what it raised here; where it failed on other ranks only, PeerError with what those said.
-        """
-        return [work()]
-
-    def in_turn(self, work: Callable[[], None]) -> None:
-        """Do ``work`` on the first rank of each machine, then on the others, which find files where it left them."""
-        work()
-
-    def told(self, work: Callable[[], Any]) -> Any:
-        """What ``work``, done by the first rank alone, returned: on every rank."""
-        return work()
-
-    def agree(self, what: str, work: Callable[[], str]) -> None:
-        """Raise MachineError when ``work`` returns different text on different ranks."""
-
-    def stop_request(self) -> StopRequest:
-        """What a handler of signals is to tell of a signal. All ranks heed it at the same place."""
-        return StopRequest()
-
-    def add_up(self, tensor: Tensor, flags: Tensor) -> Tensor:
-        """Add up ``tensor`` (L,) over ranks in place; returns the sum of ``flags`` (F,), which are on the CPU.
-
-        The last F places of ``tensor`` are for the flags. The first ``size`` flags tell which ranks failed; where one
-        did, ``tensor`` may be left as it is.
-        """
-        return flags
-
-    def copy_of_first(self, tensor: Tensor) -> None:
-        """Give ``tensor``, on the CPU, the values that it has on the first rank."""
-
-    @property
-    def signal_number(self) -> int:
-        """The signal received here that the other ranks do not know of yet; 0 without one."""
-        return 0
-
-    def heed(self, number: int) -> None:
-        """Stop for signal ``number``, which every rank knows of now; 0 is none."""
-
-
-ALONE = Ranks()
+    exit_code: int = ExitCode.MACHINE
 
 
 class Group(Ranks):
@@ -106,55 +55,45 @@ class Group(Ranks):
     def __init__(self, launch: Launch) -> None:
         self.launch: Launch = launch
         self.rank, self.size = launch.rank, launch.size
-        self.has_order = False
-        self.knows_failure = False
-        """Whether every rank, so the first one too, knows what failed."""
+        self._failure_is_known = False  # on every rank, so rank 0 prints it
         self._stop = SharedStopRequest()
-        self._first_process: int | None = None
-        self._on_host = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        self._on_host = dist.new_group(backend="gloo", timeout=_TIMEOUT)
         self._on_device: dist.ProcessGroup | None = None
+        self._first_process: int = self.broadcast(os.getpid)
 
-    def together(self, work: Callable[[], Any]) -> list[Any]:
-        value, error = None, None
-        try:
-            value = work()
-        except Exception as raised:
-            error = raised
-        outcomes = self._gather({"value": value, "error": _say(error), "signal": self.signal_number})
-        failed = [(rank, outcome["error"]) for rank, outcome in enumerate(outcomes) if outcome["error"] is not None]
-        if failed:
-            self.knows_failure = True
-            if error is not None:
-                raise error
-            rank, (text, code) = failed[0]
-            raise _peer_error(f"rank {rank} of {self.size} failed: {text}", code)
-        self.heed(max(outcome["signal"] for outcome in outcomes))
-        return [outcome["value"] for outcome in outcomes]
+    def gather(self, work: Callable[[], Any]) -> list[Any]:
+        return self._exchange(work)[1]
 
-    def in_turn(self, work: Callable[[], None]) -> None:
+    def run(self, work: Callable[[], Result]) -> Result:
+        return self._exchange(work, send=False)[0]
+
+    def run_in_turn(self, work: Callable[[], None]) -> None:
         is_first_here = self.launch.local_rank == 0
-        self.together(work if is_first_here else _nothing)
-        self.together(_nothing if is_first_here else work)
+        self.run(work if is_first_here else _nothing)
+        self.run(_nothing if is_first_here else work)
 
-    def told(self, work: Callable[[], Any]) -> Any:
-        return self.together(work if self.rank == 0 else _nothing)[0]
+    def broadcast(self, work: Callable[[], Any]) -> Any:
+        return self.gather(work if self.rank == 0 else _nothing)[0]
 
-    def agree(self, what: str, work: Callable[[], str]) -> None:
-        answers = self.together(work)
+    def require_equal(self, what: str, work: Callable[[], str]) -> None:
+        answers = self.gather(work)
         others = [rank for rank, answer in enumerate(answers) if answer != answers[0]]
         if others:
-            self.knows_failure = True
+            self._failure_is_known = True
             raise MachineError(
                 f"{what} of rank {others[0]} ({answers[others[0]][:12]}) is not that of rank 0 ({answers[0][:12]}), so "
-                "the ranks would train apart. All machines must have the same data, processors or GPUs of one kind, "
-                "and the same versions."
+                "the ranks would train apart. All machines must have the same configuration, data and versions, and "
+                "processors or GPUs of one kind."
             )
+
+    def barrier(self) -> None:
+        self.run(_nothing)
 
     def stop_request(self) -> StopRequest:
         return self._stop
 
-    def add_up(self, tensor: Tensor, flags: Tensor) -> Tensor:
-        with _noticing():
+    def all_reduce(self, tensor: Tensor, flags: Tensor) -> Tensor:
+        with _raise_peer_error():
             if tensor.device.type == "cpu":
                 tensor[-len(flags) :] = flags
                 dist.all_reduce(tensor, group=self._on_host)
@@ -165,28 +104,56 @@ class Group(Ranks):
                 dist.all_reduce(tensor, group=self._group_on_device())
             return flags
 
-    def copy_of_first(self, tensor: Tensor) -> None:
-        with _noticing():
+    def broadcast_tensor(self, tensor: Tensor) -> None:
+        with _raise_peer_error():
             dist.broadcast(tensor, src=0, group=self._on_host)
 
     @property
-    def signal_number(self) -> int:
+    def pending_signal(self) -> int:
         return self._stop.pending or 0
 
-    def heed(self, number: int) -> None:
+    def stop_for(self, number: int) -> None:
         if number:
-            self._stop.heed(number)
+            self._stop.stop_for(number)
 
-    def order(self, value: Any) -> Any:
-        self.has_order = True
-        told, self._first_process = self.told(lambda: [value, os.getpid()])
-        return told
-
-    def let_first_end(self) -> None:
-        """Wait until the process of the first rank has ended: torchrun stops all others once one has failed."""
-        if self._first_process is None or self.rank >= self.launch.local_size:  # on another machine
+    def leave(self, error: BaseException, stderr: TextIO) -> None:
+        """End after ``error``: rank 0 prints it, and others print only what rank 0 cannot know."""
+        if self.rank == 0:
+            # When another rank has failed, torchrun stops this one, which still has to say why.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             return
-        until = time.monotonic() + _ENDING
+        is_bug = isinstance(error, Exception) and not isinstance(error, MetaexpError)
+        known = self._failure_is_known or isinstance(error, _ON_ALL_RANKS)
+        if is_bug:
+            print(f"metaexp train, rank {self.rank} of {self.size}:", file=stderr)  # Python prints the traceback
+        elif isinstance(error, MetaexpError) and not known and not isinstance(error, PeerError):
+            print(f"metaexp train, rank {self.rank} of {self.size}: {error}", file=stderr)
+        if known and not is_bug:
+            self._wait_for_first()
+
+    def _exchange(self, work: Callable[[], Result], *, send: bool = True) -> tuple[Result, list[Any]]:
+        value, error = None, None
+        try:
+            value = work()
+        except Exception as raised:
+            error = raised
+        outcome = {"value": value if send else None, "error": _described(error), "signal": self.pending_signal}
+        outcomes = self._all_gather(outcome)
+        failed = [(rank, outcome["error"]) for rank, outcome in enumerate(outcomes) if outcome["error"] is not None]
+        if failed:
+            self._failure_is_known = True
+            if error is not None:
+                raise error
+            rank, (text, code) = failed[0]
+            raise _peer_error(f"rank {rank} of {self.size} failed: {text}", code)
+        self.stop_for(max(outcome["signal"] for outcome in outcomes))
+        return value, [outcome["value"] for outcome in outcomes]  # type: ignore[return-value]
+
+    def _wait_for_first(self) -> None:
+        """Wait until the process of rank 0 has ended: torchrun stops all others once one has failed."""
+        if self.rank >= self.launch.local_size:  # on another machine
+            return
+        until = time.monotonic() + _END_SECONDS
         while time.monotonic() < until:
             try:
                 os.kill(self._first_process, 0)
@@ -199,10 +166,10 @@ class Group(Ranks):
             self._on_device = dist.new_group(backend="nccl")
         return self._on_device
 
-    def _gather(self, value: Any) -> list[Any]:
+    def _all_gather(self, value: Any) -> list[Any]:
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        with _noticing():
+        with _raise_peer_error():
             dist.all_gather(lengths, torch.tensor([len(text)]), group=self._on_host)
             longest = max(int(length) for length in lengths)
             texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
@@ -214,35 +181,69 @@ class Group(Ranks):
 
 
 @contextmanager
-def joined(launch: Launch) -> Iterator[Group]:
-    """Meet the other ranks. Where the first one leaves without having given an order, it sends them home."""
+def join_ranks(launch: Launch) -> Iterator[Group]:
+    """Meet the other ranks of this launch. Inside this block ranks other than 0 print nothing.
+
+    Args:
+        launch: The place of this process among them.
+
+    Yields:
+        The group of all ranks.
+
+    Raises:
+        MachineError: The ranks could not meet.
+    """
+    stderr = sys.stderr
+    with _quiet(launch.rank > 0):
+        try:
+            group = _meet(launch)
+        except MachineError as error:
+            if launch.rank > 0:
+                print(f"metaexp: {error}", file=stderr)
+            raise
+        try:
+            yield group
+            with suppress(PeerError):
+                group.barrier()  # torchrun stops the others once one has ended with an error
+        except BaseException as error:
+            group.leave(error, stderr)
+            raise
+        finally:
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
+
+
+def _meet(launch: Launch) -> Group:
     try:
-        dist.init_process_group("gloo", timeout=_MEETING)
-        group = Group(launch)
+        dist.init_process_group("gloo", timeout=_START_TIMEOUT)
+        return Group(launch)
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise MachineError(
             f"rank {launch.rank} could not meet the other {launch.size - 1} at {where}: {_first_line(error)}. "
             "All ranks must be started with the same MASTER_ADDR and MASTER_PORT, as torchrun does."
         ) from error
-    code = 1
-    try:
-        yield group
-        code = 0
-    except MetaexpError as error:
-        code = error.exit_code
-        raise
-    finally:
-        if launch.rank == 0 and not group.has_order:
-            with suppress(PeerError):
-                group.order({"leave": code})
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
 
 
 @contextmanager
-def _noticing() -> Iterator[None]:
-    """A lost connection leaves this block as PeerError."""
+def _quiet(is_quiet: bool) -> Iterator[None]:
+    """Within this block nothing is printed, logged or warned about, if ``is_quiet``."""
+    if not is_quiet:
+        yield
+        return
+    logging.getLogger("metaexp").addHandler(logging.NullHandler())
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(Path(os.devnull).open("w"))
+        stack.enter_context(redirect_stdout(nowhere))
+        stack.enter_context(redirect_stderr(nowhere))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _raise_peer_error() -> Iterator[None]:
+    """Turn a lost connection inside this block into a PeerError."""
     try:
         yield
     except RuntimeError as error:
@@ -253,13 +254,13 @@ def _noticing() -> Iterator[None]:
         ) from error
 
 
-def _say(error: Exception | None) -> tuple[str, int] | None:
-    """An error in words, and the exit code that it stands for."""
+def _described(error: Exception | None) -> tuple[str, int] | None:
+    """The text and the exit code of an error."""
     if error is None:
         return None
     better = explained(error) or error
     text = str(better) if isinstance(better, MetaexpError) else f"{type(better).__name__}: {_first_line(better)}"
-    return text, better.exit_code if isinstance(better, MetaexpError) else 1
+    return text, better.exit_code if isinstance(better, MetaexpError) else ExitCode.BUG
 
 
 def _peer_error(text: str, exit_code: int) -> PeerError:

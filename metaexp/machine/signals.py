@@ -25,7 +25,8 @@ class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked fo
 class StopRequest:
     """Whether the user asked to stop, and by which signal.
 
-    after: also stop once so many meta-updates are done; None to go on to the end.
+    Args:
+        after: Also stop after so many steps; None to go on to the end.
     """
 
     def __init__(self, after: int | None = None) -> None:
@@ -36,7 +37,7 @@ class StopRequest:
         return self.signal_number is not None
 
     def due(self, step: int) -> bool:
-        """Whether training ends after meta-update ``step``, done or not."""
+        """Whether training ends after ``step`` steps, done or not."""
         return bool(self) or (self.after is not None and step >= self.after)
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
@@ -62,7 +63,7 @@ class SharedStopRequest(StopRequest):
             raise KeyboardInterrupt
         self.pending = self.pending or number
 
-    def heed(self, number: int) -> None:
+    def stop_for(self, number: int) -> None:
         """Stop for signal ``number``, which every process knows of now."""
         self.signal_number = self.signal_number or number
 

@@ -74,7 +74,7 @@ def recreate(plan: Recreation, display: Display | None = None) -> Recreated:
     Raises DataError, before anything is trained, when the data are not those of the run; otherwise as
     :func:`metaexp.run.job.run_job`. The same plan goes on where an interrupted one stopped.
     """
-    from metaexp.run.first_record import Origin
+    from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
 
     display = display or default_display()
@@ -82,13 +82,13 @@ def recreate(plan: Recreation, display: Display | None = None) -> Recreated:
     if (place / RECORD_FILE).exists():
         folder = resume_job(place, display, stop_after=plan.until).folder
     else:
-        origin = Origin(
+        provenance = Provenance(
             overrides=record.overrides,
             full_steps=record.full_steps,
             deviations=record.deviations,
             data_hash=record.data_hash,
         )
-        folder = run_job(plan.settings, origin, place, display, stop_after=plan.until).folder
+        folder = run_job(plan.settings, provenance, place, display, stop_after=plan.until).folder
     result = replay(plan.run, folder, plan.until)
     said = {"run": plan.run.resolve().name, "run_config_hash": record.config_hash, **dataclasses.asdict(result)}
     write_atomically(folder / REPLAY_FILE, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())

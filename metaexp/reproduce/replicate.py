@@ -102,17 +102,17 @@ def replicate(plan: Replication, display: Display | None = None) -> Replicated:
 
 
 def _run(plan: Replication, job: Job, seed: int, folder: Path, display: Display) -> None:
-    from metaexp.run.first_record import Origin
+    from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
 
     if not (folder / RECORD_FILE).exists():
-        origin = Origin(
+        provenance = Provenance(
             overrides=list(job.composed.hydra.overrides.task),
             full_steps=plan.published.train.steps,
             deviations=deviations(job.settings.resolved, plan.published.resolved),
             files=hydra_files(job.composed),
         )
-        run_job(job.settings, origin, folder, display)
+        run_job(job.settings, provenance, folder, display)
     elif (record := read_record(folder)).status == "completed":
         display.line(f"seed {seed} was completed {record.finished}: {folder}")
     else:
@@ -152,11 +152,11 @@ def _steps(plan: Replication, say: Callable[[str], None]) -> int | None:
     if plan.short and steps is None:
         most = max(min(full // SHORT_FRACTION, SHORT_STEPS), min(full, 1))
         seconds = max(SHORT_SECONDS - rate.seconds(plan.base, 0), SHORT_SECONDS / 2)
-        fitting = int(seconds / rate.update) if rate.update else most
+        fitting = int(seconds / rate.step) if rate.step else most
         steps = min(most, max(_round_down(fitting), 1)) if most else 0
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, (json.dumps({"steps": steps, "of": full}) + "\n").encode())
-    say(_estimate(plan, rate.update, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
+    say(_estimate(plan, rate.step, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
     return steps
 
 

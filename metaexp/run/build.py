@@ -18,8 +18,8 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
-from metaexp.machine.device import Compute, prepared
-from metaexp.machine.ranks import Ranks
+from metaexp.machine.device import Compute, use_device
+from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
@@ -30,8 +30,10 @@ from metaexp.run.step import MetaStep
 class Interface(NamedTuple):
     """What an algorithm and its network are built for.
 
-    input_shape: of one example. n_outputs: classes of a training task, outputs of a regression task, or, in
-    supervised training, all training classes.
+    Attributes:
+        input_shape: Shape of one example.
+        n_outputs: Classes of a training task, outputs of a regression task, or, in supervised training, all training
+            classes.
     """
 
     input_shape: tuple[int, ...]
@@ -42,8 +44,16 @@ class Interface(NamedTuple):
 class Parts:
     """The objects of a run, on its device.
 
-    tasks_per_step: T, the tasks (or supervised batches) of one meta-update. optimizer: None for an algorithm
-    without parameters, which is not trained.
+    Attributes:
+        algorithm: The algorithm with its network.
+        interface: The shapes that both were built for.
+        dataset: The data, on the device.
+        train_source: Tasks to train on.
+        eval_source: Tasks to validate and test on; test episodes are sealed at first.
+        tasks_per_step: T, the tasks (or supervised batches) of one step.
+        optimizer: None for an algorithm without parameters, which is not trained.
+        schedule: The learning rate of every step.
+        clip: What limits gradients.
     """
 
     algorithm: Algorithm
@@ -58,9 +68,21 @@ class Parts:
 
 
 def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
-    """Load the data and make everything else. Weights are a function of ``settings.seed`` alone, whatever the device.
+    """Load the data and make everything else.
 
-    Raises ConfigError for a combination that cannot work, DataError when the data cannot be had.
+    The initial weights depend on ``settings.seed`` alone, whatever the device.
+
+    Args:
+        settings: The checked configuration.
+        compute: The device.
+        progress: Takes lines about what is done meanwhile.
+
+    Returns:
+        The objects of the run.
+
+    Raises:
+        ConfigError: The settings cannot work together.
+        DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)
     supervised = cls.training_tasks == "supervised"
@@ -92,7 +114,7 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
-    """The dataset in the memory of the device."""
+    """Load the dataset into the memory of the device."""
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     return description.load(settings.paths.data, progress).to(compute.device)
 
@@ -109,7 +131,7 @@ def check_kind(dataset: MetaDataset, *shapes: TaskShape) -> None:
 
 
 def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
-    """The algorithm and its network on the CPU, initialised from ``settings.seed``."""
+    """Make the algorithm and its network on the CPU, initialised from ``settings.seed``."""
     cls = algorithm_class(settings.algorithm)
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
     model = make(
@@ -129,7 +151,7 @@ def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
 
 
 def algorithm_class(node: Node) -> type[Algorithm]:
-    """The class of an algorithm, for what it says of itself before one is made."""
+    """The class of an algorithm, whose attributes are needed before an object is made."""
     source = find_target("algorithm", node.get("_target_"), f"{Algorithm.__module__}.{Algorithm.__qualname__}")
     cls: type[Algorithm] = getattr(importlib.import_module(source.module.name), source.node.name)
     return cls
@@ -143,62 +165,86 @@ def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> i
     return shape.n_way or dataset.target_size
 
 
-class Workings(NamedTuple):
-    """The state of a run, what changes it, and what measures it. step: None where nothing is to be trained."""
+@dataclass(frozen=True)
+class TrainingSetup:
+    """Everything that a run trains and measures with, on one rank.
 
+    Attributes:
+        settings: The checked configuration.
+        ranks: The ranks that share the run.
+        compute: The device of this rank.
+        parts: Dataset, algorithm and optimiser.
+        state: What changes while the run trains.
+        step: Makes steps; None if nothing is trained.
+        evaluator: Measures on validation and test episodes.
+    """
+
+    settings: Settings
+    ranks: Ranks
+    compute: Compute
+    parts: Parts
     state: TrainState
     step: MetaStep | None
     evaluator: Evaluator
 
 
 @contextmanager
-def started(settings: Settings, ranks: Ranks, progress: Progress) -> Iterator[tuple[Compute, Parts]]:
-    """The device of this process, prepared for this block, and everything built on it.
+def set_up(settings: Settings, ranks: Ranks, progress: Progress) -> Iterator[TrainingSetup]:
+    """Prepare the device of this rank for this block, and build everything on it.
 
-    Raises as :func:`prepared` and :func:`build` do, on all ranks when one fails; ConfigError when there are too
-    few tasks to share, MachineError when the ranks have other data.
+    Args:
+        settings: The checked configuration.
+        ranks: The ranks that share the run.
+        progress: Takes lines about what is done meanwhile, such as a download.
+
+    Yields:
+        The setup of this rank.
+
+    Raises:
+        MetaexpError: What :func:`use_device` and :func:`build` raise; every rank raises when one fails.
+        ConfigError: There are too few tasks to share.
+        MachineError: The ranks have different data.
     """
-    made: list[tuple[Compute, Parts]] = []
     with ExitStack() as stack:
+        made: list[tuple[Compute, Parts]] = []
 
         def start() -> None:
             check_shares(settings, ranks.size)
-            compute = stack.enter_context(prepared(settings.device, ranks.launch))
+            compute = stack.enter_context(use_device(settings.device, ranks.launch))
             made.append((compute, build(settings, compute, progress)))
 
-        ranks.in_turn(start)
+        ranks.run_in_turn(start)
         ((compute, parts),) = made
-        ranks.agree("the data", lambda: parts.dataset.digest)
-        yield compute, parts
+        ranks.require_equal("the data", lambda: parts.dataset.digest)
+        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+        yield TrainingSetup(
+            settings,
+            ranks,
+            compute,
+            parts,
+            TrainState(parts.algorithm, parts.optimizer),
+            _meta_step(settings, parts, compute, ranks),
+            Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks),
+        )
 
 
 def check_shares(settings: Settings, n_ranks: int) -> None:
-    """Raise ConfigError when a meta-update has too few tasks for every rank to have one."""
+    """Raise ConfigError when a step has too few tasks for every rank to have one."""
     tasks = settings.train.meta_batch_size
     if n_ranks == 1 or settings.train.steps == 0:
         return
     if algorithm_class(settings.algorithm).training_tasks == "supervised" and settings.task.n_way:
         raise ConfigError(
             f"{algorithm_class(settings.algorithm).__name__} trains on one batch of train.meta_batch_size={tasks} "
-            f"examples per meta-update, and {n_ranks} ranks share tasks, not examples. Start it with one process."
+            f"examples per step, and {n_ranks} ranks share tasks, not examples. Start it with one process."
         )
     if tasks < n_ranks:
         most = f"at most {tasks} processes" if tasks > 1 else "one process"
         raise ConfigError(
-            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per meta-update, which "
+            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per step, which "
             f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
             f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
         )
-
-
-def workings(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> Workings:
-    """What this process trains and measures with."""
-    chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
-    return Workings(
-        TrainState(parts.algorithm, parts.optimizer),
-        _meta_step(settings, parts, compute, ranks),
-        Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks),
-    )
 
 
 def _meta_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:

@@ -27,7 +27,7 @@ _NAME = re.compile(r"step_(\d{9,})\.json")
 
 
 class Checkpoint(NamedTuple):
-    """What was saved after meta-update ``step``: tensors (on the CPU) by name, and values that JSON can hold."""
+    """What was saved after ``step`` steps: tensors (on the CPU) by name, and values that JSON can hold."""
 
     step: int
     tensors: dict[str, Tensor]

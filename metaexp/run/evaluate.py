@@ -1,4 +1,4 @@
-"""A finished run, tested on any bank, way, shot or dataset that fits."""
+"""A finished run, tested on other episodes, another task or another dataset that fits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
-from metaexp.machine.device import prepared
-from metaexp.machine.failures import explaining
+from metaexp.machine.device import use_device
+from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation, Kept
@@ -29,11 +29,10 @@ from metaexp.results.record import Task
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
-from metaexp.run.first_record import chosen, now
+from metaexp.run.first_record import chosen_file, utc_now
 from metaexp.run.folder import existing
 from metaexp.run.progress import Display, default_display
-from metaexp.run.selection import Selected, selected
-from metaexp.run.state import load_weights
+from metaexp.run.selection import Selected, apply_weights, selected
 
 _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
 
@@ -41,12 +40,22 @@ _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
 def evaluate_run(
     path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
 ) -> Kept:
-    """Test the selected weights of the run in ``path``, with its own settings but for ``overrides``.
+    """Test the selected weights of a run, with its own settings except ``overrides``.
 
-    config_dir: a folder of the user's own groups and files, for choices among the overrides.
-    Raises ConfigError when they do not fit the weights (another number of classes for an algorithm with one output
-    per class, another shape of examples), change only training, or ask for statistics that it never collected;
-    RunFolderError when there are no weights.
+    Args:
+        path: The run folder.
+        overrides: Changes to the settings of the run.
+        config_dir: A folder of the user's own groups and files, for choices among the overrides.
+        display: What the user sees; None chooses by the terminal.
+
+    Returns:
+        The evaluation, and the file in the run folder that holds it.
+
+    Raises:
+        ConfigError: The overrides do not fit the weights (another number of classes for an algorithm with one output
+            per class, another shape of examples), change only training, or ask for statistics that were never
+            collected.
+        RunFolderError: There are no weights.
     """
     display = display or default_display()
     place = existing(path)
@@ -54,13 +63,12 @@ def evaluate_run(
     settings = revise(config, choices, overrides, config_dir)
     _check_overrides(config, settings.resolved)
     weights = selected(place)
-    with explaining(), prepared(settings.device) as compute:
+    with explain_errors(), use_device(settings.device) as compute:
         dataset = load_dataset(settings, compute, display.line)
         _check_fits(settings, dataset, weights)
         algorithm = build_algorithm(settings, weights.interface).to(compute.device)
-        load_weights(algorithm, weights.weights)
+        apply_weights(algorithm, settings, weights.step, weights.weights)
         _check_statistics(algorithm, config, weights.step)
-        algorithm.set_progress(weights.step, max(settings.train.steps, 1))
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         n_episodes = settings.eval.episodes
@@ -72,8 +80,8 @@ def evaluate_run(
             run=path.resolve().name,
             run_config_hash=config_hash(config),
             overrides=list(overrides),
-            algorithm=chosen(settings, "algorithm"),
-            dataset=chosen(settings, "dataset"),
+            algorithm=chosen_file(settings, "algorithm"),
+            dataset=chosen_file(settings, "dataset"),
             task=Task(*settings.task.shape),
             eval_seed=settings.eval.seed,
             selected_step=weights.step,
@@ -85,7 +93,7 @@ def evaluate_run(
             config_hash=config_hash(settings.resolved),
             device=compute.recorded(),
             versions=versions(),
-            finished=now(),
+            finished=utc_now(),
         )
     return Kept(evaluation, _keep(evaluation, result, place.evaluations))
 
@@ -120,7 +128,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
     """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
-    name, shape = chosen(settings, "dataset"), settings.task.shape
+    name, shape = chosen_file(settings, "dataset"), settings.task.shape
     problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape, ["test"])
     if tuple(dataset.input_shape) != weights.interface.input_shape:
         problems.append(

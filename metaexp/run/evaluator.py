@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,14 +18,12 @@ from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
 from metaexp.data.base import TaskSource
 from metaexp.machine.device import Compute
-from metaexp.machine.ranks import ALONE, Ranks
-from metaexp.results.episodes import write_episodes
+from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import Score
-from metaexp.run.state import TrainState
 from metaexp.run.step import noise_seed
 
 Report = Callable[[int], None]
-"""Told the number of episodes done so far; may raise, to stop."""
+"""Takes the number of episodes done so far; may raise, to stop."""
 
 
 class SealedSource(TaskSource):
@@ -57,11 +54,16 @@ class SealedSource(TaskSource):
 class Evaluator:
     """Measures algorithms on the tasks of one source.
 
-    seed: of whatever noise an algorithm draws. chunk: tasks computed at once. ranks: that share the episodes, chunk
-    by chunk, so that every episode is computed in the same company whatever their number.
+    Args:
+        source: The tasks.
+        seed: Of the noise that an algorithm draws.
+        compute: The device.
+        chunk: How many tasks are computed at once.
+        ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others
+            whatever their number.
     """
 
-    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = ALONE) -> None:
+    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = SINGLE) -> None:
         self.source = source
         self.seed = seed
         self.compute = compute
@@ -109,7 +111,7 @@ class Evaluator:
         with _evaluation_mode(algorithm), torch.no_grad():
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk
-                for part in self.ranks.together(partial(measure, min(start, n_episodes))):
+                for part in self.ranks.gather(partial(measure, min(start, n_episodes))):
                     rows += part
                 report(len(rows))
         if _versions(algorithm) != before:
@@ -132,20 +134,6 @@ def _evaluation_mode(algorithm: Algorithm) -> Iterator[None]:
 def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
     """Which tensors the buffers are, and how often each was written to."""
     return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]
-
-
-def final_test(
-    state: TrainState, evaluator: Evaluator, source: SealedSource, n_episodes: int, path: Path, report: Report
-) -> EvalResult:
-    """Open the test split, measure once, and keep every episode's result at ``path``.
-
-    Raises NotFiniteError naming the episodes without a finite result.
-    """
-    source.open_test()
-    result = evaluator.evaluate(state.algorithm, "test", n_episodes, report)
-    write_episodes(path, result.per_step.tolist())
-    check_finite(result)
-    return result
 
 
 def check_finite(result: EvalResult) -> None:

@@ -1,4 +1,4 @@
-"""What the record says of a run when it starts."""
+"""The record of a run when it starts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 
 from metaexp.config.identity import config_hash, run_name
 from metaexp.config.schema import Settings
-from metaexp.machine.device import Compute
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import Reference, RunRecord, Task
-from metaexp.run.build import Parts
+from metaexp.run.build import TrainingSetup
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where the settings of a run came from.
 
-    overrides: as given on the command line. group: the sweep it belongs to. full_steps: meta-updates of the
-    experiment file. deviations: settings that differ from the experiment file's, but for steps and seeds.
-    files: path inside the run folder -> text, to be kept with the run (what Hydra composed).
-    data_hash: the digest that the data must have; None for any.
+    Attributes:
+        overrides: As given on the command line.
+        group: The sweep that the run belongs to.
+        full_steps: The steps of the experiment file.
+        deviations: Settings that differ from the experiment file's, except steps and seeds.
+        files: Path inside the run folder -> text, kept with the run (what Hydra composed).
+        data_hash: The digest that the data must have; None for any.
     """
 
     overrides: list[str] = field(default_factory=list)
@@ -33,42 +35,43 @@ class Origin:
     data_hash: str | None = None
 
 
-def first_record(settings: Settings, parts: Parts, compute: Compute, origin: Origin) -> RunRecord:
+def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     """The record of a run that has begun."""
+    settings, parts = setup.settings, setup.parts
     return RunRecord(
         status="running",
         name=run_name(settings),
-        algorithm=chosen(settings, "algorithm"),
-        dataset=chosen(settings, "dataset"),
-        model=chosen(settings, "model"),
+        algorithm=chosen_file(settings, "algorithm"),
+        dataset=chosen_file(settings, "dataset"),
+        model=chosen_file(settings, "model"),
         task=Task(*settings.task.shape),
         seed=settings.seed,
         config=settings.resolved,
         config_hash=config_hash(settings.resolved),
         experiment=settings.experiment,
-        overrides=origin.overrides,
-        group=origin.group,
-        full_steps=origin.full_steps,
-        deviations=origin.deviations,
+        overrides=provenance.overrides,
+        group=provenance.group,
+        full_steps=provenance.full_steps,
+        deviations=provenance.deviations,
         batch_norm=parts.algorithm.batch_norm,
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
-        device=compute.recorded(),
+        device=setup.compute.recorded(),
         git=git_state(),
         versions=versions(),
-        started=now(),
+        started=utc_now(),
     )
 
 
-def chosen(settings: Settings, group: str) -> str:
+def chosen_file(settings: Settings, group: str) -> str:
     """The name of the file chosen in ``group``, or of the class where none was."""
     node: dict[str, Any] = getattr(settings, group)
     return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The folder of one run: where things are, who may write, and how a new one is claimed."""
+"""The folder of one run: where its files are, who may write there, and how a new one is made."""
 
 from __future__ import annotations
 
@@ -94,10 +94,11 @@ class RunFolder:
         return {str(key): value for key, value in config.items()}, {str(key): str(v) for key, v in choices.items()}
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within this block no other process can hold the folder; the system lets go of it when this one dies.
+    def lock(self) -> Iterator[None]:
+        """Lock the folder for this block; the system unlocks it when this process dies.
 
-        Raises RunFolderError when another process holds it.
+        Raises:
+            RunFolderError: Another process has locked it.
         """
         path = self.path / ".lock"
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -114,10 +115,17 @@ class RunFolder:
             os.close(handle)
 
 
-def claim(outputs: Path, name: str) -> RunFolder:
-    """Make a folder for a new run, ``outputs/name`` or, where that is taken, ``outputs/name_2`` and so on.
+def create_folder(outputs: Path, name: str) -> RunFolder:
+    """Make a folder for a new run: ``outputs/name`` or, if that is taken, ``outputs/name_2`` and so on.
 
     Making a folder is atomic, so two processes never get the same one.
+
+    Args:
+        outputs: The parent folder, made if it is missing.
+        name: The wanted name.
+
+    Returns:
+        The new folder.
     """
     outputs.mkdir(parents=True, exist_ok=True)
     attempt = 1

@@ -1,35 +1,37 @@
-"""A run from settings to a finished record, and a run taken up again."""
+"""A run from settings to a finished record, and a run that is continued."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from metaexp.config.check import check
 from metaexp.config.identity import folder_name
 from metaexp.config.schema import Settings
 from metaexp.core.errors import DataError, RunFolderError
-from metaexp.machine.device import Compute
-from metaexp.machine.failures import explaining
-from metaexp.machine.ranks import ALONE, Ranks
+from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
 from metaexp.results.wording import say_order, say_task
-from metaexp.run.build import Parts, started
-from metaexp.run.checkpoint import Checkpoints
-from metaexp.run.first_record import Origin, first_record
-from metaexp.run.folder import RunFolder, claim, existing
-from metaexp.run.follower import call
-from metaexp.run.progress import Display, default_display
+from metaexp.run.build import TrainingSetup, set_up
+from metaexp.run.first_record import Provenance, first_record
+from metaexp.run.folder import RunFolder, create_folder, existing
+from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
+from metaexp.run.progress import Display, Silent, default_display
 from metaexp.run.session import Session
+
+_OF_ONE_MACHINE = ("paths", "tracker", "reference")
+"""Parts of a configuration that may differ between the machines of a run."""
 
 
 class Finished(NamedTuple):
-    """A completed run."""
+    """A completed run. ``folder`` is known on rank 0 only."""
 
     record: RunRecord
     folder: Path
@@ -37,40 +39,147 @@ class Finished(NamedTuple):
 
 def run_job(
     settings: Settings,
-    origin: Origin | None = None,
+    provenance: Provenance | None = None,
     folder: Path | None = None,
     display: Display | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE,
     *,
     stop_after: int | None = None,
 ) -> Finished:
     """Train, validate, test and record a new run.
 
-    folder: an empty folder to run in; None claims a new one under ``paths.outputs``. ranks: that share the run, of
-    which this process is the first. stop_after: pause after so many meta-updates, with a checkpoint; the record then
-    says "interrupted". Nothing is written before the data are there, are those that ``origin`` asks for, and
-    everything is made. Raises MetaexpError of the kind that says what went wrong, Interrupted after a clean save; the
-    record in the run folder says the same.
+    Nothing is written before the data are loaded, have the digest that ``provenance`` asks for, and everything is
+    built.
+
+    Args:
+        settings: The checked configuration. With several ranks, each has composed the same one.
+        provenance: Where the settings came from.
+        folder: An empty folder to run in; None makes a new one under ``paths.outputs``.
+        display: What the user sees; None chooses by the terminal.
+        ranks: The ranks that share the run. All of them call this function.
+        stop_after: Pause after so many steps, with a checkpoint; the record then says "interrupted".
+
+    Returns:
+        The record and the run folder.
+
+    Raises:
+        MetaexpError: Of the kind that says what went wrong; the record in the run folder says the same.
+        Interrupted: A signal ended the run after a clean save.
     """
-    origin, display = origin or Origin(), display or default_display()
-    if folder is not None:
-        _check_unused(folder)
-    call(settings, ranks)
-    with explaining(), started(settings, ranks, display.line) as (compute, parts):
-        _check_data(parts.dataset.digest, origin.data_hash, settings.paths.data)
-        if folder is None:
-            place = claim(settings.paths.outputs, folder_name(settings, datetime.now()))
-        else:
-            place = RunFolder(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-        with place.held():
-            _check_unused(place.path)  # once more, now that no other process can have it
-            place.save_settings(settings)
-            for name, text in origin.files.items():
-                (place.path / name).parent.mkdir(parents=True, exist_ok=True)
-                (place.path / name).write_text(text, encoding="utf-8")
-            record = first_record(settings, parts, compute, origin)
-            return _run(settings, parts, compute, place, record, display, ranks, stop_after)
+    provenance = provenance or Provenance()
+    shown = _display(display, ranks)
+    with explain_errors(), ExitStack() as stack:
+        if folder is not None:
+            ranks.broadcast(lambda: _check_unused(folder))
+        ranks.require_equal("the configuration", lambda: _digest(settings))
+        setup = stack.enter_context(set_up(settings, ranks, shown.line))
+        ranks.run(lambda: _check_data(setup, provenance.data_hash))
+        record = first_record(setup, provenance)
+        outputs = ranks.run(lambda: _new_outputs(stack, setup, provenance, folder, shown))
+        return _run(setup, outputs, record, stop_after)
+
+
+def resume_job(
+    path: Path, display: Display | None = None, ranks: Ranks = SINGLE, *, stop_after: int | None = None
+) -> Finished:
+    """Continue the run in folder ``path`` from its newest good checkpoint.
+
+    It continues bit for bit where the machine is the same. A completed run is left as it is.
+
+    Args:
+        path: The run folder; rank 0 alone reads it.
+        display: What the user sees; None chooses by the terminal.
+        ranks: The ranks that share the run. All of them call this function.
+        stop_after: Pause once so many steps are done, all sessions together.
+
+    Returns:
+        The record and the run folder.
+
+    Raises:
+        RunFolderError: The folder is no run's, is in use, or has damaged checkpoints only.
+        MetaexpError: As :func:`run_job`.
+    """
+    shown = _display(display, ranks)
+    with explain_errors(), ExitStack() as stack:
+        saved: dict[str, Any] = ranks.broadcast(lambda: _read_locked(stack, path))
+        before = None if saved["record"] is None else parse_record(saved["record"], path / RECORD_FILE)
+        if before is not None and before.status == "completed":
+            shown.line(f"{path} is complete; there is nothing to continue.")
+            return Finished(before, path)
+        settings = ranks.run(lambda: check(saved["config"], saved["choices"]))
+        setup = stack.enter_context(set_up(settings, ranks, shown.line))
+        record = first_record(setup, Provenance())
+        if before is not None:
+            record = _continued(before, record)
+        outputs = ranks.run(lambda: _open_outputs(stack, setup, RunFolder(path), shown))
+        return _run(setup, outputs, record, stop_after)
+
+
+def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: int | None) -> Finished:
+    request = setup.ranks.stop_request()
+    request.after = stop_after
+    with stop_on_signals(request) as stop:
+        checkpoint = setup.ranks.run(outputs.load_checkpoint)
+        for line in headline(record, str(setup.compute), outputs.path):
+            outputs.print(line)
+        if checkpoint is not None:
+            outputs.print(f"continues after step {checkpoint.step}")
+        return Finished(Session(setup, outputs, record, checkpoint, stop).run(), outputs.path)
+
+
+def headline(record: RunRecord, device: str, folder: Path) -> list[str]:
+    """What is about to run, in a few lines."""
+    order = "" if record.first_order is None else f", {say_order(record.first_order)} order"
+    return [
+        f"{record.algorithm} on {record.dataset}, {say_task(record.task)}, seed {record.seed}",
+        f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
+        f"device: {device}",
+        f"run folder: {folder}",
+    ]
+
+
+def _display(display: Display | None, ranks: Ranks) -> Display:
+    return Silent() if ranks.rank > 0 else display or default_display()
+
+
+def _digest(settings: Settings) -> str:
+    """SHA-256 (hex) of what must be equal on all ranks."""
+    shared = {key: value for key, value in settings.resolved.items() if key not in _OF_ONE_MACHINE}
+    return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _check_data(setup: TrainingSetup, expected: str | None) -> None:
+    digest = setup.parts.dataset.digest
+    if expected not in (None, digest):
+        raise DataError(
+            f"the data are not those of the run that is to be made again: their digest is {digest}, the run's is "
+            f"{expected}. The data were read from {setup.settings.paths.data}; choose another place with "
+            "paths.data=..."
+        )
+
+
+def _new_outputs(
+    stack: ExitStack, setup: TrainingSetup, provenance: Provenance, folder: Path | None, display: Display
+) -> Outputs:
+    """Make and lock the folder of a new run, and write its configuration."""
+    if setup.ranks.rank > 0:
+        return NoOutputs()
+    if folder is None:
+        place = create_folder(setup.settings.paths.outputs, folder_name(setup.settings, datetime.now()))
+    else:
+        place = RunFolder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    stack.enter_context(place.lock())
+    _check_unused(place.path)  # once more, now that no other process can have it
+    place.save_settings(setup.settings)
+    for name, text in provenance.files.items():
+        (place.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.path / name).write_text(text, encoding="utf-8")
+    return _open_outputs(stack, setup, place, display)
+
+
+def _open_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, display: Display) -> Outputs:
+    return NoOutputs() if setup.ranks.rank > 0 else stack.enter_context(open_outputs(place, display))
 
 
 def _check_unused(folder: Path) -> None:
@@ -85,77 +194,17 @@ def _check_unused(folder: Path) -> None:
             )
 
 
-def resume_job(
-    path: Path, display: Display | None = None, ranks: Ranks = ALONE, *, stop_after: int | None = None
-) -> Finished:
-    """Continue the run in folder ``path`` from its newest good checkpoint, bit for bit where the machine is the same.
-
-    stop_after: pause once so many meta-updates are done, all sessions together. A completed run is left as it is.
-    Raises RunFolderError when the folder is no run's, is in use, or has damaged checkpoints only; otherwise as
-    :func:`run_job`.
-    """
-    display = display or default_display()
+def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
+    """Lock a run folder until ``stack`` closes, and read the configuration and the record of the run."""
     place = existing(path)
-    settings = place.load_settings()
-    with explaining(), place.held():
-        before = read_record(path) if (path / RECORD_FILE).exists() else None
-        if before is not None and before.status == "completed":
-            display.line(f"{path} is complete; there is nothing to continue.")
-            return Finished(before, path)
-        call(settings, ranks)
-        with started(settings, ranks, display.line) as (compute, parts):
-            record = first_record(settings, parts, compute, Origin())
-            if before is not None:
-                record = _carried_over(before, record)
-            return _run(settings, parts, compute, place, record, display, ranks, stop_after)
+    config, choices = place.read_config()
+    stack.enter_context(place.lock())
+    record = asdict(read_record(path)) if (path / RECORD_FILE).exists() else None
+    return {"config": config, "choices": choices, "record": record}
 
 
-def _check_data(digest: str, expected: str | None, folder: Path) -> None:
-    if expected not in (None, digest):
-        raise DataError(
-            f"the data are not those of the run that is to be made again: their digest is {digest}, the run's is "
-            f"{expected}. The data were read from {folder}; choose another place with paths.data=..."
-        )
-
-
-def _run(
-    settings: Settings,
-    parts: Parts,
-    compute: Compute,
-    place: RunFolder,
-    record: RunRecord,
-    display: Display,
-    ranks: Ranks,
-    stop_after: int | None,
-) -> Finished:
-    request = ranks.stop_request()
-    request.after = stop_after
-    with _log_kept(place.log, display) as say, stop_on_signals(request) as stop:
-        checkpoints = Checkpoints(place.checkpoints)
-        if place.checkpoints.is_dir():
-            checkpoints.tidy()
-        checkpoint = checkpoints.load()
-        for line in headline(record, compute, place):
-            say(line)
-        if checkpoint is not None:
-            say(f"continues after meta-update {checkpoint.step}")
-        finished = Session(settings, parts, compute, place, record, checkpoint, display, stop, ranks).run()
-        return Finished(finished, place.path)
-
-
-def headline(record: RunRecord, compute: Compute, place: RunFolder) -> list[str]:
-    """What is about to be run, in a few lines."""
-    order = "" if record.first_order is None else f", {say_order(record.first_order)} order"
-    return [
-        f"{record.algorithm} on {record.dataset}, {say_task(record.task)}, seed {record.seed}",
-        f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
-        f"device: {compute}",
-        f"run folder: {place.path}",
-    ]
-
-
-def _carried_over(before: RunRecord, fresh: RunRecord) -> RunRecord:
-    """A record for the next session: what the machine is now, and what earlier sessions knew."""
+def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
+    """The record of the next session: what the machine is now, and what earlier sessions knew."""
     return replace(
         fresh,
         overrides=before.overrides,
@@ -167,41 +216,3 @@ def _carried_over(before: RunRecord, fresh: RunRecord) -> RunRecord:
         git=before.git,
         versions=before.versions,
     )
-
-
-@contextmanager
-def _log_kept(path: Path, display: Display) -> Iterator[Callable[[str], None]]:
-    """Within this block metaexp's log goes to ``path``, its warnings to the display; what is yielded says to both."""
-    logger = logging.getLogger("metaexp")
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    shown = _ToDisplay(display)
-    before = (logger.level, logger.propagate)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(file)
-    logger.addHandler(shown)
-
-    def say(text: str) -> None:
-        display.line(text)
-        logger.info(text)
-
-    try:
-        yield say
-    finally:
-        logger.level, logger.propagate = before
-        logger.removeHandler(file)
-        logger.removeHandler(shown)
-        file.close()
-
-
-class _ToDisplay(logging.Handler):
-    """Warnings for the eye, without a traceback: that is in the log file."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info is None:
-            self._display.line(f"warning: {record.getMessage()}")

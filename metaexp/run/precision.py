@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.errors import ConfigError
-from metaexp.machine.device import in_float32
+from metaexp.machine.device import use_float32
 from metaexp.run.state import copy_weights, load_weights
 from metaexp.run.step import MetaStep
 
@@ -16,11 +16,18 @@ _TASKS = 16
 
 
 def check_precision(step: MetaStep, at: int) -> None:
-    """Compare meta-gradients over tasks of update ``at``; nothing of the algorithm changes.
+    """Compare the meta-gradient in the chosen precision with float32. The algorithm is not changed.
 
-    A second-order gradient passes through several rounded gradients, and how much of it survives depends on the
-    algorithm, its inner steps and its inner learning rate: so it is measured, not promised. Raises ConfigError
-    when the cosine with float32 is below :data:`LEAST_COSINE` or an operation does not exist in that precision.
+    A second-order gradient passes through several rounded gradients. How much of it survives depends on the
+    algorithm, its inner steps and its inner learning rate, so it is measured.
+
+    Args:
+        step: What makes the gradients.
+        at: The step whose tasks are used.
+
+    Raises:
+        ConfigError: The cosine with float32 is below :data:`LEAST_COSINE`, or an operation does not exist in that
+            precision.
     """
     compute = step.compute
     if compute.precision == "float32":
@@ -28,7 +35,7 @@ def check_precision(step: MetaStep, at: int) -> None:
     weights = copy_weights(step.algorithm)
     step.algorithm.set_progress(at, step.total_steps)
     try:
-        with in_float32(compute) as exact:
+        with use_float32(compute) as exact:
             step.compute = exact
             reference = _gradient(step, at)
         step.compute = compute

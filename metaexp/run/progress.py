@@ -30,7 +30,7 @@ class Display(ABC):
 
     @abstractmethod
     def validated(self, step: int, result: str) -> None:
-        """The validation result after meta-update ``step``."""
+        """The validation result after ``step`` steps."""
 
     @abstractmethod
     def line(self, text: str) -> None:
@@ -83,7 +83,7 @@ class Lines(Display):
         self._loss = f"  loss {loss:.4g}"
 
     def validated(self, step: int, result: str) -> None:
-        self.line(f"validation after {step} meta-updates: {result}")
+        self.line(f"validation after {step} steps: {result}")
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

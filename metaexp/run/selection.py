@@ -1,4 +1,4 @@
-"""After training: the selected weights, the one final test, what it leaves in the run folder."""
+"""The weights that are selected after training, written and read."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from metaexp.config.schema import Settings
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError, RunFolderError
-from metaexp.run.build import Interface
-from metaexp.run.checkpoint import Checkpoints, DamagedError, read, write
+from metaexp.run.build import Interface, TrainingSetup
+from metaexp.run.checkpoint import Checkpoints, DamagedError, read
 from metaexp.run.folder import RunFolder
+from metaexp.run.outputs import Outputs
 from metaexp.run.state import Best, TrainState, Weights, load_weights
 
 
 class Selected(NamedTuple):
     """The weights that a run was tested with, or would be if it ended now.
 
-    step: the meta-update after which they were taken. interface: what they were built for.
+    Attributes:
+        step: The number of steps after which they were taken.
+        weights: All parameters and buffers.
+        interface: The shapes that they were built for.
     """
 
     step: int
@@ -24,18 +29,27 @@ class Selected(NamedTuple):
     interface: Interface
 
 
-def select(state: TrainState, settings: Settings, folder: RunFolder, identity: Mapping[str, Any]) -> Best:
-    """Put the weights that did best on validation into the algorithm and into ``checkpoints/best``.
+def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, Any]) -> Best:
+    """Load the weights that did best on validation into the algorithm, and save them as ``checkpoints/best``.
 
-    identity: what the file says of the run. Raises NotFiniteError when no validation gave a number.
+    Args:
+        setup: What was trained.
+        outputs: Where the weights are saved.
+        identity: What the file says about its run.
+
+    Returns:
+        The selected weights and their validation result.
+
+    Raises:
+        NotFiniteError: No validation gave a number.
     """
-    best = best_of(state)
-    write(folder.best, best.weights, {"step": best.step, "mean": best.mean, **identity})
-    take(state, settings, best.step, best.weights)
+    best = best_checkpoint(setup.state)
+    outputs.save_best(best.weights, {"step": best.step, "mean": best.mean, **identity})
+    apply_weights(setup.state.algorithm, setup.settings, best.step, best.weights)
     return best
 
 
-def best_of(state: TrainState) -> Best:
+def best_checkpoint(state: TrainState) -> Best:
     """The weights that did best on validation. Raises NotFiniteError when no validation gave a number."""
     best = state.best
     if best is None:
@@ -46,10 +60,10 @@ def best_of(state: TrainState) -> Best:
     return best
 
 
-def take(state: TrainState, settings: Settings, step: int, weights: Weights) -> None:
-    """Make the algorithm what it was after meta-update ``step``."""
-    load_weights(state.algorithm, weights)
-    state.algorithm.set_progress(step, max(settings.train.steps, 1))
+def apply_weights(algorithm: Algorithm, settings: Settings, step: int, weights: Weights) -> None:
+    """Make the algorithm what it was after ``step`` steps."""
+    load_weights(algorithm, weights)
+    algorithm.set_progress(step, max(settings.train.steps, 1))
 
 
 def selected(folder: RunFolder) -> Selected:

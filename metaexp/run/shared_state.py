@@ -1,57 +1,73 @@
-"""What trains and measures, made from the parts of a run: the same on every rank."""
+"""The state of a run on several ranks: sent from rank 0 at the start, compared at every checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaexp.machine.ranks import Ranks
+from metaexp.machine.single_rank import Ranks
 from metaexp.run.checkpoint import Checkpoints
 from metaexp.run.state import TrainState
 
 
 def share_state(state: TrainState, ranks: Ranks) -> None:
-    """Give every rank the state of the first, which may come from a checkpoint that only that one can read."""
+    """Give every rank the state of rank 0, which may come from a checkpoint that only rank 0 can read.
+
+    Args:
+        state: Sent on rank 0, replaced on the others.
+        ranks: The ranks of the run.
+    """
     if ranks.size == 1:
         return
     tensors = state.tensors()
-    forms = ranks.told(lambda: {name: [str(t.dtype), list(t.shape)] for name, t in tensors.items()})
-    values: dict[str, Any] = ranks.told(state.values)
+    forms = ranks.broadcast(lambda: {name: [str(t.dtype), list(t.shape)] for name, t in tensors.items()})
+    values: dict[str, Any] = ranks.broadcast(state.values)
     received: dict[str, Tensor] = {}
     for name, (dtype, shape) in forms.items():
         if ranks.rank == 0:
             received[name] = tensors[name].detach().cpu().contiguous()
         else:
             received[name] = torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
-        ranks.copy_of_first(received[name])
+        ranks.broadcast_tensor(received[name])
     if ranks.rank > 0:
         state.restore(received, values)
 
 
-class Agreed(Checkpoints):
-    """Checkpoints of a run that ``ranks`` share: written by the first, when all have the same state.
+class SharedCheckpoints(Checkpoints):
+    """Checkpoints of a run on several ranks, saved once all ranks have the same state.
 
-    folder: None on the other ranks, which write nothing.
+    Args:
+        own: What this rank saves: real checkpoints on rank 0, nothing on the others.
+        ranks: The ranks of the run.
     """
 
-    def __init__(self, folder: Path | None, ranks: Ranks) -> None:
-        super().__init__(folder or Path())
-        self._writes = folder is not None
+    def __init__(self, own: Checkpoints, ranks: Ranks) -> None:
+        super().__init__(own.folder, own.keep)
+        self._own = own
         self._ranks = ranks
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """As :meth:`Checkpoints.save`. Raises MachineError when the ranks have trained apart."""
-        self._ranks.agree(f"the state after {step} meta-updates", lambda: _digest(tensors))
-        if self._writes:
-            super().save(step, tensors, values)
+        self._ranks.require_equal(f"the state after {step} steps", lambda: _digest(tensors))
+        self._own.save(step, tensors, values)
 
     def steps(self) -> list[int]:
-        """As :meth:`Checkpoints.steps`; none where nothing is written."""
-        return super().steps() if self._writes else []
+        """As :meth:`Checkpoints.steps`."""
+        return self._own.steps()
+
+
+class NoCheckpoints(Checkpoints):
+    """Saves nothing: rank 0 does."""
+
+    def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def steps(self) -> list[int]:
+        """No step."""
+        return []
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""One meta-update: a batch of tasks, the mean of their meta-losses, one step of the optimiser."""
+"""One step of training: a batch of tasks, the mean of their meta-losses, one step of the optimiser."""
 
 from __future__ import annotations
 
@@ -14,27 +14,43 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
-from metaexp.machine.all_reduce import Exchange, Share, alone
+from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
-from metaexp.machine.ranks import ALONE, Ranks
+from metaexp.machine.single_rank import SINGLE, Ranks
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
 
 class StepResult(NamedTuple):
-    """What a meta-update gave, still on the device: losses (T,) per task, gradient norm () before clipping."""
+    """What a step gave, still on the device.
+
+    Attributes:
+        losses: (T,), the meta-loss of each task.
+        gradient_norm: (), before clipping.
+    """
 
     losses: Tensor
     gradient_norm: Tensor
 
 
 class MetaStep:
-    """Makes meta-updates. Update ``s`` (0-based) trains on tasks s * T ... s * T + T - 1 of the train split, so
-    what it does depends on the weights, the optimiser's state and ``s`` alone.
+    """Makes the steps of training.
 
-    Nothing in it waits for the device. Tasks are computed ``compute.task_chunk`` at a time, each chunk
-    with its own backward pass, which bounds memory; gradients add up. Where several ``ranks`` share the run, each
-    computes its share of the tasks.
+    Step ``s`` (0-based) trains on tasks s * T ... s * T + T - 1 of the train split, so what it does depends on the
+    weights, the optimiser's state and ``s`` alone. Nothing in it waits for the device. Tasks are computed
+    ``compute.task_chunk`` at a time, each chunk with its own backward pass, which bounds memory; gradients add up.
+
+    Args:
+        algorithm: It is trained.
+        source: The training tasks.
+        optimizer: Over the parameters of the algorithm.
+        schedule: The learning rate of every step.
+        clip: What limits gradients.
+        compute: The device.
+        tasks: T, the tasks of one step.
+        total_steps: How many steps the run has.
+        seed: Of the noise drawn while training (dropout).
+        ranks: The ranks that share the tasks of a step.
     """
 
     def __init__(
@@ -48,7 +64,7 @@ class MetaStep:
         tasks: int,
         total_steps: int,
         seed: int,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE,
     ) -> None:
         self.algorithm = algorithm
         self.source = source
@@ -62,40 +78,39 @@ class MetaStep:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
-        self.own = ranks.own(tasks)
-        self.noise = ranks.rank
-        self.whole = alone if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).whole
+        self.rank, self.share = ranks.rank, ranks.share(tasks)
+        self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
     def indices(self, step: int) -> Tensor:
-        """The tasks (T,) of update ``step``."""
+        """The indices (T,) of the tasks of ``step``."""
         return torch.arange(step * self.tasks, (step + 1) * self.tasks, device=self.compute.device)
 
-    def update(self, step: int) -> StepResult:
-        """Make update ``step`` (0-based)."""
+    def run(self, step: int) -> StepResult:
+        """Make step ``step`` (0-based)."""
         self.optimizer.zero_grad()
-        share = self.whole(lambda: self._own_share(step))
-        self._move_buffers(share.moved)
+        mean = self.reduce(lambda: self._backward_on_share(step))
+        self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
         self.clip.apply(self.algorithm)
         self._set_lr(step)
         self.optimizer.step()
-        return StepResult(share.losses, norm)
+        return StepResult(mean.losses, norm)
 
-    def _own_share(self, step: int) -> Share:
-        """Add the gradient of this process's tasks of update ``step`` to ``.grad``."""
+    def _backward_on_share(self, step: int) -> Partial:
+        """Add the gradient over this rank's tasks of ``step`` to ``.grad``."""
         self.algorithm.set_progress(step, self.total_steps)
-        self.compute.reseed(noise_seed(self.seed, step, self.noise))
-        indices = self.indices(step)[self.own.start : self.own.stop]  # (T_r,)
-        return self._share(self.source.episodes("train", indices), self.tasks)
+        self.compute.reseed(noise_seed(self.seed, step, self.rank))
+        indices = self.indices(step)[self.share.start : self.share.stop]  # (T_r,)
+        return self._backward(self.source.episodes("train", indices), self.tasks)
 
     def backward(self, episodes: Episode) -> Tensor:
-        """Add the gradient of the mean meta-loss to ``.grad``, move the buffers, and return the losses (T,)."""
-        share = self._share(episodes, n_tasks(episodes))
-        self._move_buffers(share.moved)
-        return share.losses
+        """Add the gradient of the mean meta-loss to ``.grad``, replace the buffers, and return the losses (T,)."""
+        mean = self._backward(episodes, n_tasks(episodes))
+        self._replace_buffers(mean.new_buffers)
+        return mean.losses
 
-    def _share(self, episodes: Episode, tasks: int) -> Share:
-        """Add the gradient of the sum of the meta-losses over ``tasks``, the number of all tasks, to ``.grad``."""
+    def _backward(self, episodes: Episode, tasks: int) -> Partial:
+        """Add the gradient of the sum of the meta-losses, divided by the number of all ``tasks``, to ``.grad``."""
         here = n_tasks(episodes)
         size = min(self.compute.task_chunk or here, here) if self.algorithm.vectorises else 1
         losses, replaced = [], []
@@ -112,7 +127,7 @@ class MetaStep:
             loss.backward()
             losses.append(values.detach())
             replaced.append(buffers)
-        return Share(losses[0] if len(losses) == 1 else torch.cat(losses), _moved(replaced, tasks))
+        return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), _new_buffers(replaced, tasks))
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
@@ -121,7 +136,7 @@ class MetaStep:
         return norm
 
     def lr(self, step: int) -> float:
-        """The learning rate of update ``step``, of the first group of parameters."""
+        """The learning rate of ``step``, of the first group of parameters."""
         return self.base_lrs[0] * self.schedule.factor(step, self.total_steps)
 
     def _set_lr(self, step: int) -> None:
@@ -137,13 +152,13 @@ class MetaStep:
         loss = functional_call(self.algorithm, state, (episode,))
         return loss, {name: t.detach() for name, t in state.items() if t is not self.buffers[name]}
 
-    def _move_buffers(self, moved: dict[str, Tensor]) -> None:
+    def _replace_buffers(self, new: dict[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, value in moved.items():
+            for name, value in new.items():
                 self.buffers[name].copy_(value)
 
 
-def _moved(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
+def _new_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
     """Each replaced buffer's sum over its new values, over ``tasks``; whole numbers (counters) agree between tasks."""
     found = {}
     for name in chunks[0]:
@@ -153,5 +168,5 @@ def _moved(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
 
 
 def noise_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of whatever draws global random numbers (dropout) during update ``step`` on rank ``rank``."""
+    """The seed of whatever draws global random numbers (dropout) in ``step`` on rank ``rank``."""
     return (seed * _GOLDEN + step + (rank << 40)) % (1 << 63)

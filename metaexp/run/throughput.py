@@ -1,4 +1,4 @@
-"""How fast a run would go on this machine, from a few updates and episodes of it."""
+"""How fast a run would go on this machine, from a few of its steps and episodes."""
 
 from __future__ import annotations
 
@@ -8,47 +8,58 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from metaexp.config.schema import Settings
-from metaexp.machine.device import prepared
-from metaexp.machine.failures import explaining
-from metaexp.machine.ranks import ALONE
-from metaexp.run.build import build, workings
+from metaexp.machine.failures import explain_errors
+from metaexp.machine.single_rank import SINGLE
+from metaexp.run.build import set_up
 
 _SECONDS = 3.0
-"""About so long is measured, after one update or batch that is not counted."""
+"""About so long is measured, after one step or batch that is not counted."""
 _MOST = 20
 
 
-class Rate(NamedTuple):
-    """Seconds of one meta-update, and of one episode of validation or test."""
+class Throughput(NamedTuple):
+    """How fast a run goes.
 
-    update: float
+    Attributes:
+        step: Seconds of one step of training.
+        episode: Seconds of one episode of validation or test.
+    """
+
+    step: float
     episode: float
 
     def seconds(self, settings: Settings, steps: int) -> float:
-        """An estimate of a run of ``steps`` updates: training, validations and test."""
+        """An estimate for a run of ``steps`` steps: training, validations and test."""
         train = settings.train
         validations = math.ceil(steps / train.eval_every) if steps else 1
-        return steps * self.update + (validations * train.eval_episodes + settings.eval.episodes) * self.episode
+        return steps * self.step + (validations * train.eval_episodes + settings.eval.episodes) * self.episode
 
 
-def measure(settings: Settings, say: Callable[[str], None]) -> Rate:
-    """Make everything that a run needs, time some of it, and forget it. Nothing is written.
+def measure(settings: Settings, progress: Callable[[str], None]) -> Throughput:
+    """Build everything that a run needs, and time some of it. Nothing is written.
 
-    The episodes are of the validation split; adaptation with more steps at test makes no difference, for
-    validation adapts as long. Raises as a run does where the data or the device are not there.
+    The episodes are of the validation split. More adaptation steps at test make no difference, for validation adapts
+    as long.
+
+    Args:
+        settings: The checked configuration.
+        progress: Takes lines about what is done meanwhile, such as a download.
+
+    Returns:
+        The seconds of one step and of one episode.
+
+    Raises:
+        MetaexpError: As a run raises it, when the data or the device are missing.
     """
-    with explaining(), prepared(settings.device) as compute:
-        parts = build(settings, compute, say)
-        _, step, evaluator = workings(settings, parts, compute, ALONE)
+    with explain_errors(), set_up(settings, SINGLE, progress) as setup:
+        evaluator, wait = setup.evaluator, setup.compute.wait
         n_episodes = min(evaluator.chunk, settings.train.eval_episodes, 32)
 
         def validate(_: int) -> None:
-            evaluator.validate(parts.algorithm, n_episodes, lambda done: None)
+            evaluator.validate(setup.state.algorithm, n_episodes, lambda done: None)
 
-        episode = _time(validate, compute.wait) / n_episodes
-        if step is None:
-            return Rate(0.0, episode)
-        return Rate(_time(step.update, compute.wait), episode)
+        episode = _time(validate, wait) / n_episodes
+        return Throughput(0.0 if setup.step is None else _time(setup.step.run, wait), episode)
 
 
 def _time(work: Callable[[int], object], wait: Callable[[], None]) -> float:

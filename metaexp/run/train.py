@@ -1,4 +1,4 @@
-"""The training loop: updates, a line of metrics now and then, validation, checkpoints."""
+"""The training loop: steps, a line of metrics now and then, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Any
 import torch
 
 from metaexp.config.classes.values import show
-from metaexp.config.schema import Settings
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.device import Compute
 from metaexp.machine.signals import StopRequest
 from metaexp.results.wording import say_value
+from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints
-from metaexp.run.evaluator import Evaluator
-from metaexp.run.progress import Advance, Display
-from metaexp.run.state import Best, TrainState, copy_weights
-from metaexp.run.step import MetaStep, StepResult
-from metaexp.tracking.trackers import Trackers
+from metaexp.run.outputs import Outputs
+from metaexp.run.progress import Advance
+from metaexp.run.state import Best, copy_weights
+from metaexp.run.step import StepResult
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,9 @@ _UNREAD_STEPS = 256
 class Stopwatch:
     """Seconds of a run over all its sessions, and those of them spent in training steps.
 
-    before, training_before: seconds of earlier sessions.
+    Args:
+        before: Seconds of earlier sessions.
+        training_before: Those of them spent in training steps.
     """
 
     def __init__(self, before: float = 0.0, training_before: float = 0.0) -> None:
@@ -68,40 +69,44 @@ class Stopwatch:
 
 
 class Trainer:
-    """Trains ``state`` up to ``settings.train.steps`` meta-updates, or until it is asked to stop.
+    """Trains up to ``settings.train.steps`` steps, or until it is asked to stop.
 
-    After update s it logs, validates and saves, in this order, where s is due; all three happen at the last one.
-    So a checkpoint is always taken between two updates with nothing left to do.
+    After a step it logs, validates and saves, in this order, if each is due; after the last step all three are. So
+    a checkpoint is always taken between two steps, with nothing left to do.
+
+    Args:
+        setup: What is trained and measured.
+        outputs: Where metrics and messages go.
+        checkpoints: Where the state is saved.
+        stop: Whether the user asked to stop.
+        watch: Takes the time.
+        identity: What a checkpoint says about its run.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        state: TrainState,
-        step: MetaStep | None,
-        evaluator: Evaluator,
+        setup: TrainingSetup,
+        outputs: Outputs,
         checkpoints: Checkpoints,
-        trackers: Trackers,
-        display: Display,
         stop: StopRequest,
         watch: Stopwatch,
         identity: Mapping[str, Any],
     ) -> None:
-        self.settings = settings
-        self.train = settings.train
-        self.state = state
-        self.step = step
-        self.evaluator = evaluator
+        self.settings = setup.settings
+        self.train = self.settings.train
+        self.state = setup.state
+        self.step = setup.step
+        self.evaluator = setup.evaluator
         self.checkpoints = checkpoints
-        self.trackers = trackers
-        self.display = display
+        self.trackers = outputs.trackers
+        self.display = outputs.display
         self.stop = stop
         self.watch = watch
         self.identity = dict(identity)
-        self.metric = Metric.of(settings.task.n_way)
-        self.total = 0 if step is None else self.train.steps
+        self.metric = Metric.of(self.settings.task.n_way)
+        self.total = 0 if self.step is None else self.train.steps
         self._unread: list[StepResult] = []
-        self._saved_step = state.step
+        self._saved_step = self.state.step
 
     def run(self) -> None:
         """Train. Raises NotFiniteError when a loss or gradient is not finite, with the last good checkpoint kept."""
@@ -114,16 +119,16 @@ class Trainer:
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
             while self.state.step < self.total and not self.stop.due(self.state.step):
-                self._unread.append(self.step.update(self.state.step))
+                self._unread.append(self.step.run(self.state.step))
                 self.state.step += 1
                 if at_once or len(self._unread) >= _UNREAD_STEPS:
                     self._read()
-                self._after_update(advance)
+                self._after_step(advance)
             self.watch.end_training()
         if self._saved_step != self.state.step:  # asked to stop
             self._save()
 
-    def _after_update(self, advance: Advance) -> None:
+    def _after_step(self, advance: Advance) -> None:
         done, train = self.state.step, self.train
         last = done == self.total
         if last or done % train.log_every == 0:
@@ -156,20 +161,20 @@ class Trainer:
         else:
             what = f"the gradient over training tasks {first} to {first + len(per_task) - 1}"
         saved = self.checkpoints.steps()
-        kept = f"The checkpoint after {saved[-1]} meta-updates is kept" if saved else "There is no checkpoint yet"
+        kept = f"The checkpoint after {saved[-1]} steps is kept" if saved else "There is no checkpoint yet"
         return NotFiniteError(
-            f"{what} is not finite in meta-update {step + 1} of {self.total} (seed {self.settings.seed}). {kept}. "
-            f"Lower {' or '.join(self._rates())}, or bound gradients with clip=norm."
+            f"{what} is not finite in step {step + 1} of {self.total} (seed {self.settings.seed}). {kept}. "
+            f"Lower {' or '.join(self._learning_rates())}, or bound gradients with clip=norm."
         )
 
-    def _rates(self) -> list[str]:
+    def _learning_rates(self) -> list[str]:
         """The learning rates of the settings, as ``key=value``."""
         nodes = {"optimizer": self.settings.optimizer, "algorithm": self.settings.algorithm}
         rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
         return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]
 
     def _log(self) -> None:
-        """One line of metrics: means over the updates since the last one."""
+        """Write a line of metrics: means over the steps since the last one."""
         assert self.step is not None
         self._read()
         with self.watch.pause():
@@ -196,7 +201,7 @@ class Trainer:
             self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
             text = say_value(self.metric.name, result.mean, result.ci95)
             self.display.validated(state.step, text)
-            log.info("validation after %d of %d meta-updates: %s", state.step, self.total, text)
+            log.info("validation after %d of %d steps: %s", state.step, self.total, text)
             if self._is_best(result):
                 state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
 

@@ -14,7 +14,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 
 if TYPE_CHECKING:
-    from metaexp.run.throughput import Rate
+    from metaexp.run.throughput import Throughput
 
 _SAME_TIME = ("seed", "experiment", "reference", "paths", "tracker", "eval")
 _SAME_TIME_IN_TRAIN = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every")
@@ -66,9 +66,9 @@ def measured(
 
     threads: of each job, where it leaves them open. Raises what a run would: DataError where the data are not there.
     """
-    from metaexp.run import throughput as rate
+    from metaexp.run import throughput
 
-    rates: dict[str, Rate] = {}
+    rates: dict[str, Throughput] = {}
     n_kinds = len({_kind(job.config) for job in jobs})
     found = {}
     for job in jobs:
@@ -76,7 +76,7 @@ def measured(
         name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
         if kind not in rates:
             say(f"measuring {name} ({len(rates) + 1} of {n_kinds})")
-            rates[kind] = rate.measure(settings, say)
+            rates[kind] = throughput.measure(settings, say)
         seconds = rates[kind].seconds(settings, job.steps - (record.steps if record else 0))
         found[job.number] = Estimate(seconds, f"updates and episodes of {name}, measured here")
     return found

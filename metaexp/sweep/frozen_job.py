@@ -27,7 +27,7 @@ class FrozenJob:
     number: from 0, in the order of the sweep. name: of its folder inside the sweep's. what: the overrides that tell
     it from the others. overrides: all of them. config, choices: the resolved configuration, and group -> file.
     config_hash: of what decides its numbers. group, full_steps, deviations, files: see
-    :class:`metaexp.run.first_record.Origin`.
+    :class:`metaexp.run.first_record.Provenance`.
     """
 
     number: int

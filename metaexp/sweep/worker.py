@@ -71,14 +71,14 @@ def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
-    from metaexp.run.first_record import Origin
+    from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
 
     if (folder / RECORD_FILE).exists():  # written before the first update
         resume_job(folder)
     else:
-        origin = Origin(job.overrides, job.group, job.full_steps, job.deviations, job.files)
-        run_job(job.settings(threads), origin, folder)
+        provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files)
+        run_job(job.settings(threads), provenance, folder)
 
 
 def _note_of(error: Exception, note: Note) -> Note:

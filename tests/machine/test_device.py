@@ -13,7 +13,7 @@ import torch
 from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine import device
-from metaexp.machine.device import Compute, find, in_float32, prepared
+from metaexp.machine.device import Compute, find, use_device, use_float32
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)
 
@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there_is_an_error(accelerator: str, monkeypatch: p
 
 
 def test_what_was_taken_is_said_and_recorded() -> None:
-    with prepared(replace(CPU, accelerator="auto", threads=1, task_chunk=7)) as compute:
+    with use_device(replace(CPU, accelerator="auto", threads=1, task_chunk=7)) as compute:
         recorded = compute.recorded()
         assert recorded.accelerator == compute.device.type
         assert recorded.name
@@ -51,25 +51,25 @@ def test_what_was_taken_is_said_and_recorded() -> None:
 def test_threads_and_determinism_hold_inside_and_are_put_back() -> None:
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
     wanted = 2 if before[0] == 1 else 1
-    with prepared(replace(CPU, threads=wanted)) as compute:
+    with use_device(replace(CPU, threads=wanted)) as compute:
         assert torch.get_num_threads() == compute.threads == wanted
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.utils.deterministic.fill_uninitialized_memory
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
-    with prepared(replace(CPU, deterministic=False)):
+    with use_device(replace(CPU, deterministic=False)):
         assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_switches_are_put_back_after_an_error() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(ValueError, match="inside"), prepared(replace(CPU, threads=before + 1)):
+    with pytest.raises(ValueError, match="inside"), use_device(replace(CPU, threads=before + 1)):
         raise ValueError("inside")
     assert torch.get_num_threads() == before
 
 
 def test_float32_means_float32_also_in_convolutions_on_a_gpu() -> None:
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # torch's own choice, which is not ours
-    with prepared(CPU):
+    with use_device(CPU):
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"
         assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"
@@ -77,14 +77,14 @@ def test_float32_means_float32_also_in_convolutions_on_a_gpu() -> None:
 
 def test_tf32_is_for_nvidia_gpus() -> None:
     with pytest.raises(ConfigError, match=r"device\.precision=tf32 is a mode of NVIDIA GPUs, and this run is on cpu"):
-        prepared(replace(CPU, precision="tf32")).__enter__()
+        use_device(replace(CPU, precision="tf32")).__enter__()
 
 
 def test_tf32_switches_products_and_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_check_precision", lambda *_: None)
-    with prepared(replace(CPU, precision="tf32")) as compute:
+    with use_device(replace(CPU, precision="tf32")) as compute:
         assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"
-        with in_float32(compute) as exact:
+        with use_float32(compute) as exact:
             assert exact.precision == "float32"
             assert torch.backends.cuda.matmul.fp32_precision == "ieee"
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
@@ -93,12 +93,12 @@ def test_tf32_switches_products_and_convolutions(monkeypatch: pytest.MonkeyPatch
 def test_bf16_computes_products_in_bf16_and_float32_does_not() -> None:
     a = torch.randn(4, 4)
     for precision, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
-        with prepared(replace(CPU, precision=precision)) as compute, compute.autocast():
+        with use_device(replace(CPU, precision=precision)) as compute, compute.autocast():
             assert (a @ a).dtype == dtype
 
 
 def test_reseeding_repeats_the_noise_and_another_seed_does_not() -> None:
-    with prepared(CPU) as compute:
+    with use_device(CPU) as compute:
         draws = []
         for seed in (5, 5, 6):
             compute.reseed(seed)

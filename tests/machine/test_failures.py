@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metaexp.core.errors import ConfigError, DataError, MachineError, MetaexpError
-from metaexp.machine.failures import explained, explaining
+from metaexp.machine.failures import explain_errors, explained
 
 CASES: list[tuple[BaseException, type[MetaexpError], str]] = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nmore"), MachineError, r"CUDA out of memory.*task_chunk"),
@@ -44,18 +44,18 @@ def test_each_says_what_to_do(error: BaseException, kind: type[MetaexpError], wo
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EACCES, "Permission denied"), RuntimeError("?")])
 def test_others_are_left_alone(error: Exception) -> None:
     assert explained(error) is None
-    with pytest.raises(type(error)) as caught, explaining():
+    with pytest.raises(type(error)) as caught, explain_errors():
         raise error
     assert caught.value is error
 
 
 def test_our_own_errors_pass_unchanged_and_causes_are_kept() -> None:
     ours = DataError("no data")
-    with pytest.raises(DataError) as caught, explaining():
+    with pytest.raises(DataError) as caught, explain_errors():
         raise ours
     assert caught.value is ours
     cause = MemoryError()
-    with pytest.raises(MachineError) as machine, explaining():
+    with pytest.raises(MachineError) as machine, explain_errors():
         raise cause
     assert machine.value.__cause__ is cause
 
@@ -63,7 +63,7 @@ def test_our_own_errors_pass_unchanged_and_causes_are_kept() -> None:
 def test_a_torch_operation_without_a_deterministic_form_is_recognised() -> None:
     torch.use_deterministic_algorithms(True)
     try:
-        with pytest.raises(ConfigError, match="device.deterministic=false"), explaining():
+        with pytest.raises(ConfigError, match="device.deterministic=false"), explain_errors():
             torch.zeros(3).put_(torch.tensor([0]), torch.ones(1), accumulate=False)
     finally:
         torch.use_deterministic_algorithms(False)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError
 from metaexp.machine import device as device_module
 from metaexp.machine import ranks as ranks_module
-from metaexp.machine.all_reduce import Exchange, Share
+from metaexp.machine.all_reduce import Exchange, Partial
 from metaexp.machine.device import Compute, find_own, own_threads
 from metaexp.machine.environment import differences
 from metaexp.machine.launch import Launch, launched
-from metaexp.machine.ranks import ALONE, Group, Ranks
+from metaexp.machine.ranks import Group, join_ranks
 from metaexp.machine.signals import SharedStopRequest
+from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import Machine, parse_record
-from metaexp.run.follower import follow
 from metaexp.run.step import noise_seed
 
 PLACE = {
@@ -80,19 +80,19 @@ def test_every_task_has_one_rank_and_shares_differ_by_one_at_most(total: int, si
     for rank in range(size):
         ranks = Ranks()
         ranks.rank, ranks.size = rank, size
-        shares.append(ranks.own(total))
+        shares.append(ranks.share(total))
     assert [index for share in shares for index in share] == list(range(total))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_alone_nothing_is_exchanged() -> None:
-    assert ALONE.together(lambda: 3) == [3]
-    assert ALONE.told(lambda: "x") == "x"
+def test_a_single_rank_exchanges_nothing() -> None:
+    assert SINGLE.gather(lambda: 3) == [3]
+    assert SINGLE.broadcast(lambda: "x") == "x"
     tensor = torch.ones(3)
-    ALONE.add_up(tensor, torch.zeros(1))
+    SINGLE.all_reduce(tensor, torch.zeros(1))
     assert torch.equal(tensor, torch.ones(3))
-    ALONE.heed(2)
-    assert not ALONE.stop_request()
+    SINGLE.stop_for(2)
+    assert not SINGLE.stop_request()
 
 
 def test_noise_differs_between_ranks_and_the_first_has_that_of_one_process() -> None:
@@ -105,7 +105,7 @@ def test_a_signal_stops_a_shared_run_when_all_know_of_it() -> None:
     stop = SharedStopRequest()
     stop.receive(15, None)
     assert not stop
-    stop.heed(15)
+    stop.stop_for(15)
     assert stop.signal_number == 15
     with pytest.raises(KeyboardInterrupt):
         stop.receive(2, None)
@@ -151,30 +151,30 @@ class Pair(Ranks):
         self.rank, self.size = 0, 2
         self.theirs, self.flags = theirs, flags
 
-    def add_up(self, tensor: Tensor, flags: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor, flags: Tensor) -> Tensor:
         tensor.add_(self.theirs(tensor))
         return flags + self.flags(flags)
 
 
-def exchanged(pair: Pair, *, wide: bool = False) -> tuple[list[nn.Parameter], Share]:
+def exchanged(pair: Pair, *, wide: bool = False) -> tuple[list[nn.Parameter], Partial]:
     dtype = torch.float64 if wide else torch.float32
     used, unused = nn.Parameter(torch.zeros(2, 2, dtype=dtype)), nn.Parameter(torch.zeros(3))
     buffers = {"mean": torch.zeros(2), "still": torch.zeros(2), "count": torch.tensor(0)}
 
-    def work() -> Share:
+    def work() -> Partial:
         used.grad = torch.full((2, 2), 0.25, dtype=dtype)
-        return Share(torch.tensor([1.0, 2.0]), {"mean": torch.ones(2), "count": torch.tensor(7)})
+        return Partial(torch.tensor([1.0, 2.0]), {"mean": torch.ones(2), "count": torch.tensor(7)})
 
-    return [used, unused], Exchange(pair, [used, unused], buffers, 5).whole(work)
+    return [used, unused], Exchange(pair, [used, unused], buffers, 5).reduce(work)
 
 
-def test_gradients_and_moved_buffers_are_added_and_losses_put_in_their_places() -> None:
+def test_gradients_and_new_buffers_are_added_and_losses_put_in_their_places() -> None:
     (used, unused), share = exchanged(Pair(torch.ones_like, _same_parts))
     assert used.grad is not None
     assert torch.equal(used.grad, torch.full((2, 2), 1.25))
     assert unused.grad is None
-    assert torch.equal(share.moved["mean"], torch.full((2,), 2.0))
-    assert share.moved["count"].item() == 7
+    assert torch.equal(share.new_buffers["mean"], torch.full((2,), 2.0))
+    assert share.new_buffers["count"].item() == 7
     assert torch.equal(share.losses, torch.tensor([2.0, 3.0, 1.0, 1.0, 1.0]))
 
 
@@ -221,7 +221,7 @@ def test_on_a_gpu_flags_go_through_the_host_first_and_nothing_follows_a_failure(
     group.rank, group.size = 0, 2
     group._on_host, group._on_device = "host", "device"  # type: ignore[assignment]
     flags = torch.tensor([0.0, float(failed), 0.0, 0.0])
-    group.add_up(torch.zeros(9, device="meta"), flags)
+    group.all_reduce(torch.zeros(9, device="meta"), flags)
     assert calls == [("cpu", "host")] + ([] if failed else [("meta", "device")])
 
 
@@ -233,8 +233,8 @@ def test_ranks_that_cannot_meet_say_where(
 
     place()
     monkeypatch.setattr(ranks_module.dist, "init_process_group", never)
-    monkeypatch.setattr("warnings.simplefilter", lambda _: None)
-    assert follow(Launch(1, 4, 1, 2)) == 6
+    with pytest.raises(MachineError), join_ranks(Launch(1, 4, 1, 2)):
+        pass
     said = capsys.readouterr().err
     assert "rank 1 could not meet the other 3 at here:9: nobody came. All ranks must be started with the same" in said
 

@@ -154,7 +154,7 @@ def test_an_interrupted_re_creation_goes_on_with_the_same_command(
     done = again(run, silent)
     assert done.folder == plan.place
     assert done.result.identical
-    assert "continues after meta-update 7" in (plan.place / "run.log").read_text()
+    assert "continues after step 7" in (plan.place / "run.log").read_text()
 
 
 def test_a_stopped_command_says_that_it_can_be_given_again(

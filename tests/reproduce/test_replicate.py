@@ -16,9 +16,9 @@ from metaexp.machine.signals import Interrupted
 from metaexp.reproduce import replicate as module
 from metaexp.reproduce.replicate import Replication, plan_replication, replicate
 from metaexp.results.record import read_record
-from metaexp.run import throughput as rate
+from metaexp.run import throughput
 from metaexp.run.progress import Lines
-from metaexp.run.throughput import Rate
+from metaexp.run.throughput import Throughput
 
 EXPERIMENT = """\
 # @package _global_
@@ -69,8 +69,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own: experiments with the published numbers 4, which a tiny net comes near, and 90, or none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METAEXP_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr("metaexp.run.session.draw", lambda *_: {})
-    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(0.001, 0.0001))
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+    monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(0.001, 0.0001))
     folder = tmp_path / "conf" / "experiment"
     folder.mkdir(parents=True)
     (folder / "small.yaml").write_text(EXPERIMENT.replace("VALUE", "4.0"))
@@ -168,7 +168,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(
     done = replicate(plan(conf, seeds=2), silent)
     assert [record.status for record in done.records] == ["completed", "completed"]
     assert done.records[0] == first
-    assert "continues after meta-update 7" in (planned.folder / "seed1" / "run.log").read_text()
+    assert "continues after step 7" in (planned.folder / "seed1" / "run.log").read_text()
     undisturbed = replicate(plan(conf, "small", f"paths.outputs={conf.parent / 'other'}", seeds=2), silent)
     assert undisturbed.plan.folder != planned.folder
     assert [r.test for r in undisturbed.records] == [r.test for r in done.records]
@@ -227,18 +227,18 @@ def test_a_file_that_was_changed_since_a_seed_was_begun_is_told(conf: Path, sile
 def test_a_short_schedule_fits_the_machine_and_is_kept(
     update: float, steps: int, full: int, conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(update, 0.0001))
+    monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(update, 0.0001))
     path = conf / "experiment" / "small.yaml"
     path.write_text(path.read_text().replace("steps: 200", f"steps: {full}"))
     said: list[str] = []
     assert module._steps(plan(conf, short=True), said.append) == steps
     assert f"small: {steps:,} of {full:,} updates at {update:.2g} s, as measured here: about" in said[0]
-    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(update / 7, 0.0001))
+    monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(update / 7, 0.0001))
     assert module._steps(plan(conf, short=True), said.append) == steps
 
 
 def test_the_time_of_all_seeds_is_said_first(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(1.0, 0.5))
+    monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(1.0, 0.5))
     said: list[str] = []
     assert module._steps(plan(conf, seeds=3), said.append) is None
     assert said == ["small: 200 updates at 1 s, as measured here: about 4 min for each of 3 seeds, 13 min in all"]
@@ -257,10 +257,10 @@ def test_rates_are_measured_and_leave_nothing(conf: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     monkeypatch.chdir(conf.parent)
     settings = Composer(conf).settings(["experiment=small"])
-    measured = rate.measure(settings, lambda line: None)
-    assert 0 < measured.update < 5
+    measured = throughput.measure(settings, lambda line: None)
+    assert 0 < measured.step < 5
     assert 0 < measured.episode < 5
-    assert measured.seconds(settings, 200) == pytest.approx(200 * measured.update + (2 * 4 + 100) * measured.episode)
+    assert measured.seconds(settings, 200) == pytest.approx(200 * measured.step + (2 * 4 + 100) * measured.episode)
     assert [path.name for path in conf.parent.iterdir()] == ["conf"]
 
 

@@ -23,7 +23,7 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.checkpoint import Checkpoints, read
-from metaexp.run.first_record import Origin
+from metaexp.run.first_record import Provenance
 from metaexp.run.job import run_job
 from metaexp.run.progress import Advance, Lines
 
@@ -47,8 +47,8 @@ class At(Lines):
 
 @pytest.fixture
 def finished(tiny: ModuleType, tmp_path: Path, silent: Lines) -> tuple[RunRecord, Path]:
-    origin = Origin(overrides=["seed=0"], full_steps=24, files={".hydra/overrides.yaml": "- seed=0\n"})
-    return run_job(tiny.settings(tmp_path), origin, display=silent)
+    provenance = Provenance(overrides=["seed=0"], full_steps=24, files={".hydra/overrides.yaml": "- seed=0\n"})
+    return run_job(tiny.settings(tmp_path), provenance, display=silent)
 
 
 def test_a_run_leaves_everything_needed_in_its_folder(finished: tuple[RunRecord, Path]) -> None:
@@ -171,10 +171,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_tasks(
     poisoned = {"_target_": "tiny_runs.Lines", "poison": 22}  # the second task of the eighth update
     with pytest.raises(
         NotFiniteError,
-        match=r"task 22 is not finite in meta-update 8 of 12 .* Lower optimizer\.lr=0\.01 or algorithm\.inner_lr=0\.1,",
+        match=r"task 22 is not finite in step 8 of 12 .* Lower optimizer\.lr=0\.01 or algorithm\.inner_lr=0\.1,",
     ) as caught:
         run_job(tiny.settings(tmp_path, dataset=poisoned), folder=tmp_path / "run", display=silent)
-    assert "after 5 meta-updates is kept" in str(caught.value)
+    assert "after 5 steps is kept" in str(caught.value)
     record = read_record(tmp_path / "run")
     assert record.status == "failed"
     assert record.error is not None
@@ -193,15 +193,13 @@ def test_the_step_is_exact_even_when_losses_are_read_later(
     monkeypatch.setattr("metaexp.run.train._UNREAD_STEPS", unread)
     monkeypatch.setattr("metaexp.run.train._reads_at_once", lambda compute: False)
     settings = tiny.settings(tmp_path, dataset={"_target_": "tiny_runs.Lines", "poison": 19})
-    with pytest.raises(NotFiniteError, match=r"training task 19 is not finite in meta-update 7 of 12"):
+    with pytest.raises(NotFiniteError, match=r"training task 19 is not finite in step 7 of 12"):
         run_job(settings, display=silent)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_too(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
     settings = tiny.settings(tmp_path, algorithm={"_target_": "tiny_runs.BadGradient", "inner_lr": 0.1})
-    with pytest.raises(
-        NotFiniteError, match=r"the gradient over training tasks 0 to 2 is not finite in meta-update 1 "
-    ):
+    with pytest.raises(NotFiniteError, match=r"the gradient over training tasks 0 to 2 is not finite in step 1 "):
         run_job(settings, display=silent)
 
 
@@ -238,7 +236,7 @@ def test_a_second_sigint_stops_at_once(tiny: ModuleType, tmp_path: Path) -> None
 
 def test_a_signal_during_the_final_test_loses_nothing(tiny: ModuleType, tmp_path: Path) -> None:
     display = At("test", 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Interrupted, match="after 12 of 12 meta-updates, and saved"):
+    with pytest.raises(Interrupted, match="after 12 of 12 steps, and saved"):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=display)
     assert read_record(tmp_path / "run").status == "interrupted"
 
@@ -263,7 +261,7 @@ def test_out_of_memory_advises_smaller_chunks(
     def too_much(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore lines")
 
-    monkeypatch.setattr("metaexp.run.step.MetaStep.update", too_much)
+    monkeypatch.setattr("metaexp.run.step.MetaStep.run", too_much)
     with pytest.raises(MachineError, match=r"out of memory: CUDA out of memory.*device\.task_chunk"):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=silent)
     record = read_record(tmp_path / "run")
@@ -331,7 +329,7 @@ def test_the_record_of_a_run_that_is_going_on_says_so(tiny: ModuleType, tmp_path
 def test_a_verdict_is_given_where_there_is_a_published_number(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
     reference = {"paper": "P", "table": "1", "metric": "mse", "value": 0.5, "ci95": None, "protocol": "tiny"}
     settings = tiny.settings(tmp_path, reference=reference)
-    assert run_job(settings, Origin(full_steps=24), display=silent).record.verdict.kind == "shortened"  # type: ignore[union-attr]
+    assert run_job(settings, Provenance(full_steps=24), display=silent).record.verdict.kind == "shortened"  # type: ignore[union-attr]
     assert run_job(tiny.settings(tmp_path), display=silent).record.verdict is None
 
 

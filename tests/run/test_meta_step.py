@@ -67,7 +67,7 @@ def test_an_update_is_a_step_down_the_mean_loss_over_its_tasks(tiny: ModuleType)
     step = meta_step(tiny)
     episodes = step.source.episodes("train", torch.arange(10, 15))
     x, y = episodes.query.x, episodes.query.y
-    result = step.update(2)
+    result = step.run(2)
     assert torch.allclose(result.losses, (y**2).mean((1, 2)))
     assert torch.allclose(step.algorithm.w, 0.1 * (2 * x * y).mean(), atol=1e-7)
     assert not torch.allclose(step.algorithm.w, 0.1 * (2 * x * y).mean((1, 2)).sum(), atol=1e-3)  # not the sum
@@ -82,14 +82,14 @@ def test_the_same_tasks_twice_give_the_gradient_of_once(tiny: ModuleType) -> Non
 
 def test_parameters_that_no_loss_reaches_are_left_alone(tiny: ModuleType) -> None:
     step = meta_step(tiny, clip=ClipNorm(1.0))
-    step.update(0)
+    step.run(0)
     assert torch.equal(step.algorithm.unused, torch.ones(2))
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 4])
 def test_chunks_of_tasks_change_rounding_only(tiny: ModuleType, chunk: int) -> None:
     whole, parts = meta_step(tiny, maml(tiny, 0.0)), meta_step(tiny, maml(tiny, 0.0), chunk=chunk)
-    assert torch.allclose(parts.update(0).losses, whole.update(0).losses, atol=1e-5)
+    assert torch.allclose(parts.run(0).losses, whole.run(0).losses, atol=1e-5)
     for p, q in zip(whole.parameters, parts.parameters, strict=True):
         assert torch.allclose(p.grad, q.grad, atol=1e-5)
     for name, t in whole.buffers.items():
@@ -101,7 +101,7 @@ def test_what_an_update_does_does_not_depend_on_what_was_drawn_before(tiny: Modu
         made = meta_step(tiny, maml(tiny), seed=0)
         made.seed = seed
         torch.rand(draws)
-        return made.update(step).losses
+        return made.run(step).losses
 
     assert torch.equal(after(0, 3), after(100, 3))
     assert not torch.equal(after(0, 3), after(0, 3, seed=1))  # the same tasks, other dropout
@@ -136,8 +136,8 @@ def test_whole_number_buffers_are_not_averaged(tiny: ModuleType) -> None:
             return self.w
 
     step = meta_step(tiny, Counting(), chunk=2)
-    step.update(0)
-    step.update(1)
+    step.run(0)
+    step.run(1)
     assert step.algorithm.count.item() == 2
     assert step.algorithm.count.dtype == torch.int64
 
@@ -146,13 +146,13 @@ def test_the_learning_rate_follows_the_schedule_from_the_optimisers_own(tiny: Mo
     step = meta_step(tiny, schedule=Step(every=2, gamma=0.5), lr=0.4)
     assert [step.lr(s) for s in range(5)] == [0.4, 0.4, 0.2, 0.2, 0.1]
     for s in range(5):
-        step.update(s)
+        step.run(s)
         assert step.optimizer.param_groups[0]["lr"] == step.lr(s)
 
 
 def test_the_norm_reported_is_the_one_before_clipping(tiny: ModuleType) -> None:
     free, clipped = meta_step(tiny), meta_step(tiny, clip=ClipNorm(0.01))
-    assert torch.equal(free.update(0).gradient_norm, clipped.update(0).gradient_norm)
+    assert torch.equal(free.run(0).gradient_norm, clipped.run(0).gradient_norm)
     assert clipped.algorithm.w.abs().item() == pytest.approx(0.1 * 0.01, rel=1e-3)
     assert free.algorithm.w.abs().item() > 0.1 * 0.02
 
@@ -165,8 +165,8 @@ def test_an_algorithm_is_told_the_step_before_each_update(tiny: ModuleType) -> N
             told.append((step, total))
 
     step = meta_step(tiny, Told())
-    step.update(0)
-    step.update(1)
+    step.run(0)
+    step.run(1)
     assert told == [(0, 20), (1, 20)]
 
 
@@ -176,7 +176,7 @@ def test_a_loss_without_parameters_is_explained(tiny: ModuleType) -> None:
             return x
 
     with pytest.raises(ConfigError, match=r"Deaf does not depend on any of its parameters.*train\.steps=0"):
-        meta_step(tiny, Deaf()).update(0)
+        meta_step(tiny, Deaf()).run(0)
 
 
 def test_a_step_never_waits_for_the_device(tiny: ModuleType) -> None:

@@ -35,7 +35,7 @@ def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_pa
             time_passes[0] = 100.0 + second
             advance(100 + 5 * second)
     assert text.getvalue().splitlines() == [
-        "validation after 100 meta-updates: 97.1 ± 0.4 %",
+        "validation after 100 steps: 97.1 ± 0.4 %",
         "train 150/1000  5/s  2:50 left  loss 0.5123",
         "train 200/1000  5/s  2:40 left  loss 0.5123",
     ]

@@ -241,7 +241,7 @@ def test_seconds_of_all_sessions_are_added_up(stopped: Path, silent: Lines) -> N
 def test_a_run_that_is_going_on_is_not_resumed(stopped: Path) -> None:
     from metaexp.run.folder import RunFolder
 
-    with RunFolder(stopped).held(), pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
+    with RunFolder(stopped).lock(), pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
         resume_job(stopped)
 
 

@@ -11,26 +11,26 @@ from types import ModuleType
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.run.folder import RunFolder, claim, existing
+from metaexp.run.folder import RunFolder, create_folder, existing
 
 HOLD = """
 import sys
 from pathlib import Path
 from metaexp.run.folder import RunFolder
-with RunFolder(Path(sys.argv[1])).held():
+with RunFolder(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
 def test_a_taken_name_gets_a_number(tmp_path: Path) -> None:
-    paths = [claim(tmp_path / "new" / "outputs", "run").path.name for _ in range(3)]
+    paths = [create_folder(tmp_path / "new" / "outputs", "run").path.name for _ in range(3)]
     assert paths == ["run", "run_2", "run_3"]
 
 
 def test_no_two_claims_get_the_same_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        paths = list(pool.map(lambda _: claim(tmp_path, "run").path, range(40)))
+        paths = list(pool.map(lambda _: create_folder(tmp_path, "run").path, range(40)))
     assert len(set(paths)) == 40
 
 
@@ -41,18 +41,18 @@ def test_two_processes_never_hold_one_folder(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunFolderError, match=f"is in use by process {other.pid}"), folder.held():
+        with pytest.raises(RunFolderError, match=f"is in use by process {other.pid}"), folder.lock():
             pass
         other.kill()
-    with folder.held():  # the system let go of it
+    with folder.lock():  # the system let go of it
         pass
 
 
 def test_a_folder_can_be_held_again_after_it_was_let_go(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with folder.held():
+    with folder.lock():
         pass
-    with folder.held(), pytest.raises(RunFolderError, match="is in use"), folder.held():
+    with folder.lock(), pytest.raises(RunFolderError, match="is in use"), folder.lock():
         pass
 
 

@@ -49,6 +49,10 @@ JOBS: dict[str, dict[str, Any]] = {
         "settings": "maml",
         "changes": {"dataset": {"_target_": "tiny_runs.Lines", "poison": 18, "version": "a"}},
     },
+    "other seed": {"ranks": 2, "settings": "maml", "other": {"seed": 3}},
+    "other rhythm": {"ranks": 4, "settings": "maml", "other": {"train__checkpoint_every": 4}},
+    "other place": {"ranks": 2, "settings": "maml", "other": {"paths__data": "elsewhere"}},
+    "one mistake": {"ranks": 2, "settings": "maml", "other": {"train__steps": -1}},
     "too few": {"ranks": 2, "settings": "maml", "changes": {"train__meta_batch_size": 1}},
     "one batch": {"ranks": 2, "settings": "proto_net", "changes": {"algorithm": {"_target_": "tiny_runs.Pretrained"}}},
     "no data": {"ranks": 2, "settings": "maml", "changes": {"dataset": {"_target_": "tiny_runs.Missing"}}},
@@ -180,10 +184,10 @@ def test_the_record_says_how_many_ranks_there_were(shared: Shared) -> None:
 
 def test_a_signal_to_any_rank_stops_all_after_the_same_update(shared: Shared) -> None:
     assert shared.codes("stopped") == [143, 143]
-    assert "stopped by SIGTERM after 7 of 12 meta-updates, and saved" in shared.said("stopped", 0)
+    assert "stopped by SIGTERM after 7 of 12 steps, and saved" in shared.said("stopped", 0)
     assert shared.said("stopped", 1) == ""
     assert shared.codes("interrupted") == [130, 130]
-    assert "stopped by SIGINT after 7 of 12 meta-updates, and saved" in shared.said("interrupted", 0)
+    assert "stopped by SIGINT after 7 of 12 steps, and saved" in shared.said("interrupted", 0)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit_with_as_many_ranks(shared: Shared) -> None:
@@ -228,10 +232,12 @@ ENDS = {
     "error": ([1, 1], "rank 1 of 2 failed: ValueError: this rank does not want to"),
     "memory": ([6, 6], "rank 1 of 2 failed: out of memory: no memory is left for 12 bytes"),
     "outside": ([6, 1], "another rank of this run has ended"),
-    "drift": ([6, 6], "the state after 5 meta-updates of rank 1"),
-    "not finite": ([5, 5], "the loss of training task 18 is not finite in meta-update 4 of 12"),
-    "too few": ([2, 2], "train.meta_batch_size=1 gives 1 task per meta-update, which 2 ranks cannot share"),
-    "one batch": ([2, 2], "Pretrained trains on one batch of train.meta_batch_size=5 examples per meta-update"),
+    "drift": ([6, 6], "the state after 5 steps of rank 1"),
+    "not finite": ([5, 5], "the loss of training task 18 is not finite in step 4 of 12"),
+    "other seed": ([6, 6], "the configuration of rank 1"),
+    "one mistake": ([2, 2], "rank 1 of 2 failed: train.steps=-1"),
+    "too few": ([2, 2], "train.meta_batch_size=1 gives 1 task per step, which 2 ranks cannot share"),
+    "one batch": ([2, 2], "Pretrained trains on one batch of train.meta_batch_size=5 examples per step"),
     "no data": ([3, 3], "the lines are nowhere to be found"),
     "typo": ([2, 2], "train.stps is not a key of train. Did you mean train.steps?"),
     "sweep": ([2, 2], "metaexp train: a sweep (-m) runs in one process, and 2 were started"),
@@ -265,7 +271,14 @@ def test_a_failure_is_in_the_record_unless_the_run_went_on(shared: Shared, name:
     assert shared.record(name).status == ("completed" if name == "killed" else "failed")
 
 
-@pytest.mark.parametrize("name", ["too few", "one batch", "no data"])
+def test_settings_that_differ_between_ranks_are_refused_unless_they_name_places(shared: Shared) -> None:
+    assert shared.codes("other rhythm") == [6, 6, 6, 6]
+    assert "the configuration of rank 3" in shared.said("other rhythm", 0)
+    assert shared.codes("other place") == [0, 0]
+    assert result(shared, "other place") == result(shared, "maml2")
+
+
+@pytest.mark.parametrize("name", ["too few", "one batch", "no data", "other seed", "other rhythm", "one mistake"])
 def test_nothing_is_written_for_what_cannot_be_shared(shared: Shared, name: str) -> None:
     assert not shared.folder(name).exists()
 

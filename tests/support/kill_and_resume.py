@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 
 from metaexp.config.classes.targets import trust
-from metaexp.run import session as session_module
+from metaexp.run import outputs as outputs_module
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
@@ -77,7 +77,7 @@ def session(folder: Path, calls: int | None) -> None:
 
 def main(outputs: Path, wanted: int) -> None:
     trust("tiny_runs")
-    session_module.draw = lambda *_: {}  # pictures take longer than these runs
+    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     torch.set_num_threads(1)
     session(outputs / "warm", None)  # torch imports much of itself when it is first used
     dice = random.Random(0)

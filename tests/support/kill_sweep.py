@@ -36,7 +36,7 @@ from metaexp.config.classes.targets import trust
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
-from metaexp.run import session as session_module
+from metaexp.run import outputs as outputs_module
 from metaexp.run.progress import Lines
 from metaexp.sweep import run as run_module
 
@@ -46,7 +46,7 @@ _SECONDS_BETWEEN_LOOKS = 0.02
 def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
     for package in sweep_runs.TRUSTED:
         trust(package)
-    session_module.draw = lambda *_: {}  # pictures take longer than these runs
+    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     run_module.start = forking.start
     torch.set_num_threads(1)
     output = output and output.resolve()

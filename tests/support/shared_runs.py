@@ -5,6 +5,7 @@ usage: shared_runs.py FOLDER JOBS, where JOBS is a JSON file: name -> job. A job
     ranks     the number of processes
     settings  ``maml``, ``proto_net`` or ``reptile`` (below)
     changes   to those settings, dotted keys with ``__`` for the dot
+    other     changes on the last rank only
     resume    whether to go on with the run in the folder ``in``; a new run otherwise
     in        the run folder, by name; the job's own name without it
     argv      a command line instead: of a verb, or, where it starts with none, of ``train``
@@ -37,10 +38,10 @@ from metaexp.cli import main as cli
 from metaexp.cli import train as cli_train
 from metaexp.config.classes.targets import trust
 from metaexp.config.schema import Settings
-from metaexp.machine.all_reduce import Share
-from metaexp.run import session as session_module
+from metaexp.machine.all_reduce import Partial
+from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.run import outputs as outputs_module
 from metaexp.run.job import run_job
-from metaexp.run.leader import led
 from metaexp.run.progress import Lines
 from metaexp.run.step import MetaStep
 
@@ -113,47 +114,49 @@ class Deed:
             self.step.parameters[0].add_(1e-3)
 
     def slice(self) -> None:
-        self.step.own = range(len(self.step.own))
+        self.step.share = range(len(self.step.share))
 
     def mean(self) -> None:
-        self.step._share = _own_mean(self.step)  # type: ignore[method-assign]
+        self.step._backward = _own_mean(self.step)  # type: ignore[method-assign]
 
 
-def _own_mean(step: MetaStep) -> Callable[..., Share]:
-    share = step._share
-    return lambda episodes, tasks: share(episodes, len(step.own) * 2)
+def _own_mean(step: MetaStep) -> Callable[..., Partial]:
+    backward = step._backward
+    return lambda episodes, tasks: backward(episodes, len(step.share) * 2)
 
 
 def act(deed: str, at: int) -> None:
     """From now on, in this process, ``deed`` is done before the share of update ``at`` (0-based)."""
-    own_share = MetaStep._own_share
+    backward = MetaStep._backward_on_share
 
-    def acting(self: MetaStep, step: int) -> Share:
+    def acting(self: MetaStep, step: int) -> Partial:
         if step == at and deed != "outside":
             getattr(Deed(self), deed)()
-        return own_share(self, step)
+        return backward(self, step)
 
-    MetaStep._own_share = acting  # type: ignore[method-assign]
+    MetaStep._backward_on_share = acting  # type: ignore[method-assign]
     if deed == "outside":
-        update = MetaStep.update
+        run = MetaStep.run
 
         def updating(self: MetaStep, step: int) -> Any:
             if step == at:
                 raise ValueError("this rank does not want to")
-            return update(self, step)
+            return run(self, step)
 
-        MetaStep.update = updating  # type: ignore[method-assign]
+        MetaStep.run = updating  # type: ignore[method-assign]
 
 
-def train(arguments: list[str]) -> int:
+def train(arguments: list[str], ranks: Ranks = SINGLE) -> int:
     """The verb of the command line that stands for ``train`` here: settings that no YAML file has."""
     job, folder = json.loads(arguments[0]), Path(arguments[1])
     if "argv" in job:
-        return cli_train.main(job["argv"])
+        return cli_train.main(job["argv"], ranks)
     if job.get("resume"):
-        return cli_train.main([f"resume={folder}"])
-    with led() as ranks:
-        run_job(settings_of(job, folder.parent), folder=folder, display=Lines(Console(stderr=True)), ranks=ranks)
+        return cli_train.main([f"resume={folder}"], ranks)
+    if ranks.rank == job["ranks"] - 1:
+        job["changes"] = job.get("changes", {}) | job.get("other", {})
+    settings = ranks.run(lambda: settings_of(job, folder.parent))
+    run_job(settings, folder=folder, display=Lines(Console(stderr=True)), ranks=ranks)
     return 0
 
 
@@ -213,7 +216,7 @@ def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
 def main(outputs: Path, jobs: Path) -> None:
     trust("tiny_runs")
     cli.VERBS["train"] = cli.Verb("", "shared_runs:train")
-    session_module.draw = lambda *_: {}  # pictures take longer than these runs
+    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     torch.set_num_threads(1)
     # torch imports much of itself when it is first used
     run_job(tiny_runs.settings(outputs), folder=outputs / "warm", display=Lines(Console(quiet=True)))

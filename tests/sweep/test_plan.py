@@ -12,8 +12,8 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.results.record import RunRecord, Task, write_record
-from metaexp.run import throughput as rate
-from metaexp.run.throughput import Rate
+from metaexp.run import throughput
+from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import begun, write_note
 from metaexp.sweep.plan import plan
@@ -105,11 +105,11 @@ def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
 def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[Settings] = []
 
-    def measure(settings: Settings, say: object) -> Rate:
+    def measure(settings: Settings, say: object) -> Throughput:
         timed.append(settings)
-        return Rate(update=0.8, episode=0.25)
+        return Throughput(step=0.8, episode=0.25)
 
-    monkeypatch.setattr(rate, "measure", measure)
+    monkeypatch.setattr(throughput, "measure", measure)
     said: list[str] = []
     overrides = ["algorithm=proto_net,relation_net", "seed=0,1", "optimizer.lr=0.1,0.2", "train.steps=100"]
     overrides += ["train.eval_every=50", "train.eval_episodes=8", "eval.episodes=16"]
@@ -123,7 +123,7 @@ def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.Mo
 
 
 def test_a_finished_run_is_believed_before_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate, "measure", lambda settings, say: Rate(settings.task.k_shot, 0.0))
+    monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(settings.task.k_shot, 0.0))
     keep(record_of(Composer().settings(["algorithm=maml", "train.steps=10"]), 40.0), "same")
     overrides = ["algorithm=maml", "train.steps=10", "task.k_shot=1,2,3"]
     finished, two, three, _ = plan(prepare(overrides, None, "config"), overrides, print).splitlines()[1:]
@@ -134,7 +134,7 @@ def test_a_finished_run_is_believed_before_a_measurement(monkeypatch: pytest.Mon
 def test_measuring_computes_but_writes_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, steps: str
 ) -> None:
-    monkeypatch.setattr(rate, "_SECONDS", 0.05)
+    monkeypatch.setattr(throughput, "_SECONDS", 0.05)
     small = ["algorithm=proto_net", "dataset=glyphs", f"train.steps={steps}", "device=cpu", "eval.episodes=100"]
     assert main([*small, "seed=0,1", "--measure"]) == 0
     heard = capsys.readouterr()

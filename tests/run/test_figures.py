@@ -15,7 +15,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.results.record import RunRecord
-from metaexp.run import pictures
+from metaexp.run import figures
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 
@@ -23,7 +23,7 @@ from metaexp.run.progress import Lines
 def test_a_run_on_functions_leaves_its_curves_and_its_fits(
     tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metaexp.run.session.draw", pictures.draw)
+    monkeypatch.setattr("metaexp.run.outputs.draw", figures.draw)
     _, folder = run_job(tiny.settings(tmp_path), display=silent)
     names = {path.name for path in (folder / "plots").glob("*")}
     assert names == {"learning_curve.png", "adaptation_curve.png", "adapted_functions.png"}
@@ -55,7 +55,7 @@ class Squared(Means):
         return scores.square().mean()
 
 
-def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> pictures.Subject:
+def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> figures.Subject:
     """Tasks of two classes, or curves; ``examples`` overrides the shape and the kind of data."""
     shape = examples.get("shape", (1, 6, 6))
     kind = examples.get("kind", "classification")
@@ -77,17 +77,17 @@ def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> pictures.Su
     parts = SimpleNamespace(algorithm=algorithm, dataset=dataset, interface=SimpleNamespace(input_shape=shape))
     settings = SimpleNamespace(task=SimpleNamespace(shape=TaskShape(2, 2, 2)), eval=SimpleNamespace(seed=0))
     compute = SimpleNamespace(device=torch.device("cpu"), autocast=nullcontext)
-    return pictures.Subject(settings, parts, compute, "means", folder)  # type: ignore[arg-type]
+    return figures.Subject(settings, parts, compute, "means", folder)  # type: ignore[arg-type]
 
 
 def test_classified_images_are_shown_with_the_confidence_of_the_tested_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(pictures, "adapted_episodes", lambda path, title, shown: seen.extend(shown))
+    monkeypatch.setattr(figures, "adapted_episodes", lambda path, title, shown: seen.extend(shown))
     algorithm = Means()
-    assert pictures._adapted(_subject(algorithm, tmp_path)) == {"adapted_episodes": tmp_path / "adapted_episodes.png"}
-    assert len(seen) == pictures.EPISODES
+    assert figures._adapted(_subject(algorithm, tmp_path)) == {"adapted_episodes": tmp_path / "adapted_episodes.png"}
+    assert len(seen) == figures.EPISODES
     assert algorithm.training, "as it was before"
     confidence = torch.stack([shown.confidence for shown in seen])
     assert ((confidence >= 0.5) & (confidence <= 1)).all()
@@ -97,11 +97,11 @@ def test_scores_that_are_no_probabilities_are_not_called_confidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(pictures, "adapted_episodes", lambda path, title, shown: seen.extend(shown))
-    pictures._adapted(_subject(Squared(), tmp_path))
+    monkeypatch.setattr(figures, "adapted_episodes", lambda path, title, shown: seen.extend(shown))
+    figures._adapted(_subject(Squared(), tmp_path))
     untrained = Means()
     untrained.temperature.requires_grad_(False)
-    pictures._adapted(_subject(untrained, tmp_path))
+    figures._adapted(_subject(untrained, tmp_path))
     assert [shown.confidence for shown in seen] == [None] * len(seen)
 
 
@@ -114,21 +114,21 @@ def test_continued_curves_are_drawn_and_vectors_are_not(tmp_path: Path) -> None:
             return adapted.expand(len(x), -1)
 
     curves = _subject(Mean(), tmp_path, shape=(9, 1), kind="regression")
-    assert pictures._adapted(curves)["adapted_sequences"].exists()
-    assert pictures._adapted(_subject(Means(), tmp_path, shape=(9,))) == {}
-    assert pictures._adapted(_subject(Mean(), tmp_path, shape=(9,), kind="regression")) == {}
+    assert figures._adapted(curves)["adapted_sequences"].exists()
+    assert figures._adapted(_subject(Means(), tmp_path, shape=(9,))) == {}
+    assert figures._adapted(_subject(Mean(), tmp_path, shape=(9,), kind="regression")) == {}
 
 
-def test_a_picture_that_fails_is_named_and_does_not_end_the_run(
+def test_a_figure_that_fails_is_named_and_does_not_end_the_run(
     tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> dict[str, Path]:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("metaexp.run.session.draw", pictures.draw)
-    monkeypatch.setattr(pictures, "draw_curves", fail)
+    monkeypatch.setattr("metaexp.run.outputs.draw", figures.draw)
+    monkeypatch.setattr(figures, "draw_curves", fail)
     record, folder = run_job(tiny.settings(tmp_path), display=silent)
     assert isinstance(record, RunRecord)
     assert record.status == "completed"
     assert [path.name for path in (folder / "plots").glob("*")] == ["adapted_functions.png"]
-    assert "a picture could not be drawn (RuntimeError: no ink)" in (folder / "run.log").read_text()
+    assert "a figure could not be drawn (RuntimeError: no ink)" in (folder / "run.log").read_text()

@@ -1,4 +1,4 @@
-"""The pictures that a run leaves in its folder."""
+"""The figures that a run leaves in its folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from metaexp.results.pictures.episodes import Shown, adapted_episodes
 from metaexp.results.pictures.fits import Continuation, Fit, continuations, function_fits
 from metaexp.results.pictures.run_curves import describe, draw_curves
 from metaexp.results.record import RunRecord
-from metaexp.run.build import Parts
+from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ GRID = 200
 
 
 class Subject(NamedTuple):
-    """What the pictures of adapted tasks are made of."""
+    """What the figures of adapted tasks are made from."""
 
     settings: Settings
     parts: Parts
@@ -43,29 +43,37 @@ class Subject(NamedTuple):
     plots: Path
 
 
-def draw(folder: RunFolder, settings: Settings, parts: Parts, compute: Compute, record: RunRecord) -> dict[str, Path]:
-    """Draw what can be drawn: name -> PNG file in the run folder.
+def draw(folder: RunFolder, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
+    """Draw the figures of a run.
 
-    Curves from the folder's numbers; then test tasks after adaptation with the weights that were tested, which a run
-    without a test does not look at. A picture that fails is named in the log and left out: the numbers are there.
+    They are curves from the folder's numbers, then test tasks after adaptation with the weights that were tested. A
+    run without a test does not look at test tasks. A figure that fails is named in the log and left out.
+
+    Args:
+        folder: The run folder.
+        setup: What was trained.
+        record: The completed record.
+
+    Returns:
+        Name -> PNG file in the run folder.
     """
-    subject = Subject(settings, parts, compute, describe(record), folder.plots)
+    subject = Subject(setup.settings, setup.parts, setup.compute, describe(record), folder.plots)
     drawn: dict[str, Path] = {}
     works: tuple[Callable[[], dict[str, Path]], ...] = (
         partial(draw_curves, folder.path, record),
         partial(_adapted, subject),
     )
-    for work in works if settings.eval.test else works[:1]:
+    for work in works if setup.settings.eval.test else works[:1]:
         try:
             drawn.update(work())
         except Exception as error:
-            log.warning("a picture could not be drawn (%s: %s)", type(error).__name__, error)
+            log.warning("a figure could not be drawn (%s: %s)", type(error).__name__, error)
             log.debug("where it failed", exc_info=True)
     return drawn
 
 
 def _adapted(subject: Subject) -> dict[str, Path]:
-    """The picture of adapted tasks that fits the kind of data; none for vectors, which have no look."""
+    """The figure of adapted tasks that fits the kind of data; none for vectors, which cannot be drawn."""
     shape = subject.parts.interface.input_shape
     if subject.parts.dataset.kind == "classification":
         return _classified(subject) if len(shape) in (2, 3) else {}

@@ -1,0 +1,164 @@
+"""What a run writes and shows: the record, metrics, checkpoints, figures, its log and the display.
+
+Rank 0 has all of them. The other ranks run the same statements with :class:`NoOutputs`, which does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.json_lines import TIMINGS_FILE, read_lines
+from metaexp.results.episodes import write_episodes
+from metaexp.results.record import RunRecord, write_record
+from metaexp.run.build import TrainingSetup
+from metaexp.run.checkpoint import Checkpoint, Checkpoints, write
+from metaexp.run.figures import draw
+from metaexp.run.folder import RunFolder
+from metaexp.run.progress import Display, Silent
+from metaexp.run.shared_state import NoCheckpoints
+from metaexp.run.state import Weights
+from metaexp.tracking.base import RunInfo, Tracker
+from metaexp.tracking.trackers import NoTrackers, Trackers
+
+
+class Outputs:
+    """The outputs of a run on rank 0.
+
+    Args:
+        folder: The run folder, locked by this process.
+        display: What the user sees.
+    """
+
+    def __init__(self, folder: RunFolder, display: Display) -> None:
+        self.folder = folder
+        self.display = display
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.trackers: Trackers = NoTrackers()
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    def print(self, text: str) -> None:
+        """Show a line, and keep it in the log."""
+        self.display.line(text)
+        logging.getLogger("metaexp").info(text)
+
+    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], position: int) -> None:
+        """Open the metrics, of which the first ``position`` bytes are kept, and the views of the run."""
+        self.trackers = Trackers(run, views)
+        self.trackers.start(position)
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The newest good checkpoint; what a killed process left half-written is removed."""
+        if self.folder.checkpoints.is_dir():
+            self.checkpoints.tidy()
+        return self.checkpoints.load()
+
+    def save_record(self, record: RunRecord) -> None:
+        """Write ``record.json``."""
+        write_record(record, self.path)
+
+    def save_best(self, weights: Weights, values: Mapping[str, Any]) -> None:
+        """Write the selected weights, and the values that identify them."""
+        write(self.folder.best, weights, dict(values))
+
+    def save_test_episodes(self, per_step: list[list[float]]) -> None:
+        """Write the test metric of every episode after 0, 1, ... steps of adaptation."""
+        write_episodes(self.folder.test_episodes, per_step)
+
+    def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
+        """Draw the figures of the run and show them in every view: name -> PNG file."""
+        figures = draw(self.folder, setup, record)
+        for name, path in figures.items():
+            self.trackers.picture(name, path)
+        return figures
+
+    def seconds_before(self, step: int) -> tuple[float, float]:
+        """Seconds, and of them seconds of training, that earlier sessions took up to ``step``."""
+        found = (0.0, 0.0)
+        for at, values in read_lines(self.path / TIMINGS_FILE):
+            if at <= step and "time/seconds" in values:
+                found = (values["time/seconds"], values["time/training_seconds"])
+        return found
+
+
+class NoOutputs(Outputs):
+    """The outputs of the other ranks: nothing, for rank 0 writes and shows it all."""
+
+    def __init__(self) -> None:
+        super().__init__(RunFolder(Path("RUN_FOLDER")), Silent())
+        self.checkpoints = NoCheckpoints(Path())
+
+    def print(self, text: str) -> None:
+        """Do nothing."""
+
+    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], position: int) -> None:
+        """Do nothing."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """No checkpoint: the state comes from rank 0."""
+        return None
+
+    def save_record(self, record: RunRecord) -> None:
+        """Do nothing."""
+
+    def save_best(self, weights: Weights, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def save_test_episodes(self, per_step: list[list[float]]) -> None:
+        """Do nothing."""
+
+    def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
+        """Draw nothing."""
+        return {}
+
+    def seconds_before(self, step: int) -> tuple[float, float]:
+        """Rank 0 keeps the time."""
+        return (0.0, 0.0)
+
+
+@contextmanager
+def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
+    """Within this block metaexp's log goes to ``run.log``, and its warnings to the display too.
+
+    Args:
+        folder: The run folder, locked by this process.
+        display: What the user sees.
+
+    Yields:
+        The outputs of the run.
+    """
+    logger = logging.getLogger("metaexp")
+    file = logging.FileHandler(folder.log, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    shown = _ToDisplay(display)
+    before = (logger.level, logger.propagate)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(file)
+    logger.addHandler(shown)
+    try:
+        yield Outputs(folder, display)
+    finally:
+        logger.level, logger.propagate = before
+        logger.removeHandler(file)
+        logger.removeHandler(shown)
+        file.close()
+
+
+class _ToDisplay(logging.Handler):
+    """Warnings for the eye, without a traceback: that is in the log file."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info is None:
+            self._display.line(f"warning: {record.getMessage()}")
