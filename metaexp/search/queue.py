@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from metaexp.core.errors import ConfigError, MachineError
+from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, write
 from metaexp.search.study import Point, Study
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 _MOST_REPEATS = 200
 """Proposals in a row that were tried before, after which there is held to be nothing new."""
 
 
 @dataclass
-class Claim:
-    """A trial that is this process's to run. is_new: whether nobody ran it before. The rest is for its keeper."""
+class LockedTrial:
+    """A trial that this process has locked.
+
+    Attributes:
+        point: What the sampler proposed.
+        job: The trial as a job.
+        folder: The job's folder.
+        is_new: Whether nobody ran it before.
+        release: Lets other processes take it, if it is not finished.
+    """
 
     point: Point
     job: FrozenJob
     folder: Path
     is_new: bool
-    _handle: int
-
-    def release(self) -> None:
-        """Let other processes have it, if it is not finished."""
-        os.close(self._handle)
+    release: Callable[[], None]
 
 
-class Ledger:
+class TrialQueue:
     """Hands out the trials of a search. exhausted: whether the sampler proposes nothing new any more."""
 
     def __init__(self, prepared: Prepared, sweep: Sweep, study: Study) -> None:
-        if fcntl is None:
-            raise MachineError("metaexp search needs file locks (fcntl), which this system does not have.")
         self.prepared = prepared
         self.sweep = sweep
         self.study = study
         self.exhausted = False
 
-    def next(self) -> Claim | None:
+    def next(self) -> LockedTrial | None:
         """The next trial: one that was interrupted, else a new one; None when there is none left to take."""
-        with self._alone():
+        with hold_lock(self._lock_file("trials"), wait=True):
             points = self.study.points()
             for point in points:
                 claim = self._claim(point, is_new=False) if point.state == "running" else None
@@ -61,7 +57,7 @@ class Ledger:
                     return claim
             return self._new(points)
 
-    def _new(self, points: list[Point]) -> Claim | None:
+    def _new(self, points: list[Point]) -> LockedTrial | None:
         identities = {point.notes["identity"]: point.number for point in points if "identity" in point.notes}
         tried = {_written(point): int(point.notes.get("same_as", point.number)) for point in points}
         grid = self.prepared.grid() if self.prepared.options.sampler == "grid" else None
@@ -93,17 +89,18 @@ class Ledger:
             return _MOST_REPEATS
         return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
-    def _claim(self, point: Point, *, is_new: bool) -> Claim | None:
+    def _claim(self, point: Point, *, is_new: bool) -> LockedTrial | None:
         """Take a trial that is running by name; None where a process has it, or its point is impossible."""
-        handle = self._lock(f"trial-{point.number}", wait=False)
-        if handle is None:
+        try:
+            release = acquire(self._lock_file(f"trial-{point.number}"))
+        except LockedError:
             return None
         folder = self.sweep.path / str(point.notes.get("folder", ""))
         if "folder" in point.notes and (folder / FROZEN_FILE).exists():
-            return Claim(point, read_frozen(folder), folder, is_new, handle)
+            return LockedTrial(point, read_frozen(folder), folder, is_new, release)
         job = self._freeze(point)
         if job is None:
-            os.close(handle)
+            release()
             return None
         self.study.note(point.number, "identity", job.identity)
         self.study.note(point.number, "folder", job.name)
@@ -111,7 +108,7 @@ class Ledger:
         if not (folder / FROZEN_FILE).exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a process that died before it had written the job
             self.sweep.add(job)
-        return Claim(point, job, folder, is_new, handle)
+        return LockedTrial(point, job, folder, is_new, release)
 
     def _freeze(self, point: Point) -> FrozenJob | None:
         """The job of a point; None, with the reason kept, where its values do not go together."""
@@ -121,27 +118,10 @@ class Ledger:
             self.study.fail(point.number, f"{type(error).__name__}: {str(error).splitlines()[0]}")
             return None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within this block no other process takes a trial."""
-        handle = self._lock("trials", wait=True)
-        assert handle is not None
-        try:
-            yield
-        finally:
-            os.close(handle)
-
-    def _lock(self, name: str, *, wait: bool) -> int | None:
-        """A lock that the system lets go of when this process dies; None where another has it."""
+    def _lock_file(self, name: str) -> Path:
         folder = self.sweep.path / ".locks"
         folder.mkdir(exist_ok=True)
-        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        return handle
+        return folder / name
 
 
 def _written(point: Point) -> tuple[str, ...]:

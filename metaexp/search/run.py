@@ -12,7 +12,7 @@ from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
 from metaexp.search.prepare import Prepared
-from metaexp.search.queue import Ledger
+from metaexp.search.queue import TrialQueue
 from metaexp.search.study import Study
 from metaexp.search.summary import Found, best_of, line, opening, table, tested_before, write_report
 from metaexp.search.trial import LiveTrial
@@ -29,13 +29,13 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     """
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
-    ledger = Ledger(prepared, place, study)
+    queue = TrialQueue(prepared, place, study)
     print("\n".join(opening(prepared, study.points())), flush=True)
     with stop_on_signals() as stop:
-        Workers(prepared, ledger, study).run(stop)
+        Workers(prepared, queue, study).run(stop)
         if stop:
             raise _interrupted(stop, prepared.path)
-    found = Found(prepared, study.points(), study.importances(), ledger.exhausted, overrides)
+    found = Found(prepared, study.points(), study.importances(), queue.exhausted, overrides)
     write_report(found)
     best = best_of(found)
     if best is not None:
@@ -49,9 +49,9 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
 class Workers:
     """Runs ``search.workers`` trials at once, each in a process of its own."""
 
-    def __init__(self, prepared: Prepared, ledger: Ledger, study: Study) -> None:
+    def __init__(self, prepared: Prepared, queue: TrialQueue, study: Study) -> None:
         self.prepared = prepared
-        self.ledger = ledger
+        self.queue = queue
         self.study = study
         self.threads = threads_each(prepared.options.workers)
         self.live: list[LiveTrial] = []
@@ -73,7 +73,7 @@ class Workers:
                 trial.kill()
 
     def _begin(self) -> bool:
-        claim = self.ledger.next()
+        claim = self.queue.next()
         if claim is None:
             return False
         if not claim.is_new:

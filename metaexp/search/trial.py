@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
-from metaexp.search.queue import Claim
+from metaexp.search.queue import LockedTrial
 from metaexp.search.study import Study
 from metaexp.sweep.job_process import BUSY, JobProcess, settled
-from metaexp.sweep.job_state import JobState, is_claimed
+from metaexp.sweep.job_state import JobState, is_job_locked
 
 Start = Callable[[Path], JobProcess]
 _MOST_DEATHS = 3
@@ -31,7 +31,7 @@ class Ended(NamedTuple):
 class LiveTrial:
     """Runs the trial of ``claim``, begun or continued by ``start``; tells the study what it measures."""
 
-    def __init__(self, claim: Claim, study: Study, metric: Metric, start: Start) -> None:
+    def __init__(self, claim: LockedTrial, study: Study, metric: Metric, start: Start) -> None:
         self.claim = claim
         self.study = study
         self.metric = metric
@@ -99,7 +99,7 @@ class LiveTrial:
     def _begin_again(self) -> Ended | None:
         if self.stopping:
             return Ended("interrupted", self._process.state(), self._step)
-        self._waits = is_claimed(self.claim.folder)
+        self._waits = is_job_locked(self.claim.folder)
         if not self._waits:
             self._process = self._start(self.claim.folder)
         return None

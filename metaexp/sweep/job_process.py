@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import metaexp
-from metaexp.sweep.job_state import LOG_FILE, JobState, begun, claimed, look, write_note
+from metaexp.sweep.job_state import LOG_FILE, JobState, begun, lock_job, look, write_note
 
 BUSY = 75
 """Exit code of a worker that did nothing, because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
@@ -69,7 +69,7 @@ def settled(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
 
 def _said(folder: Path, status: Literal["interrupted", "failed", "killed"], code: int, error: str) -> JobState:
     """Say in the job's folder how it ended, unless another process has begun to run it; returns the state."""
-    with claimed(folder) as mine:
+    with lock_job(folder) as mine:
         if mine:
             write_note(folder, replace(begun(folder, attempts=0), status=status, exit_code=code, error=error))
     return look(folder)

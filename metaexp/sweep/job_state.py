@@ -13,17 +13,13 @@ from typing import Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
+from metaexp.core.locks import LockedError, acquire, is_locked
 from metaexp.results.reading import FaultError, build
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 STATE_FILE = "job_state.json"
 LOG_FILE = "output.log"
-CLAIM_FILE = ".claim"
+LOCK_FILE = ".claim"
 
 Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
 
@@ -74,9 +70,9 @@ def look(folder: Path) -> JobState:
     if record is not None and record.status == "completed":
         return JobState("completed", log, None, record, attempts, 0)
     if note is None:
-        return JobState("running" if is_claimed(folder) else "waiting", log, None, record)
+        return JobState("running" if is_job_locked(folder) else "waiting", log, None, record)
     if note.status == "running":
-        if is_claimed(folder):
+        if is_job_locked(folder):
             return JobState("running", log, None, record, attempts)
         again = read_note(folder)  # it may have ended between the two looks
         if again == note:
@@ -110,33 +106,26 @@ def begun(folder: Path, attempts: int = 1) -> Note:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
-    """Within this block no other process runs the job; yields False, at once, where another one does.
+def lock_job(folder: Path) -> Iterator[bool]:
+    """Lock the job within this block, so that no other process runs it.
 
-    The system lets go of it when this process dies, however it dies.
+    Args:
+        folder: The job's folder.
+
+    Yields:
+        Whether this process has the job; False, at once, where another process runs it.
     """
-    handle = os.open(folder / CLAIM_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        yield _lock(handle)
+        release = acquire(folder / LOCK_FILE)
+    except LockedError:
+        yield False
+        return
+    try:
+        yield True
     finally:
-        os.close(handle)
+        release()
 
 
-def is_claimed(folder: Path) -> bool:
+def is_job_locked(folder: Path) -> bool:
     """Whether a process runs the job now."""
-    if not (folder / CLAIM_FILE).exists():
-        return False
-    handle = os.open(folder / CLAIM_FILE, os.O_RDONLY)
-    try:
-        return not _lock(handle, shared=True)
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, *, shared: bool = False) -> bool:
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    return is_locked(folder / LOCK_FILE)

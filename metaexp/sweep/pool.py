@@ -12,7 +12,7 @@ from metaexp.sweep.decide import is_tried_again
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import BUSY, JobProcess, settled
-from metaexp.sweep.job_state import JobState, is_claimed
+from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.options import SweepOptions
 
 _SECONDS_BETWEEN_LOOKS = 0.05
@@ -104,6 +104,6 @@ class Pool:
 
     def _ask_elsewhere(self) -> None:
         for number, job in list(self.elsewhere.items()):
-            if not is_claimed(self.sweep.folder(job)):
+            if not is_job_locked(self.sweep.folder(job)):
                 del self.elsewhere[number]
                 self.waiting.append(job)  # its worker finds out whether it is complete

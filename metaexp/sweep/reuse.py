@@ -11,9 +11,9 @@ from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import RunRecord
 from metaexp.sweep.estimate import finished_runs
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob
-from metaexp.sweep.job_state import CLAIM_FILE, LOG_FILE, STATE_FILE
+from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
-_LEFT_BEHIND = (FROZEN_FILE, STATE_FILE, LOG_FILE, CLAIM_FILE, ".lock", "wandb")
+_LEFT_BEHIND = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb")
 _OF_RECORDED_CODE = ("metaexp.", "torch.")
 
 

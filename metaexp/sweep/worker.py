@@ -24,7 +24,7 @@ from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, existing
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_process import BUSY
-from metaexp.sweep.job_state import Note, begun, claimed, look, write_note
+from metaexp.sweep.job_state import Note, begun, lock_job, look, write_note
 
 
 class StoppedEarly(BaseException):
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_early)
     threading.Thread(target=_hold_leash, daemon=True).start()
-    with claimed(options.folder) as mine:
+    with lock_job(options.folder) as mine:
         if not mine:
             return BUSY
         if look(options.folder).status == "completed":

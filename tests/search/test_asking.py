@@ -120,7 +120,7 @@ def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family
 def test_mistakes_and_help_are_answered_without_torch_and_optuna(tmp_path: Path) -> None:
     code = (
         "import sys; from metaexp.cli.main import main;"
-        "codes = [main(['search', '--help']), main(['search', 'seed=1'])];"
+        "codes = [int(main(['search', '--help'])), int(main(['search', 'seed=1']))];"
         "sys.exit(str([codes, [m for m in ('torch', 'optuna') if m in sys.modules]]))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)

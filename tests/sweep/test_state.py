@@ -15,7 +15,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.sweep.folder import create, existing
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_process import settled
-from metaexp.sweep.job_state import begun, claimed, is_claimed, look, read_note, write_note
+from metaexp.sweep.job_state import begun, is_job_locked, lock_job, look, read_note, write_note
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def job() -> FrozenJob:
 def test_a_job_waits_runs_and_ends(tmp_path: Path) -> None:
     assert look(tmp_path).status == "waiting"
     note = begun(tmp_path)
-    with claimed(tmp_path) as mine:
+    with lock_job(tmp_path) as mine:
         assert mine
         write_note(tmp_path, note)
         assert look(tmp_path).status == "running"
@@ -41,18 +41,18 @@ def test_a_job_waits_runs_and_ends(tmp_path: Path) -> None:
 def test_only_one_process_claims_a_job_and_its_death_lets_go(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
-        with claimed(tmp_path):
+        with lock_job(tmp_path):
             (tmp_path / "holds").touch()
             time.sleep(60)
     while not (tmp_path / "holds").exists():
         time.sleep(0.01)
-    with claimed(tmp_path) as mine:
+    with lock_job(tmp_path) as mine:
         assert not mine
-    assert is_claimed(tmp_path)
+    assert is_job_locked(tmp_path)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert not is_claimed(tmp_path)
-    with claimed(tmp_path) as mine:
+    assert not is_job_locked(tmp_path)
+    with lock_job(tmp_path) as mine:
         assert mine
 
 

@@ -1,0 +1,85 @@
+"""Locks on files, by filelock: the system lets go of a lock when the process that took it dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SECONDS_OF_A_LOOK = 0.05
+"""How long one waits for a lock that may only be looked at by another process."""
+
+
+class LockedError(Exception):
+    """Another process has the lock. ``holder`` names it."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"locked by {holder}")
+        self.holder = holder
+
+
+def acquire(path: Path, *, wait: bool = False) -> Callable[[], None]:
+    """Take the lock on ``path``, a file that is made where it is missing, and write this process's number into it.
+
+    Args:
+        path: The lock's file. A link is refused, not followed.
+        wait: Whether to wait until the other process lets go.
+
+    Returns:
+        What lets go of the lock.
+
+    Raises:
+        LockedError: Another process has it, and ``wait`` is false.
+        OSError: The file cannot be opened.
+    """
+    import filelock  # takes longer than the rest of a start
+
+    lock = filelock.FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=_write_holder)
+    try:
+        lock.acquire(timeout=-1 if wait else _SECONDS_OF_A_LOOK, poll_interval=0.01)
+    except filelock.Timeout:
+        raise LockedError(_holder(path)) from None
+    return lock.release
+
+
+@contextmanager
+def hold_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock on ``path`` within this block. Arguments and errors are those of :func:`acquire`."""
+    release = acquire(path, wait=wait)
+    try:
+        yield
+    finally:
+        release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has the lock on ``path``. Makes no file."""
+    if not path.exists():
+        return False
+    import filelock
+
+    lock = filelock.FileLock(path, fallback_to_soft=False, thread_local=False)
+    try:
+        lock.acquire(timeout=_SECONDS_OF_A_LOOK / 2, poll_interval=0.01)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _write_holder(handle: int) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps({"pid": os.getpid()}).encode(), 0)
+
+
+def _holder(path: Path) -> str:
+    """The process that has the lock; it may not have written its number yet."""
+    for _ in range(3):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return f"process {json.loads(path.read_bytes()[:200])['pid']}"
+        time.sleep(0.01)
+    return "another process"
