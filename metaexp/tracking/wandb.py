@@ -1,58 +1,49 @@
 """Weights & Biases as a view of a run. The only file that imports ``wandb``, and only when a run starts.
 
-What the client does by itself would stop or litter a run: it asks for a key at the terminal, waits for a server
-without end, and writes to the home folder. Here it is offline unless told otherwise, waits at most ``timeout``
-seconds for a server before it goes offline, and keeps its files in the run folder.
+The client by itself would stop or litter a run: it asks for a key at the terminal, waits for a server without end, and
+writes to the home folder. Here it is offline unless told otherwise, waits a bounded time for a server at the start and
+at the end, and keeps its files in the run folder.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
-from metaexp.core.errors import ExitCode
 from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
+from metaexp.tracking.bounded import answers, within
+from metaexp.tracking.wandb_files import files_in, held_by_sweep, stored_id
+from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
 
 if TYPE_CHECKING:
     import wandb
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["offline", "online", "disabled"]
-_MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 _OWN_PROCESS_TIMEOUT = 90.0
-"""Seconds for the client to start a process of its own, all that it waits for offline; slow on a busy machine."""
+"""Seconds that the client's own process may take offline, to start and to write its files, on a busy machine."""
+_PROBE_TIMEOUT = 2.0
+"""Seconds in which a server that is alive answers a request."""
+_SHORT_WAIT = 3.0
+"""Seconds to wait for uploads where the server does not answer or the user has stopped the run."""
 
-_EXIT_CODES: dict[Outcome, int] = {
-    "completed": ExitCode.OK,
-    "failed": ExitCode.BUG,
-    "interrupted": ExitCode.INTERRUPTED,
-}
+_EXIT_CODES: dict[Outcome, int] = {"completed": 0, "failed": 1, "interrupted": 130}
 
 
 class WandbTracker(Tracker):
     """One W&B run per job.
 
-    mode: offline writes files for ``wandb sync``; online uploads, and goes offline when there is no key or no
-    server. WANDB_MODE in the environment comes first; under ``wandb agent`` the run is online.
-    project, entity, group, tags: where the run is filed; WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_TAGS
-    come first. group None is the run's own group.
-    artifacts: keep the files that the run hands over at its end as a W&B artifact.
-    system_metrics: sample the load of the machine.
-    timeout: seconds to wait for the server when the run starts. upload_timeout: seconds to wait at its end for what
-    is still to be uploaded; the files stay and ``wandb sync`` finishes the job.
-
     A resumed run keeps its id. Offline it is written anew from ``metrics.jsonl``, so that the last offline folder
-    holds the whole run; online, meta-updates that the server has already are passed over.
+    holds the whole run; online, steps that the server has already are left out.
+
+    WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_TAGS in the environment come before the
+    arguments. Under ``wandb agent`` the run is online.
     """
 
     def __init__(
@@ -67,6 +58,26 @@ class WandbTracker(Tracker):
         timeout: PositiveFloat,
         upload_timeout: PositiveFloat,
     ) -> None:
+        """Check the names; nothing is opened yet.
+
+        Args:
+            mode: offline writes files for ``wandb sync``. online uploads, and goes offline when there is no key or no
+                server. disabled does nothing.
+            project: the project that the run is filed in.
+            entity: the user or team; None is the account's own default.
+            group: the group of runs; None is the run's own group.
+            tags: labels of the run.
+            artifacts: whether to keep the files of the run as a W&B artifact.
+            system_metrics: whether to sample the load of the machine.
+            timeout: seconds to wait for the server when the run starts.
+            upload_timeout: seconds to wait at the end for uploads. A server that does not answer, or a run that the
+                user stopped, waits 3 seconds at most. The files stay, and ``wandb sync`` uploads the rest.
+
+        Raises:
+            ConfigError: the server would refuse a name or a tag, or WANDB_MODE is unknown.
+        """
+        mode_of_environment()
+        check_names(project, entity, group, tags)
         self.mode = mode
         self.project = project
         self.entity = entity
@@ -88,10 +99,10 @@ class WandbTracker(Tracker):
         if mode == "disabled":
             return
         (run.folder / "wandb").mkdir(exist_ok=True)
-        with _files_in(run.folder / "wandb", mode):
+        with files_in(run.folder / "wandb", mode):
             self._run = self._open_online(run) if mode == "online" else None
         if self._run is None:
-            with _files_in(run.folder / "wandb", "offline"):
+            with files_in(run.folder / "wandb", "offline"):
                 self._run = self._open(run, "offline", suffix="-offline" if self._id_taken else "")
         self._define_metrics()
         if self._run.settings._offline:
@@ -119,26 +130,21 @@ class WandbTracker(Tracker):
         run, info, self._run = self._run, self._info, None
         if run is None or info is None:
             return
-        with _files_in(info.folder / "wandb", "offline" if run.settings._offline else "online"):
+        with files_in(info.folder / "wandb", "offline" if run.settings._offline else "online"):
             try:
                 run.summary.update({**summary, "outcome": outcome})
                 if self.artifacts and artifacts:
                     self._log_artifact(run, artifacts)
             finally:
-                self._close(run, _EXIT_CODES[outcome])
+                self._close(run, outcome)
 
     def _resolved_mode(self) -> Mode:
         """The key ``mode``, unless the environment says otherwise."""
         wanted: Mode = "online" if os.environ.get("WANDB_SWEEP_ID") else self.mode
-        given = os.environ.get("WANDB_MODE", "").strip().lower()
-        given = {"dryrun": "offline", "run": "online", "shared": "online"}.get(given, given)
-        if not given:
+        given = mode_of_environment()
+        if given is None or given == wanted:
             return wanted
-        if given not in _MODES:
-            log.warning("WANDB_MODE=%s is none of %s; using %s", given, ", ".join(_MODES), wanted)
-            return wanted
-        if given != wanted:
-            log.info("WANDB_MODE=%s in the environment comes before tracker.wandb.mode=%s", given, self.mode)
+        log.info("WANDB_MODE=%s in the environment comes before tracker.wandb.mode=%s", given, self.mode)
         return given
 
     def _open_online(self, run: RunInfo) -> wandb.Run | None:
@@ -163,14 +169,14 @@ class WandbTracker(Tracker):
         return wandb.init(
             dir=run.folder,
             mode=mode,
-            id=(environment.get("WANDB_RUN_ID") or _stored_id(run.folder / "wandb" / "run-id")) + suffix,
+            id=(environment.get("WANDB_RUN_ID") or stored_id(run.folder / "wandb" / "run-id")) + suffix,
             resume="allow" if mode == "online" else None,
-            name=environment.get("WANDB_NAME") or run.name,
+            name=environment.get("WANDB_NAME") or shortened(run.name),
             project=environment.get("WANDB_PROJECT") or self.project,
             entity=environment.get("WANDB_ENTITY") or self.entity,
-            group=environment.get("WANDB_RUN_GROUP") or self.group or run.group,
-            tags=[tag for tag in environment.get("WANDB_TAGS", "").split(",") if tag] or [*self.tags, *run.tags],
-            config={**run.config, **_held_by_sweep(run.config), "facts": dict(run.facts)},
+            group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shortened(run.group)),
+            tags=tags_of_environment() or [*self.tags, *run.tags],
+            config={**run.config, **held_by_sweep(run.config), "facts": dict(run.facts)},
             settings=self._settings(mode),
         )
 
@@ -183,7 +189,7 @@ class WandbTracker(Tracker):
             silent=True,  # what matters is said through logging
             reinit="create_new",  # a job must never write into the run of an earlier, failed one
             init_timeout=self.timeout if mode == "online" else max(self.timeout, _OWN_PROCESS_TIMEOUT),
-            finish_timeout=self.upload_timeout,
+            finish_timeout=self.upload_timeout if mode == "online" else max(self.upload_timeout, _OWN_PROCESS_TIMEOUT),
             finish_timeout_raises=True,
             x_disable_stats=not self.system_metrics,
         )
@@ -199,12 +205,23 @@ class WandbTracker(Tracker):
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)
 
-    def _close(self, run: wandb.Run, exit_code: int) -> None:
-        try:
-            run.finish(exit_code=exit_code)
-        except TimeoutError:
-            folder = run.settings.sync_dir
-            log.warning("W&B: not all was uploaded in %g s. The rest: wandb sync %s", self.upload_timeout, folder)
+    def _close(self, run: wandb.Run, outcome: Outcome) -> None:
+        """Finish the client's run within a bounded time, and leave no process behind that would hold our end."""
+        offline, folder = run.settings._offline, run.settings.sync_dir
+        finished = within(self._seconds_to_upload(run, outcome), lambda: run.finish(exit_code=_EXIT_CODES[outcome]))
+        if not finished:
+            kind = "written" if offline else "uploaded"
+            log.warning("W&B: not all was %s in time. The rest: wandb sync %s", kind, folder)
+        if not finished or (offline and self._id_taken):
+            _end_client_process(run)
+
+    def _seconds_to_upload(self, run: wandb.Run, outcome: Outcome) -> float:
+        """How long to wait for the client at the end."""
+        if run.settings._offline:
+            return max(self.upload_timeout, _OWN_PROCESS_TIMEOUT)
+        if outcome == "interrupted" or not answers(run.settings.base_url, _PROBE_TIMEOUT):
+            return min(self.upload_timeout, _SHORT_WAIT)
+        return self.upload_timeout
 
     def _log_artifact(self, run: wandb.Run, files: Mapping[str, Path]) -> None:
         import wandb
@@ -215,46 +232,23 @@ class WandbTracker(Tracker):
         run.log_artifact(artifact)
 
 
-def _held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections that a sweep of W&B varies as a whole (``algorithm: maml``), under a second name.
-
-    Under an agent the client keeps the sweep's value under the first, and drops ours.
-    """
-    path = Path(os.environ.get("WANDB_SWEEP_PARAM_PATH", ""))
-    if not os.environ.get("WANDB_SWEEP_ID") or not path.is_file():
-        return {}
-    held = yaml.safe_load(path.read_bytes()) or {}
-    return {f"{name}_settings": config[name] for name in held if isinstance(config.get(name), Mapping)}
-
-
-def _stored_id(path: Path) -> str:
-    """The run's W&B id: made once, kept in the run folder, so that a resumed run is the same run."""
-    if not path.exists():
-        path.write_text(secrets.token_hex(4))
-    return path.read_text().strip()
-
-
 def _last_step(run: wandb.Run) -> int:
-    """The last meta-update that the server has of a resumed run, -1 if none."""
+    """The last step that the server has of a resumed run, -1 if none."""
     summary: Any = run.summary  # a mapping without types, and without "in"
     return int(summary["step"]) if "step" in list(summary.keys()) else -1
 
 
-@contextmanager
-def _files_in(folder: Path, mode: Mode) -> Iterator[None]:
-    """Let the client write its caches into ``folder`` instead of the home folder, where the user has not said where.
+def _end_client_process(run: wandb.Run) -> None:
+    """Ask the client's process to end, which would otherwise hold the end of ours until its server answers.
 
-    The user's own W&B settings are in the home folder, so online they are still read from there.
+    It writes its files first. Nothing is done while the client has other runs open here.
     """
-    wanted = {"WANDB_CACHE_DIR": folder / "cache", "WANDB_DATA_DIR": folder / "data"}
-    if mode != "online":
-        wanted["WANDB_CONFIG_DIR"] = folder / "config"
-    added = {name: str(path) for name, path in wanted.items() if name not in os.environ}
-    if "WANDB_SILENT" not in os.environ:
-        added["WANDB_SILENT"] = "true"
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
+    from wandb.sdk import wandb_setup
+
+    client: Any = wandb_setup.singleton()
+    connection = getattr(client, "_connection", None)
+    if connection is None or any(other is not run for other in getattr(client, "_active_runs", [])):
+        return
+    with suppress(Exception):  # the process is gone already, or this client is built otherwise
+        wandb_setup._singleton = None  # a later run starts a client of its own
+        within(_SHORT_WAIT, lambda: connection.teardown(0))

@@ -27,6 +27,8 @@ class WandbServer:
         """Points that agents are still to run, parameter -> value; then they are told to stop."""
         self.silent = False
         """Whether connections are accepted and then never answered."""
+        self.takes_nothing = False
+        """Whether questions are answered and uploads are not."""
         self.released = threading.Event()
         self._http = _Quiet(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -140,12 +142,15 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if server.silent:
-                server.released.wait(60)
+                server.released.wait(600)
                 self.close_connection = True
                 return
             if self.path == "/graphql":
                 request = json.loads(body)
                 self._answer({"data": server.graphql(request["query"], request.get("variables") or {})})
+            elif server.takes_nothing:
+                server.released.wait(600)
+                self.close_connection = True
             elif self.path.endswith("/file_stream"):
                 server.stream(self.path.split("/")[-2], json.loads(body))
                 self._answer({"exitcode": None, "limits": {}})
@@ -157,6 +162,10 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self._answer({})
 
         def do_GET(self) -> None:
+            if server.silent:
+                server.released.wait(600)
+                self.close_connection = True
+                return
             self._answer({})
 
         def _answer(self, content: dict[str, Any]) -> None:

@@ -1,0 +1,52 @@
+"""Waiting with a bound, for what may never end."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+
+
+def within(seconds: float, action: Callable[[], object]) -> bool:
+    """Wait for ``action`` for a bounded time. It goes on in a thread of its own where that is not enough.
+
+    Args:
+        seconds: how long to wait.
+        action: what to call.
+
+    Returns:
+        Whether it ended in time. A TimeoutError of ``action`` counts as too slow, a SystemExit as its end.
+
+    Raises:
+        Exception: any other error of ``action``.
+    """
+    errors: list[Exception] = []
+
+    def act() -> None:
+        try:
+            action()
+        except SystemExit:
+            return
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors and not isinstance(errors[0], TimeoutError):
+        raise errors[0]
+    return not thread.is_alive() and not errors
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Whether the server at ``url`` answers a request with anything at all within ``seconds``."""
+
+    def ask() -> None:
+        with suppress(urllib.error.HTTPError):  # that is an answer, too
+            urllib.request.urlopen(url, timeout=seconds).close()
+
+    with suppress(OSError, ValueError):
+        return within(seconds, ask)
+    return False

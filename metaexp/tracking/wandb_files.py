@@ -1,0 +1,54 @@
+"""Where the W&B client finds and keeps its files. Without the wandb package."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metaexp.tracking.wandb_names import Mode
+
+
+def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections that a sweep of W&B varies as a whole (``algorithm: maml``), under a second name.
+
+    Under an agent the client keeps the sweep's value under the first, and drops ours.
+    """
+    path = Path(os.environ.get("WANDB_SWEEP_PARAM_PATH", ""))
+    if not os.environ.get("WANDB_SWEEP_ID") or not path.is_file():
+        return {}
+    held = yaml.safe_load(path.read_bytes()) or {}
+    return {f"{name}_settings": config[name] for name in held if isinstance(config.get(name), Mapping)}
+
+
+def stored_id(path: Path) -> str:
+    """The run's W&B id: made once, kept in the run folder, so that a resumed run is the same run."""
+    if not path.exists():
+        path.write_text(secrets.token_hex(4))
+    return path.read_text().strip()
+
+
+@contextmanager
+def files_in(folder: Path, mode: Mode) -> Iterator[None]:
+    """Let the client write its caches into ``folder`` instead of the home folder, where the user has not said where.
+
+    The user's own W&B settings are in the home folder, so online they are still read from there.
+    """
+    wanted = {"WANDB_CACHE_DIR": folder / "cache", "WANDB_DATA_DIR": folder / "data"}
+    if mode != "online":
+        wanted["WANDB_CONFIG_DIR"] = folder / "config"
+    added = {name: str(path) for name, path in wanted.items() if name not in os.environ}
+    # Reports about the client itself would hold the end of the process while their server does not answer.
+    defaults = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+    added |= {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
