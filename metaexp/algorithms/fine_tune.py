@@ -29,6 +29,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from metaexp.core.inner import Params, descend, last
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, buffers_of, call, has_batch_norm, parameters_of
 
@@ -51,6 +52,7 @@ class FineTune(Algorithm):
     model_output = "embedding"
     training_tasks = "supervised"
     fixed_way = False
+    classes_needed = {"head": ("cosine", "linear")}
 
     def __init__(
         self,
@@ -67,10 +69,7 @@ class FineTune(Algorithm):
     ) -> None:
         super().__init__()
         if head == "cosine" and train_shape.n_way == 0:
-            raise ConfigError(
-                "algorithm.head=cosine compares classes, and regression tasks (train.n_way=0) have none. "
-                "Set algorithm.head=linear."
-            )
+            raise ConfigError(needs_classes("algorithm.head=cosine", "algorithm.head=linear"))
         self.model = model
         self.n_features = math.prod(model.feature_shape(input_shape))
         self.head = nn.Linear(self.n_features, n_outputs, bias=head == "linear")

@@ -28,6 +28,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import Fraction, PositiveInt
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, has_batch_norm
 from metaexp.models.batch_norm import normalise_with
@@ -46,6 +47,7 @@ class MatchingNet(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    classes_needed = True
 
     def __init__(
         self,
@@ -59,11 +61,7 @@ class MatchingNet(Algorithm):
     ) -> None:
         super().__init__()
         if train_shape.n_way == 0:
-            raise ConfigError(
-                "algorithm=matching_net classifies: it sums attention over classes, and regression tasks "
-                "(train.n_way=0) have none. Choose a classification dataset, or an algorithm for regression such as "
-                "algorithm=maml."
-            )
+            raise ConfigError(needs_classes("algorithm=matching_net"))  # it sums attention over classes
         self.model = model
         self.dropout = dropout
         self.normalises_with_batch = batch_norm == "transductive"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, has_batch_norm
 
@@ -42,6 +43,7 @@ class NearestNeighbour(Algorithm):
     model_output = "embedding"
     training_tasks = "supervised"
     fixed_way = False
+    classes_needed = {"space": ("embedding", "inputs")}
 
     def __init__(
         self,
@@ -59,10 +61,7 @@ class NearestNeighbour(Algorithm):
         self.head: nn.Linear | None = None
         if space == "embedding":
             if not self.classifies:
-                raise ConfigError(
-                    "algorithm.space=embedding needs classes to train on, and regression tasks (train.n_way=0) have "
-                    "none. Set algorithm.space=inputs."
-                )
+                raise ConfigError(needs_classes("algorithm.space=embedding", "algorithm.space=inputs"))
             self.model = model
             self.head = nn.Linear(math.prod(model.feature_shape(input_shape)), n_outputs)
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import needs_classes
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import has_batch_norm
 from metaexp.models.batch_norm import normalise_with
@@ -40,6 +41,7 @@ class ProtoNet(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    classes_needed = True
 
     def __init__(
         self,
@@ -50,10 +52,7 @@ class ProtoNet(Algorithm):
     ) -> None:
         super().__init__()
         if train_shape.n_way == 0:
-            raise ConfigError(
-                "algorithm=proto_net classifies: it has no prototypes for regression tasks (train.n_way=0). "
-                "Choose a classification dataset, or an algorithm for regression such as algorithm=maml."
-            )
+            raise ConfigError(needs_classes("algorithm=proto_net"))
         self.model = model
         self.is_cosine = distance == "cosine"
         self.normalises_with_batch = batch_norm == "transductive"

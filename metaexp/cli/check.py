@@ -11,7 +11,7 @@ from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, sort_overrides
-from metaexp.config.schema import Node
+from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 
 _USAGE = """\
@@ -30,10 +30,10 @@ The exit code is 0 if nothing wrong was found, and 1 otherwise.
 
 
 class Chosen(NamedTuple):
-    """What to examine: its name, its node, and the keys that were given on the command line."""
+    """What to examine: its name, its class with arguments, and the keys that were given on the command line."""
 
     name: str
-    node: Node
+    spec: ClassSpec
     given: frozenset[str]
 
 
@@ -62,7 +62,7 @@ def choose(arguments: Sequence[str], composer: Composer) -> Chosen:
             f"{len(targets) + len(files)} were given. Known algorithms: {known}."
         )
     if targets:
-        return Chosen(targets[0].rpartition(":")[2], _class_node(targets[0], overrides, composer), given)
+        return Chosen(targets[0].rpartition(":")[2], _class_spec(targets[0], overrides, composer), given)
     settings = composer.settings(overrides, on_this_machine=False)
     return Chosen(settings.choices["algorithm"], settings.algorithm, given)
 
@@ -75,7 +75,7 @@ def qualified(line: str) -> str:
     return f"{line[: len(line) - len(bare)]}algorithm.{bare}"
 
 
-def _class_node(target: str, overrides: Sequence[str], composer: Composer) -> Node:
+def _class_spec(target: str, overrides: Sequence[str], composer: Composer) -> ClassSpec:
     """The checked node of a class and values for its arguments."""
     module, _, name = target.partition(":")
     if module.endswith(".py") or not all(part.isidentifier() for part in [*module.split("."), name]):
@@ -109,11 +109,11 @@ def _examine(chosen: Chosen) -> int:
 
     torch.set_num_threads(1)  # tensors are tiny
     console = Console(highlight=False)
-    subject = subject_of(chosen.name, chosen.node, chosen.given)
+    subject = subject_of(chosen.name, chosen.spec, chosen.given)
     with console.status("examining") as status:
         sections = examine(subject, lambda kind, name: status.update(f"examining: {name} ({kind})"))
     print_report(f"{subject.cls.__name__}, examined on tiny tasks in float64", sections, console)
-    shorter = ", ".join(f"{key}={value}" for key, value in cut(chosen.node, FEW_STEPS, chosen.given).items())
+    shorter = ", ".join(f"{key}={value}" for key, value in cut(chosen.spec, FEW_STEPS, chosen.given).items())
     if shorter:
         console.print(f"examined with {shorter}; give a key to examine it with another value", soft_wrap=True)
     return 0 if is_all_ok(sections) else 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
-from metaexp.config.classes.make import make, resolve
-from metaexp.config.schema import Node
+from metaexp.config.classes.make import import_class, make
+from metaexp.config.schema import ClassSpec
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.doctor.subject import Subject
@@ -15,8 +16,8 @@ from metaexp.models.base import Network
 _STEP_WORDS = ("_steps", "inner_epochs")
 
 
-def subject_of(name: str, node: Node, as_given: Collection[str] = ()) -> Subject:
-    """The algorithm that ``node`` describes, with its inner loops cut short.
+def subject_of(name: str, spec: ClassSpec, as_given: Collection[str] = ()) -> Subject:
+    """The algorithm that ``spec`` describes, with its inner loops cut short.
 
     as_given: keys that are not cut, since someone chose their values.
     """
@@ -30,7 +31,7 @@ def subject_of(name: str, node: Node, as_given: Collection[str] = ()) -> Subject
         train_shape: TaskShape,
     ) -> Algorithm:
         return make(
-            {**node, **cut(node, most_steps, as_given)},
+            replace(spec, arguments={**spec.arguments, **cut(spec, most_steps, as_given)}),
             Algorithm,  # type: ignore[type-abstract]
             model=model,
             input_shape=input_shape,
@@ -38,14 +39,14 @@ def subject_of(name: str, node: Node, as_given: Collection[str] = ()) -> Subject
             train_shape=train_shape,
         )
 
-    return Subject(name, resolve(node, Algorithm), build)  # type: ignore[type-abstract]
+    return Subject(name, import_class(spec, Algorithm), build)  # type: ignore[type-abstract]
 
 
-def cut(node: Node, most_steps: int, as_given: Collection[str] = ()) -> dict[str, Any]:
-    """The keys of ``node`` that count steps of an inner loop and exceed ``most_steps``, with that value instead."""
+def cut(spec: ClassSpec, most_steps: int, as_given: Collection[str] = ()) -> dict[str, Any]:
+    """The keys of ``spec`` that count steps of an inner loop and exceed ``most_steps``, with that value instead."""
     return {
         key: most_steps
-        for key, value in node.items()
+        for key, value in spec.arguments.items()
         if any(word in key for word in _STEP_WORDS)
         and isinstance(value, int)
         and value > most_steps

@@ -10,7 +10,6 @@ from typing import Any
 
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.schema import Settings
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
@@ -61,21 +60,26 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def run_name(settings: Settings) -> str:
+def run_name(resolved: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """Return a readable name, such as ``maml-omniglot-5way_1shot-seed0``, of letters, digits, ``-``, ``_`` and ``.``.
 
     Two different configurations can share a name; :func:`config_hash` tells them apart.
+
+    Args:
+        resolved: The resolved configuration.
+        choices: Group -> chosen file.
     """
-    task = settings.task
-    shape = f"{task.n_way}way_{task.k_shot}shot" if task.n_way else f"{task.k_shot}shot"
-    parts = [settings.experiment] if settings.experiment else [_name(settings, "algorithm"), _name(settings, "dataset")]
-    text = "-".join([*parts, shape, f"seed{settings.seed}"])
+    task = resolved["task"]
+    shape = f"{task['n_way']}way_{task['k_shot']}shot" if task["n_way"] else f"{task['k_shot']}shot"
+    groups = ["experiment"] if choices.get("experiment") else ["algorithm", "dataset"]
+    names = [choices.get(group) or str(resolved[group]["_target_"]).rpartition(".")[2] for group in groups]
+    text = "-".join([*names, shape, f"seed{resolved['seed']}"])
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
 
 
-def folder_name(settings: Settings, now: datetime) -> str:
+def folder_name(name: str, now: datetime) -> str:
     """Return the name of a new run folder: the run's name and the time, to the microsecond."""
-    return f"{run_name(settings)}-{now:%Y%m%d-%H%M%S-%f}"
+    return f"{name}-{now:%Y%m%d-%H%M%S-%f}"
 
 
 def _without_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,8 +95,3 @@ def _equal(value: object, default: object) -> bool:
     if isinstance(value, list) and isinstance(default, (list, tuple)):
         return len(value) == len(default) and all(map(_equal, value, default))
     return isinstance(value, bool) == isinstance(default, bool) and value == default
-
-
-def _name(settings: Settings, group: str) -> str:
-    node: Mapping[str, Any] = getattr(settings, group)
-    return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]

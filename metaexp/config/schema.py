@@ -6,6 +6,7 @@ Importing this module does not import torch. The groups ``algorithm``, ``model``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,29 @@ from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import TaskShape
 
 Node = dict[str, Any]
-"""A resolved node that names a class (``_target_``) and its arguments."""
+"""A node of the configuration that names a class (``_target_``) and its arguments."""
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """A class that was found, and its checked arguments. To make the object only takes an import."""
+
+    target: str
+    """The class as the configuration names it."""
+    path: str
+    """Where the class is defined."""
+    arguments: Mapping[str, Any]
+    """Values as YAML gives them, and a ClassSpec for each object among them."""
+    parameters: frozenset[str]
+    """All arguments that the constructor takes, those that the framework provides among them."""
+
+    def node(self) -> Node:
+        """Return the node of the configuration that this was made from, with values in canonical form."""
+        return {"_target_": self.target, **{name: _as_node(value) for name, value in self.arguments.items()}}
+
+
+def _as_node(value: Any) -> Any:
+    return value.node() if isinstance(value, ClassSpec) else value
 
 
 @dataclass(frozen=True)
@@ -83,22 +106,31 @@ class PathSettings:
 class Settings:
     """A whole, checked, resolved configuration."""
 
+    name: str
+    """What a run is called, such as ``maml-omniglot-5way_1shot-seed0``."""
+    config_hash: str
+    """SHA-256 (hex) of the part of ``resolved`` that decides numbers."""
     seed: NonNegativeInt
     train: TrainSettings
     eval: EvalSettings
     task: TaskSettings
     device: DeviceSettings
     paths: PathSettings
-    algorithm: Node
-    dataset: Node
-    model: Node
-    optimizer: Node
-    schedule: Node
-    clip: Node
-    tracker: dict[str, Node]
+    algorithm: ClassSpec
+    dataset: ClassSpec
+    model: ClassSpec
+    optimizer: ClassSpec
+    schedule: ClassSpec
+    clip: ClassSpec
+    tracker: Mapping[str, ClassSpec]
     experiment: str | None
-    reference: Node | None
+    reference: Mapping[str, Any] | None
     resolved: dict[str, Any]
     """The same configuration as plain nested dicts, to be written to ``config.yaml`` and hashed."""
     choices: dict[str, str]
     """Group -> chosen file, e.g. ``{"algorithm": "maml", "dataset": "glyphs"}``."""
+
+    def chosen_file(self, group: str) -> str:
+        """Return the name of the file chosen in ``group``, or of the class where none was."""
+        spec: ClassSpec = getattr(self, group)
+        return self.choices.get(group) or spec.target.rpartition(".")[2]

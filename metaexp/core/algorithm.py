@@ -45,6 +45,10 @@ class Algorithm(nn.Module, ABC):
     fixed_way: ClassVar[bool] = True
     """Whether it can only be tested with the number of classes it was trained with."""
 
+    classes_needed: ClassVar[bool | dict[str, tuple[str, str]]] = False
+    """Whether it has no meaning in regression, where there are no classes: always, or for one value of an argument.
+    ``{"head": ("cosine", "linear")}`` says that head=cosine needs classes, and that head=linear does not."""
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Keep the earlier names of methods working, with a warning where a class defines one."""
         super().__init_subclass__(**keywords)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from metaexp.config.classes.make import make
-from metaexp.config.classes.targets import find_target
-from metaexp.config.schema import Node, Settings
+from metaexp.config.classes.make import import_class, make
+from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -86,13 +85,11 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
     """
     cls = algorithm_class(settings.algorithm)
     supervised = cls.training_tasks == "supervised"
-    if cls.fixed_way and not supervised and settings.train.n_way != settings.task.n_way:
-        raise ConfigError(
-            f"train.n_way={settings.train.n_way} and task.n_way={settings.task.n_way} differ, but {cls.__name__} can "
-            f"only be tested with as many classes as it was trained with. Set train.n_way={settings.task.n_way}."
-        )
     dataset = load_dataset(settings, compute, progress)
-    check_kind(dataset, settings.task.shape, settings.train.shape)
+    data = DataFacts(settings.chosen_file("dataset"), dataset.kind, dataset.capacity())
+    problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
+    if problems:
+        raise ConfigError(problems)
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     algorithm = build_algorithm(settings, interface).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
@@ -119,17 +116,6 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
     return description.load(settings.paths.data, progress).to(compute.device)
 
 
-def check_kind(dataset: MetaDataset, *shapes: TaskShape) -> None:
-    """Raise ConfigError when classification data meet a regression task, or the reverse."""
-    for shape in shapes:
-        if (shape.n_way == 0) != (dataset.kind == "regression"):
-            wanted = "task=regression_10shot" if dataset.kind == "regression" else "task=5way_1shot, say"
-            raise ConfigError(
-                f"the dataset gives {dataset.kind} tasks, but n_way={shape.n_way} asks for "
-                f"{'regression' if shape.n_way == 0 else 'classification'}. Set {wanted}."
-            )
-
-
 def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
     """Make the algorithm and its network on the CPU, initialised from ``settings.seed``."""
     cls = algorithm_class(settings.algorithm)
@@ -150,11 +136,9 @@ def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
     )
 
 
-def algorithm_class(node: Node) -> type[Algorithm]:
+def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
     """The class of an algorithm, whose attributes are needed before an object is made."""
-    source = find_target("algorithm", node.get("_target_"), f"{Algorithm.__module__}.{Algorithm.__qualname__}")
-    cls: type[Algorithm] = getattr(importlib.import_module(source.module.name), source.node.name)
-    return cls
+    return import_class(spec, Algorithm)  # type: ignore[type-abstract]
 
 
 def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:

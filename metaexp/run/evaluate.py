@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.compose import revise
-from metaexp.config.contradictions import shape_problems
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
+from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
 from metaexp.machine.device import use_device
@@ -29,7 +29,7 @@ from metaexp.results.record import Task
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
-from metaexp.run.first_record import chosen_file, utc_now
+from metaexp.run.first_record import utc_now
 from metaexp.run.folder import existing
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -80,8 +80,8 @@ def evaluate_run(
             run=path.resolve().name,
             run_config_hash=config_hash(config),
             overrides=list(overrides),
-            algorithm=chosen_file(settings, "algorithm"),
-            dataset=chosen_file(settings, "dataset"),
+            algorithm=settings.chosen_file("algorithm"),
+            dataset=settings.chosen_file("dataset"),
             task=Task(*settings.task.shape),
             eval_seed=settings.eval.seed,
             selected_step=weights.step,
@@ -90,7 +90,7 @@ def evaluate_run(
             data_hash=dataset.digest,
             episode_bank=source.bank_hash("test", n_episodes),
             config=settings.resolved,
-            config_hash=config_hash(settings.resolved),
+            config_hash=settings.config_hash,
             device=compute.recorded(),
             versions=versions(),
             finished=utc_now(),
@@ -128,8 +128,9 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
     """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
-    name, shape = chosen_file(settings, "dataset"), settings.task.shape
-    problems = shape_problems(name, dataset.kind, dataset.capacity(), shape, shape, ["test"])
+    name, shape = settings.chosen_file("dataset"), settings.task.shape
+    data = DataFacts(name, dataset.kind, dataset.capacity())
+    problems = fit_problems(data, None, Tasks(shape, shape, ["test"], is_trained=True))
     if tuple(dataset.input_shape) != weights.interface.input_shape:
         problems.append(
             f"the run was trained on examples of shape {weights.interface.input_shape}; "

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-from metaexp.config.identity import config_hash, run_name
-from metaexp.config.schema import Settings
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import Reference, RunRecord, Task
 from metaexp.run.build import TrainingSetup
@@ -40,14 +37,14 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     settings, parts = setup.settings, setup.parts
     return RunRecord(
         status="running",
-        name=run_name(settings),
-        algorithm=chosen_file(settings, "algorithm"),
-        dataset=chosen_file(settings, "dataset"),
-        model=chosen_file(settings, "model"),
+        name=settings.name,
+        algorithm=settings.chosen_file("algorithm"),
+        dataset=settings.chosen_file("dataset"),
+        model=settings.chosen_file("model"),
         task=Task(*settings.task.shape),
         seed=settings.seed,
         config=settings.resolved,
-        config_hash=config_hash(settings.resolved),
+        config_hash=settings.config_hash,
         experiment=settings.experiment,
         overrides=provenance.overrides,
         group=provenance.group,
@@ -64,12 +61,6 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         versions=versions(),
         started=utc_now(),
     )
-
-
-def chosen_file(settings: Settings, group: str) -> str:
-    """The name of the file chosen in ``group``, or of the class where none was."""
-    node: dict[str, Any] = getattr(settings, group)
-    return settings.choices.get(group) or str(node["_target_"]).rpartition(".")[2]
 
 
 def utc_now() -> str:

@@ -165,7 +165,7 @@ def _new_outputs(
     if setup.ranks.rank > 0:
         return NoOutputs()
     if folder is None:
-        place = create_folder(setup.settings.paths.outputs, folder_name(setup.settings, datetime.now()))
+        place = create_folder(setup.settings.paths.outputs, folder_name(setup.settings.name, datetime.now()))
     else:
         place = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -169,7 +169,7 @@ class Trainer:
 
     def _learning_rates(self) -> list[str]:
         """The learning rates of the settings, as ``key=value``."""
-        nodes = {"optimizer": self.settings.optimizer, "algorithm": self.settings.algorithm}
+        nodes = {"optimizer": self.settings.optimizer.arguments, "algorithm": self.settings.algorithm.arguments}
         rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
         return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from metaexp.config.check import check
 from metaexp.config.compose import Composer, deviations, hydra_files
-from metaexp.config.identity import config_hash, run_name
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import key_of
 from metaexp.core.files import write_atomically
@@ -88,12 +87,12 @@ class Freezer:
         task = [line for line in overrides if not line.startswith("hydra")]
         return FrozenJob(
             number=number,
-            name=f"{number:03d}-{run_name(settings)}",
+            name=f"{number:03d}-{settings.name}",
             what=" ".join(line for line in task if key_of(line) in self.swept),
             overrides=task,
             config=settings.resolved,
             choices=settings.choices,
-            config_hash=config_hash(settings.resolved),
+            config_hash=settings.config_hash,
             group=self.group,
             full_steps=published.train.steps if published else None,
             deviations=deviations(settings.resolved, published.resolved) if published else [],

@@ -269,5 +269,6 @@ def test_experiments_hold_the_published_schedule_clip_and_one_episode_per_update
         schedule = make(found.schedule, Step)
         factors = [schedule.factor(step, found.train.steps) for step in (0, 99_999, 100_000, 199_999, 200_000)]
         assert factors == [1.0, 1.0, 0.5, 0.5, 0.25]
-        assert (found.clip["threshold"], found.train.meta_batch_size, found.optimizer["lr"]) == (0.5, 1, 0.001)
-        assert found.algorithm["relation_padding"] == (0 if "mini_imagenet" in name else 1)
+        assert (found.clip.arguments["threshold"], found.optimizer.arguments["lr"]) == (0.5, 0.001)
+        assert found.train.meta_batch_size == 1
+        assert found.algorithm.arguments["relation_padding"] == (0 if "mini_imagenet" in name else 1)

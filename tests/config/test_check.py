@@ -10,10 +10,10 @@ import pytest
 
 from metaexp.config import check as check_module
 from metaexp.config.check import check
-from metaexp.config.contradictions import shape_problems
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.shapes import Capacity, TaskShape
+from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 
 CHOICES = {"algorithm": "maml", "dataset": "glyphs", "task": "5way_1shot"}
 GOOD: dict[str, Any] = {
@@ -102,7 +102,7 @@ def test_a_good_configuration_becomes_typed_settings() -> None:
     settings = check(GOOD, CHOICES)
     assert isinstance(settings, Settings)
     assert settings.train.shape == TaskShape(5, 1, 15)
-    assert settings.algorithm["inner_lr"] == 0.4
+    assert settings.algorithm.arguments["inner_lr"] == 0.4
     assert settings.choices == CHOICES
     assert settings.experiment is None
     assert settings.reference is None
@@ -264,17 +264,17 @@ def test_a_value_that_training_takes_over_from_the_task_is_reported_once() -> No
 
 def test_regression_data_ask_for_a_regression_task() -> None:
     shape, regression = TaskShape(5, 1, 15), TaskShape(0, 10, 10)
-    (problem,) = shape_problems("sinusoid", "regression", None, shape, shape)
+    (problem,) = fit_problems(DataFacts("sinusoid", "regression", None), None, Tasks(shape, shape))
     assert "dataset=sinusoid" in problem
     assert "task=regression_10shot" in problem
-    assert shape_problems("sinusoid", "regression", None, regression, regression) == []
+    assert fit_problems(DataFacts("sinusoid", "regression", None), None, Tasks(regression, regression)) == []
 
 
 def test_what_only_the_files_tell_is_left_until_they_are_read() -> None:
     shape = TaskShape(500, 1, 15)
-    assert shape_problems("folder", "classification", None, shape, shape) == []
+    assert fit_problems(DataFacts("folder", "classification", None), None, Tasks(shape, shape)) == []
     capacity = {"train": Capacity(10, 20), "val": Capacity(600, 20), "test": Capacity(600, 20)}
-    assert len(shape_problems("folder", "classification", capacity, shape, shape)) == 1  # type: ignore[arg-type]
+    assert len(fit_problems(DataFacts("folder", "classification", capacity), None, Tasks(shape, shape))) == 1  # type: ignore[arg-type]
 
 
 def test_an_accelerator_that_is_not_here_is_an_error_of_the_machine(no_cuda: Callable[[], None]) -> None:

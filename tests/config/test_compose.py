@@ -44,7 +44,7 @@ def settings(composer: Composer, *overrides: str) -> Settings:
 def test_choices_and_values_override_the_defaults(composer: Composer) -> None:
     found = settings(composer, "algorithm=reptile", "device=cuda", "seed=3", "train.steps=7")
     assert found.choices["algorithm"] == "reptile"
-    assert found.algorithm["_target_"] == "metaexp.algorithms.reptile.Reptile"
+    assert found.algorithm.target == "metaexp.algorithms.reptile.Reptile"
     assert found.device.accelerator == "cuda"
     assert (found.seed, found.train.steps) == (3, 7)
     assert settings(composer).choices["algorithm"] == "maml"
@@ -61,7 +61,7 @@ def test_an_experiment_is_chosen_without_a_plus_and_overrides_come_on_top(compos
     found = settings(composer, name, "train.steps=5", "algorithm.first_order=true")
     assert found.experiment == "maml_omniglot_5way_1shot"
     assert found.choices["dataset"] == "omniglot"
-    assert found.algorithm["first_order"] is True
+    assert found.algorithm.arguments["first_order"] is True
     assert found.reference is not None
     assert settings(composer, name, "dataset=glyphs", "~dataset.split", *_OMNIGLOT_KEYS).choices["dataset"] == "glyphs"
     assert settings(composer, "experiment=null").experiment is None
@@ -147,10 +147,10 @@ def test_a_home_folder_is_expanded(composer: Composer) -> None:
 
 
 def test_a_folder_of_ones_own_adds_choices(own: Path) -> None:
-    write(own, "model/small.yaml", OmegaConf.to_yaml(dict(settings(Composer()).model) | {"channels": 8}))
+    write(own, "model/small.yaml", OmegaConf.to_yaml(settings(Composer()).model.node() | {"channels": 8}))
     write(own, "experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /model: small\nseed: 5\n")
     composer = Composer(own)
-    assert settings(composer, "model=small").model["channels"] == 8
+    assert settings(composer, "model=small").model.arguments["channels"] == 8
     assert settings(composer, "experiment=mine").seed == 5
     assert "small" in composer.groups()["model"]
     assert "small" not in Composer().groups()["model"]
@@ -244,13 +244,13 @@ def test_deviations_from_an_experiment_are_those_that_decide_numbers(composer: C
 
 def test_an_earlier_configuration_is_revised_without_reading_its_files_again(composer: Composer) -> None:
     before = settings(composer, "algorithm.inner_lr=0.3", "train.steps=7")
-    kept = dict(before.resolved) | {"model": dict(before.model) | {"channels": 5}}  # unlike today's file
+    kept = dict(before.resolved) | {"model": before.model.node() | {"channels": 5}}  # unlike today's file
     after = revise(kept, before.choices, ["task.k_shot=5", "dataset=omniglot", "eval.episodes=9"])
-    assert after.model["channels"] == 5
-    assert (after.algorithm["inner_lr"], after.train.steps, after.train.k_shot) == (0.3, 7, 1)
+    assert after.model.arguments["channels"] == 5
+    assert (after.algorithm.arguments["inner_lr"], after.train.steps, after.train.k_shot) == (0.3, 7, 1)
     assert (after.task.k_shot, after.eval.episodes) == (5, 9)
     assert after.choices["dataset"] == "omniglot"
-    assert after.dataset["_target_"] == "metaexp.data.omniglot.Omniglot"
+    assert after.dataset.target == "metaexp.data.omniglot.Omniglot"
 
 
 def test_a_wrong_revision_is_refused_like_a_wrong_configuration(composer: Composer) -> None:
@@ -285,7 +285,7 @@ def test_an_earlier_configuration_takes_neither_an_experiment_nor_a_launcher(com
 )
 def test_a_dataset_with_large_errors_brings_a_smaller_inner_rate(overrides: list[str], expected: float) -> None:
     settings = Composer().settings(overrides, on_this_machine=False)
-    assert settings.algorithm["inner_lr"] == expected
+    assert settings.algorithm.arguments["inner_lr"] == expected
     assert settings.resolved["algorithm"]["inner_lr"] == expected
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from metaexp.config.compose import Composer
-from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, folder_name, run_name
+from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, folder_name
 from metaexp.config.schema import Settings
 
 
@@ -79,14 +79,14 @@ def test_every_key_that_does_not_decide_exists(composer: Composer) -> None:
 
 
 def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
-    assert run_name(of(composer)) == "maml-glyphs-5way_1shot-seed0"
-    assert run_name(of(composer, "task.n_way=7", "seed=3")) == "maml-glyphs-7way_1shot-seed3"
+    assert of(composer).name == "maml-glyphs-5way_1shot-seed0"
+    assert of(composer, "task.n_way=7", "seed=3").name == "maml-glyphs-7way_1shot-seed3"
     experiment = of(composer, "experiment=maml_omniglot_5way_1shot")
-    assert run_name(experiment) == "maml_omniglot_5way_1shot-5way_1shot-seed0"
+    assert experiment.name == "maml_omniglot_5way_1shot-5way_1shot-seed0"
 
 
 def test_folders_of_runs_in_one_second_differ(composer: Composer) -> None:
     settings = of(composer)
-    first = folder_name(settings, datetime(2026, 1, 2, 3, 4, 5, 6))
+    first = folder_name(settings.name, datetime(2026, 1, 2, 3, 4, 5, 6))
     assert first == "maml-glyphs-5way_1shot-seed0-20260102-030405-000006"
-    assert first != folder_name(settings, datetime(2026, 1, 2, 3, 4, 5, 7))
+    assert first != folder_name(settings.name, datetime(2026, 1, 2, 3, 4, 5, 7))

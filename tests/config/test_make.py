@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from metaexp.config.classes import targets
-from metaexp.config.classes.make import make, resolve
+from metaexp.config.classes import source, targets
+from metaexp.config.classes.checker import Slot, class_spec
+from metaexp.config.classes.make import import_class
+from metaexp.config.classes.make import make as make_checked
 from metaexp.config.classes.source import read_module
 from metaexp.config.classes.targets import trust, trusted
+from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, ClipNorm, Schedule, Step
 from metaexp.models.base import Network
@@ -62,6 +66,15 @@ def user_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def spec(node: dict[str, Any], expected: type[Any], injected: Iterable[str] = ()) -> ClassSpec:
+    """A node checked for a place that takes ``expected``."""
+    return class_spec(node, Slot(f"{expected.__module__}.{expected.__qualname__}", frozenset(injected)))
+
+
+def make(node: dict[str, Any], expected: type[Any], **injected: Any) -> Any:
+    return make_checked(spec(node, expected, injected), expected, **injected)
+
+
 def refusal(node: dict[str, Any], expected: type[Any], **injected: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         make(node, expected, **injected)
@@ -69,13 +82,13 @@ def refusal(node: dict[str, Any], expected: type[Any], **injected: Any) -> str:
 
 
 def test_a_node_becomes_an_object_with_its_keys_as_arguments() -> None:
-    step = make({"_target_": "metaexp.core.optim.Step", "every": 3, "gamma": 0.5}, Schedule)  # type: ignore[type-abstract]
+    step = make({"_target_": "metaexp.core.optim.Step", "every": 3, "gamma": 0.5}, Schedule)
     assert isinstance(step, Step)
     assert (step.every, step.gamma) == (3, 0.5)
 
 
 def test_only_what_a_constructor_asks_for_is_injected() -> None:
-    network = make(MLP_NODE, Network, input_shape=(3,), n_outputs=2, params="not asked for")  # type: ignore[type-abstract]
+    network = make(MLP_NODE, Network, input_shape=(3,), n_outputs=2, params="not asked for")
     assert isinstance(network, MLP)
     assert network(torch.zeros(1, 3)).shape == (1, 2)
 
@@ -93,8 +106,8 @@ def test_objects_do_not_share_lists_with_the_configuration() -> None:
     assert list(optimizer.param_groups[0]["betas"]) == [0.5, 0.6]
 
 
-def test_the_class_of_a_node_is_resolved_without_making_it() -> None:
-    assert resolve({"_target_": "metaexp.core.optim.ClipNorm"}, Clip) is ClipNorm  # type: ignore[type-abstract]
+def test_the_class_of_a_node_is_imported_without_making_it() -> None:
+    assert import_class(spec({"_target_": "metaexp.core.optim.ClipNorm", "threshold": 1.0}, Clip), Clip) is ClipNorm
 
 
 @pytest.mark.parametrize(
@@ -127,11 +140,11 @@ def test_a_trusted_package_may_be_named_and_another_still_not(user_package: Path
     trust("own_code")
     assert trusted() == ("own_code",)
     inner = {"_target_": "metaexp.core.optim.Constant"}
-    own = make({"_target_": "own_code.Own", "inner": inner, "numbers": [1], "extra": 3}, Clip)  # type: ignore[type-abstract]
+    own = make({"_target_": "own_code.Own", "inner": inner, "numbers": [1], "extra": 3}, Clip)
     assert (user_package / "imported").exists()
     assert type(own).__name__ == "Own"
-    assert isinstance(own.inner, Schedule)  # type: ignore[attr-defined]
-    assert own.rest == {"extra": 3}  # type: ignore[attr-defined]
+    assert isinstance(own.inner, Schedule)
+    assert own.rest == {"extra": 3}
     assert "refused" in refusal({"_target_": "pickle.Unpickler"}, object)
 
 
@@ -161,17 +174,37 @@ def test_a_nested_node_is_checked_like_any_other(user_package: Path) -> None:
     node = {"_target_": "own_code.Own", "inner": {"_target_": "os.system"}, "numbers": []}
     assert "refused" in refusal(node, Clip)
     node = {"_target_": "own_code.Own", "inner": {"_target_": "metaexp.core.optim.Constant"}, "numbers": good}
-    assert "does not take an object" in refusal(node, Clip)
+    assert "node.numbers={_target_:metaexp.core.optim.NoClip} must be a list" in refusal(node, Clip)
+    node |= {"numbers": [], "x": [good]}
+    assert "node.x=[{_target_:metaexp.core.optim.NoClip}] does not take an object" in refusal(node, Clip)
+
+
+def test_a_class_of_a_package_that_is_not_trusted_is_not_imported_even_if_nobody_checked_it(user_package: Path) -> None:
+    unchecked = ClassSpec("own_code.Own", "own_code.Own", {}, frozenset())
+    with pytest.raises(ConfigError, match="own_code.Own is refused"):
+        make_checked(unchecked, object)
+    with pytest.raises(ConfigError, match="antigravity.Anything is refused"):
+        import_class(ClassSpec("metaexp.fine", "antigravity.Anything", {}, frozenset()), object)
+    assert not (user_package / "imported").exists()
+
+
+def test_making_an_object_reads_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = spec(MLP_NODE, Network, ["input_shape", "n_outputs"])
+    monkeypatch.setattr(source, "read_module", lambda name: pytest.fail(f"{name} was read"))
+    assert isinstance(make_checked(found, Network, input_shape=(3,), n_outputs=2), MLP)  # type: ignore[type-abstract]
+    with pytest.raises(pytest.fail.Exception):
+        spec(MLP_NODE, Network)
 
 
 @pytest.mark.parametrize("key", ["_partial_", "_args_", "_recursive_", "_convert_", "every_", "factor"])
 def test_keys_that_the_constructor_does_not_take_are_refused(key: str) -> None:
     node = {"_target_": "metaexp.core.optim.Step", "every": 3, "gamma": 0.5, key: 1}
-    assert f"takes no {key}" in refusal(node, Schedule)
+    assert f"node.{key} is not" in refusal(node, Schedule)
 
 
 def test_a_configuration_cannot_give_what_is_injected() -> None:
-    assert "takes no n_outputs" in refusal({**MLP_NODE, "n_outputs": 7}, Network, input_shape=(3,), n_outputs=2)
+    said = refusal({**MLP_NODE, "n_outputs": 7}, Network, input_shape=(3,), n_outputs=2)
+    assert "node.n_outputs comes from the framework" in said
 
 
 def test_nothing_else_in_the_project_makes_objects_from_configurations() -> None:
@@ -184,8 +217,9 @@ def test_nothing_else_in_the_project_makes_objects_from_configurations() -> None
 
 def test_making_is_refused_in_a_fresh_process_too() -> None:
     code = (
-        "import sys; from metaexp.config.classes.make import make; from metaexp.core.errors import ConfigError\n"
-        "try: make({'_target_': 'antigravity.Anything'}, object)\n"
+        "import sys; from metaexp.config.classes.checker import Slot, class_spec\n"
+        "from metaexp.core.errors import ConfigError\n"
+        "try: class_spec({'_target_': 'antigravity.Anything'}, Slot('builtins.object'))\n"
         "except ConfigError: print('antigravity' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -16,9 +16,12 @@ import pytest
 
 import metaexp
 from metaexp.cli.examination import subject_of
-from metaexp.config.classes.make import resolve
+from metaexp.config.check import SLOTS
+from metaexp.config.classes.checker import class_spec
+from metaexp.config.classes.make import import_class
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
+from metaexp.config.schema import ClassSpec
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.examine import CHECKS
@@ -45,19 +48,19 @@ class Case:
 
 
 @cache
-def node_of(path: Path) -> dict[str, Any]:
+def spec_of(path: Path, *change: tuple[str, Any]) -> ClassSpec:
     """The algorithm's part of the configuration that chooses the file."""
     choice = path.relative_to(FOLDER).with_suffix("").as_posix()
     config, problems = resolve_all(Composer().compose([f"algorithm={choice}"]).config)
     assert problems == []
-    node: dict[str, Any] = config["algorithm"]
-    return node
+    return class_spec(config["algorithm"] | dict(change), SLOTS["algorithm"], "algorithm")
 
 
 def choices(path: Path) -> Iterator[tuple[str, Any]]:
     """Every value of a true-or-false or named key that is not the file's own."""
-    node = node_of(path)
-    for key, kind in get_type_hints(resolve(node, Algorithm).__init__).items():  # type: ignore[type-abstract]
+    spec = spec_of(path)
+    node = spec.arguments
+    for key, kind in get_type_hints(import_class(spec, Algorithm).__init__).items():  # type: ignore[type-abstract]
         options = (False, True) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
         yield from ((key, option) for option in options if key in node and node[key] != option)
 
@@ -69,7 +72,7 @@ def cases() -> list[Case]:
 
 def subject(case: Case) -> Subject:
     """The case on tasks of classification; skipped where it needs a package that is not installed."""
-    found = subject_of(str(case), node_of(case.path) | (dict([case.change]) if case.change else {}))
+    found = subject_of(str(case), spec_of(case.path, *([case.change] if case.change else [])))
     try:
         found.build()
     except ConfigError as error:

@@ -104,22 +104,20 @@ def test_frozen_parameters_are_not_given_to_the_optimiser(tiny: ModuleType) -> N
 
 
 def test_another_number_of_classes_at_test_needs_an_algorithm_that_takes_it(tiny: ModuleType) -> None:
-    import dataclasses
-
     settings = tiny.blobs(OUT, train__n_way=5)
     assert built(settings).algorithm.train_shape.n_way == 5
-    fixed = dataclasses.replace(settings, algorithm={"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1})
+    fixed = {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.1}
     with pytest.raises(ConfigError, match=r"train\.n_way=5 and task\.n_way=3 differ, but TinyMAML can only be"):
-        built(fixed)
+        tiny.blobs(OUT, train__n_way=5, algorithm=fixed)
 
 
 def test_regression_data_and_classification_tasks_do_not_meet(tiny: ModuleType) -> None:
     import dataclasses
 
     lines, blobs = tiny.settings(OUT), tiny.blobs(OUT)
-    with pytest.raises(ConfigError, match=r"the dataset gives regression tasks, but n_way=3"):
+    with pytest.raises(ConfigError, match=r"task.n_way=3 asks for classes, which dataset=blobs, a regression"):
         built(dataclasses.replace(blobs, dataset=lines.dataset))
-    with pytest.raises(ConfigError, match=r"the dataset gives classification tasks, but n_way=0"):
+    with pytest.raises(ConfigError, match=r"task.n_way=0 means regression, but dataset=lines is for"):
         built(dataclasses.replace(lines, dataset=blobs.dataset))
 
 

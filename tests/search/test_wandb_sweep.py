@@ -59,7 +59,7 @@ def test_what_an_agent_will_call_composes_to_the_point(tmp_path: Path) -> None:
     point = {key: values["values"][0] for key, values in content["parameters"].items()}
     arguments = [f"{key}={value}" for key, value in point.items()]  # as the agent's ${args_no_hyphens}
     settings = Composer().settings([*content["command"][3:-1], *arguments], on_this_machine=False)
-    assert settings.model["hidden"] == [8]
+    assert settings.model.arguments["hidden"] == [8]
     assert settings.device.task_chunk is None
     assert settings.seed == 1
     assert settings.eval.test is False

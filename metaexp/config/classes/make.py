@@ -1,4 +1,4 @@
-"""The one place where a configuration becomes objects."""
+"""The one place where a checked configuration becomes objects."""
 
 from __future__ import annotations
 
@@ -6,74 +6,65 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from metaexp.config.classes.signatures import constructor
-from metaexp.config.classes.source import ClassSource
-from metaexp.config.classes.targets import find_target
-from metaexp.config.classes.values import AnyOf, Kind, Object, nearest
+from metaexp.config.classes.targets import is_allowed
+from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 
 T = TypeVar("T")
 
 
-def make(node: Mapping[str, Any], expected_type: type[T], **injected: Any) -> T:
-    """The object that a node describes: its ``_target_`` called with its other keys as arguments.
+def make(spec: ClassSpec, expected_type: type[T], **injected: Any) -> T:
+    """Make the object that a configuration describes.
 
-    node: as checked by :mod:`metaexp.config.check`. expected_type: what the class must derive from.
-    injected: what the framework provides; each is passed only if the constructor has an argument of that name.
-    A nested node with a ``_target_`` is made in the same way; its argument's annotation says what it must be.
-    Raises ConfigError, before anything is imported, for a class outside the allowed packages.
+    Args:
+        spec: The class and its checked arguments.
+        expected_type: What the class derives from.
+        injected: Arguments from the framework. One that the constructor does not take is left out.
+
+    Raises:
+        ConfigError: The class is not of the expected type, or of a package that is not trusted.
     """
-    made: T = _make(node, _dotted(expected_type), injected, "node")
+    made: T = _make(spec, injected)
     if not isinstance(made, expected_type):
-        raise ConfigError(f"_target_={node['_target_']} made a {type(made).__name__}, not a {expected_type.__name__}.")
+        raise ConfigError(f"_target_={spec.target} made a {type(made).__name__}, not a {expected_type.__name__}.")
     return made
 
 
-def resolve(node: Mapping[str, Any], expected_type: type[T]) -> type[T]:
-    """The class that a node names, imported. Refusals are those of :func:`make`."""
-    cls: type[T] = _import(find_target("node", node.get("_target_"), _dotted(expected_type)))
+def import_class(spec: ClassSpec, expected_type: type[T]) -> type[T]:
+    """Import the class that a configuration names.
+
+    Args:
+        spec: The class.
+        expected_type: What the class derives from.
+
+    Raises:
+        ConfigError: The class is not of the expected type.
+    """
+    cls: type[T] = _import(spec)
+    if not issubclass(cls, expected_type):
+        raise ConfigError(f"_target_={spec.target} is not a {expected_type.__name__}.")
     return cls
 
 
-def _make(node: Mapping[str, Any], base: str, injected: Mapping[str, Any], key: str) -> Any:
-    target = node.get("_target_")
-    source = find_target(key, target, base)
-    given = {name: value for name, value in node.items() if name != "_target_"}
-    accepted = constructor(source)
-    kinds: dict[str, Kind] = {argument.name: argument.kind for argument in accepted.arguments}
-    provided = {name: value for name, value in injected.items() if name in kinds}
-    for name in given:
-        if name.startswith("_") or name in provided or (name not in kinds and not accepted.takes_more):
-            raise ConfigError(f"{target} takes no {name} from a configuration.{nearest(name, kinds)}")
-    values = {name: _value(value, kinds.get(name), f"{key}.{name}") for name, value in given.items()}
-    return _import(source)(**values, **provided)
+def _make(spec: ClassSpec, injected: Mapping[str, Any]) -> Any:
+    provided = {name: value for name, value in injected.items() if name in spec.parameters}
+    values = {name: _value(value) for name, value in spec.arguments.items()}
+    return _import(spec)(**values, **provided)
 
 
-def _import(source: ClassSource) -> Any:
-    return getattr(importlib.import_module(source.module.name), source.node.name)
+def _import(spec: ClassSpec) -> Any:
+    if not is_allowed(spec.path):  # the check has refused it before; nothing gets past this line
+        raise ConfigError(f"_target_={spec.path} is refused: its package is not trusted.")
+    module, _, name = spec.path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
-def _dotted(cls: type[Any]) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _value(value: Any, kind: Kind | None, key: str) -> Any:
-    """A value with the nodes inside it made, and containers copied, so that objects do not share the configuration."""
-    if isinstance(value, Mapping) and "_target_" in value:
-        base = object_base(kind)
-        if base is None:
-            raise ConfigError(f"{key} does not take an object; remove its _target_={value['_target_']}.")
-        return _make(value, base, {}, key)
+def _value(value: Any) -> Any:
+    """A value with the objects inside it made, and containers copied, so that objects do not share them."""
+    if isinstance(value, ClassSpec):
+        return _make(value, {})
     if isinstance(value, Mapping):
-        return {name: _value(item, None, f"{key}.{name}") for name, item in value.items()}
+        return {name: _value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_value(item, None, f"{key}[{index}]") for index, item in enumerate(value)]
+        return [_value(item) for item in value]
     return value
-
-
-def object_base(kind: Kind | None) -> str | None:
-    """The class that a kind asks for, if it asks for an object at all."""
-    for member in kind.kinds if isinstance(kind, AnyOf) else [kind]:
-        if isinstance(member, Object):
-            return member.base
-    return None

@@ -1,0 +1,205 @@
+"""Values and nodes of a configuration checked against the constructors that they are for. Nothing is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metaexp.config.classes.signatures import Argument, constructor
+from metaexp.config.classes.source import find_class
+from metaexp.config.classes.targets import find_target
+from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, nearest, show
+from metaexp.config.schema import ClassSpec
+from metaexp.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for an object."""
+
+    base: str
+    """The dotted path of the class that the object's class must derive from."""
+    injected: frozenset[str] = frozenset()
+    """Arguments that the framework provides."""
+
+
+class Checker:
+    """Checks values and collects the problems.
+
+    Attributes:
+        problems: A sentence for each problem.
+        broken: The top-level keys that have one.
+    """
+
+    def __init__(self, known_keys: Iterable[str] = ()) -> None:
+        """Make a checker that has found nothing yet.
+
+        Args:
+            known_keys: Dotted keys, to suggest from where a key is unknown.
+        """
+        self.problems: list[str] = []
+        self.broken: set[str] = set()
+        self._known_keys = list(known_keys)
+
+    def report(self, key: str, problem: str) -> None:
+        """Note a problem with the value at dotted ``key``."""
+        self.broken.add(key.partition(".")[0])
+        self.problems.append(problem)
+
+    def section(self, key: str, value: Any, schema: str) -> Any:
+        """Check a section of the framework.
+
+        Args:
+            key: Its name.
+            value: Its keys and values.
+            schema: The dotted path of the dataclass whose fields are its keys.
+
+        Returns:
+            The section with values in canonical form.
+        """
+        if not isinstance(value, Mapping):
+            self.report(key, f"{key}={show(value)} must be a mapping.")
+            return value
+        source = find_class(schema)
+        assert source is not None, schema
+        accepted = constructor(source).arguments
+        self._unknown(key, value, accepted, f"a key of {key}")
+        return self._arguments(key, value, accepted)
+
+    def node(self, key: str, node: Any, slot: Slot) -> ClassSpec | Any:
+        """Check a node that names a class.
+
+        Args:
+            key: The dotted key of the node.
+            node: Its ``_target_`` and arguments.
+            slot: What it is for.
+
+        Returns:
+            The class with checked arguments; the node itself where no class was found.
+        """
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            self.report(key, f"{key}={show(node)} must be a mapping with a _target_ that names a class.")
+            return node
+        try:
+            source = find_target(key, node["_target_"], slot.base)
+        except ConfigError as error:
+            self.report(key, str(error))
+            return node
+        given = self._open_keys(key, node, slot)
+        accepted = constructor(source)
+        wanted = [argument for argument in accepted.arguments if argument.name not in slot.injected]
+        more = {name: given.pop(name) for name in list(given) if name not in {a.name for a in wanted}}
+        if accepted.takes_more:
+            given |= {name: self.value(f"{key}.{name}", value, Anything()) for name, value in more.items()}
+        else:
+            self._unknown(key, more, wanted, f"an argument of {source.path}")
+            self.broken |= {key.partition(".")[0]} if more else set()
+        return ClassSpec(
+            target=node["_target_"],
+            path=source.path,
+            arguments=self._arguments(key, given, wanted),
+            parameters=frozenset(argument.name for argument in accepted.arguments),
+        )
+
+    def value(self, key: str, value: Any, kind: Kind) -> Any:
+        """Check one value.
+
+        Args:
+            key: Its dotted key.
+            value: The value as YAML gives it.
+            kind: What it may be.
+
+        Returns:
+            The value in canonical form, a ClassSpec for an object.
+        """
+        if isinstance(value, Mapping) and "_target_" in value:
+            base = _object_base(kind)
+            if base is not None:
+                return self.node(key, value, Slot(base))
+        if "${" in show(value):
+            self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
+        elif value == "???":
+            self.report(key, f"{key} has no value; give it one: it must be {kind.words()}.")
+        elif not kind.accepts(value):
+            self.report(key, f"{key}={show(value)} must be {kind.words()}.")
+        elif _holds_node(value):
+            self.report(key, f"{key}={show(value)} does not take an object; remove its _target_.")
+        else:
+            return kind.convert(value)
+        return value
+
+    def hint(self, path: str, name: str, known: list[str], prefix: str = "") -> str:
+        """Suggest the valid name that is nearest to an unknown one; where none is near, list the valid ones.
+
+        Args:
+            path: The dotted key that was given.
+            name: Its last part.
+            known: The names that are valid in its place.
+            prefix: What stands before them in the dotted key.
+        """
+        near = nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
+        elsewhere = nearest(path, self._known_keys) if not near else ""
+        return near or elsewhere or (f" Known: {', '.join(known)}." if known else " There are none.")
+
+    def _open_keys(self, key: str, node: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
+        """The keys of a node that a configuration may give."""
+        given = {name: value for name, value in node.items() if name != "_target_"}
+        for name in [name for name in given if name in slot.injected or str(name).startswith("_")]:
+            why = "comes from the framework" if name in slot.injected else "is not a key; only _target_ is special"
+            self.report(key, f"{key}.{name} {why}. Remove it.")
+            del given[name]
+        return given
+
+    def _unknown(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument], what: str) -> None:
+        """Report keys that are no arguments. The other values stay valid."""
+        known = [argument.name for argument in accepted]
+        for name in given:
+            if name not in known:
+                hint = self.hint(f"{key}.{name}", str(name), known, f"{key}.")
+                self.problems.append(f"{key}.{name} is not {what}.{hint}")
+
+    def _arguments(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument]) -> dict[str, Any]:
+        """Check the values of known keys, and that none is missing."""
+        known = {argument.name: argument for argument in accepted}
+        for argument in known.values():
+            if argument.required and argument.name not in given:
+                self.report(
+                    f"{key}.{argument.name}", f"{key}.{argument.name} is missing; it must be {argument.kind.words()}."
+                )
+        return {
+            name: self.value(f"{key}.{name}", value, known[name].kind) if name in known else value
+            for name, value in given.items()
+        }
+
+
+def class_spec(node: Mapping[str, Any], slot: Slot, key: str = "node") -> ClassSpec:
+    """Check a single node.
+
+    Args:
+        node: A ``_target_`` and its arguments.
+        slot: What it is for.
+        key: How messages call it.
+
+    Raises:
+        ConfigError: With all problems. Nothing was imported.
+    """
+    checker = Checker()
+    spec = checker.node(key, node, slot)
+    if checker.problems or not isinstance(spec, ClassSpec):
+        raise ConfigError(checker.problems)
+    return spec
+
+
+def _object_base(kind: Kind) -> str | None:
+    """The class that a kind asks for, if it asks for an object at all."""
+    for member in kind.kinds if isinstance(kind, AnyOf) else [kind]:
+        if isinstance(member, Object):
+            return member.base
+    return None
+
+
+def _holds_node(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(_holds_node, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_node, value))

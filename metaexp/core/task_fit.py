@@ -1,0 +1,145 @@
+"""Whether tasks of a shape fit a dataset and an algorithm. Pure functions, without torch.
+
+They are called twice: when a configuration is checked, and once the data are loaded and their classes are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
+
+
+class DataFacts(NamedTuple):
+    """What a dataset says of itself."""
+
+    name: str
+    """As chosen by ``dataset=NAME``."""
+    kind: str
+    """``classification`` or ``regression``."""
+    capacity: Mapping[Split, Capacity] | None
+    """Classes and examples per class of each split; None where only the files tell, and in regression."""
+
+
+class AlgorithmFacts(NamedTuple):
+    """What an algorithm's class says of itself, and the arguments that it is made with."""
+
+    name: str
+    """As chosen by ``algorithm=NAME``."""
+    class_name: str
+    fixed_way: bool
+    """See :attr:`metaexp.core.algorithm.Algorithm.fixed_way`."""
+    training_tasks: str
+    """See :attr:`metaexp.core.algorithm.Algorithm.training_tasks`."""
+    classes_needed: bool | Mapping[str, Sequence[str]]
+    """See :attr:`metaexp.core.algorithm.Algorithm.classes_needed`."""
+    arguments: Mapping[str, Any]
+
+
+class Tasks(NamedTuple):
+    """The tasks that a run asks for."""
+
+    train: TaskShape
+    test: TaskShape
+    splits: Sequence[Split] = SPLITS
+    """The splits that are used; none where nothing is known of the data."""
+    is_trained: bool = False
+    """Whether the run is trained already, and this is another test of it."""
+
+
+def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks: Tasks) -> list[str]:
+    """Say why tasks do not fit the data and the algorithm.
+
+    Args:
+        data: The dataset; None where it is broken and its problems are reported already.
+        algorithm: The algorithm; None where it is broken, too.
+        tasks: The tasks that the run asks for.
+
+    Returns:
+        A sentence for each problem; none where everything fits.
+    """
+    found: list[str] = []
+    if data is not None:
+        for split in reversed(tasks.splits):
+            shape = tasks.train if split == "train" else tasks.test
+            # Training tasks follow the test's unless told otherwise; then the key to change is the test's.
+            section = "task" if split != "train" or tasks.train == tasks.test else "train"
+            found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape)]
+    if algorithm is not None:
+        found += _algorithm_problems(algorithm, tasks)
+    return list(dict.fromkeys(found))
+
+
+def needs_classes(setting: str, instead: str = "") -> str:
+    """Return the sentence for an algorithm, or a setting of one, that has no meaning in regression.
+
+    Args:
+        setting: What needs classes, such as ``algorithm=proto_net`` or ``algorithm.head=cosine``.
+        instead: What to set in its place, such as ``algorithm.head=linear``; by default another dataset or algorithm.
+    """
+    advice = f"Set {instead}." if instead else (
+        "Choose a classification dataset, or an algorithm for regression such as algorithm=maml."
+    )  # fmt: skip
+    return f"{setting} needs classes, and regression tasks (train.n_way=0) have none. {advice}"
+
+
+def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[str]:
+    if data.kind == "regression":
+        if shape.n_way:
+            yield (
+                f"SECTION.n_way={shape.n_way} asks for classes, which dataset={data.name}, a regression family, has "
+                "not. Choose a regression task, such as task=regression_10shot."
+            )
+        return
+    if shape.n_way == 0:
+        yield (
+            f"SECTION.n_way=0 means regression, but dataset={data.name} is for classification. "
+            "Choose a classification task, such as task=5way_1shot."
+        )
+        return
+    if shape.n_way == 1:
+        yield "SECTION.n_way=1 leaves nothing to tell apart; set SECTION.n_way to 2 or more."
+    limits = None if data.capacity is None else data.capacity.get(split)
+    if limits is None:
+        return
+    if shape.n_way > limits.n_classes:
+        yield (
+            f"SECTION.n_way={shape.n_way} needs as many classes; the {split} split of {data.name} has "
+            f"{limits.n_classes}. Lower SECTION.n_way."
+        )
+    needed = shape.k_shot + shape.n_query
+    if needed > limits.per_class:
+        yield (
+            f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
+            f"{data.name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
+        )
+
+
+def _algorithm_problems(algorithm: AlgorithmFacts, tasks: Tasks) -> Iterator[str]:
+    train, test = tasks.train, tasks.test
+    if train.n_way == 0 and not tasks.is_trained:
+        yield from _without_classes(algorithm)
+    if train.n_way == test.n_way or not algorithm.fixed_way or algorithm.training_tasks == "supervised":
+        return
+    name = algorithm.class_name
+    if tasks.is_trained:
+        yield (
+            f"task.n_way={test.n_way} does not fit this run: {name} can only be tested with as many classes as it was "
+            f"trained with, which was {train.n_way}. Leave task.n_way at {train.n_way}, or train anew with "
+            f"task.n_way={test.n_way}; algorithm=proto_net, say, takes any number at test."
+        )
+    else:
+        yield (
+            f"train.n_way={train.n_way} and task.n_way={test.n_way} differ, but {name} can only be "
+            "tested with as many classes as it was trained with. Leave train.n_way out, or set both alike."
+        )
+
+
+def _without_classes(algorithm: AlgorithmFacts) -> Iterator[str]:
+    if algorithm.classes_needed is True:
+        yield needs_classes(f"algorithm={algorithm.name}")
+    elif isinstance(algorithm.classes_needed, Mapping):
+        for key, (value, instead) in algorithm.classes_needed.items():
+            if algorithm.arguments.get(key) == value:
+                yield needs_classes(f"algorithm.{key}={value}", f"algorithm.{key}={instead}")
