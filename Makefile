@@ -1,7 +1,16 @@
-# make demo    set up and run the main job: MAML on hand-drawn glyphs, three minutes on two cores
-# make test    set up with the development tools, then ruff, mypy, import-linter and pytest
+# make demo         set up and run the main job: MAML on hand-drawn glyphs, three minutes on two cores
+# make test         set up with the development tools, then all checks and all tests
+# make lint         ruff: rules and format
+# make types        mypy, strict
+# make imports      import-linter: which room may import which
+# make unit         the tests alone; ARGS="tests/run -k resume" picks some
+# make coverage     the tests with branch coverage, which must be 90 % in the rooms that decide numbers
+# make busy         the tests beside four busy processes: none may depend on speed
+# make learn2learn  build learn2learn, which some tests compare with
+# make clean        remove .venv and what the tools left
 #
-# An activated environment is used where there is one, else .venv is made here. Both can be run again at any time.
+# An activated environment is used where there is one, else .venv is made here. All can be run again at any time.
+# PYTHON3=python3.13 makes .venv with another Python. TORCH=2.10.* or TORCH=newest takes another torch than the pinned one.
 
 PYTHON3 ?= python3
 CONDA   := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX))
@@ -12,10 +21,10 @@ READY   := $(ENV)/.metaexp-ready
 DEV     := $(ENV)/.metaexp-dev
 L2L     := $(ENV)/.metaexp-learn2learn
 PINS    := setup.cfg pyproject.toml constraints.txt
-# pip where the environment has it, uv where it has not (as in those that uv makes).
-INSTALL := scripts/install.sh $(PYTHON)
+TORCH   ?= pinned
+INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports unit learn2learn clean
+.PHONY: demo test lint types imports unit coverage busy learn2learn clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -38,27 +47,37 @@ unit: $(DEV)
 	@$(MAKE) --no-print-directory learn2learn || echo "learn2learn could not be installed; its tests will be skipped"
 	$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
 
+# Outside `unit`: counting branches makes the tests slower.
+coverage: $(DEV)
+	scripts/coverage.sh $(PYTHON)
+
+busy: $(DEV)
+	scripts/busy.sh $(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
+
 learn2learn: $(L2L)
 
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): $(PINS) | $(PYTHON)
 	@echo "installing metaexp into $(ENV), which takes a minute or two"
-	$(INSTALL) -c constraints.txt -e .
+	$(INSTALL) -e .
 	touch $@
 
 $(DEV): $(PINS) | $(PYTHON)
 	@echo "installing metaexp and its development tools into $(ENV), which takes a minute or two"
-	$(INSTALL) -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	touch $(READY) $@
 
 # Its C files are generated anew, for those it ships do not compile on today's Python. It declares dependencies that
 # it does not need here (one would downgrade numpy), so these few are named.
 $(L2L): constraints.txt | $(DEV)
-	$(INSTALL) -c constraints.txt 'cython<3' setuptools wheel scipy requests tqdm gym
-	$(INSTALL) -c constraints.txt --no-deps torchvision
-	CYTHON_FORCE_REGEN=1 $(INSTALL) -c constraints.txt --no-build-isolation --no-deps \
+	$(INSTALL) 'cython>=3.1' setuptools wheel scipy requests tqdm gym
+	$(INSTALL) --no-deps torchvision
+	CYTHON_FORCE_REGEN=1 $(INSTALL) --no-build-isolation --no-deps \
 		--config-settings=--global-option=build_ext learn2learn
 	touch $@
 

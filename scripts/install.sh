@@ -1,10 +1,20 @@
 #!/bin/sh
-# install.sh PYTHON ARGUMENT...: pip install into the environment of PYTHON, by uv where it has no pip.
+# install.sh PYTHON ARGUMENT...: pip install into the environment of PYTHON, by uv where it has no pip (as in those that
+# uv makes). Versions are those of constraints.txt, but for torch where TORCH is given: a version such as 2.10.*, or newest.
 set -eu
 python=$1
 shift
+versions=$(mktemp)
+trap 'rm -f "$versions"' EXIT
+case ${TORCH:-pinned} in
+    pinned) cat constraints.txt ;;
+    newest) sed '/^torch==/d' constraints.txt ;;
+    *) sed "s/^torch==.*/torch==$TORCH/" constraints.txt ;;
+esac >"$versions"
+
 if "$python" -m pip --version >/dev/null 2>&1; then
     # Old pips build packages without a pyproject.toml in a way that ignores --config-settings.
-    exec "$python" -m pip install --quiet --disable-pip-version-check --use-pep517 "$@"
+    "$python" -m pip install --quiet --disable-pip-version-check --use-pep517 -c "$versions" "$@"
+else
+    uv pip install --quiet --python "$python" -c "$versions" "$@"
 fi
-exec uv pip install --quiet --python "$python" "$@"

@@ -1,0 +1,157 @@
+"""The habits of the project, checked: sizes, and that its pages, forms and tools say the same."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import metaexp
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST_LINES = 300
+"""At most so many lines in a file of the package."""
+MOST_FUNCTION_LINES = 50
+"""At most so many lines in a function, its docstring and decorators included."""
+MAKE_TARGETS = re.compile(r"^([a-z0-9]+):", re.MULTILINE)
+
+
+def sources(package: Path) -> list[Path]:
+    return sorted(path for path in package.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def long_files(package: Path) -> list[str]:
+    """Files of the package with too many lines."""
+    counts = {path: len(path.read_text("utf-8").splitlines()) for path in sources(package)}
+    return [f"{path.relative_to(package)}: {count}" for path, count in counts.items() if count > MOST_LINES]
+
+
+def long_functions(package: Path) -> list[str]:
+    """Functions of the package with too many lines."""
+    found = []
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                if (node.end_lineno or first) - first + 1 > MOST_FUNCTION_LINES:
+                    found.append(f"{path.relative_to(package)}: {node.name}")
+    return found
+
+
+def test_no_file_of_the_package_is_too_long(tmp_path: Path) -> None:
+    assert long_files(ROOT / "metaexp") == []
+    (tmp_path / "short.py").write_text("x = 1\n" * MOST_LINES)
+    (tmp_path / "long.py").write_text("x = 1\n" * (MOST_LINES + 1))
+    assert long_files(tmp_path) == ["long.py: 301"]
+
+
+def test_no_function_of_the_package_is_too_long(tmp_path: Path) -> None:
+    assert long_functions(ROOT / "metaexp") == []
+    body = "    x = 1\n" * (MOST_FUNCTION_LINES - 1)
+    (tmp_path / "one.py").write_text(f"def right():\n{body}\n\n@staticmethod\ndef decorated():\n{body}")
+    assert long_functions(tmp_path) == ["one.py: decorated"]
+
+
+def test_the_installed_package_is_typed() -> None:
+    assert (ROOT / "metaexp" / "py.typed").read_bytes() == b""
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == metaexp.__version__
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+
+
+def unclear_versions(changelog: str) -> list[str]:
+    """Versions of a changelog that do not say what became of the numbers."""
+    versions = re.split(r"^## ", changelog.partition("\n## Version policy")[0], flags=re.MULTILINE)[1:]
+    return [text.splitlines()[0] for text in versions if "\n### Numbers\n" not in text]
+
+
+def test_each_version_in_the_changelog_says_what_became_of_the_numbers() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert unclear_versions(changelog) == []
+    assert f"\n## {metaexp.__version__}\n" in changelog
+    assert "\n## Version policy\n" in changelog
+    assert unclear_versions("## 9.0.0\n\n### Added\n\n* Speed.\n\n## 8.0.0\n\n### Numbers\n\n* Same.\n") == ["9.0.0"]
+
+
+def test_contributing_names_only_what_there_is() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(MAKE_TARGETS.findall((ROOT / "Makefile").read_text()))
+    named = {word for line in re.findall(r"make ((?:[a-z0-9]+ ?)+)", page) for word in line.split()}
+    assert {"test", "lint", "types", "imports", "coverage", "busy"} <= named & targets
+    paths = re.findall(r"(?:metaexp|conf|tests|docs|benchmarks)/[\w/.-]*\w", page)
+    assert len(paths) > 8
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def rooms_in_table(page: str) -> set[str]:
+    """Rooms that the first column of a table names."""
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_contributing_lists_every_room() -> None:
+    rooms = {path.parent.name for path in (ROOT / "metaexp").glob("*/__init__.py")}
+    assert rooms_in_table((ROOT / "CONTRIBUTING.md").read_text()) == rooms
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^make (\w+)", shown, re.MULTILINE)) == set(MAKE_TARGETS.findall(makefile)) - {"help"}
+
+
+def matrix() -> list[dict[str, str]]:
+    """The versions that the workflow runs ``.ci/run`` with."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    job = workflow["jobs"]["test"]
+    assert {"run": ".ci/run", "env": {"TORCH": "${{ matrix.torch }}"}} in job["steps"]
+    return list(job["strategy"]["matrix"]["include"])
+
+
+def test_the_workflow_runs_the_oldest_and_the_newest_versions() -> None:
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    pythons = re.findall(r"Python :: (3\.\d+)", setup["metadata"]["classifiers"])
+    oldest = re.search(r"torch>=([\d.]+)", setup["options"]["install_requires"])
+    assert oldest
+    run = {(entry["python"], entry["torch"]) for entry in matrix()}
+    assert {(pythons[0], f"{oldest[1]}.*"), (pythons[-1], "newest"), (pythons[0], "pinned")} <= run
+
+
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_issue_forms_have_what_forms_need(path: Path) -> None:
+    form = yaml.safe_load(path.read_text())
+    if path.stem == "config":
+        assert form == {"blank_issues_enabled": True}
+        return
+    assert {"name", "description", "body"} <= form.keys()
+    names = [field["id"] for field in form["body"]]
+    assert len(names) == len(set(names))
+    assert all(field["attributes"]["label"] for field in form["body"])
+
+
+def test_a_pull_request_is_asked_how_its_numbers_were_verified() -> None:
+    assert "## How did you verify the numbers?" in (ROOT / ".github" / "pull_request_template.md").read_text()
+
+
+def test_hooks_before_a_commit_use_the_installed_tools() -> None:
+    """So that their versions stand in constraints.txt alone."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    pins = (ROOT / "constraints.txt").read_text()
+    tools = {"lint-imports": "import-linter"}
+    for hook in repository["hooks"]:
+        tool = hook["entry"].split()[0]
+        assert f"\n{tools.get(tool, tool)}==" in pins
