@@ -135,7 +135,7 @@ class _Quiet(ThreadingHTTPServer):
         """The client drops connections when it is done; that is no news."""
 
 
-def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
+def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 (five short methods)
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
