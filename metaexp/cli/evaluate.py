@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.cli.arguments import Options, parse, parser
-from metaexp.config.compose import revise
+from metaexp.config.revise import revise
 from metaexp.core.errors import ConfigError
 from metaexp.run.folder import existing
 

@@ -1,4 +1,4 @@
-"""Whether an accelerator is on this machine, told without torch: configurations are checked before it is imported."""
+"""Whether an accelerator is on this machine. Torch is not imported: configurations are checked before it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def why_missing(accelerator: str) -> str | None:
-    """Why ``cuda`` or ``mps`` cannot be used here; None when it can, as far as the system tells."""
+    """Return why ``cuda`` or ``mps`` cannot be used here; None when it can, as far as the system tells."""
     if accelerator == "cuda" and cuda_devices() == 0:
         return "no NVIDIA driver answers here, or it offers no device (CUDA_VISIBLE_DEVICES hides them, too)"
     if accelerator == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
@@ -17,7 +17,7 @@ def why_missing(accelerator: str) -> str | None:
 
 
 def cuda_devices() -> int:
-    """The number of CUDA devices that the driver offers to this process."""
+    """Return the number of CUDA devices that the driver offers to this process."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +33,12 @@ version.setbase("1.3")
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's loader, which also remembers the files that the last configuration was made of."""
+    """Hydra's loader, which also remembers the files that the last configuration was made of.
+
+    Attributes:
+        files: The chosen files.
+        contents: Reads them.
+    """
 
     files: Sequence[ResultDefault] = ()
     contents: IConfigRepository | None = None
@@ -48,7 +52,13 @@ class Loader(ConfigLoaderImpl):
 
 
 class Composed(NamedTuple):
-    """A configuration as Hydra composed it. ``hydra`` is Hydra's own part, ``choices`` its group -> file."""
+    """A configuration as Hydra composed it.
+
+    Attributes:
+        config: The job's part.
+        hydra: Hydra's own part.
+        choices: Group -> chosen file.
+    """
 
     config: DictConfig
     hydra: DictConfig
@@ -63,9 +73,18 @@ class Job(NamedTuple):
 
 
 class Composer:
-    """Composes configurations from the shipped files and, behind them, those of ``config_dir``."""
+    """Composes configurations from the shipped files and the user's own."""
 
     def __init__(self, config_dir: Path | None = None, config_name: str = "config") -> None:
+        """Find the files.
+
+        Args:
+            config_dir: The user's folder of groups and files; the shipped ones win over its own.
+            config_name: The root file.
+
+        Raises:
+            ConfigError: There is no such folder, or one of its files has the name of a shipped one.
+        """
         setup_globals()
         JobRuntime().set("name", "metaexp")
         self.config_dir = config_dir
@@ -73,14 +92,19 @@ class Composer:
         self.loader = _loader(config_dir)
 
     def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Settings:
-        """The checked settings for these overrides; see :meth:`job`."""
+        """Return the checked settings for these overrides; see :meth:`job`."""
         return self.job(overrides, on_this_machine=on_this_machine).settings
 
     def job(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Job:
-        """The checked settings for these overrides, and the configuration that they were made from.
+        """Return the checked settings for these overrides, and the configuration that they were made from.
 
-        Raises ConfigError with all problems of the overrides and of what they compose to; MachineError when the
-        accelerator that they ask for is not here (unless the run is to be on another machine).
+        Args:
+            overrides: As given on the command line.
+            on_this_machine: Whether the run is to be here, so that the accelerator must be here.
+
+        Raises:
+            ConfigError: With all problems of the overrides and of what they compose to.
+            MachineError: The accelerator is not here.
         """
         given = sort_overrides(overrides, self.loader)
         try:
@@ -102,7 +126,11 @@ class Composer:
         return Job(settings, composed)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
-        """What Hydra makes of the overrides. Raises ConfigError in the place of Hydra's errors."""
+        """Compose a configuration by Hydra's rules, unchecked.
+
+        Raises:
+            ConfigError: In the place of Hydra's errors.
+        """
         try:
             config = self.loader.load_configuration(self.config_name, list(overrides), RunMode.RUN)
             HydraConfig.instance().set_config(config)
@@ -115,11 +143,11 @@ class Composer:
         return Composed(_without_hydra(config), hydra, chosen_files(hydra))
 
     def parse(self, line: str) -> Override | str:
-        """One override, or why it cannot be read."""
+        """Read one override. Returns it, or a sentence on why it cannot be read."""
         return parse(line, self.loader)
 
     def published(self, experiment: str) -> Settings:
-        """The settings of an experiment's file, without overrides."""
+        """Return the settings of an experiment's file, without overrides."""
         kept = HydraConfig.instance().cfg
         try:
             return self.settings([f"experiment={experiment}"], on_this_machine=False)
@@ -127,45 +155,21 @@ class Composer:
             HydraConfig.instance().cfg = kept
 
     def groups(self) -> dict[str, list[str]]:
-        """Every group with its choices."""
+        """Return every group with its choices."""
         names = [name for name in self.loader.list_groups("") if name != "hydra"]
         return {name: choices for name in sorted(names) if (choices := self.loader.get_group_options(name))}
 
 
-def revise(
-    config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str], config_dir: Path | None = None
-) -> Settings:
-    """The settings of an earlier, resolved configuration with some overrides on top.
-
-    A value replaces the earlier one; a choice such as ``dataset=omniglot`` replaces its whole section with that
-    of the file, and another dataset is looked for where METAEXP_DATA says now. Nothing else is read from files, so
-    later edits of them change nothing. Raises as :meth:`Composer.settings` does.
-    """
-    composer = Composer(config_dir)
-    given = sort_overrides(overrides, composer.loader)
-    fresh = composer.compose(given.choices) if given.choices else None
-    new_config, new_choices = dict(config), dict(choices)
-    problems = list(given.problems)
-    for line in given.choices:
-        group = line.partition("=")[0].lstrip("+")
-        if fresh is not None and group in fresh.config:
-            new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
-            if group == "dataset" and "METAEXP_DATA" in os.environ:  # the run may not know where these data are
-                new_config["paths"] = fresh.config["paths"]
-        else:
-            problems.append(f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it.")
-    merged = OmegaConf.create(new_config)
-    misapplied, absent = apply(given.values, merged)
-    resolved, unresolved = resolve_all(merged)
-    problems += [*misapplied, *unresolved]
-    settings = check(resolved, new_choices, earlier_problems=problems, ignored=given.broken, is_trained=True)
-    if absent:
-        raise ConfigError(absent)
-    return settings
-
-
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
-    """Settings that decide numbers and differ from the published ones, as ``key=value``, but for steps and seeds."""
+    """List the settings that decide numbers and differ from the published ones, but for steps and seeds.
+
+    Args:
+        config: The resolved configuration of a run.
+        published: That of the experiment's file.
+
+    Returns:
+        Each as ``key=value``.
+    """
     ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
@@ -173,12 +177,12 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
 
 
 def chosen_files(hydra: DictConfig) -> dict[str, str]:
-    """Group -> the file chosen in it, from Hydra's section."""
+    """Return group -> chosen file, from Hydra's section."""
     return {str(group): str(name) for group, name in hydra.runtime.choices.items() if name and "/" not in str(group)}
 
 
 def hydra_files(composed: Composed) -> dict[str, str]:
-    """What Hydra keeps of a job: path inside the run folder -> text."""
+    """Return the files that Hydra keeps of a job: path inside the run folder -> text."""
     section = OmegaConf.create({"hydra": OmegaConf.to_container(composed.hydra, resolve=False)})
     for name in ("help", "hydra_help"):
         section.hydra.pop(name, None)
@@ -190,7 +194,7 @@ def hydra_files(composed: Composed) -> dict[str, str]:
 
 
 def conf_folder() -> str:
-    """Where the shipped configuration is, as Hydra writes it: in the package, or beside it in a plain checkout."""
+    """Return where the shipped configuration is: in the package, or beside it in a plain checkout."""
     if importlib.util.find_spec("metaexp.conf") is not None:
         return "pkg://metaexp.conf"
     folder = Path(__file__).resolve().parents[2] / "conf"
@@ -225,7 +229,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key -> value of everything in nested mappings."""
+    """Yield dotted key and value of everything in nested mappings."""
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             yield from leaves(item, f"{path}{key}.")

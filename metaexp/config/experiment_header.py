@@ -12,15 +12,20 @@ _LABEL = re.compile(r"#\s{0,2}(\w+):\s+(.*)")
 
 
 def departures(experiment: str, config_dir: Path | None = None) -> str | None:
-    """The ``Departs:`` part of an experiment's header, in one line; None where it names none.
+    """Return the ``Departs:`` part of an experiment's header, in one line.
 
-    config_dir: the user's own folder of files, which is looked into first.
+    Args:
+        experiment: The name of its file.
+        config_dir: The user's own folder of files, which is looked into first.
+
+    Returns:
+        The text; None where the header has no such part.
     """
     return labelled(_text(experiment, config_dir)).get("Departs")
 
 
 def labelled(text: str) -> dict[str, str]:
-    """Label -> text, lines joined, of the comment that ``text`` begins with."""
+    """Return label -> text, lines joined, of the comment that ``text`` begins with."""
     found: dict[str, str] = {}
     label = None
     for line in text.splitlines():

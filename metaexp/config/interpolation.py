@@ -1,4 +1,4 @@
-"""Interpolations (``${task.n_way}``) put in their place, with every one that cannot be."""
+"""Interpolations (``${task.n_way}``) replaced by their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metaexp.config.untrusted import environment_problems, reads_environment
 
 
 def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """``${for_dataset:Sinusoid,0.01,0.4}``: 0.01 where the dataset's class is Sinusoid, else 0.4."""
+    """Resolve ``${for_dataset:Sinusoid,0.01,0.4}``: 0.01 where the dataset's class is Sinusoid, else 0.4."""
     target = str(OmegaConf.select(_root_, "dataset._target_", default=""))
     return value if target.rpartition(".")[2] == name else otherwise
 
@@ -20,14 +20,19 @@ OmegaConf.register_new_resolver("for_dataset", for_dataset, replace=True)
 
 
 class Resolved(NamedTuple):
-    """Plain nested dicts without interpolations, and what went wrong."""
+    """A configuration as plain nested dicts without interpolations.
+
+    Attributes:
+        config: The configuration. A value that could not be resolved stays as written.
+        problems: A sentence for each of these.
+    """
 
     config: dict[str, Any]
     problems: list[str]
 
 
 def resolve_all(config: DictConfig) -> Resolved:
-    """Replace every interpolation by its value. A value that has none, or may not be read, stays as written."""
+    """Replace every interpolation by its value. One that has none, or may not be read, stays as written."""
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     problems = environment_problems({str(key): value for key, value in raw.items()})

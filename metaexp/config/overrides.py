@@ -1,4 +1,4 @@
-"""Overrides of the command line, each judged by itself before anything is composed."""
+"""Overrides of the command line, each looked at by itself before anything is composed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ _LAUNCHERS = {
 
 
 class SortedOverrides(NamedTuple):
-    """What came of judging overrides.
+    """Overrides, sorted by what is to be done with them.
 
-    choices: those that decide which files are composed, as given. values: those that set, add or take out one
-    value. problems: a sentence for each other. broken: top-level keys whose value is not to be believed, because
-    a choice that decides it was wrong.
+    Attributes:
+        choices: Those that decide which files are composed, as given.
+        values: Those that set, add or take out one value.
+        problems: A sentence for each that is wrong.
+        broken: Top-level keys whose value means nothing, because a choice that decides it was wrong.
     """
 
     choices: list[str]
@@ -63,10 +65,15 @@ def sort_overrides(overrides: Sequence[str], loader: ConfigLoaderImpl) -> Sorted
 
 
 def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], list[str]]:
-    """Set values in ``config``, in place, whether or not their keys exist: the check of the whole tells which should.
+    """Set values in a configuration, in place, whether or not their keys exist. The check knows which keys should.
 
-    Returns the problems found, and sentences about keys that exist in no file, which matter only where the check
-    has nothing against them.
+    Args:
+        values: The overrides.
+        config: The configuration.
+
+    Returns:
+        The problems found, and sentences about keys that exist in no file. The latter matter only where the check
+        finds nothing wrong with the keys.
     """
     problems: list[str] = []
     absent: list[str] = []
@@ -90,7 +97,15 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
 
 
 def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
-    """One override, or why it cannot be read."""
+    """Read one override.
+
+    Args:
+        line: As given on the command line.
+        loader: Knows the groups and their files.
+
+    Returns:
+        The override, or a sentence on why it cannot be read.
+    """
     if "=" not in line and not line.startswith("~"):
         return f"'{line}' is not an override; write key=value, such as algorithm=maml or train.steps=2000."
     try:
@@ -108,7 +123,7 @@ def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, without its full stop."""
+    """Return the first line of an error's text, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

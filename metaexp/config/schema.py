@@ -42,7 +42,7 @@ def _as_node(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """``train``: the outer loop. Steps are meta-updates; ``n_way`` 0 is regression."""
+    """``train``: the outer loop. ``n_way=0`` means regression."""
 
     steps: NonNegativeInt
     meta_batch_size: PositiveInt
@@ -56,13 +56,13 @@ class TrainSettings:
 
     @property
     def shape(self) -> TaskShape:
-        """The shape of a training task."""
+        """Return the shape of a training task."""
         return TaskShape(self.n_way, self.k_shot, self.n_query)
 
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """``eval``: the banks of validation and test episodes. ``test`` False ends a run before its test."""
+    """``eval``: the validation and test episodes. ``test=False`` ends a run before its test."""
 
     episodes: PositiveInt
     seed: NonNegativeInt
@@ -79,7 +79,7 @@ class TaskSettings:
 
     @property
     def shape(self) -> TaskShape:
-        """The shape of an evaluation task."""
+        """Return the shape of a validation or test task."""
         return TaskShape(self.n_way, self.k_shot, self.n_query)
 
 

@@ -1,8 +1,8 @@
-"""The ways in which a configuration file could run code or read secrets, and how each is shut.
+"""What a configuration file may not contain, because it could run code or read secrets.
 
-Experiments and config folders are shared between people, so files are treated as data: only the shipped root
-may have a ``hydra:`` section, a folder of one's own may add launchers and sweepers, and these name plugins of
-Hydra only. What a user types on the command line is the user's own.
+People share experiments and config folders, so files are treated as data. Only the shipped root may have a ``hydra:``
+section. A user's own folder may add launchers and sweepers, which name plugins of Hydra only. What a user types on the
+command line is trusted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ _ENVIRONMENT = "${oc.env:"
 
 
 def file_problems(files: Sequence[ResultDefault], contents: IConfigRepository) -> list[str]:
-    """What the files of a configuration may not contain. They have been read, and nothing has been made of them."""
+    """Find what the files of a configuration may not contain.
+
+    Args:
+        files: The files that were chosen.
+        contents: Reads them. Nothing is made of them.
+
+    Returns:
+        A sentence for each problem.
+    """
     found: list[str] = []
     for file in files:
         path = file.config_path
@@ -50,7 +58,7 @@ def file_problems(files: Sequence[ResultDefault], contents: IConfigRepository) -
 
 
 def section_problems(hydra: DictConfig) -> list[str]:
-    """What Hydra's own, composed section may not contain."""
+    """Find what Hydra's own section may not contain, once it is composed. Returns a sentence for each problem."""
     found: list[str] = []
     if hydra.callbacks:
         found.append("hydra.callbacks would run code of its own; remove it.")
@@ -67,7 +75,16 @@ def section_problems(hydra: DictConfig) -> list[str]:
 
 
 def environment_problems(config: Mapping[str, Any]) -> list[str]:
-    """Environment variables read anywhere but in ``paths``: they may be secrets, and configurations are shown."""
+    """Find values that read environment variables anywhere but in ``paths``.
+
+    Variables can be secrets, and configurations are shown and logged.
+
+    Args:
+        config: Nested plain dicts with interpolations as written.
+
+    Returns:
+        A sentence for each problem.
+    """
     found: list[str] = []
     for section, value in config.items():
         if section == "paths":
@@ -79,12 +96,20 @@ def environment_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def reads_environment(value: Any) -> bool:
-    """Whether a value, as written, holds an environment variable."""
+    """Whether a value, as written, reads an environment variable."""
     return isinstance(value, str) and _ENVIRONMENT in value.replace(" ", "")
 
 
 def shadowed(folder: Path, shipped: IConfigRepository) -> list[str]:
-    """Files of a user's own config folder that would be passed over because a shipped one has the same name."""
+    """Find files of a user's config folder that would be ignored because a shipped one has the same name.
+
+    Args:
+        folder: The user's folder.
+        shipped: The shipped files.
+
+    Returns:
+        A sentence for each.
+    """
     found: list[str] = []
     for path in sorted(folder.rglob("*.yaml")):
         name = path.relative_to(folder).as_posix()

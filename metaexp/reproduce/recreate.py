@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.accelerators import why_missing
-from metaexp.config.compose import Composer, leaves, revise
+from metaexp.config.compose import Composer, leaves
 from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import write_atomically

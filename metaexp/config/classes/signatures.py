@@ -53,7 +53,14 @@ NO_DEFAULT = object()
 
 @dataclass(frozen=True)
 class Argument:
-    """A constructor argument: its name, what it may be, whether it must be given, and its default."""
+    """A constructor argument.
+
+    Attributes:
+        name: Its name.
+        kind: What it may be.
+        required: Whether it must be given.
+        default: Its default; NO_DEFAULT where it has none, or one that is not written as a plain value.
+    """
 
     name: str
     kind: Kind
@@ -62,14 +69,19 @@ class Argument:
 
 
 class Constructor(NamedTuple):
-    """The arguments of a constructor without ``self``, and whether it takes any other (``**kwargs``)."""
+    """The arguments of a constructor.
+
+    Attributes:
+        arguments: All but ``self``.
+        takes_more: Whether it takes any other argument, too (``**kwargs``).
+    """
 
     arguments: tuple[Argument, ...]
     takes_more: bool
 
 
 def constructor(source: ClassSource) -> Constructor:
-    """The constructor of a class, or the one that it inherits."""
+    """Return the constructor of a class, or the one that it inherits."""
     for ancestor in lineage(source):
         if _is_dataclass(ancestor):
             return Constructor(tuple(_dataclass_fields(source)), False)
@@ -80,7 +92,12 @@ def constructor(source: ClassSource) -> Constructor:
 
 
 def kind_of(module: Module | None, annotation: ast.expr | None) -> Kind:
-    """The values that an annotation, as written in ``module``, allows."""
+    """Return the values that an annotation allows.
+
+    Args:
+        module: The module that the annotation is written in.
+        annotation: The annotation; None where there is none, which allows anything.
+    """
     if annotation is None:
         return Anything()
     if isinstance(annotation, ast.Constant):

@@ -1,7 +1,7 @@
 """Classes found in source files, with nothing imported.
 
-A configuration is checked before torch, or any user's code, is imported. So the classes it names are read by
-parsing the files that define them; names are followed through imports and aliases to their definition.
+A configuration is checked before torch, or any user's code, is imported. So the files that define its classes are
+parsed, and names are followed through imports and aliases to their definition.
 """
 
 from __future__ import annotations
@@ -44,13 +44,17 @@ class ClassSource:
 
 
 def find_class(target: str) -> ClassSource | None:
-    """The class that a dotted path names, followed through re-exports to its definition; None if there is none."""
+    """Find a class by its dotted path, followed through re-exports to its definition.
+
+    Returns:
+        The class; None if there is none.
+    """
     origin = Scope(None).locate(target)
     return origin if isinstance(origin, ClassSource) else None
 
 
 def known_classes(module_name: str) -> list[str]:
-    """Names of the public classes that a module binds, to suggest from; [] if there is no such module."""
+    """Return the names of the public classes in a module, to suggest from; [] if there is no such module."""
     module = read_module(module_name)
     if module is None:
         return []
@@ -59,7 +63,7 @@ def known_classes(module_name: str) -> list[str]:
 
 
 def lineage(source: ClassSource) -> list[ClassSource]:
-    """The class and those of its bases whose source can be read, nearest first."""
+    """Return the class and those of its bases whose source can be read, nearest first."""
     found = [source]
     for base in source.node.bases:
         origin = Scope(source.module).locate_node(base)
@@ -83,7 +87,11 @@ def derives_from(source: ClassSource, base: str) -> bool:
 
 
 def class_attribute(source: ClassSource, name: str) -> Any:
-    """The literal assigned to ``name`` in the class body or the nearest base that has one; None if there is none."""
+    """Return the literal assigned to ``name`` in the body of the class, or of the nearest base that has one.
+
+    Returns:
+        Its value; None where no class assigns it, or where it is no literal.
+    """
     for ancestor in lineage(source):
         for statement in ancestor.node.body:
             target: ast.expr | None = None
@@ -103,7 +111,11 @@ def class_attribute(source: ClassSource, name: str) -> Any:
 
 @lru_cache(maxsize=256)
 def read_module(name: str) -> Module | None:
-    """Parse a module by its dotted name, importing neither it nor its parents; None if there is no source."""
+    """Parse a module by its dotted name. Neither it nor its parents are imported.
+
+    Returns:
+        The parsed module; None if there is no source.
+    """
     path = _module_path(name) if _is_worth_reading(name) else None
     if path is None:
         return None
@@ -147,24 +159,26 @@ def _module_path(name: str) -> Path | None:
 def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
     """Top-level names of a module, also those bound under ``if`` and ``try``."""
     for statement in body:
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            for alias in statement.names:
-                yield alias.asname or alias.name.partition(".")[0], statement
-        elif isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
-            yield statement.name, statement
-        elif isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, statement.value
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            if statement.value is not None:
-                yield statement.target.id, statement.value
-        elif type(statement).__name__ == "TypeAlias":  # `type X = ...`, Python 3.12
-            yield statement.name.id, statement.value  # type: ignore[attr-defined]
-        elif isinstance(statement, ast.If):
+        if isinstance(statement, ast.If):
             yield from _bindings(statement.body + statement.orelse)
         elif isinstance(statement, ast.Try):
             yield from _bindings(statement.body)
+        else:
+            yield from _bound_by(statement)
+
+
+def _bound_by(statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name.partition(".")[0], statement) for alias in statement.names)
+    elif isinstance(statement, (ast.ClassDef, ast.FunctionDef)):
+        yield statement.name, statement
+    elif isinstance(statement, ast.Assign):
+        yield from ((target.id, statement.value) for target in statement.targets if isinstance(target, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        if statement.value is not None:
+            yield statement.target.id, statement.value
+    elif type(statement).__name__ == "TypeAlias":  # `type X = ...`, Python 3.12
+        yield statement.name.id, statement.value  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -186,13 +200,14 @@ Origin = ClassSource | Alias | str | None
 
 
 class Scope:
-    """The names of one module (None: of no module), followed to where they come from."""
+    """The names of one module, followed to where they come from."""
 
     def __init__(self, module: Module | None) -> None:
+        """Look at names from inside ``module``; None: absolute dotted paths only."""
         self.module = module
 
     def locate_node(self, node: ast.expr) -> Origin:
-        """What a name or dotted name in an expression stands for."""
+        """Return what a name or dotted name in an expression stands for."""
         if isinstance(node, ast.Subscript):  # a generic base: Base[T]
             return self.locate_node(node.value)
         attributes: list[str] = []
@@ -202,7 +217,12 @@ class Scope:
         return self._follow(node.id, attributes, 0) if isinstance(node, ast.Name) else None
 
     def locate(self, dotted: str, depth: int = 0) -> Origin:
-        """What an absolute dotted path stands for; ``depth`` guards against circles of imports."""
+        """Return what an absolute dotted path stands for.
+
+        Args:
+            dotted: The path.
+            depth: How many imports were followed so far; circles of imports end by it.
+        """
         module_name, _, name = dotted.rpartition(".")
         module = read_module(module_name) if module_name and depth < 16 else None
         if module is None or name not in module.names:

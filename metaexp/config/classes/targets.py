@@ -1,8 +1,8 @@
 """Which classes a configuration may name: those of metaexp, of torch.optim, and of packages the user trusts.
 
-A configuration can come from anywhere, and making an object runs its code. So a ``_target_`` is followed to the
-file that defines the class, by reading source, and refused before anything is imported unless that file belongs
-to an allowed package. Trust is given on the command line (``--trust PACKAGE``), never in a configuration.
+A configuration can come from anywhere, and making an object runs its code. So the file that defines the class is found
+by reading source, and the class is refused, before anything is imported, unless the file belongs to an allowed package.
+Trust is given on the command line (``--trust PACKAGE``), never in a configuration.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _trusted: set[str] = set()
 def trust(package: str) -> None:
     """Allow the classes of a top-level package or module from now on, in this process.
 
-    A package in the current folder is found too, after installed ones. Raises ConfigError when there is none.
+    A package in the current folder is found too, after installed ones.
+
+    Raises:
+        ConfigError: There is no such package.
     """
     if not package.isidentifier():
         raise ConfigError(f"--trust {package}: give the name of one top-level package, such as my_package.")
@@ -40,7 +43,7 @@ def trust(package: str) -> None:
 
 
 def trusted() -> tuple[str, ...]:
-    """The packages trusted so far, to hand on to other processes."""
+    """Return the packages trusted so far, to hand on to other processes."""
     return tuple(sorted(_trusted))
 
 
@@ -51,9 +54,15 @@ def is_allowed(path: str) -> bool:
 
 
 def find_target(key: str, target: object, base: str) -> ClassSource:
-    """The class that ``key: {_target_: target}`` names, which must be, or derive from, the class at ``base``.
+    """Find the class that ``key: {_target_: target}`` names. Nothing is imported.
 
-    Nothing is imported. Raises ConfigError saying why a target is refused.
+    Args:
+        key: The dotted key of the node, for messages.
+        target: The dotted path of the class, as the configuration gives it.
+        base: The dotted path of the class that it must be or derive from.
+
+    Raises:
+        ConfigError: There is no such class, or it may not be used here.
     """
     where = f"{key}._target_={target}"
     if not isinstance(target, str) or "." not in target:

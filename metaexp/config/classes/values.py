@@ -1,4 +1,4 @@
-"""What a value of the configuration may be, and whether a given one is. Importing this module does not import torch."""
+"""What a value of the configuration may be. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -15,33 +15,40 @@ Scalar = bool | int | float | str | None
 
 
 class Kind(ABC):
-    """The set of values that one key may take."""
+    """The values that one key may take."""
 
     @abstractmethod
     def words(self) -> str:
-        """The set in words, to follow "must be"."""
+        """Return the values in words, to follow "must be"."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
-        """Whether ``value``, as read from YAML, is in the set."""
+        """Whether ``value``, as read from YAML, is one of them."""
 
     def convert(self, value: Any) -> Any:
-        """``value`` in its canonical form: an integer given for a real number becomes one."""
+        """Return ``value`` in canonical form: an integer given for a real number becomes one."""
         return value
 
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number of ``type`` (int or float) that is finite and lies in ``range``, a phrase of :data:`RANGES` or ''."""
+    """A finite number.
+
+    Attributes:
+        type: int or float.
+        range: Where it lies: a phrase of :data:`metaexp.core.fields.RANGES`, or '' for anywhere.
+    """
 
     type: type
     range: str = ""
 
     def words(self) -> str:
+        """Return the values in words."""
         noun = "an integer" if self.type is int else "a finite number"
         return f"{noun} {self.range}".strip()
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         if self.type is int and not isinstance(value, int):
@@ -49,6 +56,7 @@ class Number(Kind):
         return math.isfinite(value) and in_range(value, self.range)
 
     def convert(self, value: Any) -> Any:
+        """Return ``value`` in canonical form."""
         return self.type(value)
 
 
@@ -57,9 +65,11 @@ class Flag(Kind):
     """true or false."""
 
     def words(self) -> str:
+        """Return the values in words."""
         return "true or false"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return isinstance(value, bool)
 
 
@@ -68,9 +78,11 @@ class Text(Kind):
     """A string."""
 
     def words(self) -> str:
+        """Return the values in words."""
         return "text"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return isinstance(value, str)
 
 
@@ -79,9 +91,11 @@ class Null(Kind):
     """null."""
 
     def words(self) -> str:
+        """Return the values in words."""
         return "null"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return value is None
 
 
@@ -92,9 +106,11 @@ class OneOf(Kind):
     values: tuple[Scalar, ...]
 
     def words(self) -> str:
+        """Return the values in words."""
         return "one of " + ", ".join(show(value) for value in self.values)
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         # True == 1 in Python, but they are different answers in YAML.
         return any(type(value) is type(known) and value == known for known in self.values)
 
@@ -106,12 +122,15 @@ class Sequence(Kind):
     item: Kind
 
     def words(self) -> str:
+        """Return the values in words."""
         return f"a list, each item {self.item.words()}"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return isinstance(value, list) and all(self.item.accepts(item) for item in value)
 
     def convert(self, value: Any) -> Any:
+        """Return ``value`` in canonical form."""
         return [self.item.convert(item) for item in value]
 
 
@@ -122,16 +141,19 @@ class FixedSequence(Kind):
     items: tuple[Kind, ...]
 
     def words(self) -> str:
+        """Return the values in words."""
         if len(set(self.items)) == 1:
             return f"a list of {len(self.items)}, each item {self.items[0].words()}"
         return "a list of " + ", then ".join(item.words() for item in self.items)
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         if not isinstance(value, list) or len(value) != len(self.items):
             return False
         return all(kind.accepts(item) for kind, item in zip(self.items, value, strict=True))
 
     def convert(self, value: Any) -> Any:
+        """Return ``value`` in canonical form."""
         return [kind.convert(item) for kind, item in zip(self.items, value, strict=True)]
 
 
@@ -142,12 +164,15 @@ class Table(Kind):
     item: Kind
 
     def words(self) -> str:
+        """Return the values in words."""
         return f"a mapping whose values are each {self.item.words()}"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return isinstance(value, dict) and all(isinstance(k, str) and self.item.accepts(v) for k, v in value.items())
 
     def convert(self, value: Any) -> Any:
+        """Return ``value`` in canonical form."""
         return {key: self.item.convert(item) for key, item in value.items()}
 
 
@@ -158,9 +183,11 @@ class Object(Kind):
     base: str
 
     def words(self) -> str:
+        """Return the values in words."""
         return f"a node whose _target_ names a {self.base.rpartition('.')[2]}"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return isinstance(value, dict) and isinstance(value.get("_target_"), str)
 
 
@@ -169,9 +196,11 @@ class Anything(Kind):
     """Any value: the annotation says nothing that can be checked."""
 
     def words(self) -> str:
+        """Return the values in words."""
         return "any value without NaN or infinity"
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return is_finite(value)
 
 
@@ -182,17 +211,20 @@ class AnyOf(Kind):
     kinds: tuple[Kind, ...]
 
     def words(self) -> str:
+        """Return the values in words."""
         return " or ".join(kind.words() for kind in self.kinds)
 
     def accepts(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
         return any(kind.accepts(value) for kind in self.kinds)
 
     def convert(self, value: Any) -> Any:
+        """Return ``value`` in canonical form."""
         return next(kind for kind in self.kinds if kind.accepts(value)).convert(value)
 
 
 def union(kinds: Iterable[Kind]) -> Kind:
-    """The union of ``kinds``. Those that say nothing are left out, unless there is no other."""
+    """Return the union of ``kinds``. Kinds that allow anything are left out, unless there is no other."""
     known = tuple(dict.fromkeys(kind for kind in kinds if not isinstance(kind, (Anything, Object))))
     objects = tuple(dict.fromkeys(kind for kind in kinds if isinstance(kind, Object)))
     members = known + objects
@@ -202,7 +234,12 @@ def union(kinds: Iterable[Kind]) -> Kind:
 
 
 def in_range(value: float, phrase: str) -> bool:
-    """Whether a number lies in a range given in the words of :data:`metaexp.core.fields.RANGES`."""
+    """Whether a number lies in a range.
+
+    Args:
+        value: The number.
+        phrase: The range in the words of :data:`metaexp.core.fields.RANGES`; '' for any number.
+    """
     if not phrase:
         return True
     if phrase.startswith("between "):
@@ -213,7 +250,7 @@ def in_range(value: float, phrase: str) -> bool:
 
 
 def named_number(name: str) -> Number | None:
-    """The kind of an annotation of :mod:`metaexp.core.fields`, such as ``PositiveInt``."""
+    """Return the kind of an annotation of :mod:`metaexp.core.fields`, such as ``PositiveInt``; None for others."""
     found = RANGES.get(name)
     return None if found is None else Number(*found)
 
@@ -230,7 +267,7 @@ def is_finite(value: Any) -> bool:
 
 
 def show(value: Any) -> str:
-    """A value as it would be typed on the command line."""
+    """Return a value as it would be typed on the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -243,7 +280,7 @@ def show(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the nearest known name, or ''."""
+    """Return ' Did you mean X?' for the nearest known name, or '' where none is near."""
     candidates = list(known)
     matches = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not matches and "." in name:  # the right name in the wrong section

@@ -1,0 +1,59 @@
+"""The configuration of an earlier run with overrides on top. Torch is not imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metaexp.config.check import check
+from metaexp.config.compose import Composer
+from metaexp.config.interpolation import resolve_all
+from metaexp.config.overrides import apply, sort_overrides
+from metaexp.config.schema import Settings
+from metaexp.core.errors import ConfigError
+
+
+def revise(
+    config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str], config_dir: Path | None = None
+) -> Settings:
+    """Return the settings of an earlier, resolved configuration with some overrides on top.
+
+    A value replaces the earlier one. A choice such as ``dataset=omniglot`` replaces its whole section with that of the
+    file; another dataset is looked for where METAEXP_DATA says now. Nothing else is read from files, so later edits of
+    them change nothing.
+
+    Args:
+        config: The earlier configuration.
+        choices: Its group -> chosen file.
+        overrides: As given on the command line.
+        config_dir: The user's folder of groups and files.
+
+    Raises:
+        ConfigError: With all problems.
+        MachineError: The accelerator is not here.
+    """
+    composer = Composer(config_dir)
+    given = sort_overrides(overrides, composer.loader)
+    fresh = composer.compose(given.choices) if given.choices else None
+    new_config, new_choices = dict(config), dict(choices)
+    problems = list(given.problems)
+    for line in given.choices:
+        group = line.partition("=")[0].lstrip("+")
+        if fresh is not None and group in fresh.config:
+            new_config[group], new_choices[group] = fresh.config[group], fresh.choices[group]
+            if group == "dataset" and "METAEXP_DATA" in os.environ:  # the run may not know where these data are
+                new_config["paths"] = fresh.config["paths"]
+        else:
+            problems.append(f"{line} cannot be chosen for an earlier run, which has its configuration. Remove it.")
+    merged = OmegaConf.create(new_config)
+    misapplied, absent = apply(given.values, merged)
+    resolved, unresolved = resolve_all(merged)
+    problems += [*misapplied, *unresolved]
+    settings = check(resolved, new_choices, earlier_problems=problems, ignored=given.broken, is_trained=True)
+    if absent:
+        raise ConfigError(absent)
+    return settings
