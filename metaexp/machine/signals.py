@@ -1,25 +1,39 @@
-"""What ends a run after the current step, with everything saved: SIGINT, SIGTERM, or a step asked for beforehand."""
+"""What ends a run with everything saved: a signal, or a step asked for beforehand."""
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from metaexp.core.errors import MetaexpError
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has the first two only
+HANDLED = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)
+"""The signals that stop a run after a save: Ctrl-C, a scheduler's end, a closed terminal, a scheduler's warning."""
+
+_SAME_REQUEST_SECONDS = 2.0
+"""A signal that follows another so soon is the same request: a launcher often passes on what its ranks got too."""
+
+ABORT_SECONDS = 3.0
+"""A step of training that is not finished so long after a signal is given up; the run is saved before it."""
 
 
 class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked for it
-    """The run was asked to stop, and saved itself. Exit code 128 + the signal's number (130, 143)."""
+    """The run was asked to stop, and saved itself. The exit code is 128 plus the signal's number (130, 143)."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+class AbortedWork(Exception):  # noqa: N818 - not an error: a signal came
+    """A signal came during work that changes nothing, which was given up."""
 
 
 class StopRequest:
@@ -32,6 +46,9 @@ class StopRequest:
     def __init__(self, after: int | None = None) -> None:
         self.after = after
         self.signal_number: int | None = None
+        self._received = 0.0
+        self._patience: float | None = None
+        self._is_overdue = False
 
     def __bool__(self) -> bool:
         return self.signal_number is not None
@@ -41,48 +58,115 @@ class StopRequest:
         return bool(self) or (self.after is not None and step >= self.after)
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; a second SIGINT stops everything where it is."""
-        if self.signal_number is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal_number = self.signal_number or number
+        """Take a signal: the first one is noted, a second one ends everything where it is.
+
+        Raises:
+            KeyboardInterrupt: This is a second SIGINT, or another signal some seconds after the first.
+            AbortedWork: The signal came inside :meth:`abort_on_signal`.
+        """
+        if self._is_overdue:  # the alarm of the first signal, not another signal
+            self._is_overdue = False
+            self._abort()
+            return
+        now = time.monotonic()
+        if self._first() is not None:
+            if number == signal.SIGINT or now - self._received > _SAME_REQUEST_SECONDS:
+                raise KeyboardInterrupt
+            return
+        self._received = now
+        self._note(number)
+        if self._patience is not None:
+            self._wait_or_abort(self._patience)
+
+    @contextmanager
+    def abort_on_signal(self, seconds: float = 0.0) -> Iterator[None]:
+        """Give up the work in this block ``seconds`` after a signal. It must change nothing that is kept.
+
+        Raises:
+            AbortedWork: A signal came.
+        """
+        self._patience = seconds
+        try:
+            yield
+        finally:
+            self._patience = None
+
+    def _first(self) -> int | None:
+        return self.signal_number
+
+    def _note(self, number: int) -> None:
+        self.signal_number = number
+
+    def _wait_or_abort(self, seconds: float) -> None:
+        if seconds == 0:
+            self._abort()
+        alarm = threading.Timer(seconds, self._alarm)
+        alarm.daemon = True
+        alarm.start()
+
+    def _alarm(self) -> None:
+        """In the timer's thread: let the main thread give up its work, if it is still at it."""
+        if self._patience is not None:
+            self._is_overdue = True
+            _thread.interrupt_main(signal.SIGTERM)
+
+    def _abort(self) -> None:
+        if self._patience is not None:
+            self._patience = None
+            raise AbortedWork
 
 
 class SharedStopRequest(StopRequest):
-    """The same in a run that several processes share: what one received stops it when all know of it.
+    """The same for several ranks: a signal received by one of them stops the run when all know of it.
 
-    pending: the first signal received here.
+    Work is not given up in the middle, where another rank would wait for this one.
+
+    Attributes:
+        pending: The first signal received here.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pending: int | None = None
 
-    def receive(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; a second SIGINT stops everything where it is."""
-        if self.pending is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.pending = self.pending or number
-
     def stop_for(self, number: int) -> None:
-        """Stop for signal ``number``, which every process knows of now."""
+        """Stop for signal ``number``, which every rank knows of now."""
         self.signal_number = self.signal_number or number
+
+    @contextmanager
+    def abort_on_signal(self, seconds: float = 0.0) -> Iterator[None]:
+        """Do the work in this block to its end."""
+        yield
+
+    def _first(self) -> int | None:
+        return self.pending
+
+    def _note(self, number: int) -> None:
+        self.pending = number
 
 
 @contextmanager
 def stop_on_signals(request: StopRequest | None = None) -> Iterator[StopRequest]:
-    """Within this block the signals are only noted, in ``request`` where one is given.
+    """Within this block signals are noted in a request instead of ending the process.
 
-    Outside the main thread Python allows no handlers: none is set.
+    Outside the main thread Python allows no handlers, so none is set. SIGHUP stays ignored where it is, as under nohup.
+
+    Args:
+        request: Where signals are noted; None makes a new one.
+
+    Yields:
+        The request.
     """
     request = StopRequest() if request is None else request
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in _HANDLED}
-    for number in _HANDLED:
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    taken = {n: handler for n, handler in before.items() if handler is not signal.SIG_IGN or n.name != "SIGHUP"}
+    for number in taken:
         signal.signal(number, request.receive)
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in taken.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -15,7 +15,7 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import differences, environment
 from metaexp.machine.failures import explained
-from metaexp.machine.signals import Interrupted, StopRequest
+from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import judge
 from metaexp.run.build import TrainingSetup
@@ -150,10 +150,14 @@ class Session:
 
             def report(done: int) -> None:
                 advance(done)
-                if self.stop:  # nothing is lost: the checkpoint of the last step is there
-                    raise self._interrupted("and saved")
+                if self.stop:
+                    raise AbortedWork
 
-            result = self.setup.evaluator.evaluate(self.state.algorithm, "test", n_episodes, report)
+            try:
+                with self.stop.abort_on_signal():
+                    result = self.setup.evaluator.evaluate(self.state.algorithm, "test", n_episodes, report)
+            except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
+                raise self._interrupted("and saved") from None
         self.outputs.save_test_episodes(result.per_step.tolist())
         check_finite(result)
         values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}

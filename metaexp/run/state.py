@@ -27,9 +27,16 @@ class Best(NamedTuple):
 
 @dataclass
 class TrainState:
-    """The state of a run between two meta-updates.
+    """The state of a run between two steps.
 
-    step: meta-updates done. losses, gradient_norms: of the updates since the last line in the metrics.
+    Attributes:
+        algorithm: With its current weights.
+        optimizer: None if nothing is trained.
+        step: How many steps are done.
+        best: The weights that did best on validation so far.
+        losses: The losses of the steps since the last line in the metrics.
+        gradient_norms: The same for the norms of gradients.
+        unvalidated: Whether the validation after ``step`` is still to be made, because a signal came meanwhile.
     """
 
     algorithm: Algorithm
@@ -38,9 +45,10 @@ class TrainState:
     best: Best | None = None
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
+    unvalidated: bool = False
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name: ``weights/...``, ``best/...`` and ``optimizer/<parameter>/...``."""
+        """Return all tensors by name: ``weights/...``, ``best/...`` and ``optimizer/<parameter>/...``."""
         named = {f"weights/{name}": t for name, t in weights_of(self.algorithm).items()}
         if self.best is not None:
             named |= {f"best/{name}": t for name, t in self.best.weights.items()}
@@ -50,7 +58,7 @@ class TrainState:
         return named
 
     def values(self) -> dict[str, Any]:
-        """All that is not a tensor."""
+        """Return all that is not a tensor."""
         best = self.best
         return {
             "step": self.step,
@@ -58,12 +66,18 @@ class TrainState:
             "gradient_norms": self.gradient_norms,
             "best": None if best is None else [best.step, best.mean, best.ci95, best.n_episodes],
             "optimizer": None if self.optimizer is None else _plain_state(self.optimizer),
+            "unvalidated": self.unvalidated,
         }
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Take up the state that :meth:`tensors` and :meth:`values` described.
+        """Restore the state that :meth:`tensors` and :meth:`values` returned.
 
-        Raises RunFolderError when the checkpoint is of another algorithm, model or optimiser.
+        Args:
+            tensors: All tensors by name.
+            values: All that is not a tensor.
+
+        Raises:
+            RunFolderError: The checkpoint is of another algorithm, model or optimiser.
         """
         device = next(iter(weights_of(self.algorithm).values())).device if weights_of(self.algorithm) else None
         load_weights(self.algorithm, _under("weights/", tensors))
@@ -72,6 +86,7 @@ class TrainState:
         self.step = values["step"]
         self.losses = list(values["losses"])
         self.gradient_norms = list(values["gradient_norms"])
+        self.unvalidated = values.get("unvalidated", False)  # absent from older checkpoints
         if values["best"] is not None:
             step, mean, ci95, n_episodes = values["best"]
             weights = {name: t.to(device) for name, t in _under("best/", tensors).items()}
@@ -79,12 +94,12 @@ class TrainState:
 
 
 def weights_of(algorithm: Algorithm) -> Weights:
-    """The algorithm's own parameters and buffers, not copied."""
+    """Return the algorithm's own parameters and buffers, not copied."""
     return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
 
 
 def copy_weights(algorithm: Algorithm) -> Weights:
-    """A copy of all parameters and buffers, on their device."""
+    """Copy all parameters and buffers, on their device."""
     return {name: t.detach().clone() for name, t in weights_of(algorithm).items()}
 
 

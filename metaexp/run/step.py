@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -87,8 +88,15 @@ class MetaStep:
 
     def run(self, step: int) -> StepResult:
         """Make step ``step`` (0-based)."""
+        return self.apply(step, self.compute_mean(step))
+
+    def compute_mean(self, step: int) -> Partial:
+        """Compute the gradient of ``step`` into ``.grad``. Weights and buffers stay as they are."""
         self.optimizer.zero_grad()
-        mean = self.reduce(lambda: self._backward_on_share(step))
+        return self.reduce(partial(self._backward_on_share, step))
+
+    def apply(self, step: int, mean: Partial) -> StepResult:
+        """Change weights and buffers by what :meth:`compute_mean` computed."""
         self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
         self.clip.apply(self.algorithm)

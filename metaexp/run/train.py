@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,14 +16,14 @@ from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.device import Compute
-from metaexp.machine.signals import StopRequest
+from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.results.wording import say_value
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
 from metaexp.run.state import Best, copy_weights
-from metaexp.run.step import StepResult
+from metaexp.run.step import MetaStep, StepResult
 
 log = logging.getLogger(__name__)
 
@@ -109,32 +109,44 @@ class Trainer:
         self._saved_step = self.state.step
 
     def run(self) -> None:
-        """Train. Raises NotFiniteError when a loss or gradient is not finite, with the last good checkpoint kept."""
-        if self.total == 0 and self.state.best is None:
-            self._validate()
+        """Train until the last step, or until a signal or :attr:`StopRequest.after` stops it, and save.
+
+        Raises:
+            NotFiniteError: A loss or a gradient is not finite. The last good checkpoint is kept.
+        """
+        if self.state.unvalidated or (self.total == 0 and self.state.best is None):
+            if not self._validate():
+                return  # it is made after the resume
             self._save()
         if self.step is None or self.state.step >= self.total:
             return
         at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
-            while self.state.step < self.total and not self.stop.due(self.state.step):
-                self._unread.append(self.step.run(self.state.step))
-                self.state.step += 1
-                if at_once or len(self._unread) >= _UNREAD_STEPS:
-                    self._read()
-                self._after_step(advance)
+            with suppress(AbortedWork):
+                while self.state.step < self.total and not self.stop.due(self.state.step):
+                    self._run_step(self.step)
+                    if at_once or len(self._unread) >= _UNREAD_STEPS:
+                        self._read()
+                    self._after_step(advance)
             self.watch.end_training()
         if self._saved_step != self.state.step:  # asked to stop
             self._save()
+
+    def _run_step(self, step: MetaStep) -> None:
+        """Make a step. Raises AbortedWork when one is not finished some seconds after a signal; it changed nothing."""
+        with self.stop.abort_on_signal(ABORT_SECONDS):
+            mean = step.compute_mean(self.state.step)
+        self._unread.append(step.apply(self.state.step, mean))
+        self.state.step += 1
 
     def _after_step(self, advance: Advance) -> None:
         done, train = self.state.step, self.train
         last = done == self.total
         if last or done % train.log_every == 0:
             self._log()
-        if last or done % train.eval_every == 0:
-            self._validate()
+        if (last or done % train.eval_every == 0) and not self._validate():
+            return  # a signal came; the checkpoint says that the validation is still to be made
         if last or done % train.checkpoint_every == 0:
             self._save()
         advance(done)
@@ -190,20 +202,41 @@ class Trainer:
             self._time()
             self.display.note(values["train/loss"])
 
-    def _validate(self) -> None:
-        """Measure on the validation bank, and keep the weights if they are the best so far."""
+    def _validate(self) -> bool:
+        """Measure on the validation bank, and keep the weights if they are the best so far.
+
+        Returns:
+            False if a signal came, so that the validation is still to be made.
+        """
         self._read()
         state, algorithm = self.state, self.state.algorithm
         with self.watch.pause():
+            state.unvalidated = True
             algorithm.set_progress(state.step, max(self.train.steps, 1))
-            with self.display.stretch("validate", self.train.eval_episodes) as advance:
-                result = self.evaluator.validate(algorithm, self.train.eval_episodes, advance)
+            try:
+                result = self._measure()
+            except AbortedWork:
+                return False
+            state.unvalidated = False
             self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
             text = say_value(self.metric.name, result.mean, result.ci95)
             self.display.validated(state.step, text)
             log.info("validation after %d of %d steps: %s", state.step, self.total, text)
             if self._is_best(result):
                 state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
+        return True
+
+    def _measure(self) -> EvalResult:
+        """Validate. Raises AbortedWork when a signal comes."""
+        with self.display.stretch("validate", self.train.eval_episodes) as advance:
+
+            def report(done: int) -> None:
+                advance(done)
+                if self.stop:
+                    raise AbortedWork
+
+            with self.stop.abort_on_signal():
+                return self.evaluator.validate(self.state.algorithm, self.train.eval_episodes, report)
 
     def _is_best(self, result: EvalResult) -> bool:
         if not math.isfinite(result.mean):

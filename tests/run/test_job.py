@@ -261,7 +261,7 @@ def test_out_of_memory_advises_smaller_chunks(
     def too_much(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore lines")
 
-    monkeypatch.setattr("metaexp.run.step.MetaStep.run", too_much)
+    monkeypatch.setattr("metaexp.run.step.MetaStep.compute_mean", too_much)
     with pytest.raises(MachineError, match=r"out of memory: CUDA out of memory.*device\.task_chunk"):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=silent)
     record = read_record(tmp_path / "run")

@@ -136,14 +136,14 @@ def act(deed: str, at: int) -> None:
 
     MetaStep._backward_on_share = acting  # type: ignore[method-assign]
     if deed == "outside":
-        run = MetaStep.run
+        compute_mean = MetaStep.compute_mean
 
         def updating(self: MetaStep, step: int) -> Any:
             if step == at:
                 raise ValueError("this rank does not want to")
-            return run(self, step)
+            return compute_mean(self, step)
 
-        MetaStep.run = updating  # type: ignore[method-assign]
+        MetaStep.compute_mean = updating  # type: ignore[method-assign]
 
 
 def train(arguments: list[str], ranks: Ranks = SINGLE) -> int:
