@@ -21,3 +21,8 @@ def read_yaml(path: Path) -> object:
         Exception: whatever the YAML reader raises; its errors have no common base.
     """
     return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def plain(config: object) -> object:
+    """Return a configuration as plain dicts, lists and scalars, its interpolations as they are written."""
+    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config

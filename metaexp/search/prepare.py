@@ -15,7 +15,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.frozen_composer import SteadyComposer
-from metaexp.search.options import SearchOptions, take_apart
+from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.sweep.expand import sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, existing
@@ -81,7 +81,7 @@ class Prepared(NamedTuple):
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
     """Take a command apart and check its corners. Raises ConfigError with all problems of one kind."""
     composer = SteadyComposer(config_dir, config_name)
-    options, trial_overrides = take_apart(overrides, composer)
+    options, trial_overrides = SearchOptions.parse(overrides, composer)
     _check_fixed(trial_overrides, options)
     space = read_space([*trial_overrides, _NO_TEST], composer)
     _check_grid(space, options)

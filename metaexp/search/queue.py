@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from metaexp.core.errors import ConfigError, MachineError
@@ -12,49 +10,74 @@ from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, write
 from metaexp.search.study import Point, Study
+from metaexp.search.summary import format_end
+from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
+from metaexp.sweep.pool import Start
 
 _MOST_REPEATS = 200
 """Proposals in a row that were tried before, after which there is held to be nothing new."""
 
 
-@dataclass
-class LockedTrial:
-    """A trial that this process has locked.
+class TrialQueue:
+    """Hands out the trials of a search, so that no two processes get the same one.
+
+    Args:
+        prepared: The search.
+        sweep: Its folder.
+        study: What was proposed and measured so far.
+        start: Begins or continues the job in a folder.
 
     Attributes:
-        point: What the sampler proposed.
-        job: The trial as a job.
-        folder: The job's folder.
-        is_new: Whether nobody ran it before.
-        release: Lets other processes take it, if it is not finished.
+        exhausted: Whether the sampler proposes nothing new any more.
     """
 
-    point: Point
-    job: FrozenJob
-    folder: Path
-    is_new: bool
-    release: Callable[[], None]
-
-
-class TrialQueue:
-    """Hands out the trials of a search. exhausted: whether the sampler proposes nothing new any more."""
-
-    def __init__(self, prepared: Prepared, sweep: Sweep, study: Study) -> None:
+    def __init__(self, prepared: Prepared, sweep: Sweep, study: Study, start: Start) -> None:
         self.prepared = prepared
         self.sweep = sweep
         self.study = study
+        self.start = start
         self.exhausted = False
+        self._is_empty = False
 
-    def next(self) -> LockedTrial | None:
-        """The next trial: one that was interrupted, else a new one; None when there is none left to take."""
+    @property
+    def is_done(self) -> bool:
+        """Whether no trial is left to take."""
+        return self._is_empty
+
+    def next_job(self) -> RunningTrial | None:
+        """Begin a trial that was interrupted, else a new one; None where there is none left to take."""
+        trial = None if self._is_empty else self._next()
+        if trial is None:
+            self._is_empty = True
+            return None
+        if not trial.is_new:
+            print(f"trial {trial.point.number} ({trial.job.what}): goes on", flush=True)
+        return RunningTrial(trial, self.study, self.prepared.metric, self.start)
+
+    def ended(self, trial: RunningTrial) -> None:
+        """Say how a trial ended, unless it was stopped. There may be another to take now."""
+        assert trial.ended is not None
+        trial.trial.release()
+        self._is_empty = trial.stopping
+        if not trial.stopping:
+            print(format_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
+
+    def stop(self) -> None:
+        """Begin no more trials."""
+        self._is_empty = True
+
+    def look(self, running: list[RunningTrial]) -> None:
+        """Nothing is due: trials read what they measure by themselves."""
+
+    def _next(self) -> LockedTrial | None:
         with hold_lock(self._lock_file("trials"), wait=True):
             points = self.study.points()
             for point in points:
-                claim = self._claim(point, is_new=False) if point.state == "running" else None
-                if claim is not None:
-                    return claim
+                trial = self._lock_trial(point, is_new=False) if point.state == "running" else None
+                if trial is not None:
+                    return trial
             return self._new(points)
 
     def _new(self, points: list[Point]) -> LockedTrial | None:
@@ -71,7 +94,7 @@ class TrialQueue:
             if job is not None:
                 same = identities.get(job.identity)
                 if same is None:
-                    return self._claim(point, is_new=True)
+                    return self._lock_trial(point, is_new=True)
             tried[_written(point)] = point.number if same is None else same
             if same is None:  # an impossible point
                 left -= 1
@@ -89,8 +112,8 @@ class TrialQueue:
             return _MOST_REPEATS
         return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
-    def _claim(self, point: Point, *, is_new: bool) -> LockedTrial | None:
-        """Take a trial that is running by name; None where a process has it, or its point is impossible."""
+    def _lock_trial(self, point: Point, *, is_new: bool) -> LockedTrial | None:
+        """Lock a trial that the study has as running; None where a process has it, or its point is impossible."""
         try:
             release = acquire(self._lock_file(f"trial-{point.number}"))
         except LockedError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trusted
@@ -14,11 +14,9 @@ from metaexp.search.best import write_best
 from metaexp.search.prepare import Prepared
 from metaexp.search.queue import TrialQueue
 from metaexp.search.study import Study
-from metaexp.search.summary import Found, best_of, line, opening, table, tested_before, write_report
-from metaexp.search.trial import LiveTrial
-from metaexp.sweep.job_process import JobProcess, start
-
-_SECONDS_BETWEEN_LOOKS = 0.1
+from metaexp.search.summary import Found, best_of, opening, table, tested_before, write_report
+from metaexp.sweep.job_process import start
+from metaexp.sweep.pool import Pool
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
@@ -29,10 +27,11 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     """
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
-    queue = TrialQueue(prepared, place, study)
+    begin = partial(start, trusted=trusted(), threads=threads_each(prepared.options.workers))
+    queue = TrialQueue(prepared, place, study, begin)
     print("\n".join(opening(prepared, study.points())), flush=True)
     with stop_on_signals() as stop:
-        Workers(prepared, queue, study).run(stop)
+        Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         if stop:
             raise _interrupted(stop, prepared.path)
     found = Found(prepared, study.points(), study.importances(), queue.exhausted, overrides)
@@ -44,55 +43,6 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
-
-
-class Workers:
-    """Runs ``search.workers`` trials at once, each in a process of its own."""
-
-    def __init__(self, prepared: Prepared, queue: TrialQueue, study: Study) -> None:
-        self.prepared = prepared
-        self.queue = queue
-        self.study = study
-        self.threads = threads_each(prepared.options.workers)
-        self.live: list[LiveTrial] = []
-
-    def run(self, stop: StopRequest) -> None:
-        """Until no trial is left to take and those that were taken have ended, or until ``stop`` says to stop."""
-        more = True
-        try:
-            while self.live or (more and not stop):
-                while more and not stop and len(self.live) < self.prepared.options.workers:
-                    more = self._begin()
-                if stop:
-                    for trial in self.live:
-                        trial.stop()
-                more = self._gather() or more
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        finally:
-            for trial in self.live:
-                trial.kill()
-
-    def _begin(self) -> bool:
-        claim = self.queue.next()
-        if claim is None:
-            return False
-        if not claim.is_new:
-            print(f"trial {claim.point.number} ({claim.job.what}): goes on", flush=True)
-        self.live.append(LiveTrial(claim, self.study, self.prepared.metric, self._start))
-        return True
-
-    def _gather(self) -> bool:
-        """Say how trials ended; True where one did, so that there may be another to take."""
-        ended = [(trial, end) for trial in self.live if (end := trial.look()) is not None]
-        for trial, end in ended:
-            self.live.remove(trial)
-            trial.claim.release()
-            if not trial.stopping:
-                print(line(trial.claim.job, end, self.prepared.metric), flush=True)
-        return bool(ended)
-
-    def _start(self, folder: Path) -> JobProcess:
-        return start(folder, trusted(), self.threads)
 
 
 def _interrupted(stop: StopRequest, folder: Path) -> Interrupted:

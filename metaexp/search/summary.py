@@ -79,7 +79,7 @@ def opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
     ]
 
 
-def line(job: FrozenJob, ended: Ended, metric: Metric) -> str:
+def format_end(job: FrozenJob, ended: Ended, metric: Metric) -> str:
     """One trial that ended, in one line."""
     record = ended.state.record
     if ended.end == "completed" and record is not None:

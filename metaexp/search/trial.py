@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
-from metaexp.search.queue import LockedTrial
-from metaexp.search.study import Study
-from metaexp.sweep.job_process import BUSY, JobProcess, settled
+from metaexp.search.study import Point, Study
+from metaexp.sweep.frozen_job import FrozenJob
+from metaexp.sweep.job_process import BUSY, settled
 from metaexp.sweep.job_state import JobState, is_job_locked
+from metaexp.sweep.pool import Start
 
-Start = Callable[[Path], JobProcess]
 _MOST_DEATHS = 3
 """A trial whose process is killed so often, by the memory killer perhaps, is given up."""
 
@@ -28,23 +29,52 @@ class Ended(NamedTuple):
     step: int
 
 
-class LiveTrial:
-    """Runs the trial of ``claim``, begun or continued by ``start``; tells the study what it measures."""
+@dataclass
+class LockedTrial:
+    """A trial that this process has locked.
 
-    def __init__(self, claim: LockedTrial, study: Study, metric: Metric, start: Start) -> None:
-        self.claim = claim
+    Attributes:
+        point: What the sampler proposed.
+        job: The trial as a job.
+        folder: The job's folder.
+        is_new: Whether nobody ran it before.
+        release: Lets other processes take it, if it is not finished.
+    """
+
+    point: Point
+    job: FrozenJob
+    folder: Path
+    is_new: bool
+    release: Callable[[], None]
+
+
+class RunningTrial:
+    """A trial and its process, with an eye on what it measures.
+
+    Args:
+        trial: The trial, locked by this process.
+        study: Told what the trial measures.
+        metric: What trials are judged by.
+        start: Begins or continues the job in a folder.
+
+    Attributes:
+        ended: How the trial ended; None while it runs.
+    """
+
+    def __init__(self, trial: LockedTrial, study: Study, metric: Metric, start: Start) -> None:
+        self.trial = trial
         self.study = study
         self.metric = metric
+        self.ended: Ended | None = None
         self._start = start
-        self._process = start(claim.folder)
-        self._step = max(claim.point.reported, default=-1)
+        self._process = start(trial.folder)
+        self._step = max(trial.point.reported, default=-1)
         self._size = -1
-        self._deaths = int(claim.point.notes.get("deaths", 0))
+        self._deaths = int(trial.point.notes.get("deaths", 0))
         self._waits = False
-        last = max(claim.point.reported, default=claim.job.steps)
-        self.pruned = last < claim.job.steps and study.is_hopeless(
-            claim.point.number
-        )  # and nobody was there to stop it
+        last = max(trial.point.reported, default=trial.job.steps)
+        # a trial that an earlier command found hopeless and could not stop
+        self.pruned = last < trial.job.steps and study.is_hopeless(trial.point.number)
         self.stopping = False
 
     def stop(self) -> None:
@@ -57,8 +87,12 @@ class LiveTrial:
         self._process.kill()
         self._process.wait()
 
-    def look(self) -> Ended | None:
-        """Read what is new, and stop the trial where it is not worth more; how it ended once it has."""
+    def look(self) -> bool:
+        """Read what is new, stop the trial where it is hopeless, and return whether it has ended."""
+        self.ended = self._look()
+        return self.ended is not None
+
+    def _look(self) -> Ended | None:
         if self._waits:  # for a process that an earlier invocation left behind, and that is about to stop
             return self._begin_again()
         code = self._process.poll()
@@ -71,10 +105,10 @@ class LiveTrial:
         if code == BUSY:
             self._waits = True
             return None
-        return self._ended(settled(self.claim.folder, code, asked_to_stop=self.stopping or self.pruned))
+        return self._ended(settled(self.trial.folder, code, asked_to_stop=self.stopping or self.pruned))
 
     def _ended(self, state: JobState) -> Ended | None:
-        number = self.claim.point.number
+        number = self.trial.point.number
         if self.pruned:
             self.study.prune(number)
             return Ended("pruned", state, self._step)
@@ -93,20 +127,20 @@ class LiveTrial:
     def _dies(self) -> bool:
         """Count an end that may have been the machine's; True where it is worth another try."""
         self._deaths += 1
-        self.study.note(self.claim.point.number, "deaths", self._deaths)
+        self.study.note(self.trial.point.number, "deaths", self._deaths)
         return self._deaths < _MOST_DEATHS
 
     def _begin_again(self) -> Ended | None:
         if self.stopping:
             return Ended("interrupted", self._process.state(), self._step)
-        self._waits = is_job_locked(self.claim.folder)
+        self._waits = is_job_locked(self.trial.folder)
         if not self._waits:
-            self._process = self._start(self.claim.folder)
+            self._process = self._start(self.trial.folder)
         return None
 
     def _read(self) -> None:
         """Report validations in the order of their steps, so that the same numbers always give the same decisions."""
-        path = self.claim.folder / METRICS_FILE
+        path = self.trial.folder / METRICS_FILE
         size = path.stat().st_size if path.exists() else -1
         if size == self._size or self.pruned:
             return
@@ -115,7 +149,7 @@ class LiveTrial:
             if step <= self._step or self.metric.validation not in values:
                 continue
             self._step = step
-            hopeless = self.study.report(self.claim.point.number, step, values[self.metric.validation])
-            if hopeless and step < self.claim.job.steps:
+            hopeless = self.study.report(self.trial.point.number, step, values[self.metric.validation])
+            if hopeless and step < self.trial.job.steps:
                 self.pruned = True
                 return

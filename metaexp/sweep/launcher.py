@@ -2,8 +2,8 @@
 
 The launcher brings a :class:`Task` to wherever it runs things. The task starts the job in a process of its own and
 waits for it, so that a job that is killed costs only itself. Nothing is composed there: what travels is the number of
-a frozen job. A folder of letters inside the sweep's, on the file system that both sides see, carries what the
-launchers do not: which jobs ended, and the wish to stop.
+a frozen job. A folder inside the sweep's, on the file system that both sides see, carries what the launchers
+do not: which jobs ended, and that all are to stop.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import JobProcess, start
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
-from metaexp.sweep.pool import Pool, Watcher
+from metaexp.sweep.pool import Pool
+from metaexp.sweep.queue import SweepQueue, Watcher
 
 _SECONDS_BETWEEN_LOOKS = 0.2
-_SECONDS_FOR_GOODBYE = 10.0
+_SECONDS_UNTIL_LEFT = 10.0
 _STOP = "stop"
 _BASIC = "basic"
 
@@ -50,8 +51,8 @@ def chosen_launcher(overrides: Sequence[str]) -> str | None:
     return None if not chosen or chosen[-1] == _BASIC else chosen[-1]
 
 
-class Letters:
-    """A folder in which the sides of one invocation leave each other word."""
+class StopFolder:
+    """A folder in which jobs and the command that launched them tell each other what ended, and to stop."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,10 +80,10 @@ class Task:
     """What a launcher calls, wherever it runs things, with a configuration that holds the number of a job."""
 
     def __init__(
-        self, sweep: Path, letters: Path, options: SweepOptions, packages: tuple[str, ...], threads: int | None
+        self, sweep: Path, stop_folder: Path, options: SweepOptions, packages: tuple[str, ...], threads: int | None
     ) -> None:
         self.sweep = sweep
-        self.letters = Letters(letters)
+        self.folder = StopFolder(stop_folder)
         self.options = replace(options, n_jobs=1)
         self.packages = packages
         self.threads = threads
@@ -92,24 +93,24 @@ class Task:
         sweep = existing(self.sweep)
         job = next(job for job in sweep.jobs() if job.number == config.job)
         with stop_on_signals() as signalled:
-            pool = Pool(sweep, [job], self.options, self._start, _Correspondent(self.letters, self.options))
-            pool.run(lambda: bool(signalled) or self.letters.stop_is_asked())
+            queue = SweepQueue(sweep, [job], self.options, self._start, JobReporter(self.folder, self.options))
+            Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
 
     def _start(self, folder: Path) -> JobProcess:
         return start(folder, self.packages, self.threads)
 
 
-class _Correspondent:
+class JobReporter:
     """A watcher on the far side, which tells by letter that a job has ended."""
 
-    def __init__(self, letters: Letters, options: SweepOptions) -> None:
-        self.letters = letters
+    def __init__(self, folder: StopFolder, options: SweepOptions) -> None:
+        self.folder = folder
         self.options = options
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
         if state.ended_badly and self.options.on_error == "stop":
-            self.letters.ask_to_stop()
-        self.letters.settle(job.number)
+            self.folder.ask_to_stop()
+        self.folder.settle(job.number)
 
     def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
         pass
@@ -149,32 +150,32 @@ class Launched:
         self.sweep = sweep
         self.left = {job.number: job for job in jobs}
         self.watcher = watcher
-        self.letters = Letters(sweep.path.resolve() / f".letters-{secrets.token_hex(4)}")
+        self.folder = StopFolder(sweep.path.resolve() / f".stop-{secrets.token_hex(4)}")
         self.config = _configuration(composer, overrides, sweep.path.resolve())
         threads = _threads(self.config, len(sweep.jobs()))
-        task = Task(sweep.path.resolve(), self.letters.path, options, trusted(), threads)
+        task = Task(sweep.path.resolve(), self.folder.path, options, trusted(), threads)
         self.launcher = _launcher(self.config, task)
         self.error: Exception | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Run them. The launcher waits in a thread, so that this one can stop and leave."""
-        self.letters.path.mkdir()
+        self.folder.path.mkdir()
         logging.getLogger("submitit").setLevel(logging.ERROR)
         thread = threading.Thread(target=self._launch, args=(list(self.left),), daemon=True)
         thread.start()
         asked: float | None = None
         while thread.is_alive():
             if asked is None and stop():
-                self.letters.ask_to_stop()
+                self.folder.ask_to_stop()
                 asked = time.monotonic()
             running = [job for job in self.left.values() if self.sweep.state(job).status == "running"]
-            if asked is not None and not running and time.monotonic() - asked > _SECONDS_FOR_GOODBYE:
+            if asked is not None and not running and time.monotonic() - asked > _SECONDS_UNTIL_LEFT:
                 return  # others are in a queue; when their turn comes, they find the wish to stop, and end
             self._report()
             self.watcher.look(running)
             thread.join(_SECONDS_BETWEEN_LOOKS)
         self._report()
-        shutil.rmtree(self.letters.path, ignore_errors=True)
+        shutil.rmtree(self.folder.path, ignore_errors=True)
         if self.error is not None:
             raise MachineError(
                 f"{type(self.launcher).__name__} failed: {first_line(self.error)}. The same command goes on."
@@ -187,7 +188,7 @@ class Launched:
             self.error = error
 
     def _report(self) -> None:
-        for number in [number for number in self.left if self.letters.is_settled(number)]:
+        for number in [number for number in self.left if self.folder.is_settled(number)]:
             job = self.left.pop(number)
             self.watcher.ended(job, self.sweep.state(job))
 

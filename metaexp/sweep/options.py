@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from omegaconf import OmegaConf
-
-from metaexp.config.classes.values import nearest, show
+from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import key_of, kinds_of, section_overrides
+from metaexp.config.section_overrides import key_of
+from metaexp.config.verb_options import check_verb_options, read_verb_options
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
-
-_SCHEMA = "metaexp.sweep.options.SweepOptions"
 
 
 @dataclass(frozen=True)
 class SweepOptions:
     """``sweep.*``.
 
-    on_error: after a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
-    retries: with ``retry``, how often a job that failed is tried again. n_jobs: jobs at once on this machine, with
-    ``hydra/launcher=basic``. new: begin anew where the same command has a sweep already. reuse: a new sweep
-    takes completed runs over that are what its jobs would be.
+    Attributes:
+        on_error: After a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
+        retries: With ``retry``, how often a job that failed is tried again.
+        n_jobs: Jobs at once on this machine, with ``hydra/launcher=basic``.
+        new: Begin anew where the same command has a sweep already.
+        reuse: Let a new sweep take over completed runs that are what its jobs would be.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
@@ -33,61 +32,43 @@ class SweepOptions:
     new: bool = False
     reuse: bool = False
 
+    @classmethod
+    def parse(cls, overrides: Sequence[str], composer: Composer) -> SweepCommand:
+        """Separate what is asked of the sweep from what is asked of its jobs, and put the ready-made sweep in.
 
-class Asked(NamedTuple):
-    """A command taken apart. name: of the ready-made sweep, None where there is none. job_overrides: of the jobs."""
+        Args:
+            overrides: All overrides of the command line. Their keys come before those of the file.
+            composer: Reads overrides and files.
+
+        Raises:
+            ConfigError: With all problems.
+        """
+        problems: list[str] = []
+        name, file, given, rest = read_verb_options("sweep", overrides, composer, problems)
+        params = file.pop("params", None)
+        if name is not None and not problems and not isinstance(params, Mapping):
+            problems.append(f"sweep/{name}.yaml must have params: keys, each with its values.")
+            file = {}
+        options = check_verb_options("sweep", cls, {**file, **given}, problems, hint="; in files, params")
+        if problems or options is None:
+            raise ConfigError(problems)
+        keys = {key_of(line) for line in rest}
+        added = [f"{key}={_choices(value)}" for key, value in (params or {}).items() if key.lstrip("+") not in keys]
+        return SweepCommand(name, options, added + rest)
+
+
+class SweepCommand(NamedTuple):
+    """What a command line asks for.
+
+    Attributes:
+        name: Of the ready-made sweep; None where there is none.
+        options: Of the sweep.
+        job_overrides: Of the jobs.
+    """
 
     name: str | None
     options: SweepOptions
     job_overrides: list[str]
-
-
-def take_apart(overrides: Sequence[str], composer: Composer) -> Asked:
-    """Separate what is asked of the sweep from what is asked of its jobs, and put the ready-made sweep in.
-
-    Keys of the command line come before those of the file. Raises ConfigError with all problems.
-    """
-    problems: list[str] = []
-    names, given, rest = section_overrides("sweep", overrides, composer, problems)
-    name = names[0] if names and names[0] not in ("null", "") else None
-    file = _file(name, composer, problems) if name else {}
-    params = file.pop("params", {})
-    options = _checked({**file, **given}, problems)
-    keys = {key_of(line) for line in rest}
-    job_overrides = [f"{key}={_choices(value)}" for key, value in params.items() if key.lstrip("+") not in keys] + rest
-    if problems:
-        raise ConfigError(problems)
-    return Asked(name, options, job_overrides)
-
-
-def _file(name: str, composer: Composer, problems: list[str]) -> dict[str, Any]:
-    """The content of a ready-made sweep."""
-    known = composer.groups().get("sweep", [])
-    found = composer.loader.repository.load_config(f"sweep/{name}") if name in known else None
-    if found is None:
-        problems.append(f"sweep={name} is not there.{nearest(name, known)} Known: {', '.join(known) or 'none'}.")
-        return {}
-    content = OmegaConf.to_container(found.config, resolve=False)
-    params = content.get("params") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(params, Mapping):
-        problems.append(f"sweep/{name}.yaml must have params: keys, each with its values.")
-        return {}
-    return {str(key): value for key, value in content.items()}
-
-
-def _checked(given: Mapping[str, Any], problems: list[str]) -> SweepOptions:
-    known = kinds_of(_SCHEMA)
-    options = SweepOptions()
-    for key, value in given.items():
-        if key not in known:
-            problems.append(
-                f"sweep.{key} is not a key of sweep.{nearest(key, known)} Known: {', '.join(known)}; in files, params."
-            )
-        elif value is not None and not known[key].accepts(value):
-            problems.append(f"sweep.{key}={show(value)} must be {known[key].words()}.")
-        elif value is not None:
-            options = replace(options, **{key: value})
-    return options
 
 
 def _choices(value: Any) -> str:

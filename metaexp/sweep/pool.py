@@ -1,19 +1,13 @@
-"""Jobs of a sweep on this machine, some at once, each in a process of its own. Without torch."""
+"""Jobs on this machine, some at once, each in a process of its own: for sweeps and for searches. Without torch."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from metaexp.sweep.decide import is_tried_again
-from metaexp.sweep.folder import Sweep
-from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import BUSY, JobProcess, settled
-from metaexp.sweep.job_state import JobState, is_job_locked
-from metaexp.sweep.options import SweepOptions
+from metaexp.sweep.job_process import JobProcess
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 
@@ -21,89 +15,83 @@ Start = Callable[[Path], JobProcess]
 """Begins or continues the job in a folder."""
 
 
-class Watcher(Protocol):
-    """Told what happens to jobs."""
+class RunningJob(Protocol):
+    """A job that has a process, or waits for one that another command started."""
 
-    def ended(self, job: FrozenJob, state: JobState) -> None:
-        """A job ended, and is not tried again."""
+    def look(self) -> bool:
+        """Do what is due, and return whether the job has ended."""
 
-    def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """A job failed and is tried again, for the ``attempt``-th time."""
+    def stop(self) -> None:
+        """Ask the job to save and stop. Asking again changes nothing."""
 
-    def elsewhere(self, job: FrozenJob) -> None:
-        """Another invocation runs the job; it is waited for."""
-
-    def look(self, running: Sequence[FrozenJob]) -> None:
-        """Some time has passed."""
+    def kill(self) -> None:
+        """End the job's process at once, without saving."""
 
 
-class Pool:
-    """Runs ``jobs`` of a sweep, ``options.n_jobs`` at once, until all have ended or ``stop`` says to stop."""
+Job = TypeVar("Job", bound=RunningJob)
 
-    def __init__(
-        self, sweep: Sweep, jobs: Sequence[FrozenJob], options: SweepOptions, start: Start, watcher: Watcher
-    ) -> None:
-        self.sweep = sweep
-        self.options = options
-        self.start = start
-        self.watcher = watcher
-        self.waiting = deque(jobs)
-        self.running: dict[int, tuple[FrozenJob, JobProcess]] = {}
-        self.elsewhere: dict[int, FrozenJob] = {}
-        self.failures: Counter[int] = Counter()
-        self.stopping = False
+
+class JobQueue(Protocol[Job]):
+    """Decides which job runs next. A sweep and a search have one each."""
+
+    def next_job(self) -> Job | None:
+        """Begin the next job that is left. None where none can begin now."""
+
+    def ended(self, job: Job) -> None:
+        """A job that this queue began has ended."""
+
+    def stop(self) -> None:
+        """Begin no more jobs. Asking again changes nothing."""
+
+    def look(self, running: list[Job]) -> None:
+        """Some time has passed, with these jobs running."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no job will begin any more, unless one that runs ends."""
+
+
+class Pool(Generic[Job]):
+    """Runs the jobs of a queue, some at once, until all have ended.
+
+    Args:
+        queue: Where the jobs come from.
+        n_jobs: How many run at once.
+    """
+
+    def __init__(self, queue: JobQueue[Job], n_jobs: int) -> None:
+        self.queue = queue
+        self.n_jobs = n_jobs
+        self.running: list[Job] = []
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Run them. On a way out that nobody planned, the workers are ended at once."""
+        """Run the jobs. If an error ends this early, their processes are killed.
+
+        Args:
+            stop: Whether to stop: then all running jobs save and stop, and no other begins.
+        """
         try:
-            while self.waiting or self.running or self.elsewhere:
-                if self.stopping or stop():
-                    self._stop()
+            while self.running or not self.queue.is_done:
+                if stop():
+                    self.queue.stop()
+                    for job in self.running:
+                        job.stop()
                 self._begin()
                 self._gather()
-                self._ask_elsewhere()
-                self.watcher.look([job for job, _ in self.running.values()])
+                self.queue.look(self.running)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
-            for _, process in self.running.values():
-                process.kill()
-                process.wait()
-
-    def _stop(self) -> None:
-        self.stopping = True
-        self.waiting.clear()
-        self.elsewhere.clear()
-        for _, process in self.running.values():
-            process.stop()
+            for job in self.running:
+                job.kill()
 
     def _begin(self) -> None:
-        while self.waiting and len(self.running) < self.options.n_jobs:
-            job = self.waiting.popleft()
-            self.running[job.number] = (job, self.start(self.sweep.folder(job)))
+        while len(self.running) < self.n_jobs:
+            job = self.queue.next_job()
+            if job is None:
+                return
+            self.running.append(job)
 
     def _gather(self) -> None:
-        for number, (job, process) in list(self.running.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self.running[number]
-            if code == BUSY:
-                self.elsewhere[number] = job
-                self.watcher.elsewhere(job)
-            else:
-                self._ended(job, settled(process.folder, code, asked_to_stop=self.stopping))
-
-    def _ended(self, job: FrozenJob, state: JobState) -> None:
-        self.failures[job.number] += state.ended_badly
-        if is_tried_again(state, self.options, self.failures[job.number]) and not self.stopping:
-            self.watcher.again(job, state, self.failures[job.number] + 1)
-            self.waiting.append(job)
-            return
-        self.stopping |= state.ended_badly and self.options.on_error == "stop"
-        self.watcher.ended(job, state)
-
-    def _ask_elsewhere(self) -> None:
-        for number, job in list(self.elsewhere.items()):
-            if not is_job_locked(self.sweep.folder(job)):
-                del self.elsewhere[number]
-                self.waiting.append(job)  # its worker finds out whether it is complete
+        for job in [job for job in self.running if job.look()]:
+            self.running.remove(job)
+            self.queue.ended(job)

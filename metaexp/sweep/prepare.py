@@ -18,7 +18,7 @@ from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_na
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, existing
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_state import JobState
-from metaexp.sweep.options import SweepOptions, take_apart
+from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.reuse import reusable
 
 _MOST_KEYS = 4
@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
         return duplicates(self.jobs)
 
     def taken(self) -> dict[int, Path]:
-        """Number of a job -> the completed run that a new sweep takes over for it, where that is asked for."""
+        """Number of a job -> the completed run that a new sweep takes over for it, where that is command for."""
         if self.sweep is not None or not self.options.reuse:
             return {}
         same = self.duplicates()
@@ -69,17 +69,17 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     of all jobs, RunFolderError for a folder that holds another sweep.
     """
     composer = Composer(config_dir, config_name)
-    asked = take_apart(overrides, composer)
-    swept = swept_keys(composer, asked.job_overrides)
+    command = SweepOptions.parse(overrides, composer)
+    swept = swept_keys(composer, command.job_overrides)
     hashed = digest(overrides, config_dir, config_name)
-    in_order = [key for key in map(key_of, asked.job_overrides) if key in swept]
-    name = sweep_name(asked.name, in_order, hashed)
-    common = (asked.options, asked.job_overrides, hashed)
+    in_order = [key for key in map(key_of, command.job_overrides) if key in swept]
+    name = sweep_name(command.name, in_order, hashed)
+    common = (command.options, command.job_overrides, hashed)
     freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides))
     try:
-        jobs = freeze_all(freezer, expand(composer, asked.job_overrides))
+        jobs = freeze_all(freezer, expand(composer, command.job_overrides))
     except ConfigError as error:
-        found = None if asked.options.new else _newest(_place(overrides, None, name), hashed)
+        found = None if command.options.new else _newest(_place(overrides, None, name), hashed)
         if found is None or is_complete(found, found.jobs()):
             raise
         notes = [_goes_on(found, f"the files as they are now are refused ({error.problems[0]})")]
@@ -89,12 +89,12 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     if found is None:
         return Prepared(composer, place, None, _grouped(jobs, place.name), *common, [])
     frozen = found.jobs()
-    changed = "" if asked.options.new else difference(frozen, jobs)
-    fresh = asked.options.new or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
+    changed = "" if command.options.new else difference(frozen, jobs)
+    fresh = command.options.new or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
     if not fresh:
         return Prepared(composer, found.path, found, frozen, *common, [_goes_on(found, changed)] if changed else [])
     path = _next(place, overrides)
-    notes = [] if asked.options.new else [f"{found.path} is complete, and {changed}: this is a new sweep, {path}."]
+    notes = [] if command.options.new else [f"{found.path} is complete, and {changed}: this is a new sweep, {path}."]
     return Prepared(composer, path, None, _grouped(jobs, path.name), *common, notes)
 
 

@@ -23,6 +23,7 @@ from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import Launched, chosen_launcher
 from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
+from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import folder_line, line, nothing_taken, say_job, table
 
 TABLE_FILE = "table.txt"
@@ -89,7 +90,8 @@ def _run(
         if launcher is None:
             threads = threads_each(min(prepared.options.n_jobs, len(prepared.jobs)))
             begin = partial(start, trusted=trusted(), threads=threads)
-            Pool(sweep, left, prepared.options, begin, watcher).run(lambda: bool(stop))
+            queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
+            Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
         else:
             Launched(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
 

@@ -18,7 +18,7 @@ from metaexp.config.classes.source import find_class
 from metaexp.config.compose import Composer
 from metaexp.sweep.expand import expand, freeze_all, swept_keys
 from metaexp.sweep.frozen_job import Freezer
-from metaexp.sweep.options import take_apart
+from metaexp.sweep.options import SweepOptions
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
@@ -85,9 +85,9 @@ def test_every_choice_of_every_group_composes_and_is_checked(composer: Composer,
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_composes_into_different_jobs_and_says_what_it_is(composer: Composer, name: str) -> None:
-    asked = take_apart([f"sweep={name}"], composer)
-    swept = swept_keys(composer, asked.job_overrides)
-    jobs = freeze_all(Freezer(composer, name, swept, on_this_machine=False), expand(composer, asked.job_overrides))
+    command = SweepOptions.parse([f"sweep={name}"], composer)
+    swept = swept_keys(composer, command.job_overrides)
+    jobs = freeze_all(Freezer(composer, name, swept, on_this_machine=False), expand(composer, command.job_overrides))
     text = (CONF / "sweep" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
     assert f"# metaexp train -m sweep={name}" in text

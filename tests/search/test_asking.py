@@ -1,4 +1,4 @@
-"""What is asked of a search: its keys, what it may be judged by, and what is refused before anything is written."""
+"""What is command of a search: its keys, what it may be judged by, and what is refused before anything is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.search.options import take_apart
+from metaexp.search.options import SearchOptions
 from metaexp.search.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,10 +25,10 @@ def composer() -> Composer:
 
 
 def test_keys_of_the_command_line_come_before_those_of_the_file(composer: Composer) -> None:
-    asked = take_apart(["seed=3", "search=grid", "search.workers=2", "algorithm=maml,anil"], composer)
-    assert asked.trial_overrides == ["seed=3", "algorithm=maml,anil"]
-    assert (asked.options.sampler, asked.options.workers, asked.options.trials) == ("grid", 2, None)
-    assert take_apart([], composer).options.sampler == "tpe"
+    command = SearchOptions.parse(["seed=3", "search=grid", "search.workers=2", "algorithm=maml,anil"], composer)
+    assert command.trial_overrides == ["seed=3", "algorithm=maml,anil"]
+    assert (command.options.sampler, command.options.workers, command.options.trials) == ("grid", 2, None)
+    assert SearchOptions.parse([], composer).options.sampler == "tpe"
 
 
 def test_every_file_has_every_key_of_the_schema_and_the_sampler_of_its_name(composer: Composer) -> None:
@@ -57,7 +57,7 @@ def test_every_file_has_every_key_of_the_schema_and_the_sampler_of_its_name(comp
 )
 def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, lines: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        take_apart(lines, composer)
+        SearchOptions.parse(lines, composer)
     assert message in str(caught.value)
 
 

@@ -250,10 +250,10 @@ def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monke
     calm = [*VARIED, "algorithm=hills,plains", "search.trials=4", "search.pruner=none"]
     assert run(family, *calm, folder="calm") == 0
 
-    def edit_and_start(*arguments: Any) -> Any:
+    def edit_and_start(*arguments: Any, **more: Any) -> Any:
         (CONF / "algorithm" / "plains.yaml").write_text("_target_: search_runs.Hills\ninner_lr: 0.9\npause: 0.7\n")
         (CONF / "model" / "net.yaml").write_text("_target_: tiny_runs.Net\nwidth: 1\ndropout: 0.9\n")
-        return family.start(*arguments)
+        return family.start(*arguments, **more)
 
     monkeypatch.setattr("metaexp.search.run.start", edit_and_start)
     assert run(family, *calm, folder="wild") == 0

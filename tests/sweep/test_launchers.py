@@ -44,7 +44,7 @@ def test_a_launcher_runs_each_job_in_a_process_of_its_own(
     (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
     (good,) = sweep.glob("000-*")
     assert read_record(good).status == "completed"
-    assert not list(sweep.glob(".letters-*"))
+    assert not list(sweep.glob(".stop-*"))
 
 
 def test_jobs_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

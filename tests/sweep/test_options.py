@@ -8,7 +8,7 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.sweep.options import Asked, SweepOptions, take_apart
+from metaexp.sweep.options import SweepCommand, SweepOptions
 
 
 @pytest.fixture(scope="module")
@@ -17,28 +17,28 @@ def composer() -> Composer:
 
 
 def test_without_keys_of_its_own_a_sweep_is_the_usual_one(composer: Composer) -> None:
-    assert take_apart(["seed=0,1", "train.steps=3"], composer) == Asked(
+    assert SweepOptions.parse(["seed=0,1", "train.steps=3"], composer) == SweepCommand(
         None, SweepOptions(), ["seed=0,1", "train.steps=3"]
     )
 
 
 def test_a_ready_made_sweep_brings_values_and_the_command_line_comes_before_it(composer: Composer) -> None:
-    asked = take_apart(["sweep=algorithms", "seed=7", "sweep.n_jobs=2", "dataset=omniglot"], composer)
-    assert asked.name == "algorithms"
-    assert asked.options == SweepOptions(n_jobs=2)
-    assert asked.job_overrides == ["algorithm=maml,relation_net,meta_lstm,proto_net", "seed=7", "dataset=omniglot"]
+    command = SweepOptions.parse(["sweep=algorithms", "seed=7", "sweep.n_jobs=2", "dataset=omniglot"], composer)
+    assert command.name == "algorithms"
+    assert command.options == SweepOptions(n_jobs=2)
+    assert command.job_overrides == ["algorithm=maml,relation_net,meta_lstm,proto_net", "seed=7", "dataset=omniglot"]
 
 
 def test_a_file_of_ones_own_may_say_how_to_go_on_after_an_error(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "mine.yaml").write_text("on_error: retry\nretries: 5\nparams:\n  seed: range(0,3)\n")
     composer = Composer(tmp_path)
-    asked = take_apart(["sweep=mine", "sweep.retries=1"], composer)
-    assert asked.options == SweepOptions(on_error="retry", retries=1)
-    assert asked.job_overrides == ["seed=range(0,3)"]
+    command = SweepOptions.parse(["sweep=mine", "sweep.retries=1"], composer)
+    assert command.options == SweepOptions(on_error="retry", retries=1)
+    assert command.job_overrides == ["seed=range(0,3)"]
     (tmp_path / "sweep" / "mine.yaml").write_text("seed: 3\n")
     with pytest.raises(ConfigError, match=r"sweep/mine\.yaml must have params: keys, each with its values"):
-        take_apart(["sweep=mine"], Composer(tmp_path))
+        SweepOptions.parse(["sweep=mine"], Composer(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_a_file_of_ones_own_may_say_how_to_go_on_after_an_error(tmp_path: Path) 
 )
 def test_a_mistake_is_told_with_what_is_allowed(composer: Composer, line: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
-        take_apart(["seed=0,1", line], composer)
+        SweepOptions.parse(["seed=0,1", line], composer)
 
 
 def test_two_ready_made_sweeps_are_one_too_many(composer: Composer) -> None:
     with pytest.raises(ConfigError, match=r"sweep= is given 2 times \(seeds, inner_lr\)"):
-        take_apart(["sweep=seeds", "sweep=inner_lr"], composer)
+        SweepOptions.parse(["sweep=seeds", "sweep=inner_lr"], composer)
 
 
 def test_a_single_run_has_no_sweep(composer: Composer) -> None:

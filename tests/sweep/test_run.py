@@ -76,7 +76,7 @@ def test_of_eight_jobs_three_end_badly_and_cost_only_themselves(
     begun = journal(sweep_folder(), "begins")
     assert sorted(begun) == [0, 1, 2, 3, 3, 4, 5, 5, 6, 7]
     assert "5 of 8 jobs completed (5 before), 2 failed, 1 killed" in capsys.readouterr().out
-    assert "continues after meta-update " in (folder_of(3) / "run.log").read_text()
+    assert "continues after step " in (folder_of(3) / "run.log").read_text()
 
 
 def test_a_failed_job_is_retried_at_once_or_stops_the_sweep(family: ModuleType) -> None:
