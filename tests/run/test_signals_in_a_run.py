@@ -104,10 +104,11 @@ def test_a_step_that_is_long_after_a_signal_is_given_up_and_made_again(
                 time.sleep(0.01)
         return backward(self, step)
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="after 6 of 12 steps, and saved"):
+    with monkeypatch.context() as patch:
         patch.setattr("metaexp.run.train.ABORT_SECONDS", 0.1)
         patch.setattr(MetaStep, "_backward_on_share", endless)
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=silent)
+        with pytest.raises(Interrupted, match="after 6 of 12 steps, and saved"):
+            run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=silent)
     resume_job(tmp_path / "run", silent)
     assert files(tmp_path / "run") == expected
 
@@ -127,9 +128,10 @@ def test_a_second_signal_while_saving_keeps_the_checkpoint_before(
             os.kill(os.getpid(), signal.SIGINT)
         save(self, step, *rest)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="at once, without saving"):
+    with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", interrupted)
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(7))
+        with pytest.raises(Interrupted, match="at once, without saving"):
+            run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=stop_after(7))
     assert read_record(tmp_path / "run").status == "interrupted"
     saved = Checkpoints(tmp_path / "run" / "checkpoints").load()
     assert saved is not None
