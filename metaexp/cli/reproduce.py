@@ -1,4 +1,4 @@
-"""``metaexp reproduce``: a run made again from its folder, or a saved experiment against its published number."""
+"""``metaexp reproduce``: rerun a run folder, or run a saved experiment and compare with its published number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
 
-"""The numbers are not those of the run, or not those of the paper."""
-
 _DESCRIPTION = """\
-metaexp reproduce RUN    make a run again from its folder alone, or from its copy in docs/results, and compare:
+metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
                          identical, or the first difference and its possible cause
 metaexp reproduce NAME   run a saved experiment and compare with its published number
 
@@ -39,11 +37,11 @@ class ReproduceOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp reproduce`` and return its exit code: 11 when the numbers are others."""
+    """Run ``metaexp reproduce`` and return its exit code: 11 when the numbers differ."""
     made = parser("reproduce", _DESCRIPTION)
     made.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
-    made.add_argument("--steps", type=int, metavar="N", help="RUN: make and compare the first N updates only")
-    made.add_argument("--fresh", action="store_true", help="RUN: begin a new re-creation, whatever there is")
+    made.add_argument("--steps", type=int, metavar="N", help="RUN: train and compare only the first N steps")
+    made.add_argument("--fresh", action="store_true", help="RUN: begin a new rerun, whatever there is")
     made.add_argument("--seeds", type=int, metavar="N", help="NAME: N runs with seeds 0, 1, ... (default: one)")
     made.add_argument("--short", action="store_true", help="NAME: cut the schedule so that a seed takes minutes")
     options = parse(made, arguments, ReproduceOptions())
@@ -70,39 +68,39 @@ def main(arguments: Sequence[str]) -> int:
 def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> int:
     if options.seeds is not None or options.short:
         raise ConfigError(f"--seeds and --short are for saved experiments; {folder} is a run folder. Remove them.")
-    from metaexp.reproduce.recreate import plan_recreation, recreate, say
+    from metaexp.reproduce.rerun import format_rerun, plan_rerun, rerun
 
-    plan = plan_recreation(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
-    with _saying_how_to_go_on():
-        done = recreate(plan)
-    print(say(done))
+    plan = plan_rerun(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
+    with _explain_how_to_continue():
+        done = rerun(plan)
+    print(format_rerun(done))
     return 0 if done.result.identical else ExitCode.DIFFERENT
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:
     if options.steps is not None or options.fresh:
         raise ConfigError(f"--steps and --fresh are for run folders; {name} is a saved experiment. Remove them.")
-    from metaexp.reproduce.replicate import plan_replication, replicate
+    from metaexp.reproduce.run_seeds import plan_seeds, run_seeds
 
     seeds = 1 if options.seeds is None else options.seeds
-    plan = plan_replication(name, overrides, seeds=seeds, short=options.short, config_dir=options.config_dir)
-    with _saying_how_to_go_on():
-        done = replicate(plan)
+    plan = plan_seeds(name, overrides, seeds=seeds, short=options.short, config_dir=options.config_dir)
+    with _explain_how_to_continue():
+        done = run_seeds(plan)
 
     from metaexp.results.seed_summary import write_summary
-    from metaexp.results.terminal import print_replication
+    from metaexp.results.terminal import print_seeds
 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
-    print_replication(name, done.records, whole, failed, plan.departs, plan.folder)
+    print_seeds(name, done.records, whole, failed, plan.departs, plan.folder)
     for error in done.failed.values():
         return error.exit_code
     return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0
 
 
 @contextmanager
-def _saying_how_to_go_on() -> Iterator[None]:
-    """A run that is stopped within this block says that the same command continues it, and compares."""
+def _explain_how_to_continue() -> Iterator[None]:
+    """Where a run is stopped within this block, add that the same command continues it and compares."""
     from metaexp.machine.signals import Interrupted
 
     try:

@@ -1,4 +1,4 @@
-"""What could make the numbers of a re-created run differ: all that a record says of its making. Without torch."""
+"""Why the numbers of a rerun could differ from those of its run, from the two records. Without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metaexp.results.record import RunRecord
 
 
 def conditions(before: RunRecord, now: RunRecord) -> list[str]:
-    """What is not as it was: versions, device, threads, commit; one sentence each, in this order."""
+    """Return what has changed since the run: versions, device, threads, commit; one sentence each, in this order."""
     return [
         *differences(before.versions, now.versions),
         *differences(_device(before), _device(now)),
@@ -21,9 +21,15 @@ def conditions(before: RunRecord, now: RunRecord) -> list[str]:
 
 
 def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> list[str]:
-    """Sentences about why the numbers differ: what is known to have changed, else where to look."""
+    """Return sentences about why the numbers differ: what is known to have changed, else where to look.
+
+    Args:
+        before: The record of the run.
+        now: The record of the rerun.
+        changed: From :func:`conditions`.
+    """
     causes = list(changed)
-    for which, record in (("the run", before), ("the re-creation", now)):
+    for which, record in (("the run", before), ("the rerun", now)):
         if record.git is not None and record.git.dirty:
             causes.append(f"{which} was made with source files that differ from its commit")
         if not record.exact_resume:

@@ -1,4 +1,4 @@
-"""Two folders of what should be one run: are the numbers the same, and where do they first differ? Without torch."""
+"""Compare the numbers of a run with those of its rerun, and find where they first differ. Without torch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ Value = int | float | str | None
 
 @dataclass(frozen=True)
 class Difference:
-    """A number that is not the same. relative: of the run's value; None where that is zero or is no number.
+    """A number that differs.
 
-    where: the file, and the update or the episode in it.
+    Attributes:
+        where: The file, and the step or the episode in it.
+        quantity: What the number measures.
+        run: Its value in the run.
+        again: Its value in the rerun.
+        relative: The difference over the run's value; None where that is zero or not a number.
     """
 
     where: str
@@ -31,19 +36,23 @@ class Difference:
     again: Value
     relative: float | None
 
-    def text(self) -> str:
-        """``metrics.jsonl, update 30: train/loss is 0.25 in the run and 0.26 now (relative difference 0.04)``."""
+    def format(self) -> str:
+        """Return a sentence such as ``metrics.jsonl, step 30: train/loss is 0.25 in the run and 0.26 now``."""
         more = "" if self.relative is None else f" (relative difference {self.relative:.2g})"
-        return f"{self.where}: {self.quantity} is {_said(self.run)} in the run and {_said(self.again)} now{more}"
+        return f"{self.where}: {self.quantity} is {_format(self.run)} in the run and {_format(self.again)} now{more}"
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What came of comparing a run with its re-creation.
+class RunComparison:
+    """The result of comparing a run with its rerun.
 
-    until: meta-updates that were compared; None for the whole run with its test. compared: what was there in both.
-    differences: the first one of every file, metrics first; none when identical. conditions: what else was not the
-    same as then (versions, threads). causes: sentences about why numbers could differ; none when identical.
+    Attributes:
+        identical: Whether all compared numbers are equal.
+        until: Steps that were compared; None for the whole run with its test.
+        compared: What both have.
+        differences: The first difference of every file, metrics first; empty when identical.
+        conditions: What else has changed since, such as versions and threads.
+        causes: Sentences about why the numbers could differ; empty when identical.
     """
 
     identical: bool
@@ -54,11 +63,19 @@ class Replay:
     causes: list[str]
 
 
-def replay(run: Path, again: Path, until: int | None = None) -> Replay:
-    """Compare the run folder ``run`` (or its published copy) with its re-creation, up to meta-update ``until``.
+def compare_folders(run: Path, again: Path, until: int | None = None) -> RunComparison:
+    """Compare a run with its rerun.
 
     What only one of the two folders can have is passed over: a published copy has no weights and fewer lines of
-    training metrics. Raises RunFolderError when a file is damaged, or when nothing can be compared.
+    training metrics.
+
+    Args:
+        run: The run folder, or its published copy.
+        again: The folder of the rerun.
+        until: Compare only so many steps; None for all, and the test.
+
+    Raises:
+        RunFolderError: A file is damaged, or nothing can be compared.
     """
     compared: list[str] = []
     found: list[Difference] = []
@@ -77,21 +94,21 @@ def replay(run: Path, again: Path, until: int | None = None) -> Replay:
         raise RunFolderError(f"{run} has no numbers that could be compared with {again}.")
     changed = conditions(before, now)
     causes = likely_causes(before, now, changed) if found else []
-    return Replay(not found, until, compared, found, changed, causes)
+    return RunComparison(not found, until, compared, found, changed, causes)
 
 
-def last_update(run: Path) -> int:
-    """The last meta-update that the metrics of ``run`` tell of; 0 without any."""
+def last_step_of(run: Path) -> int:
+    """Return the last step in the metrics of ``run``; 0 where there is none."""
     return max((step for step, _ in read_lines(run / METRICS_FILE)), default=0)
 
 
-def first_update(run: Path) -> int | None:
-    """The first meta-update that the metrics of ``run`` tell of; None without any."""
+def first_step(run: Path) -> int | None:
+    """Return the first step in the metrics of ``run``; None where there is none."""
     return min((step for step, _ in read_lines(run / METRICS_FILE)), default=None)
 
 
 def is_published(run: Path) -> bool:
-    """Whether a folder is a copy made by :mod:`metaexp.report.publish`: every run has timings, and no copy has."""
+    """Whether a folder is a published copy: every run has timings, and no copy has them."""
     return not (run / TIMINGS_FILE).exists()
 
 
@@ -106,16 +123,16 @@ def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
     by_kind = {_kind(line): line for line in theirs}
     for step, values in ours:
         match = by_kind.pop(_kind((step, values)), None)
-        where = f"{METRICS_FILE}, update {step}"
+        where = f"{METRICS_FILE}, step {step}"
         if match is None:
             yield Difference(where, ", ".join(values), "there", "missing", None)
         else:
             yield from _unequal(where, values, match[1])
     extra = [line for line in by_kind.values() if not (is_published(run) and _is_training(line))]
     for step, values in extra[:1]:
-        yield Difference(f"{METRICS_FILE}, update {step}", ", ".join(values), "missing", "there", None)
+        yield Difference(f"{METRICS_FILE}, step {step}", ", ".join(values), "missing", "there", None)
     plural = "s" if len(ours) > 1 else ""
-    yield f"{len(ours):,} line{plural} of {METRICS_FILE}, updates {ours[0][0]:,} to {ours[-1][0]:,}"
+    yield f"{len(ours):,} line{plural} of {METRICS_FILE}, steps {ours[0][0]:,} to {ours[-1][0]:,}"
 
 
 def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:
@@ -136,11 +153,11 @@ def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:
 
 def _record(before: RunRecord, now: RunRecord) -> Iterator[str | Difference]:
     yield from _unequal(RECORD_FILE, _decided(before), _decided(now))
-    yield "the selected update, the validation score" + ("" if before.test is None else " and the test score")
+    yield "the selected step, the validation score" + ("" if before.test is None else " and the test score")
 
 
 def _decided(record: RunRecord) -> dict[str, Value]:
-    """What a record says that the configuration and the data decide."""
+    """The values of a record that the configuration and the data decide."""
     values: dict[str, Value] = {
         "data_hash": record.data_hash,
         "episode_bank": record.episode_bank,
@@ -155,7 +172,7 @@ def _decided(record: RunRecord) -> dict[str, Value]:
 
 
 def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Difference]:
-    """The bytes of checkpoints that both have: the selected weights of whole runs, and those of equal updates."""
+    """The bytes of checkpoints that both have: the selected weights of whole runs, and those of equal steps."""
     names = [path.name for path in sorted((run / "checkpoints").glob("*.safetensors"))]
     for name in names:
         other = again / "checkpoints" / name
@@ -197,11 +214,11 @@ def _is_nan(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Value:
-    """As JSON can hold it."""
+    """The value as JSON can hold it."""
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _said(value: Value) -> str:
+def _format(value: Value) -> str:
     return "not there" if value is None else str(value)
 
 

@@ -90,7 +90,7 @@ def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None
     print_path(console, "evaluation", path)
 
 
-def print_replication(
+def print_seeds(
     name: str,
     records: Sequence[RunRecord],
     whole: OverSeeds,

@@ -14,7 +14,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import chosen_launcher
 from metaexp.sweep.prepare import Prepared
-from metaexp.sweep.summary import counts, nothing_taken, say_state
+from metaexp.sweep.summary import counts, format_nothing_taken, format_state
 
 
 def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
@@ -33,7 +33,7 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
     times = _times(left, states, outputs, threads, measure)
     there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
-    notes = [nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
+    notes = [format_nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
     lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
@@ -64,8 +64,8 @@ def _times(
 def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
     state = states[job.number]
     if job.number not in times:
-        return f"done: {say_state(state)}" if state.status == "completed" else f"kept: {say_state(state)}"
-    verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({say_state(state)})")
+        return f"done: {format_state(state)}" if state.status == "completed" else f"kept: {format_state(state)}"
+    verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({format_state(state)})")
     time = times[job.number]
     return f"{verb}, {'time unknown' if time is None else f'about {say_time(time.seconds)}'}"
 

@@ -24,7 +24,7 @@ from metaexp.sweep.launcher import Launched, chosen_launcher
 from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
-from metaexp.sweep.summary import folder_line, line, nothing_taken, say_job, table
+from metaexp.sweep.summary import format_folder, format_job, format_nothing_taken, line, table
 
 TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
@@ -52,7 +52,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
-    print(f"{text}\n{folder_line(sweep.path)}", flush=True)
+    print(f"{text}\n{format_folder(sweep.path)}", flush=True)
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
         raise Interrupted(f"stopped by {name}. The same command goes on where it was.", stop.signal_number)
@@ -63,9 +63,9 @@ def _created(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     """Write the new sweep; where another invocation of the same command was faster, its sweep."""
     taken = prepared.taken()
     for number, run in taken.items():
-        display.line(f"{say_job(prepared.jobs[number])} is done in {run}, and taken over from there")
+        display.line(f"{format_job(prepared.jobs[number])} is done in {run}, and taken over from there")
     if prepared.options.reuse and not taken:
-        display.line(nothing_taken(prepared.outputs))
+        display.line(format_nothing_taken(prepared.outputs))
     try:
         return create(prepared.path, command, prepared.digest, prepared.jobs, taken)
     except RunFolderError:
@@ -119,7 +119,7 @@ class Reporter:
 
     def elsewhere(self, job: FrozenJob) -> None:
         """One line."""
-        self.display.line(f"{say_job(job)} runs in another process; waiting for it")
+        self.display.line(f"{format_job(job)} runs in another process; waiting for it")
 
     def look(self, running: Sequence[FrozenJob]) -> None:
         """Count the meta-updates done."""

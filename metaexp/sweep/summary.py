@@ -16,7 +16,7 @@ _ORDER: tuple[Status, ...] = ("failed", "killed", "interrupted", "running", "wai
 _WORDS = {"waiting": "not begun", "running": "running elsewhere"}
 
 
-def say_result(record: RunRecord | None) -> str:
+def format_result(record: RunRecord | None) -> str:
     """The test metric of a run in a few words; of one that is not tested, the validation's."""
     score = None if record is None else record.test or record.val
     if record is None or score is None:
@@ -24,31 +24,31 @@ def say_result(record: RunRecord | None) -> str:
     return f"{'test' if record.test else 'validation'} {score.metric} {say_score(score)}"
 
 
-def say_state(state: JobState) -> str:
+def format_state(state: JobState) -> str:
     """How a job ended, or how far it is."""
     if state.status == "completed":
         seconds = state.record.seconds if state.record else None
-        return say_result(state.record) + (f", {say_time(seconds)}" if seconds is not None else "")
+        return format_result(state.record) + (f", {say_time(seconds)}" if seconds is not None else "")
     if state.status in _LOUD:
         return f"{_LOUD[state.status]}, {state.error}"
     if state.status == "interrupted":
-        return f"interrupted{say_steps(state)}"
+        return f"interrupted{format_steps_done(state)}"
     return _WORDS[state.status]
 
 
-def say_steps(state: JobState) -> str:
+def format_steps_done(state: JobState) -> str:
     """How far an interrupted run came."""
     return f" after {state.record.steps:,} meta-updates" if state.record else ""
 
 
-def say_job(job: FrozenJob) -> str:
+def format_job(job: FrozenJob) -> str:
     """``job 3 (seed=0 algorithm=maml)``."""
     return f"job {job.number} ({job.what})" if job.what else f"job {job.number}"
 
 
 def line(job: FrozenJob, state: JobState) -> str:
     """One job in one line."""
-    return f"{say_job(job)}: {say_state(state)}"
+    return f"{format_job(job)}: {format_state(state)}"
 
 
 def table(
@@ -70,7 +70,7 @@ def table(
             continue
         state = states[job.number]
         before = " (from before)" if job.number in kept else ""
-        lines.append(f"  {job.number:3d}  {job.what:{width}}  {say_state(state)}{before}")
+        lines.append(f"  {job.number:3d}  {job.what:{width}}  {format_state(state)}{before}")
         if state.ended_badly:
             lines.append(f"       {'':{width}}  log: {state.log}")
     return "\n".join(lines)
@@ -91,7 +91,7 @@ def counts(
     return ", ".join(words)
 
 
-def nothing_taken(outputs: Path) -> str:
+def format_nothing_taken(outputs: Path) -> str:
     """What is said where ``sweep.reuse=true`` finds nothing."""
     return (
         f"sweep.reuse=true takes nothing over: {outputs} holds no completed run of these jobs "
@@ -99,6 +99,6 @@ def nothing_taken(outputs: Path) -> str:
     )
 
 
-def folder_line(path: Path) -> str:
+def format_folder(path: Path) -> str:
     """Where the sweep is."""
     return f"sweep folder: {path}"

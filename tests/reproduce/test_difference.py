@@ -1,4 +1,4 @@
-"""The comparison of a run with its re-creation: the first difference, and what could have caused it."""
+"""The comparison of a run with its rerun: the first difference, and what could have caused it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode
-from metaexp.reproduce.difference import replay
+from metaexp.reproduce.difference import compare_folders
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.record import Git, Machine, RunRecord, Score, write_record
 
@@ -46,12 +46,12 @@ def change(folder: Path, index: int, **values: float) -> None:
 
 
 def test_equal_folders_are_identical_and_everything_was_compared(pair: tuple[Path, Path]) -> None:
-    found = replay(*pair)
+    found = compare_folders(*pair)
     assert found.identical
     assert (found.differences, found.causes, found.conditions) == ([], [], [])
     assert found.compared == [
-        "8 lines of metrics.jsonl, updates 10 to 50", "2 test episodes",
-        "the selected update, the validation score and the test score", "the selected weights",
+        "8 lines of metrics.jsonl, steps 10 to 50", "2 test episodes",
+        "the selected step, the validation score and the test score", "the selected weights",
     ]  # fmt: skip
 
 
@@ -59,44 +59,44 @@ def test_the_first_difference_names_the_update_the_quantity_both_values_and_thei
     pair: tuple[Path, Path],
 ) -> None:
     change(pair[1], 2, train__loss=0.5 / 30 * 1.01, train__lr=0.1)
-    found = replay(*pair)
+    found = compare_folders(*pair)
     assert not found.identical
     (first,) = found.differences
-    assert (first.where, first.quantity) == ("metrics.jsonl, update 30", "train/loss")
+    assert (first.where, first.quantity) == ("metrics.jsonl, step 30", "train/loss")
     assert (first.run, first.again) == (0.5 / 30, 0.5 / 30 * 1.01)
     assert first.relative == pytest.approx(0.01)
-    assert first.text() == (
-        f"metrics.jsonl, update 30: train/loss is {0.5 / 30} in the run and {0.5 / 30 * 1.01} now "
+    assert first.format() == (
+        f"metrics.jsonl, step 30: train/loss is {0.5 / 30} in the run and {0.5 / 30 * 1.01} now "
         "(relative difference 0.01)"
     )
 
 
 def test_the_last_bit_counts(pair: tuple[Path, Path]) -> None:
     change(pair[1], 5, val__accuracy=math.nextafter(0.7, 1.0))
-    (first,) = replay(*pair).differences
-    assert (first.where, first.quantity) == ("metrics.jsonl, update 20", "val/accuracy")
+    (first,) = compare_folders(*pair).differences
+    assert (first.where, first.quantity) == ("metrics.jsonl, step 20", "val/accuracy")
 
 
 def test_only_the_beginning_is_compared_where_only_that_was_made(pair: tuple[Path, Path]) -> None:
     change(pair[1], 2, train__loss=9.0, train__lr=0.1)
-    assert replay(*pair, until=29).identical
-    assert replay(*pair, until=29).compared == ["3 lines of metrics.jsonl, updates 10 to 20"]
-    assert not replay(*pair, until=30).identical
+    assert compare_folders(*pair, until=29).identical
+    assert compare_folders(*pair, until=29).compared == ["3 lines of metrics.jsonl, steps 10 to 20"]
+    assert not compare_folders(*pair, until=30).identical
 
 
 def test_a_number_that_is_not_finite_equals_itself(pair: tuple[Path, Path]) -> None:
     change(pair[0], 2, train__loss=math.nan, train__lr=0.1)
-    assert not replay(*pair).identical
+    assert not compare_folders(*pair).identical
     change(pair[1], 2, train__loss=math.nan, train__lr=0.1)
-    assert replay(*pair).identical
+    assert compare_folders(*pair).identical
 
 
 def test_lines_that_only_one_has_are_differences(pair: tuple[Path, Path]) -> None:
     (pair[1] / METRICS_FILE).write_bytes(b"".join(lines()[1:]))
-    (first,) = replay(*pair).differences
-    assert (first.where, first.run, first.again) == ("metrics.jsonl, update 10", "there", "missing")
-    (first,) = replay(pair[1], pair[0]).differences
-    assert (first.where, first.run, first.again) == ("metrics.jsonl, update 10", "missing", "there")
+    (first,) = compare_folders(*pair).differences
+    assert (first.where, first.run, first.again) == ("metrics.jsonl, step 10", "there", "missing")
+    (first,) = compare_folders(pair[1], pair[0]).differences
+    assert (first.where, first.run, first.again) == ("metrics.jsonl, step 10", "missing", "there")
 
 
 def test_a_published_copy_may_have_fewer_lines_of_training_but_not_of_validation(pair: tuple[Path, Path]) -> None:
@@ -104,12 +104,12 @@ def test_a_published_copy_may_have_fewer_lines_of_training_but_not_of_validation
     (run / TIMINGS_FILE).unlink()
     shutil.rmtree(run / "checkpoints")
     (run / METRICS_FILE).write_bytes(b"".join(lines()[1:]))
-    found = replay(run, again)
+    found = compare_folders(run, again)
     assert found.identical
     assert "the selected weights" not in found.compared
     (run / METRICS_FILE).write_bytes(b"".join(lines()[:5] + lines()[6:]))
-    (first,) = replay(run, again).differences
-    assert (first.where, first.quantity) == ("metrics.jsonl, update 20", "val/accuracy")
+    (first,) = compare_folders(run, again).differences
+    assert (first.where, first.quantity) == ("metrics.jsonl, step 20", "val/accuracy")
 
 
 def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], record: RunRecord) -> None:
@@ -117,13 +117,13 @@ def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], 
     write_episodes(again / EPISODES_FILE, [[0.2, 0.4], [0.8, 0.9]])
     (again / "checkpoints" / "best.safetensors").write_bytes(b"others")
     write_record(dataclasses.replace(record, test=Score("accuracy", 0.97, 0.0031, 600), selected_step=5000), again)
-    found = replay(run, again)
+    found = compare_folders(run, again)
     assert [(d.where, d.quantity) for d in found.differences] == [
         ("test_episodes.csv, episode 1", "after_1"), ("record.json", "selected_step"),
         ("checkpoints/best.safetensors", "SHA-256"),
     ]  # fmt: skip
     write_episodes(again / EPISODES_FILE, [[0.2], [0.8]])
-    assert replay(run, again).differences[0].run == "(2, 2)"
+    assert compare_folders(run, again).differences[0].run == "(2, 2)"
 
 
 def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Path, Path], record: RunRecord) -> None:
@@ -132,11 +132,11 @@ def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Pat
     for folder in pair:
         (folder / EPISODES_FILE).unlink()
         write_record(untested, folder)
-    found = replay(*pair)
+    found = compare_folders(*pair)
     assert found.identical
-    assert "the selected update, the validation score" in found.compared
+    assert "the selected step, the validation score" in found.compared
     write_record(dataclasses.replace(untested, selected_step=40), pair[1])
-    assert [d.quantity for d in replay(*pair).differences] == ["selected_step"]
+    assert [d.quantity for d in compare_folders(*pair).differences] == ["selected_step"]
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Pat
         ({"device": Machine("cpu", "AMD EPYC", "float32", 2, True, None, ranks=4)}, "ranks was 1 and is 4"),
         ({"device": Machine("cuda", "H200", "float32", 2, True, None)}, "accelerator was cpu and is cuda"),
         ({"git": Git("b" * 40, False)}, "commit was aaaaaaaaaaaa and is bbbbbbbbbbbb"),
-        ({"git": Git("a" * 40, True)}, "the re-creation was made with source files that differ from its commit"),
+        ({"git": Git("a" * 40, True)}, "the rerun was made with source files that differ from its commit"),
         ({"data_hash": "f" * 64}, "the data differ"),
-        ({"exact_resume": False}, "the re-creation was continued on another machine, thread count or version"),
+        ({"exact_resume": False}, "the rerun was continued on another machine, thread count or version"),
         ({}, "none of what is recorded (versions, device, threads, commit, data) differs: look at"),
         ({"git": None}, "differs (its commit is not in the record): look at"),
     ],
@@ -159,14 +159,14 @@ def test_the_cause_is_what_is_not_as_it_was(
 ) -> None:
     change(pair[1], 0, train__loss=9.0, train__lr=0.1)
     write_record(dataclasses.replace(record, **changes), pair[1])
-    causes = replay(*pair).causes
+    causes = compare_folders(*pair).causes
     assert any(cause in text for text in causes), causes
     assert not any("torch was" in text for text in causes) or "versions" in changes
 
 
 def test_what_has_changed_is_said_of_identical_runs_too(pair: tuple[Path, Path], record: RunRecord) -> None:
     write_record(dataclasses.replace(record, git=Git("b" * 40, False)), pair[1])
-    found = replay(*pair)
+    found = compare_folders(*pair)
     assert found.identical
     assert found.conditions == ["commit was aaaaaaaaaaaa and is bbbbbbbbbbbb"]
     assert found.causes == []
@@ -174,4 +174,4 @@ def test_what_has_changed_is_said_of_identical_runs_too(pair: tuple[Path, Path],
 
 def test_nothing_to_compare_is_no_identity(pair: tuple[Path, Path], record: RunRecord) -> None:
     with pytest.raises(RunFolderError, match="no numbers that could be compared"):
-        replay(*pair, until=5)
+        compare_folders(*pair, until=5)

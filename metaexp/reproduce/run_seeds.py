@@ -1,4 +1,4 @@
-"""A saved experiment run with some seeds, and compared with its published number."""
+"""Run a saved experiment with several seeds, and compare with its published number."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.reproduce.recreate import FOLDER
+from metaexp.reproduce.rerun import FOLDER
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.progress import Display, default_display
 
 PLAN_FILE = "plan.json"
 SHORT_FRACTION = 100
-"""A shortened schedule has one update in so many of the published one's,"""
+"""A shortened schedule has one step in so many of the published one's,"""
 SHORT_STEPS = 1000
 """at most so many,"""
 SHORT_SECONDS = 300.0
@@ -28,8 +28,20 @@ SHORT_SECONDS = 300.0
 take more than half of it, training still gets the other half."""
 
 
-class Replication(NamedTuple):
-    """What is to be done. published: the experiment without overrides. seeds: one run each, in ``folder/seed<k>``."""
+class SeedsPlan(NamedTuple):
+    """What will be run.
+
+    Attributes:
+        name: The experiment.
+        overrides: Of the command, without the seed.
+        published: The settings of the experiment without overrides.
+        base: The settings with them.
+        seeds: One run each, in ``folder/seed<k>``.
+        short: Whether the schedule is cut.
+        folder: Where the runs go.
+        departs: What the experiment says of its departures from the paper.
+        composer: Composes the runs.
+    """
 
     name: str
     overrides: list[str]
@@ -42,21 +54,31 @@ class Replication(NamedTuple):
     composer: Composer
 
 
-class Replicated(NamedTuple):
-    """Completed runs, and why others are not: seed -> error."""
+class SeedRuns(NamedTuple):
+    """The completed runs of a plan, and the errors of the others by seed."""
 
-    plan: Replication
+    plan: SeedsPlan
     records: list[RunRecord]
     failed: dict[int, MetaexpError]
 
 
-def plan_replication(
+def plan_seeds(
     name: str, overrides: Sequence[str], *, seeds: int, short: bool, config_dir: Path | None = None
-) -> Replication:
-    """Compose and check everything, write nothing. Raises ConfigError for what cannot be.
+) -> SeedsPlan:
+    """Compose and check all runs. Nothing is written.
 
-    The seeds are that of the settings and the next ones. Their number is no part of where the runs are, so that more
+    The seeds are that of the settings and the next ones. The folder does not depend on how many there are, so more
     seeds can be added later.
+
+    Args:
+        name: The experiment.
+        overrides: Of the command.
+        seeds: How many runs.
+        short: Whether to cut the schedule, so that a seed takes minutes.
+        config_dir: The user's own configuration files.
+
+    Raises:
+        ConfigError: The settings cannot work.
     """
     if seeds < 1:
         raise ConfigError(f"--seeds {seeds} must be 1 or more.")
@@ -74,13 +96,20 @@ def plan_replication(
     digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
     folder = base.paths.outputs / FOLDER / f"{name}{'-short' if short else ''}-{digest}"
     numbers = list(range(base.seed, base.seed + seeds))
-    return Replication(name, kept, published, base, numbers, short, folder, departures(name, config_dir), composer)
+    return SeedsPlan(name, kept, published, base, numbers, short, folder, departures(name, config_dir), composer)
 
 
-def replicate(plan: Replication, display: Display | None = None) -> Replicated:
-    """Run what is missing. A seed that is complete stays, one that was interrupted goes on.
+def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
+    """Run what is missing. A completed seed stays, an interrupted one goes on.
 
-    A seed that fails does not keep the others from running. Raises Interrupted after a clean save.
+    If one seed fails, the others still run.
+
+    Args:
+        plan: From :func:`plan_seeds`.
+        display: Shows progress.
+
+    Raises:
+        Interrupted: After a clean save.
     """
     from metaexp.machine.signals import Interrupted
 
@@ -98,10 +127,10 @@ def replicate(plan: Replication, display: Display | None = None) -> Replicated:
             failed[seed] = error
             display.line(f"seed {seed} failed: {error}")
     records = [_checked(plan.folder / f"seed{seed}", job) for seed, job in jobs.items() if seed not in failed]
-    return Replicated(plan, records, failed)
+    return SeedRuns(plan, records, failed)
 
 
-def _run(plan: Replication, job: Job, seed: int, folder: Path, display: Display) -> None:
+def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -> None:
     from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
 
@@ -129,13 +158,13 @@ def _checked(folder: Path, job: Job) -> RunRecord:
     return record
 
 
-def _job(plan: Replication, steps: int | None, seed: int) -> Job:
+def _job(plan: SeedsPlan, steps: int | None, seed: int) -> Job:
     cut = [] if steps is None else [f"train.steps={steps}"]
     return plan.composer.job([f"experiment={plan.name}", *plan.overrides, *cut, f"seed={seed}"])
 
 
-def _steps(plan: Replication, say: Callable[[str], None]) -> int | None:
-    """The number of updates where it is cut, else None; says first how long everything will take.
+def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
+    """The number of steps where the schedule is cut, else None. Prints first how long everything will take.
 
     The number depends on how fast this machine is, so it is kept, and the same command continues with the same.
     """
@@ -160,13 +189,13 @@ def _steps(plan: Replication, say: Callable[[str], None]) -> int | None:
     return steps
 
 
-def _estimate(plan: Replication, update: float, seconds: float, steps: int | None, left: int) -> str:
+def _estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
     from metaexp.results.wording import say_time
 
     full = plan.base.train.steps
     what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"
     more = f" for each of {left} seeds, {say_time(seconds * left)} in all" if left > 1 else ""
-    return f"{plan.name}: {what} updates at {update:.2g} s, as measured here: about {say_time(seconds)}{more}"
+    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {say_time(seconds)}{more}"
 
 
 def _round_down(number: int) -> int:

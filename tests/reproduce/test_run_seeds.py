@@ -13,8 +13,8 @@ from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import departures, labelled
 from metaexp.core.errors import ExitCode, MetaexpError, NotFiniteError, RunFolderError
 from metaexp.machine.signals import Interrupted
-from metaexp.reproduce import replicate as module
-from metaexp.reproduce.replicate import Replication, plan_replication, replicate
+from metaexp.reproduce import run_seeds as module
+from metaexp.reproduce.run_seeds import SeedsPlan, plan_seeds, run_seeds
 from metaexp.results.record import read_record
 from metaexp.run import throughput
 from metaexp.run.progress import Lines
@@ -79,11 +79,11 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder.parent
 
 
-def plan(conf: Path, name: str = "small", *overrides: str, seeds: int = 1, short: bool = False) -> Replication:
-    return plan_replication(name, overrides, seeds=seeds, short=short, config_dir=conf)
+def plan(conf: Path, name: str = "small", *overrides: str, seeds: int = 1, short: bool = False) -> SeedsPlan:
+    return plan_seeds(name, overrides, seeds=seeds, short=short, config_dir=conf)
 
 
-def summary(planned: Replication) -> dict[str, object]:
+def summary(planned: SeedsPlan) -> dict[str, object]:
     content: dict[str, object] = json.loads((planned.folder / "summary.json").read_text())
     return content
 
@@ -162,24 +162,24 @@ def test_the_same_command_goes_on_where_it_was_stopped(
 ) -> None:
     planned = plan(conf, seeds=2)
     with pytest.raises(Interrupted):
-        replicate(planned, stop_after(7, which=2))
+        run_seeds(planned, stop_after(7, which=2))
     first = read_record(planned.folder / "seed0")
     assert (first.status, read_record(planned.folder / "seed1").steps) == ("completed", 7)
-    done = replicate(plan(conf, seeds=2), silent)
+    done = run_seeds(plan(conf, seeds=2), silent)
     assert [record.status for record in done.records] == ["completed", "completed"]
     assert done.records[0] == first
     assert "continues after step 7" in (planned.folder / "seed1" / "run.log").read_text()
-    undisturbed = replicate(plan(conf, "small", f"paths.outputs={conf.parent / 'other'}", seeds=2), silent)
+    undisturbed = run_seeds(plan(conf, "small", f"paths.outputs={conf.parent / 'other'}", seeds=2), silent)
     assert undisturbed.plan.folder != planned.folder
     assert [r.test for r in undisturbed.records] == [r.test for r in done.records]
 
 
 def test_seeds_can_be_added_and_begin_where_they_are_told(conf: Path, silent: Lines) -> None:
-    one = replicate(plan(conf, short=True), silent)
-    more = replicate(plan(conf, seeds=2, short=True), silent)
+    one = run_seeds(plan(conf, short=True), silent)
+    more = run_seeds(plan(conf, seeds=2, short=True), silent)
     assert more.plan.folder == one.plan.folder
     assert more.records[0] == one.records[0]
-    assert replicate(plan(conf, "small", "seed=5", short=True), silent).records[0].seed == 5
+    assert run_seeds(plan(conf, "small", "seed=5", short=True), silent).records[0].seed == 5
     assert plan(conf, "small", "seed=5", seeds=2).seeds == [5, 6]
     assert plan(conf).folder != plan(conf, "small", "algorithm.inner_lr=0.02").folder
     assert plan(conf).folder != plan(conf, short=True).folder
@@ -190,7 +190,7 @@ def test_a_seed_that_fails_costs_only_itself(
 ) -> None:
     real = module._run
 
-    def run(plan: Replication, job: object, seed: int, *rest: object) -> None:
+    def run(plan: SeedsPlan, job: object, seed: int, *rest: object) -> None:
         if seed == 0:
             raise NotFiniteError("the loss is not finite")
         real(plan, job, seed, *rest)  # type: ignore[arg-type]
@@ -203,14 +203,14 @@ def test_a_seed_that_fails_costs_only_itself(
 
 def test_a_file_that_was_changed_since_a_seed_was_begun_is_told(conf: Path, silent: Lines) -> None:
     planned = plan(conf, short=True)
-    replicate(planned, silent)
+    run_seeds(planned, silent)
     path = conf / "experiment" / "small.yaml"
     path.write_text(path.read_text().replace("[4]", "[5]"))
     assert plan(conf, short=True).folder != planned.folder
     path.write_text(path.read_text().replace("[5]", "[4]"))
     (planned.folder / "plan.json").write_text('{"steps": 3}')
     with pytest.raises(RunFolderError, match="was made with other settings"):
-        replicate(planned, silent)
+        run_seeds(planned, silent)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_short_schedule_fits_the_machine_and_is_kept(
     path.write_text(path.read_text().replace("steps: 200", f"steps: {full}"))
     said: list[str] = []
     assert module._steps(plan(conf, short=True), said.append) == steps
-    assert f"small: {steps:,} of {full:,} updates at {update:.2g} s, as measured here: about" in said[0]
+    assert f"small: {steps:,} of {full:,} steps at {update:.2g} s, as measured here: about" in said[0]
     monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(update / 7, 0.0001))
     assert module._steps(plan(conf, short=True), said.append) == steps
 
@@ -241,7 +241,7 @@ def test_the_time_of_all_seeds_is_said_first(conf: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(1.0, 0.5))
     said: list[str] = []
     assert module._steps(plan(conf, seeds=3), said.append) is None
-    assert said == ["small: 200 updates at 1 s, as measured here: about 4 min for each of 3 seeds, 13 min in all"]
+    assert said == ["small: 200 steps at 1 s, as measured here: about 4 min for each of 3 seeds, 13 min in all"]
 
 
 def test_a_damaged_plan_is_told(conf: Path) -> None:

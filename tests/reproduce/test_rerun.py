@@ -17,8 +17,8 @@ from metaexp.core.errors import ConfigError, DataError, ExitCode, NotFiniteError
 from metaexp.core.json_lines import read_lines
 from metaexp.machine.signals import Interrupted
 from metaexp.report.publish import publish
-from metaexp.reproduce import recreate as module
-from metaexp.reproduce.recreate import Recreated, plan_recreation, recreate, say
+from metaexp.reproduce import rerun as module
+from metaexp.reproduce.rerun import Rerun, format_rerun, plan_rerun, rerun
 from metaexp.results.record import Git, read_record, write_record
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
@@ -31,18 +31,18 @@ SAME = [
 @pytest.fixture(autouse=True)
 def clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the sources were as committed, whatever this checkout is."""
-    for place in ("metaexp.run.first_record", "metaexp.results.provenance", "metaexp.reproduce.recreate"):
+    for place in ("metaexp.run.first_record", "metaexp.results.provenance", "metaexp.reproduce.rerun"):
         monkeypatch.setattr(f"{place}.git_state", lambda: Git("a" * 40, False))
 
 
 @pytest.fixture
 def run(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
-    """A finished run of 12 updates: lines at 3, 6, 9, 12, validation at 4, 8, 12."""
+    """A finished run of 12 steps: lines at 3, 6, 9, 12, validation at 4, 8, 12."""
     return run_job(tiny.settings(tmp_path), display=silent).folder
 
 
-def again(run: Path, silent: Lines, *overrides: str, steps: int | None = None, fresh: bool = False) -> Recreated:
-    return recreate(plan_recreation(run, overrides, steps=steps, fresh=fresh), silent)
+def again(run: Path, silent: Lines, *overrides: str, steps: int | None = None, fresh: bool = False) -> Rerun:
+    return rerun(plan_rerun(run, overrides, steps=steps, fresh=fresh), silent)
 
 
 def tamper(run: Path, line: int, key: str, factor: float) -> None:
@@ -62,8 +62,8 @@ def test_a_run_made_again_has_the_same_bytes(run: Path, silent: Lines) -> None:
     assert all((done.folder / name).read_bytes() == (run / name).read_bytes() for name in SAME)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert json.loads((done.folder / "replay.json").read_text())["identical"] is True
-    text = say(done)
-    assert text.startswith("identical\n  the same: 8 lines of metrics.jsonl, updates 3 to 12")
+    text = format_rerun(done)
+    assert text.startswith("identical\n  the same: 8 lines of metrics.jsonl, steps 3 to 12")
     assert "the selected weights" in text
 
 
@@ -72,18 +72,18 @@ def test_a_number_that_was_changed_is_found_where_it_is(run: Path, silent: Lines
     done = again(run, silent)
     assert not done.result.identical
     (first,) = done.result.differences
-    assert (first.where, first.quantity) == ("metrics.jsonl, update 8", "val/mse")
+    assert (first.where, first.quantity) == ("metrics.jsonl, step 8", "val/mse")
     assert first.relative == pytest.approx(0.001, rel=0.01)
-    assert say(done).startswith("not identical\n")
-    assert "none of what is recorded (versions, device, threads, commit, data) differs" in say(done)
+    assert format_rerun(done).startswith("not identical\n")
+    assert "none of what is recorded (versions, device, threads, commit, data) differs" in format_rerun(done)
 
 
 def test_another_thread_count_and_other_versions_are_named(run: Path, silent: Lines) -> None:
     tamper(run, 0, "train/loss", 1.5)
     record = read_record(run)
     write_record(dataclasses.replace(record, versions=record.versions | {"torch": "1.0"}), run)
-    text = say(again(run, silent, "device.threads=2"))
-    assert "first difference: metrics.jsonl, update 3: train/loss is" in text
+    text = format_rerun(again(run, silent, "device.threads=2"))
+    assert "first difference: metrics.jsonl, step 3: train/loss is" in text
     assert "possible cause: torch was 1.0 and is " in text
     assert "and: threads was 1 and is 2" in text
 
@@ -120,7 +120,7 @@ def test_the_beginning_is_made_under_the_full_configuration(run: Path, silent: L
     """The rate of the inner loop is annealed over train.steps: cutting these would change the first numbers."""
     done = again(run, silent, steps=7)
     assert done.result.identical
-    assert say(done).startswith("identical as far as compared: the first 7 updates\n")
+    assert format_rerun(done).startswith("identical as far as compared: the first 7 steps\n")
     assert read_record(done.folder).status == "interrupted"
     assert read_record(done.folder).config["train"]["steps"] == 12
     assert [step for step, _ in read_lines(done.folder / "metrics.jsonl")] == [3, 4, 6]
@@ -128,7 +128,7 @@ def test_the_beginning_is_made_under_the_full_configuration(run: Path, silent: L
     assert whole.folder == done.folder
     assert whole.result.identical
     assert whole.result.until is None
-    assert again(run, silent, steps=4).result.compared[0] == "2 lines of metrics.jsonl, updates 3 to 4"
+    assert again(run, silent, steps=4).result.compared[0] == "2 lines of metrics.jsonl, steps 3 to 4"
     cut = publish(run, run.parent / "docs", "cut")
     config = OmegaConf.load(cut / "config.yaml")
     config.train.steps = 7
@@ -147,9 +147,9 @@ def test_a_change_behind_the_compared_beginning_is_not_seen(run: Path, silent: L
 def test_an_interrupted_re_creation_goes_on_with_the_same_command(
     run: Path, silent: Lines, stop_after: Callable[..., Lines]
 ) -> None:
-    plan = plan_recreation(run)
+    plan = plan_rerun(run)
     with pytest.raises(Interrupted):
-        recreate(plan, stop_after(7))
+        rerun(plan, stop_after(7))
     assert read_record(plan.place).steps == 7
     done = again(run, silent)
     assert done.folder == plan.place
@@ -177,9 +177,9 @@ def test_a_fresh_one_leaves_the_earlier_one_alone_and_is_the_one_to_go_on_with(r
 def test_another_source_or_device_has_a_folder_of_its_own(
     run: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = {plan_recreation(run).place, plan_recreation(run, ["device.threads=3"]).place}
+    places = {plan_rerun(run).place, plan_rerun(run, ["device.threads=3"]).place}
     monkeypatch.setattr(module, "git_state", lambda: Git("b" * 40, False))
-    places.add(plan_recreation(run).place)
+    places.add(plan_rerun(run).place)
     assert len(places) == 3
 
 
@@ -188,8 +188,8 @@ def test_threads_that_were_left_to_torch_are_those_of_the_run(tiny: ModuleType, 
     record = read_record(folder)
     assert record.device is not None
     write_record(dataclasses.replace(record, device=dataclasses.replace(record.device, threads=3)), folder)
-    assert plan_recreation(folder).settings.device.threads == 3
-    assert plan_recreation(folder, ["device.threads=2"]).settings.device.threads == 2
+    assert plan_rerun(folder).settings.device.threads == 3
+    assert plan_rerun(folder, ["device.threads=2"]).settings.device.threads == 2
 
 
 def test_an_interrupted_run_is_compared_as_far_as_it_went(
@@ -214,20 +214,20 @@ def test_what_would_make_it_another_run_is_refused(run: Path) -> None:
     for override in ("seed=1", "train.steps=20", "algorithm.inner_lr=0.5", "device.precision=bf16"):
         key = override.partition("=")[0]
         with pytest.raises(ConfigError, match=f"the overrides change {key}, so that it would be another run"):
-            plan_recreation(run, [override])
-    with pytest.raises(ConfigError, match="--steps 2 would compare nothing.*begin after update 3"):
-        plan_recreation(run, steps=2)
+            plan_rerun(run, [override])
+    with pytest.raises(ConfigError, match="--steps 2 would compare nothing.*begin after step 3"):
+        plan_rerun(run, steps=2)
 
 
 def test_a_folder_that_contradicts_itself_or_holds_no_numbers_is_refused(run: Path) -> None:
     (run / "metrics.jsonl").write_bytes(b"")
     with pytest.raises(RunFolderError, match="has no metrics: there is nothing to compare with"):
-        plan_recreation(run)
+        plan_rerun(run)
     config = OmegaConf.load(run / "config.yaml")
     config.seed = 5
     OmegaConf.save(config, run / "config.yaml")
     with pytest.raises(RunFolderError, match=r"config.yaml is not the configuration that record.json has"):
-        plan_recreation(run)
+        plan_rerun(run)
 
 
 def test_a_place_that_was_blanked_must_be_given_and_may_be_anywhere() -> None:
@@ -244,7 +244,7 @@ def test_the_exit_code_tells_identical_from_different(run: Path, capsys: pytest.
     assert capsys.readouterr().out.startswith("identical\n")
     tamper(run, 0, "train/loss", 2.0)
     assert main([str(run)]) == ExitCode.DIFFERENT == 11
-    assert "first difference: metrics.jsonl, update 3: train/loss" in capsys.readouterr().out
+    assert "first difference: metrics.jsonl, step 3: train/loss" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

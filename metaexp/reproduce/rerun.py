@@ -1,4 +1,4 @@
-"""A run made again from its folder alone, and compared with it. Torch is imported when training begins."""
+"""Run a run folder once more, from that folder alone, and compare. Torch is imported when training begins."""
 
 from __future__ import annotations
 
@@ -16,21 +16,29 @@ from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import write_atomically
-from metaexp.reproduce.difference import Replay, first_update, last_update, replay
+from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
 from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.folder import existing
 from metaexp.run.progress import Display, default_display
 
-REPLAY_FILE = "replay.json"
+COMPARISON_FILE = "replay.json"
 FOLDER = "reproduced"
 """Below ``paths.outputs``."""
 _DEFAULT_PATHS = {"data": "./data", "outputs": "./outputs"}
 
 
-class Recreation(NamedTuple):
-    """What is to be done. settings: of the run, for this machine. until: meta-updates; None for all, and the test."""
+class RerunPlan(NamedTuple):
+    """What a rerun will do.
+
+    Attributes:
+        run: The folder of the run.
+        record: Its record.
+        settings: Its settings, for this machine.
+        until: Steps to train; None for all of them and the test.
+        place: The folder of the rerun.
+    """
 
     run: Path
     record: RunRecord
@@ -39,41 +47,55 @@ class Recreation(NamedTuple):
     place: Path
 
 
-class Recreated(NamedTuple):
-    """A re-creation, its folder, and how it compares."""
+class Rerun(NamedTuple):
+    """A finished rerun: its plan, its folder, and how its numbers compare."""
 
-    plan: Recreation
+    plan: RerunPlan
     folder: Path
-    result: Replay
+    result: RunComparison
 
 
-def plan_recreation(
+def plan_rerun(
     run: Path,
     overrides: Sequence[str] = (),
     *,
     steps: int | None = None,
     fresh: bool = False,
     config_dir: Path | None = None,
-) -> Recreation:
-    """Read the folder ``run`` and find out what is to be done. Nothing is written.
+) -> RerunPlan:
+    """Read a run folder and decide what its rerun will do. Nothing is written.
 
-    steps: make and compare the first meta-updates only. fresh: not to go on with an earlier re-creation.
-    Raises RunFolderError for a folder that is no run's, holds no numbers or contradicts itself; ConfigError for
-    overrides that would make it another run, or for ``steps`` before the first number.
+    Args:
+        run: The run folder, or its published copy.
+        overrides: Paths and device to use instead of the run's.
+        steps: Train and compare only so many steps.
+        fresh: Start over, even where an earlier rerun was interrupted.
+        config_dir: The user's own configuration files.
+
+    Raises:
+        RunFolderError: The folder is not a run folder, holds no numbers, or contradicts itself.
+        ConfigError: The overrides would make it another run, or ``steps`` ends before the first number.
     """
     place, record = existing(run), read_record(run)
     config, choices = place.read_config()
     _check_folder(run, config, record)
     settings = _settings(config, choices, record, overrides, config_dir)
     until = _until(run, record, settings, steps)
-    return Recreation(run, record, settings, until, _place(run, record, settings, fresh))
+    return RerunPlan(run, record, settings, until, _place(run, record, settings, fresh))
 
 
-def recreate(plan: Recreation, display: Display | None = None) -> Recreated:
-    """Train what is missing of the re-creation, compare, and keep the result in its folder as ``replay.json``.
+def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
+    """Train what the rerun still lacks, compare, and write the result to ``replay.json`` in its folder.
 
-    Raises DataError, before anything is trained, when the data are not those of the run; otherwise as
-    :func:`metaexp.run.job.run_job`. The same plan goes on where an interrupted one stopped.
+    A rerun that was interrupted goes on where it stopped.
+
+    Args:
+        plan: From :func:`plan_rerun`.
+        display: Shows progress.
+
+    Raises:
+        DataError: The data are not those of the run. Nothing was trained.
+        MetaexpError: As :func:`metaexp.run.job.run_job` raises it.
     """
     from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
@@ -90,22 +112,22 @@ def recreate(plan: Recreation, display: Display | None = None) -> Recreated:
             data_hash=record.data_hash,
         )
         folder = run_job(plan.settings, provenance, place, display, stop_after=plan.until).folder
-    result = replay(plan.run, folder, plan.until)
-    said = {"run": plan.run.resolve().name, "run_config_hash": record.config_hash, **dataclasses.asdict(result)}
-    write_atomically(folder / REPLAY_FILE, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
-    return Recreated(plan, folder, result)
+    result = compare_folders(plan.run, folder, plan.until)
+    content = {"run": plan.run.resolve().name, "run_config_hash": record.config_hash, **dataclasses.asdict(result)}
+    write_atomically(folder / COMPARISON_FILE, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    return Rerun(plan, folder, result)
 
 
-def say(done: Recreated) -> str:
-    """The result in lines: the verdict, what was compared, the first differences and their causes."""
+def format_rerun(done: Rerun) -> str:
+    """Return the verdict, what was compared, the first differences and their possible causes, one a line."""
     result, until = done.result, done.plan.until
-    beginning = "" if until is None else f" as far as compared: the first {until:,} updates"
+    beginning = "" if until is None else f" as far as compared: the first {until:,} steps"
     lines = [f"identical{beginning}" if result.identical else f"not identical{beginning}"]
     lines += [f"  the same: {what}" for what in result.compared]
-    lines += [f"  {'first difference' if i == 0 else 'and'}: {d.text()}" for i, d in enumerate(result.differences)]
+    lines += [f"  {'first difference' if i == 0 else 'and'}: {d.format()}" for i, d in enumerate(result.differences)]
     lines += [f"  although {change}" for change in result.conditions if result.identical]
     lines += [f"  {'possible cause' if i == 0 else 'and'}: {cause}" for i, cause in enumerate(result.causes)]
-    return "\n".join([*lines, f"re-creation: {done.folder}"])
+    return "\n".join([*lines, f"rerun: {done.folder}"])
 
 
 def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
@@ -166,24 +188,24 @@ def _device(device: dict[str, Any], record: RunRecord) -> dict[str, Any]:
 
 def _until(run: Path, record: RunRecord, settings: Settings, steps: int | None) -> int | None:
     """Where to stop: None to do everything that a completed run did."""
-    first = first_update(run)
+    first = first_step(run)
     if first is None:
         raise RunFolderError(f"{run} is {record.status} and has no metrics: there is nothing to compare with.")
     if steps is not None and steps < first:
         raise ConfigError(
-            f"--steps {steps} would compare nothing: the metrics of {run} begin after update {first}. "
+            f"--steps {steps} would compare nothing: the metrics of {run} begin after step {first}. "
             f"Give --steps {first} or more."
         )
-    reached = record.steps if record.status == "completed" else last_update(run)
+    reached = record.steps if record.status == "completed" else last_step_of(run)
     if record.status == "completed" and (steps is None or steps >= reached):
         return None
     return reached if steps is None else min(steps, reached)
 
 
 def _place(run: Path, record: RunRecord, settings: Settings, fresh: bool) -> Path:
-    """The folder of the re-creation: one name for one run, one device and one version of the source.
+    """The folder of the rerun. Its name depends on the run, the device and the version of the source.
 
-    So the same command finds what it left, and a changed source never goes on with what another one computed.
+    So the same command finds what it left, and changed source never continues what other source computed.
     """
     git = git_state()
     device = settings.resolved["device"]
