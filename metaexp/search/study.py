@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Dimension, Interval, Value, write
@@ -20,7 +21,7 @@ try:
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
     from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ImportError as error:
     raise ConfigError("metaexp search needs optuna: pip install 'metaexp[search]'.") from error
@@ -175,9 +176,28 @@ def _is_counted(trial: FrozenTrial) -> bool:
     return "same_as" not in trial.user_attrs
 
 
+class _JournalLock(JournalFileOpenLock):
+    """Lets one process at a time write to the journal, and is gone when that process is killed.
+
+    Optuna's own lock stays behind then: the next process waits for half a minute, and forever where the path is
+    relative.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".locks" / "journal"
+
+    def acquire(self) -> bool:
+        self._path.parent.mkdir(exist_ok=True)
+        self._release = acquire(self._path, wait=True)
+        return True
+
+    def release(self) -> None:
+        self._release()
+
+
 def _storage(folder: Path, options: SearchOptions) -> BaseStorage:
     if options.storage == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
+        return JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE), _JournalLock(folder)))
     waits = {"connect_args": {"timeout": _SECONDS_FOR_A_LOCK}}
     return RDBStorage(f"sqlite:///{(folder / SQLITE_FILE).resolve()}", engine_kwargs=waits)
 

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
+from metaexp.core.locks import acquire
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
@@ -122,7 +124,10 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: Modu
     while code == -signal.SIGKILL:
         pid = family.fork(lambda: run(family, *asked, folder="wild"), tmp_path / "wild.log")
         if kills < 6:
-            time.sleep(dice.uniform(0.2, 1.2))
+            enough = lines_of_metrics("wild") + dice.randint(1, 2)
+            while lines_of_metrics("wild") < enough and not has_ended(pid):
+                time.sleep(0.01)
+            time.sleep(dice.uniform(0.0, 0.05))  # not always right after a line
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         kills += code == -signal.SIGKILL
@@ -136,6 +141,31 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: Modu
             assert same[0] == same[1]
     assert run(family, *asked, "search.seed=1", folder="other") == 0
     assert outcome("other") != outcome("calm"), "another seed asks for other points"
+
+
+def test_a_process_killed_while_it_writes_to_the_study_does_not_hold_up_the_next_one(
+    family: ModuleType, tmp_path: Path
+) -> None:
+    """The lock of a killed process goes with it; one that lives makes others wait."""
+    asked = [*VARIED, "search.trials=2"]
+    assert run(family, *asked, "search.trials=1") == 0
+
+    def lock_and_stay() -> int:
+        acquire(Path("found/.locks/journal"))
+        Path("locked").touch()
+        while True:
+            signal.pause()
+
+    writer = family.fork(lock_and_stay, tmp_path / "writer.log")
+    until(Path("locked").exists)
+    other = family.fork(lambda: run(family, *asked), tmp_path / "other.log")
+    until((tmp_path / "other.log").exists)
+    time.sleep(0.2)
+    assert not has_ended(other), "it waits for the one that writes"
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0, (tmp_path / "other.log").read_text()
+    assert len(trials()) == 2
 
 
 def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleType, tmp_path: Path) -> None:
@@ -288,8 +318,17 @@ def test_another_search_does_not_get_into_the_folder(family: ModuleType) -> None
         run(family, "algorithm.inner_lr=0.1,0.2", folder="full")
 
 
-def until(true: Any, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
+def lines_of_metrics(folder: str) -> int:
+    """How far all trials together have come."""
+    return sum(path.read_bytes().count(b"\n") for path in Path(folder).glob("*/metrics.jsonl"))
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child is no longer running; its exit status can still be asked for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for an event, for as long as pytest lets a test run."""
     while not true():
-        assert time.monotonic() < end, "it never came true"
         time.sleep(0.01)
