@@ -23,12 +23,16 @@ os.environ.setdefault("XDG_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"meta
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS"):
     os.environ.pop(name, None)
 
+from hypothesis import HealthCheck, settings
 from records import record as record
 from rich.console import Console
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.run.progress import Advance, Lines
+
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture(scope="session")

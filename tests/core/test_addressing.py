@@ -71,7 +71,7 @@ def test_seed_split_index_and_stream_each_change_the_key():
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 2**64))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_key_is_the_same_whatever_the_batch_it_is_asked_in(indices, seed):
     together = episode_keys(seed, "test", torch.tensor(indices))
     alone = torch.cat([episode_keys(seed, "test", torch.tensor([i])) for i in indices])
@@ -80,7 +80,7 @@ def test_a_key_is_the_same_whatever_the_batch_it_is_asked_in(indices, seed):
 
 
 @given(st.integers(1, 2**31 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_integers_stay_below_their_bound_up_to_the_largest_word(high):
     extreme = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
     drawn = integers(torch.cat([extreme, keys(200)]), high)
@@ -104,7 +104,7 @@ def test_unit_floats_are_uniform_multiples_in_zero_to_one():
 
 
 @given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 1000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_distinct_draws_are_distinct_and_below_their_bound(n, extra, seed):
     drawn = distinct(keys(20, seed), 0, n, n + extra)
     assert drawn.min() >= 0

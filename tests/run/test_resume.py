@@ -256,7 +256,6 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, ex
         [sys.executable, str(SUPPORT / "kill_and_resume.py"), str(tmp_path), "20"],
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

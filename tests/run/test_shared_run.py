@@ -101,7 +101,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         if not (place / "report.json").exists():
             (place / "jobs.json").write_text(json.dumps(JOBS))
             command = [sys.executable, str(SUPPORT / "shared_runs.py"), str(place), str(place / "jobs.json")]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
     return Shared(json.loads((place / "report.json").read_text()))
 

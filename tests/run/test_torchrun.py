@@ -25,7 +25,7 @@ TINY = [
 def test_torchrun_trains_one_run(tmp_path: Path, program: list[str]) -> None:
     done = subprocess.run(
         [*TORCHRUN, *program, *TINY, f"paths.outputs={tmp_path}"],
-        capture_output=True, text=True, timeout=250, check=False, cwd=tmp_path,
+        capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run folder: ") == 1

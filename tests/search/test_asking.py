@@ -111,7 +111,7 @@ def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family
         "import sys; sys.modules['optuna'] = None; from metaexp.cli.main import main; "
         "sys.exit(main(['search', 'algorithm.inner_lr=0.1,0.2', 'model=mlp', 'device=cpu']))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "metaexp search needs optuna: pip install 'metaexp[search]'." in ended.stderr
     assert not (tmp_path / "outputs").exists()
@@ -123,7 +123,7 @@ def test_mistakes_and_help_are_answered_without_torch_and_optuna(tmp_path: Path)
         "codes = [int(main(['search', '--help'])), int(main(['search', 'seed=1']))];"
         "sys.exit(str([codes, [m for m in ('torch', 'optuna') if m in sys.modules]]))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert ended.stderr.strip().splitlines()[-1] == "[[0, 2], []]"
     assert "no key varies. Give one several values" in ended.stderr
     assert "search.trials=N" in ended.stdout

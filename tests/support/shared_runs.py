@@ -45,7 +45,7 @@ from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 from metaexp.run.step import MetaStep
 
-_LONGEST = 120.0
+_LONGEST = 600.0
 """Seconds after which a job hangs: far more than one takes."""
 _MLP = {
     "_target_": "metaexp.models.mlp.MLP", "hidden": [8], "use_batch_norm": True, "norm_scale": True,

@@ -43,7 +43,8 @@ def test_only_one_process_claims_a_job_and_its_death_lets_go(tmp_path: Path) -> 
     if child == 0:
         with lock_job(tmp_path):
             (tmp_path / "holds").touch()
-            time.sleep(60)
+            while True:
+                signal.pause()  # until it is killed
     while not (tmp_path / "holds").exists():
         time.sleep(0.01)
     with lock_job(tmp_path) as mine:

@@ -25,7 +25,7 @@ def logged(job: Path) -> list[dict[str, Any]]:
     folders = sorted((job / "wandb").glob("offline-run-*"), key=lambda path: path.stat().st_mtime)
     for content in (path for folder in folders for path in folder.glob("*.wandb")):
         command = [get_core_path(), "leet", "inspect", "--json", "--no-observability", "-run-file", str(content)]
-        text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         records = {record["type"]: record for record in map(json.loads, text.splitlines())}
         found.append({"run": records["run"]["run"], "exit": records["exit"]["exit"].get("exit_code", 0)})
     return found

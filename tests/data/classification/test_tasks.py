@@ -20,7 +20,7 @@ def same(a: Episode, b: Episode) -> bool:
 
 
 @given(st.integers(1, 7), st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_episodes_hold_distinct_classes_disjoint_sets_and_the_right_counts(n_way, k_shot, n_query, seed):
     tasks = bank(SIZES).tasks(TaskShape(n_way, k_shot, n_query), seed)
     episodes = tasks.episodes("test", torch.arange(6))
