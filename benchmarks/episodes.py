@@ -1,6 +1,6 @@
 """How many Omniglot episodes a second are made and delivered as float32, in batches, by one process.
 
-Drawn, gathered from the uint8 bank, turned (one of four per class and task) and converted; beside them, the
+Drawn, gathered from the uint8 examples, turned (one of four per class and task) and converted; beside them, the
 time in which the machine merely writes as many floats (the limit). Uses the real Omniglot where it lies in
 METAEXP_DATA or the cache, else random images of its size; the time does not depend on what they show.
 `python benchmarks/episodes.py [--batch 256] [--rounds 15] [--threads N] [--device cpu] [--output FILE]`
@@ -20,10 +20,10 @@ import torch
 from timing import machine, save
 
 from metaexp.core.shapes import TaskShape
-from metaexp.data.classification.class_bank import ClassBank
-from metaexp.data.classification.conventions import Origin, Pixels, Rotations
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.files.archives import first_existing
-from metaexp.data.files.lists import class_lists
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.omniglot import DRAWINGS, PARTS, Omniglot
 from metaexp.machine.device import raise_malloc_thresholds
 
@@ -48,12 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     raise_malloc_thresholds()
-    bank = omniglot().to(torch.device(options.device))
+    data = omniglot().to(torch.device(options.device))
     print(f"{'':28s}{'episodes/s':>12s}{'quartiles':>22s}{'draw only':>12s}{'write limit':>13s}{'images/s':>12s}")
     results = {}
     for name, shape in SHAPES.items():
         batch = max(1, options.batch * 5 // max(shape.n_way, 5))
-        results[name] = row = measure(bank, shape, batch, options.rounds)
+        results[name] = row = measure(data, shape, batch, options.rounds)
         quartiles = f"{row['low']:.0f} to {row['high']:.0f}"
         images = row["episodes_per_second"] * (shape.n_support + shape.n_queries)
         print(
@@ -66,35 +66,37 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def omniglot() -> ClassBank:
+def omniglot() -> ClassDataset:
     """The real one where it is at hand, else random images of its size."""
     folder = Path(os.environ.get("METAEXP_DATA", "data"))
     dataset = Omniglot("maml", "per_class", "all", 28, "nearest", True, None)
     if all(first_existing([folder, folder / "omniglot"], [f"{part.name}.zip", part.name]) for part in PARTS):
-        bank = dataset.load(folder, print)
-        assert isinstance(bank, ClassBank)
-        return bank
+        data = dataset.load(folder, print)
+        assert isinstance(data, ClassDataset)
+        return data
     print(f"Omniglot is not in {folder}: random images of its size instead.")
     splits = class_lists("omniglot_maml")
     classes = {name: DRAWINGS for names in splits.values() for name in names}
     images = torch.randint(0, 256, (len(classes) * DRAWINGS, 1, 28, 28), dtype=torch.uint8)
-    return ClassBank(Origin("random images", "0" * 64), images, classes, splits, Pixels(True), Rotations("per_class"))
+    return ClassDataset(
+        Origin("random images", "0" * 64), images, classes, splits, Pixels(True), Rotations("per_class")
+    )
 
 
-def measure(bank: ClassBank, shape: TaskShape, batch: int, rounds: int) -> dict[str, float]:
+def measure(data: ClassDataset, shape: TaskShape, batch: int, rounds: int) -> dict[str, float]:
     """Rates a second over batches of ``batch`` episodes that were never asked for before."""
-    tasks = bank.tasks(shape, seed=0)
+    tasks = data.tasks(shape, seed=0)
     batches = itertools.count()
     n_images = batch * (shape.n_support + shape.n_queries)
 
     def indices() -> torch.Tensor:
-        return torch.arange(batch, device=bank.device) + batch * next(batches)
+        return torch.arange(batch, device=data.device) + batch * next(batches)
 
     made, drawn, written = [], [], []
     for _ in range(rounds):
-        made.append(rate(lambda: tasks.episodes("train", indices()), batch, bank.device))
-        drawn.append(rate(lambda: tasks.draw("train", indices()), batch, bank.device))
-        written.append(rate(lambda: torch.ones(n_images, *bank.input_shape, device=bank.device), batch, bank.device))
+        made.append(rate(lambda: tasks.episodes("train", indices()), batch, data.device))
+        drawn.append(rate(lambda: tasks.draw("train", indices()), batch, data.device))
+        written.append(rate(lambda: torch.ones(n_images, *data.input_shape, device=data.device), batch, data.device))
     low, middle, high = statistics.quantiles(made, n=4)
     return {
         "episodes_per_second": middle,

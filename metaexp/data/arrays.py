@@ -10,8 +10,8 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import NonNegativeInt
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
-from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Arrays(Dataset):
         import numpy as np
         import torch
 
-        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.classification.class_dataset import ClassDataset
 
         path = folder / self.file
         progress(f"Reading {path}.")
@@ -79,7 +79,7 @@ class Arrays(Dataset):
         order = np.argsort(y, kind="stable")
         kinds, sizes = np.unique(y, return_counts=True)
         digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + y.astype(np.str_).tobytes() + x.tobytes())
-        return ClassBank(
+        return ClassDataset(
             Origin(path.stem, digest.hexdigest()),
             torch.from_numpy(np.ascontiguousarray(x[order])),
             dict(zip(kinds.tolist(), sizes.tolist(), strict=True)),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
 from metaexp.data.files.folders import check_classes
-from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -52,7 +52,7 @@ class Cifar100(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
-        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
 
         prepared = cached("cifar100", {}, folder, lambda: _prepare(folder, progress), progress)
@@ -60,7 +60,9 @@ class Cifar100(Dataset):
             split: [c for name in names for c in prepared.classes if c == name or c.startswith(f"{name}/")]
             for split, names in class_lists(self.lists).items()
         }
-        return ClassBank(Origin(self.lists, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels)
+        return ClassDataset(
+            Origin(self.lists, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels
+        )
 
 
 class CifarFS(Cifar100):
@@ -76,7 +78,7 @@ class FC100(Cifar100):
 
 
 def _prepare(folder: Path, progress: Progress) -> Prepared:
-    from metaexp.data.files.assemble import from_arrays
+    from metaexp.data.files.image_tensors import from_arrays
 
     path = _find(folder, progress)
     progress(f"Reading {path}.")

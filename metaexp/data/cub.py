@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, open_source
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
-from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,9 +43,9 @@ class CUB(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
-        from metaexp.data.classification.class_bank import ClassBank
-        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
+        from metaexp.data.files.image_tensors import fingerprint
 
         path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
         if path is None:
@@ -58,10 +58,10 @@ class CUB(Dataset):
         key = {**preparation, "files": fingerprint([path])}
         prepared = cached("cub", key, folder, lambda: self._prepare(path, progress), progress)
         origin = Origin("cub", prepared.digest, preparation)
-        return ClassBank(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
+        return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
-        from metaexp.data.files.assemble import from_files
+        from metaexp.data.files.image_tensors import from_files
 
         progress(f"Reading CUB from {path}.")
         with open_source(path) as source:

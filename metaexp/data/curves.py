@@ -8,7 +8,7 @@ from typing import Literal
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, PositiveFloat, PositiveInt
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.regression.ranges import number_range
+from metaexp.data.regression.number_range import number_range
 
 
 class Curves(Dataset):
@@ -53,7 +53,7 @@ class Curves(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Nothing is read: tasks are computed when asked for."""
-        from metaexp.data.regression.families import CurveFamily
+        from metaexp.data.regression.function_families import CurveFamily
 
         return CurveFamily(
             self.families, self.length, self.horizon, self.start, self.amplitude, self.period, self.noise

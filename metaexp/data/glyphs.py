@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin
+from metaexp.data.classification.preprocessing import Origin
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -51,12 +51,12 @@ class Glyphs(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
-        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
 
         preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
         prepared = cached("glyphs", preparation, folder, lambda: self._prepare(progress), progress)
-        return ClassBank(
+        return ClassDataset(
             Origin("glyphs", prepared.digest, {}),
             prepared.examples,
             prepared.classes,

@@ -9,8 +9,8 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
-from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.folders import images_by_folder
 
@@ -53,9 +53,9 @@ class ImageFolder(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images; from the cache while no file changes."""
-        from metaexp.data.classification.class_bank import ClassBank
-        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
+        from metaexp.data.files.image_tensors import fingerprint
 
         path = folder / self.folder
         if not path.exists():
@@ -66,7 +66,7 @@ class ImageFolder(Dataset):
         preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint([path])}
         prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress)
-        return ClassBank(
+        return ClassDataset(
             Origin(path.stem, prepared.digest, preparation),
             prepared.examples,
             prepared.classes,
@@ -76,7 +76,7 @@ class ImageFolder(Dataset):
         )
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
-        from metaexp.data.files.assemble import from_files
+        from metaexp.data.files.image_tensors import from_files
 
         progress(f"Reading images from {path}.")
         with open_source(path) as source:

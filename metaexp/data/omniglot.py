@@ -15,14 +15,14 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
-from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
-    from metaexp.data.files.pictures import Bytes
+    from metaexp.data.files.images import Bytes
 
 DRAWINGS: Final = 20
 SIDE: Final = 105
@@ -96,12 +96,12 @@ class Omniglot(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
-        from metaexp.data.classification.class_bank import ClassBank
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
 
         preparation = {"image_size": self.image_size, "resize": self.resize}
         prepared = cached("omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress)
-        return ClassBank(
+        return ClassDataset(
             Origin("omniglot", prepared.digest, preparation),
             prepared.examples,
             prepared.classes,
@@ -190,7 +190,7 @@ def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> 
     """
     import numpy as np
 
-    from metaexp.data.files.pictures import resize_array
+    from metaexp.data.files.images import resize_array
 
     out = np.empty((len(packed), 1, size, size), np.uint8)
     centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
@@ -226,8 +226,8 @@ def _packed(content: bytes, name: str) -> Bytes:
     import numpy as np
     from PIL import Image
 
+    from metaexp.data.files.images import open_image
     from metaexp.data.files.one_bit_png import packed_rows
-    from metaexp.data.files.pictures import open_image
 
     rows = packed_rows(content, SIDE, SIDE)
     if rows is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.files.cache import cache_folder
 
 _CLASSES_SHOWN: Final = 8
@@ -69,7 +69,7 @@ def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataRe
     facts = {"digest": loaded.digest}
     name = type(dataset).__name__
     rows: list[SplitRow] = []
-    if isinstance(loaded, ClassBank):
+    if isinstance(loaded, ClassDataset):
         name = loaded.origin.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
         facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _values(loaded)}
@@ -83,7 +83,7 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
     """Save a picture (PNG) of some examples of some classes of every split, or of some tasks of a regression family."""
     figure = Figure(figsize=(10, 10), layout="constrained")
     FigureCanvasAgg(figure)
-    if isinstance(loaded, ClassBank):
+    if isinstance(loaded, ClassDataset):
         splits = list(loaded.capacity())
         figure.set_size_inches(10, 5.5 * len(splits))
         for split, axes in zip(splits, np.atleast_1d(figure.subplots(len(splits), 1)), strict=True):
@@ -96,41 +96,41 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _row(bank: ClassBank, split: Split) -> SplitRow:
-    table = bank.table(split)
+def _row(dataset: ClassDataset, split: Split) -> SplitRow:
+    table = dataset.table(split)
     return SplitRow(split, table.n_classes, table.total, table.smallest, int(table.length.max()))
 
 
-def _conventions(bank: ClassBank) -> dict[str, str]:
-    conventions: dict[str, object] = dict(bank.origin.preparation)
-    if bank.stores_bytes:
-        low, high = ("255", "0") if bank.pixels.invert else ("0", "255")
+def _conventions(dataset: ClassDataset) -> dict[str, str]:
+    conventions: dict[str, object] = dict(dataset.origin.preparation)
+    if dataset.stores_bytes:
+        low, high = ("255", "0") if dataset.pixels.invert else ("0", "255")
         conventions["values of bytes"] = f"{low} is 0.0, {high} is 1.0"
-        if bank.pixels.mean is not None and bank.pixels.std is not None:
-            conventions["then normalised by"] = f"mean {list(bank.pixels.mean)}, std {list(bank.pixels.std)}"
-    where = "" if bank.rotations.kind == "none" else f", in {bank.rotations.where} splits"
-    conventions["rotations"] = bank.rotations.kind + where.replace("in train splits", "in training only")
+        if dataset.pixels.mean is not None and dataset.pixels.std is not None:
+            conventions["then normalised by"] = f"mean {list(dataset.pixels.mean)}, std {list(dataset.pixels.std)}"
+    where = "" if dataset.rotations.kind == "none" else f", in {dataset.rotations.where} splits"
+    conventions["rotations"] = dataset.rotations.kind + where.replace("in train splits", "in training only")
     return {name.replace("_", " "): str(value) for name, value in conventions.items()}
 
 
-def _values(bank: ClassBank) -> str:
+def _values(dataset: ClassDataset) -> str:
     """Mean and standard deviation of a sample of training examples as delivered, per channel of images."""
-    split: Split = "train" if "train" in bank.capacity() else next(iter(bank.capacity()))
-    batch = bank.batches(min(_SAMPLE, bank.table(split).total), seed=0)
+    split: Split = "train" if "train" in dataset.capacity() else next(iter(dataset.capacity()))
+    batch = dataset.batches(min(_SAMPLE, dataset.table(split).total), seed=0)
     x = batch.episodes(split, torch.zeros(1, dtype=torch.int64)).support.x[0].double()
     channels = x.transpose(0, 1).flatten(1) if x.dim() == 4 else x.flatten()[None]
     return ", ".join(f"{c.mean():.4f} +- {c.std(correction=0):.4f}" for c in channels) + f" ({len(x)} examples)"
 
 
-def _draw_classes(axes: Axes, bank: ClassBank, split: Split) -> None:
+def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
     """A row for each of some classes, spread evenly over the split, with its first examples."""
-    table = bank.table(split)
+    table = dataset.table(split)
     chosen = torch.linspace(0, table.n_classes - 1, min(_CLASSES_SHOWN, table.n_classes)).long()
     n_shown = min(_EXAMPLES_SHOWN, table.smallest)
     rows = table.first[chosen].unsqueeze(1) + torch.arange(n_shown)  # (classes, n_shown)
-    x = bank.examples(rows).cpu()
-    names = bank.class_names[split]
-    axes.set_title(f"{bank.origin.name}: {split}, {table.n_classes} classes")
+    x = dataset.examples(rows).cpu()
+    names = dataset.class_names[split]
+    axes.set_title(f"{dataset.origin.name}: {split}, {table.n_classes} classes")
     labels = [
         names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
     ]

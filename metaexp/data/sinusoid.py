@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.regression.ranges import number_range
+from metaexp.data.regression.number_range import number_range
 
 
 class Sinusoid(Dataset):
@@ -28,6 +28,6 @@ class Sinusoid(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Nothing is read: tasks are computed when asked for."""
-        from metaexp.data.regression.families import SinusoidFamily
+        from metaexp.data.regression.function_families import SinusoidFamily
 
         return SinusoidFamily(self.amplitude, self.phase, self.x)

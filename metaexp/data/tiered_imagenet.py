@@ -10,10 +10,10 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.conventions import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
-from metaexp.data.files.lists import class_lists
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -41,19 +41,19 @@ class TieredImageNet(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""
-        from metaexp.data.classification.class_bank import ClassBank
-        from metaexp.data.files.assemble import fingerprint
+        from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
+        from metaexp.data.files.image_tensors import fingerprint
 
         root, files = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint(files)}
         prepared = cached("tiered_imagenet", key, folder, lambda: self._prepare(root, files, progress), progress)
         origin = Origin("tiered_imagenet", prepared.digest, preparation)
-        return ClassBank(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
+        return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
 
     def _prepare(self, root: Path, files: list[Path], progress: Progress) -> Prepared:
-        from metaexp.data.files.assemble import from_encoded, from_files
+        from metaexp.data.files.image_tensors import from_encoded, from_files
 
         progress(f"Reading tieredImageNet from {root}.")
         if files[0].is_file():

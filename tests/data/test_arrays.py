@@ -32,15 +32,15 @@ def save(folder: Path, **arrays: np.ndarray) -> Path:
 
 def test_sequences_are_delivered_as_they_are_with_their_own_labels(tmp_path):
     x = RNG.normal(size=(40, 7, 2))
-    bank = dataset().load(save(tmp_path, x=x, y=Y), print)
-    assert bank.input_shape == (7, 2)
-    assert [bank.capacity()[s] for s in SPLITS] == [Capacity(4, 5), Capacity(2, 5), Capacity(2, 5)]
-    episode = bank.tasks(TaskShape(2, 1, 2), 0).episodes("test", torch.arange(1))
+    loaded = dataset().load(save(tmp_path, x=x, y=Y), print)
+    assert loaded.input_shape == (7, 2)
+    assert [loaded.capacity()[s] for s in SPLITS] == [Capacity(4, 5), Capacity(2, 5), Capacity(2, 5)]
+    episode = loaded.tasks(TaskShape(2, 1, 2), 0).episodes("test", torch.arange(1))
     owner = {tuple(s.astype(np.float32).flatten().tolist()): int(label) for s, label in zip(x, Y, strict=True)}
     classes = [owner[tuple(s.flatten().tolist())] for s in torch.cat([episode.support.x[0], episode.query.x[0]])]
     labels = torch.cat([episode.support.y[0], episode.query.y[0]]).tolist()
     assert len(set(zip(classes, labels, strict=True))) == 2
-    assert {f"{c:06d}" for c in classes} == set(bank.class_names["test"])
+    assert {f"{c:06d}" for c in classes} == set(loaded.class_names["test"])
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def test_sequences_are_delivered_as_they_are_with_their_own_labels(tmp_path):
 )
 def test_uint8_images_of_three_layouts_become_channels_first_from_zero_to_one(tmp_path, shape, expected):
     x = RNG.integers(0, 256, shape).astype(np.uint8)
-    bank = dataset().load(save(tmp_path, x=x, y=Y), print)
-    assert bank.input_shape == expected
+    loaded = dataset().load(save(tmp_path, x=x, y=Y), print)
+    assert loaded.input_shape == expected
     first = int(np.flatnonzero(Y == 0)[0])
     image = x[first] if shape[-1] != 3 else x[first].transpose(2, 0, 1)
-    delivered = bank.examples(torch.tensor([0]))[0].numpy()
+    delivered = loaded.examples(torch.tensor([0]))[0].numpy()
     assert np.allclose(delivered.reshape(image.shape), image / 255, atol=1e-6)
 
 
 def test_vectors_and_text_labels_are_taken(tmp_path):
     names = np.array(["cat", "dog", "owl", "bee"])[Y % 4]
-    bank = dataset().load(save(tmp_path, x=RNG.normal(size=(40, 9)).astype(np.float32), y=names), print)
-    assert sorted(c for s in SPLITS for c in bank.class_names[s]) == ["bee", "cat", "dog", "owl"]
+    loaded = dataset().load(save(tmp_path, x=RNG.normal(size=(40, 9)).astype(np.float32), y=names), print)
+    assert sorted(c for s in SPLITS for c in loaded.class_names[s]) == ["bee", "cat", "dog", "owl"]
 
 
 def test_splits_can_be_given_as_class_lists(tmp_path):
     lists = {"train_classes": np.array([5, 1, 0]), "val_classes": np.array([2]), "test_classes": np.array([7, 6])}
-    bank = dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y, **lists), print)
-    assert bank.class_names == {
+    loaded = dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y, **lists), print)
+    assert loaded.class_names == {
         "train": ("000005", "000001", "000000"),
         "val": ("000002",),
         "test": ("000007", "000006"),
@@ -77,8 +77,8 @@ def test_splits_can_be_given_as_arrays(tmp_path):
     for split, classes in zip(SPLITS, ([0, 1, 2, 3], [4, 5], [6, 7]), strict=True):
         rows = np.isin(Y, classes)
         parts |= {f"x_{split}": RNG.normal(size=(rows.sum(), 3)), f"y_{split}": Y[rows]}
-    bank = dataset().load(save(tmp_path, **parts), print)
-    assert bank.class_names["val"] == ("000004", "000005")
+    loaded = dataset().load(save(tmp_path, **parts), print)
+    assert loaded.class_names["val"] == ("000004", "000005")
 
 
 def test_labels_numbered_anew_in_each_split_are_refused_with_advice(tmp_path):

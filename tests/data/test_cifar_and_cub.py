@@ -15,7 +15,7 @@ from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import cifar100
 from metaexp.data.cifar100 import FC100, CifarFS
 from metaexp.data.cub import CUB
-from metaexp.data.files.lists import class_lists
+from metaexp.data.files.class_lists import class_lists
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def write_cifar(place: Path, n_train: int = 4, n_test: int = 2) -> Path:
 def test_cifar_splits_are_made_from_the_published_archive(data, monkeypatch, kind, sizes):
     monkeypatch.setattr(cifar100, "IMAGES", 6)
     write_cifar(data / "cifar100")
-    bank = kind(None).load(data, print)
-    assert bank.capacity() == kind(None).capacity() == {s: Capacity(n, 6) for s, n in zip(SPLITS, sizes, strict=True)}
-    episodes = bank.tasks(TaskShape(10, 3, 3), 0).episodes("train", torch.arange(5))
+    loaded = kind(None).load(data, print)
+    assert loaded.capacity() == kind(None).capacity() == {s: Capacity(n, 6) for s, n in zip(SPLITS, sizes, strict=True)}
+    episodes = loaded.tasks(TaskShape(10, 3, 3), 0).episodes("train", torch.arange(5))
     x, y = torch.cat([episodes.support.x, episodes.query.x], 1), torch.cat([episodes.support.y, episodes.query.y], 1)
     for t in range(5):
         assert len(set(zip(x[t, :, 0, 0, 0].tolist(), y[t].tolist(), strict=True))) == 10
-    test = {name.split("/")[0] for name in bank.class_names["test"]}
-    shared = test & {name.split("/")[0] for name in bank.class_names["train"]}
+    test = {name.split("/")[0] for name in loaded.class_names["test"]}
+    shared = test & {name.split("/")[0] for name in loaded.class_names["train"]}
     assert (kind is FC100) == (not shared)
 
 

@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.types import map_tensors
 from metaexp.data.curves import Curves
-from metaexp.data.regression.families import CurveFamily, Signals
+from metaexp.data.regression.function_families import CurveFamily, Signals
 from metaexp.data.regression.tasks import FunctionTasks
 
 Kind = Literal["sinusoid", "damped", "mixed"]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
-from metaexp.data.classification.fractions import checked_fractions, split_by_fractions
+from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.image_folder import ImageFolder
 
 
@@ -60,10 +60,10 @@ FLAT = [f"{c}/{i}.png" for c in "abcdefgh" for i in range(3)]
 
 def test_folders_named_after_splits_are_the_split(data):
     write(data / "images", SPLIT)
-    bank = dataset().load(data, print)
-    assert bank.capacity() == {"train": Capacity(4, 3), "val": Capacity(2, 3), "test": Capacity(2, 3)}
-    assert bank.class_names["test"] == ("test/g", "test/h")
-    x = bank.tasks(TaskShape(2, 1, 2), 0).episodes("test", torch.arange(10)).query.x
+    loaded = dataset().load(data, print)
+    assert loaded.capacity() == {"train": Capacity(4, 3), "val": Capacity(2, 3), "test": Capacity(2, 3)}
+    assert loaded.class_names["test"] == ("test/g", "test/h")
+    x = loaded.tasks(TaskShape(2, 1, 2), 0).episodes("test", torch.arange(10)).query.x
     assert x.shape == (10, 4, 3, 8, 8)
     red = (x[:, :, 0] * 255).round().long().unique().tolist()
     assert red == [bank_index("test/g"), bank_index("test/h")]
@@ -75,11 +75,11 @@ def bank_index(folder: str) -> int:
 
 def test_other_folders_are_divided_by_fractions_and_seed(data):
     write(data / "images", FLAT)
-    bank = dataset().load(data, print)
-    assert [len(bank.class_names[s]) for s in SPLITS] == [4, 2, 2]
-    assert sorted(c for s in SPLITS for c in bank.class_names[s]) == list("abcdefgh")
-    assert dataset().load(data, print).digest == bank.digest
-    assert dataset(split_seed=1).load(data, print).digest != bank.digest
+    loaded = dataset().load(data, print)
+    assert [len(loaded.class_names[s]) for s in SPLITS] == [4, 2, 2]
+    assert sorted(c for s in SPLITS for c in loaded.class_names[s]) == list("abcdefgh")
+    assert dataset().load(data, print).digest == loaded.digest
+    assert dataset(split_seed=1).load(data, print).digest != loaded.digest
 
 
 def test_nested_folders_zips_and_an_archives_own_root_are_understood(data):
@@ -179,5 +179,5 @@ def test_impossible_fractions_are_refused(fractions):
 def test_colours_arrive_in_the_order_red_green_blue(data):
     write(data / "images", FLAT)
     (data / "images" / "a" / "0.png").write_bytes(picture((255, 128, 0)))
-    bank = dataset().load(data, print)
-    assert np.allclose(bank.examples(torch.tensor([0]))[0, :, 0, 0], [1.0, 128 / 255, 0.0], atol=1e-6)
+    loaded = dataset().load(data, print)
+    assert np.allclose(loaded.examples(torch.tensor([0]))[0, :, 0, 0], [1.0, 128 / 255, 0.0], atol=1e-6)

@@ -12,9 +12,9 @@ from PIL import Image
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import omniglot
-from metaexp.data.classification.class_bank import ClassBank
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote
-from metaexp.data.files.lists import class_lists
 from metaexp.data.omniglot import PARTS, Omniglot, Part, find_part, pixel_digest, read_part, resized
 
 DATA = Path(os.environ.get("METAEXP_DATA", "data"))
@@ -48,7 +48,7 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def loaded(cache, monkeypatch):
-    def load(**changes: object) -> ClassBank:
+    def load(**changes: object) -> ClassDataset:
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
         monkeypatch.setattr("metaexp.data.files.cache.can_write", lambda folder: cache in (folder, *folder.parents))
         return dataset(**changes).load(DATA, lambda line: None)
@@ -260,10 +260,10 @@ def test_lanczos_is_that_of_grey_images_and_differs_from_nearest():
 
 @needs_omniglot
 def test_the_real_drawings_have_the_pinned_digest_and_become_the_whole_bank(loaded):
-    bank = loaded()
-    assert bank.origin.digest == "5f4df20cf28269a996164e6b3b9ad25ec139b3d4bc9918d5d75eaa4f4d3e3e3e"
-    assert bank.capacity() == dataset().capacity()
-    assert bank.input_shape == (1, 28, 28)
+    omniglot = loaded()
+    assert omniglot.origin.digest == "5f4df20cf28269a996164e6b3b9ad25ec139b3d4bc9918d5d75eaa4f4d3e3e3e"
+    assert omniglot.capacity() == dataset().capacity()
+    assert omniglot.input_shape == (1, 28, 28)
 
 
 @needs_omniglot
@@ -298,9 +298,9 @@ def test_the_test_bank_is_pinned(loaded):
 
 @needs_omniglot
 def test_test_episodes_hold_only_test_characters(loaded):
-    bank = loaded(split="official")
-    rows = bank.tasks(TaskShape(20, 1, 1), 0).draw("test", torch.arange(200)).support_rows
+    omniglot = loaded(split="official")
+    rows = omniglot.tasks(TaskShape(20, 1, 1), 0).draw("test", torch.arange(200)).support_rows
     evaluation_starts_at = 964 * 20
     assert (rows % (1623 * 20)).min() >= evaluation_starts_at
-    training = bank.tasks(TaskShape(20, 1, 1), 0).draw("train", torch.arange(200)).support_rows
+    training = omniglot.tasks(TaskShape(20, 1, 1), 0).draw("train", torch.arange(200)).support_rows
     assert (training % (1623 * 20)).max() < evaluation_starts_at

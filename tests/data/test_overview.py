@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from class_banks import bank
+from class_datasets import tiny_dataset
 from PIL import Image
 
 from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
-from metaexp.data.classification.class_bank import ClassBank
-from metaexp.data.classification.conventions import Origin, Pixels
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin, Pixels
 from metaexp.data.overview import contact_sheet, describe
 
 SIZES = {"train": [4, 6, 5], "val": [7, 7], "test": [3, 3, 3]}
@@ -78,7 +78,7 @@ def sheet(loaded: MetaDataset, path: Path) -> np.ndarray:
 
 
 def test_the_report_counts_classes_and_examples_and_names_conventions(tmp_path):
-    tiny = bank(SIZES, "classes", "train", Pixels(True, (0.5,), (0.25,)))
+    tiny = tiny_dataset(SIZES, "classes", "train", Pixels(True, (0.5,), (0.25,)))
     lines: list[str] = []
     report, loaded = describe(Given(tiny), tmp_path, lines.append)
     assert loaded is tiny
@@ -103,15 +103,15 @@ def test_the_values_in_the_report_are_those_to_normalise_by(tmp_path):
     images = torch.zeros(40, 2, 4, 4, dtype=torch.uint8)
     images[:, 0, :2] = 255
     images[:, 1] = 51
-    loaded = ClassBank(Origin("halves", "0" * 64), images, {"a": 40}, {"train": ["a"]})
+    loaded = ClassDataset(Origin("halves", "0" * 64), images, {"a": 40}, {"train": ["a"]})
     report, _ = describe(Given(loaded), tmp_path, print)
     assert report.facts["values"] == "0.5000 +- 0.5000, 0.2000 +- 0.0000 (40 examples)"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_shows_different_images_differently(tmp_path, channels):
-    def of(images: torch.Tensor) -> ClassBank:
-        return ClassBank(Origin("tiny", "0" * 64), images, {"a": 2, "b": 2}, {"train": ["a"], "test": ["b"]})
+    def of(images: torch.Tensor) -> ClassDataset:
+        return ClassDataset(Origin("tiny", "0" * 64), images, {"a": 2, "b": 2}, {"train": ["a"], "test": ["b"]})
 
     dark = torch.zeros(4, channels, 8, 8, dtype=torch.uint8)
     drawn = dark.clone()
@@ -123,10 +123,10 @@ def test_the_picture_shows_different_images_differently(tmp_path, channels):
 
 
 def test_sequences_are_drawn_as_lines(tmp_path):
-    def of(height: float) -> ClassBank:
+    def of(height: float) -> ClassDataset:
         x = torch.zeros(6, 12, 1)
         x[::2, 5] = height
-        return ClassBank(Origin("lines", "0" * 64), x, {"a": 3, "b": 3}, {"train": ["a", "b"]})
+        return ClassDataset(Origin("lines", "0" * 64), x, {"a": 3, "b": 3}, {"train": ["a", "b"]})
 
     assert np.abs(sheet(of(0.0), tmp_path / "flat.png") - sheet(of(5.0), tmp_path / "peaks.png")).mean() > 0.1
 

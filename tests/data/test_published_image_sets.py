@@ -14,7 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data import mini_imagenet
 from metaexp.data.cub import CUB
-from metaexp.data.files.lists import class_lists
+from metaexp.data.files.class_lists import class_lists
 from metaexp.data.mini_imagenet import MiniImageNet
 from metaexp.data.tiered_imagenet import TieredImageNet
 
@@ -71,9 +71,9 @@ def write_mini_pickles(place: Path, protocol: int = 2, drop: int = 0) -> None:
 def test_mini_imagenet_is_read_from_the_published_pickles(data, protocol):
     write_mini_pickles(data / "mini_imagenet", protocol)
     dataset = MiniImageNet(image_size=2, normalise=None)
-    bank = dataset.load(data, print)
+    loaded = dataset.load(data, print)
     assert (
-        bank.capacity()
+        loaded.capacity()
         == dataset.capacity()
         == {
             "train": Capacity(64, 600),
@@ -82,7 +82,7 @@ def test_mini_imagenet_is_read_from_the_published_pickles(data, protocol):
         }
     )
     names = sorted(c for s in SPLITS for c in class_lists("mini_imagenet")[s])
-    episodes = bank.tasks(TaskShape(20, 1, 1), 0).episodes("test", torch.arange(3))
+    episodes = loaded.tasks(TaskShape(20, 1, 1), 0).episodes("test", torch.arange(3))
     red = (episodes.support.x[:, :, 0, 0, 0] * 255).round().long()
     assert {names[r] for r in red.flatten().tolist()} == set(class_lists("mini_imagenet")["test"])
     assert torch.allclose(episodes.support.x[:, :, 2], torch.tensor(200 / 255))
@@ -133,8 +133,8 @@ def test_mini_imagenet_is_read_from_the_lists_of_ravi_and_a_folder_of_images(dat
                 for i in range(2):
                     writer.writerow([f"{name}{i:08d}.jpg", name])
                     (root / "images" / f"{name}{i:08d}.jpg").write_bytes(encoded(solid(number, 0, 0), "JPEG"))
-    bank = MiniImageNet(4, None).load(data, print)
-    assert bank.capacity()["val"] == Capacity(16, 2)
+    loaded = MiniImageNet(4, None).load(data, print)
+    assert loaded.capacity()["val"] == Capacity(16, 2)
     (root / "images" / "n0153282900000001.jpg").unlink()
     with pytest.raises(DataError, match=r"lacks 1 of 200 images; the first is images/n0153282900000001.jpg"):
         MiniImageNet(4, None).load(data, print)
@@ -178,12 +178,12 @@ def write_tiered_pickles(place: Path, python_2: bool = False) -> None:
 @pytest.mark.parametrize("python_2", [False, True])
 def test_tiered_imagenet_is_read_from_the_published_pickles(data, python_2):
     write_tiered_pickles(data / "tiered-imagenet", python_2)
-    bank = TieredImageNet(4, None).load(data, print)
-    assert [bank.capacity()[s] for s in SPLITS] == [Capacity(351, 2), Capacity(97, 2), Capacity(160, 2)]
+    loaded = TieredImageNet(4, None).load(data, print)
+    assert [loaded.capacity()[s] for s in SPLITS] == [Capacity(351, 2), Capacity(97, 2), Capacity(160, 2)]
     names = class_lists("tiered_imagenet")["train"]
-    batch = bank.batches(300, 0).episodes("train", torch.arange(1)).support
+    batch = loaded.batches(300, 0).episodes("train", torch.arange(1)).support
     pixels = (batch.x[0, :, :, 0, 0] * 255).round().long()
-    assert [bank.class_names["train"][label] for label in batch.y[0]] == [names[r + 256 * g] for r, g, _ in pixels]
+    assert [loaded.class_names["train"][label] for label in batch.y[0]] == [names[r + 256 * g] for r, g, _ in pixels]
 
 
 def test_tiered_imagenet_of_other_classes_is_refused(data):

@@ -1,4 +1,4 @@
-"""Where the classes of a split are in a bank, and what tasks ask of a bank."""
+"""Where the classes of a split are, and what tasks need of a dataset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from metaexp.core.shapes import Split
-from metaexp.data.classification.conventions import Origin
+from metaexp.data.classification.preprocessing import Origin
 
 
 class ClassTable(NamedTuple):
-    """The classes of a split: where each begins in the bank, and how many examples it has, both (n_classes,) int64.
+    """The classes of a split: where each begins in the examples, and how many examples it has, both (n_classes,) int64.
 
     smallest: examples of the smallest class. equal: whether all classes are that size. total: examples in all.
     """
@@ -38,13 +38,13 @@ class ClassTable(NamedTuple):
 
 
 class RotationDraw(NamedTuple):
-    """Over what one of the four turns is drawn, and how many rows of the bank lie between turns of an example."""
+    """Over what one of the four turns is drawn, and how many rows of the examples lie between turns of an example."""
 
     over: Literal["none", "per_class", "per_episode"]
     stride: int
 
 
-class Bank(Protocol):
+class LabelledExamples(Protocol):
     """Examples by row, and the classes of each split: what tasks and batches are drawn from."""
 
     @property

@@ -1,4 +1,4 @@
-"""Episodes and supervised batches out of a class bank, by address."""
+"""Episodes and supervised batches of a classification dataset, by address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
-from metaexp.data.classification.class_table import Bank, ClassTable, RotationDraw
+from metaexp.data.classification.class_table import ClassTable, LabelledExamples, RotationDraw
 
 _CLASSES: Final = 0
 _EXAMPLES: Final = 1
@@ -24,7 +24,7 @@ _HASHED_AT_ONCE: Final = 4096
 
 
 class Draw(NamedTuple):
-    """Which examples make up T episodes: rows of the bank and labels, (T, S) of the support, (T, M) of the query."""
+    """Which examples make up T episodes: rows of the dataset and labels, (T, S) of the support, (T, M) of the query."""
 
     support_rows: Tensor
     support_y: Tensor
@@ -39,8 +39,8 @@ class ClassTasks(TaskSource):
     The support examples of a task do not depend on Q, nor the first classes and shots on N and K.
     """
 
-    def __init__(self, bank: Bank, shape: TaskShape, seed: int) -> None:
-        self._bank = bank
+    def __init__(self, data: LabelledExamples, shape: TaskShape, seed: int) -> None:
+        self._data = data
         self._shape = shape
         self._seed = seed
         self._fits: set[Split] = set()
@@ -53,30 +53,30 @@ class ClassTasks(TaskSource):
         draw = self.draw(split, indices)
         n_way = self._shape.n_way
         return Episode(
-            Examples(self._bank.examples(draw.support_rows), draw.support_y, n_way),
-            Examples(self._bank.examples(draw.query_rows), draw.query_y, n_way),
+            Examples(self._data.examples(draw.support_rows), draw.support_y, n_way),
+            Examples(self._data.examples(draw.query_rows), draw.query_y, n_way),
         )
 
     def draw(self, split: Split, indices: Tensor) -> Draw:
         """The rows and labels of the episodes at ``indices`` (T,)."""
-        table = self._bank.table(split)
+        table = self._data.table(split)
         if split not in self._fits:
             self._check_fits(split, table)
             self._fits.add(split)
         n_way, k_shot, n_query = self._shape
-        keys = episode_keys(self._seed, split, indices.to(self._bank.device, non_blocking=True))  # (T,)
+        keys = episode_keys(self._seed, split, indices.to(self._data.device, non_blocking=True))  # (T,)
         classes = distinct(keys, _CLASSES, n_way, table.n_classes)  # (T, N)
         sizes = table.smallest if table.equal else table.length[classes]
         examples = distinct(subkeys(keys, _EXAMPLES, n_way), 0, k_shot + n_query, sizes)  # (T, N, K + Q)
         rows = table.first[classes].unsqueeze(-1) + examples
-        rows = rows + _turn(keys, n_way, self._bank.rotation_draw(split))
+        rows = rows + _turn(keys, n_way, self._data.rotation_draw(split))
         support = _shuffled(rows[..., :k_shot], permutation(keys, _SUPPORT_ORDER, n_way * k_shot))
         query = _shuffled(rows[..., k_shot:], permutation(keys, _QUERY_ORDER, n_way * n_query))
         return Draw(*support, *query)
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """SHA-256 (hex) over the raw data's digest and the rows and labels of the first episodes."""
-        digest = hashlib.sha256(self._bank.origin.digest.encode())
+        digest = hashlib.sha256(self._data.origin.digest.encode())
         for start in range(0, n_episodes, _HASHED_AT_ONCE):
             draw = self.draw(split, torch.arange(start, min(start + _HASHED_AT_ONCE, n_episodes)))
             digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())
@@ -84,7 +84,7 @@ class ClassTasks(TaskSource):
 
     def _check_fits(self, split: Split, table: ClassTable) -> None:
         """Raise ConfigError, with every reason, when ``split`` cannot serve tasks of this shape."""
-        name = self._bank.origin.name
+        name = self._data.origin.name
         keys = "train" if split == "train" else "task"
         n_way, k_shot, n_query = self._shape
         problems = []
@@ -104,36 +104,36 @@ class ClassBatches(TaskSource):
     place in the split. Turns that are drawn per class or per episode in tasks are drawn per example or per batch.
     """
 
-    def __init__(self, bank: Bank, batch_size: int, seed: int) -> None:
-        self._bank = bank
+    def __init__(self, data: LabelledExamples, batch_size: int, seed: int) -> None:
+        self._data = data
         self._batch_size = batch_size
         self._seed = seed
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
         """The batches at ``indices`` (T,): images (T, B, C, H, W), labels (T, B), as support and as query."""
         rows, y = self.draw(split, indices)
-        batch = Examples(self._bank.examples(rows), y, self._bank.table(split).n_classes)
+        batch = Examples(self._data.examples(rows), y, self._data.table(split).n_classes)
         return Episode(batch, batch)
 
     def draw(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The rows (T, B) and labels (T, B) of the batches at ``indices`` (T,)."""
-        table = self._bank.table(split)
+        table = self._data.table(split)
         if self._batch_size > table.total:
             raise ConfigError(
                 f"a batch of {self._batch_size} examples is more than the {table.total} "
-                f"that {self._bank.origin.name} has for {split}."
+                f"that {self._data.origin.name} has for {split}."
             )
-        keys = episode_keys(self._seed, split, indices.to(self._bank.device, non_blocking=True))  # (T,)
+        keys = episode_keys(self._seed, split, indices.to(self._data.device, non_blocking=True))  # (T,)
         number = distinct(keys, _EXAMPLES, self._batch_size, table.total)  # (T, B)
         ends = table.length.cumsum(0)
         y = torch.searchsorted(ends, number, right=True)  # (T, B)
         rows = table.first[y] + number - (ends - table.length)[y]
-        turn = _turn(keys, self._batch_size, self._bank.rotation_draw(split))
+        turn = _turn(keys, self._batch_size, self._data.rotation_draw(split))
         return rows + (turn.squeeze(-1) if isinstance(turn, Tensor) else turn), y
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """SHA-256 (hex) over the raw data's digest and the rows and labels of the first batches."""
-        digest = hashlib.sha256(self._bank.origin.digest.encode())
+        digest = hashlib.sha256(self._data.origin.digest.encode())
         for index in range(n_episodes):
             draw = self.draw(split, torch.tensor([index]))
             digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())

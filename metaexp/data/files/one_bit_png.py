@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from metaexp.data.files.pictures import Bytes
+from metaexp.data.files.images import Bytes
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CHUNK_FRAME: Final = 12  # length, kind and checksum around a chunk's content

@@ -30,7 +30,7 @@ from metaexp.data.glyph.programs import (
     curve_points,
 )
 from metaexp.data.glyph.shapes import KNOTS
-from metaexp.data.regression.exact import normal
+from metaexp.data.regression.device_exact_math import normal
 
 SIDE: Final = 28
 """Height and width of an image."""

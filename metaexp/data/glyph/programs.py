@@ -21,7 +21,7 @@ from torch import Tensor
 from metaexp.core.addressing import episode_keys, integers, subkeys
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.glyph.shapes import KNOTS, shapes
-from metaexp.data.regression.exact import normal, uniform
+from metaexp.data.regression.device_exact_math import normal, uniform
 
 MAX_STROKES: Final = 5
 _SPLIT: Final = MAX_STROKES

@@ -16,14 +16,14 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
 from metaexp.data.classification.class_table import ClassTable, RotationDraw
-from metaexp.data.classification.conventions import Origin, Pixels, Rotations
+from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
 AS_BYTES: Final = Pixels()
 NOT_TURNED: Final = Rotations()
 
 
-class ClassBank(MetaDataset):
+class ClassDataset(MetaDataset):
     """Examples (B, ...), ordered by class, and the classes of each split.
 
     uint8 examples are images (B, C, H, W); they stay bytes on the device and become float32 when an episode
@@ -81,8 +81,8 @@ class ClassBank(MetaDataset):
             raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
         return ClassBatches(self, batch_size, seed)
 
-    def to(self, device: torch.device) -> ClassBank:
-        """The same bank on ``device``."""
+    def to(self, device: torch.device) -> ClassDataset:
+        """The same dataset on ``device``."""
         moved = copy.copy(self)
         moved._examples = self._examples.to(device)
         moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))
@@ -117,7 +117,7 @@ class ClassBank(MetaDataset):
         return RotationDraw(drawn, self._n_rows)
 
     def examples(self, rows: Tensor) -> Tensor:
-        """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the bank's device."""
+        """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the dataset's device."""
         x = self._examples.index_select(0, rows.reshape(-1))
         if self._scale is not None:
             x = x.to(torch.float32).mul_(self._scale)

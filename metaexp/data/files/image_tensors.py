@@ -1,4 +1,4 @@
-"""From image files grouped by class to the tensor of a bank."""
+"""Image files grouped by class, as one tensor of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metaexp.core.errors import DataError
 from metaexp.data.base import Progress
 from metaexp.data.files.archives import Source
 from metaexp.data.files.cache import Prepared
-from metaexp.data.files.pictures import MOST_BYTES, Bytes, Resampling, open_image, resize_array, to_array
+from metaexp.data.files.images import MOST_BYTES, Bytes, Resampling, open_image, resize_array, to_array
 
 _TELL_EVERY: Final = 5000
 

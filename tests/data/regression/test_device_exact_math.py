@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metaexp.core.addressing import subkeys
-from metaexp.data.regression.exact import decay, normal, sine, uniform
+from metaexp.data.regression.device_exact_math import decay, normal, sine, uniform
 
 KEYS = subkeys(torch.tensor(7), 0, 200_000)
 

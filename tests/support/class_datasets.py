@@ -1,4 +1,4 @@
-"""Small banks whose images say which example they are."""
+"""Small datasets whose images say which example they are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from metaexp.core.shapes import Split
-from metaexp.data.classification.class_bank import ClassBank
-from metaexp.data.classification.conventions import Origin, Pixels, RotationKind, RotationPlace, Rotations
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin, Pixels, RotationKind, RotationPlace, Rotations
 
 SIDE = 6
 
@@ -33,18 +33,18 @@ def turns(x: Tensor) -> Tensor:
     return torch.tensor([_turn(image) for image in x.flatten(0, -4)]).view(x.shape[:-3])
 
 
-def bank(
+def tiny_dataset(
     sizes: dict[Split, list[int]],
     kind: RotationKind = "none",
     where: RotationPlace = "all",
     pixels: Pixels = Pixels(),  # noqa: B008 - immutable
     name: str = "tiny",
-) -> ClassBank:
-    """A bank with classes of the given numbers of examples; class names are ``split/number``."""
+) -> ClassDataset:
+    """A dataset with classes of the given numbers of examples; class names are ``split/number``."""
     classes = {f"{split}/{i}": size for split, counts in sizes.items() for i, size in enumerate(counts)}
     splits = {split: [f"{split}/{i}" for i in range(len(counts))] for split, counts in sizes.items()}
     images = numbered_images(sum(classes.values()))
-    return ClassBank(Origin(name, "0" * 64), images, classes, splits, pixels, Rotations(kind, where))
+    return ClassDataset(Origin(name, "0" * 64), images, classes, splits, pixels, Rotations(kind, where))
 
 
 def class_of(numbers_: Tensor, sizes: list[int], first: int = 0) -> Tensor:

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from class_banks import bank, numbers
+from class_datasets import numbers, tiny_dataset
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import Capacity, TaskShape
-from metaexp.data.classification.class_bank import ClassBank
-from metaexp.data.classification.conventions import Origin, Pixels, Rotations, normalised_pixels
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations, normalised_pixels
 
 ORIGIN = Origin("tiny", "0" * 64)
 SIZES = {"train": [4, 6], "test": [5, 5, 5]}
@@ -16,11 +16,11 @@ def grey(values: list[int]) -> torch.Tensor:
 
 
 def test_capacity_counts_classes_and_the_smallest_of_each_split_there_is():
-    assert bank(SIZES).capacity() == {"train": Capacity(2, 4), "test": Capacity(3, 5)}
+    assert tiny_dataset(SIZES).capacity() == {"train": Capacity(2, 4), "test": Capacity(3, 5)}
 
 
 def test_bytes_become_floats_from_zero_to_one_exactly_at_the_ends():
-    delivered = ClassBank(ORIGIN, grey([0, 51, 255]), {"a": 3}, {"train": ["a"]}).examples(torch.arange(3)).flatten()
+    delivered = ClassDataset(ORIGIN, grey([0, 51, 255]), {"a": 3}, {"train": ["a"]}).examples(torch.arange(3)).flatten()
     assert delivered.dtype == torch.float32
     assert delivered[0] == 0.0
     assert delivered[2] == 1.0
@@ -28,14 +28,14 @@ def test_bytes_become_floats_from_zero_to_one_exactly_at_the_ends():
 
 
 def test_inversion_makes_ink_one_and_paper_zero():
-    inverted = ClassBank(ORIGIN, grey([0, 51, 255]), {"a": 3}, {"train": ["a"]}, Pixels(invert=True))
+    inverted = ClassDataset(ORIGIN, grey([0, 51, 255]), {"a": 3}, {"train": ["a"]}, Pixels(invert=True))
     assert inverted.examples(torch.arange(3)).flatten().tolist() == pytest.approx([1.0, 0.8, 0.0])
 
 
 def test_normalisation_is_per_channel_and_after_inversion():
     images = torch.tensor([[0, 100], [255, 200]], dtype=torch.uint8).view(2, 2, 1, 1)
     pixels = Pixels(invert=True, mean=(0.5, 0.25), std=(0.5, 2.0))
-    delivered = ClassBank(ORIGIN, images, {"a": 2}, {"train": ["a"]}, pixels).examples(torch.arange(2))
+    delivered = ClassDataset(ORIGIN, images, {"a": 2}, {"train": ["a"]}, pixels).examples(torch.arange(2))
     expected = ((1 - images.double() / 255) - torch.tensor([0.5, 0.25]).view(2, 1, 1)) / torch.tensor([0.5, 2.0]).view(
         2, 1, 1
     )
@@ -44,7 +44,7 @@ def test_normalisation_is_per_channel_and_after_inversion():
 
 def test_float_examples_are_delivered_as_they_are():
     sequences = torch.randn(6, 7, 3)
-    tasks = ClassBank(ORIGIN, sequences, {"a": 3, "b": 3}, {"test": ["b", "a"]}).tasks(TaskShape(2, 1, 2), 0)
+    tasks = ClassDataset(ORIGIN, sequences, {"a": 3, "b": 3}, {"test": ["b", "a"]}).tasks(TaskShape(2, 1, 2), 0)
     episodes = tasks.episodes("test", torch.arange(4))
     assert episodes.support.x.shape == (4, 2, 7, 3)
     known = {tuple(s.flatten().tolist()): int(i < 3) for i, s in enumerate(sequences)}
@@ -54,7 +54,7 @@ def test_float_examples_are_delivered_as_they_are():
 
 def test_turns_go_counter_clockwise_and_are_stored_behind_each_other():
     images = torch.arange(2 * 9, dtype=torch.uint8).view(2, 1, 3, 3)
-    turned = ClassBank(ORIGIN, images, {"a": 2}, {"train": ["a"]}, Pixels(), Rotations("classes"))
+    turned = ClassDataset(ORIGIN, images, {"a": 2}, {"train": ["a"]}, Pixels(), Rotations("classes"))
     for turn in range(4):
         delivered = (turned.examples(torch.tensor([2 * turn, 2 * turn + 1])) * 255).round().to(torch.uint8)
         assert torch.equal(delivered, images.rot90(turn, (-2, -1)))
@@ -62,20 +62,20 @@ def test_turns_go_counter_clockwise_and_are_stored_behind_each_other():
 
 def test_the_digest_follows_every_convention():
     kinds = [
-        bank(SIZES),
-        bank(SIZES, pixels=Pixels(invert=True)),
-        bank(SIZES, pixels=normalised_pixels(False, [0.5, 0.5])),
-        bank(SIZES, "per_class"),
-        bank(SIZES, "per_class", "train"),
-        bank({"train": [4], "val": [6], "test": [5, 5, 5]}),
-        bank(SIZES, name="other"),
+        tiny_dataset(SIZES),
+        tiny_dataset(SIZES, pixels=Pixels(invert=True)),
+        tiny_dataset(SIZES, pixels=normalised_pixels(False, [0.5, 0.5])),
+        tiny_dataset(SIZES, "per_class"),
+        tiny_dataset(SIZES, "per_class", "train"),
+        tiny_dataset({"train": [4], "val": [6], "test": [5, 5, 5]}),
+        tiny_dataset(SIZES, name="other"),
     ]
     assert len({b.digest for b in kinds}) == len(kinds)
-    assert bank(SIZES).digest == kinds[0].digest
+    assert tiny_dataset(SIZES).digest == kinds[0].digest
 
 
 def test_moving_to_a_device_keeps_everything():
-    tiny = bank(SIZES, "per_class", pixels=normalised_pixels(True, [0.5, 0.5]))
+    tiny = tiny_dataset(SIZES, "per_class", pixels=normalised_pixels(True, [0.5, 0.5]))
     moved = tiny.to(torch.device("cpu"))
     assert moved.digest == tiny.digest
     a, b = (x.tasks(TaskShape(2, 1, 2), 0).episodes("test", torch.arange(3)) for x in (tiny, moved))
@@ -84,7 +84,7 @@ def test_moving_to_a_device_keeps_everything():
 
 def test_rows_of_any_shape_can_be_asked_for():
     rows = torch.tensor([[[1, 4], [0, 2]]])
-    assert torch.equal(numbers(bank(SIZES).examples(rows)), rows)
+    assert torch.equal(numbers(tiny_dataset(SIZES).examples(rows)), rows)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_rows_of_any_shape_can_be_asked_for():
 )
 def test_what_does_not_fit_together_is_refused(classes, splits, rotations, message):
     with pytest.raises(DataError, match=message):
-        ClassBank(ORIGIN, grey([1, 2, 3]), classes, splits, Pixels(), Rotations(rotations))
+        ClassDataset(ORIGIN, grey([1, 2, 3]), classes, splits, Pixels(), Rotations(rotations))
 
 
 def test_only_square_images_can_be_turned():
     with pytest.raises(DataError, match=r"rotations need square images; an example is \(1, 2, 3\)"):
-        ClassBank(
+        ClassDataset(
             ORIGIN,
             torch.zeros(1, 1, 2, 3, dtype=torch.uint8),
             {"a": 1},
@@ -115,23 +115,23 @@ def test_only_square_images_can_be_turned():
 
 def test_other_number_types_are_refused():
     with pytest.raises(DataError, match=r"examples are torch.float64; they must be uint8 \(images\) or float32"):
-        ClassBank(ORIGIN, torch.zeros(1, 3, dtype=torch.float64), {"a": 1}, {"train": ["a"]})
+        ClassDataset(ORIGIN, torch.zeros(1, 3, dtype=torch.float64), {"a": 1}, {"train": ["a"]})
 
 
 def test_a_split_without_classes_is_named_when_asked_for():
     with pytest.raises(ConfigError, match=r"tiny has no val classes; it has train, test\."):
-        bank(SIZES).tasks(TaskShape(2, 1, 1), 0).episodes("val", torch.arange(1))
+        tiny_dataset(SIZES).tasks(TaskShape(2, 1, 1), 0).episodes("val", torch.arange(1))
 
 
 @pytest.mark.parametrize("shape", [TaskShape(0, 1, 1), TaskShape(2, 0, 1), TaskShape(2, 1, 0)])
 def test_empty_tasks_are_refused(shape):
     with pytest.raises(ConfigError, match="all must be at least 1 for tiny, a classification dataset"):
-        bank(SIZES).tasks(shape, 0)
+        tiny_dataset(SIZES).tasks(shape, 0)
 
 
 def test_an_empty_batch_is_refused():
     with pytest.raises(ConfigError, match="a batch of 0 examples is not possible; the least is 1"):
-        bank(SIZES).batches(0, 0)
+        tiny_dataset(SIZES).batches(0, 0)
 
 
 @pytest.mark.parametrize("normalise", [[0.5], [0.5, 0.0], [0.5, -1.0], [float("nan"), 1.0], [0.1, 0.2, 0.3]])

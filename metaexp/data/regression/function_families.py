@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.addressing import integers
-from metaexp.data.regression.exact import decay, normal, sine, uniform
+from metaexp.data.regression.device_exact_math import decay, normal, sine, uniform
 from metaexp.data.regression.tasks import FunctionFamily
 
 Range = tuple[float, float]
