@@ -227,11 +227,7 @@ def _packed(content: bytes, name: str) -> Bytes:
     from PIL import Image
 
     from metaexp.data.files.images import open_image
-    from metaexp.data.files.one_bit_png import packed_rows
 
-    rows = packed_rows(content, SIDE, SIDE)
-    if rows is not None:
-        return rows
     image = open_image(content, name)
     if image.size != (SIDE, SIDE):
         raise DataError(f"{name} is {image.width}x{image.height}; Omniglot's drawings are {SIDE}x{SIDE}.")

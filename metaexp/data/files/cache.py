@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -72,9 +73,12 @@ def cache_folder(folder: Path) -> Path | None:
 
 
 def user_cache() -> Path:
-    """``metaexp`` in the user's cache folder."""
+    """Return the folder ``metaexp`` in the user's cache folder; it need not be there.
+
+    That is XDG_CACHE_HOME where it is set, else what the system has for it, ~/.cache on Linux.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "metaexp"
+    return Path(base) / "metaexp" if base else platformdirs.user_cache_path("metaexp", appauthor=False)
 
 
 def can_write(folder: Path) -> bool:

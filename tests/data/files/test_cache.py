@@ -1,10 +1,11 @@
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from metaexp.data.files.cache import Prepared, cache_folder, cached
+from metaexp.data.files.cache import Prepared, cache_folder, cached, user_cache
 
 
 class Build:
@@ -131,3 +132,12 @@ def test_two_that_write_at_once_leave_one_whole_file(data):
     cached("tiny", {}, data, build, print)
     assert build.times == 0
     assert len(list((data / "cache").iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder of Linux")
+def test_the_users_cache_is_where_the_system_keeps_it_unless_xdg_cache_home_says_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert user_cache() == tmp_path / ".cache" / "metaexp"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert user_cache() == tmp_path / "elsewhere" / "metaexp"
