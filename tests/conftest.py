@@ -107,6 +107,29 @@ def stop_after() -> type[StopAfter]:
     return StopAfter
 
 
+class ActingAt(Lines):
+    """A display that does something when a stretch of work reaches a count."""
+
+    def __init__(self, what: str, done: int, action: Callable[[], object]) -> None:
+        super().__init__(Console(quiet=True))
+        self.at = (what, done)
+        self.action = action
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            if (what, done) == self.at:
+                self.action()
+
+        yield advance
+
+
+@pytest.fixture
+def acting_at() -> type[ActingAt]:
+    """The class :class:`ActingAt`."""
+    return ActingAt
+
+
 @pytest.fixture
 def silent() -> Lines:
     """A display that shows nothing."""

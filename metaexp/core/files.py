@@ -98,7 +98,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise RunFolderError(f"{path} has {size} bytes; at most {most} are read. It is not a file of a run.")
-        return file.read(most)
+        return file.read(size)
 
 
 def append_regular(path: Path) -> IO[bytes]:

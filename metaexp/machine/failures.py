@@ -1,4 +1,4 @@
-"""Errors of the machine in words that say what to do about them."""
+"""Errors of the machine, with messages that say what to do about them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ import torch
 from metaexp.core.errors import ConfigError, MachineError, MetaexpError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NOT_USABLE = {
+    errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY,
+}  # fmt: skip
+"""What a file, a folder or a disk may answer that a user can act on."""
+_OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
+"""Those that no program is to blame for, whether or not the error names a file."""
 
 
 def explained(error: BaseException) -> MetaexpError | None:
-    """The error that a user can act on in the place of ``error``; None where there is none."""
+    """Return an error that a user can act on in place of ``error``; None if there is none."""
     if isinstance(error, MetaexpError):
         return error
     text = str(error)
@@ -28,6 +35,12 @@ def explained(error: BaseException) -> MetaexpError | None:
         return MachineError(
             f"the disk is full{where}: {error.strerror}. Free some space and continue with resume=..., "
             "or choose another place with paths.outputs."
+        )
+    if isinstance(error, OSError) and error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):
+        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        return MachineError(
+            f"{where}: {error.strerror}. Mend it, or choose another place with paths.outputs or paths.data; an "
+            "interrupted run continues with resume=..."
         )
     if "does not have a deterministic implementation" in text:
         return ConfigError(

@@ -76,7 +76,7 @@ def print_path(console: Console, what: str, path: Path) -> None:
     console.print(f"{what}: {path}", soft_wrap=True, markup=False)
 
 
-def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None = None) -> None:
+def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console | None = None) -> None:
     """Print the result of an evaluation and where it is kept, on standard output."""
     console = console or Console(highlight=False)
     title = f"{evaluation.algorithm} on {evaluation.dataset}, {say_task(evaluation.task)} (trained in {evaluation.run})"
@@ -85,9 +85,10 @@ def print_evaluation(evaluation: Evaluation, path: Path, console: Console | None
     _add_score(table, "test", evaluation.test)
     console.print(table)
     console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
-    chosen = f"weights after {evaluation.selected_step:,} meta-updates"
+    chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {say_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
-    print_path(console, "evaluation", path)
+    if path is not None:
+        print_path(console, "evaluation", path)
 
 
 def print_seeds(

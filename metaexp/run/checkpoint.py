@@ -18,11 +18,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import sync_folder, write_atomically
+from metaexp.core.files import make_folder, read_regular, sync_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+_MOST_TENSOR_BYTES = 1 << 36
+"""64 GiB."""
 _NAME = re.compile(r"step_(\d{9,})\.json")
 
 
@@ -41,7 +43,9 @@ class DamagedError(RunFolderError):
 class Checkpoints:
     """The checkpoints in one folder.
 
-    keep: how many complete ones stay.
+    Args:
+        folder: Made when the first one is saved.
+        keep: How many complete ones stay.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
@@ -50,16 +54,18 @@ class Checkpoints:
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Write a checkpoint, then drop all but the newest ``keep``. An OSError (a full disk) leaves the old ones."""
-        self.folder.mkdir(exist_ok=True)
+        make_folder(self.folder)
         write(self.folder / f"step_{step:09d}", tensors, values)
         for old in self.steps()[: -self.keep]:
             self._drop(old)
 
     def load(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; None where none was ever completed.
+        """Return the newest checkpoint that is whole; None if none was ever completed.
 
-        A damaged one is named in the log, and the one before it is taken. Raises RunFolderError when there are
-        checkpoints and none is whole.
+        A damaged one is named in the log, and the one before it is taken.
+
+        Raises:
+            RunFolderError: There are checkpoints and none is whole, or the folder cannot be read.
         """
         damage: list[str] = []
         for step in reversed(self.steps()):
@@ -77,18 +83,31 @@ class Checkpoints:
         return None
 
     def steps(self) -> list[int]:
-        """The steps of completed checkpoints, oldest first, whole or not."""
-        found = [_NAME.fullmatch(path.name) for path in self.folder.glob("step_*.json")]
+        """Return the steps of completed checkpoints, oldest first, whole or not."""
+        found = [_NAME.fullmatch(name) for name in self._names()]
         return sorted(int(match.group(1)) for match in found if match)
 
     def tidy(self) -> None:
-        """Remove what a killed process left half-written. Only for the process that holds the run folder."""
+        """Remove what a killed process left half-written. Only for the process that has locked the run folder."""
         complete = {f"step_{step:09d}" for step in self.steps()}
-        for path in self.folder.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
-        for path in self.folder.glob("step_*.safetensors"):
-            if path.stem not in complete:
-                path.unlink(missing_ok=True)
+        for name in self._names():
+            half_written = name.startswith(".") and name.endswith(".tmp")
+            stem, dot, suffix = name.partition(".")
+            orphaned = stem.startswith("step_") and suffix == "safetensors" and stem not in complete
+            if half_written or (dot and orphaned):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _names(self) -> list[str]:
+        """The names in the folder; none if it is not there. Raises RunFolderError when it cannot be read."""
+        try:
+            return [path.name for path in self.folder.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.folder} cannot be read ({error.strerror}), so nobody knows where the run stopped. Nothing was "
+                "changed. Make it readable, or start a new run."
+            ) from error
 
     def _drop(self, step: int) -> None:
         base = self.folder / f"step_{step:09d}"
@@ -113,9 +132,9 @@ def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and values of ``base``. Raises DamagedError when a file is missing, changed or cut short."""
     manifest_path, tensor_path = base.with_suffix(".json"), base.with_suffix(".safetensors")
     try:
-        manifest = json.loads(manifest_path.read_bytes())
+        manifest = json.loads(read_regular(manifest_path))
         form, values, sha256 = manifest["format"], manifest["values"], manifest["sha256"]
-        content = tensor_path.read_bytes()
+        content = read_regular(tensor_path, _MOST_TENSOR_BYTES)
     except OSError as error:
         why = f"{error.filename} cannot be read ({error.strerror})"
         raise DamagedError(f"checkpoint {base} is damaged: {why}.") from error

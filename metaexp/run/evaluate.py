@@ -7,14 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaexp.config.identity import config_hash
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
@@ -23,7 +23,7 @@ from metaexp.machine.device import use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
-from metaexp.results.evaluations import Evaluation, Kept
+from metaexp.results.evaluations import Evaluation
 from metaexp.results.provenance import versions
 from metaexp.results.record import Task
 from metaexp.run.build import build_algorithm, load_dataset
@@ -31,15 +31,23 @@ from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import existing
+from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
 
 _TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
 
 
+class Evaluated(NamedTuple):
+    """A test of a finished run. ``path`` is None if it could not be kept in the run folder."""
+
+    evaluation: Evaluation
+    path: Path | None
+
+
 def evaluate_run(
     path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
-) -> Kept:
+) -> Evaluated:
     """Test the selected weights of a run, with its own settings except ``overrides``.
 
     Args:
@@ -49,7 +57,7 @@ def evaluate_run(
         display: What the user sees; None chooses by the terminal.
 
     Returns:
-        The evaluation, and the file in the run folder that holds it.
+        The evaluation, and the file in the run folder that holds it, if it could be written.
 
     Raises:
         ConfigError: The overrides do not fit the weights (another number of classes for an algorithm with one output
@@ -62,7 +70,8 @@ def evaluate_run(
     config, choices = place.read_config()
     settings = revise(config, choices, overrides, config_dir)
     _check_overrides(config, settings.resolved)
-    weights = selected(place)
+    check_config(path, config)
+    weights = selected(place, config)
     with explain_errors(), use_device(settings.device) as compute:
         dataset = load_dataset(settings, compute, display.line)
         _check_fits(settings, dataset, weights)
@@ -95,7 +104,11 @@ def evaluate_run(
             versions=versions(),
             finished=utc_now(),
         )
-    return Kept(evaluation, _keep(evaluation, result, place.evaluations))
+    try:
+        return Evaluated(evaluation, _keep(evaluation, result, place.evaluations))
+    except OSError as error:  # a run folder that cannot be written; the number is there
+        display.line(f"warning: the evaluation could not be kept in {place.evaluations} ({error.strerror}).")
+        return Evaluated(evaluation, None)
 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
@@ -157,7 +170,7 @@ def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: in
 
 def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
     """Write the evaluation and its episodes under a name made from what decides its numbers."""
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
     write_episodes(folder / f"{name}.csv", result.per_step.tolist())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,10 @@ from metaexp.config.check import check
 from metaexp.config.schema import Settings
 from metaexp.config.yaml_files import read_yaml, to_yaml
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import refuse_links, write_atomically
+from metaexp.core.locks import LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -100,19 +97,12 @@ class RunFolder:
         Raises:
             RunFolderError: Another process has locked it.
         """
-        path = self.path / ".lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise RunFolderError(f"{self.path} is in use by {_holder(handle)}; wait for it to end.") from None
-            os.truncate(handle, 0)
-            os.pwrite(handle, json.dumps({"pid": os.getpid()}).encode(), 0)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(hold_lock(self.path / ".lock"))
+            except LockedError as error:
+                raise RunFolderError(f"{self.path} is in use by {error.holder}; wait for it to end.") from None
             yield
-        finally:
-            os.close(handle)
 
 
 def create_folder(outputs: Path, name: str) -> RunFolder:
@@ -139,18 +129,35 @@ def create_folder(outputs: Path, name: str) -> RunFolder:
         return RunFolder(path)
 
 
+def check_writable(folder: Path) -> None:
+    """Raise an OSError now, before anything that takes time, if nothing can be written to ``folder``.
+
+    Args:
+        folder: It need not exist yet. Nothing is left behind.
+    """
+    at = folder.absolute()
+    while True:
+        try:
+            at.lstat()
+            break
+        except FileNotFoundError:
+            at = at.parent
+    if not at.is_dir():
+        what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
+        raise NotADirectoryError(errno.ENOTDIR, what, str(at))
+    Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+
+
 def existing(path: Path) -> RunFolder:
-    """The run folder at ``path``. Raises RunFolderError when there is none."""
+    """The run folder at ``path``.
+
+    Raises:
+        RunFolderError: There is none, or it holds links or special files.
+    """
     folder = RunFolder(path)
     if not path.is_dir():
         raise RunFolderError(f"{path} is not a run folder: there is no such folder.")
     if not folder.config.exists():
         raise RunFolderError(f"{path} is not a run folder: it has no {folder.config.name}.")
+    refuse_links(path)
     return folder
-
-
-def _holder(handle: int) -> str:
-    try:
-        return f"process {json.loads(os.pread(handle, 200, 0))['pid']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"

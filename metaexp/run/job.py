@@ -14,6 +14,7 @@ from metaexp.config.check import check
 from metaexp.config.identity import folder_name
 from metaexp.config.schema import Settings
 from metaexp.core.errors import DataError, RunFolderError
+from metaexp.core.files import refuse_links
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
@@ -21,7 +22,8 @@ from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_re
 from metaexp.results.wording import say_order, say_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.first_record import Provenance, first_record
-from metaexp.run.folder import RunFolder, create_folder, existing
+from metaexp.run.folder import RunFolder, check_writable, create_folder, existing
+from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
 from metaexp.run.session import Session
@@ -69,8 +71,7 @@ def run_job(
     provenance = provenance or Provenance()
     shown = _display(display, ranks)
     with explain_errors(), ExitStack() as stack:
-        if folder is not None:
-            ranks.broadcast(lambda: _check_unused(folder))
+        ranks.broadcast(lambda: _check_place(settings.paths.outputs if folder is None else folder, folder))
         ranks.require_equal("the configuration", lambda: _digest(settings))
         setup = stack.enter_context(set_up(settings, ranks, shown.line))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
@@ -107,6 +108,7 @@ def resume_job(
             shown.line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
         settings = ranks.run(lambda: check(saved["config"], saved["choices"]))
+        ranks.broadcast(lambda: check_config(path, saved["config"]))
         setup = stack.enter_context(set_up(settings, ranks, shown.line))
         record = first_record(setup, Provenance())
         if before is not None:
@@ -182,7 +184,16 @@ def _open_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, disp
     return NoOutputs() if setup.ranks.rank > 0 else stack.enter_context(open_outputs(place, display))
 
 
+def _check_place(place: Path, folder: Path | None) -> None:
+    """Find out before the data are loaded whether the run can be written."""
+    check_writable(place)
+    if folder is not None:
+        _check_unused(folder)
+
+
 def _check_unused(folder: Path) -> None:
+    if folder.is_dir():
+        refuse_links(folder)
     if (folder / RECORD_FILE).exists():
         raise RunFolderError(f"{folder} holds a run already. Continue it with resume={folder}.")
     if (folder / "choices.yaml").exists():
@@ -197,8 +208,8 @@ def _check_unused(folder: Path) -> None:
 def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
     """Lock a run folder until ``stack`` closes, and read the configuration and the record of the run."""
     place = existing(path)
-    config, choices = place.read_config()
     stack.enter_context(place.lock())
+    config, choices = place.read_config()
     record = asdict(read_record(path)) if (path / RECORD_FILE).exists() else None
     return {"config": config, "choices": choices, "record": record}
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.json_lines import TIMINGS_FILE, read_lines
+from metaexp.core.files import append_regular
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.results.episodes import write_episodes
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, Checkpoints, write
 from metaexp.run.figures import draw
 from metaexp.run.folder import RunFolder
+from metaexp.run.integrity import MetricsDigest, check_metrics
 from metaexp.run.progress import Display, Silent
 from metaexp.run.shared_state import NoCheckpoints
 from metaexp.run.state import Weights
@@ -38,26 +41,51 @@ class Outputs:
         self.display = display
         self.checkpoints = Checkpoints(folder.checkpoints)
         self.trackers: Trackers = NoTrackers()
+        self._metrics = MetricsDigest(folder.path / METRICS_FILE)
 
     @property
     def path(self) -> Path:
         """The run folder."""
         return self.folder.path
 
+    def is_gone(self) -> bool:
+        """Whether the run folder is not there any more."""
+        return not self.path.is_dir()
+
     def print(self, text: str) -> None:
         """Show a line, and keep it in the log."""
         self.display.line(text)
         logging.getLogger("metaexp").info(text)
 
-    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], position: int) -> None:
-        """Open the metrics, of which the first ``position`` bytes are kept, and the views of the run."""
+    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], saved: Mapping[str, Any]) -> None:
+        """Open the metrics and the views of the run.
+
+        Args:
+            run: What views are told about the run.
+            views: The trackers beside the files.
+            saved: What :meth:`metrics_state` gave when the checkpoint was saved; empty for a new run. Later metrics
+                are cut off.
+
+        Raises:
+            RunFolderError: The metrics before the checkpoint were changed.
+        """
+        position = saved.get("metrics_position", 0)
+        check_metrics(self._metrics.path, position, saved.get("metrics_sha256"))
         self.trackers = Trackers(run, views)
         self.trackers.start(position)
 
+    def metrics_state(self) -> dict[str, Any]:
+        """Return the length and the digest of the metrics so far, which are on the disk then.
+
+        Raises:
+            MachineError: The file of metrics is gone, or shorter than what was written.
+        """
+        position = self.trackers.position()
+        return {"metrics_position": position, "metrics_sha256": self._metrics.of(position)}
+
     def load_checkpoint(self) -> Checkpoint | None:
         """The newest good checkpoint; what a killed process left half-written is removed."""
-        if self.folder.checkpoints.is_dir():
-            self.checkpoints.tidy()
+        self.checkpoints.tidy()
         return self.checkpoints.load()
 
     def save_record(self, record: RunRecord) -> None:
@@ -95,11 +123,19 @@ class NoOutputs(Outputs):
         super().__init__(RunFolder(Path("RUN_FOLDER")), Silent())
         self.checkpoints = NoCheckpoints(Path())
 
+    def is_gone(self) -> bool:
+        """Rank 0 knows it."""
+        return False
+
     def print(self, text: str) -> None:
         """Do nothing."""
 
-    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], position: int) -> None:
+    def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], saved: Mapping[str, Any]) -> None:
         """Do nothing."""
+
+    def metrics_state(self) -> dict[str, Any]:
+        """Rank 0 knows it."""
+        return {}
 
     def load_checkpoint(self) -> Checkpoint | None:
         """No checkpoint: the state comes from rank 0."""
@@ -135,7 +171,7 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
         The outputs of the run.
     """
     logger = logging.getLogger("metaexp")
-    file = logging.FileHandler(folder.log, encoding="utf-8")
+    file = logging.StreamHandler(TextIOWrapper(append_regular(folder.log), encoding="utf-8", errors="backslashreplace"))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     shown = _ToDisplay(display)
     before = (logger.level, logger.propagate)
@@ -150,6 +186,7 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
         logger.removeHandler(file)
         logger.removeHandler(shown)
         file.close()
+        file.stream.close()
 
 
 class _ToDisplay(logging.Handler):

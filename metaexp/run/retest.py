@@ -11,7 +11,7 @@ import numpy as np
 from metaexp.compare.banks import Strays, strays
 from metaexp.compare.gather import Run, with_test
 from metaexp.compare.rows import flatten, group
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluate import evaluate_run
@@ -43,6 +43,8 @@ def overrides_for(run: Run, model: Run) -> list[str]:
 
 def _tested(run: Run, odd: Strays, config_dir: Path | None, display: Display | None) -> Run:
     evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
+    if path is None:
+        raise MachineError(f"{run.folder} cannot be written, so its new test could not be kept. Compare a copy of it.")
     if evaluation.episode_bank != odd.model.bank:
         raise RunFolderError(
             f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes are still "

@@ -11,6 +11,7 @@ from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.run.build import Interface, TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
 from metaexp.run.folder import RunFolder
+from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs
 from metaexp.run.state import Best, TrainState, Weights, load_weights
 
@@ -66,17 +67,27 @@ def apply_weights(algorithm: Algorithm, settings: Settings, step: int, weights: 
     algorithm.set_progress(step, max(settings.train.steps, 1))
 
 
-def selected(folder: RunFolder) -> Selected:
-    """The selected weights of a run. Raises RunFolderError when there are none yet, or when they are damaged."""
+def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
+    """Read the selected weights of a run.
+
+    Args:
+        folder: The run folder.
+        config: What its ``config.yaml`` holds.
+
+    Raises:
+        RunFolderError: There are none yet, they are damaged, or they are those of another run.
+    """
     if folder.best.with_suffix(".json").exists():
         try:
             weights, values = read(folder.best)
         except DamagedError as error:
             raise RunFolderError(f"{error} Continue the run with resume={folder.path} to write it again.") from error
+        check_weights(folder.best, values, config)
         return Selected(values["step"], weights, _interface(values))
-    checkpoint = Checkpoints(folder.checkpoints).load() if folder.checkpoints.is_dir() else None
+    checkpoint = Checkpoints(folder.checkpoints).load()
     if checkpoint is None or checkpoint.values["best"] is None:
         raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")
+    check_weights(folder.checkpoints / f"step_{checkpoint.step:09d}", checkpoint.values, config)
     weights = {name.removeprefix("best/"): t for name, t in checkpoint.tensors.items() if name.startswith("best/")}
     return Selected(checkpoint.values["best"][0], weights, _interface(checkpoint.values))
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from metaexp.config.classes.make import make
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import differences, environment
@@ -80,8 +80,8 @@ class Session:
             self._end_early(error)
             if isinstance(error, KeyboardInterrupt):
                 raise self._interrupted("at once, without saving") from error
-            better = explained(error)
-            if better is None or better is error:
+            better = self._explained(error)
+            if better is error:
                 raise
             raise better from error
 
@@ -108,17 +108,15 @@ class Session:
         """Take up the checkpoint, and open the record and the metrics before anything that takes time."""
         if self.setup.parts.optimizer is None and self.settings.train.steps:
             log.warning("%s has no parameters: it is tested as it is, without training.", self.record.algorithm)
-        position = 0
         if self.checkpoint is not None:
             self._continue_from(self.checkpoint)
-            position = self.checkpoint.values["metrics_position"]
         self.watch = Stopwatch(*self.outputs.seconds_before(self.state.step))
         self._save_record(status="running", finished=None, error=None)
         views = {
             name: make(node, Tracker)  # type: ignore[type-abstract]
             for name, node in self.settings.tracker.items()
         }
-        self.outputs.open_trackers(self._run_info(), views, position)
+        self.outputs.open_trackers(self._run_info(), views, self.checkpoint.values if self.checkpoint else {})
 
     def _continue_from(self, checkpoint: Checkpoint) -> None:
         """Take up the state of a checkpoint, if it belongs to this run."""
@@ -184,7 +182,7 @@ class Session:
             finished=utc_now(),
         )
         figures = self.outputs.draw(self.setup, done)
-        self.outputs.trackers.position()  # metrics are on the disk before the record says that all is done
+        self.outputs.metrics_state()  # metrics are on the disk before the record says that all is done
         self.outputs.save_record(done)
         self.record = done
         summary = {f"val/{self.metric.name}": best.mean, "val/ci95": best.ci95, "selected_step": best.step}
@@ -205,11 +203,21 @@ class Session:
         if not interrupted:
             log.error("the run failed", exc_info=error)
         with suppress(Exception):
-            first = (str(explained(error) or error).strip() or type(error).__name__).splitlines()[0]
+            error = self._explained(error)
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             text = None if interrupted else f"{type(error).__name__}: {first}"
             self._save_record(status=outcome, steps=self.state.step, error=text, **self._costs(), finished=utc_now())
         with suppress(Exception):
             self.outputs.trackers.finish(outcome, {}, {})
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return ``error``, or one that says what to do about it."""
+        if isinstance(error, FileNotFoundError) and self.outputs.is_gone():
+            return MachineError(
+                f"the run folder {self.outputs.path} has disappeared while the run was going, so nothing more can be "
+                "kept. Something else works there; start the run again in another place (paths.outputs)."
+            )
+        return explained(error) or error
 
     def _costs(self) -> dict[str, Any]:
         trained = self.state.step * self.setup.parts.tasks_per_step

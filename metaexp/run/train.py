@@ -98,6 +98,7 @@ class Trainer:
         self.step = setup.step
         self.evaluator = setup.evaluator
         self.checkpoints = checkpoints
+        self.outputs = outputs
         self.trackers = outputs.trackers
         self.display = outputs.display
         self.stop = stop
@@ -248,7 +249,7 @@ class Trainer:
         self._read()
         with self.watch.pause():
             self._time()
-            values = self.state.values() | {"metrics_position": self.trackers.position()} | self.identity
+            values = self.state.values() | self.outputs.metrics_state() | self.identity
             self.checkpoints.save(self.state.step, self.state.tensors(), values)
             self._saved_step = self.state.step
 

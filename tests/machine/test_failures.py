@@ -26,6 +26,13 @@ CASES: list[tuple[BaseException, type[MetaexpError], str]] = [
     ),
     (OSError(errno.EDQUOT, "Disk quota exceeded"), MachineError, r"the disk is full: Disk quota exceeded"),
     (
+        OSError(errno.EROFS, "Read-only file system", "/x/y"),
+        MachineError,
+        r"/x/y cannot be used: Read-only.*paths\.out",
+    ),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), MachineError, r"/x/y cannot be used: Not a dir"),
+    (OSError(errno.EIO, "Input/output error"), MachineError, r"a file cannot be read or written: Input/output error"),
+    (
         RuntimeError("put_ does not have a deterministic implementation, but you set 'torch.use_...'\nmore"),
         ConfigError,
         r"put_ does not have.*device\.deterministic=false",

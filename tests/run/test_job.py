@@ -6,15 +6,13 @@ import json
 import math
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from metaexp.core import files
 from metaexp.core.errors import MachineError, NotFiniteError, RunFolderError
@@ -25,24 +23,7 @@ from metaexp.results.record import RunRecord, read_record
 from metaexp.run.checkpoint import Checkpoints, read
 from metaexp.run.first_record import Provenance
 from metaexp.run.job import run_job
-from metaexp.run.progress import Advance, Lines
-
-
-class At(Lines):
-    """A display that does something when a stretch of work reaches a count."""
-
-    def __init__(self, what: str, done: int, action: Any) -> None:
-        super().__init__(Console(quiet=True))
-        self.at = (what, done)
-        self.action = action
-
-    @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        def advance(done: int) -> None:
-            if (what, done) == self.at:
-                self.action()
-
-        yield advance
+from metaexp.run.progress import Lines
 
 
 @pytest.fixture
@@ -205,10 +186,10 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(tiny: ModuleType, tmp_p
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_update_saves_and_carries_the_exit_code(
-    tiny: ModuleType, tmp_path: Path, number: signal.Signals, code: int
+    tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines], number: signal.Signals, code: int
 ) -> None:
     before = signal.getsignal(number)
-    display = At("train", 7, lambda: os.kill(os.getpid(), number))
+    display = acting_at("train", 7, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match=f"stopped by {number.name} after 7 of 12 .* saved.* resume=") as caught:
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=display)
     assert caught.value.exit_code == code
@@ -220,13 +201,13 @@ def test_a_signal_finishes_the_update_saves_and_carries_the_exit_code(
     assert signal.getsignal(number) is before
 
 
-def test_a_second_sigint_stops_at_once(tiny: ModuleType, tmp_path: Path) -> None:
+def test_a_second_sigint_stops_at_once(tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines]) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted, match="at once, without saving") as caught:
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=At("train", 7, twice))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=acting_at("train", 7, twice))
     assert caught.value.exit_code == 130
     assert read_record(tmp_path / "run").status == "interrupted"
     saved = Checkpoints(tmp_path / "run" / "checkpoints").load()
@@ -234,21 +215,23 @@ def test_a_second_sigint_stops_at_once(tiny: ModuleType, tmp_path: Path) -> None
     assert saved.step == 5
 
 
-def test_a_signal_during_the_final_test_loses_nothing(tiny: ModuleType, tmp_path: Path) -> None:
-    display = At("test", 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
+def test_a_signal_during_the_final_test_loses_nothing(
+    tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines]
+) -> None:
+    display = acting_at("test", 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="after 12 of 12 steps, and saved"):
         run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=display)
     assert read_record(tmp_path / "run").status == "interrupted"
 
 
 def test_a_full_disk_says_what_to_do_and_keeps_the_last_checkpoint(
-    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill() -> None:
         monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
     with pytest.raises(MachineError, match=r"the disk is full.*resume=.*paths\.outputs") as caught:
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=At("train", 6, fill))
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "run", display=acting_at("train", 6, fill))
     assert caught.value.exit_code == 6
     saved = Checkpoints(tmp_path / "run" / "checkpoints").load()
     assert saved is not None
@@ -315,13 +298,15 @@ def test_files_that_are_no_runs_are_not_overwritten(tiny: ModuleType, tmp_path: 
     assert run_job(tiny.settings(tmp_path), folder=mine.parent, display=silent).record.status == "completed"
 
 
-def test_the_record_of_a_run_that_is_going_on_says_so(tiny: ModuleType, tmp_path: Path) -> None:
+def test_the_record_of_a_run_that_is_going_on_says_so(
+    tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines]
+) -> None:
     seen: list[dict[str, Any]] = []
     path = tmp_path / "run" / "record.json"
     run_job(
         tiny.settings(tmp_path),
         folder=tmp_path / "run",
-        display=At("train", 3, lambda: seen.append(json.loads(path.read_text()))),
+        display=acting_at("train", 3, lambda: seen.append(json.loads(path.read_text()))),
     )
     assert [(record["status"], record["test"]) for record in seen] == [("running", None)]
 
