@@ -13,7 +13,10 @@ from contextvars import ContextVar
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from metaexp.models.fused_batch_norm import normalise_and_activate
 
 Statistics = Literal["batch", "collect", "replace", "stored"]
 """Which statistics a forward pass normalises with.
@@ -90,6 +93,40 @@ class BatchNorm(nn.Module):
         out = centred * gain.view(spread)
         return out if self.bias is None else out + self.bias.view(spread)
 
+    def activate(self, x: Tensor, *, pool: bool = False) -> Tensor:
+        """ReLU of the normalised ``x``, max-pooled by 2x2 where ``pool``: the same as calling one after the other.
+
+        Outside ``torch.func`` transforms a single autograd node does all three, or torch's kernel on other devices
+        than a CPU. Inside them (``torch.vmap`` over tasks, an inner loop by ``torch.func.grad``) the second-order
+        gradients of that kernel are wrong, so elementary operations stay.
+
+        Args:
+            x: maps (B, F, H, W), or vectors (B, F) without ``pool``.
+            pool: whether 2x2 max-pooling follows.
+
+        Returns:
+            (B, F, H, W), or (B, F, H // 2, W // 2) with ``pool``, or (B, F).
+        """
+        statistics = self.statistics_in_use()
+        has_one_value = x.numel() == self.n_features  # torch's kernel refuses it
+        if statistics in ("batch", "collect") and x.dim() == 4 and not has_one_value and not _in_transform():
+            return self._activate_at_once(x, pool, collects=statistics == "collect")
+        out = self(x)
+        return (F.max_pool2d(out, 2) if pool else out).relu()  # ReLU commutes with the maximum
+
+    def _activate_at_once(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
+        """:meth:`activate` with statistics of the batch, by plain gradients."""
+        if x.is_cpu and x.dtype in (torch.float32, torch.float64):
+            out, mean, variance = normalise_and_activate(x, self.weight, self.bias, self.eps, pool)
+            if collects:
+                self._collect(mean, variance, x.numel() // self.n_features)
+            return out
+        mean, variance = self.running_mean.clone(), self.running_var.clone()  # the kernel writes into them
+        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        if collects:
+            self.running_mean, self.running_var = mean, variance
+        return (F.max_pool2d(out, 2) if pool else out).relu()
+
     def statistics_in_use(self) -> Statistics:
         """What a forward pass would normalise with at this moment."""
         return _statistics.get() or ("collect" if self.training else "stored")
@@ -101,3 +138,8 @@ class BatchNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.n_features}, scale={self.weight is not None}, shift={self.bias is not None}, eps={self.eps}"
+
+
+def _in_transform() -> bool:
+    """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
+    return torch._C._are_functorch_transforms_active()

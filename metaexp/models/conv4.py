@@ -13,6 +13,7 @@ from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.init import zero_bias
+from metaexp.models.layout import channels_last
 
 
 class Conv4(Network):
@@ -53,6 +54,8 @@ class Conv4(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (B, F) of images ``x`` (B, C, H, W)."""
+        if x.is_cpu:
+            x = channels_last(x)
         for block in self.blocks:
             x = block(x)
         return x.flatten(1)  # (B, F)
@@ -78,7 +81,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H // 2, W // 2)."""
-        return nn.functional.max_pool2d(self.norm(self.conv(x)).relu(), 2)
+        return self.norm.activate(self.conv(x), pool=True)
 
 
 def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

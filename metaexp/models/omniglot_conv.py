@@ -72,5 +72,4 @@ class StridedBlock(nn.Module):
         self.norm = BatchNorm(n_out, scale=norm_scale, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.conv(x)).relu()
-        return out
+        return self.norm.activate(self.conv(x))

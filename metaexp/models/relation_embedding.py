@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import Fraction, PositiveInt
 from metaexp.models.base import Network
+from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv4 import image_shape
-from metaexp.models.fused_batch_norm import FusedBatchNorm
 from metaexp.models.init import zero_bias
+from metaexp.models.layout import channels_last
 
 
 class RelationEmbedding(Network):
@@ -67,22 +67,11 @@ class EmbeddingBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, norm_momentum: float, *, padding: int, pool: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(n_in, n_out, 3, padding=padding)
-        self.norm = FusedBatchNorm(n_out, momentum=norm_momentum)
+        self.norm = BatchNorm(n_out, momentum=norm_momentum)
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x))
-        return (nn.functional.max_pool2d(x, 2) if self.pool else x).relu()  # ReLU commutes with the maximum
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The same ``x`` (B, C, H, W) with channels innermost in memory, and so the maps of the convolutions after it.
-
-    Pooling and batch norm on a CPU are faster this way (a third off a training episode). Written so that it also
-    works for one channel, whose order in memory torch sees no reason to change, and under ``torch.vmap``.
-    """
-    innermost = x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)  # (B, H, W, C)
-    return innermost.permute(0, 3, 1, 2)  # (B, C, H, W)
+        return self.norm.activate(self.conv(x), pool=self.pool)
 
 
 def initialise_as_published(network: nn.Module) -> None:

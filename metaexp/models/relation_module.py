@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
-from metaexp.models.fused_batch_norm import FusedBatchNorm
+from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.relation_embedding import initialise_as_published
 
 
@@ -54,7 +54,7 @@ class MapRelation(Relation):
         self.conv1 = nn.Conv2d(2 * n_maps, channels, 3, padding=padding)
         self.norm1 = PairNorm(channels, momentum=norm_momentum)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=padding)
-        self.norm2 = FusedBatchNorm(channels, momentum=norm_momentum)
+        self.norm2 = BatchNorm(channels, momentum=norm_momentum)
         self.linear1 = nn.Linear(channels * sides[0] * sides[1], hidden)
         self.linear2 = nn.Linear(hidden, 1)
         initialise_as_published(self)
@@ -67,7 +67,7 @@ class MapRelation(Relation):
         memory, query = (_even(half) for half in self.norm1.halves(memory, query))
         pairs = (query.unsqueeze(1) + memory).flatten(0, 1)  # (M * N, channels, h', w')
         pairs = F.max_pool2d(pairs, 2).relu()  # ReLU commutes with the maximum
-        pairs = F.max_pool2d(self.norm2(self.conv2(pairs)), 2).relu()
+        pairs = self.norm2.activate(self.conv2(pairs), pool=True)
         scores: Tensor = self.linear2(self.linear1(pairs.flatten(1)).relu())  # (M * N, 1)
         return scores.view(len(query), len(memory))
 
@@ -93,7 +93,7 @@ class VectorRelation(Relation):
         return scores.squeeze(2)
 
 
-class PairNorm(FusedBatchNorm):
+class PairNorm(BatchNorm):
     """Batch norm of all sums memory_n + query_m, computed on the N + M halves.
 
     With both halves centred, the variance over all pairs and positions p is

@@ -6,7 +6,8 @@ from torch import nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import normalise_with
-from metaexp.models.relation_embedding import RelationEmbedding, channels_last
+from metaexp.models.layout import channels_last
+from metaexp.models.relation_embedding import RelationEmbedding
 
 OMNIGLOT, MINI_IMAGENET = (1, 28, 28), (3, 84, 84)
 
