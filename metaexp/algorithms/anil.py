@@ -61,7 +61,7 @@ class ANIL(Algorithm):
         super().__init__()
         self.engine = engine
         self._descend = descent(engine)
-        if not any(name.startswith("head.") for name, _ in model.named_parameters()):
+        if not any(name.startswith("head.") for name in parameters_of(model)):
             raise ConfigError(
                 f"algorithm=anil adapts the last layer alone, but {type(model).__name__} has no parameters whose names "
                 "start with 'head.'. Choose a model with a head, such as model=conv4."

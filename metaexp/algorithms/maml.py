@@ -129,7 +129,7 @@ class MAML(Algorithm):
 
 def adapted_names(model: nn.Module, adapt: Literal["all", "no_batch_norm", "head"]) -> frozenset[str]:
     """Names of the parameters that the inner loop changes."""
-    names = frozenset(name for name, _ in model.named_parameters())
+    names = frozenset(parameters_of(model))
     if adapt == "head":
         return frozenset(name for name in names if name.startswith("head."))
     if adapt == "no_batch_norm":

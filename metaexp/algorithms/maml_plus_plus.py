@@ -74,7 +74,7 @@ class MAMLPlusPlus(Algorithm):
         self.epoch = epoch
         self.uses_running_statistics = batch_norm == "running"
         self.norm_names = norm_names(model)
-        self.adapted_names = [name for name, _ in model.named_parameters() if name not in self.norm_names]
+        self.adapted_names = [name for name in parameters_of(model) if name not in self.norm_names]
         self.norm_sets = inner_steps if per_step_batch_norm else 1
         if per_step_batch_norm:
             give_each_step_its_norm(model, inner_steps)

@@ -103,7 +103,7 @@ class MetaLSTM(Algorithm):
         self.preprocess_p = preprocess_p
         self.gates_recur_before_sigmoid = recurrent_gate == "pre_sigmoid"
         self.divide_gradient_by_batch = divide_gradient_by_batch
-        self.sizes = [p.numel() for p in model.parameters()]
+        self.sizes = [p.numel() for p in parameters_of(model).values()]
         self.lstm = CoordinateLSTM(4, hidden)
         self.gate_weight = nn.Parameter(torch.empty(2, hidden + 2))  # rows f, i; columns h, c, previous gate
         self.gate_bias = nn.Parameter(torch.empty(2))
@@ -179,7 +179,7 @@ class MetaLSTM(Algorithm):
 
     def _start(self) -> Cell:
         """c_0, the network's own parameters, and empty states."""
-        parameters = tile(torch.cat([p.reshape(-1) for p in self.model.parameters()]))
+        parameters = tile(torch.cat([p.reshape(-1) for p in parameters_of(self.model).values()]))
         gates = parameters.new_zeros(parameters.shape[0], 2, parameters.shape[1])
         return Cell(parameters, gates, self.lstm.start(parameters))
 

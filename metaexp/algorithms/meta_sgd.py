@@ -67,7 +67,7 @@ class MetaSGD(Algorithm):
         self.alphas = nn.ParameterDict(
             {
                 _key(name): nn.Parameter(torch.empty_like(p).uniform_(alpha_min, alpha_max))
-                for name, p in model.named_parameters()
+                for name, p in parameters_of(model).items()
             }
         )
         self.inner_steps = inner_steps

@@ -82,7 +82,7 @@ class Reptile(Algorithm):
         self.carries_moments = adam_state == "carried"
         self.is_transductive = batch_norm == "transductive"
         if self.carries_moments:
-            for name, p in model.named_parameters():
+            for name, p in parameters_of(model).items():
                 self.register_buffer(_key(name), torch.zeros_like(p))
             self.register_buffer("adam_updates", torch.zeros(()))
 

@@ -85,6 +85,14 @@ class Algorithm(nn.Module, ABC):
         """Whether :func:`torch.vmap` can map its methods over tasks; where not, tasks are taken one at a time."""
         return True
 
+    @property
+    def takes_single_tasks(self) -> bool:
+        """Whether tasks have to be computed one at a time: it does not vectorise, or its network does not.
+
+        ``torch.vmap`` cannot map torch's recurrent layers.
+        """
+        return not self.vectorises or any(isinstance(layer, nn.RNNBase) for layer in self.modules())
+
     def set_progress(self, step: int, total: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.
 

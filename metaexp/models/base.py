@@ -82,8 +82,12 @@ class _Body(nn.Module):
 
 
 def parameters_of(network: nn.Module) -> Params:
-    """The network's own parameters by name."""
-    return dict(network.named_parameters())
+    """The network's own parameters by name, but those with ``requires_grad=False``: no inner loop changes these.
+
+    Parameters that are left out here stay as they are in :func:`call`.
+    """
+    # What a functional call has put in their place is no nn.Parameter, and may need no gradient.
+    return {name: p for name, p in network.named_parameters() if p.requires_grad or not isinstance(p, nn.Parameter)}
 
 
 def buffers_of(network: nn.Module) -> Buffers:

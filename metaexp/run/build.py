@@ -20,6 +20,7 @@ from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
+from metaexp.models.inspection import prepare_network
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
 from metaexp.run.state import TrainState
@@ -120,12 +121,14 @@ def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
     """Make the algorithm and its network on the CPU, initialised from ``settings.seed``."""
     cls = algorithm_class(settings.algorithm)
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
+    outputs = None if cls.model_output == "embedding" else interface.n_outputs
     model = make(
         settings.model,
         Network,  # type: ignore[type-abstract]
         input_shape=interface.input_shape,
-        n_outputs=None if cls.model_output == "embedding" else interface.n_outputs,
+        n_outputs=outputs,
     )
+    prepare_network(model, interface.input_shape, outputs)
     return make(
         settings.algorithm,
         Algorithm,  # type: ignore[type-abstract]

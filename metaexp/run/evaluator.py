@@ -105,7 +105,7 @@ class Evaluator:
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
-        at_once = self.chunk if algorithm.vectorises else 1
+        at_once = 1 if algorithm.takes_single_tasks else self.chunk
         rows: list[list[float]] = []
         before = _versions(algorithm)
         with _evaluation_mode(algorithm), torch.no_grad():

@@ -42,6 +42,18 @@ class WandbServer:
         self._http.shutdown()
         self._http.server_close()
 
+    def reply(self, path: str, body: bytes) -> dict[str, Any] | None:
+        """The answer to a request, None where it is never answered."""
+        if self.silent or (self.takes_nothing and path != "/graphql"):
+            return None
+        if path == "/graphql":
+            request = json.loads(body)
+            return {"data": self.graphql(request["query"], request.get("variables") or {})}
+        if path.endswith("/file_stream"):
+            self.stream(path.split("/")[-2], json.loads(body))
+            return {"exitcode": None, "limits": {}}
+        return {}
+
     def graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         found = re.search(r"\b(?:query|mutation)\s+(\w+)", query)
         name = found[1] if found else "?"
@@ -135,40 +147,26 @@ class _Quiet(ThreadingHTTPServer):
         """The client drops connections when it is done; that is no news."""
 
 
-def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 (five short methods)
+def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if server.silent:
-                server.released.wait(600)
-                self.close_connection = True
-                return
-            if self.path == "/graphql":
-                request = json.loads(body)
-                self._answer({"data": server.graphql(request["query"], request.get("variables") or {})})
-            elif server.takes_nothing:
-                server.released.wait(600)
-                self.close_connection = True
-            elif self.path.endswith("/file_stream"):
-                server.stream(self.path.split("/")[-2], json.loads(body))
-                self._answer({"exitcode": None, "limits": {}})
-            else:
-                self._answer({})
+            self._answer(server.reply(self.path, body))
 
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self._answer({})
 
         def do_GET(self) -> None:
-            if server.silent:
+            self._answer(None if server.silent else {})
+
+        def _answer(self, content: dict[str, Any] | None) -> None:
+            if content is None:
                 server.released.wait(600)
                 self.close_connection = True
                 return
-            self._answer({})
-
-        def _answer(self, content: dict[str, Any]) -> None:
             data = json.dumps(content).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

@@ -1,0 +1,137 @@
+"""Makes a network fit for tasks, and refuses what would give wrong numbers."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _LazyNormBase, _NormBase
+
+from metaexp.core.errors import ConfigError
+from metaexp.models.batch_norm import BatchNorm, normalise_with
+
+log = logging.getLogger(__name__)
+
+_CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_REPLACEMENT = "Use metaexp.models.batch_norm.BatchNorm in its place."
+_CLOSE = 1e-3
+
+
+def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
+    """Convert torch's batch norm, in place, and check what algorithms and records rely on.
+
+    The network is called on random inputs; its weights, buffers and the global random numbers stay as they are.
+
+    Args:
+        network: the network, on a CPU.
+        input_shape: the shape of one example.
+        n_outputs: the number of scores or outputs that it was built for, None for features.
+
+    Raises:
+        ConfigError: a layer keeps statistics in a way that an algorithm could not choose; an example's output depends
+            on the rest of its batch; the network does not give ``n_outputs`` numbers.
+    """
+    convert_batch_norm(network)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        buffers = {name: tensor.clone() for name, tensor in network.named_buffers()}
+        was_training = network.training
+        try:
+            _check_outputs(network, input_shape, n_outputs)
+            _check_batches(network, input_shape)
+        finally:
+            network.train(was_training)
+            for name, tensor in network.named_buffers():
+                if name in buffers:
+                    tensor.copy_(buffers[name])
+
+
+def convert_batch_norm(network: nn.Module) -> list[str]:
+    """Put :class:`BatchNorm`, with the same weights, in the place of torch's batch-norm layers.
+
+    torch's layers write into their buffers, follow ``training`` alone, and cannot be mapped over tasks.
+
+    Args:
+        network: changed in place.
+
+    Returns:
+        The names of the layers that were converted.
+
+    Raises:
+        ConfigError: a layer cannot be converted.
+    """
+    found = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _NormBase)]
+    names = []
+    for name, layer in found:
+        if (
+            isinstance(layer, _INSTANCE_NORMS)
+            and not isinstance(layer, _LazyNormBase)
+            and not layer.track_running_stats
+        ):
+            continue  # each example by itself
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, _converted(network, name, layer))
+        names.append(name)
+    if names:
+        log.info(
+            "%s: %d layers of torch's batch norm were converted to metaexp's, whose statistics the algorithm "
+            "chooses: %s",
+            type(network).__name__, len(names), ", ".join(names),
+        )  # fmt: skip
+    return names
+
+
+def _converted(network: nn.Module, name: str, layer: _NormBase) -> BatchNorm:
+    kind = type(layer)
+    where = f"model: layer {name} of {type(network).__name__} is a {kind.__module__.split('.')[0]} {kind.__name__}"
+    if isinstance(layer, _LazyNormBase):
+        raise ConfigError(f"{where}, whose size is not known yet. {_REPLACEMENT}")
+    if kind not in _CONVERTED:
+        raise ConfigError(f"{where}, which keeps statistics that an algorithm cannot choose. {_REPLACEMENT}")
+    if layer.momentum is None:
+        raise ConfigError(f"{where} with momentum=None, which algorithms cannot map over tasks. Give a momentum.")
+    ours = BatchNorm(layer.num_features, scale=layer.affine, shift=layer.affine, eps=layer.eps, momentum=layer.momentum)
+    if layer.affine:
+        ours.weight, ours.bias = layer.weight, layer.bias
+    if layer.running_mean is not None and layer.running_var is not None:
+        ours.running_mean, ours.running_var = layer.running_mean, layer.running_var
+    ours.train(layer.training)
+    return ours
+
+
+def _inputs(input_shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _check_outputs(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
+    """Refuse a network that has another number of outputs than it was asked for."""
+    if n_outputs is None:
+        return
+    with normalise_with("batch"):
+        shape = tuple(network(_inputs(input_shape)).shape)
+    if shape != (3, n_outputs):
+        raise ConfigError(
+            f"model: {type(network).__name__} was built with n_outputs={n_outputs} and gives {shape[1:]} per example. "
+            "Make its last layer as wide as the argument n_outputs."
+        )
+
+
+def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Refuse a network whose output for one example depends on the others, but for the batch norm of this package."""
+    x = _inputs(input_shape)
+    others = torch.cat([x[:1], 3 * x[1:].flip(0) + 1])
+    for training in (True, False):
+        network.train(training)
+        outputs = []
+        for batch in (x, others):
+            torch.manual_seed(0)  # dropout draws the same
+            with normalise_with("stored"):
+                outputs.append(network(batch)[0])
+        first, second = outputs
+        if float((first - second).abs().max()) > _CLOSE * float(first.abs().max()):
+            raise ConfigError(
+                f"model: what {type(network).__name__} gives for an example depends on the others in its batch, and "
+                "not through metaexp.models.batch_norm.BatchNorm, so a record would name the wrong batch norm. Use "
+                "that layer, or normalise each example by itself."
+            )

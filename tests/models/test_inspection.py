@@ -1,0 +1,194 @@
+"""Networks written with torch's own layers: converted, taken one task at a time, or refused."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaexp.algorithms.maml import MAML
+from metaexp.algorithms.meta_sgd import MetaSGD
+from metaexp.algorithms.proto_net import ProtoNet
+from metaexp.algorithms.reptile import Reptile
+from metaexp.core.errors import ConfigError
+from metaexp.core.over_tasks import over_tasks
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.models.base import Network, parameters_of
+from metaexp.models.batch_norm import BatchNorm, normalise_with
+from metaexp.models.inspection import convert_batch_norm, prepare_network
+
+SHAPE = (2, 6, 6)
+
+
+class Net(Network):
+    """A convolution, the layer that is tested, and a head."""
+
+    def __init__(self, norm: nn.Module, n_outputs: int | None = 3, width: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.inner = nn.Sequential(norm, nn.ReLU())
+        self.head = nn.Identity() if n_outputs is None else nn.Linear(64, width or n_outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.inner(self.conv(x)).flatten(1)
+
+
+class ByHand(nn.Module):
+    """Normalises by the batch without a layer that anybody would know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, training=True)
+
+
+class Reader(Network):
+    """An LSTM of torch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.lstm(x)[0][:, -1]
+        return out
+
+
+def tasks(*shape: int, number: int = 3) -> Episode:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(3).repeat(2).expand(number, -1)
+    support, query = (Examples(torch.randn(number, 6, *shape, generator=generator), y, 3) for _ in range(2))
+    return Episode(support, query)
+
+
+def maml(network: nn.Module, **keys: Any) -> MAML:
+    settings: dict[str, Any] = {
+        "inner_lr": 0.1, "inner_steps": 2, "inner_steps_test": 2, "first_order": False,
+        "inner_loss_reduction": "mean", "adapt": "all", "batch_norm": "transductive",
+    }  # fmt: skip
+    return MAML(network, **{**settings, **keys})
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("tracks", [True, False])
+def test_torch_batch_norm_becomes_ours_with_the_same_values_and_is_recorded(
+    affine: bool, tracks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = nn.BatchNorm2d(4, eps=0.01, momentum=0.3, affine=affine, track_running_stats=tracks)
+    network = Net(layer)
+    if affine:
+        layer.weight.data.uniform_(0.5, 2)
+    x = torch.randn(5, *SHAPE)
+    expected = network.train()(x)
+    trained = None if layer.running_mean is None else layer.running_mean.clone()
+    if trained is not None:
+        layer.reset_running_stats()
+    with caplog.at_level(logging.INFO, "metaexp"):
+        prepare_network(network, SHAPE, 3)
+    ours = network.inner[0]
+    assert isinstance(ours, BatchNorm)
+    assert any("1 layers of torch's batch norm were converted" in message for message in caplog.messages)
+    assert maml(network).batch_norm == "transductive"
+    assert ProtoNet(network, TaskShape(3, 2, 2), "squared_euclidean", "running").batch_norm == "running"
+    assert torch.allclose(network(x), expected, atol=1e-5)
+    if trained is not None:
+        assert torch.allclose(ours.running_mean, trained, atol=1e-6)
+    with normalise_with("stored"):
+        assert not torch.allclose(network(x), expected, atol=1e-2)
+
+
+def test_a_converted_network_maps_over_tasks_as_it_loops_over_them() -> None:
+    algorithm = maml(Net(nn.BatchNorm2d(4)))
+    convert_batch_norm(algorithm.model)
+    episodes = tasks(*SHAPE)
+    assert torch.allclose(over_tasks(algorithm, episodes), over_tasks(algorithm, episodes, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.BatchNorm2d(4, momentum=None), r"layer inner\.0 of Net is a torch BatchNorm2d with momentum=None"),
+        (nn.LazyBatchNorm2d(), r"LazyBatchNorm2d, whose size is not known"),
+        (nn.InstanceNorm2d(4, track_running_stats=True), r"InstanceNorm2d, which keeps statistics.*Use metaexp"),
+        (ByHand(), r"what Net gives for an example depends on the others in its batch"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_converted_is_refused(layer: nn.Module, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        prepare_network(Net(layer), SHAPE, 3)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.Dropout(0.5), BatchNorm(4), nn.Identity()]
+)
+def test_layers_that_treat_each_example_by_itself_stay(layer: nn.Module) -> None:
+    network = Net(layer)
+    before = torch.get_rng_state()
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    prepare_network(network, SHAPE, 3)
+    assert network.inner[0] is layer
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_network_that_ignores_n_outputs_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Net was built with n_outputs=3 and gives \(7,\) per example"):
+        prepare_network(Net(nn.Identity(), 3, width=7), SHAPE, 3)
+    prepare_network(Net(nn.Identity(), 3), SHAPE, 3)
+    prepare_network(Net(nn.Identity(), None), SHAPE, None)
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_are_taken_one_task_at_a_time(layer: type[nn.Module]) -> None:
+    network = Reader()
+    network.lstm = layer(2, 5, batch_first=True)  # type: ignore[call-arg, assignment]
+    algorithm = maml(network, first_order=True)
+    assert algorithm.takes_single_tasks
+    assert over_tasks(algorithm, tasks(4, 2), 1).isfinite().all()
+    assert not maml(Net(nn.Identity())).takes_single_tasks
+
+
+def frozen() -> Net:
+    network = Net(BatchNorm(4))
+    network.conv.requires_grad_(False)
+    return network
+
+
+@pytest.mark.parametrize("name", ["maml", "meta_sgd", "reptile"])
+def test_an_inner_loop_leaves_frozen_parameters_alone(name: str) -> None:
+    def make(network: nn.Module) -> Any:
+        if name == "maml":
+            return maml(network)
+        if name == "meta_sgd":
+            return MetaSGD(network, 0.1, 0.2, 2, 2, False, "transductive")
+        return Reptile(network, 0.1, 2, 2, 6, 6, "reset", "transductive")
+
+    support = Episode(*(Examples(e.x[0], e.y[0], 3) for e in tasks(*SHAPE))).support
+    learner = make(frozen()).adapt(support)
+    assert not any(key.startswith("conv.") for key in learner.params)
+    assert any(key.startswith("conv.") for key in make(Net(BatchNorm(4))).adapt(support).params)
+    assert "head.weight" in learner.params
+
+
+def test_parameters_that_a_functional_call_replaced_are_not_taken_for_frozen() -> None:
+    network = frozen()
+    found: list[set[str]] = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self) -> Tensor:
+            found.append(set(parameters_of(self.network)))
+            return torch.zeros(())
+
+    plain = {f"network.{name}": p.detach().clone() for name, p in network.named_parameters()}
+    torch.func.functional_call(Spy(), plain, ())
+    Spy()()
+    assert "conv.weight" in found[0]
+    assert "conv.weight" not in found[1]
