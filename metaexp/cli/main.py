@@ -5,7 +5,9 @@ Importing this module imports neither torch nor Hydra.
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -47,9 +49,14 @@ usage: metaexp VERB [arguments]     (metaexp VERB --help tells more)
 Start with `metaexp train`: MAML on hand-drawn glyphs, a minute or two on a laptop."""
 
 
+_ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}
+"""Letters of our own messages, for a terminal that knows ASCII only."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. ``arguments`` are those after the program's name. Returns the exit code of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_any_text()
     launch = None
     try:
         launch = launched()
@@ -76,6 +83,21 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
         return _function(name)(rest)
     function = ranks.run(lambda: _function(name, is_shared=True))
     return function(rest, ranks)
+
+
+def _accept_any_text() -> None:
+    """Show "+-" for a plus-minus sign, and "?" for unknown letters, where only ASCII can be shown."""
+    codecs.register_error("metaexp", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="metaexp")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_ASCII.get(letter, "?") for letter in letters), error.end
 
 
 def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -86,7 +86,8 @@ class Lines(Display):
         self.line(f"validation after {step} steps: {result}")
 
     def line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed ends no run
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar(Display):
@@ -137,7 +138,8 @@ class Bar(Display):
         self._validation = f"  val {result}"
 
     def line(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed ends no run
+            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def default_display() -> Display:

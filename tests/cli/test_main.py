@@ -279,3 +279,26 @@ def test_scripts_do_what_the_verbs_do(script: str, tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 40
     done = subprocess.run([sys.executable, path, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert f"metaexp {script}" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_with_few_letters_ends_no_finished_command(encoding: str) -> None:
+    program = (
+        "import sys; from metaexp.cli import main; main.main(['--version']); print('97.1 \u00b1 0.4 %, \u00e9\u4e2d')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=True,
+    )  # fmt: skip
+    line = done.stdout.decode(encoding).splitlines()[-1]
+    assert line == ("97.1 +- 0.4 %, ??" if encoding == "ascii" else "97.1 \u00b1 0.4 %, \u00e9?")
+
+
+@pytest.mark.parametrize("level", ["1", "2"])
+def test_python_without_assertions_composes_and_lists(level: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "metaexp", "train", "--cfg", "job"],
+        env=os.environ | {"PYTHONOPTIMIZE": level}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "algorithm:" in done.stdout

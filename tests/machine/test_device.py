@@ -134,3 +134,12 @@ def test_other_systems_have_no_mallopt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_waiting_on_the_cpu_returns_at_once() -> None:
     Compute(torch.device("cpu"), "", "float32", 1, True, None).wait()
+
+
+@pytest.mark.parametrize("threads", [100_000, 257])
+def test_more_threads_than_a_process_can_start_are_refused(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(device, "cores", lambda: 2)
+    with pytest.raises(MachineError, match=rf"device\.threads={threads} .* 2 cores, and at most 256 .*threads=2"):
+        use_device(replace(CPU, threads=threads)).__enter__()
+    monkeypatch.setattr(device, "cores", lambda: 100_000)
+    device._check_threads(threads)

@@ -108,3 +108,13 @@ def test_the_display_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3599.6, "1:00:00"), (7325, "2:02:05")])
 def test_time_left_reads_as_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("display", [Lines, Bar])
+def test_a_terminal_that_was_closed_ends_no_run(display: type[Lines] | type[Bar]) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    shown = display(Console(file=Closed()))
+    shown.line("a line")

@@ -9,6 +9,7 @@ usage: shared_runs.py FOLDER JOBS, where JOBS is a JSON file: name -> job. A job
     resume    whether to go on with the run in the folder ``in``; a new run otherwise
     in        the run folder, by name; the job's own name without it
     argv      a command line instead: of a verb, or, where it starts with none, of ``train``
+    signal    [number, rank or "all", seconds]: sent to it so long after the start
     act       what one rank does, in which update: [deed, rank, update]; see ``Deed``
 
 Every process is forked from this one, which has imported torch already: starting torch takes longer than such a run.
@@ -196,7 +197,13 @@ def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
             rank_process(job, folder, rank, port, report)
         children.append(child)
     codes: dict[int, int] = {}
+    number, whom, after = job.get("signal", [0, -1, float("inf")])
     while len(codes) < len(children) and time.monotonic() - start < _LONGEST:
+        if time.monotonic() - start >= after:
+            after = float("inf")
+            for rank, child in enumerate(children):
+                if whom in (rank, "all") and child not in codes:
+                    os.kill(child, number)
         for child in set(children) - set(codes):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
