@@ -145,10 +145,26 @@ def _code(a: RunRecord, b: RunRecord) -> list[Finding]:
             return "not recorded"
         return record.git.commit[:12] + (" with uncommitted changes" if record.git.dirty else "")
 
+    own = _differ("code", {"own code": (_own(a), _own(b))})
+    if a.sources is not None and b.sources is not None:
+        sources = _differ("code", {"metaexp sources": (a.sources[:12], b.sources[:12])})
+        return [*own, *_differ("code", {"commit": (words(a), words(b))}), *sources]
     both_dirty = a.git is not None and b.git is not None and a.git.dirty and b.git.dirty and a.git == b.git
     if both_dirty:
-        return [Finding("code", "uncommitted changes", "not recorded which", "not recorded which")]
-    return _differ("code", {"commit": (words(a), words(b))})
+        return [*own, Finding("code", "uncommitted changes", "not recorded which", "not recorded which")]
+    return [*own, *_differ("code", {"commit": (words(a), words(b))})]
+
+
+def _own(record: RunRecord) -> str:
+    """The digest of the user's own code, and the commits of the packages that it is in."""
+    if record.own_code is None:
+        return "none"
+    commits = [
+        f"{name} {state.commit[:12]}{' with uncommitted changes' if state.dirty else ''}"
+        for name, state in record.own_code.git.items()
+        if state is not None
+    ]
+    return record.own_code.digest[:12] + (f" ({', '.join(commits)})" if commits else "")
 
 
 def _versions(a: Mapping[str, str], b: Mapping[str, str]) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.classes.checker import Checker, Slot
+from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import Number, show
@@ -161,6 +162,7 @@ def _settings(values: Mapping[str, Any], choices: Mapping[str, str]) -> Settings
         experiment=choices.get("experiment"),
         reference=values.get("reference"),
         resolved=resolved,
+        own_code=own_code(values),
         choices=dict(choices),
     )
 

@@ -6,6 +6,7 @@ Importing this module does not import torch. The groups ``algorithm``, ``model``
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,27 @@ class ClassSpec:
 
 def _as_node(value: Any) -> Any:
     return value.node() if isinstance(value, ClassSpec) else value
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The source files of the user's own packages that a run imports.
+
+    Attributes:
+        files: Path below the folder that holds the packages, such as ``my_package/nets.py`` -> content.
+        places: The name of each top-level package or module -> its file.
+    """
+
+    files: Mapping[str, bytes]
+    places: Mapping[str, Path]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the names and contents of all files."""
+        total = hashlib.sha256()
+        for name, content in sorted(self.files.items()):
+            total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+        return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -127,6 +149,8 @@ class Settings:
     reference: Mapping[str, Any] | None
     resolved: dict[str, Any]
     """The same configuration as plain nested dicts, to be written to ``config.yaml`` and hashed."""
+    own_code: OwnCode | None
+    """The user's own code that the classes are made of; None where all are of metaexp or torch."""
     choices: dict[str, str]
     """Group -> chosen file, e.g. ``{"algorithm": "maml", "dataset": "glyphs"}``."""
 

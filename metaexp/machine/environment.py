@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import metaexp
+from metaexp.config.schema import OwnCode
 from metaexp.machine.device import Compute
 from metaexp.results import provenance
 from metaexp.results.record import Machine
@@ -16,14 +17,19 @@ from metaexp.results.record import Machine
 _BEFORE: Mapping[str, Any] = {"ranks": 1}
 """What a checkpoint did not say yet while there was only one possibility."""
 
+_NOT_SAID = ("metaexp sources", "own code")
+"""What older checkpoints do not say; nothing is known to differ then."""
 
-def environment(compute: Compute) -> dict[str, Any]:
+
+def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
     """Versions, device, threads and ranks."""
     machine: Machine = compute.recorded()
     git = provenance.git_state()
     return {
         "metaexp": metaexp.__version__,
         "commit": None if git is None else git.commit,
+        "metaexp sources": provenance.sources_digest()[:12],
+        "own code": None if own_code is None else own_code.digest[:12],
         "torch": torch.__version__,
         **dataclasses.asdict(machine),
     }
@@ -31,4 +37,5 @@ def environment(compute: Compute) -> dict[str, Any]:
 
 def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """``threads was 2 and is 1`` and so on; ``then`` may be of a checkpoint that did not say everything yet."""
-    return provenance.differences({**_BEFORE, **then}, here)
+    known = {key: here[key] for key in _NOT_SAID if key in here}
+    return provenance.differences({**_BEFORE, **known, **then}, here)

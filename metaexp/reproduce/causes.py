@@ -53,7 +53,14 @@ def _device(record: RunRecord) -> dict[str, Any]:
 
 
 def _commits(before: RunRecord, now: RunRecord) -> list[str]:
-    """Nothing where one of the two was not made from a checkout, whose commit nobody knows."""
-    if before.git is None or now.git is None:
-        return []
-    return differences({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})
+    """What is known to differ in metaexp's code and in the user's own."""
+    found = []
+    if before.git is not None and now.git is not None:
+        found += differences({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})
+    if before.sources is not None and now.sources is not None and not found:
+        found += differences({"metaexp sources": before.sources[:12]}, {"metaexp sources": now.sources[:12]})
+    return [*found, *differences({"own code": _digest(before)}, {"own code": _digest(now)})]
+
+
+def _digest(record: RunRecord) -> str | None:
+    return None if record.own_code is None else record.own_code.digest[:12]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
 import subprocess
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,14 +55,31 @@ def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 
 
-def git_state(package: Path | None = None) -> Git | None:
-    """Commit of the checkout that tracks ``package`` (metaexp's own folder by default); None where there is none.
+@lru_cache(maxsize=1)
+def sources_digest() -> str:
+    """Return the SHA-256 (hex) of metaexp's own source files, names and contents."""
+    root = Path(metaexp.__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def git_state(package: Path | None = None, tracked: str = "__init__.py") -> Git | None:
+    """Return the commit of the checkout that tracks a package.
 
     An installed copy inside some other project's repository is not tracked there, and gives None. Dirty means:
     a tracked file differs from the commit, or a file beside the sources is not tracked.
+
+    Args:
+        package: The folder of the package; metaexp's own by default.
+        tracked: A file in it that must be tracked.
+
+    Returns:
+        The commit; None where there is none.
     """
     folder = package or Path(metaexp.__file__).parent
-    if _git(folder, "ls-files", "--error-unmatch", "--", "__init__.py") is None:
+    if _git(folder, "ls-files", "--error-unmatch", "--", tracked) is None:
         return None
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:

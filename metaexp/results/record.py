@@ -84,6 +84,16 @@ class Git:
 
 
 @dataclass(frozen=True)
+class OwnCodeRecord:
+    """The user's own code that a run was made with. The run folder has a copy in ``code/``."""
+
+    digest: str
+    """SHA-256 (hex) of the names and contents of its source files."""
+    git: dict[str, Git | None]
+    """Top-level package or module -> the commit of the checkout that tracks it; null where none does."""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that a reader who was not there needs. Fields that are not known yet are null."""
 
@@ -130,6 +140,10 @@ class RunRecord:
     peak_memory_bytes: int | None = None
     device: Machine | None = None
     git: Git | None = None
+    sources: str | None = field(default=None, metadata=ADDED)
+    """SHA-256 (hex) of metaexp's own source files; null in a record of before."""
+    own_code: OwnCodeRecord | None = field(default=None, metadata=ADDED)
+    """Null where every class is of metaexp or torch, and in a record of before."""
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
     """False after a resume that could not be bit for bit (another machine, thread count or number of ranks)."""

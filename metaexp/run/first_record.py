@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from metaexp.results.provenance import git_state, versions
-from metaexp.results.record import Reference, RunRecord, Task
+from metaexp.config.schema import Settings
+from metaexp.results.provenance import git_state, sources_digest, versions
+from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task
 from metaexp.run.build import TrainingSetup
 
 
@@ -58,9 +59,19 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
         device=setup.compute.recorded(),
         git=git_state(),
+        sources=sources_digest(),
+        own_code=_own_code(settings),
         versions=versions(),
         started=utc_now(),
     )
+
+
+def _own_code(settings: Settings) -> OwnCodeRecord | None:
+    if settings.own_code is None:
+        return None
+    places = settings.own_code.places
+    git = {name: git_state(path.parent, path.name) for name, path in sorted(places.items())}
+    return OwnCodeRecord(settings.own_code.digest, git)
 
 
 def utc_now() -> str:

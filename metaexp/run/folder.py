@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.check import check
-from metaexp.config.schema import Settings
+from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_yaml, to_yaml
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import refuse_links, write_atomically
@@ -70,6 +70,15 @@ class RunFolder:
         """Write the resolved configuration, and which file of each group it was made from."""
         write_atomically(self.choices, to_yaml(settings.choices).encode())
         write_atomically(self.config, to_yaml(settings.resolved).encode())
+
+    def save_own_code(self, code: OwnCode | None) -> None:
+        """Keep a copy of the user's own code, in a folder named by its digest."""
+        if code is None:
+            return
+        for name, content in sorted(code.files.items()):
+            path = self.path / "code" / code.digest[:12] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
 
     def load_settings(self) -> Settings:
         """The settings that were saved. Raises RunFolderError when they cannot be read, ConfigError when they were

@@ -147,6 +147,7 @@ def _display(display: Display | None, ranks: Ranks) -> Display:
 def _digest(settings: Settings) -> str:
     """SHA-256 (hex) of what must be equal on all ranks."""
     shared = {key: value for key, value in settings.resolved.items() if key not in _OF_ONE_MACHINE}
+    shared["own code"] = None if settings.own_code is None else settings.own_code.digest
     return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -181,7 +182,10 @@ def _new_outputs(
 
 
 def _open_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, display: Display) -> Outputs:
-    return NoOutputs() if setup.ranks.rank > 0 else stack.enter_context(open_outputs(place, display))
+    if setup.ranks.rank > 0:
+        return NoOutputs()
+    place.save_own_code(setup.settings.own_code)
+    return stack.enter_context(open_outputs(place, display))
 
 
 def _check_place(place: Path, folder: Path | None) -> None:
@@ -225,5 +229,7 @@ def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
         exact_resume=before.exact_resume,
         started=before.started,
         git=before.git,
+        sources=before.sources,
+        own_code=before.own_code,
         versions=before.versions,
     )

@@ -61,7 +61,7 @@ class Session:
         self.checkpoint = checkpoint
         self.stop = stop
         self.metric = Metric.of(self.settings.task.n_way)
-        self.environment = environment(setup.compute)
+        self.environment = environment(setup.compute, setup.settings.own_code)
         self.watch = Stopwatch()
 
     def run(self) -> RunRecord:

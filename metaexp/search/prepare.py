@@ -96,7 +96,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     path = Path(options.folder).expanduser() if options.folder else outputs / "searches" / name
     freezer = Freezer(composer, path.name, frozenset(keys))
     _read_all_choices(space, freezer)
-    digest = _hash([words, [job.config_hash for job in corners]])
+    digest = _hash([words, [job.config_hash for job in corners], *[[job.own_code] for job in corners if job.own_code]])
     return Prepared(path, digest, options, space, metric, freezer, [replace(job, group=path.name) for job in corners])
 
 

@@ -13,8 +13,9 @@ from metaexp.config.check import check
 from metaexp.config.compose import Composer, deviations, hydra_files
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import key_of
+from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
-from metaexp.results.reading import read_part
+from metaexp.results.reading import ADDED, read_part
 
 FROZEN_FILE = "frozen.json"
 
@@ -40,12 +41,15 @@ class FrozenJob:
     full_steps: int | None = None
     deviations: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    own_code: str | None = field(default=None, metadata=ADDED)
+    """Digest of the user's own code; None where every class is of metaexp or torch."""
 
     @property
     def identity(self) -> str:
         """SHA-256 (hex) of everything but paths: two jobs that share it would do the same twice."""
         rest = {key: value for key, value in self.config.items() if key != "paths"}
-        text = json.dumps([self.config_hash, rest], sort_keys=True, separators=(",", ":"))
+        parts = [self.config_hash, rest, *([self.own_code] if self.own_code else [])]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -57,12 +61,21 @@ class FrozenJob:
     def settings(self, threads: int | None = None) -> Settings:
         """The settings of the job, checked again. threads: for ``device.threads`` where the job leaves it open.
 
-        Raises ConfigError when a package that it needs is not trusted, or its file was edited into nonsense.
+        Raises ConfigError when a package that it needs is not trusted or was changed since, or its file was edited into
+        nonsense.
         """
         device = dict(self.config["device"])
         if device["threads"] is None:
             device["threads"] = threads
-        return check({**self.config, "device": device}, self.choices)
+        settings = check({**self.config, "device": device}, self.choices)
+        now = None if settings.own_code is None else settings.own_code.digest
+        if now != self.own_code:
+            raise ConfigError(
+                f"the code of {', '.join(settings.own_code.places) if settings.own_code else 'your own'} was changed "
+                f"after the sweep was made (digest {str(self.own_code)[:12]}, now {str(now)[:12]}). Give the same "
+                "command again for a new sweep with the code as it is, or take the change back."
+            )
+        return settings
 
 
 class Freezer:
@@ -93,6 +106,7 @@ class Freezer:
             config=settings.resolved,
             choices=settings.choices,
             config_hash=settings.config_hash,
+            own_code=None if settings.own_code is None else settings.own_code.digest,
             group=self.group,
             full_steps=published.train.steps if published else None,
             deviations=deviations(settings.resolved, published.resolved) if published else [],

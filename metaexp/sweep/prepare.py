@@ -90,11 +90,13 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         return Prepared(composer, place, None, _grouped(jobs, place.name), *common, [])
     frozen = found.jobs()
     changed = "" if command.options.new else difference(frozen, jobs)
-    fresh = command.options.new or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
+    other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # which cannot be frozen
+    fresh = command.options.new or other_code or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
     if not fresh:
         return Prepared(composer, found.path, found, frozen, *common, [_goes_on(found, changed)] if changed else [])
     path = _next(place, overrides)
-    notes = [] if command.options.new else [f"{found.path} is complete, and {changed}: this is a new sweep, {path}."]
+    begun = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
+    notes = [] if command.options.new else [f"{found.path} {begun} {changed}: this is a new sweep, {path}."]
     return Prepared(composer, path, None, _grouped(jobs, path.name), *common, notes)
 
 
@@ -103,6 +105,8 @@ def difference(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
     if len(then) != len(now):
         return f"the files have changed since: it has {len(then)} jobs, and would have {len(now)} now"
     for before, after in zip(then, now, strict=True):
+        if before.own_code != after.own_code:
+            return f"the code of your own that job {before.number} uses has changed since"
         if before.identity != after.identity:
             return f"the files have changed since: {_changes(before.config, after.config)} in job {before.number}"
     return ""

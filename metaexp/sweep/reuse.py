@@ -21,7 +21,7 @@ def reusable(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Path]:
     """Number of a job -> the folder of a completed run in ``outputs`` that is what the job would be.
 
     Configuration and seed are the same, and so are the data folder, the device's settings, the versions, and the
-    commit, with nothing changed since. Jobs with classes of other packages have none, for no record knows their code.
+    commit, with nothing changed since. The user's own code is the same, too.
     """
     git, here = git_state(), versions()
     if git is not None and git.dirty:
@@ -30,7 +30,7 @@ def reusable(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for job in jobs:
         same = [path for path, run in runs.items() if _is_same(run, job)]
-        if same and all(target.startswith(_OF_RECORDED_CODE) for target in _targets(job.config)):
+        if same and (job.own_code or all(target.startswith(_OF_RECORDED_CODE) for target in _targets(job.config))):
             found[job.number] = same[-1]
     return found
 
@@ -46,7 +46,8 @@ def _is_same(run: RunRecord, job: FrozenJob) -> bool:
         del then["threads"], now["threads"]
     tested = run.test is not None or not job.config["eval"]["test"]
     same_data = run.config["paths"]["data"] == job.config["paths"]["data"]
-    return run.config_hash == job.config_hash and then == now and tested and same_data
+    same_code = job.own_code == (None if run.own_code is None else run.own_code.digest)
+    return run.config_hash == job.config_hash and same_code and then == now and tested and same_data
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -74,11 +74,12 @@ def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
     from metaexp.run.first_record import Provenance
     from metaexp.run.job import resume_job, run_job
 
+    settings = job.settings(threads)
     if (folder / RECORD_FILE).exists():  # written before the first update
         resume_job(folder)
     else:
         provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files)
-        run_job(job.settings(threads), provenance, folder)
+        run_job(settings, provenance, folder)
 
 
 def _note_of(error: Exception, note: Note) -> Note:

@@ -32,7 +32,7 @@ SAME = [
 def clean_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the sources were as committed, whatever this checkout is."""
     for place in ("metaexp.run.first_record", "metaexp.results.provenance", "metaexp.reproduce.rerun"):
-        monkeypatch.setattr(f"{place}.git_state", lambda: Git("a" * 40, False))
+        monkeypatch.setattr(f"{place}.git_state", lambda *_: Git("a" * 40, False))
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_another_source_or_device_has_a_folder_of_its_own(
     run: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = {plan_rerun(run).place, plan_rerun(run, ["device.threads=3"]).place}
-    monkeypatch.setattr(module, "git_state", lambda: Git("b" * 40, False))
+    monkeypatch.setattr(module, "git_state", lambda *_: Git("b" * 40, False))
     places.add(plan_rerun(run).place)
     assert len(places) == 3
 

@@ -25,7 +25,7 @@ ASKED = ["algorithm=maml", "seed=0,1", "train.steps=100"]
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reuse, "git_state", lambda: CLEAN)
+    monkeypatch.setattr(reuse, "git_state", lambda *_: CLEAN)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
     assert not is_taken(elsewhere("paths", "data", "another"))
     theirs = {**job.config, "algorithm": {**job.config["algorithm"], "_target_": "theirs.MAML"}}
     assert not is_taken(record, replace(job, config=theirs))
-    monkeypatch.setattr(reuse, "git_state", lambda: Git("abc", dirty=True))
+    monkeypatch.setattr(reuse, "git_state", lambda *_: Git("abc", dirty=True))
     assert not is_taken(record)
     overrides = [*ASKED, "sweep.reuse=true"]
     assert "sweep.reuse=true takes nothing over: outputs holds no completed run of these jobs" in plan(

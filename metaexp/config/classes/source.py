@@ -116,7 +116,7 @@ def read_module(name: str) -> Module | None:
     Returns:
         The parsed module; None if there is no source.
     """
-    path = _module_path(name) if _is_worth_reading(name) else None
+    path = module_path(name) if _is_worth_reading(name) else None
     if path is None:
         return None
     try:
@@ -134,7 +134,8 @@ def _is_worth_reading(name: str) -> bool:
     return top not in sys.stdlib_module_names
 
 
-def _module_path(name: str) -> Path | None:
+def module_path(name: str) -> Path | None:
+    """Find the source file of a module, importing nothing but what `find_spec` needs; None if there is none."""
     top, *parts = name.split(".")
     if not all(part.isidentifier() for part in [top, *parts]):
         return None

@@ -1,0 +1,80 @@
+"""The user's own code that a configuration names: which files it is made of, and when it has changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from metaexp.config.classes import targets
+from metaexp.config.classes.own_code import own_code
+from metaexp.config.classes.source import read_module
+from metaexp.config.classes.targets import trust
+from metaexp.config.compose import Composer
+from metaexp.config.schema import ClassSpec, OwnCode
+
+FILES = {
+    "own_nets/__init__.py": "",
+    "own_nets/nets.py": "from .parts import layer\nfrom own_nets.deep import blocks\nimport numpy, beside_it\n",
+    "own_nets/parts.py": "def make():\n    from . import late\n",
+    "own_nets/late.py": "",
+    "own_nets/deep/__init__.py": "from ..shared import *\n",
+    "own_nets/deep/blocks.py": "import os, torch\n",
+    "own_nets/shared.py": "",
+    "own_nets/unused.py": "",
+    "beside_it.py": "import metaexp\n",
+}
+USED = sorted(name for name in FILES if "unused" not in name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a trusted package, and a module that it imports from beside it."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(targets, "_trusted", set())
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    read_module.cache_clear()
+    trust("own_nets")
+    return tmp_path
+
+
+def found() -> OwnCode:
+    inner = ClassSpec("own_nets.nets.Net", "own_nets.nets.Net", {}, frozenset())
+    outer = ClassSpec("torch.optim.SGD", "torch.optim.SGD", {"model": inner}, frozenset())
+    code = own_code({"algorithm": outer, "seed": 3})
+    assert code is not None
+    return code
+
+
+def test_imports_are_followed_through_the_package_and_beside_it_but_not_to_what_is_installed(folder: Path) -> None:
+    assert sorted(found().files) == USED
+    assert sorted(found().places) == ["beside_it", "own_nets"]
+    assert found().places["own_nets"] == folder / "own_nets" / "__init__.py"
+    assert "own_nets.nets" not in sys.modules
+
+
+@pytest.mark.parametrize("name", USED)
+def test_an_edit_of_any_file_that_is_imported_changes_the_digest(folder: Path, name: str) -> None:
+    before = found().digest
+    (folder / name).write_text(FILES[name] + "# edited\n")
+    assert found().digest != before
+
+
+def test_an_edit_of_another_file_does_not(folder: Path) -> None:
+    before = found().digest
+    (folder / "own_nets" / "unused.py").write_text("x = 1\n")
+    assert found().digest == before
+
+
+def test_a_file_that_is_no_python_is_hashed_all_the_same(folder: Path) -> None:
+    before = found().digest
+    (folder / "own_nets" / "late.py").write_text("class Broken(:\n")
+    assert found().digest != before
+
+
+def test_a_configuration_of_shipped_classes_has_none() -> None:
+    assert Composer().settings([], on_this_machine=False).own_code is None

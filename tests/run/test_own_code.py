@@ -1,0 +1,87 @@
+"""What a run keeps of the user's own code, and what is said where the code changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metaexp.compare.why import explain, read_side
+from metaexp.config.identity import numeric_part
+from metaexp.config.schema import OwnCode
+from metaexp.machine import environment
+from metaexp.reproduce.causes import conditions
+from metaexp.results.record import read_record
+from metaexp.run import job
+from metaexp.run.job import resume_job, run_job
+
+
+def test_a_run_keeps_a_copy_of_the_users_own_code_and_its_digest(tiny: ModuleType, tmp_path: Path) -> None:
+    settings = tiny.settings(tmp_path)
+    done = run_job(settings)
+    assert settings.own_code is not None
+    assert done.record.own_code is not None
+    assert done.record.own_code.digest == settings.own_code.digest
+    assert "tiny_runs" in done.record.own_code.git
+    copy = done.folder / "code" / settings.own_code.digest[:12] / "tiny_runs.py"
+    assert copy.read_bytes() == Path(tiny.__file__).read_bytes()
+    assert done.record.sources is not None
+
+
+def edited(code: OwnCode) -> OwnCode:
+    return replace(code, files={**code.files, "tiny_runs.py": b"# edited\n"})
+
+
+def test_a_run_that_goes_on_with_edited_code_says_so_and_keeps_both(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny.settings(tmp_path)
+    folder = run_job(settings, stop_after=6).folder
+    check = job.check
+    monkeypatch.setattr(job, "check", lambda *a: (s := check(*a)) and replace(s, own_code=edited(s.own_code)))
+    record = resume_job(folder).record
+    assert not record.exact_resume
+    assert "own code was" in (folder / "run.log").read_text()
+    assert len(list((folder / "code").iterdir())) == 2
+
+
+def test_a_run_that_goes_on_with_the_same_code_is_exact(tiny: ModuleType, tmp_path: Path) -> None:
+    folder = run_job(tiny.settings(tmp_path), stop_after=6).folder
+    assert resume_job(folder).record.exact_resume
+    assert len(list((folder / "code").iterdir())) == 1
+
+
+def test_an_edit_of_metaexp_between_stop_and_resume_counts(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_job(tiny.settings(tmp_path), stop_after=6).folder
+    monkeypatch.setattr(environment.provenance, "sources_digest", lambda: "e" * 64)
+    assert not resume_job(folder).record.exact_resume
+    assert "metaexp sources was" in (folder / "run.log").read_text()
+
+
+def test_a_checkpoint_that_does_not_name_its_code_is_not_taken_for_different() -> None:
+    then = {"torch": "2"}
+    here = {"torch": "2", "ranks": 1, "metaexp sources": "a", "own code": "b"}
+    assert environment.differences(then, here) == []
+    assert environment.differences({**then, "own code": "c"}, here) == ["own code was c and is b"]
+
+
+def test_why_and_reproduce_name_code_that_differs(tiny: ModuleType, tmp_path: Path) -> None:
+    folder = run_job(tiny.settings(tmp_path)).folder
+    before = read_side(folder)
+    content = json.loads((folder / "record.json").read_text())
+    content["own_code"]["digest"] = "f" * 64
+    (folder / "record.json").write_text(json.dumps(content))
+    after = read_side(folder)
+    assert [(f.kind, f.key) for f in explain(before, after, numeric_part).findings] == [("code", "own code")]
+    assert any(line.startswith("own code was") for line in conditions(before.record, after.record))
+    assert explain(after, after, numeric_part).findings == []
+    content["sources"] = "f" * 64
+    (folder / "record.json").write_text(json.dumps(content))
+    keys = [finding.key for finding in explain(after, read_side(folder), numeric_part).findings]
+    assert keys == ["metaexp sources"]
+    assert any("metaexp sources was" in line for line in conditions(after.record, read_record(folder)))
