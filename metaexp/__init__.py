@@ -1,3 +1,61 @@
-"""metaexp: an experiment framework for meta-learning."""
+"""metaexp: an experiment framework for meta-learning.
+
+``import metaexp as mx`` takes no torch. Each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaexp.api import Comparison as Comparison
+    from metaexp.api import Learner as Learner
+    from metaexp.api import Run as Run
+    from metaexp.api import compare_runs as compare_runs
+    from metaexp.api import load_run as load_run
+    from metaexp.api import train as train
+    from metaexp.core.algorithm import Algorithm as Algorithm
+    from metaexp.core.errors import MetaexpError as MetaexpError
+    from metaexp.core.fields import Fraction as Fraction
+    from metaexp.core.fields import NonNegativeFloat as NonNegativeFloat
+    from metaexp.core.fields import NonNegativeInt as NonNegativeInt
+    from metaexp.core.fields import PositiveFloat as PositiveFloat
+    from metaexp.core.fields import PositiveInt as PositiveInt
+    from metaexp.core.shapes import TaskShape as TaskShape
+    from metaexp.core.types import Episode as Episode
+    from metaexp.core.types import Examples as Examples
+    from metaexp.data.base import Dataset as Dataset
+    from metaexp.models.base import Network as Network
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "metaexp.api": ("Comparison", "Learner", "Run", "compare_runs", "load_run", "train"),
+    "metaexp.core.algorithm": ("Algorithm",),
+    "metaexp.core.errors": ("MetaexpError",),
+    "metaexp.core.fields": ("Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
+    "metaexp.core.shapes": ("TaskShape",),
+    "metaexp.core.types": ("Episode", "Examples"),
+    "metaexp.data.base": ("Dataset",),
+    "metaexp.models.base": ("Network",),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "__version__", *sorted(_MODULES),
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name when it is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the exported names, imported or not."""
+    return sorted({*globals(), *_MODULES})

@@ -1,0 +1,291 @@
+"""Train, load and compare runs from Python. The package itself exports these names: ``import metaexp as mx``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from metaexp.compare.comparison import Comparison as Tables
+from metaexp.compare.comparison import compare
+from metaexp.compare.gather import LeftOut, gather
+from metaexp.config.classes.targets import trust as trust_package
+from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.identity import numeric_part
+from metaexp.config.schema import Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.core.types import Adapted, Examples
+from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.record import RunRecord, read_record
+from metaexp.run.build import build_algorithm
+from metaexp.run.first_record import Provenance
+from metaexp.run.folder import RunFolder, existing
+from metaexp.run.job import run_job
+from metaexp.run.selection import Selected, apply_weights, selected
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.ArrayLike | Tensor
+"""Numbers that numpy or torch can take."""
+
+
+def train(
+    *overrides: str,
+    config_dir: str | Path | None = None,
+    trust: Sequence[str] = (),
+    folder: str | Path | None = None,
+    **keys: Any,
+) -> Run:
+    """Train, validate and test a run, as ``metaexp train`` does.
+
+    Args:
+        overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``.
+        config_dir: A folder of your own groups and files.
+        trust: Packages whose classes configurations may name.
+        folder: An empty folder for the run; by default a fresh one below ``paths.outputs``.
+        keys: Further overrides of keys without a dot: ``seed=3`` is ``"seed=3"``.
+
+    Returns:
+        The completed run.
+
+    Raises:
+        ConfigError: With all problems of the configuration, before anything is written.
+        MetaexpError: Of the kind that says what went wrong. What was saved stays, and ``metaexp train resume=FOLDER``
+            goes on with it.
+    """
+    for package in trust:
+        trust_package(package)
+    lines = [*overrides, *(f"{key}={show(value)}" for key, value in keys.items())]
+    composer = Composer(None if config_dir is None else Path(config_dir))
+    job = composer.job(lines)
+    name = job.settings.experiment
+    published = composer.published(name) if name else None
+    provenance = Provenance(
+        overrides=lines,
+        full_steps=published.train.steps if published else None,
+        deviations=deviations(job.settings.resolved, published.resolved) if published else [],
+        files=hydra_files(job.composed),
+    )
+    finished = run_job(job.settings, provenance, None if folder is None else Path(folder))
+    return Run(finished.folder)
+
+
+def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
+    """Load a run folder.
+
+    Args:
+        folder: A run folder, finished or not, or its published copy.
+        trust: Packages whose classes its configuration may name.
+
+    Raises:
+        RunFolderError: There is no run in ``folder``, or its record is damaged.
+    """
+    for package in trust:
+        trust_package(package)
+    return Run(Path(folder))
+
+
+class Run:
+    """A run folder, read.
+
+    Args:
+        folder: The run folder.
+
+    Attributes:
+        folder: The run folder.
+        record: Its record: scores, settings, versions, cost.
+
+    Raises:
+        RunFolderError: There is no run in ``folder``, or its record is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._place: RunFolder = existing(folder)
+        self.folder = folder
+        self.record: RunRecord = read_record(folder)
+
+    def __repr__(self) -> str:
+        """Name, status and test score."""
+        test = self.record.test
+        score = "not tested" if test is None else f"test {test.metric} {test.mean:.4g} +- {test.ci95:.2g}"
+        return f"<Run {self.record.name}: {self.record.status}, {score}>"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, checked."""
+        return self._place.load_settings()
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """Every line of ``metrics.jsonl``: the step and its values, in the order in which they were written."""
+        return [{"step": step, **values} for step, values in read_lines(self.folder / METRICS_FILE)]
+
+    @property
+    def test_episodes(self) -> list[list[float]]:
+        """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
+        return read_episodes(self.folder / EPISODES_FILE)
+
+    def algorithm(self) -> Algorithm:
+        """Return the algorithm with the selected weights, on the CPU, in evaluation mode.
+
+        Raises:
+            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+        """
+        weights = self._weights()
+        made = build_algorithm(self.settings, weights.interface)
+        apply_weights(made, self.settings, weights.step, weights.weights)
+        made.eval()
+        return made
+
+    def _weights(self) -> Selected:
+        return selected(self._place, self._place.read_config()[0])
+
+    def adapt(self, x: Array, y: Array) -> Learner:
+        """Adapt to a new task.
+
+        Args:
+            x: The support examples (S, ...), as the dataset of the run prepares them: float32, images (S, C, H, W)
+                with their preprocessing done.
+            y: Their labels (S,), any values that can be sorted; or their targets (S, D_out) for regression.
+
+        Raises:
+            ConfigError: The examples or labels do not fit the run.
+        """
+        weights = self._weights()
+        support = _tensor(x)
+        if tuple(support.shape[1:]) != weights.interface.input_shape or len(support) == 0:
+            raise ConfigError(
+                f"x has shape {tuple(support.shape)}; this run takes (S, "
+                f"{', '.join(map(str, weights.interface.input_shape))}), with at least one example."
+            )
+        algorithm = self.algorithm()
+        if self.settings.task.n_way == 0:
+            return Learner(algorithm, Examples(support, _tensor(y).reshape(len(support), -1), 0), None)
+        names, labels = np.unique(np.asarray(y), return_inverse=True)
+        if labels.shape != (len(support),):
+            raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(support)} examples.")
+        if algorithm.fixed_way and len(names) != self.settings.task.n_way:
+            raise ConfigError(
+                f"y names {len(names)} classes; the algorithm of this run takes exactly {self.settings.task.n_way}."
+            )
+        return Learner(algorithm, Examples(support, torch.from_numpy(labels), len(names)), names)
+
+    def predict(self, x: Array, y: Array, query: Array) -> npt.NDArray[Any]:
+        """Adapt to ``x`` and ``y``, and return the label, or the regression output, of each example of ``query``.
+
+        Args:
+            x: As for :meth:`adapt`.
+            y: As for :meth:`adapt`.
+            query: New examples (M, ...). With transductive batch norm they are normalised together.
+        """
+        return self.adapt(x, y).predict(query)
+
+
+class Learner:
+    """An algorithm adapted to one task.
+
+    Args:
+        algorithm: In evaluation mode.
+        support: What it adapts to.
+        names: The classes by label; None for regression.
+    """
+
+    def __init__(self, algorithm: Algorithm, support: Examples, names: npt.NDArray[Any] | None) -> None:
+        self.names = names
+        self._algorithm = algorithm
+        with torch.no_grad():
+            self._adapted: Adapted = algorithm.adapt(support)
+
+    def scores(self, x: Array) -> npt.NDArray[np.float32]:
+        """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out)."""
+        with torch.no_grad():
+            found: npt.NDArray[np.float32] = self._algorithm.predict(self._adapted, _tensor(x)).numpy()
+        return found
+
+    def predict(self, x: Array) -> npt.NDArray[Any]:
+        """Return the label (M,) of each example as it was given to :meth:`Run.adapt`, or outputs (M, D_out)."""
+        scores = self.scores(x)
+        return scores if self.names is None else np.asarray(self.names[scores.argmax(-1)])
+
+
+class Comparison:
+    """Runs compared, as data.
+
+    Args:
+        tables: The comparison.
+
+    Attributes:
+        tables: Everything that ``metaexp compare`` writes, one table for each dataset, way and shot.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables.tables
+        self.left_out: list[LeftOut] = tables.left_out
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each algorithm or setting: its score with interval, and its cost."""
+        return [
+            {
+                "task": table.title, "label": row.label, "metric": table.metric, "mean": row.estimate.mean,
+                "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "seeds": row.seeds,
+                "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
+                "folders": [str(run.folder) for run in row.runs],
+            }
+            for table in self.tables
+            for row in table.rows
+        ]  # fmt: skip
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """One entry for each pair of rows: the difference of their means, with its interval."""
+        return [
+            {"task": table.title, "first": table.rows[pair.first].label, "second": table.rows[pair.second].label}
+            | {key: value for key, value in vars(pair).items() if key not in ("first", "second")}
+            for table in self.tables
+            for pair in table.pairs
+        ]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+
+def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
+    """Compare runs, paired by test episode, as ``metaexp compare`` does.
+
+    Args:
+        runs: Runs, run folders, or folders with run folders below them.
+        by: Keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
+
+    Raises:
+        RunFolderError: A folder holds no run, none of the runs can be compared, or their test episodes differ.
+        ConfigError: A key of ``by`` is unknown.
+    """
+    given = [runs] if isinstance(runs, (str, Path)) else list(runs)
+    found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
+    if not found.runs:
+        reasons = "; ".join(f"{item.name} {item.reason}" for item in found.left_out[:5])
+        raise RunFolderError(f"none of these runs can be compared: {reasons}")
+    return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare_runs"))
+
+
+def _tensor(values: Array) -> Tensor:
+    found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    return found.detach().to("cpu", torch.float32)

@@ -1,0 +1,109 @@
+"""From Python: the same runs as on the command line, bit for bit, and what can be done with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metaexp as mx
+from metaexp.cli.main import main
+from metaexp.core.errors import ConfigError, RunFolderError
+
+SMALL = [
+    "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
+    "dataset.test_classes=5", "dataset.per_class=6", "train.steps=3", "train.meta_batch_size=2", "train.eval_every=2",
+    "train.eval_episodes=4", "eval.episodes=6", "device=cpu", "tracker=files", "device.threads=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    return mx.train(*SMALL, folder=tmp_path_factory.mktemp("runs") / "one", seed=3)
+
+
+def test_importing_the_package_takes_no_torch_and_lists_every_name() -> None:
+    code = (
+        "import sys, metaexp; print(sorted(m for m in ('torch', 'numpy', 'hydra') if m in sys.modules), dir(metaexp))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[] ")
+    assert all(f"'{name}'" in done.stdout for name in mx.__all__)
+    assert all(getattr(mx, name) is not None for name in mx.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        mx.trian  # noqa: B018
+
+
+def test_a_run_from_python_is_that_of_the_command_line_to_the_last_bit(run: mx.Run, tmp_path: Path) -> None:
+    def files(folder: Path) -> list[bytes]:
+        return [(folder / name).read_bytes() for name in ("metrics.jsonl", "checkpoints/best.safetensors")]
+
+    assert main(["train", *SMALL, "seed=3", f"hydra.run.dir={tmp_path / 'cli'}"]) == 0
+    assert files(tmp_path / "cli") == files(run.folder)
+    other = mx.train(*SMALL, folder=tmp_path / "other", seed=4)
+    assert files(other.folder) != files(run.folder)
+
+
+def test_a_loaded_run_has_settings_record_metrics_and_episodes(run: mx.Run) -> None:
+    found = mx.load_run(run.folder)
+    assert found.record == run.record
+    assert found.settings.seed == 3
+    assert found.metrics[-1]["step"] == 3
+    assert [line["val/accuracy"] for line in found.metrics if "val/accuracy" in line] != []
+    assert np.mean(found.test_episodes[-1]) == pytest.approx(
+        json.loads((run.folder / "record.json").read_text())["test"]["mean"]
+    )
+    assert "test accuracy" in repr(found)
+
+
+def test_predictions_on_arrays_are_those_of_the_evaluation(run: mx.Run) -> None:
+    """Each test episode, adapted to and predicted from arrays, has the accuracy that the run recorded."""
+    from metaexp.machine.device import use_device
+    from metaexp.run.build import load_dataset
+
+    with use_device(run.settings.device) as compute:
+        dataset = load_dataset(run.settings, compute, lambda _: None)
+        source = dataset.tasks(run.settings.task.shape, run.settings.eval.seed)
+    import torch
+
+    names = np.array(["ash", "beech", "cedar", "elm", "fir"])
+    for index, recorded in enumerate(run.test_episodes[-1]):
+        episode = source.episodes("test", torch.tensor([index]))
+        (x, y, _), (query, truth, _) = episode
+        learner = run.adapt(x[0].numpy(), names[y[0].numpy()])
+        found = learner.predict(query[0])
+        assert np.mean(found == names[truth[0].numpy()]) == pytest.approx(recorded)
+        assert learner.scores(query[0].tolist()).shape == (len(found), 5)
+        assert list(run.predict(x[0], y[0], query[0])) == [int(np.flatnonzero(names == name)[0]) for name in found]
+
+
+def test_examples_that_do_not_fit_are_refused_with_what_would(run: mx.Run) -> None:
+    with pytest.raises(ConfigError, match=r"x has shape \(5, 3\); this run takes \(S, 1, 28, 28\)"):
+        run.adapt(np.zeros((5, 3)), np.arange(5))
+    with pytest.raises(ConfigError, match="y has shape \\(4,\\); give one label for each of the 5 examples"):
+        run.adapt(np.zeros((5, 1, 28, 28)), np.arange(4))
+
+
+def test_runs_are_compared_as_data(run: mx.Run, tmp_path: Path) -> None:
+    others = [mx.train(*SMALL, "algorithm=nearest_neighbour", folder=tmp_path / f"nn{s}", seed=s) for s in (3, 4)]
+    found = mx.compare_runs([run, *others], by=["algorithm"])
+    assert {row["label"] for row in found.rows} == {"algorithm=proto_net", "algorithm=nearest_neighbour"} or len(
+        found.rows
+    ) == 2
+    assert {row["mean"] for row in found.rows} >= {run.record.test.mean if run.record.test else None}
+    (pair,) = found.pairs
+    assert {pair["first"], pair["second"]} == {row["label"] for row in found.rows}
+    with pytest.raises(RunFolderError):
+        mx.compare_runs(tmp_path / "nowhere")
+
+
+def test_mistakes_are_exceptions_of_metaexp(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="algoritm is not a key"):
+        mx.train("algoritm=maml")
+    with pytest.raises(RunFolderError, match="there is no such folder"):
+        mx.load_run(tmp_path / "nowhere")
+    assert issubclass(ConfigError, mx.MetaexpError)
