@@ -34,16 +34,35 @@ class Dataset(ABC):
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Classes and examples per class of every split, after class augmentation; None when only the files tell.
+        """Return classes and examples per class of every split, after class augmentation.
 
-        Regression families return None: they have no classes and no end.
+        None where only the files tell, and in regression, which has no classes and no end.
         """
+
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
+        """Return :meth:`capacity`, or where that is None what the files tell, without reading the examples.
+
+        So a task that is too large for the data is found before anything starts. Subclasses whose files tell it
+        override this; it must be quick, and import no torch.
+
+        Args:
+            folder: ``paths.data``.
+
+        Raises:
+            DataError: The files are missing or wrong.
+        """
+        return self.capacity()
 
     @abstractmethod
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read, build or download everything into memory.
 
-        folder: ``paths.data``. Raises DataError naming what to put where when it cannot be had.
+        Args:
+            folder: ``paths.data``.
+            progress: Receives a line about each long piece of work, and warnings.
+
+        Raises:
+            DataError: The data cannot be had; the message names what to put where.
         """
 
 
@@ -60,30 +79,52 @@ class MetaDataset(ABC):
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """As :meth:`Dataset.capacity`, now known for certain."""
+        """Return what :meth:`Dataset.capacity` does, now known for certain."""
+
+    def class_ids(self, split: Split) -> Mapping[str, frozenset[str]]:
+        """Return what the classes of a split are recognised by in other datasets and other splits.
+
+        Args:
+            split: The split.
+
+        Returns:
+            Class -> its identifiers; two classes that share one are the same. Empty in regression.
+        """
+        return {}
 
     @abstractmethod
     def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
-        """The tasks of that shape addressed by (seed, split, index)."""
+        """Return the tasks of a shape, addressed by (seed, split, index)."""
 
     @abstractmethod
     def batches(self, batch_size: int, seed: int) -> TaskSource:
-        """Supervised batches over all classes of a split under fixed labels, as episodes whose support and query
-        are both the batch of ``batch_size`` examples. Raises ConfigError for regression families."""
+        """Return supervised batches over all classes of a split under fixed labels.
+
+        They are episodes whose support and query are both the batch.
+
+        Args:
+            batch_size: Examples in a batch.
+            seed: Which batches.
+
+        Raises:
+            ConfigError: The dataset is a regression family.
+        """
 
     @abstractmethod
     def to(self, device: torch.device) -> MetaDataset:
-        """The same dataset with its tensors on ``device``, where episodes are then made."""
+        """Return the same dataset with its tensors on ``device``, where episodes are then made."""
 
 
 class TaskSource(ABC):
-    """Episodes addressed by (seed, split, index): the same address gives the same bits on every device,
-    whatever the batch, process or rank that asks for it."""
+    """Episodes addressed by (seed, split, index).
+
+    The same address gives the same bits on every device, whatever the batch, process or rank that asks for it.
+    """
 
     @abstractmethod
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """The episodes at ``indices`` (T,) int64, as a batch with leading T."""
+        """Return the episodes at ``indices`` (T,) int64, as a batch with leading T."""
 
     @abstractmethod
     def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """SHA-256 (hex) over which examples make up episodes 0..n_episodes-1 of a split, in order, with labels."""
+        """Return the SHA-256 (hex) over which examples make up the first episodes of a split, in order, with labels."""

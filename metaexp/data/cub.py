@@ -62,6 +62,7 @@ class CUB(Dataset):
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_files
+        from metaexp.data.files.images import Reading
 
         progress(f"Reading CUB from {path}.")
         with open_source(path) as source:
@@ -77,7 +78,7 @@ class CUB(Dataset):
                 right, bottom = min(round(left + width), image.width), min(round(top + height), image.height)
                 return image.crop((x, y, max(right, x + 1), max(bottom, y + 1)))
 
-            return from_files(source, files, 3, self.image_size, progress, cropped if boxes else None)
+            return from_files(source, files, Reading(3, self.image_size, crop=cropped if boxes else None), progress)
 
 
 def _bounding_boxes(source: Source) -> dict[str, Box]:

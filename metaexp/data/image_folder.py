@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
-from metaexp.core.shapes import SPLITS, Split
+from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import open_source
-from metaexp.data.files.folders import images_by_folder
+from metaexp.data.files.folders import SPLIT_NAMES, images_by_folder, passed_over
+from metaexp.data.files.locate import named_path
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
 
+_READING = 2
+"""Of the code that turns files into pixels: to be raised by every change that alters one, or old caches are used."""
+
 
 class ImageFolder(Dataset):
-    """Images of any size and kind in a folder (or a zip or tar of it), brought to one size.
+    """Images of any size and format in a folder (or a zip or tar of it), brought to one size.
 
     ``train/class/image``, ``val/class/image``, ``test/class/image``; or ``class/image``, whose classes are then
     divided by ``fractions`` and ``split_seed``. Folders may be nested: each folder that has images is a class.
+    Photographs are turned as their EXIF orientation says. Grey images of 16 bits and of floats from 0 to 1 are scaled
+    to 8 bits.
     """
 
     kind = "classification"
@@ -38,7 +45,27 @@ class ImageFolder(Dataset):
         normalise: list[float] | None,
         rotations: RotationKind,
         rotations_in: RotationPlace,
+        background: Literal["white", "black"] = "white",
+        follow_links: bool = False,
     ) -> None:
+        """Describe the images.
+
+        Args:
+            folder: The folder, zip or tar: absolute, inside ``paths.data``, or beginning with ``~``.
+            image_size: Height and width in pixels; proportions are not kept.
+            channels: 3 for colour, 1 for grey.
+            fractions: Parts of the classes for train, val and test, where the folders do not say.
+            split_seed: Decides which classes go where then.
+            invert: Whether 255 becomes 0.0 and 0 becomes 1.0, for dark strokes on white paper.
+            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            rotations: Whether, and how, images are turned by multiples of 90 degrees.
+            rotations_in: In which splits they are turned.
+            background: What shows through where an image is transparent.
+            follow_links: Whether symbolic links to what is outside the folder are followed.
+
+        Raises:
+            ConfigError: ``fractions`` or ``normalise`` are impossible.
+        """
         self.folder = folder
         self.image_size = image_size
         self.channels = channels
@@ -46,61 +73,98 @@ class ImageFolder(Dataset):
         self.split_seed = split_seed
         self.pixels = normalised_pixels(invert, normalise)
         self.rotations = Rotations(rotations, rotations_in)
+        self.background = background
+        self.follow_links = follow_links
 
     def capacity(self) -> None:
-        """Only the files tell."""
+        """Return None: only the files tell."""
         return
+
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
+        """Return the classes and images of each split, from the names of the files alone."""
+        path = self._path(folder)
+        sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
+        return {
+            split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))
+            for split, names in self._splits(list(sizes), path).items()
+        }
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images; from the cache while no file changes."""
         from metaexp.data.classification.class_dataset import ClassDataset
+        from metaexp.data.classification.duplicates import warn_of_duplicates
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
-        path = folder / self.folder
+        path = self._path(folder)
+        preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
+        if self.background != "white":
+            preparation["background"] = self.background
+        key = {**preparation, "files": fingerprint([path], self.follow_links), "reading": _READING}
+        prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress)
+        splits = self._splits(list(prepared.classes), path)
+        warn_of_duplicates(prepared.examples, prepared.classes, splits, progress)
+        return ClassDataset(
+            Origin(path.stem, prepared.digest, preparation),
+            prepared.examples,
+            prepared.classes,
+            splits,
+            self.pixels,
+            self.rotations,
+        )
+
+    def _path(self, folder: Path) -> Path:
+        path = named_path(folder, "dataset.folder", self.folder)
         if not path.exists():
             raise DataError(
                 f"dataset.folder={self.folder}: there is no {path.absolute()}. Give a folder of images, absolute or "
                 "inside paths.data, with train/class, val/class and test/class in it, or with one folder per class."
             )
-        preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
-        key = {**preparation, "files": fingerprint([path])}
-        prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress)
-        return ClassDataset(
-            Origin(path.stem, prepared.digest, preparation),
-            prepared.examples,
-            prepared.classes,
-            self._splits(list(prepared.classes), path),
-            self.pixels,
-            self.rotations,
-        )
+        return path
+
+    def _files(self, path: Path, progress: Progress) -> dict[str, list[str]]:
+        """The images of each class; ``progress`` hears what was passed over."""
+        with open_source(path, self.follow_links) as source:
+            names = source.names()
+            files = {name: images for name, images in images_by_folder(names).items() if name}
+            others = passed_over(names, source.passed_over)
+        if others:
+            progress(f"Passed over in {path}: {others}.")
+        if not files:
+            raise DataError(f"{path} has no folders with images in them{f', only {others}' if others else ''}.")
+        return files
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_files
+        from metaexp.data.files.images import Reading
 
         progress(f"Reading images from {path}.")
-        with open_source(path) as source:
-            files = images_by_folder(source.names())
-            files = {name: images for name, images in files.items() if name}
-            if not files:
-                raise DataError(f"{path} has no folders with images in them.")
-            return from_files(source, files, self.channels, self.image_size, progress)
+        files = self._files(path, progress)
+        reading = Reading(self.channels, self.image_size, self.background, upright=True)
+        with open_source(path, self.follow_links) as source:
+            return from_files(source, files, reading, progress)
 
     def _splits(self, classes: list[str], path: Path) -> dict[Split, list[str]]:
         """The classes of each split: by their first folder where that is the split, else by fractions."""
         inside = _common_folder(classes)
-        first = {name.removeprefix(inside).split("/", 1)[0] for name in classes}
-        if not first & set(SPLITS):
+        folders = sorted({name.removeprefix(inside).split("/", 1)[0] for name in classes})
+        named = [SPLIT_NAMES.get(folder.lower()) for folder in folders]
+        if not any(named):
             return split_by_fractions(classes, self.fractions, self.split_seed)
-        if first != set(SPLITS):
+        of_split = {split: folder for split, folder in zip(named, folders, strict=True) if split}
+        if set(named) != set(SPLITS) or len(folders) != len(SPLITS):
             raise DataError(
-                f"{path} has the folders {', '.join(sorted(first))}: for a split of your own, have exactly train, val "
-                "and test; for one by dataset.fractions, none of them."
+                f"{path} has the folders {', '.join(folders)}: for a split of your own, have exactly train, val and "
+                "test; for one by dataset.fractions, none of them."
             )
+        loose = [name for name in classes if name.removeprefix(inside) in folders]
+        if loose:
+            raise DataError(f"{path}: images lie in {loose[0]} beside its class folders. Move them into one of these.")
+        prefixes = {split: f"{inside}{of_split[split]}/" for split in SPLITS}
         splits: dict[Split, list[str]] = {
-            split: [name for name in classes if name.startswith(f"{inside}{split}/")] for split in SPLITS
+            split: [name for name in classes if name.startswith(prefixes[split])] for split in SPLITS
         }
-        _refuse_shared({split: [n.removeprefix(f"{inside}{split}/") for n in splits[split]] for split in SPLITS}, path)
+        _refuse_shared({split: [n.removeprefix(prefixes[split]) for n in splits[split]] for split in SPLITS}, path)
         return splits
 
 
@@ -109,13 +173,13 @@ def _common_folder(classes: list[str]) -> str:
     parts = [name.split("/")[:-1] for name in classes]
     common: list[str] = []
     for level in zip(*parts, strict=False):
-        if len(set(level)) > 1 or level[0] in SPLITS:
+        if len(set(level)) > 1 or level[0].lower() in SPLIT_NAMES:
             break
         common.append(level[0])
     return "".join(f"{folder}/" for folder in common)
 
 
-def _refuse_shared(splits: dict[Split, list[str]], path: Path) -> None:
+def _refuse_shared(splits: Mapping[Split, list[str]], path: Path) -> None:
     """Raise DataError for a class that is in two splits, as in folders made for ordinary classification."""
     owner: dict[str, Split] = {}
     for split, names in splits.items():

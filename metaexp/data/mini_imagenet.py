@@ -74,6 +74,7 @@ class MiniImageNet(Dataset):
 
     def _prepare(self, found: _Found, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_arrays, from_files
+        from metaexp.data.files.images import Reading
 
         progress(f"Reading mini-ImageNet from {found.root}.")
         if found.kind == "pickles":
@@ -86,7 +87,7 @@ class MiniImageNet(Dataset):
             for split, classes in by_split.items():
                 _check(found.root, split, {name: len(files) for name, files in classes.items()})
             files = {name: images for classes in by_split.values() for name, images in classes.items()}
-            return from_files(source, files, 3, self.image_size, progress)
+            return from_files(source, files, Reading(3, self.image_size), progress)
 
 
 def _find(folder: Path) -> _Found:

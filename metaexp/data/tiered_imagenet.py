@@ -54,19 +54,21 @@ class TieredImageNet(Dataset):
 
     def _prepare(self, root: Path, files: list[Path], progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_encoded, from_files
+        from metaexp.data.files.images import Reading
 
         progress(f"Reading tieredImageNet from {root}.")
+        reading = Reading(3, self.image_size)
         if files[0].is_file():
             encoded: dict[str, list[bytes]] = {}
             for split, images, labels in zip(SPLITS, files[::2], files[1::2], strict=True):
                 encoded |= _from_pickles(split, images, labels)
-            return from_encoded(encoded, str(root), 3, self.image_size, progress)
+            return from_encoded(encoded, str(root), reading, progress)
         with open_source(root) as source:
             by_split = images_by_split(source.names())
             for split, classes in by_split.items():
                 _check(root / split, split, {name: len(images) for name, images in classes.items()})
             by_class = {name: images for classes in by_split.values() for name, images in classes.items()}
-            return from_files(source, by_class, 3, self.image_size, progress)
+            return from_files(source, by_class, reading, progress)
 
 
 def _find(folder: Path) -> tuple[Path, list[Path]]:

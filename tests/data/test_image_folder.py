@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.images import Reading, read_image
 from metaexp.data.image_folder import ImageFolder
 
 
@@ -181,3 +183,148 @@ def test_colours_arrive_in_the_order_red_green_blue(data):
     (data / "images" / "a" / "0.png").write_bytes(picture((255, 128, 0)))
     loaded = dataset().load(data, print)
     assert np.allclose(loaded.examples(torch.tensor([0]))[0, :, 0, 0], [1.0, 128 / 255, 0.0], atol=1e-6)
+
+
+def strokes() -> np.ndarray:
+    """Strokes (8, 8): True where there is ink."""
+    return np.eye(8, dtype=bool) | np.eye(8, dtype=bool)[::-1] & (np.arange(8) < 3)
+
+
+def as_bytes(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def read(content: bytes, **options: object) -> np.ndarray:
+    """The image in ``content``, grey, 8 x 8, from 0 to 255."""
+    return read_image(content, "folder", "a.png", Reading(1, 8, upright=True, **options)).pixels[0]
+
+
+SIXTEEN = strokes().astype(np.uint16) * 40000 + 2000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        as_bytes(Image.fromarray(SIXTEEN)),
+        as_bytes(Image.fromarray(SIXTEEN.astype(np.int32)), "TIFF"),
+        as_bytes(Image.fromarray((SIXTEEN / 65535).astype(np.float32)), "TIFF"),
+    ],
+)
+def test_images_of_more_than_8_bits_are_scaled_by_their_depth(content):
+    assert np.array_equal(np.unique(read(content)), [round(2000 / 257), round(42000 / 257)])
+    assert np.array_equal(read(content) > 100, strokes())
+
+
+@pytest.mark.parametrize("most", [255.0, np.nan, -1.0])
+def test_floats_beyond_one_are_refused(most):
+    content = as_bytes(Image.fromarray(strokes().astype(np.float32) * np.float32(most)), "TIFF")
+    with pytest.raises(DataError, match=r"folder: a.png holds floats from .*; the range must lie within 0 to 1"):
+        read(content)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_images_are_seen_on_the_background(mode):
+    image = Image.new("LA", (8, 8), (0, 0))
+    image.putalpha(Image.fromarray((strokes() * 255).astype(np.uint8)))
+    content = as_bytes(image.convert(mode))
+    assert np.array_equal(read(content) < 128, strokes())
+    assert read(content, background="black").max() == 0
+
+
+def test_an_opaque_image_with_an_alpha_channel_has_the_digest_it_always_had():
+    opaque = Image.fromarray((strokes() * 255).astype(np.uint8)).convert("RGBA")
+    assert read_image(as_bytes(opaque), "folder", "a.png", Reading(1, 8)).treatment == ""
+    opaque.putpixel((0, 0), (0, 0, 0, 0))
+    assert read_image(as_bytes(opaque), "folder", "a.png", Reading(1, 8)).treatment == "on white"
+
+
+def test_photographs_are_turned_as_a_viewer_turns_them():
+    pixels = (np.arange(64).reshape(8, 8) * 4).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = as_bytes(Image.fromarray(pixels), exif=exif)
+    assert np.array_equal(read(content), np.rot90(pixels, -1))
+    assert np.array_equal(read(as_bytes(Image.fromarray(pixels))), pixels)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val", "Test"), ("TRAINING", "validation", "testing"), ("train", "valid", "test")]
+)
+def test_splits_in_capitals_and_by_their_other_names_are_the_split(data, names):
+    renamed = dict(zip(SPLITS, names, strict=True))
+    write(data / "images", [f"{renamed[name.split('/')[0]]}/{name.split('/', 1)[1]}" for name in SPLIT])
+    loaded = dataset().load(data, print)
+    assert loaded.class_names["test"] == (f"{names[2]}/g", f"{names[2]}/h")
+    assert loaded.capacity() == dataset().capacity_in(data)
+
+
+def test_two_folders_for_one_split_are_refused(data):
+    write(data / "images", [*SPLIT, "Train/z/0.png"])
+    with pytest.raises(DataError, match="has the folders Train, test, train, val: for a split of your own"):
+        dataset().load(data, print)
+
+
+def test_images_beside_the_class_folders_of_a_split_are_refused(data):
+    write(data / "images", [*SPLIT, "val/loose.png"])
+    with pytest.raises(DataError, match="images lie in val beside its class folders"):
+        dataset().load(data, print)
+
+
+def test_what_is_passed_over_is_counted_and_why(data):
+    write(data / "images", [*FLAT, "loose.png", "a/.hidden.png"])
+    for name in ("a/notes.txt", "b/notes.txt", "c/more", "labels/of.csv"):
+        (data / "images" / name).parent.mkdir(exist_ok=True)
+        (data / "images" / name).write_text("x")
+    os.mkfifo(data / "images" / "b" / "pipe.png")
+    lines: list[str] = []
+    dataset().load(data, lines.append)
+    (line,) = [line for line in lines if line.startswith("Passed over")]
+    for part in (
+        "2 files with the suffix .txt",
+        "1 files with the suffix none",
+        "1 hidden files",
+        "1 images beside the class folders",
+        "1 folders with files but no image",
+        "1 FIFOs",
+    ):
+        assert part in line
+    lines.clear()
+    (data / "images" / "new").mkdir()
+    write(data / "images", ["new/1.jfif"], kind="JPEG")
+    loaded = dataset().load(data, lines.append)
+    assert "new" in [name for split in SPLITS for name in loaded.class_names[split]]
+
+
+def test_the_same_image_in_training_and_in_test_is_counted(data):
+    write(data / "images", SPLIT)
+    (data / "images" / "test" / "g" / "0.png").write_bytes((data / "images" / "train" / "a" / "0.png").read_bytes())
+    lines: list[str] = []
+    dataset().load(data, lines.append)
+    (warning,) = [line for line in lines if "Warning" in line]
+    assert "1 of the 6 examples of the test split are in the train split" in warning
+
+
+def test_links_out_of_the_folder_are_followed_only_when_asked(data):
+    write(data / "images", FLAT)
+    write(data / "elsewhere", ["0.png", "1.png"])
+    (data / "images" / "linked").symlink_to(data / "elsewhere")
+    with pytest.raises(DataError, match=r"linked is a link to .*elsewhere.*dataset.follow_links=true"):
+        dataset().load(data, print)
+    assert sum(c.n_classes for c in dataset(follow_links=True).load(data, print).capacity().values()) == 9
+
+
+def test_messages_never_show_an_object_of_python(data):
+    write(data / "images", FLAT)
+    for content in (b"not an image", picture((1, 2, 3))[:40], picture((1, 2, 3), (90, 90), "JPEG")[:300], b""):
+        (data / "images" / "b" / "1.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"images: b/1.png is not an image") as raised:
+            dataset().load(data, print)
+        assert "<" not in str(raised.value)
+
+
+def test_a_home_folder_is_understood(data, monkeypatch):
+    monkeypatch.setenv("HOME", str(data))
+    write(data / "images", FLAT)
+    assert dataset(folder="~/images").load(data / "nowhere", print).input_shape == (3, 8, 8)

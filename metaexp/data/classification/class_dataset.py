@@ -20,6 +20,7 @@ from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
 AS_BYTES: Final = Pixels()
+_ID_DIGITS: Final = 12
 NOT_TURNED: Final = Rotations()
 
 
@@ -55,6 +56,7 @@ class ClassDataset(MetaDataset):
         self.input_shape = tuple(examples.shape[1:])
         self.digest = self._digest(classes)
         self._n_rows = examples.shape[0]
+        self._sizes = dict(classes)
         self._examples = self._store(examples)
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
@@ -65,6 +67,22 @@ class ClassDataset(MetaDataset):
     def capacity(self) -> dict[Split, Capacity]:
         """Classes and smallest class of every split that has any, turned classes counted."""
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
+
+    def class_ids(self, split: Split) -> dict[str, frozenset[str]]:
+        """Return for each class of ``split`` a digest of its name in this dataset, and one of its examples.
+
+        So a class is recognised under another name, and at another image size.
+        """
+        ids, first = {}, 0
+        for name, size in self._sizes.items():
+            if name in self.class_names.get(split, ()):
+                content = self._examples[first : first + size].cpu()
+                if self.pixels.invert and self.stores_bytes:
+                    content = 255 - content
+                texts = f"{self.origin.name}\0{name}".encode(), content.numpy().tobytes()
+                ids[name] = frozenset(hashlib.sha256(text).hexdigest()[:_ID_DIGITS] for text in texts)
+            first += size
+        return ids
 
     def tasks(self, shape: TaskShape, seed: int) -> ClassTasks:
         """The tasks of that shape. Whether a split can serve it is checked when that split is first asked for."""

@@ -1,11 +1,12 @@
-"""Reading the files of a zip, a tar or a folder in place. Nothing is ever extracted, so no name inside an
-archive can reach the file system, and every file is bounded before it is held in memory.
+"""Read the files of a zip, a tar or a folder in place.
 
-Importing this module does not import torch.
+Nothing is ever extracted, so no name inside an archive can reach the file system, and every file is bounded before it
+is held in memory. Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
+import re
 import tarfile
 import zipfile
 import zlib
@@ -15,39 +16,57 @@ from pathlib import Path
 from typing import IO
 
 from metaexp.core.errors import DataError
+from metaexp.data.files.folder_scan import refuse_special, scan_folder
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+"""What reading a damaged or an encrypted archive raises."""
 
 
 class Source(ABC):
-    """Named files in one place; a context manager. Paths inside have forward slashes and are relative."""
+    """Named files in one place; a context manager.
+
+    Attributes:
+        path: The folder or archive.
+        passed_over: What is not among the names, though it is there -> how many of it, such as ``links``.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Take the place; subclasses open it."""
         self.path = path
+        self.passed_over: dict[str, int] = {}
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The paths of all files inside."""
+        """List the paths of all files inside, relative and with forward slashes."""
 
     @abstractmethod
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-        """Every file of ``names`` that is there, with its bytes, in the order of storage.
+        """Yield every file of ``names`` that is there, with its bytes, in the order of storage.
 
-        Raises DataError for a damaged file and for one of more than ``most`` bytes.
+        Args:
+            names: Paths inside, as :meth:`names` gives them.
+            most: The largest size that is accepted, in bytes.
+
+        Raises:
+            DataError: A file is damaged, larger than ``most``, or there twice.
         """
 
     def read(self, name: str, most: int) -> bytes:
-        """The bytes of one file. Raises DataError where it is not there."""
+        """Read one file of at most ``most`` bytes. Raises DataError where it is not there."""
         for _, content in self.items({name}, most):
             return content
         raise DataError(f"{self.path} has no file {name}.")
 
     def close(self) -> None:
-        """Let go of the archive."""
+        """Close the archive."""
         return
 
     def __enter__(self) -> Source:
+        """Return this source."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the archive."""
         self.close()
 
     def _bounded(self, file: IO[bytes], name: str, most: int) -> bytes:
@@ -60,82 +79,122 @@ class Source(ABC):
         return DataError(f"{self.path} is damaged ({reason}); replace it with a whole one.")
 
 
-def open_source(path: Path) -> Source:
-    """The folder, zip or tar (also compressed) at ``path``. Raises DataError for a damaged archive."""
+def open_source(path: Path, follow_links: bool = False) -> Source:
+    """Open a folder, a zip, or a tar, compressed or not.
+
+    Args:
+        path: The folder or archive.
+        follow_links: In a folder, whether links to what is outside it are followed. Links in archives never are.
+
+    Raises:
+        DataError: The archive is damaged or has names that lead out of it; the folder cannot be read or has links that
+            lead out of it; ``path`` is a FIFO or a device.
+    """
+    refuse_special(path)
     if path.is_dir():
-        return _Folder(path)
+        return _Folder(path, follow_links)
     return _Zip(path) if zipfile.is_zipfile(path) else _Tar(path)
 
 
 def first_existing(folders: Collection[Path], names: Collection[str]) -> Path | None:
-    """The first of ``names`` that is there in the first of ``folders`` that has one."""
+    """Return the first of ``names`` that is there in the first of ``folders`` that has one."""
     return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
 
 
 class _Folder(Source):
+    def __init__(self, path: Path, follow_links: bool) -> None:
+        super().__init__(path)
+        self._files, self.passed_over = scan_folder(path, follow_links)
+
     def names(self) -> list[str]:
-        return sorted(f.relative_to(self.path).as_posix() for f in self.path.rglob("*") if f.is_file())
+        return list(self._files)
 
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):
-            file = self.path / name
-            if file.is_file():
+            if name in self._files:
                 try:
-                    with file.open("rb") as opened:
+                    with self._files[name].open("rb") as opened:
                         content = self._bounded(opened, name, most)
                 except OSError as error:
-                    raise DataError(f"{file} cannot be read: {error}.") from error
+                    raise DataError(f"{self._files[name]} cannot be read: {error.strerror or error}.") from error
                 yield name, content
 
 
-class _Zip(Source):
+class _Archive(Source):
+    """What zips and tars share: names that stay inside, and no file twice."""
+
+    def _inside(self, name: str) -> str:
+        """The path of a member, relative and without dots. Raises DataError for one that leads outside."""
+        slashed = name.replace("\\", "/")
+        parts = [part for part in slashed.split("/") if part not in ("", ".")]
+        if slashed.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", slashed):
+            raise DataError(
+                f"{self.path} has a file named {name!r}, which leads out of the archive. Pack the folder again with "
+                "relative names."
+            )
+        return "/".join(parts)
+
+    def _once(self, name: str, seen: set[str]) -> None:
+        if name in seen:
+            raise DataError(f"{self.path} has the file {name} twice. Pack the folder again, with each file once.")
+        seen.add(name)
+
+
+class _Zip(_Archive):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from error
+        self._members = [(self._inside(info.filename), info) for info in self._zip.infolist() if not info.is_dir()]
 
     def names(self) -> list[str]:
-        return [info.filename for info in self._zip.infolist() if not info.is_dir()]
+        return list(dict.fromkeys(name for name, _ in self._members))
 
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-        wanted = set(names)
-        for info in self._zip.infolist():
-            if info.filename in wanted and not info.is_dir():
+        wanted, seen = set(names), set[str]()
+        for name, info in self._members:
+            if name in wanted:
+                self._once(name, seen)
                 try:
                     with self._zip.open(info) as opened:
-                        content = self._bounded(opened, info.filename, most)
-                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+                        content = self._bounded(opened, name, most)
+                except _DAMAGE as error:
                     raise self._damaged(error) from error
-                yield info.filename, content
+                yield name, content
 
     def close(self) -> None:
         self._zip.close()
 
 
-class _Tar(Source):
+class _Tar(_Archive):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
             self._tar = tarfile.open(path)  # noqa: SIM115 - closed by close()
-            self._members = [member for member in self._tar.getmembers() if member.isfile()]
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            members = [member for member in self._tar.getmembers() if not member.isdir()]
+        except _DAMAGE as error:
             raise self._damaged(error) from error
+        self._members = [(self._inside(member.name), member) for member in members if member.isfile()]
+        others = {"links in the archive": sum(m.issym() or m.islnk() for m in members)}
+        others["FIFOs and devices in the archive"] = len(members) - len(self._members) - sum(others.values())
+        self.passed_over = {what: n for what, n in others.items() if n}
 
     def names(self) -> list[str]:
-        return [member.name for member in self._members]
+        return list(dict.fromkeys(name for name, _ in self._members))
 
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-        wanted = set(names)
-        for member in self._members:
-            if member.name in wanted:
+        wanted, seen = set(names), set[str]()
+        for name, member in self._members:
+            if name in wanted:
+                self._once(name, seen)
                 try:
                     opened = self._tar.extractfile(member)
-                    content = self._bounded(opened, member.name, most) if opened else b""
-                except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+                    content = self._bounded(opened, name, most) if opened else b""
+                except _DAMAGE as error:
                     raise self._damaged(error) from error
-                yield member.name, content
+                yield name, content
 
     def close(self) -> None:
         self._tar.close()

@@ -2,30 +2,79 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES: Final = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".webp",
+    ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".tga", ".sgi", ".qoi",
+)  # fmt: skip
+SPLIT_NAMES: Final[Mapping[str, Split]] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What a folder of a split may be called, in small letters."""
 
 
 def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:
-    """Folder -> the images directly in it, both sorted. Hidden files and what macOS adds to archives are left out."""
+    """Group images by the folder that they are directly in, both sorted.
+
+    Hidden files and what macOS adds to archives are left out.
+    """
     files: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        folder, _, file = name.rpartition("/")
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-        if file.lower().endswith(IMAGE_SUFFIXES) and not hidden:
-            files[folder].append(name)
+        if _is_image(name) and not _is_hidden(name):
+            files[name.rpartition("/")[0]].append(name)
     return {folder: sorted(files[folder]) for folder in sorted(files)}
 
 
+def passed_over(names: Iterable[str], others: Mapping[str, int]) -> str:
+    """Say which files of a folder of classes are no examples, and how many there are of each kind.
+
+    Args:
+        names: The paths of all files.
+        others: Kind -> number, of what is there beside the files, such as links.
+
+    Returns:
+        Such as ``3 hidden files, 2 files with the suffix .txt``; empty where every file is an example.
+    """
+    counts: Counter[str] = Counter(others)
+    folders, with_images = set(), set()
+    for name in names:
+        folder = name.rpartition("/")[0]
+        if _is_hidden(name):
+            counts["hidden files"] += 1
+            continue
+        folders.add(folder)
+        if not _is_image(name):
+            counts[f"files with the suffix {PurePosixPath(name).suffix.lower() or 'none'}"] += 1
+        elif not folder:
+            counts["images beside the class folders"] += 1
+        else:
+            with_images.add(folder)
+    counts["folders with files but no image"] = len(folders - with_images - {""})
+    return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
 def images_by_split(names: Iterable[str]) -> dict[Split, dict[str, list[str]]]:
-    """Split -> class -> images, for folders ``train/class``, ``val/class``, ``test/class``; classes may be nested."""
+    """Group images by split and class, for folders ``train/class``, ``val/class``, ``test/class``.
+
+    Classes may be nested.
+    """
     found: dict[Split, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for folder, files in images_by_folder(names).items():
         for split in SPLITS:
@@ -37,7 +86,18 @@ def images_by_split(names: Iterable[str]) -> dict[Split, dict[str, list[str]]]:
 def check_classes(
     dataset: str, place: Path, sizes: Mapping[str, int], expected: Collection[str], per_class: int | None = None
 ) -> None:
-    """Raise DataError unless ``sizes`` has exactly the classes ``expected``, of ``per_class`` images where given."""
+    """Check that a published dataset is whole.
+
+    Args:
+        dataset: What messages call it.
+        place: Where it was found.
+        sizes: Class -> number of images found.
+        expected: The classes that it should have.
+        per_class: How many images each should have; None for any number.
+
+    Raises:
+        DataError: Classes are missing, do not belong there, or are not whole.
+    """
     missing = sorted(set(expected) - set(sizes))
     extra = sorted(set(sizes) - set(expected))
     if missing or extra:

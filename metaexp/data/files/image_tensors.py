@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image
 
 from metaexp.core.errors import DataError
 from metaexp.data.base import Progress
 from metaexp.data.files.archives import Source
 from metaexp.data.files.cache import Prepared
-from metaexp.data.files.images import MOST_BYTES, Bytes, Resampling, open_image, resize_array, to_array
+from metaexp.data.files.folder_scan import refuse_special, scan_folder
+from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, Resampling, read_image, resize_array
 
-_TELL_EVERY: Final = 5000
-
-Crop = Callable[[str, Image.Image], Image.Image]
-"""(file name, image) -> the part of it to use."""
+_LINE_EVERY: Final = 5000
 
 
-def from_files(
-    source: Source,
-    files: Mapping[str, Sequence[str]],
-    channels: int,
-    size: int,
-    progress: Progress,
-    crop: Crop | None = None,
-) -> Prepared:
-    """The images in ``files`` (class -> file names) of ``source`` as (B, channels, size, size), resized by Lanczos.
+def from_files(source: Source, files: Mapping[str, Sequence[str]], reading: Reading, progress: Progress) -> Prepared:
+    """Read image files into one tensor (B, channels, size, size), resized by Lanczos.
 
-    Raises DataError for a file that is missing or no image. The digest covers class names and the files' bytes.
+    Args:
+        source: Where the files are.
+        files: Class -> its files, in the order of the result.
+        reading: How each file becomes an array.
+        progress: Receives a line now and then.
+
+    Returns:
+        The images. The digest covers class names, the bytes of the files, and how unusual ones were read.
+
+    Raises:
+        DataError: A file is missing or no image.
     """
     order = {name: row for row, name in enumerate(name for names in files.values() for name in names)}
     missing = sorted(set(order) - set(source.names()))
@@ -41,44 +42,62 @@ def from_files(
         raise DataError(f"{source.path} lacks {len(missing)} of {len(order)} images; the first is {missing[0]}.")
     contents = ((order[name], name, content) for name, content in source.items(order, MOST_BYTES))
     classes = {name: len(names) for name, names in files.items()}
-    return _from_contents(contents, str(source.path), classes, channels, size, progress, crop)
+    return _from_contents(contents, str(source.path), classes, reading, progress)
 
 
-def from_encoded(
-    encoded: Mapping[str, Sequence[bytes]], where: str, channels: int, size: int, progress: Progress
-) -> Prepared:
-    """The image files held in ``encoded`` (class -> their bytes), as :func:`from_files`; they come from ``where``."""
+def from_encoded(encoded: Mapping[str, Sequence[bytes]], where: str, reading: Reading, progress: Progress) -> Prepared:
+    """Do as :func:`from_files` with image files that are in memory.
+
+    Args:
+        encoded: Class -> the bytes of its image files.
+        where: Where they are from, for messages.
+        reading: How each file becomes an array.
+        progress: Receives a line now and then.
+    """
     named = ((f"image {i} of class {c}", content) for c, items in encoded.items() for i, content in enumerate(items))
     contents = ((row, name, content) for row, (name, content) in enumerate(named))
-    return _from_contents(contents, where, {c: len(i) for c, i in encoded.items()}, channels, size, progress)
+    return _from_contents(contents, where, {c: len(i) for c, i in encoded.items()}, reading, progress)
 
 
 def _from_contents(
     contents: Iterable[tuple[int, str, bytes]],
     where: str,
     classes: dict[str, int],
-    channels: int,
-    size: int,
+    reading: Reading,
     progress: Progress,
-    crop: Crop | None = None,
 ) -> Prepared:
-    """``contents`` are (row, name, bytes of an image file), each row once, from ``where``."""
+    """``contents`` are (row, name, bytes of an image file) from ``where``."""
     total = sum(classes.values())
-    images = np.empty((total, channels, size, size), np.uint8)
-    digests = np.empty((total, 32), np.uint8)
-    for done, (row, name, content) in enumerate(contents, 1):
-        image = open_image(content, f"{where}: {name}")
-        images[row] = to_array(crop(name, image) if crop else image, channels, size, "lanczos")
-        digests[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-        if done % _TELL_EVERY == 0:
-            progress(f"  {done} of {total} images")
+    images = np.zeros((total, reading.channels, reading.size, reading.size), np.uint8)
+    digests = np.zeros((total, 32), np.uint8)
+    treatments: Counter[str] = Counter()
+    rows = set()
+    for row, name, content in contents:
+        images[row], treatment = read_image(content, where, name, reading)
+        raw = content + f"\0{treatment}".encode() if treatment else content
+        digests[row] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
+        treatments[treatment] += 1
+        rows.add(row)
+        if len(rows) % _LINE_EVERY == 0:
+            progress(f"  {len(rows)} of {total} images")
+    if len(rows) != total:
+        raise DataError(f"{where} gave {len(rows)} of {total} images; it changed while it was read. Try again.")
+    for treatment, n in sorted(treatments.items()):
+        if treatment:
+            progress(f"  {n} of {total} images {'were' if n > 1 else 'was'} {treatment}")
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 
 def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "lanczos") -> Prepared:
-    """The images in ``arrays`` (class -> (n, C, H, W) uint8) as (B, C, size, size).
+    """Resize images that are in memory, and put them into one tensor (B, C, size, size).
 
-    The digest covers class names and the images before they are resized.
+    Args:
+        arrays: Class -> its images (n, C, H, W) uint8.
+        size: Height and width of the result, in pixels.
+        resize: The filter.
+
+    Returns:
+        The images. The digest covers class names and the images before they are resized.
     """
     classes = {name: len(array) for name, array in arrays.items()}
     first = next(iter(arrays.values()))
@@ -93,15 +112,24 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 
-def fingerprint(paths: Sequence[Path]) -> str:
-    """A digest (hex) of the names, sizes and modification times of files and of all files in folders: tells, without
-    reading them, whether prepared data is still that of these files."""
+def fingerprint(paths: Sequence[Path], follow_links: bool = False) -> str:
+    """Return a digest (hex) of names, sizes and modification times: whether prepared data is still that of the files.
+
+    Nothing is read.
+
+    Args:
+        paths: Files, and folders whose files all count.
+        follow_links: Whether links to what is outside such a folder are followed.
+
+    Raises:
+        DataError: A folder cannot be read, or has links that may not be followed.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                state = file.stat()
-                digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        refuse_special(path)
+        for file in sorted(scan_folder(path, follow_links).files.values()) if path.is_dir() else [path]:
+            state = file.stat()
+            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 

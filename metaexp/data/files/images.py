@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-from typing import Final, Literal
+import re
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from metaexp.core.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]
 
 Resampling = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Background = Literal["white", "black"]
 
 _FILTERS: Final = {
     "nearest": Image.Resampling.NEAREST,
@@ -21,25 +24,117 @@ _FILTERS: Final = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_ORIENTATION: Final = 0x0112
+"""The EXIF tag; 2 to 8 are the turned and mirrored ones."""
 _MOST_PIXELS: Final = 64_000_000
 MOST_BYTES: Final = 64_000_000
 """Of one image file."""
 
 
+class Reading(NamedTuple):
+    """How image files become arrays.
+
+    Attributes:
+        channels: 1 for grey, 3 for colour.
+        size: Height and width in pixels; proportions are not kept.
+        background: What shows through where an image is transparent.
+        upright: Whether photographs are turned as their EXIF orientation says, as a viewer shows them.
+        crop: (file name, image) -> the part of it to use; None for all of it.
+    """
+
+    channels: int
+    size: int
+    background: Background = "white"
+    upright: bool = False
+    crop: Callable[[str, Image.Image], Image.Image] | None = None
+
+
+class Read(NamedTuple):
+    """An image as an array (C, size, size) uint8, and what was done to its values on the way.
+
+    ``treatment`` is empty for 8-bit images that are neither transparent nor turned. It is part of the digest of the
+    data, so that images that were once read in another way have another digest now.
+    """
+
+    pixels: Bytes
+    treatment: str
+
+
 def open_image(content: bytes, name: str) -> Image.Image:
-    """Decode an image file. Raises DataError, naming it ``name``, if it is none or has absurdly many pixels."""
+    """Decode an image file.
+
+    Args:
+        content: The bytes of the file.
+        name: What messages call it.
+
+    Raises:
+        DataError: It is no image that Pillow reads, or has more than 64 million pixels.
+    """
     try:
         image = Image.open(io.BytesIO(content))
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"{name} has {image.width}x{image.height} pixels; {_MOST_PIXELS} at most are read.")
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is not an image that can be read: {error}.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not an image that can be read: no known format.") from error
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
+        reason = re.sub(r"<_io\.[^>]*>", "the file", str(error)) or type(error).__name__
+        raise DataError(f"{name} is not an image that can be read: {reason}.") from error
     return image
 
 
+def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
+    """Decode an image file, and bring it to the size and number of channels that are asked for.
+
+    Args:
+        content: The bytes of the file.
+        place: The folder or archive that it is from, for messages.
+        name: The name of the file in it.
+        reading: How it is read.
+
+    Raises:
+        DataError: It is no image, or its values have no known range.
+    """
+    label = f"{place}: {name}"
+    image = open_image(content, label)
+    try:
+        return _converted(image, label, name, reading)
+    except DataError:
+        raise
+    except Exception as error:  # what a damaged file lets Pillow raise
+        raise DataError(f"{label} is not an image that can be read: {error or type(error).__name__}.") from error
+
+
+def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> Read:
+    """``label`` names the image in messages, ``name`` its file for the crop."""
+    treatment = []
+    if reading.upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+        treatment.append("turned upright")
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image, label)
+        treatment.append("scaled to 8 bits")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        opaque = Image.new("RGBA", image.size, reading.background)
+        opaque.alpha_composite(image.convert("RGBA"))
+        image = opaque.convert("RGB")
+        treatment.append(f"on {reading.background}")
+    if reading.crop is not None:
+        image = reading.crop(name, image)
+    return Read(to_array(image, reading.channels, reading.size, "lanczos"), ", ".join(treatment))
+
+
 def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -> Bytes:
-    """``image`` as (C, size, size), in grey (1 channel) or RGB (3), resized without keeping its proportions."""
+    """Convert an 8-bit image to an array (C, size, size) uint8, resized without keeping its proportions.
+
+    Args:
+        image: The image; grey, colour or with a palette.
+        channels: 1 for grey, 3 for colour.
+        size: Height and width of the result, in pixels.
+        resize: The filter.
+    """
     converted = image.convert("L" if channels == 1 else "RGB")
     if converted.size != (size, size):
         converted = converted.resize((size, size), _FILTERS[resize])
@@ -48,8 +143,20 @@ def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -
 
 
 def resize_array(array: Bytes, size: int, resize: Resampling) -> Bytes:
-    """``array`` (C, H, W), 1 or 3 channels, resized to (C, size, size)."""
+    """Resize an image (C, H, W) of 1 or 3 channels to (C, size, size)."""
     if array.shape[1:] == (size, size):
         return array
     pixels = array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
     return to_array(Image.fromarray(np.ascontiguousarray(pixels)), array.shape[0], size, resize)
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """A grey image of 16 bits (0 to 65535) or of floats (0 to 1) as one of 8 bits."""
+    values = np.asarray(image)
+    most, kind = (1.0, "floats") if values.dtype.kind == "f" else (65535, "whole numbers of more than 8 bits")
+    if values.size and not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= most):
+        raise DataError(
+            f"{name} holds {kind} from {values.min():g} to {values.max():g}; the range must lie within 0 to {most:g}, "
+            "which becomes black to white. Save it with 8 bits a pixel, or scale its values."
+        )
+    return Image.fromarray((values.astype(np.float64) * (255 / most)).round().astype(np.uint8))

@@ -1,6 +1,7 @@
 import io
 import os
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -60,13 +61,47 @@ def test_files_larger_than_expected_are_refused(tmp_path, made):
 
 
 @pytest.mark.parametrize("made", [as_zip, as_tar])
-def test_names_that_point_outside_an_archive_write_nothing(tmp_path, made):
+@pytest.mark.parametrize(
+    "name", ["../escaped.txt", "a/../../escaped.txt", "/tmp/absolute.txt", "C:/x.txt", "..\\x.txt"]
+)
+def test_an_archive_with_a_name_that_leads_out_is_refused(tmp_path, made, name):
     place = tmp_path / "inside"
     place.mkdir()
-    with open_source(made(place, {"../escaped.txt": b"x", "/tmp/absolute.txt": b"y", **FILES})) as source:
-        assert dict(source.items(source.names(), 100))["../escaped.txt"] == b"x"
+    with pytest.raises(DataError, match="which leads out of the archive. Pack the folder again"):
+        open_source(made(place, {name: b"x", **FILES}))
     assert [p.name for p in tmp_path.iterdir()] == ["inside"]
     assert len(list(place.iterdir())) == 1
+
+
+@pytest.mark.parametrize("made", [as_zip, as_tar])
+def test_names_that_begin_with_a_dot_and_a_slash_are_those_without(tmp_path, made):
+    with open_source(made(tmp_path, {"./a/one.txt": b"1", ".//a/./two.txt": b"2"})) as source:
+        assert sorted(source.names()) == ["a/one.txt", "a/two.txt"]
+        assert source.read("a/two.txt", 9) == b"2"
+
+
+def twice_in_a_zip(place: Path) -> Path:
+    with zipfile.ZipFile(place / "x.zip", "w") as archive, warnings.catch_warnings(action="ignore"):
+        archive.writestr("a.txt", "1")
+        archive.writestr("./a.txt", "2")
+        archive.writestr("b.txt", "3")
+    return place / "x.zip"
+
+
+def twice_in_a_tar(place: Path) -> Path:
+    with tarfile.open(place / "x.tar", "w") as archive:
+        for name in ("a.txt", "b.txt", "a.txt"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return place / "x.tar"
+
+
+@pytest.mark.parametrize("made", [twice_in_a_zip, twice_in_a_tar])
+def test_a_file_that_is_there_twice_is_refused_when_it_is_read(tmp_path, made):
+    with open_source(made(tmp_path)) as source:
+        assert sorted(source.names()) == ["a.txt", "b.txt"]
+        assert len(list(source.items({"b.txt"}, 10))) == 1
+        with pytest.raises(DataError, match="has the file a.txt twice. Pack the folder again"):
+            list(source.items({"a.txt"}, 10))
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):
@@ -78,6 +113,7 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
         archive.addfile(link)
     with open_source(tmp_path / "x.tar") as source:
         assert source.names() == []
+        assert source.passed_over == {"links in the archive": 1}
         assert list(source.items({"link.txt"}, 100)) == []
 
 
