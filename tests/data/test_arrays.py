@@ -102,13 +102,13 @@ def test_the_digest_follows_examples_and_labels(tmp_path):
     [
         ({"x": np.zeros((40, 3)), "y": Y[:-1]}, "x has 40 examples and y has 39"),
         ({"x": np.zeros((40, 3))}, "has no array y; it has x"),
-        ({"x_train": np.zeros((40, 3))}, "has no array y_train"),
+        ({"x_train": np.zeros((40, 3))}, "has no array x_val; it has x_train"),
         ({"x": np.zeros((40, 3), np.int64), "y": Y}, "x is int64 of shape"),
         ({"x": np.zeros((40, 5, 6, 6), np.uint8), "y": Y}, r"x is uint8 of shape \(40, 5, 6, 6\)"),
         ({"x": np.full((40, 3), 1e300), "y": Y}, "not finite as float32"),
         ({"x": np.full((40, 3), np.nan), "y": Y}, "not finite"),
         ({"x": np.zeros((40, 3)), "y": Y / 2}, "y is float64 of shape"),
-        ({"x": np.array([{}] * 40), "y": Y}, "not an .npz file of plain arrays"),
+        ({"x": np.array([{}] * 40), "y": Y}, "x holds Python objects, such as lists of different lengths"),
     ],
 )
 def test_arrays_that_will_not_do_are_refused(tmp_path, arrays, message):
@@ -130,3 +130,128 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
         (tmp_path / "mine.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"is not an .npz file of plain arrays"):
             dataset().load(tmp_path, print)
+
+
+def by_split(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    """Images of 2 classes for each split, 4 of each, with ``changes``."""
+    parts: dict[str, np.ndarray] = {}
+    for number, split in enumerate(SPLITS):
+        parts[f"x_{split}"] = RNG.integers(0, 256, (8, 6, 6)).astype(np.uint8)
+        parts[f"y_{split}"] = np.repeat([2 * number, 2 * number + 1], 4)
+    return {**parts, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"x_train": np.zeros((9, 6, 6), np.uint8), "x_val": np.zeros((7, 6, 6), np.uint8)},
+            "x_val has 7 .* y_val has 8",
+        ),
+        (
+            {"y_val": np.array([2, 2, 3]), "y_test": np.repeat([4, 5], [4, 9])},
+            "x_test has 8 examples and y_test has 13",
+        ),
+        ({"x_val": np.zeros((8, 6, 6), np.float32)}, "x_val is float32 of shape|x_val is float32 and x_train is uint8"),
+        ({"x_test": np.zeros((8, 1, 6, 6), np.float32)}, "x_test is float32 and x_train is uint8"),
+        (
+            {"x_val": np.zeros((8, 5, 6), np.uint8)},
+            r"an example of x_val is \(1, 5, 6\) and one of x_train is \(1, 6, 6\)",
+        ),
+        ({"x_test": np.zeros((0, 6, 6), np.uint8)}, r"x_test is uint8 of shape \(0, 1, 6, 6\)"),
+        ({"y_val": np.array([["a"]] * 8)}, r"y_val is <U1 of shape \(8, 1\)"),
+        ({"y_test": np.array([b"a"] * 8)}, "y_test is text in bytes"),
+        ({"y_test": np.array([1, "a", None] * 2 + [1, 2], dtype=object)}, "y_test holds Python objects"),
+        ({"x": np.zeros((8, 6, 6), np.uint8)}, "has both x and x_train"),
+    ],
+)
+def test_each_split_is_checked_by_itself(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message) as raised:
+        dataset().load(save(tmp_path, **by_split(**changes)), print)
+    assert "pickle" not in str(raised.value)
+    assert all(line.startswith(str(tmp_path)) for line in str(raised.value).splitlines())
+    dataset().load(save(tmp_path, **by_split()), print)
+
+
+def test_every_wrong_split_has_a_line(tmp_path):
+    changes = {"x_val": np.zeros((8, 5, 6), np.uint8), "x_test": np.zeros((8, 6, 7), np.uint8)}
+    with pytest.raises(DataError) as raised:
+        dataset().load(save(tmp_path, **by_split(**changes)), print)
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_floats_with_channels_last_are_images_of_three_channels(tmp_path):
+    x = RNG.normal(size=(40, 6, 5, 3)).astype(np.float32)
+    loaded = dataset().load(save(tmp_path, x=x, y=Y), print)
+    assert loaded.input_shape == (3, 6, 5)
+    first = int(np.flatnonzero(Y == 0)[0])
+    assert np.array_equal(loaded.examples(torch.tensor([0]))[0].numpy(), x[first].transpose(2, 0, 1))
+    many = RNG.normal(size=(40, 3, 6, 3)).astype(np.float32)
+    assert dataset().load(save(tmp_path, x=many, y=Y), print).input_shape == (3, 6, 3)
+
+
+def test_a_bare_array_is_told_from_an_npz_file(tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((4, 3)))
+    with pytest.raises(DataError, match=r"is one bare array \(.npy\). Save examples and labels together: numpy.savez"):
+        dataset(file="one.npy").load(tmp_path, print)
+
+
+def test_wrong_names_are_answered_with_the_right_ones(tmp_path):
+    with pytest.raises(
+        DataError, match="no array x, and none for each split; it has images, labels. Name them x and y"
+    ):
+        dataset().load(save(tmp_path, images=np.zeros((40, 3)), labels=Y), print)
+
+
+def test_class_lists_must_be_classes_of_the_labels(tmp_path):
+    lists = {"train_classes": np.array([5, 91, 92]), "val_classes": np.array(["2"]), "test_classes": np.array([7])}
+    with pytest.raises(DataError) as raised:
+        dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y, **lists), print)
+    first, second = str(raised.value).splitlines()
+    assert "train_classes names 000091, which no label in y is (nor 1 others). Labels in y are such as 000000" in first
+    assert "val_classes names 2, which no label in y is" in second
+
+
+def test_classes_in_no_list_are_counted(tmp_path):
+    lists = {"train_classes": np.array([5, 1]), "val_classes": np.array([2]), "test_classes": np.array([7])}
+    lines: list[str] = []
+    dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y, **lists), lines.append)
+    assert any("20 examples of 4 classes that are in no class list" in line for line in lines)
+
+
+def test_the_capacity_is_known_from_the_labels_alone(tmp_path):
+    for arrays in ({"x": RNG.normal(size=(40, 3)), "y": Y}, by_split()):
+        data = save(tmp_path, **arrays)
+        assert dataset(rotations="none").capacity_in(data) == dataset().load(data, print).capacity()
+
+
+def test_an_array_that_says_it_is_huge_is_refused_before_memory_is_taken(tmp_path):
+    import io
+    import zipfile
+
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**9, 10**6)})
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("x.npy", file.getvalue())
+    with pytest.raises(DataError, match="x is damaged: it says 4000000000000000 bytes, and has 0"):
+        dataset().load(tmp_path, print)
+
+
+def test_examples_in_training_and_in_test_are_counted(tmp_path):
+    parts = by_split()
+    parts["x_test"][:3] = parts["x_train"][:3]
+    lines: list[str] = []
+    dataset().load(save(tmp_path, **parts), lines.append)
+    (warning,) = [line for line in lines if "Warning" in line]
+    assert "3 of the 8 examples of the test split are in the train split" in warning
+    lines.clear()
+    dataset().load(save(tmp_path, **by_split()), lines.append)
+    assert not any("Warning" in line for line in lines)
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y)
+    assert dataset(file="~/mine.npz").load(tmp_path / "elsewhere", print).input_shape == (3,)
+    with pytest.raises(DataError, match="there is no such home folder"):
+        dataset(file="~nobody-of-this-name/mine.npz").load(tmp_path, print)
