@@ -19,15 +19,25 @@ from typing import IO, Any, ClassVar, Final
 import numpy as np
 
 from metaexp.core.errors import DataError
+from metaexp.data.files.folder_scan import refuse_special
+from metaexp.data.files.pickle_bombs import refuse_bombs
 
+_MOST_LEVELS: Final = 50
 _NUMBERS: Final = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248]|[SU]\d{1,6})")
 
 
 def load_pickle(path: Path) -> Any:
-    """What the pickle at ``path`` holds: numbers, text, lists, tuples, dicts and numpy arrays of numbers or text.
+    """Read a pickle of numbers, text, lists, tuples, dicts and numpy arrays of numbers or text.
 
-    Text of Python 2 is read as Latin-1. Raises DataError for a damaged pickle and for one that holds more.
+    Text of Python 2 is read as Latin-1.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The pickle is damaged, holds anything else, or would take too much time or memory.
     """
+    refuse_special(path)
     with path.open("rb") as file:
         return _read(file, str(path))
 
@@ -39,7 +49,9 @@ def loads_pickle(content: bytes, name: str) -> Any:
 
 def _read(file: IO[bytes], name: str) -> Any:
     try:
-        return _with_arrays(_Reader(file, encoding="latin1").load())
+        refuse_bombs(file)
+        file.seek(0)
+        return _Contents().of(_Reader(file, encoding="latin1").load())
     except DataError as error:
         raise DataError(f"{name}: {error}.") from error
     except Exception as error:  # a damaged or hostile pickle can raise anything
@@ -53,7 +65,7 @@ class _StandIn:
         raise DataError("it changes the state of something that has none")
 
     def made(self) -> Any:
-        """What it stands for. Raises DataError where that is not plain data."""
+        """Return what it stands for. Raises DataError where that is not plain data."""
         raise NotImplementedError
 
 
@@ -123,6 +135,17 @@ class _Encoded(_StandIn):
         return self.text.encode("latin1")
 
 
+def _bytearray(content: Any = b"", encoding: str = "latin1") -> bytearray:
+    """Stands for ``bytearray``, which would take any amount of memory for a number."""
+    if isinstance(content, _Encoded):
+        content = content.made()
+    if isinstance(content, str) and encoding in ("latin1", "latin-1"):
+        content = content.encode("latin1")
+    if not isinstance(content, bytes):
+        raise DataError("it makes an array of bytes from something else than bytes")
+    return bytearray(content)
+
+
 class _Reader(pickle.Unpickler):
     """Finds only the names below, and gives a stand-in for each."""
 
@@ -131,15 +154,15 @@ class _Reader(pickle.Unpickler):
         ("numpy", "ndarray"): _Array,
         ("_codecs", "encode"): _Encoded,
         ("collections", "OrderedDict"): collections.OrderedDict,
-        ("builtins", "bytearray"): bytearray,
-        ("__builtin__", "bytearray"): bytearray,
+        ("builtins", "bytearray"): _bytearray,
+        ("__builtin__", "bytearray"): _bytearray,
         **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
         **{(f"numpy.{core}.multiarray", "scalar"): _Scalar for core in ("core", "_core")},
         **{(f"numpy.{core}.numeric", "_frombuffer"): _Buffer for core in ("core", "_core")},
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for ``module.name``. Raises DataError for any other name."""
+        """Return the stand-in for ``module.name``. Raises DataError for any other name."""
         try:
             return self._STAND_INS[module, name]
         except KeyError:
@@ -166,12 +189,29 @@ def _array(content: Any, kind: Any, shape: Any, order: str) -> np.ndarray[Any, A
     return np.frombuffer(content, dtype).reshape(sizes, order="F" if order == "F" else "C")
 
 
-def _with_arrays(tree: Any) -> Any:
-    """``tree`` with what the stand-ins stand for."""
-    if isinstance(tree, _StandIn):
-        return tree.made()
-    if isinstance(tree, dict):
-        return {_with_arrays(key): _with_arrays(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(map(_with_arrays, tree))
-    return tree
+class _Contents:
+    """What a tree holds, with arrays in place of the stand-ins. What is in it many times is made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+        self._above: set[int] = set()
+
+    def of(self, tree: Any) -> Any:
+        """Return ``tree`` with what the stand-ins stand for. ``tree`` must stay alive as long as this object."""
+        if not isinstance(tree, (_StandIn, dict, list, tuple)):
+            return tree
+        key = id(tree)
+        if key not in self._made:
+            if key in self._above or len(self._above) >= _MOST_LEVELS:
+                raise DataError(f"it is nested more than {_MOST_LEVELS} levels deep, or holds itself")
+            self._above.add(key)
+            self._made[key] = self._make(tree)
+            self._above.remove(key)
+        return self._made[key]
+
+    def _make(self, tree: Any) -> Any:
+        if isinstance(tree, _StandIn):
+            return tree.made()
+        if isinstance(tree, dict):
+            return {self.of(key): self.of(value) for key, value in tree.items()}
+        return type(tree)(map(self.of, tree))

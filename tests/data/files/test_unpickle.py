@@ -122,3 +122,46 @@ def test_other_encodings_than_latin1_are_refused():
 def test_damaged_pickles_are_refused(content):
     with pytest.raises(DataError, match="it is not a pickle that can be read"):
         loads_pickle(content, "it")
+
+
+def nested(kind: type, levels: int) -> object:
+    """``levels`` containers, each of which holds the one below twice: 2**levels when written out."""
+    tree: object = kind(["leaf"])
+    for _ in range(levels):
+        tree = kind([tree, tree])
+    return tree
+
+
+def test_lists_that_are_used_again_are_made_once():
+    tree = loads_pickle(pickle.dumps(nested(list, 40)), "it")
+    assert tree[0] is tree[1]
+
+
+def test_deep_and_circular_pickles_are_refused():
+    circle: list[object] = []
+    circle.append(circle)
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+    for tree in (circle, deep):
+        with pytest.raises(DataError, match=r"^it: it is nested more than 50 levels deep, or holds itself\.$"):
+            loads_pickle(pickle.dumps(tree), "it")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_nested_tuples_as_keys_are_refused_before_they_are_compared(protocol):
+    content = pickle.dumps({"key": nested(tuple, 40)}, protocol)  # as a key it would take hours to make
+    with pytest.raises(DataError, match="it uses tuples more than 16 times again"):
+        loads_pickle(content, "it")
+    assert loads_pickle(pickle.dumps({(1, (2, 3)): "few"}, protocol), "it") == {(1, (2, 3)): "few"}
+
+
+def test_a_place_in_the_memo_beyond_all_items_is_refused():
+    with pytest.raises(DataError, match="keeps its item 1 at place 2147483647"):
+        loads_pickle(b"\x80\x04]r\xff\xff\xff\x7f.", "it")
+
+
+def test_an_array_of_bytes_is_not_made_from_a_number():
+    with pytest.raises(DataError, match="makes an array of bytes from something else than bytes"):
+        loads_pickle(b"cbuiltins\nbytearray\n(I99999999999\ntR.", "it")
+    assert loads_pickle(pickle.dumps(bytearray(b"ab"), 2), "it") == bytearray(b"ab")
