@@ -237,7 +237,7 @@ def test_an_opaque_image_with_an_alpha_channel_has_the_digest_it_always_had():
     opaque = Image.fromarray((strokes() * 255).astype(np.uint8)).convert("RGBA")
     assert read_image(as_bytes(opaque), "folder", "a.png", Reading(1, 8)).treatment == ""
     opaque.putpixel((0, 0), (0, 0, 0, 0))
-    assert read_image(as_bytes(opaque), "folder", "a.png", Reading(1, 8)).treatment == "on white"
+    assert read_image(as_bytes(opaque), "folder", "a.png", Reading(1, 8)).treatment == "composited on white"
 
 
 def test_photographs_are_turned_as_a_viewer_turns_them():

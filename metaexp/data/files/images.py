@@ -120,7 +120,7 @@ def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> R
         opaque = Image.new("RGBA", image.size, reading.background)
         opaque.alpha_composite(image.convert("RGBA"))
         image = opaque.convert("RGB")
-        treatment.append(f"on {reading.background}")
+        treatment.append(f"composited on {reading.background}")
     if reading.crop is not None:
         image = reading.crop(name, image)
     return Read(to_array(image, reading.channels, reading.size, "lanczos"), ", ".join(treatment))
