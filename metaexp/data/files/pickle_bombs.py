@@ -12,6 +12,7 @@ _PUTS: Final = ("PUT", "BINPUT", "LONG_BINPUT")
 _GETS: Final = ("GET", "BINGET", "LONG_BINGET")
 _TUPLES: Final = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 _TWO_LINES: Final = ("GLOBAL", "INST")
+_CODES: Final = {code.code: code for code in pickletools.opcodes}
 _LENGTH_BYTES: Final = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -56,7 +57,7 @@ def refuse_bombs(file: IO[bytes]) -> None:
 def _next(file: IO[bytes]) -> tuple[str, int | None]:
     """The name of the next code, and the place in the memo that it names; its content is passed over."""
     byte = file.read(1)
-    code = pickletools.code2op.get(byte.decode("latin1"))
+    code = _CODES.get(byte.decode("latin1"))
     if code is None:
         raise ValueError("it ends too early" if not byte else f"its code {byte!r} is unknown")
     if code.arg is None:
