@@ -17,11 +17,22 @@ overrides: the run's own configuration, with what you change:
 """
 
 
+class EvaluateOptions(Options):
+    """Options of ``metaexp evaluate``."""
+
+    allow_trained_classes: bool
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp evaluate`` and return its exit code."""
     made = parser("evaluate", "Test the selected weights of a finished run. The result is kept in the run folder.")
-    made.usage = "metaexp evaluate RUN [OVERRIDE ...] [--config-dir DIR] [--trust PACKAGE]"
-    options = parse(made, arguments, Options())
+    made.usage = "metaexp evaluate RUN [OVERRIDE ...] [--allow-trained-classes] [--config-dir DIR] [--trust PACKAGE]"
+    made.add_argument(
+        "--allow-trained-classes",
+        action="store_true",
+        help="test also on classes that the run was trained on; their number is printed beside the result",
+    )
+    options = parse(made, arguments, EvaluateOptions())
     if options.help:
         print(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
@@ -33,5 +44,5 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.results.terminal import print_evaluation
     from metaexp.run.evaluate import evaluate_run
 
-    print_evaluation(*evaluate_run(path, overrides, options.config_dir))
+    print_evaluation(*evaluate_run(path, overrides, options.config_dir, None, options.allow_trained_classes))
     return 0

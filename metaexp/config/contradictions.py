@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.schema import ClassSpec
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset
@@ -32,7 +33,8 @@ def contradictions(
     data = algorithm = None
     if "dataset" in sound:
         try:
-            data = data_facts(values["dataset"], choices)
+            folder = Path(values["paths"]["data"]) if "paths" in sound else None
+            data = data_facts(values["dataset"], choices, folder)
         except ConfigError as error:
             found += error.problems
     if "algorithm" in sound:
@@ -48,14 +50,26 @@ def contradictions(
     return list(dict.fromkeys(found))
 
 
-def data_facts(spec: ClassSpec, choices: Mapping[str, str]) -> DataFacts:
+def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None = None) -> DataFacts:
     """Return what a dataset says of itself before it is loaded.
+
+    Args:
+        spec: The class of the dataset, with its arguments.
+        choices: Group -> chosen file.
+        folder: Where data are, to count what is in the files of a dataset that does not know it otherwise; None to
+            look at no file. Files that are missing or wrong tell nothing here; loading them says why.
 
     Raises:
         ConfigError: The dataset refuses its arguments.
     """
     dataset = make(spec, Dataset)  # type: ignore[type-abstract]
-    return DataFacts(_name(spec, choices, "dataset"), dataset.kind, dataset.capacity())
+    capacity = dataset.capacity()
+    if capacity is None and folder is not None:
+        try:
+            capacity = dataset.capacity_in(folder)
+        except (DataError, OSError):
+            capacity = None
+    return DataFacts(_name(spec, choices, "dataset"), dataset.kind, capacity)
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:

@@ -100,8 +100,11 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
         return
     if shape.n_way == 1:
         yield "SECTION.n_way=1 leaves nothing to tell apart; set SECTION.n_way to 2 or more."
-    limits = None if data.capacity is None else data.capacity.get(split)
-    if limits is None:
+    if data.capacity is None:
+        return
+    limits = data.capacity.get(split, Capacity(0, 0))
+    if limits.n_classes == 0:
+        yield f"the {split} split of {data.name} has no classes. Give it some, or choose another dataset."
         return
     if shape.n_way > limits.n_classes:
         yield (

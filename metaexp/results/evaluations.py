@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.results.reading import FaultError, build
+from metaexp.results.reading import ADDED, FaultError, build
 from metaexp.results.record import Machine, RunRecord, Score, Task
 
 EVALUATIONS = "evaluations"
@@ -38,6 +38,8 @@ class Evaluation:
     device: Machine
     versions: dict[str, str]
     finished: str
+    trained_classes: int = field(default=0, metadata=ADDED)
+    """How many of the test classes the run was trained on."""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -129,6 +129,8 @@ class RunRecord:
     reference: Reference | None = None
     verdict: Verdict | None = None
     data_hash: str | None = None
+    training_classes: list[str] = field(default_factory=list, metadata=ADDED)
+    """Identifiers of the classes of the training split: digests of their names and of their examples."""
     episode_bank: str | None = None
     """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
     n_parameters: int | None = None

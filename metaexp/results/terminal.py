@@ -84,6 +84,9 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     table = results_table(evaluation.test.metric)
     _add_score(table, "test", evaluation.test)
     console.print(table)
+    if evaluation.trained_classes:
+        line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
+        console.print(line, style="bold", soft_wrap=True, markup=False)
     console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
     chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {say_batch_norm(evaluation.batch_norm)}", soft_wrap=True)

@@ -13,19 +13,20 @@ from metaexp.config.identity import config_hash
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.files import make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
 from metaexp.data.base import MetaDataset
-from metaexp.machine.device import use_device
+from metaexp.data.classification.trained_classes import all_class_ids, count_trained
+from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.provenance import versions
-from metaexp.results.record import Task
+from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
@@ -46,7 +47,11 @@ class Evaluated(NamedTuple):
 
 
 def evaluate_run(
-    path: Path, overrides: Sequence[str] = (), config_dir: Path | None = None, display: Display | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    config_dir: Path | None = None,
+    display: Display | None = None,
+    allow_trained_classes: bool = False,
 ) -> Evaluated:
     """Test the selected weights of a run, with its own settings except ``overrides``.
 
@@ -55,14 +60,15 @@ def evaluate_run(
         overrides: Changes to the settings of the run.
         config_dir: A folder of the user's own groups and files, for choices among the overrides.
         display: What the user sees; None chooses by the terminal.
+        allow_trained_classes: Whether classes that the run was trained on may be among those of the test.
 
     Returns:
         The evaluation, and the file in the run folder that holds it, if it could be written.
 
     Raises:
-        ConfigError: The overrides do not fit the weights (another number of classes for an algorithm with one output
-            per class, another shape of examples), change only training, or ask for statistics that were never
-            collected.
+        ConfigError: Classes of the test were trained on and may not be. Or the overrides do not fit the weights
+            (another number of classes for an algorithm with one output per class, another shape of examples), change
+            only training, or ask for statistics that were never collected.
         RunFolderError: There are no weights.
     """
     display = display or default_display()
@@ -75,6 +81,8 @@ def evaluate_run(
     with explain_errors(), use_device(settings.device) as compute:
         dataset = load_dataset(settings, compute, display.line)
         _check_fits(settings, dataset, weights)
+        trained = _training_classes(place.path, revise(config, choices, ()), settings, dataset, compute, display)
+        n_trained = count_trained(dataset, settings.chosen_file("dataset"), trained, allow_trained_classes)
         algorithm = build_algorithm(settings, weights.interface).to(compute.device)
         apply_weights(algorithm, settings, weights.step, weights.weights)
         _check_statistics(algorithm, config, weights.step)
@@ -103,12 +111,29 @@ def evaluate_run(
             device=compute.recorded(),
             versions=versions(),
             finished=utc_now(),
+            trained_classes=n_trained,
         )
     try:
         return Evaluated(evaluation, _keep(evaluation, result, place.evaluations))
     except OSError as error:  # a run folder that cannot be written; the number is there
         display.line(f"warning: the evaluation could not be kept in {place.evaluations} ({error.strerror}).")
         return Evaluated(evaluation, None)
+
+
+def _training_classes(
+    folder: Path, own: Settings, asked: Settings, dataset: MetaDataset, compute: Compute, display: Display
+) -> Sequence[str]:
+    """The classes that a run was trained on: as recorded, or for older runs those of the data in its settings."""
+    recorded = read_record(folder).training_classes
+    if recorded or dataset.kind == "regression":
+        return recorded
+    if own.resolved["dataset"] == asked.resolved["dataset"]:
+        return all_class_ids(dataset, "train")
+    try:
+        return all_class_ids(load_dataset(own, compute, display.line), "train")
+    except DataError as error:
+        display.line(f"warning: whether test classes were trained on is not known: {error}")
+        return []
 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:

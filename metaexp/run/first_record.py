@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from metaexp.config.schema import Settings
+from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.results.provenance import git_state, sources_digest, versions
 from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task
 from metaexp.run.build import TrainingSetup
@@ -55,6 +56,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
+        training_classes=all_class_ids(parts.dataset, "train"),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
         device=setup.compute.recorded(),

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.data.base import MetaDataset
 from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import Kept
@@ -209,3 +210,31 @@ def test_the_result_is_printed_with_its_place(classification: tuple[RunRecord, P
     assert f"{found.evaluation.test.mean * 100:.2f}" in text
     assert str(found.path) in text
     assert f"batch norm {found.evaluation.batch_norm}" in text
+
+
+def test_classes_that_were_trained_on_are_refused_unless_allowed_and_then_counted(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MetaDataset, "class_ids", lambda _, split: classes[split])
+    classes = {"train": {"a": frozenset({"1"}), "b": frozenset({"2"})}, "test": {"c": frozenset({"3"})}}
+    record, folder = run_job(tiny.blobs(tmp_path, train__steps=4), display=silent)
+    assert record.training_classes == ["1", "2"]
+    assert evaluated(folder).evaluation.trained_classes == 0
+    classes["test"] |= {"b under another name": frozenset({"2"})}
+    with pytest.raises(ConfigError, match=r"1 of the 2 test classes were trained on.*--allow-trained-classes"):
+        evaluated(folder)
+    evaluation, _ = evaluate_run(folder, (), None, Lines(Console(quiet=True)), allow_trained_classes=True)
+    assert evaluation.trained_classes == 1
+    with (console := Console(width=100)).capture() as capture:
+        print_evaluation(evaluation, None, console)
+    assert "1 of the test classes were trained on" in capture.get()
+
+
+def test_the_classes_of_a_run_that_did_not_record_them_are_those_of_its_data(
+    classification: tuple[RunRecord, Path],
+) -> None:
+    _, folder = classification
+    content = json.loads((folder / "record.json").read_text())
+    del content["training_classes"]
+    (folder / "record.json").write_text(json.dumps(content))
+    assert evaluated(folder).evaluation.trained_classes == 0

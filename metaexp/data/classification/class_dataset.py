@@ -21,6 +21,7 @@ from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
 AS_BYTES: Final = Pixels()
 _ID_DIGITS: Final = 12
+_ID_EXAMPLES: Final = 20
 NOT_TURNED: Final = Rotations()
 
 
@@ -69,14 +70,14 @@ class ClassDataset(MetaDataset):
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
 
     def class_ids(self, split: Split) -> dict[str, frozenset[str]]:
-        """Return for each class of ``split`` a digest of its name in this dataset, and one of its examples.
+        """Return for each class of ``split`` a digest of its name in this dataset, and one of its first examples.
 
         So a class is recognised under another name, and at another image size.
         """
         ids, first = {}, 0
         for name, size in self._sizes.items():
             if name in self.class_names.get(split, ()):
-                content = self._examples[first : first + size].cpu()
+                content = self._examples[first : first + min(size, _ID_EXAMPLES)].cpu()
                 if self.pixels.invert and self.stores_bytes:
                     content = 255 - content
                 texts = f"{self.origin.name}\0{name}".encode(), content.numpy().tobytes()
@@ -97,6 +98,12 @@ class ClassDataset(MetaDataset):
         """Batches of ``batch_size`` different examples of a split, under one label per class of the split."""
         if batch_size < 1:
             raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
+        total = self._tables["train"].total if "train" in self._tables else batch_size
+        if batch_size > total:
+            raise ConfigError(
+                f"train.meta_batch_size={batch_size} examples are more than the {total} that {self.origin.name} has "
+                "for train. Lower it."
+            )
         return ClassBatches(self, batch_size, seed)
 
     def to(self, device: torch.device) -> ClassDataset:

@@ -218,7 +218,9 @@ def test_supervised_labels_count_turned_classes():
 
 def test_a_batch_larger_than_a_split_is_refused():
     with pytest.raises(ConfigError, match="a batch of 111 examples is more than the 110 that tiny has for test"):
-        tiny_dataset(SIZES).batches(111, 0).episodes("test", torch.arange(1))
+        tiny_dataset({**SIZES, "train": [200]}).batches(111, 0).episodes("test", torch.arange(1))
+    with pytest.raises(ConfigError, match="train.meta_batch_size=111 examples are more than the 108 that tiny has"):
+        tiny_dataset(SIZES).batches(111, 0)  # before anything is trained
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
