@@ -121,7 +121,9 @@ def _find(folder: Path, progress: Progress) -> Path:
     found = first_existing(places, [_ARCHIVE, "cifar-100-python"])
     if found is not None:
         return found
-    target = (folder / "cifar100" if can_write(folder) or not folder.exists() else fetched) / _ARCHIVE
+    target = (folder / "cifar100" if can_write(folder) else fetched) / _ARCHIVE
+    if not folder.exists():
+        progress(f"paths.data={folder} is not there, so nothing is put there: CIFAR-100 goes into {fetched}.")
     try:
         download(_REMOTE, target, progress)
     except (DataError, OSError) as error:

@@ -55,7 +55,9 @@ class Glyphs(Dataset):
         from metaexp.data.files.cache import cached
 
         preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
-        prepared = cached("glyphs", preparation, folder, lambda: self._prepare(progress), progress)
+        prepared = cached(
+            "glyphs", preparation, folder, lambda: self._prepare(progress), progress, digest_is_checksum=True
+        )
         return ClassDataset(
             Origin("glyphs", prepared.digest, {}),
             prepared.examples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import is_zipfile
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
@@ -80,9 +81,14 @@ class ImageFolder(Dataset):
         """Return None: only the files tell."""
         return
 
-    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
-        """Return the classes and images of each split, from the names of the files alone."""
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
+        """Return the classes and images of each split, from the names of the files alone.
+
+        None for a tar, whose names can be had only by reading all of it.
+        """
         path = self._path(folder)
+        if path.is_file() and not is_zipfile(path):
+            return None
         sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
         return {
             split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DRAWINGS: Final = 20
 SIDE: Final = 105
+_NEAREST_28: Final = "795cbc57a795d4f33163eb153accb274e2e460bc00bc58190b32eaeb6777a9ce"
+"""SHA-256 over all drawings at 28 pixels by nearest neighbour, the usual ones: no cache with others is taken."""
 _MOST_BYTES: Final = 65_536
 _UNPACKED_AT_ONCE: Final = 1000
 _FILE = re.compile(r"(?:.*/)?(images_background|images_evaluation)/([^/]+/character\d\d)/(\d{4}_\d\d\.png)")
@@ -100,7 +102,8 @@ class Omniglot(Dataset):
         from metaexp.data.files.cache import cached
 
         preparation = {"image_size": self.image_size, "resize": self.resize}
-        prepared = cached("omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress)
+        known = _NEAREST_28 if (self.image_size, self.resize) == (28, "nearest") else None
+        prepared = cached("omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress, known)
         return ClassDataset(
             Origin("omniglot", prepared.digest, preparation),
             prepared.examples,
@@ -135,7 +138,9 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     found = first_existing(places, [f"{part.name}.zip", part.name])
     if found is not None:
         return found
-    target = (folder / "omniglot" if can_write(folder) or not folder.exists() else fetched) / f"{part.name}.zip"
+    target = (folder / "omniglot" if can_write(folder) else fetched) / f"{part.name}.zip"
+    if not folder.exists():
+        progress(f"paths.data={folder} is not there, so nothing is put there: {part.name} goes into {fetched}.")
     try:
         download(part.remote, target, progress)
     except (DataError, OSError) as error:

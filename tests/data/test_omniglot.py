@@ -225,6 +225,16 @@ def test_without_data_or_network_it_says_what_to_put_where(tmp_path, small, monk
     assert "METAEXP_DATA" in message
 
 
+def test_a_folder_that_is_not_there_is_not_made_for_what_is_fetched(tmp_path, small, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    asked, lines = [], []
+    monkeypatch.setattr(omniglot, "download", lambda remote, target, progress: asked.append(target))
+    find_part(small, tmp_path / "typo", lines.append)
+    assert asked == [tmp_path / "home" / "metaexp" / "omniglot" / "images_background.zip"]
+    assert f"paths.data={tmp_path / 'typo'} is not there, so nothing is put there" in lines[0]
+    assert not (tmp_path / "typo").exists()
+
+
 def test_what_is_fetched_goes_to_the_users_cache_where_data_cannot_be_written(tmp_path, small, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     asked: list[Path] = []

@@ -28,8 +28,13 @@ _VERSION: Final = 1
 
 
 class Prepared(NamedTuple):
-    """Examples (B, ...) uint8 or float32 ordered by class; the number of each class by name, in that order; and
-    the SHA-256 (hex) over the raw data they were made from."""
+    """Examples that are ready for a dataset.
+
+    Attributes:
+        examples: (B, ...) uint8 or float32, ordered by class.
+        classes: Class -> its number of examples, in that order.
+        digest: The SHA-256 (hex) over the raw data that they were made from.
+    """
 
     examples: Tensor
     classes: dict[str, int]
@@ -37,21 +42,36 @@ class Prepared(NamedTuple):
 
 
 def cached(
-    name: str, key: Mapping[str, Any], folder: Path, build: Callable[[], Prepared], progress: Progress
+    name: str,
+    key: Mapping[str, Any],
+    folder: Path,
+    build: Callable[[], Prepared],
+    progress: Progress,
+    checksum: str | None = None,
+    digest_is_checksum: bool = False,
 ) -> Prepared:
-    """What ``build`` returns, from the cache when an intact one was written under the same ``key``.
+    """Return what ``build`` does, from the cache when an intact one was written under the same ``key``.
 
-    name: begins the file name. key: JSON values that decide what is built. folder: ``paths.data``.
-    Where nothing can be written the result is not kept, and ``progress`` says so.
+    Args:
+        name: How the name of the file begins.
+        key: JSON values that decide what is built.
+        folder: ``paths.data``.
+        build: Prepares the data, in seconds or minutes.
+        progress: Receives a line about what is built and kept, and a warning where it cannot be kept.
+        checksum: The SHA-256 (hex) of the examples, where it is known; a cache with others is built again, even if its
+            own checksum fits them.
+        digest_is_checksum: Whether the digest of the raw data is that of the examples, so that each proves the other.
     """
     identity = json.dumps({"name": name, "version": _VERSION, **key}, sort_keys=True)
     place = cache_folder(folder)
     if place is None:
-        progress(f"Neither {folder} nor the user's cache folder can be written: {name} is prepared anew each time.")
+        progress(
+            f"Warning: neither {folder} nor the user's cache folder can be written: {name} is prepared anew each time."
+        )
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
-    if path.exists():
-        prepared = _read(path, identity)
+    if path.is_file():
+        prepared = _read(path, identity, checksum, digest_is_checksum)
         if prepared is not None:
             return prepared
         progress(f"The cache {path} is damaged; building it again.")
@@ -59,14 +79,19 @@ def cached(
     try:
         _write(path, prepared, identity)
         progress(f"Kept the prepared {name} in {path}.")
-    except OSError as error:
-        progress(f"Could not keep the prepared {name} in {path}: {error}.")
+    except (OSError, SafetensorError) as error:
+        progress(f"Warning: the prepared {name} could not be kept in {path}: {error}.")
     return prepared
 
 
 def cache_folder(folder: Path) -> Path | None:
-    """Where prepared data is kept: ``cache`` in ``folder`` if that is there and can be written, else ``metaexp`` in
-    the user's cache folder (XDG_CACHE_HOME, default ~/.cache), else None."""
+    """Return where prepared data is kept, or None where nothing can be written.
+
+    That is ``cache`` in ``folder`` if that is there and can be written, else ``metaexp`` in the user's cache folder.
+
+    Args:
+        folder: ``paths.data``.
+    """
     if can_write(folder):
         return _made(folder / "cache")
     return _made(user_cache())
@@ -82,8 +107,10 @@ def user_cache() -> Path:
 
 
 def can_write(folder: Path) -> bool:
-    """Whether ``folder`` is there and may be written. A folder without any write permission is left alone, also
-    by a user whom permissions do not stop."""
+    """Return whether ``folder`` is there and may be written.
+
+    A folder without any write permission is left alone, also by a user whom permissions do not stop.
+    """
     try:
         return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
     except OSError:
@@ -104,7 +131,7 @@ def _write(path: Path, prepared: Prepared, identity: str) -> None:
         "identity": identity,
         "classes": json.dumps(prepared.classes),
         "digest": prepared.digest,
-        "sha256": _checksum(examples),
+        "sha256": checksum_of(examples),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -117,7 +144,7 @@ def _write(path: Path, prepared: Prepared, identity: str) -> None:
     sync_folder(path.parent)
 
 
-def _read(path: Path, identity: str) -> Prepared | None:
+def _read(path: Path, identity: str, checksum: str | None, digest_is_checksum: bool) -> Prepared | None:
     """The contents of a cache; None when it is damaged or was written under another key."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -125,12 +152,19 @@ def _read(path: Path, identity: str) -> Prepared | None:
             if metadata.get("identity") != identity:
                 return None
             examples = file.get_tensor("examples")
-        if _checksum(examples) != metadata["sha256"]:
+        wanted = metadata["digest"] if digest_is_checksum else checksum or metadata["sha256"]
+        if checksum_of(examples) != wanted:
             return None
-        return Prepared(examples, json.loads(metadata["classes"]), metadata["digest"])
-    except (SafetensorError, OSError, KeyError, ValueError):
+        classes = json.loads(metadata["classes"])
+        if not isinstance(classes, dict) or not all(type(size) is int and size > 0 for size in classes.values()):
+            return None
+        if sum(classes.values()) != len(examples):
+            return None
+        return Prepared(examples, classes, metadata["digest"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return None
 
 
-def _checksum(examples: Tensor) -> str:
+def checksum_of(examples: Tensor) -> str:
+    """Return the SHA-256 (hex) of the bytes of examples on the CPU."""
     return hashlib.sha256(examples.contiguous().view(-1).view(torch.uint8).numpy().data).hexdigest()

@@ -1,11 +1,14 @@
+import os
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from metaexp.data.files.cache import Prepared, cache_folder, cached, user_cache
+from metaexp.data.files.cache import Prepared, cache_folder, cached, checksum_of, user_cache
 
 
 class Build:
@@ -108,7 +111,10 @@ def test_where_nothing_can_be_written_it_is_built_each_time_and_said(data, tmp_p
     cached("tiny", {}, data, build, lines.append)
     cached("tiny", {}, data, build, lines.append)
     assert build.times == 2
-    assert lines[0] == f"Neither {data} nor the user's cache folder can be written: tiny is prepared anew each time."
+    assert (
+        lines[0]
+        == f"Warning: neither {data} nor the user's cache folder can be written: tiny is prepared anew each time."
+    )
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
@@ -118,6 +124,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
     monkeypatch.setattr("metaexp.data.files.cache.save_file", full)
     lines: list[str] = []
     assert cached("tiny", {}, data, Build(), lines.append).digest == "digest 1"
+    assert lines[0].startswith("Warning: the prepared tiny could not be kept in ")
     assert "No space left on device" in lines[0]
     assert list((data / "cache").iterdir()) == []
 
@@ -141,3 +148,55 @@ def test_the_users_cache_is_where_the_system_keeps_it_unless_xdg_cache_home_says
     assert user_cache() == tmp_path / ".cache" / "metaexp"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert user_cache() == tmp_path / "elsewhere" / "metaexp"
+
+
+def rewritten(file: Path, **changes: str) -> None:
+    """Write a cache again with other examples, a checksum that fits them, and ``changes`` of its other entries."""
+    with safe_open(file, framework="pt") as opened:
+        metadata, examples = opened.metadata(), opened.get_tensor("examples") + 1
+    save_file({"examples": examples}, file, {**metadata, "sha256": checksum_of(examples), **changes})
+
+
+def test_changed_examples_with_a_checksum_that_fits_them_are_refused_where_the_right_one_is_known(data):
+    build, lines = Build(), []
+    right = checksum_of(Build()().examples)
+    cached("tiny", {}, data, build, print, right)
+    rewritten(only_file(data / "cache"))
+    build.times = 0
+    assert torch.equal(cached("tiny", {}, data, build, lines.append, right).examples, Build()().examples)
+    assert "is damaged; building it again" in lines[0]
+    before = build.times
+    cached("tiny", {}, data, build, print, right)
+    assert build.times == before
+
+
+@pytest.mark.parametrize("classes", ["[" * 100_000, "[]", '{"z": 1}', '{"z": -1, "a": 5}', '{"z": "4"}', "null"])
+def test_a_cache_with_impossible_classes_is_built_again(data, classes):
+    build, lines = Build(), []
+    cached("tiny", {}, data, build, print)
+    rewritten(only_file(data / "cache"), classes=classes)
+    assert cached("tiny", {}, data, build, lines.append).classes == {"z": 1, "a": 3}
+    assert "is damaged; building it again" in lines[0]
+
+
+def test_a_fifo_in_place_of_a_cache_is_not_opened(data):
+    build = Build()
+    cached("tiny", {}, data, build, print)
+    file = only_file(data / "cache")
+    file.unlink()
+    os.mkfifo(file)
+    assert cached("tiny", {}, data, build, print).digest == "digest 2"
+    assert file.is_file()
+
+
+def test_changed_examples_are_refused_where_the_digest_is_that_of_the_examples(data):
+    examples = Build()().examples
+    build = Build()
+    prepared = Prepared(examples, {"z": 1, "a": 3}, checksum_of(examples))
+    for _ in range(2):
+        cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_is_checksum=True)
+        assert build.times == 1
+    rewritten(only_file(data / "cache"))
+    again = cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_is_checksum=True)
+    assert torch.equal(again.examples, examples)
+    assert build.times == 2
