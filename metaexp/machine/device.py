@@ -18,7 +18,7 @@ import torch
 from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine.launch import Launch
-from metaexp.machine.threads import cores
+from metaexp.machine.threads import check_threads, cores
 from metaexp.results.record import Machine
 
 _DETERMINISTIC = "deterministic"
@@ -30,9 +30,6 @@ _FLOAT32 = (
     "backends.cudnn.rnn.fp32_precision",
 )
 _SWITCHES = (_BENCHMARK, _FILL, *_FLOAT32)
-
-_MOST_THREADS, _MOST_THREADS_PER_CORE = 256, 4
-"""Threads beyond the larger of 256 and four a core help nobody; some tens of thousands end the process."""
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
 
@@ -106,6 +103,7 @@ class Compute:
         )
 
     def __str__(self) -> str:
+        """Return the device as a run shows it."""
         threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""
         ranks = f"{self.ranks} ranks, each on " if self.ranks > 1 else ""
         return f"{ranks}{self.device.type} ({self.name}{threads}, {self.precision})"
@@ -126,7 +124,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
         MachineError: The device is not there, or does not have the precision.
         ConfigError: The precision makes no sense on the device.
     """
-    _check_threads(settings.threads)
+    check_threads(settings.threads)
     device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
     switches, threads = _switches(), torch.get_num_threads()
@@ -262,17 +260,6 @@ def raise_malloc_thresholds() -> None:
             break
     mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     mallopt(_M_TOP_PAD, 1 << 26)
-
-
-def _check_threads(threads: int | None) -> None:
-    """Refuse a number of threads at which the system ends the process without a word."""
-    most = max(_MOST_THREADS, _MOST_THREADS_PER_CORE * cores())
-    if threads is not None and threads > most:
-        raise MachineError(
-            f"device.threads={threads} is more than this machine can start: it has {cores()} core"
-            f"{'s' if cores() > 1 else ''}, and at most {most} threads are allowed. Set device.threads={cores()}, or "
-            "leave it out."
-        )
 
 
 def _check_precision(precision: str, device: torch.device) -> None:

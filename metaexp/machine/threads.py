@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+from metaexp.core.errors import MachineError
+
+_MOST_THREADS, _MOST_THREADS_PER_CORE = 256, 4
+"""Threads beyond the larger of 256 and four a core help nobody; some tens of thousands end the process."""
+
 
 def threads_each(n_at_once: int) -> int | None:
     """Threads for each of several jobs at once on this machine, so that they share its cores.
@@ -18,3 +23,14 @@ def threads_each(n_at_once: int) -> int | None:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads at which the system ends the process without a word."""
+    most = max(_MOST_THREADS, _MOST_THREADS_PER_CORE * cores())
+    if threads is not None and threads > most:
+        raise MachineError(
+            f"device.threads={threads} is more than this machine can start: it has {cores()} core"
+            f"{'s' if cores() > 1 else ''}, and at most {most} threads are allowed. Set device.threads={cores()}, or "
+            "leave it out."
+        )

@@ -130,8 +130,10 @@ def _sequences(subject: Subject) -> dict[str, Path]:
 
 
 def _states(subject: Subject, support: Examples, x: Tensor) -> dict[int, Tensor]:
-    """Outputs (M, D_out) for ``x`` (M, ...) before adaptation, after one step and after all of them; under 0 only,
-    for algorithms without steps."""
+    """Compute outputs (M, D_out) for ``x`` (M, ...) before adaptation, after one step and after all of them.
+
+    Algorithms without steps have outputs under 0 only.
+    """
     algorithm = subject.parts.algorithm
     with _evaluation(subject):
         states = list(algorithm.adaptation_path(support))

@@ -24,6 +24,7 @@ class RunFolder:
     """Paths inside a run folder. A run folder is enough to evaluate, resume, compare, cite or replay the run."""
 
     def __init__(self, path: Path) -> None:
+        """Keep the arguments; the class says what they are."""
         self.path = path
 
     @property
@@ -81,8 +82,12 @@ class RunFolder:
             write_atomically(path, content)
 
     def load_settings(self) -> Settings:
-        """The settings that were saved. Raises RunFolderError when they cannot be read, ConfigError when they were
-        edited into something impossible."""
+        """Read the settings that were saved.
+
+        Raises:
+            RunFolderError: They cannot be read.
+            ConfigError: They were edited into something impossible.
+        """
         config, choices = self.read_config()
         return check(config, choices)
 

@@ -42,28 +42,31 @@ class Silent(Display):
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.stretch`."""
         yield lambda _: None
 
     def note(self, loss: float) -> None:
-        return None
+        """As :meth:`Display.note`."""
 
     def validated(self, step: int, result: str) -> None:
-        return None
+        """As :meth:`Display.validated`."""
 
     def line(self, text: str) -> None:
-        return None
+        """As :meth:`Display.line`."""
 
 
 class Lines(Display):
     """Plain lines, one every few seconds, for logs and pipes."""
 
     def __init__(self, console: Console, every: float = _SECONDS_BETWEEN_LINES) -> None:
+        """Keep the arguments; the class says what they are."""
         self._console = console
         self._every = every
         self._loss = ""
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.stretch`."""
         first, since = done, time.monotonic()
         shown = since
 
@@ -80,12 +83,15 @@ class Lines(Display):
         yield advance
 
     def note(self, loss: float) -> None:
+        """As :meth:`Display.note`."""
         self._loss = f"  loss {loss:.4g}"
 
     def validated(self, step: int, result: str) -> None:
+        """As :meth:`Display.validated`."""
         self.line(f"validation after {step} steps: {result}")
 
     def line(self, text: str) -> None:
+        """As :meth:`Display.line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -94,6 +100,7 @@ class Bar(Display):
     """Progress bars with rate, time left and the current validation."""
 
     def __init__(self, console: Console) -> None:
+        """Keep the arguments; the class says what they are."""
         self._bars = Progress(
             TextColumn("{task.description:<8}"),
             BarColumn(bar_width=24),
@@ -110,6 +117,7 @@ class Bar(Display):
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.stretch`."""
         task = self._bars.add_task(what, total=total, completed=done, rate="", note="")
         first, since, shown = done, time.monotonic(), 0.0
 
@@ -132,12 +140,15 @@ class Bar(Display):
                 self._bars.stop()
 
     def note(self, loss: float) -> None:
+        """As :meth:`Display.note`."""
         self._loss = f"loss {loss:.4g}"
 
     def validated(self, step: int, result: str) -> None:
+        """As :meth:`Display.validated`."""
         self._validation = f"  val {result}"
 
     def line(self, text: str) -> None:
+        """As :meth:`Display.line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -52,6 +52,7 @@ class Session:
         checkpoint: Checkpoint | None,
         stop: StopRequest,
     ) -> None:
+        """Keep the arguments; the class says what they are."""
         self.setup = setup
         self.settings = setup.settings
         self.ranks = setup.ranks

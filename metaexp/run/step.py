@@ -67,6 +67,7 @@ class MetaStep:
         seed: int,
         ranks: Ranks = SINGLE,
     ) -> None:
+        """Keep the arguments; the class says what they are."""
         self.algorithm = algorithm
         self.source = source
         self.optimizer = optimizer

@@ -56,7 +56,7 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> Throughput:
         n_episodes = min(evaluator.chunk, settings.train.eval_episodes, 32)
 
         def validate(_: int) -> None:
-            evaluator.validate(setup.state.algorithm, n_episodes, lambda done: None)
+            evaluator.validate(setup.state.algorithm, n_episodes, lambda _: None)
 
         episode = _time(validate, wait) / n_episodes
         return Throughput(0.0 if setup.step is None else _time(setup.step.run, wait), episode)

@@ -13,6 +13,7 @@ import torch
 from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine import device
+from metaexp.machine import threads as threads_module
 from metaexp.machine.device import Compute, find, use_device, use_float32
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)
@@ -138,8 +139,8 @@ def test_waiting_on_the_cpu_returns_at_once() -> None:
 
 @pytest.mark.parametrize("threads", [100_000, 257])
 def test_more_threads_than_a_process_can_start_are_refused(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr(device, "cores", lambda: 2)
+    monkeypatch.setattr(threads_module, "cores", lambda: 2)
     with pytest.raises(MachineError, match=rf"device\.threads={threads} .* 2 cores, and at most 256 .*threads=2"):
         use_device(replace(CPU, threads=threads)).__enter__()
-    monkeypatch.setattr(device, "cores", lambda: 100_000)
-    device._check_threads(threads)
+    monkeypatch.setattr(threads_module, "cores", lambda: 100_000)
+    threads_module.check_threads(threads)
