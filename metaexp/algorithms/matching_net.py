@@ -47,6 +47,7 @@ class MatchingNet(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    is_faster_one_by_one = True
     classes_needed = True
 
     def __init__(

@@ -43,6 +43,7 @@ class NearestNeighbour(Algorithm):
     model_output = "embedding"
     training_tasks = "supervised"
     fixed_way = False
+    is_faster_one_by_one = True
     classes_needed = {"space": ("embedding", "inputs")}
 
     def __init__(

@@ -41,6 +41,7 @@ class ProtoNet(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    is_faster_one_by_one = True
     classes_needed = True
 
     def __init__(

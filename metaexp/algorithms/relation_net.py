@@ -68,6 +68,7 @@ class RelationNet(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    is_faster_one_by_one = True
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaexp.models.fused_batch_norm import normalise_and_activate
+from metaexp.models.fused_batch_norm import activate_with, normalise_and_activate
 
 Statistics = Literal["batch", "collect", "replace", "stored"]
 """Which statistics a forward pass normalises with.
@@ -109,8 +109,12 @@ class BatchNorm(nn.Module):
         """
         statistics = self.statistics_in_use()
         has_one_value = x.numel() == self.n_features  # torch's kernel refuses it
-        if statistics in ("batch", "collect") and x.dim() == 4 and not has_one_value and not _in_transform():
-            return self._activate_at_once(x, pool, collects=statistics == "collect")
+        if x.dim() == 4 and not has_one_value and not in_transform():
+            if statistics in ("batch", "collect"):
+                return self._activate_at_once(x, pool, collects=statistics == "collect")
+            if statistics == "stored" and x.is_cpu:
+                gain = torch.rsqrt(self.running_var + self.eps)
+                return activate_with(x, self.running_mean, gain, self.weight, self.bias, pool)
         out = self(x)
         return (F.max_pool2d(out, 2) if pool else out).relu()  # ReLU commutes with the maximum
 
@@ -140,6 +144,6 @@ class BatchNorm(nn.Module):
         return f"{self.n_features}, scale={self.weight is not None}, shift={self.bias is not None}, eps={self.eps}"
 
 
-def _in_transform() -> bool:
+def in_transform() -> bool:
     """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
     return torch._C._are_functorch_transforms_active()

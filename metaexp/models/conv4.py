@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
 from metaexp.models.base import Network
-from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.batch_norm import BatchNorm, in_transform
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
 
@@ -54,7 +54,7 @@ class Conv4(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (B, F) of images ``x`` (B, C, H, W)."""
-        if x.is_cpu:
+        if x.is_cpu and not in_transform():  # inner loops are faster without
             x = channels_last(x)
         for block in self.blocks:
             x = block(x)

@@ -51,6 +51,30 @@ def normalise_and_activate(x: Tensor, weight: Tensor | None, bias: Tensor | None
     return Activated(values, mean, variance)
 
 
+def activate_with(
+    x: Tensor, mean: Tensor, spread: Tensor, weight: Tensor | None, bias: Tensor | None, pool: bool
+) -> Tensor:
+    """ReLU of maps that are normalised by given statistics, max-pooled by 2x2 where ``pool``.
+
+    Args:
+        x: maps (B, C, H, W).
+        mean: is subtracted (C,).
+        spread: one over the standard deviation (C,).
+        weight: gamma (C,), or None for one.
+        bias: beta (C,), or None for zero.
+        pool: whether 2x2 max-pooling follows.
+
+    Returns:
+        Values (B, C, H, W), or (B, C, H // 2, W // 2) with ``pool``.
+    """
+    gain = spread if weight is None else spread * weight
+    shift = -mean * gain if bias is None else bias - mean * gain
+    if pool:
+        signs = _signs(weight)
+        x = F.max_pool2d(x, 2) if signs is None else F.max_pool2d(x * signs, 2) * signs
+    return torch.addcmul(_column(shift), x, _column(gain)).relu()
+
+
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (C,) and biased variance (C,) of ``x`` (B, C, H, W), whose channels are innermost in memory."""
     rows = x.permute(0, 2, 3, 1)  # (B, H, W, C)

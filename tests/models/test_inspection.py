@@ -192,3 +192,19 @@ def test_parameters_that_a_functional_call_replaced_are_not_taken_for_frozen() -
     Spy()()
     assert "conv.weight" in found[0]
     assert "conv.weight" not in found[1]
+
+
+def test_a_cpu_takes_images_of_metric_learners_one_task_at_a_time_and_gets_the_same() -> None:
+    shape = TaskShape(3, 2, 2)
+    algorithm = ProtoNet(Net(BatchNorm(4), None), shape, "squared_euclidean", "running").eval()
+    assert algorithm.takes_single_tasks
+    assert not maml(Net(BatchNorm(4))).takes_single_tasks
+    assert not ProtoNet(nn.Linear(2, 3), shape, "squared_euclidean", "running").takes_single_tasks, "nothing large"
+    episodes = tasks(*SHAPE)
+
+    def scores(episode: Episode) -> Tensor:
+        return algorithm.predict(algorithm.adapt(episode.support), episode.query.x)
+
+    looped = over_tasks(scores, episodes, 1)
+    assert torch.allclose(looped, over_tasks(scores, episodes), atol=1e-5)
+    assert not torch.allclose(looped, looped.roll(1, 0), atol=1e-2)
