@@ -41,10 +41,15 @@ class Cifar100(Dataset):
     """The packaged split: superclass/class, or superclass for all its classes."""
 
     def __init__(self, normalise: list[float] | None) -> None:
+        """Describe the dataset.
+
+        Args:
+            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+        """
         self.pixels = normalised_pixels(False, normalise)
 
     def capacity(self) -> Mapping[Split, Capacity]:
-        """600 images of each class; a superclass has five classes."""
+        """Return 600 images for each class; a superclass has five classes."""
         return {
             split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
             for split, names in class_lists(self.lists).items()

@@ -1,5 +1,7 @@
-"""Caltech-UCSD Birds 200-2011: 200 species, 11,788 photographs with bounding boxes (Wah et al., 2011), split 100 / 50 /
-50 by class number (Chen et al., 2019). Importing this module does not import torch."""
+"""Caltech-UCSD Birds 200-2011: 200 species, 11,788 photographs with bounding boxes (Wah et al., 2011).
+
+They are split 100 / 50 / 50 by class number (Chen et al., 2019). Importing this module does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,27 @@ Box = tuple[float, float, float, float]
 
 
 class CUB(Dataset):
-    """The real photographs: the published CUB_200_2011.tgz, or the folder extracted from it, in ``paths.data`` or
-    in cub inside it."""
+    """The real photographs.
+
+    Read from the published CUB_200_2011.tgz, or the folder extracted from it, in ``paths.data`` or in cub inside it.
+    """
 
     kind = "classification"
 
     def __init__(self, image_size: PositiveInt, crop: bool, normalise: list[float] | None) -> None:
+        """Describe the photographs.
+
+        Args:
+            image_size: Height and width in pixels; proportions are not kept.
+            crop: Whether only the box around the bird is taken.
+            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+        """
         self.image_size = image_size
         self.crop = crop
         self.pixels = normalised_pixels(False, normalise)
 
     def capacity(self) -> None:
-        """100 / 50 / 50 classes of different sizes, which only the files tell."""
+        """Return None: the 100 / 50 / 50 classes have different sizes, which only the files tell."""
         return
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:

@@ -35,6 +35,20 @@ class Curves(Dataset):
         period: list[float],
         noise: NonNegativeFloat,
     ) -> None:
+        """Describe the family.
+
+        Args:
+            families: The kinds of curves that tasks are drawn from.
+            length: Values that are given.
+            horizon: Values that are asked for.
+            start: The latest time at which a window starts.
+            amplitude: [lowest, highest].
+            period: [lowest, highest], in steps between values; above 2.
+            noise: Standard deviation of what is added to each value.
+
+        Raises:
+            ConfigError: ``families`` or a range is impossible.
+        """
         if not families or len(set(families)) < len(families):
             raise ConfigError(
                 f"dataset.families={list(families)} must name one or more of sinusoid, damped and mixed, each once."
@@ -48,11 +62,11 @@ class Curves(Dataset):
         self.noise = noise
 
     def capacity(self) -> None:
-        """None: there is no end of tasks."""
+        """Return None: there is no end of tasks."""
         return
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
-        """Nothing is read: tasks are computed when asked for."""
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:  # noqa: ARG002 - nothing is read
+        """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import CurveFamily
 
         return CurveFamily(

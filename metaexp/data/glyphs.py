@@ -41,12 +41,21 @@ class Glyphs(Dataset):
         per_class: PositiveInt,
         seed: NonNegativeInt,
     ) -> None:
+        """Describe the characters.
+
+        Args:
+            train_classes: Characters of the training split.
+            val_classes: Characters of the validation split.
+            test_classes: Characters of the test split.
+            per_class: Drawings of each.
+            seed: Other seeds give other characters.
+        """
         self.n_classes: dict[Split, int] = {"train": train_classes, "val": val_classes, "test": test_classes}
         self.per_class = per_class
         self.seed = seed
 
     def capacity(self) -> Mapping[Split, Capacity]:
-        """As asked for."""
+        """Return what was asked for."""
         return {split: Capacity(n, self.per_class) for split, n in self.n_classes.items()}
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:

@@ -1,5 +1,7 @@
-"""mini-ImageNet: 100 classes of ImageNet, 600 images of each, 84x84 (Vinyals et al., 2016), in the split of Ravi &
-Larochelle (2017). Importing this module does not import torch."""
+"""mini-ImageNet: 100 classes of ImageNet, 600 images of each, 84x84 (Vinyals et al., 2016).
+
+The split is that of Ravi & Larochelle (2017). Importing this module does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +54,17 @@ class MiniImageNet(Dataset):
     kind = "classification"
 
     def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+        """Describe the images.
+
+        Args:
+            image_size: Height and width in pixels; proportions are not kept.
+            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+        """
         self.image_size = image_size
         self.pixels = normalised_pixels(False, normalise)
 
     def capacity(self) -> Mapping[Split, Capacity]:
-        """64 / 16 / 20 classes of 600 images."""
+        """Return 64 / 16 / 20 classes of 600 images."""
         return {split: Capacity(len(names), IMAGES) for split, names in class_lists("mini_imagenet").items()}
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
@@ -110,8 +118,10 @@ def _find(folder: Path) -> _Found:
 
 
 def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
-    """The images of each class, (600, 3, H, W), in one of the published pickles: ``image_data`` (n, H, W, 3) and
-    ``class_dict``, class -> places in it."""
+    """The images of each class, (600, 3, H, W), in one of the published pickles.
+
+    It holds ``image_data`` (n, H, W, 3) and ``class_dict``, class -> places in it.
+    """
     import numpy as np
 
     from metaexp.data.files.unpickle import load_pickle

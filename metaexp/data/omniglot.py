@@ -1,6 +1,8 @@
-"""Omniglot: 1623 handwritten characters of 50 alphabets, 20 drawings of each, 105x105 pixels of 1 bit
-(Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through probabilistic program induction",
-Science 2015; github.com/brendenlake/omniglot)."""
+"""Omniglot: 1623 handwritten characters of 50 alphabets, 20 drawings of each, 105x105 pixels of 1 bit.
+
+Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through probabilistic program induction", Science 2015;
+github.com/brendenlake/omniglot.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ class Part(NamedTuple):
     remote: Remote
 
     def characters(self) -> list[str]:
-        """``alphabet/character`` of every character in it, sorted."""
+        """Return ``alphabet/character`` of every character in it, sorted."""
         lists = class_lists("omniglot_official")
         return sorted(character for split in self.splits for character in lists[split])
 
@@ -83,6 +85,17 @@ class Omniglot(Dataset):
         invert: bool,
         normalise: list[float] | None,
     ) -> None:
+        """Describe the drawings.
+
+        Args:
+            split: The list of characters of each split: that of MAML's code, of Vinyals et al., or the official one.
+            rotations: Whether, and how, drawings are turned by multiples of 90 degrees.
+            rotations_in: In which splits they are turned.
+            image_size: Height and width in pixels.
+            resize: The filter; see :func:`resized`.
+            invert: Whether ink becomes 1.0 and paper 0.0.
+            normalise: [mean, std], subtracted and divided; None for neither.
+        """
         self.split = split
         self.rotations = Rotations(rotations, rotations_in)
         self.image_size = image_size
@@ -90,7 +103,7 @@ class Omniglot(Dataset):
         self.pixels = normalised_pixels(invert, normalise)
 
     def capacity(self) -> Mapping[Split, Capacity]:
-        """From the packaged lists: 20 drawings of each class, four times as many classes where turns count."""
+        """Return the packaged lists' classes of 20 drawings, four times as many where turns count as classes."""
         return {
             split: Capacity(len(names) * self.rotations.classes_per_class(split), DRAWINGS)
             for split, names in class_lists(f"omniglot_{self.split}").items()
@@ -130,7 +143,16 @@ class Omniglot(Dataset):
 
 
 def find_part(part: Part, folder: Path, progress: Progress) -> Path:
-    """The archive or extracted folder of ``part``, fetched where there is none."""
+    """Return the archive or extracted folder of ``part``, fetched where there is none.
+
+    Args:
+        part: One of the two archives.
+        folder: ``paths.data``; nothing is fetched into it where it is missing or cannot be written.
+        progress: Receives a line now and then.
+
+    Raises:
+        DataError: It is not there and cannot be fetched.
+    """
     from metaexp.data.files.cache import can_write, user_cache
 
     fetched = user_cache() / "omniglot"
@@ -153,8 +175,19 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
 
 
 def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
-    """The drawings (characters * 20, 105, 14) in ``path``, packed as :func:`pixel_digest` says, ordered by character
-    and file name. Raises DataError where one is missing or the pixels are not Omniglot's."""
+    """Read the drawings of an archive or folder.
+
+    Args:
+        part: Which of the two it is.
+        path: Where it is.
+        progress: Receives a line now and then.
+
+    Returns:
+        (characters * 20, 105, 14), packed as :func:`pixel_digest` says, ordered by character and file name.
+
+    Raises:
+        DataError: A drawing is missing, or the pixels are not Omniglot's.
+    """
     import numpy as np
 
     progress(f"Reading {path}.")
@@ -177,8 +210,12 @@ def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
 
 
 def pixel_digest(characters: list[str], packed: Bytes) -> str:
-    """SHA-256 (hex) over each character's name and its 20 drawings: rows of 1 bit a pixel (1 is paper), each padded
-    with zeros to whole bytes. packed: (characters * 20, 105, 14)."""
+    """Return the SHA-256 (hex) over each character's name and its 20 drawings.
+
+    Args:
+        characters: The names, in the order of the drawings.
+        packed: (characters * 20, 105, 14): rows of 1 bit a pixel (1 is paper), each padded with zeros to whole bytes.
+    """
     digest = hashlib.sha256()
     for i, character in enumerate(characters):
         digest.update(character.encode())
@@ -187,11 +224,17 @@ def pixel_digest(characters: list[str], packed: Bytes) -> str:
 
 
 def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
-    """Packed drawings (B, 105, 14) as (B, 1, size, size) grey, 0 for ink and 255 for paper.
+    """Unpack drawings and bring them to size.
 
-    nearest: what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask Pillow for
-    Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two grey levels.
-    lanczos: on 8 bits, as ports do that convert to grey first.
+    Args:
+        packed: (B, 105, 14), see :func:`pixel_digest`.
+        size: Height and width of the result, in pixels.
+        resize: ``nearest`` is what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask
+            Pillow for Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two
+            grey levels. ``lanczos`` works on 8 bits, as in ports that convert to grey first.
+
+    Returns:
+        (B, 1, size, size) uint8, 0 for ink and 255 for paper.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What is in a dataset: a table for the terminal and a picture, behind ``metaexp data``."""
+"""What is in a dataset: a table for the terminal and a figure, for ``metaexp data``."""
 
 from __future__ import annotations
 
@@ -35,8 +35,16 @@ class SplitRow(NamedTuple):
 
 
 class DataReport(NamedTuple):
-    """What :func:`describe` found out. rows is empty for regression families. values: of a sample of training data
-    as delivered, per channel ``mean +- std``. seconds: that loading took."""
+    """What :func:`describe` found out.
+
+    Attributes:
+        name: Of the dataset.
+        kind: ``classification`` or ``regression``.
+        input_shape: Of one example.
+        rows: One for each split; none for regression families.
+        facts: Name -> value, among them the values of a sample of training data, per channel ``mean +- std``.
+        seconds: How long loading took.
+    """
 
     name: str
     kind: str
@@ -46,7 +54,7 @@ class DataReport(NamedTuple):
     seconds: float
 
     def text(self) -> str:
-        """The report as lines of plain text."""
+        """Return the report as lines of plain text."""
         lines = [f"{self.name}: {self.kind}, examples of shape {'x'.join(map(str, self.input_shape))}"]
         if self.rows:
             lines.append(f"  {'split':8s}{'classes':>10s}{'examples':>12s}   per class")
@@ -59,9 +67,15 @@ class DataReport(NamedTuple):
 
 
 def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataReport, MetaDataset]:
-    """Load ``dataset`` (which finds, fetches and verifies it) from ``folder`` = ``paths.data``, and describe it.
+    """Load a dataset, which finds, fetches and verifies it, and say what is in it.
 
-    Raises DataError as loading does.
+    Args:
+        dataset: The description of the dataset.
+        folder: ``paths.data``.
+        progress: Receives a line now and then.
+
+    Raises:
+        DataError: The data cannot be had.
     """
     start = time.perf_counter()
     loaded = dataset.load(folder, progress)
@@ -80,7 +94,7 @@ def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataRe
 
 
 def contact_sheet(loaded: MetaDataset, path: Path) -> None:
-    """Save a picture (PNG) of some examples of some classes of every split, or of some tasks of a regression family."""
+    """Save a figure (PNG) of some examples of some classes of every split, or of some tasks of a regression family."""
     figure = Figure(figsize=(10, 10), layout="constrained")
     FigureCanvasAgg(figure)
     if isinstance(loaded, ClassDataset):
@@ -148,15 +162,15 @@ def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
 
 
 def _tiles(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Images (R, K, C, H, W) as one picture with R rows and K columns, from 0 to 1, with lines between."""
+    """Images (R, K, C, H, W) as one image with R rows and K columns, from 0 to 1, with lines between."""
     low, high = x.amin(), x.amax()
     scaled = (x - low) / (high - low).clamp(min=1e-12)
     padded = torch.nn.functional.pad(scaled, (0, 1, 0, 1), value=0.5)
     channels_last = padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (R * (H + 1), K * (W + 1), C)
     if channels_last.shape[-1] not in (1, 3):
         channels_last = channels_last.mean(-1, keepdim=True)
-    picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = channels_last.squeeze(-1).numpy()
-    return picture
+    image: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = channels_last.squeeze(-1).numpy()
+    return image
 
 
 def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:

@@ -18,16 +18,26 @@ class Sinusoid(Dataset):
     kind = "regression"
 
     def __init__(self, amplitude: list[float], phase: list[float], x: list[float]) -> None:
+        """Describe the family.
+
+        Args:
+            amplitude: [lowest, highest].
+            phase: [lowest, highest], in radians.
+            x: [lowest, highest] of the inputs.
+
+        Raises:
+            ConfigError: A range is impossible.
+        """
         self.amplitude = number_range("amplitude", amplitude)
         self.phase = number_range("phase", phase)
         self.x = number_range("x", x)
 
     def capacity(self) -> None:
-        """None: there is no end of tasks."""
+        """Return None: there is no end of tasks."""
         return
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
-        """Nothing is read: tasks are computed when asked for."""
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:  # noqa: ARG002 - nothing is read
+        """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import SinusoidFamily
 
         return SinusoidFamily(self.amplitude, self.phase, self.x)

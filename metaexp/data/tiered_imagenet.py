@@ -1,5 +1,8 @@
-"""tieredImageNet: 608 classes of ImageNet, 779,165 images, 84x84, split by super-category so that test classes are
-far from training classes (Ren et al., 2018). Importing this module does not import torch."""
+"""tieredImageNet: 608 classes of ImageNet, 779,165 images, 84x84 (Ren et al., 2018).
+
+They are split by super-category, so that test classes are far from training classes. Importing this module does not
+import torch.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,17 @@ class TieredImageNet(Dataset):
     kind = "classification"
 
     def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+        """Describe the images.
+
+        Args:
+            image_size: Height and width in pixels; proportions are not kept.
+            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+        """
         self.image_size = image_size
         self.pixels = normalised_pixels(False, normalise)
 
     def capacity(self) -> None:
-        """351 / 97 / 160 classes of different sizes, which only the files tell."""
+        """Return None: the 351 / 97 / 160 classes have different sizes, which only the files tell."""
         return
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
@@ -89,8 +98,11 @@ def _find(folder: Path) -> tuple[Path, list[Path]]:
 
 
 def _from_pickles(split: Split, images: Path, labels: Path) -> dict[str, list[bytes]]:
-    """Class -> image files, from the published pickles: a list of PNGs as arrays of bytes, and ``label_specific``
-    (n,), places in the class names ``label_specific_str``."""
+    """Class -> image files, from the published pickles.
+
+    One holds a list of PNGs as arrays of bytes; the other ``label_specific`` (n,), places in the class names
+    ``label_specific_str``.
+    """
     import numpy as np
 
     from metaexp.data.files.unpickle import load_pickle

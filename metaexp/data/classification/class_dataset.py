@@ -44,10 +44,18 @@ class ClassDataset(MetaDataset):
         pixels: Pixels = AS_BYTES,
         rotations: Rotations = NOT_TURNED,
     ) -> None:
-        """Take ``examples`` (B, ...) uint8 or float32, on the CPU; ``classes`` gives the name and number of examples of
-        each class in the order of the rows; ``splits`` names the classes of each split, in the order of their labels.
+        """Take the examples.
 
-        Raises DataError where these do not fit together.
+        Args:
+            origin: Where they come from.
+            examples: (B, ...) uint8 or float32, on the CPU, ordered by class.
+            classes: Class -> its number of examples, in the order of the rows.
+            splits: The classes of each split, in the order of their labels.
+            pixels: How bytes become float32.
+            rotations: How images are turned.
+
+        Raises:
+            DataError: These do not fit together.
         """
         _check(origin.name, examples, classes, splits, rotations)
         self.origin = origin
@@ -66,7 +74,7 @@ class ClassDataset(MetaDataset):
         self._tables = {split: self._table(split, classes) for split in self.class_names}
 
     def capacity(self) -> dict[Split, Capacity]:
-        """Classes and smallest class of every split that has any, turned classes counted."""
+        """Return the number of classes and the smallest class of every split that has any, turned classes counted."""
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
 
     def class_ids(self, split: Split) -> dict[str, frozenset[str]]:
@@ -86,7 +94,7 @@ class ClassDataset(MetaDataset):
         return ids
 
     def tasks(self, shape: TaskShape, seed: int) -> ClassTasks:
-        """The tasks of that shape. Whether a split can serve it is checked when that split is first asked for."""
+        """Return the tasks of a shape. Whether a split can serve it is checked when that split is first asked for."""
         if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
             raise ConfigError(
                 f"task.n_way={shape.n_way}, task.k_shot={shape.k_shot} and task.n_query={shape.n_query}: "
@@ -95,7 +103,11 @@ class ClassDataset(MetaDataset):
         return ClassTasks(self, shape, seed)
 
     def batches(self, batch_size: int, seed: int) -> ClassBatches:
-        """Batches of ``batch_size`` different examples of a split, under one label per class of the split."""
+        """Return batches of ``batch_size`` different examples, under one label for each class of the split.
+
+        Raises:
+            ConfigError: The training split has fewer examples.
+        """
         if batch_size < 1:
             raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
         total = self._tables["train"].total if "train" in self._tables else batch_size
@@ -107,7 +119,7 @@ class ClassDataset(MetaDataset):
         return ClassBatches(self, batch_size, seed)
 
     def to(self, device: torch.device) -> ClassDataset:
-        """The same dataset on ``device``."""
+        """Return the same dataset on ``device``."""
         moved = copy.copy(self)
         moved._examples = self._examples.to(device)
         moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))
@@ -130,19 +142,19 @@ class ClassDataset(MetaDataset):
         return self._examples.nbytes
 
     def table(self, split: Split) -> ClassTable:
-        """The classes of ``split``. Raises ConfigError where it has none."""
+        """Return the classes of ``split``. Raises ConfigError where it has none."""
         if split not in self._tables:
             raise ConfigError(f"{self.origin.name} has no {split} classes; it has {', '.join(self._tables)}.")
         return self._tables[split]
 
     def rotation_draw(self, split: Split) -> RotationDraw:
-        """Over what a turn is drawn in tasks of ``split``, and how many rows lie between turns of an example."""
+        """Return over what a turn is drawn in tasks of ``split``, and how many rows lie between turns of an example."""
         kind = self.rotations.kind
         drawn = kind if kind != "classes" and self.rotations.used_in(split) else "none"
         return RotationDraw(drawn, self._n_rows)
 
     def examples(self, rows: Tensor) -> Tensor:
-        """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the dataset's device."""
+        """Return the examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the same device."""
         x = self._examples.index_select(0, rows.reshape(-1))
         if self._scale is not None:
             x = x.to(torch.float32).mul_(self._scale)

@@ -33,13 +33,14 @@ class Draw(NamedTuple):
 
 
 class ClassTasks(TaskSource):
-    """N-way K-shot tasks: N classes in random order (which is their labels), K + Q different examples of each,
-    support and query each shuffled.
+    """N-way K-shot tasks: N classes in random order (which is their labels), K + Q different examples of each.
 
-    The support examples of a task do not depend on Q, nor the first classes and shots on N and K.
+    Support and query are each shuffled. The support examples of a task do not depend on Q, nor the first classes
+    and shots on N and K.
     """
 
     def __init__(self, data: LabelledExamples, shape: TaskShape, seed: int) -> None:
+        """Take the examples, the shape of the tasks, and the seed that decides which they are."""
         self._data = data
         self._shape = shape
         self._seed = seed
@@ -100,11 +101,14 @@ class ClassTasks(TaskSource):
 
 
 class ClassBatches(TaskSource):
-    """Supervised batches: different examples of a split, uniformly over its examples, labelled by their class's
-    place in the split. Turns that are drawn per class or per episode in tasks are drawn per example or per batch.
+    """Supervised batches of different examples of a split, labelled by the place of their class in the split.
+
+    They are drawn uniformly over the examples. Turns that are drawn per class or per episode in tasks are drawn per
+    example or per batch.
     """
 
     def __init__(self, data: LabelledExamples, batch_size: int, seed: int) -> None:
+        """Take the examples, the number in a batch, and the seed that decides which they are."""
         self._data = data
         self._batch_size = batch_size
         self._seed = seed

@@ -154,11 +154,11 @@ def _place(knots: Tensor, keys: Tensor) -> Tensor:
 
 
 def _squared_distance(knots: Tensor, programs: Programs, weights: Tensor) -> Tensor:
-    """From every pixel's centre to the nearest point of the pen's path: (B, n, SIDE, SIDE) int32, in units of
-    (pixel / _UNIT) ** 2, at most _FAR. knots: (B, n, MAX_STROKES, KNOTS, 2) in pixels.
+    """The squared distance from every pixel's centre to the nearest point of the pen's path, at most _FAR.
 
-    Every point of the path visits the pixel that it lies in and the eight around it, beyond which no pen reaches,
-    and a pixel keeps the smallest distance that it sees.
+    The result is (B, n, SIDE, SIDE) int32, in units of (pixel / _UNIT) ** 2; knots are (B, n, MAX_STROKES, KNOTS,
+    2) in pixels. Every point of the path visits the pixel that it lies in and the eight around it, beyond which no
+    pen reaches, and a pixel keeps the smallest distance that it sees.
     """
     n_classes, n = knots.shape[:2]
     side = SIDE + 2 * _MARGIN
@@ -188,15 +188,19 @@ _STRIDES: Final = (1, 2, 4)
 
 
 def _strides(points: Tensor) -> Tensor:
-    """Every how many points (R,) strokes with ``points`` (R, POINTS, 2) are followed: steps of about a quarter of a
-    pixel before the drawing is stretched."""
+    """Every how many points (R,) strokes with ``points`` (R, POINTS, 2) are followed.
+
+    Steps are about a quarter of a pixel before the drawing is stretched.
+    """
     step = (points[:, 1:] - points[:, :-1]).abs().amax((1, 2)) * _HALF_BOX
     return torch.where(step > 0.14, 1, torch.where(step > 0.07, 2, 4))
 
 
 def _pen_table() -> Tensor:
-    """The ink (_PENS, _FAR + 1) uint8 of each pen at each squared distance: all of it inside the pen's radius less
-    half a pixel, none of it half a pixel outside, and a straight ramp between."""
+    """The ink (_PENS, _FAR + 1) uint8 of each pen at each squared distance.
+
+    All of it inside the pen's radius less half a pixel, none half a pixel outside, and a straight ramp between.
+    """
     table = []
     for pen in range(_PENS):
         radius = _THINNEST + (_THICKEST - _THINNEST) * pen / (_PENS - 1)

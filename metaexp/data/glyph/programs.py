@@ -193,8 +193,10 @@ def _attached(words: Tensor, stroke: Tensor, earlier: Tensor) -> Tensor:
 
 
 def _beside(words: Tensor, stroke: Tensor, drawn: Tensor) -> Tensor:
-    """The move (B, 2) that puts ``stroke`` right, left, below or above of what is ``drawn`` (B, P', 2), in the middle
-    or flush with an edge; or into the middle of it."""
+    """The move (B, 2) that puts ``stroke`` right, left, below or above of what is ``drawn`` (B, P', 2).
+
+    It comes to the middle or flush with an edge; or into the middle of what is drawn.
+    """
     low, high = drawn.amin(1), drawn.amax(1)
     own_low, own_high = stroke.amin(1), stroke.amax(1)
     side = integers(words[:, 0], 5)

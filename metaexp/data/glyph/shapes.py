@@ -24,10 +24,15 @@ Point = tuple[float, float]
 
 
 class Shape(NamedTuple):
-    """A stroke in one orientation. knots: (KNOTS, 2) in [-1, 1]; positions: (KNOTS,), how far along the stroke each
-    is, from 0 to 1. weights: (POINTS, KNOTS), rows of sum one.
+    """A stroke in one orientation.
 
-    first, later: how often it is taken, as the first stroke of a glyph and as a later one, relative to others.
+    Attributes:
+        name: What it is called.
+        knots: (KNOTS, 2) in [-1, 1].
+        positions: (KNOTS,), how far along the stroke each knot is, from 0 to 1.
+        weights: (POINTS, KNOTS), rows of sum one.
+        first: How often it is taken as the first stroke of a glyph, relative to others.
+        later: How often it is taken as a later stroke.
     """
 
     name: str

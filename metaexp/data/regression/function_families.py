@@ -37,27 +37,28 @@ class SinusoidFamily(FunctionFamily):
     words_per_example = 1
 
     def __init__(self, amplitude: Range, phase: Range, x: Range) -> None:
+        """Take the ranges of amplitude, phase and inputs."""
         ranges = {"amplitude": amplitude, "phase": phase, "x": x}
         super().__init__("sinusoid", (1,), 1, {**ranges, "version": 1})
         self.amplitude, self.phase, self.x = amplitude, phase, x
 
     def parameters(self, words: Tensor) -> Waves:
-        """The sinusoids of ``words`` (T, 2)."""
+        """Return the sinusoids of ``words`` (T, 2)."""
         return Waves(uniform(words[:, 0], *self.amplitude), uniform(words[:, 1], *self.phase))
 
     def function(self, parameters: Any, at: Tensor) -> Tensor:
-        """y (T, P) at x = ``at`` (T, P)."""
+        """Return y (T, P) at x = ``at`` (T, P)."""
         waves: Waves = parameters
         return waves.amplitude[:, None] * sine(at - waves.phase[:, None])
 
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """x (T, S, 1) and y (T, S, 1)."""
+        """Return x (T, S, 1) and y (T, S, 1)."""
         x = uniform(words[..., 0], *self.x)
         return x.unsqueeze(-1), self.function(parameters, x).unsqueeze(-1)
 
 
 class Signals(NamedTuple):
-    """Curves of time t, every entry (T,) float32:
+    """Curves of time t; every entry is (T,) float32.
 
     amplitude * (weight * sin(frequency t + phase) + (1 - weight) * sin(second_frequency t + second_phase))
     * exp(-damping t). Frequencies are angular. kind: (T,) int64, the place in the list of kinds.
@@ -93,6 +94,7 @@ class CurveFamily(FunctionFamily):
         period: Range,
         noise: float,
     ) -> None:
+        """Take what :class:`metaexp.data.curves.Curves` was given."""
         conventions = {"kinds": kinds, "start": start, "amplitude": amplitude, "period": period, "noise": noise}
         super().__init__("curves", (length, 1), horizon, {**conventions, "shape": [length, horizon], "version": 1})
         self.kinds, self.length, self.horizon = kinds, length, horizon
@@ -117,14 +119,14 @@ class CurveFamily(FunctionFamily):
         )
 
     def function(self, parameters: Any, at: Tensor) -> Tensor:
-        """The values (T, P) at the times ``at`` (T, P) >= 0, without noise."""
+        """Return the values (T, P) at the times ``at`` (T, P) >= 0, without noise."""
         signals = Signals(*(entry[:, None] for entry in parameters))
         first = signals.weight * sine(signals.frequency * at + signals.phase)
         second = (1.0 - signals.weight) * sine(signals.second_frequency * at + signals.second_phase)
         return signals.amplitude * (first + second) * decay(signals.damping * at)
 
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """x (T, S, length, 1) and y (T, S, horizon)."""
+        """Return x (T, S, length, 1) and y (T, S, horizon)."""
         step = torch.arange(self.length + self.horizon, device=words.device).to(torch.float32)
         times = uniform(words[..., :1], 0.0, self.start) + step  # (T, S, length + horizon)
         values = self.function(parameters, times.flatten(1)).view(times.shape)

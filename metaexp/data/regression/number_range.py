@@ -9,8 +9,19 @@ from metaexp.core.errors import ConfigError
 
 
 def number_range(key: str, value: Sequence[float], above: float = -math.inf) -> tuple[float, float]:
-    """``value`` as (low, high). Raises ConfigError naming ``key`` unless it is two finite numbers, low <= high, both
-    greater than ``above``."""
+    """Check a range that is given as two numbers.
+
+    Args:
+        key: The key in the dataset's section, for messages.
+        value: [lowest, highest].
+        above: What both must be greater than.
+
+    Returns:
+        (lowest, highest).
+
+    Raises:
+        ConfigError: It is not two finite numbers in that order.
+    """
     numbers = tuple(float(number) for number in value)
     if len(numbers) == 2 and all(map(math.isfinite, numbers)) and above < numbers[0] <= numbers[1]:
         return numbers[0], numbers[1]

@@ -80,8 +80,8 @@ class FunctionFamily(MetaDataset):
             raise ConfigError(f"task.k_shot={shape.k_shot} and task.n_query={shape.n_query} must be at least 1.")
         return FunctionTasks(self, shape, seed)
 
-    def batches(self, batch_size: int, seed: int) -> TaskSource:
-        """Not possible: raises ConfigError."""
+    def batches(self, batch_size: int, seed: int) -> TaskSource:  # noqa: ARG002 - there are none
+        """Raise ConfigError: a family has no classes."""
         raise ConfigError(
             f"dataset={self.name} has no classes to train on under fixed labels: it is a family of regression tasks. "
             "Choose a classification dataset, or an algorithm that trains on episodes."
@@ -102,6 +102,7 @@ class FunctionTasks(TaskSource):
     """
 
     def __init__(self, family: FunctionFamily, shape: TaskShape, seed: int) -> None:
+        """Take the family, the shape of the tasks, and the seed that decides which they are."""
         self.family = family
         self._shape = shape
         self._seed = seed
