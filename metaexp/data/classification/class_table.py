@@ -12,9 +12,15 @@ from metaexp.data.classification.preprocessing import Origin
 
 
 class ClassTable(NamedTuple):
-    """The classes of a split: where each begins in the examples, and how many examples it has, both (n_classes,) int64.
+    """The classes of a split.
 
-    smallest: examples of the smallest class. equal: whether all classes are that size. total: examples in all.
+    Attributes:
+        first: (n_classes,) int64, the row at which each begins in the examples.
+        length: (n_classes,) int64, how many examples each has.
+        n_classes: How many there are.
+        smallest: Examples of the smallest class.
+        equal: Whether all classes are that size.
+        total: Examples of all classes.
     """
 
     first: Tensor
@@ -26,14 +32,14 @@ class ClassTable(NamedTuple):
 
     @classmethod
     def of(cls, first: list[int], length: list[int]) -> ClassTable:
-        """The table of classes that begin at rows ``first`` and have ``length`` examples."""
+        """Return the table of classes that begin at rows ``first`` and have ``length`` examples."""
         smallest = min(length)
         return cls(
             torch.tensor(first), torch.tensor(length), len(first), smallest, max(length) == smallest, sum(length)
         )
 
     def to(self, device: torch.device) -> ClassTable:
-        """The same table on ``device``."""
+        """Return the same table on ``device``."""
         return self._replace(first=self.first.to(device), length=self.length.to(device))
 
 

@@ -16,9 +16,11 @@ RotationPlace = Literal["train", "all"]
 class Origin(NamedTuple):
     """Where examples come from.
 
-    name: of the dataset, as messages call it. digest: SHA-256 (hex) over the raw data, whatever is then made
-    of it, so that runs with different conventions can still be seen to use the same drawings.
-    preparation: what was done to the raw data to get the examples (size, resampling, ...), JSON values.
+    Attributes:
+        name: What messages call the dataset.
+        digest: SHA-256 (hex) over the raw data, whatever is then made of it, so that runs with different preprocessing
+            can still be seen to use the same drawings.
+        preparation: What was done to the raw data to get the examples (size, resampling, ...), JSON values.
     """
 
     name: str
@@ -29,7 +31,10 @@ class Origin(NamedTuple):
 class Pixels(NamedTuple):
     """How stored bytes become float32: value / 255, or 1 - value / 255; then (value - mean) / std per channel.
 
-    mean, std: one number for all channels, one per channel, or None for neither.
+    Attributes:
+        invert: Whether it is 1 - value / 255.
+        mean: One number for all channels, one for each channel, or None for neither.
+        std: As ``mean``.
     """
 
     invert: bool = False
@@ -40,25 +45,35 @@ class Pixels(NamedTuple):
 class Rotations(NamedTuple):
     """Turns of square images by 0, 90, 180 or 270 degrees, counter-clockwise.
 
-    kind: ``classes``: each turn of a class is a class of its own (Vinyals et al., 2016; Prototypical Networks).
-    ``per_class``: one turn is drawn for each class of each task (MAML). ``per_episode``: one for all classes of
-    a task (Relation Network). ``none``. where: in the training split only, or in all.
+    Attributes:
+        kind: ``classes`` makes each turn of a class a class of its own (Vinyals et al., 2016; Prototypical Networks).
+            ``per_class`` draws one turn for each class of each task (MAML), ``per_episode`` one for all classes of a
+            task (Relation Network). ``none`` turns nothing.
+        where: In the training split only, or in all.
     """
 
     kind: RotationKind = "none"
     where: RotationPlace = "all"
 
     def used_in(self, split: Split) -> bool:
-        """Whether examples of ``split`` are turned."""
+        """Return whether examples of ``split`` are turned."""
         return self.kind != "none" and (self.where == "all" or split == "train")
 
     def classes_per_class(self, split: Split) -> int:
-        """How many classes of a task each class of ``split`` makes: 4 where turns are classes."""
+        """Return how many classes of a task each class of ``split`` makes: 4 where turns are classes."""
         return 4 if self.kind == "classes" and self.used_in(split) else 1
 
 
 def normalised_pixels(invert: bool, normalise: list[float] | None) -> Pixels:
-    """Pixels with ``normalise`` = [mean, std], the same for all channels, or null. Raises ConfigError for others."""
+    """Check how pixels are normalised.
+
+    Args:
+        invert: Whether 255 becomes 0.0 and 0 becomes 1.0.
+        normalise: [mean, std], the same for all channels; None for neither.
+
+    Raises:
+        ConfigError: ``normalise`` is anything else.
+    """
     if normalise is None:
         return Pixels(invert)
     numbers = [float(n) for n in normalise]

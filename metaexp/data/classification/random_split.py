@@ -10,7 +10,14 @@ from metaexp.core.shapes import SPLITS, Split
 
 
 def checked_fractions(fractions: list[float]) -> tuple[float, float, float]:
-    """``fractions`` as three positive numbers that add up to 1. Raises ConfigError for others."""
+    """Check the parts of the classes for train, val and test.
+
+    Args:
+        fractions: Three positive numbers that add up to 1.
+
+    Raises:
+        ConfigError: They are anything else.
+    """
     numbers = [float(f) for f in fractions]
     if len(numbers) != 3 or not all(f > 0 for f in numbers) or abs(sum(numbers) - 1.0) > 1e-6:
         raise ConfigError(
@@ -23,10 +30,21 @@ def checked_fractions(fractions: list[float]) -> tuple[float, float, float]:
 def split_by_fractions(
     names: Iterable[str], fractions: tuple[float, float, float], seed: int
 ) -> dict[Split, list[str]]:
-    """The classes of each split, sorted, at least one for each. Raises DataError for fewer than three classes.
+    """Divide classes between the splits.
 
     Classes are ranked by a hash of seed and name, so the split does not depend on the order of files, and a new
     class moves few of the others.
+
+    Args:
+        names: The classes.
+        fractions: The parts for train, val and test.
+        seed: Other seeds give other splits.
+
+    Returns:
+        The classes of each split, sorted, at least one for each.
+
+    Raises:
+        DataError: There are fewer than three classes.
     """
     ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
     if len(ranked) < 3:

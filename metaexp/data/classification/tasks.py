@@ -47,9 +47,10 @@ class ClassTasks(TaskSource):
         self._fits: set[Split] = set()
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """The episodes at ``indices`` (T,): images (T, S, C, H, W), labels (T, S).
+        """Return the episodes at ``indices`` (T,): images (T, S, C, H, W), labels (T, S).
 
-        Raises ConfigError when the classes of ``split`` are too few or too small for the task's shape.
+        Raises:
+            ConfigError: The classes of ``split`` are too few or too small for the shape of the tasks.
         """
         draw = self.draw(split, indices)
         n_way = self._shape.n_way
@@ -59,7 +60,7 @@ class ClassTasks(TaskSource):
         )
 
     def draw(self, split: Split, indices: Tensor) -> Draw:
-        """The rows and labels of the episodes at ``indices`` (T,)."""
+        """Return the rows and labels of the episodes at ``indices`` (T,)."""
         table = self._data.table(split)
         if split not in self._fits:
             self._check_fits(split, table)
@@ -76,7 +77,7 @@ class ClassTasks(TaskSource):
         return Draw(*support, *query)
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """SHA-256 (hex) over the raw data's digest and the rows and labels of the first episodes."""
+        """Return the SHA-256 (hex) over the raw data's digest and the rows and labels of the first episodes."""
         digest = hashlib.sha256(self._data.origin.digest.encode())
         for start in range(0, n_episodes, _HASHED_AT_ONCE):
             draw = self.draw(split, torch.arange(start, min(start + _HASHED_AT_ONCE, n_episodes)))
@@ -114,13 +115,13 @@ class ClassBatches(TaskSource):
         self._seed = seed
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """The batches at ``indices`` (T,): images (T, B, C, H, W), labels (T, B), as support and as query."""
+        """Return the batches at ``indices`` (T,): images (T, B, C, H, W), labels (T, B), as support and as query."""
         rows, y = self.draw(split, indices)
         batch = Examples(self._data.examples(rows), y, self._data.table(split).n_classes)
         return Episode(batch, batch)
 
     def draw(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows (T, B) and labels (T, B) of the batches at ``indices`` (T,)."""
+        """Return the rows (T, B) and labels (T, B) of the batches at ``indices`` (T,)."""
         table = self._data.table(split)
         if self._batch_size > table.total:
             raise ConfigError(
@@ -136,7 +137,7 @@ class ClassBatches(TaskSource):
         return rows + (turn.squeeze(-1) if isinstance(turn, Tensor) else turn), y
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """SHA-256 (hex) over the raw data's digest and the rows and labels of the first batches."""
+        """Return the SHA-256 (hex) over the raw data's digest and the rows and labels of the first batches."""
         digest = hashlib.sha256(self._data.origin.digest.encode())
         for index in range(n_episodes):
             draw = self.draw(split, torch.tensor([index]))

@@ -52,7 +52,11 @@ class Source(ABC):
         """
 
     def read(self, name: str, most: int) -> bytes:
-        """Read one file of at most ``most`` bytes. Raises DataError where it is not there."""
+        """Read one file of at most ``most`` bytes.
+
+        Raises:
+            DataError: It is not there, damaged or larger.
+        """
         for _, content in self.items({name}, most):
             return content
         raise DataError(f"{self.path} has no file {name}.")

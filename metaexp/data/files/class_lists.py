@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parents[1] / "splits"
 
 @cache
 def class_lists(name: str) -> dict[Split, tuple[str, ...]]:
-    """The classes of every split of the packaged list ``name``, in the order of the files.
+    """Return the classes of every split of the packaged list ``name``, in the order of the files.
 
     A file has one class a line; lines that begin with ``#`` say where the split comes from.
     """
@@ -20,6 +20,6 @@ def class_lists(name: str) -> dict[Split, tuple[str, ...]]:
 
 
 def read_class_list(file: Path) -> tuple[str, ...]:
-    """The classes in ``file``: its lines without blank ones and those that begin with ``#``."""
+    """Return the classes in ``file``: its lines without blank ones and those that begin with ``#``."""
     lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -20,7 +20,13 @@ _TIMEOUT_S: Final = 30.0
 
 
 class Remote(NamedTuple):
-    """A published file: its address, its MD5 as published (hex), and an upper bound of its size in bytes."""
+    """A published file.
+
+    Attributes:
+        url: Its address.
+        md5: Its MD5 as published, hex.
+        most: An upper bound of its size, in bytes.
+    """
 
     url: str
     md5: str
@@ -32,9 +38,17 @@ class UnreachableError(DataError):
 
 
 def download(remote: Remote, target: Path, progress: Progress) -> None:
-    """Fetch ``remote`` to ``target``: to a temporary name beside it, checked, then renamed.
+    """Fetch a published file: to a temporary name beside the target, checked, then renamed.
 
-    Raises UnreachableError when it cannot be fetched, DataError when what came is not the published file.
+    Args:
+        remote: The file.
+        target: Where it goes; its folder is made.
+        progress: Receives a line at every tenth.
+
+    Raises:
+        UnreachableError: It cannot be fetched.
+        DataError: What came is not the published file.
+        OSError: It cannot be written.
     """
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: only http and https addresses are fetched.")

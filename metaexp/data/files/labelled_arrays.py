@@ -46,7 +46,11 @@ def class_sizes(labels: Labels) -> dict[str, int]:
 
 
 def read_labels(path: Path) -> Labels:
-    """Read only the labels and class lists of a file. Raises DataError as :func:`read_labelled` does."""
+    """Read only the labels and class lists of a file.
+
+    Raises:
+        DataError: As :func:`read_labelled`, for the arrays that are read.
+    """
     names = array_names(path)
     arrays = read_npz(path, [n for n in names if n.startswith("y") or n.endswith("_classes")])
     return _labels(arrays, _splits_in(names, path), path, names)

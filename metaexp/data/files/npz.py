@@ -62,7 +62,11 @@ def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, Array
 
 
 def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz file, without reading them. Raises DataError as :func:`read_npz`."""
+    """Return the names of the arrays in an .npz file, without reading them.
+
+    Raises:
+        DataError: It is no .npz file.
+    """
     read_npz(path, only=())
     with zipfile.ZipFile(path) as archive:
         return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]

@@ -54,9 +54,15 @@ _IMAGES_AT_ONCE: Final = 1000
 class Hand(NamedTuple):
     """How drawings deviate from the program, as standard deviations. Lengths are in the program's box, [-1, 1].
 
-    slant: tangent of the angle. rotation: radians. size: relative, of both sides together and of each.
-    shift: of the whole. stroke_shift, stroke_size: of each stroke. bend: of a stroke's ends and middle.
-    wobble: of each knot.
+    Attributes:
+        slant: Tangent of the angle.
+        rotation: In radians.
+        size: Relative, of both sides together and of each.
+        shift: Of the whole character.
+        stroke_shift: Of each stroke.
+        stroke_size: Of each stroke, relative.
+        bend: Of the ends and the middle of a stroke.
+        wobble: Of each knot.
     """
 
     slant: float
@@ -110,9 +116,15 @@ def draw_classes(seed: int, n_classes: Mapping[Split, int], per_class: int) -> T
 
 
 def draw(programs: Programs, inventory: Inventory, keys: Tensor) -> Tensor:
-    """Images (B, n, SIDE, SIDE) uint8, ink 255 on 0: ``n`` drawings of each of B ``programs``.
+    """Draw ``n`` drawings of each of B programs.
 
-    keys: (B, n), one word per drawing.
+    Args:
+        programs: The characters.
+        inventory: The shapes of their strokes.
+        keys: (B, n), one word for each drawing.
+
+    Returns:
+        (B, n, SIDE, SIDE) uint8, ink 255 on 0.
     """
     knots = _place(_vary(programs.knots, inventory.positions[programs.shape], keys), keys)
     distance = _squared_distance(knots, programs, inventory.weights)

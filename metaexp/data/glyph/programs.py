@@ -63,9 +63,11 @@ _TWINS: Final = 1100.0
 class Programs(NamedTuple):
     """Stroke programs of B characters.
 
-    knots: (B, MAX_STROKES, KNOTS, 2) float32, x to the right and y downwards; the character fills [-1, 1].
-    shape: (B, MAX_STROKES) int64, rows of the :class:`Inventory`. n_strokes: (B,) int64; later rows are unused.
-    keys: (B,) int64, the words that the programs were made from; stream DRAWINGS of each is free for its drawings.
+    Attributes:
+        knots: (B, MAX_STROKES, KNOTS, 2) float32, x to the right and y downwards; the character fills [-1, 1].
+        shape: (B, MAX_STROKES) int64, rows of the :class:`Inventory`.
+        n_strokes: (B,) int64; later rows are unused.
+        keys: (B,) int64, the words that the programs were made from; stream DRAWINGS of each is free for its drawings.
     """
 
     knots: Tensor
@@ -74,19 +76,23 @@ class Programs(NamedTuple):
     keys: Tensor
 
     def take(self, rows: Tensor) -> Programs:
-        """The programs at ``rows`` (R,) int64."""
+        """Return the programs at ``rows`` (R,) int64."""
         return Programs(*(tensor[rows] for tensor in self))
 
     def used(self) -> Tensor:
-        """Which strokes are part of the character: (B, MAX_STROKES) bool."""
+        """Return which strokes are part of the character: (B, MAX_STROKES) bool."""
         return torch.arange(MAX_STROKES) < self.n_strokes[:, None]
 
 
 class Inventory(NamedTuple):
     """The shapes of strokes as tensors, by row.
 
-    knots: (n_shapes, KNOTS, 2). positions: (n_shapes, KNOTS). weights: (n_shapes, POINTS, KNOTS) float32, whole
-    multiples of 2**-14. first, later: (n_shapes,) running totals of the frequencies of shapes.
+    Attributes:
+        knots: (n_shapes, KNOTS, 2).
+        positions: (n_shapes, KNOTS).
+        weights: (n_shapes, POINTS, KNOTS) float32, whole multiples of 2**-14.
+        first: (n_shapes,) running totals of how often shapes are first strokes.
+        later: (n_shapes,) running totals of how often they are later strokes.
     """
 
     knots: Tensor
@@ -97,7 +103,7 @@ class Inventory(NamedTuple):
 
     @classmethod
     def make(cls) -> Inventory:
-        """The inventory of :mod:`metaexp.data.glyph.shapes`."""
+        """Return the inventory of :mod:`metaexp.data.glyph.shapes`."""
         found = shapes()
         return cls(
             torch.tensor([shape.knots for shape in found]),

@@ -35,7 +35,9 @@ class Words(NamedTuple):
 class FunctionFamily(MetaDataset):
     """A family of functions. Subclasses make examples out of words; every task has words of its own.
 
-    words_per_task, words_per_example: W and V of :class:`Words`.
+    Attributes:
+        words_per_task: W of :class:`Words`.
+        words_per_example: V of :class:`Words`.
     """
 
     kind = "regression"
@@ -45,7 +47,14 @@ class FunctionFamily(MetaDataset):
     def __init__(
         self, name: str, input_shape: tuple[int, ...], target_size: int, conventions: Mapping[str, Any]
     ) -> None:
-        """Take the ``name`` for messages and ``conventions``: JSON values that, with it, decide every example."""
+        """Take what describes the family.
+
+        Args:
+            name: What messages call it.
+            input_shape: Of one example.
+            target_size: Outputs of an example.
+            conventions: JSON values that, with the name, decide every example.
+        """
         self.name = name
         self.input_shape = input_shape
         self.target_size = target_size
@@ -55,22 +64,26 @@ class FunctionFamily(MetaDataset):
 
     @abstractmethod
     def parameters(self, words: Tensor) -> Any:
-        """What distinguishes tasks: a NamedTuple of tensors (T,), from the words (T, W) of the tasks."""
+        """Return what distinguishes tasks: a NamedTuple of tensors (T,), from the words (T, W) of the tasks."""
 
     @abstractmethod
     def function(self, parameters: Any, at: Tensor) -> Tensor:
-        """The values (T, P) of the functions of ``parameters`` at the places ``at`` (T, P), without noise."""
+        """Return the values (T, P) of the functions of ``parameters`` at the places ``at`` (T, P), without noise."""
 
     @abstractmethod
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs (T, S, *input_shape) and targets (T, S, target_size), from the words (T, S, V) of the examples."""
+        """Return inputs (T, S, *input_shape) and targets (T, S, target_size), from the words (T, S, V)."""
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """None: there is no end of tasks and examples."""
+        """Return None: there is no end of tasks and examples."""
         return None
 
     def tasks(self, shape: TaskShape, seed: int) -> FunctionTasks:
-        """Tasks of K support and Q query examples. Raises ConfigError for shapes with classes."""
+        """Return tasks of K support and Q query examples.
+
+        Raises:
+            ConfigError: The shape has classes, or no examples.
+        """
         if shape.n_way != 0:
             raise ConfigError(
                 f"task.n_way={shape.n_way}, but {self.name} is a family of regression tasks, which have no classes: "
@@ -88,7 +101,7 @@ class FunctionFamily(MetaDataset):
         )
 
     def to(self, device: torch.device) -> FunctionFamily:
-        """The same family, with tasks made on ``device``."""
+        """Return the same family, with tasks made on ``device``."""
         moved = copy.copy(self)
         moved.device = device
         return moved
@@ -108,7 +121,7 @@ class FunctionTasks(TaskSource):
         self._seed = seed
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """The episodes at ``indices`` (T,)."""
+        """Return the episodes at ``indices`` (T,)."""
         words = self._words(split, indices)
         parameters = self.family.parameters(words.task)
         return Episode(
@@ -117,7 +130,7 @@ class FunctionTasks(TaskSource):
         )
 
     def parameters(self, split: Split, indices: Tensor) -> Any:
-        """The parameters of the tasks at ``indices`` (T,): a NamedTuple of tensors (T,)."""
+        """Return the parameters of the tasks at ``indices`` (T,): a NamedTuple of tensors (T,)."""
         return self.family.parameters(self._words(split, indices).task)
 
     def curve(self, split: Split, indices: Tensor, at: Tensor) -> Tensor:
