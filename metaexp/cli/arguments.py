@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from metaexp.config.classes.targets import trust
 
@@ -30,9 +30,19 @@ class Options(argparse.Namespace):
 Given = TypeVar("Given", bound=Options)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that knows an override written as an option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, with what to write, and end with exit code 2."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        overrides = [word.lstrip("-") for word in unknown if word.startswith("--") and "=" in word]
+        super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
+
+
 def parser(verb: str, description: str) -> argparse.ArgumentParser:
     """A parser of overrides, ``--config-dir``, ``--trust`` and ``--help`` (which is left to the verb)."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=f"metaexp {verb}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,3 +82,8 @@ sweeps (with -m):
 
 The same command again goes on: finished jobs are kept, interrupted ones resumed, failed ones tried again.
 """
+
+
+def starts_with_folder(overrides: Sequence[str]) -> bool:
+    """Whether the first argument names a run folder, rather than setting a value. A folder's path may hold ``=``."""
+    return bool(overrides) and ("=" not in overrides[0] or Path(overrides[0]).expanduser().is_dir())

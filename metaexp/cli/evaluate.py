@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, parse, parser, starts_with_folder
 from metaexp.config.revise import revise
 from metaexp.core.errors import ConfigError
 from metaexp.run.folder import existing
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.help:
         print(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
-    if not options.overrides or "=" in options.overrides[0]:
+    if not starts_with_folder(options.overrides):
         raise ConfigError("give the folder of a finished run first: metaexp evaluate RUN [OVERRIDE ...].")
     path, overrides = Path(options.overrides[0]).expanduser(), options.overrides[1:]
     revise(*existing(path).read_config(), overrides, options.config_dir)  # problems show before torch is imported

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, parse, parser, starts_with_folder
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.help:
         print(f"{made.format_help()}\n{_MORE}", end="")
         return 0
-    if not options.overrides or "=" in options.overrides[0]:
+    if not starts_with_folder(options.overrides):
         raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")
     what, overrides = options.overrides[0], options.overrides[1:]
     experiments = Composer(options.config_dir).groups().get("experiment", [])

@@ -60,7 +60,7 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
         files=hydra_files(job.composed),
     )
     place = str(job.composed.hydra.run.dir)
-    finished = run_job(settings, provenance, None if place == "." else Path(place), ranks=ranks)
+    finished = run_job(settings, provenance, None if place == "." else Path(place).expanduser(), ranks=ranks)
     return _print(finished.record, finished.folder, ranks)
 
 

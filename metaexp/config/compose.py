@@ -24,9 +24,9 @@ from metaexp.config.classes.values import show
 from metaexp.config.hydra_internals import ConfigLoaderImpl, IConfigRepository, create_config_search_path
 from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.overrides import apply, parse, sort_overrides
+from metaexp.config.overrides import apply, parse, sort_overrides, with_home_quoted
 from metaexp.config.schema import Settings
-from metaexp.config.untrusted import file_problems, section_problems, shadowed
+from metaexp.config.untrusted import file_problems, folder_problems, section_problems
 from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
@@ -136,11 +136,23 @@ class Composer:
             HydraConfig.instance().set_config(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
-        except (YAMLError, OSError, ValueError) as error:  # ValueError: not text
+        except (YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
             raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
         OmegaConf.set_readonly(hydra, False)
         return Composed(_without_hydra(config), hydra, chosen_files(hydra))
+
+    def sweep_folder(self, overrides: Sequence[str]) -> Path | None:
+        """Return ``hydra.sweep.dir`` where it is given, without quotes, interpolations and ``~``; None where not."""
+        keys = [line.partition("=")[0].lstrip("+~") for line in overrides]
+        if "hydra.sweep.dir" not in keys:
+            return None
+        given = [
+            with_home_quoted(line)
+            for key, line in zip(keys, overrides, strict=True)
+            if key == "hydra.sweep.dir" or key.startswith("paths.")
+        ]
+        return Path(str(self.compose(given).hydra.sweep.dir)).expanduser()
 
     def parse(self, line: str) -> Override | str:
         """Read one override. Returns it, or a sentence on why it cannot be read."""
@@ -210,7 +222,7 @@ def _loader(config_dir: Path | None) -> Loader:
         return shipped
     if not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
-    problems = shadowed(config_dir, shipped.repository)
+    problems = folder_problems(config_dir, shipped.repository)
     if problems:
         raise ConfigError(problems)
     search_path.prepend(

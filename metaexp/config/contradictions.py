@@ -14,6 +14,11 @@ from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset
 
+_MOST_EXAMPLES = 2_000_000
+"""In one step, and in one task: more than any machine holds the gradients of."""
+_MOST_EPISODES = 1_000_000
+_MOST_THREADS = 1_024
+
 
 def contradictions(
     values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_trained: bool = False
@@ -43,6 +48,11 @@ def contradictions(
         train, test = (TaskShape(*(values[part][key] for key in TaskShape._fields)) for part in ("train", "task"))
         tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained)
         found += fit_problems(data, algorithm, tasks)
+        found += _size_problems(values, train, test)
+    if "eval" in sound and values["eval"]["episodes"] > _MOST_EPISODES:
+        found.append(f"eval.episodes={values['eval']['episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it.")
+    if "optimizer" in sound:
+        found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:
         found += _device_problems(values["device"])
     if "paths" in sound and not all(values["paths"].values()):
@@ -90,8 +100,45 @@ def _name(spec: ClassSpec, choices: Mapping[str, str], group: str) -> str:
     return choices.get(group) or spec.target.rpartition(".")[2]
 
 
+def _size_problems(values: Mapping[str, Any], train: TaskShape, test: TaskShape) -> list[str]:
+    """Tasks, or steps, that no memory holds."""
+    found = []
+    per_task = {"train": train.n_support + train.n_queries, "task": test.n_support + test.n_queries}
+    for section, size in per_task.items():
+        if size > _MOST_EXAMPLES:
+            found.append(
+                f"{section}.n_way, {section}.k_shot and {section}.n_query give {size:,} examples in one task; at most "
+                f"{_MOST_EXAMPLES:,}. Lower them."
+            )
+    batch = values["train"]["meta_batch_size"]
+    if not found and batch * per_task["train"] > _MOST_EXAMPLES:
+        found.append(
+            f"train.meta_batch_size={batch} with tasks of {per_task['train']} examples gives "
+            f"{batch * per_task['train']:,} examples in one step; at most {_MOST_EXAMPLES:,}. Lower it."
+        )
+    if values["train"]["eval_episodes"] > _MOST_EPISODES:
+        found.append(
+            f"train.eval_episodes={values['train']['eval_episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it."
+        )
+    return found
+
+
+def _optimizer_problems(arguments: Mapping[str, Any]) -> list[str]:
+    """What torch's constructors refuse of arguments that are each fine."""
+    if not arguments.get("nesterov") or "momentum" not in arguments:
+        return []
+    if arguments["momentum"] > 0 and arguments.get("dampening", 0) == 0:
+        return []
+    return [
+        "optimizer.nesterov=true needs momentum and no dampening. Set optimizer.momentum=0.9, say, and "
+        "optimizer.dampening=0, or optimizer.nesterov=false."
+    ]
+
+
 def _device_problems(device: Mapping[str, Any]) -> list[str]:
-    """A precision that the chosen accelerator does not have."""
+    """A precision that the chosen accelerator does not have, or more threads than any machine has."""
+    if device["threads"] is not None and device["threads"] > _MOST_THREADS:
+        return [f"device.threads={device['threads']} is too many; at most {_MOST_THREADS:,}. Lower it."]
     if device["precision"] == "tf32" and device["accelerator"] in ("cpu", "mps"):
         return [
             f"device.precision=tf32 is a mode of NVIDIA GPUs, and device.accelerator={device['accelerator']}. "

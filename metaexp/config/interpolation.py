@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metaexp.config.untrusted import environment_problems, reads_environment
+from metaexp.config.interpolation_check import expansion_problem, is_refused, resolver_problems
+from metaexp.core.errors import ConfigError
 
 
 def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
@@ -32,10 +33,18 @@ class Resolved(NamedTuple):
 
 
 def resolve_all(config: DictConfig) -> Resolved:
-    """Replace every interpolation by its value. One that has none, or may not be read, stays as written."""
+    """Replace every interpolation by its value. One that has none, or may not be read, stays as written.
+
+    Raises:
+        ConfigError: The values would expand to more than memory holds.
+    """
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    problems = environment_problems({str(key): value for key, value in raw.items()})
+    written = {str(key): value for key, value in raw.items()}
+    bomb = expansion_problem(written)
+    if bomb is not None:
+        raise ConfigError(bomb)
+    problems = resolver_problems(written)
     resolved = _plain(config, raw, "", problems)
     return Resolved({str(key): value for key, value in resolved.items()}, problems)
 
@@ -55,7 +64,7 @@ def _plain(node: Container, raw: Any, path: str, problems: list[str]) -> Any:
 def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) -> Any:
     if OmegaConf.is_missing(node, key):
         return "???"
-    if reads_environment(raw[key]) and not path.startswith("paths."):
+    if is_refused(raw[key], path.partition(".")[0]):
         return raw[key]
     try:
         value = node[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +15,10 @@ from omegaconf import DictConfig
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 
-_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir", "hydra.searchpath")
+_ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
+
+_MOST_CHARACTERS = 20_000
+_MOST_VALUES = 10_000
 
 _LAUNCHERS = {
     "joblib": "'metaexp[parallel]'",
@@ -108,12 +112,37 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     """
     if "=" not in line and not line.startswith("~"):
         return f"'{line}' is not an override; write key=value, such as algorithm=maml or train.steps=2000."
+    shown = line if len(line) <= 200 else f"{line[:60]}..."
+    if len(line) > _MOST_CHARACTERS:
+        return f"{shown} has {len(line):,} characters; an override has at most {_MOST_CHARACTERS:,}."
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_override(line)
-    except HydraException as error:
-        return f"{line} cannot be read: {first_line(error)}. Quote special characters twice: 'key=\"value\"'."
+        parsed = OverridesParser.create(config_loader=loader).parse_override(with_home_quoted(line))
+    except RecursionError:
+        return f"{shown} is nested too deeply to be read."
+    except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
+        return f"{shown} cannot be read: {first_line(error)[:200]}. Quote special characters twice: 'key=\"value\"'."
     parsed.config_loader = loader  # a glob asks it for the files
-    return parsed
+    return _values_problem(parsed) or parsed
+
+
+def with_home_quoted(line: str) -> str:
+    """Return an override whose value begins with ``~`` in quotes, without which Hydra's grammar refuses it."""
+    key, _, value = line.partition("=")
+    return f"{key}='{value}'" if value.startswith("~") and "'" not in value else line
+
+
+def _values_problem(override: Override) -> str | None:
+    """Several values that are none, or too many to be listed."""
+    if not override.is_discrete_sweep():
+        return None
+    line = override.input_line or ""
+    try:
+        count = sum(1 for _ in islice(override.sweep_iterator(), _MOST_VALUES + 1))
+    except (HydraException, ValueError, ZeroDivisionError) as error:
+        return f"{line} cannot be read: {first_line(error)}."
+    if count == 0:
+        return f"{line} holds no value at all. Give at least one; range(start,stop) ends before its stop."
+    return f"{line} holds more than {_MOST_VALUES:,} values. Give fewer." if count > _MOST_VALUES else None
 
 
 def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:
@@ -138,10 +167,12 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{line} is about a search, which is many runs; use it with metaexp search."
     if is_group(override, loader):
         return _group_problem(override, loader)
+    if key == "hydra.searchpath":
+        return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
         return (
             f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir, "
-            "hydra.searchpath, the launcher and the sweeper are open."
+            "the launcher and the sweeper are open."
         )
     return None
 
@@ -153,7 +184,9 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return None
     if override.is_force_add():
         return f"{override.input_line}: write {group}={show(choice)}, without ++."
-    if not isinstance(choice, str) or choice.removesuffix(".yaml") not in known:
+    if isinstance(choice, str) and choice.removesuffix(".yaml") in known and choice not in known:
+        return f"{override.input_line}: write {group}={choice.removesuffix('.yaml')}, without .yaml."
+    if not isinstance(choice, str) or choice not in known:
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
         hint = f" Install it with pip install {extra}." if extra else nearest(str(choice), known)
         return f"{group}={show(choice)} is not there.{hint} Known: {', '.join(known) or 'none'}."

@@ -1,4 +1,4 @@
-"""What a configuration file may not contain, because it could run code or read secrets.
+"""What a configuration file may not contain, because it could run code.
 
 People share experiments and config folders, so files are treated as data. Only the shipped root may have a ``hydra:``
 section. A user's own folder may add launchers and sweepers, which name plugins of Hydra only. What a user types on the
@@ -15,10 +15,10 @@ from hydra.core.default_element import GroupDefault, ResultDefault
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.hydra_internals import IConfigRepository
+from metaexp.config.yaml_files import yaml_problems
 
 _HYDRA_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.", "metaexp.")
 _OWN_GROUPS = ("hydra/launcher/", "hydra/sweeper/")
-_ENVIRONMENT = "${oc.env:"
 
 
 def file_problems(files: Sequence[ResultDefault], contents: IConfigRepository) -> list[str]:
@@ -42,6 +42,12 @@ def file_problems(files: Sequence[ResultDefault], contents: IConfigRepository) -
             continue
         if path.startswith(_OWN_GROUPS) and (file.package or "").startswith(("hydra.launcher", "hydra.sweeper")):
             continue
+        package = (loaded.header or {}).get("package") or ""
+        if path.startswith("experiment/") and package != "_global_" and not package.startswith("hydra"):
+            found.append(
+                f"{path}.yaml is not applied to the whole configuration: its first line must be "
+                "`# @package _global_`, with nothing before it, not even a byte-order mark. Save it as plain UTF-8."
+            )
         content = loaded.config
         if (file.package or "").startswith("hydra") or (isinstance(content, DictConfig) and "hydra" in content):
             found.append(
@@ -74,34 +80,8 @@ def section_problems(hydra: DictConfig) -> list[str]:
     return found
 
 
-def environment_problems(config: Mapping[str, Any]) -> list[str]:
-    """Find values that read environment variables anywhere but in ``paths``.
-
-    Variables can be secrets, and configurations are shown and logged.
-
-    Args:
-        config: Nested plain dicts with interpolations as written.
-
-    Returns:
-        A sentence for each problem.
-    """
-    found: list[str] = []
-    for section, value in config.items():
-        if section == "paths":
-            continue
-        for key, item in _items({section: value}):
-            if reads_environment(item):
-                found.append(f"{key}={item} in {section} reads the environment, which only paths.* may do.")
-    return found
-
-
-def reads_environment(value: Any) -> bool:
-    """Whether a value, as written, reads an environment variable."""
-    return isinstance(value, str) and _ENVIRONMENT in value.replace(" ", "")
-
-
-def shadowed(folder: Path, shipped: IConfigRepository) -> list[str]:
-    """Find files of a user's config folder that would be ignored because a shipped one has the same name.
+def folder_problems(folder: Path, shipped: IConfigRepository) -> list[str]:
+    """Find files of a user's config folder that cannot be used: too large, or of a shipped file's name.
 
     Args:
         folder: The user's folder.
@@ -112,6 +92,7 @@ def shadowed(folder: Path, shipped: IConfigRepository) -> list[str]:
     """
     found: list[str] = []
     for path in sorted(folder.rglob("*.yaml")):
+        found += yaml_problems(path)
         name = path.relative_to(folder).as_posix()
         if shipped.config_exists(name.removesuffix(".yaml")):
             found.append(f"{path} has the name of a shipped file, which would be used in its place. Rename it.")

@@ -1,4 +1,4 @@
-"""Resolved configurations as YAML files, in the form that Hydra writes."""
+"""Resolved configurations as YAML files, in the form that Hydra writes, and bounds on what is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+
+_MOST_BYTES = 500_000
+_MOST_NODES = 100_000
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
@@ -14,15 +18,57 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
+def plain(config: object) -> object:
+    """Return a configuration as plain dicts, lists and scalars, its interpolations as they are written."""
+    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+
+
 def read_yaml(path: Path) -> object:
     """Return the content of a YAML file as plain dicts, lists and scalars.
 
     Raises:
-        Exception: whatever the YAML reader raises; its errors have no common base.
+        Exception: whatever the YAML reader raises; its errors have no common base. ValueError for a file that is too
+            large, or would be once its aliases are expanded.
     """
+    problems = yaml_problems(path)
+    if problems:
+        raise ValueError(problems[0])
     return OmegaConf.to_container(OmegaConf.load(path))
 
 
-def plain(config: object) -> object:
-    """Return a configuration as plain dicts, lists and scalars, its interpolations as they are written."""
-    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+def yaml_problems(path: Path) -> list[str]:
+    """Say why a YAML file is too large to be a configuration. A file that cannot be read has no problem of this kind.
+
+    Args:
+        path: The file.
+
+    Returns:
+        At most one sentence.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            return [f"{path} has {size:,} bytes; a configuration has at most {_MOST_BYTES:,}."]
+        text = path.read_text(encoding="utf-8-sig")
+        if "*" not in text or "&" not in text:
+            return []
+        n_nodes = _size(yaml.compose(text, Loader=yaml.SafeLoader), {})
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return []  # whoever uses the file says what is wrong
+    if n_nodes <= _MOST_NODES:
+        return []
+    return [f"{path} expands to more than {_MOST_NODES:,} values through its aliases (*name). Write the values out."]
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """The number of nodes below one, each alias expanded, without expanding any."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = 1  # an alias of a node inside itself counts once
+    children = getattr(node, "value", None)
+    total = 1
+    for child in children if isinstance(children, list) else []:
+        for part in child if isinstance(child, tuple) else (child,):
+            total = min(total + _size(part, known), 10 * _MOST_NODES)
+    known[id(node)] = total
+    return total

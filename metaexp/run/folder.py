@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -160,6 +161,11 @@ def check_writable(folder: Path) -> None:
         what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, what, str(at))
     Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+
+
+def resume_command(path: Path) -> str:
+    """Return the command that continues a run, quoted for a shell."""
+    return f"metaexp train {shlex.quote(f'resume={path}')}"
 
 
 def existing(path: Path) -> RunFolder:

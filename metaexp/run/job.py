@@ -22,7 +22,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_re
 from metaexp.results.wording import say_order, say_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.first_record import Provenance, first_record
-from metaexp.run.folder import RunFolder, check_writable, create_folder, existing
+from metaexp.run.folder import RunFolder, check_writable, create_folder, existing, resume_command
 from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
@@ -199,7 +199,7 @@ def _check_unused(folder: Path) -> None:
     if folder.is_dir():
         refuse_links(folder)
     if (folder / RECORD_FILE).exists():
-        raise RunFolderError(f"{folder} holds a run already. Continue it with resume={folder}.")
+        raise RunFolderError(f"{folder} holds a run already. Continue it with {resume_command(folder)}.")
     if (folder / "choices.yaml").exists():
         return  # a run that was killed before it had a record
     for name in ("config.yaml", "metrics.jsonl"):

@@ -10,7 +10,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.run.build import Interface, TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
-from metaexp.run.folder import RunFolder
+from metaexp.run.folder import RunFolder, resume_command
 from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs
 from metaexp.run.state import Best, TrainState, Weights, load_weights
@@ -81,7 +81,9 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
         try:
             weights, values = read(folder.best)
         except DamagedError as error:
-            raise RunFolderError(f"{error} Continue the run with resume={folder.path} to write it again.") from error
+            raise RunFolderError(
+                f"{error} Continue the run with {resume_command(folder.path)} to write it again."
+            ) from error
         check_weights(folder.best, values, config)
         return Selected(values["step"], weights, _interface(values))
     checkpoint = Checkpoints(folder.checkpoints).load()

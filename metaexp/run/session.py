@@ -22,6 +22,7 @@ from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.evaluator import check_finite, score, scores_after_steps
 from metaexp.run.first_record import utc_now
+from metaexp.run.folder import resume_command
 from metaexp.run.outputs import Outputs
 from metaexp.run.precision import check_precision
 from metaexp.run.selection import select_best
@@ -236,7 +237,7 @@ class Session:
         number = self.stop.signal_number or signal.SIGINT
         return Interrupted(
             f"stopped by {signal.Signals(number).name} after {self.state.step} of {self.settings.train.steps} "
-            f"steps, {how}. Continue with: metaexp train resume={self.outputs.path}",
+            f"steps, {how}. Continue with: {resume_command(self.outputs.path)}",
             int(number),
         )
 

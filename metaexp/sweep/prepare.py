@@ -79,12 +79,12 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     try:
         jobs = freeze_all(freezer, expand(composer, command.job_overrides))
     except ConfigError as error:
-        found = None if command.options.new else _newest(_place(overrides, None, name), hashed)
+        found = None if command.options.new else _newest(_place(composer, overrides, None, name), hashed)
         if found is None or is_complete(found, found.jobs()):
             raise
         notes = [_goes_on(found, f"the files as they are now are refused ({error.problems[0]})")]
         return Prepared(composer, found.path, found, found.jobs(), *common, notes)
-    place = _place(overrides, jobs[0], name)
+    place = _place(composer, overrides, jobs[0], name)
     found = _newest(place, hashed)
     if found is None:
         return Prepared(composer, place, None, _grouped(jobs, place.name), *common, [])
@@ -147,11 +147,12 @@ def _grouped(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:
     return [replace(job, group=group) for job in jobs]
 
 
-def _place(overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
+def _place(composer: Composer, overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
     """Where the sweep is, or would be. job: None where none can be composed; then the usual places are looked at."""
+    chosen = composer.sweep_folder(overrides)
+    if chosen is not None:
+        return chosen
     given = {key_of(line): line.partition("=")[2] for line in overrides}
-    if "hydra.sweep.dir" in given:
-        return Path(given["hydra.sweep.dir"]).expanduser()
     usual = given.get("paths.outputs") or os.environ.get("METAEXP_OUTPUTS") or "./outputs"
     outputs = usual if job is None else str(job.config["paths"]["outputs"])
     return Path(outputs).expanduser() / "sweeps" / name

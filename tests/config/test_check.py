@@ -148,7 +148,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "infinite": ({"algorithm__inner_lr": float("inf")}, ["algorithm.inner_lr=inf must be a finite number > 0."]),
     "not a number in a list": (
         {"optimizer__betas": [0.9, float("nan")]},
-        ["optimizer.betas=[0.9,nan] must be a list of 2, each item a finite number between 0 and 1."],
+        ["optimizer.betas=[0.9,nan] must be a list of 2, each item a finite number >= 0 and < 1."],
     ),
     "zero shots": ({"task__k_shot": 0}, ["task.k_shot=0 must be an integer >= 1."]),
     "negative shots": ({"train__k_shot": -1}, ["train.k_shot=-1 must be an integer >= 1."]),

@@ -132,7 +132,9 @@ def test_the_environment_is_read_for_paths_only(composer: Composer, monkeypatch:
     monkeypatch.setenv("METAEXP_DATA", "/elsewhere")
     monkeypatch.setenv("A_SECRET", "hunter2")
     assert str(settings(composer).paths.data) == "/elsewhere"
-    assert str(settings(composer, "paths.outputs=${oc.env:A_SECRET}").paths.outputs) == "hunter2"
+    (problem,) = problems(composer, "paths.outputs=${oc.env:A_SECRET}")
+    assert "reads an environment variable other than METAEXP_*" in problem
+    assert "hunter2" not in problem
     for override in (
         "seed=${oc.env:A_SECRET}",
         "tracker.wandb.project=${ oc.env:A_SECRET}",
@@ -306,3 +308,51 @@ def test_another_dataset_for_an_earlier_run_is_looked_for_where_the_environment_
     assert revise(earlier.resolved, earlier.choices, ["task.n_query=2"]).paths.data == Path("/then")
     given = revise(earlier.resolved, earlier.choices, ["dataset=omniglot", "paths.data=/here"])
     assert given.paths.data == Path("/here")
+
+
+@pytest.mark.parametrize("place", ["~/sweeps", "'~/sweeps'", "${paths.outputs}/sweeps", "here/a\\=b"])
+def test_the_folder_of_a_sweep_is_resolved_like_that_of_a_run(
+    composer: Composer, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    found = composer.sweep_folder(["seed=1,2", "paths.outputs=/home/someone", f"hydra.sweep.dir={place}"])
+    assert found == Path("here/a=b" if "=" in place else "/home/someone/sweeps")
+    assert composer.sweep_folder(["seed=1,2"]) is None
+
+
+def test_nesterov_needs_momentum_and_no_dampening(composer: Composer) -> None:
+    given = ["optimizer=sgd", "optimizer.nesterov=true"]
+    (problem,) = problems(composer, *given, "optimizer.momentum=0")
+    assert "optimizer.nesterov=true needs momentum and no dampening" in problem
+    assert len(problems(composer, *given, "optimizer.momentum=0.9", "optimizer.dampening=0.5")) == 1
+    assert settings(composer, *given, "optimizer.momentum=0.9", "optimizer.dampening=0").optimizer.arguments["nesterov"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=range(5,0)", "holds no value at all"),
+        ("seed=range(0,10000000000)", "holds more than 10,000 values"),
+        ("seed=glob(zz*)", "holds no value at all"),
+        ("train.steps=1e3", "Write 1000."),
+        ("optimizer.lr=2 task.n_way=5.0", "Write 5."),
+        ("algorithm=maml.yaml", "write algorithm=maml, without .yaml"),
+        ("model=mlp.yaml", "write model=mlp, without .yaml"),
+        ("hydra.searchpath=[/tmp]", "--config-dir DIR"),
+        ("seed=18446744073709551616", "integers go up to 2^64 - 1"),
+        ("dataset.seed=-99999999999999999999999", "integers go up to 2^64 - 1"),
+        ("device.threads=100000", "at most 1,024"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_write(composer: Composer, override: str, said: str) -> None:
+    assert said in problems(composer, *override.split(" "))[0]
+    assert settings(composer, "seed=18446744073709551615").seed == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "override", ["train.meta_batch_size=10000000", "task.n_query=9000000 dataset=sinusoid", "eval.episodes=1000000000"]
+)
+def test_sizes_that_no_memory_holds_are_refused(composer: Composer, override: str) -> None:
+    said = problems(composer, *override.split(" "))
+    assert all("at most" in problem and "Lower" in problem for problem in said)
+    assert settings(composer, "train.meta_batch_size=1000").train.meta_batch_size == 1000

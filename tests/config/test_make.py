@@ -223,3 +223,10 @@ def test_making_is_refused_in_a_fresh_process_too() -> None:
         "except ConfigError: print('antigravity' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_what_an_optimiser_of_torch_refuses_is_an_error_of_the_configuration() -> None:
+    """Also where no rule of ours knows it: here the ranges of Rprop."""
+    node = {"_target_": "torch.optim.Rprop", "lr": 0.1, "etas": [1.5, 1.2]}
+    with pytest.raises(ConfigError, match=r"torch.optim.Rprop refuses its arguments: Invalid eta values"):
+        make(node, torch.optim.Optimizer, params=nn.Linear(1, 1).parameters())

@@ -121,8 +121,10 @@ class Checker:
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
             self.report(key, f"{key} has no value; give it one: it must be {kind.words()}.")
+        elif _is_huge(value):
+            self.report(key, f"{key}={show(value)} is too large; integers go up to 2^64 - 1.")
         elif not kind.accepts(value):
-            self.report(key, f"{key}={show(value)} must be {kind.words()}.")
+            self.report(key, f"{key}={show(value)} must be {kind.words()}.{_as_integer(value, kind)}")
         elif _holds_node(value):
             self.report(key, f"{key}={show(value)} does not take an object; remove its _target_.")
         else:
@@ -197,6 +199,22 @@ def _object_base(kind: Kind) -> str | None:
         if isinstance(member, Object):
             return member.base
     return None
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a value holds an integer that torch and numpy do not take."""
+    if isinstance(value, Mapping):
+        return any(map(_is_huge, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_huge, value))
+    return isinstance(value, int) and abs(value) >= 2**64
+
+
+def _as_integer(value: Any, kind: Kind) -> str:
+    """A hint for ``1e3`` and ``5.0``, which YAML reads as real numbers."""
+    if not isinstance(value, float) or not value.is_integer() or abs(value) >= 2**64:
+        return ""
+    return f" Write {int(value)}." if kind.accepts(int(value)) else ""
 
 
 def _holds_node(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from metaexp.config.classes.targets import is_allowed
 from metaexp.config.schema import ClassSpec
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, MetaexpError
 
 T = TypeVar("T")
 
@@ -49,7 +49,12 @@ def import_class(spec: ClassSpec, expected_type: type[T]) -> type[T]:
 def _make(spec: ClassSpec, injected: Mapping[str, Any]) -> Any:
     provided = {name: value for name, value in injected.items() if name in spec.parameters}
     values = {name: _value(value) for name, value in spec.arguments.items()}
-    return _import(spec)(**values, **provided)
+    try:
+        return _import(spec)(**values, **provided)
+    except ValueError as error:
+        if isinstance(error, MetaexpError) or not spec.path.startswith("torch.optim."):
+            raise
+        raise ConfigError(f"{spec.target} refuses its arguments: {error}. Change the optimizer section.") from error
 
 
 def _import(spec: ClassSpec) -> Any:

@@ -43,7 +43,12 @@ _TORCH_OPTIM_KINDS: dict[str, Kind] = {
     "eps": Number(float, ">= 0"),
     "weight_decay": Number(float, ">= 0"),
     "momentum": Number(float, ">= 0"),
-    "betas": FixedSequence((Number(float, "between 0 and 1"), Number(float, "between 0 and 1"))),
+    "betas": FixedSequence((Number(float, ">= 0 and < 1"), Number(float, ">= 0 and < 1"))),
+    "rho": Number(float, "between 0 and 1"),
+    "alpha": Number(float, ">= 0"),
+    "lr_decay": Number(float, ">= 0"),
+    "momentum_decay": Number(float, ">= 0"),
+    "initial_accumulator_value": Number(float, ">= 0"),
 }
 
 

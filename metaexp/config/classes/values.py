@@ -242,6 +242,8 @@ def in_range(value: float, phrase: str) -> bool:
     """
     if not phrase:
         return True
+    if phrase.startswith(">= 0 and < "):
+        return 0 <= value < float(phrase.removeprefix(">= 0 and < "))
     if phrase.startswith("between "):
         low, high = phrase.removeprefix("between ").split(" and ")
         return float(low) <= value <= float(high)
