@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.files import open_regular
 
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.jsonl"
@@ -40,9 +41,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
     A last line without an end (a run that was killed, or is still writing) is passed over; any other damage
     raises RunFolderError with the line's number. A missing file yields nothing.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for number, raw in enumerate(file, start=1):
             if not raw.endswith(b"\n"):
                 return
@@ -54,7 +55,7 @@ def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]
         line: dict[str, Any] = json.loads(raw)
         step = line.pop("step")
         return int(step), {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise RunFolderError(f"{path}, line {number} is not a line of metrics: {raw[:80]!r}") from error
 
 
@@ -64,9 +65,9 @@ _BYTES = 4096
 def last_step(path: Path) -> int:
     """The meta-update of the last complete line; 0 where there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
             lines = file.read().split(b"\n")[:-1]
         return int(json.loads(lines[-1])["step"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError, RunFolderError):
         return 0

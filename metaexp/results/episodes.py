@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import read_regular, write_atomically
 
 EPISODES_FILE = "test_episodes.csv"
 
@@ -29,8 +29,8 @@ def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
 def read_episodes(path: Path) -> list[list[float]]:
     """The metric (steps + 1, n_episodes). Raises RunFolderError for a file that is missing or damaged."""
     try:
-        with path.open(newline="") as file:
-            header, *rows = list(csv.reader(file))
+        text = read_regular(path).decode()
+        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
         if header != ["episode", *(f"after_{step}" for step in range(len(header) - 1))]:
             raise ValueError(f"the columns are {', '.join(header)}")
         values = [[float(cell) for cell in row[1:]] for row in rows]

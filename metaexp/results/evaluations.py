@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import read_regular
 from metaexp.results.reading import ADDED, FaultError, build
 from metaexp.results.record import Machine, RunRecord, Score, Task
 
@@ -77,10 +79,10 @@ def as_trained(folder: Path, record: RunRecord) -> Kept | None:
 
 def _read(path: Path) -> Evaluation | None:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
         if not isinstance(content, Mapping) or content.get("schema_version") != SCHEMA_VERSION:
             return None
         found: Evaluation = build(Evaluation, content)
-    except (OSError, ValueError, FaultError):
+    except (OSError, ValueError, RecursionError, RunFolderError, FaultError):
         return None
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.files import read_regular
 
 ADDED = types.MappingProxyType({"added": True})
 """Metadata of a field that came later: JSON without it is of before, when its default was the only value."""
@@ -44,10 +45,10 @@ def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
     Raises RunFolderError when it is not there, or is damaged; ``advice`` then follows.
     """
     try:
-        return build(cls, json.loads(path.read_bytes()))
+        return build(cls, json.loads(read_regular(path)))
     except FileNotFoundError as error:
         raise RunFolderError(f"{path.parent} is not {what}: it has no {path.name}.") from error
-    except (ValueError, AttributeError) as error:  # a FaultError is a ValueError
+    except (ValueError, AttributeError, RecursionError) as error:  # a FaultError is a ValueError
         raise RunFolderError(f"{path} is damaged: {error}.{advice}") from error
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.reading import ADDED, FaultError, build
 
+_MOST_BYTES = 1 << 24
+"""Of a record: 16 MiB."""
 RECORD_FILE = "record.json"
 SCHEMA_VERSION = 1
 
@@ -182,10 +184,10 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, _MOST_BYTES))
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder} is not a run folder: it has no {RECORD_FILE}.") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunFolderError(f"{path} cannot be read as JSON: {error}.") from error
     return parse_record(content, path)
 
