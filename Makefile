@@ -6,6 +6,7 @@
 # make unit         the tests alone; ARGS="tests/run -k resume" picks some
 # make coverage     the tests with branch coverage, which must be 90 % in the rooms that decide numbers
 # make busy         the tests beside four busy processes: none may depend on speed
+# make docs         the documentation as a site in site/, every link checked
 # make learn2learn  build learn2learn, which some tests compare with
 # make clean        remove .venv and what the tools left
 #
@@ -24,13 +25,13 @@ PINS    := setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports unit coverage busy learn2learn clean help
+.PHONY: demo test lint types imports docs unit coverage busy learn2learn clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/metaexp train $(ARGS)
 
-test: $(DEV) lint types imports unit
+test: $(DEV) lint types imports docs unit
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -41,6 +42,10 @@ types: $(DEV)
 
 imports: $(DEV)
 	$(BIN)/lint-imports
+
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+	@echo "documentation: site/index.html"
 
 # learn2learn is a second opinion for some tests; they are skipped, and say so, where it cannot be built.
 unit: $(DEV)

@@ -1,0 +1,62 @@
+"""What MkDocs cannot do by itself: pages made from the source, and links of the pages into the repository."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+
+import configuration
+
+_LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(metaexp|conf|benchmarks|tests|examples|scripts)(/[^)#\s]*)?\)")
+_EXAMPLE = re.compile(r"\((examples/[\w-]+/)README\.md\)")
+_UP = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?:README|CONTRIBUTING|CHANGELOG|LICENSE)[\w.]*(?:#[\w-]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add a page for each room of the package, and the reference of all configuration keys."""
+    for room in sorted(path.parent for path in (ROOT / "metaexp").glob("*/__init__.py")):
+        text = _api_page(room)
+        files.append(File.generated(config, f"reference/{room.name}.md", content=text))
+    text = "# metaexp\n\nWhat `import metaexp as mx` offers.\n\n::: metaexp.api\n"
+    files.append(File.generated(config, "reference/api.md", content=text))
+    text = configuration.page(ROOT / "conf")
+    files.append(File.generated(config, "reference/configuration.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links into the repository to the pages of the reference."""
+    depth = page.file.src_uri.count("/")
+    markdown = _LINK.sub(lambda match: _target(match, depth), markdown)
+    markdown = _EXAMPLE.sub(r"(\1index.html)", markdown)
+    return _UP.sub(r"\1", markdown)
+
+
+def _api_page(room: Path) -> str:
+    modules = sorted(path for path in room.rglob("*.py") if not path.name.startswith("_"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules]
+    summary = (room / "__init__.py").read_text("utf-8").split('"""')[1].splitlines()[0]
+    parts = [f"# metaexp.{room.name}\n\n{summary}\n", *(f"::: {name}\n" for name in names)]
+    return "\n".join(parts)
+
+
+def _target(match: re.Match[str], depth: int) -> str:
+    """The link, as the site has it: a module's entry, a room's page, the configuration; else the path as code."""
+    text, top, rest = match[1], match[3], (match[4] or "").strip("/")
+    up = "../" * depth
+    if top == "conf":
+        return f"[{text}]({up}reference/configuration.md)"
+    if top == "metaexp" and rest.endswith(".py") and "/" in rest:
+        return f"[{text}][metaexp.{rest.removesuffix('.py').replace('/', '.')}]"
+    if top == "metaexp" and rest:
+        return f"[{text}]({up}reference/{rest.partition('/')[0]}.md)"
+    path = f"{top}/{rest}".rstrip("/")
+    return text if path in text else f"{text} (`{path}`)"

@@ -1,0 +1,86 @@
+"""Pages that list things list all of them, and what they show in Python runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from metaexp.core.errors import ExitCode
+from metaexp.results.record import RunRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+def named(text: str) -> set[str]:
+    """Everything that a page sets as code."""
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def test_the_page_of_run_folders_names_every_key_of_a_record() -> None:
+    keys = {field.name for field in dataclasses.fields(RunRecord)}
+    found = named((DOCS / "run-folder.md").read_text())
+    assert keys - found == set()
+    assert {*keys, "invented"} - found == {"invented"}
+
+
+def test_the_page_of_exit_codes_has_every_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|", (DOCS / "exit-codes.md").read_text(), re.MULTILINE)
+    assert {(int(number), name) for number, name in rows} == {(code.value, code.name) for code in ExitCode}
+
+
+@pytest.fixture
+def configuration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that makes the reference of configuration keys."""
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    spec = importlib.util.spec_from_file_location("configuration", DOCS / "_site" / "configuration.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_has_every_key_of_every_file_and_says_what_it_may_be(configuration: ModuleType) -> None:
+    text = configuration.page(ROOT / "conf")
+    found = named(text)
+    for group in ("algorithm", "model", "dataset", "optimizer", "schedule", "clip"):
+        for file in (ROOT / "conf" / group).glob("*.yaml"):
+            keys = set(yaml.safe_load(file.read_text())) - {"_target_", "defaults"}
+            assert {f"{group}.{key}" for key in keys} - found == set(), file
+            assert f"{group}={file.stem}" in text
+    assert {"train.steps", "eval.seed", "device.task_chunk", "sweep.n_jobs", "search.trials"} <= found
+    assert "| `train.steps` | an integer >= 0 |" in text
+    assert "train.stepps" not in found
+
+
+def test_every_page_is_in_the_navigation_and_the_index() -> None:
+    pages = {path.name for path in DOCS.glob("*.md")}
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert {name for name in pages if name not in site} == set()
+    index = (DOCS / "README.md").read_text()
+    assert {name for name in pages if name != "README.md" and f"({name})" not in index} == set()
+
+
+def test_what_the_page_about_python_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```py\n(.*?)^```$", (DOCS / "from-python.md").read_text(), re.DOTALL | re.MULTILINE)
+    small = (
+        '"train.steps=2", "train.eval_episodes=4", "eval.episodes=4", "tracker=files", "train.meta_batch_size=2", '
+        '"train.log_every=1", "dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"'
+    )
+    assert all('"train.steps=200"' in block for block in blocks[:1])
+    names: dict[str, object] = {}
+    exec(blocks[0].replace('"train.steps=200"', small), names)
+    code = "import numpy as np\nx, y = np.random.rand(5, 1, 28, 28), list('abcde')\nquery = x[:2]\n" + blocks[1]
+    exec(code, names)
+    assert len(names["names"]) == 2  # type: ignore[arg-type]
+    assert names["scores"].shape == (2, 5)  # type: ignore[attr-defined]
+    assert sys.modules["metaexp"] is names["mx"]
