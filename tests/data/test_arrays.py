@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,12 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     assert dataset(file="~/mine.npz").load(tmp_path / "elsewhere", print).input_shape == (3,)
     with pytest.raises(DataError, match="there is no such home folder"):
         dataset(file="~nobody-of-this-name/mine.npz").load(tmp_path, print)
+
+
+def test_a_fifo_or_a_device_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "mine.npz")
+    for file in ("mine.npz", "/dev/zero"):
+        with pytest.raises(DataError, match="is a FIFO, a socket or a device. Give a regular file or a folder"):
+            dataset(file=file).load(tmp_path, print)
+    with pytest.raises(DataError, match="is a folder. Give an .npz file in it"):
+        dataset(file=str(tmp_path)).load(tmp_path, print)
