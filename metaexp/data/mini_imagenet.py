@@ -90,7 +90,7 @@ class MiniImageNet(Dataset):
             for split, file in zip(SPLITS, found.files, strict=True):
                 arrays |= _from_pickle(split, file)
             return from_arrays(arrays, self.image_size)
-        with open_source(found.root) as source:
+        with open_source(found.root / "images" if found.kind == "csv" else found.root) as source:
             by_split = _by_csv(found.root) if found.kind == "csv" else images_by_split(source.names())
             for split, classes in by_split.items():
                 _check(found.root, split, {name: len(files) for name, files in classes.items()})
@@ -151,11 +151,18 @@ def _by_csv(root: Path) -> dict[Split, dict[str, list[str]]]:
     found: dict[Split, dict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
     for split in SPLITS:
         file = root / f"{split}.csv"
-        for line in csv.DictReader(io.StringIO(file.read_text(encoding="utf-8", errors="replace"))):
+        for line in _lines(file):
             if not line.get("filename") or not line.get("label"):
                 raise DataError(f"{file} must have the columns filename and label.")
-            found[split][line["label"]].append(f"images/{line['filename']}")
+            found[split][line["label"]].append(line["filename"])
     return {split: {name: sorted(classes[name]) for name in sorted(classes)} for split, classes in found.items()}
+
+
+def _lines(file: Path) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8", errors="replace"))))
+    except csv.Error as error:
+        raise DataError(f"{file} is not a list of filename,label: {error}. Replace it by the published one.") from error
 
 
 def _check(place: Path, split: Split, sizes: Mapping[str, int]) -> None:

@@ -135,8 +135,24 @@ def test_mini_imagenet_is_read_from_the_lists_of_ravi_and_a_folder_of_images(dat
                     (root / "images" / f"{name}{i:08d}.jpg").write_bytes(encoded(solid(number, 0, 0), "JPEG"))
     loaded = MiniImageNet(4, None).load(data, print)
     assert loaded.capacity()["val"] == Capacity(16, 2)
+    (root / "images").rename(data.parent / "elsewhere")
+    (root / "images").symlink_to(data.parent / "elsewhere")
+    linked = data.parent / "elsewhere" / "n0153282900000000.jpg"
+    linked.rename(data.parent / "one.jpg")
+    linked.symlink_to(data.parent / "one.jpg")
+    (root / "unrelated").symlink_to("nowhere")
+    assert MiniImageNet(4, None).load(data, print).digest == loaded.digest  # links of the user's own are followed
     (root / "images" / "n0153282900000001.jpg").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 of 200 images; the first is images/n0153282900000001.jpg"):
+    with pytest.raises(DataError, match=r"lacks 1 of 200 images; the first is n0153282900000001.jpg"):
+        MiniImageNet(4, None).load(data, print)
+
+
+@pytest.mark.parametrize("text", ["filename,label\n" + "x" * 200_000, "a,b\n1,2\n", "filename,label\nx.jpg\n"])
+def test_a_list_of_images_that_is_none_is_refused(data, text):
+    (data / "mini_imagenet" / "images").mkdir(parents=True)
+    for split in SPLITS:
+        (data / "mini_imagenet" / f"{split}.csv").write_text(text)
+    with pytest.raises(DataError, match=r"train.csv (is not a list of filename,label|must have the columns)"):
         MiniImageNet(4, None).load(data, print)
 
 

@@ -83,12 +83,13 @@ class Source(ABC):
         return DataError(f"{self.path} is damaged ({reason}); replace it with a whole one.")
 
 
-def open_source(path: Path, follow_links: bool = False) -> Source:
+def open_source(path: Path, follow_links: bool = True) -> Source:
     """Open a folder, a zip, or a tar, compressed or not.
 
     Args:
         path: The folder or archive.
-        follow_links: In a folder, whether links to what is outside it are followed. Links in archives never are.
+        follow_links: In a folder, whether links to what is outside it are followed, as is right where the classes are
+            then checked against a published list. Links in archives never are.
 
     Raises:
         DataError: The archive is damaged or has names that lead out of it; the folder cannot be read or has links that

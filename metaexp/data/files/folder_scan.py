@@ -83,6 +83,6 @@ def _mode(root: Path, inside: Path, name: str, path: Path, entry: os.DirEntry[st
     if not follow_links and not target.is_relative_to(inside):
         raise DataError(
             f"{root}: {name} is a link to {target}, which is outside. Set dataset.follow_links=true to follow such "
-            "links (dataset=image_folder), or copy the files."
+            "links, or copy the files."
         )
     return mode

@@ -112,7 +112,7 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 
-def fingerprint(paths: Sequence[Path], follow_links: bool = False) -> str:
+def fingerprint(paths: Sequence[Path], follow_links: bool = True) -> str:
     """Return a digest (hex) of names, sizes and modification times: whether prepared data is still that of the files.
 
     Nothing is read.
