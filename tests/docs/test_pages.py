@@ -84,3 +84,12 @@ def test_what_the_page_about_python_shows_runs(tmp_path: Path, monkeypatch: pyte
     assert len(names["names"]) == 2  # type: ignore[arg-type]
     assert names["scores"].shape == (2, 5)  # type: ignore[attr-defined]
     assert sys.modules["metaexp"] is names["mx"]
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    files = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text)
+    assert len(files) > 40
+    found = [name for name in files if (ROOT / name).exists() or (ROOT / "metaexp" / name).exists()]
+    assert [name for name in files if name not in found] == []
+    assert not (ROOT / "metaexp" / "run" / "invented.py").exists()
