@@ -7,6 +7,7 @@
 # make coverage     the tests with branch coverage, which must be 90 % in the rooms that decide numbers
 # make busy         the tests beside four busy processes: none may depend on speed
 # make docs         the documentation as a site in site/, every link checked
+# make bench        the speed of a training step of each learner against plain torch, as a table
 # make learn2learn  build learn2learn, which some tests compare with
 # make clean        remove .venv and what the tools left
 #
@@ -25,7 +26,7 @@ PINS    := setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports docs unit coverage busy learn2learn clean help
+.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -58,6 +59,9 @@ coverage: $(DEV)
 
 busy: $(DEV)
 	scripts/busy.sh $(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
+
+bench: $(DEV)
+	$(PYTHON) benchmarks/learners.py $(ARGS)
 
 learn2learn: $(L2L)
 

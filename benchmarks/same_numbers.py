@@ -1,7 +1,7 @@
 """Do the numbers stay what they were? Tiny runs of every algorithm, and a comparison of two sets of them.
 
-    python benchmarks/numbers.py make FOLDER            runs of this checkout, one or two minutes on two cores
-    python benchmarks/numbers.py compare BEFORE AFTER   exit 0 when no byte that counts differs, else 1
+    python benchmarks/same_numbers.py make FOLDER            runs of this checkout, one or two minutes on two cores
+    python benchmarks/same_numbers.py compare BEFORE AFTER   exit 0 when no byte that counts differs, else 1
 
 Make one set in a checkout of the commit before and one in yours, on the same machine with the same torch.
 ``metrics.jsonl`` and all weights are compared byte by byte; of ``record.json`` the hashes, the scores and the

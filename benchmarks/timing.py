@@ -16,29 +16,34 @@ from typing import Any
 
 import torch
 
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""Name -> clock. The processor's seconds are those of this process, all threads together."""
 
-def compare(candidates: Mapping[str, Callable[[], Any]], baseline: str, rounds: int, warmup: int = 2) -> dict[str, Any]:
-    """Time every candidate ``rounds`` times, alternating, and relate each to ``baseline``.
+
+def compare(
+    candidates: Mapping[str, Callable[[], Any]], baseline: str, rounds: int, warmup: int = 2, clock: str = "wall"
+) -> dict[str, Any]:
+    """Time every candidate ``rounds`` times by a clock of :data:`CLOCKS`, alternating, and relate each to ``baseline``.
 
     Returns name -> {seconds: median, ratio: median of baseline / candidate within a round, low, high: quartiles};
     a ratio of 2 means twice as fast as the baseline.
     """
     for _ in range(warmup):
         for run in candidates.values():
-            _timed(run)
+            _timed(run, CLOCKS[clock])
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            times[name].append(_timed(run))
+            times[name].append(_timed(run, CLOCKS[clock]))
     return {name: summary(times[baseline], taken) for name, taken in times.items()}
 
 
-def _timed(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def _timed(run: Callable[[], Any], now: Callable[[], float]) -> float:
+    start = now()
     run()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def summary(baseline: list[float], taken: list[float]) -> dict[str, float]:

@@ -47,6 +47,8 @@ class ANIL(Algorithm):
     engine: who takes the inner steps, see :mod:`metaexp.engines.engines`.
     """
 
+    is_faster_one_by_one = True  # inner steps are small: they see features
+
     def __init__(
         self,
         model: Network,
