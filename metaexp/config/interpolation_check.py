@@ -7,6 +7,7 @@ expand to more than memory holds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from omegaconf import grammar_parser
@@ -42,12 +43,15 @@ def interpolations(text: str) -> list[Reference | Resolver]:
     Returns:
         The interpolations; none where the value holds none, or cannot be read.
     """
-    if "${" not in text:
-        return []
+    return list(_parsed(text)) if "${" in text else []
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[Reference | Resolver, ...]:
     try:
-        return list(_walk(grammar_parser.parse(text)))
+        return tuple(_walk(grammar_parser.parse(text)))
     except (GrammarParseError, RecursionError):
-        return []  # resolving it says what is wrong
+        return ()  # resolving it says what is wrong
 
 
 def resolver_problems(config: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 
 _MOST_SHOWN = 10
+_MOST_JOBS = 10_000
 _HERE = ("basic", "joblib", "submitit_local")
 """Launchers whose jobs run on this machine, so that its accelerators are theirs."""
 _HOW = (
@@ -47,6 +49,9 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
             problems.append(f"{line} has no list of values; write choice(...) or range(...), or several values.")
         else:
             parsed.append(override)
+    n_jobs = math.prod(sum(1 for _ in o.sweep_iterator()) for o in parsed if o.is_sweep_override())
+    if n_jobs > _MOST_JOBS and not problems:
+        problems.append(f"these overrides give {n_jobs:,} jobs; a sweep has at most {_MOST_JOBS:,}. Give fewer values.")
     if problems:
         raise ConfigError(problems)
     own = [o for o in parsed if o.is_hydra_override()]

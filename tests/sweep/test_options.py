@@ -8,6 +8,7 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
+from metaexp.sweep.expand import expand
 from metaexp.sweep.options import SweepCommand, SweepOptions
 
 
@@ -78,3 +79,10 @@ def test_a_launcher_that_is_not_installed_is_told_with_how_to_install_it(compose
     override = composer.parse("hydra/launcher=jobli")
     assert not isinstance(override, str)
     assert "Install" not in str(_group_problem(override, composer.loader))
+
+
+def test_more_jobs_than_anyone_can_run_are_refused_before_they_are_listed() -> None:
+    composer = Composer()
+    with pytest.raises(ConfigError, match=r"these overrides give 81,000,000 jobs; a sweep has at most 10,000"):
+        expand(composer, ["seed=range(0,9000)", "eval.seed=range(0,9000)"])
+    assert len(expand(composer, ["seed=range(0,30)", "eval.seed=range(0,2)"])) == 60
