@@ -14,7 +14,7 @@ from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.effects import DRAWS
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, judge
-from metaexp.results.wording import say_batch_norm, say_device, say_order
+from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 LARGER_IS_BETTER = {"accuracy": True, "mse": False}
 
@@ -143,15 +143,15 @@ def _row(row: Rows, index: int, verdicts: Verdicts) -> RowResult:
         estimate=verdicts.estimates[index],
         rank=verdicts.ranks[index],
         tied=verdicts.ranks.count(verdicts.ranks[index]) > 1,
-        batch_norm=_all_of(say_batch_norm(record.batch_norm) for record in records),
-        order=_all_of(say_order(record.first_order) for record in records),
+        batch_norm=_all_of(format_batch_norm(record.batch_norm) for record in records),
+        order=_all_of(format_order(record.first_order) for record in records),
         cost=Cost(
             seconds=_mean([record.seconds for record in records]),
             episodes_per_second=_mean([record.episodes_per_second for record in records]),
             peak_memory_bytes=_mean([record.peak_memory_bytes for record in records]),
             n_parameters=_mean([record.n_parameters for record in records]),
             steps=fmean(record.steps for record in records),
-            devices=list(dict.fromkeys(say_device(record.device) for record in records)),
+            devices=list(dict.fromkeys(format_device(record.device) for record in records)),
         ),
         pooled=row.pooled,
         to_best=pair,

@@ -9,7 +9,7 @@ from typing import Any
 from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import say_batch_norm, say_device
+from metaexp.results.wording import format_batch_norm, format_device
 
 _SKIPPED = ("seed", "algorithm._target_")
 
@@ -48,13 +48,13 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
     """What else than the configuration could be unfair."""
     commit = ABSENT if record.git is None else record.git.commit[:10] + (" with changes" if record.git.dirty else "")
     return {
-        "batch_norm": say_batch_norm(record.batch_norm),
+        "batch_norm": format_batch_norm(record.batch_norm),
         "updates done": f"{record.steps:,}",
         "schedule of the experiment": ABSENT if record.full_steps is None else f"{record.full_steps:,}",
         "data hash": (record.data_hash or ABSENT)[:12],
         "code": commit,
         "torch": record.versions.get("torch", ABSENT),
-        "device": say_device(record.device),
+        "device": format_device(record.device),
     }
 
 

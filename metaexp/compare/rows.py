@@ -10,7 +10,7 @@ from typing import Any
 from metaexp.compare.gather import Run
 from metaexp.core.errors import ConfigError
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import say_task
+from metaexp.results.wording import format_task
 
 Decide = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """The part of a configuration that decides numbers, without arguments at their default: a run from before an argument
@@ -50,7 +50,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
         task = run.record.task
         found.setdefault((run.record.dataset, task.n_way, task.k_shot, run.test.metric), []).append(run)
     return [
-        Group(f"{dataset}, {say_task(members[0].record.task)}", dataset, n_way, k_shot, metric, members)
+        Group(f"{dataset}, {format_task(members[0].record.task)}", dataset, n_way, k_shot, metric, members)
         for (dataset, n_way, k_shot, metric), members in sorted(found.items())
     ]
 

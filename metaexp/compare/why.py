@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metaexp.compare.output.escape import plain
-from metaexp.compare.output.wording import say_difference, say_p, say_range
+from metaexp.compare.output.wording import format_difference, format_p, format_range
 from metaexp.compare.rows import ABSENT, Decide, flatten, say
 from metaexp.compare.statistics.effects import Array, effect, standard_errors, summarise
 from metaexp.compare.statistics.pairs import estimate, p_value
@@ -22,7 +22,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.wording import say_score
+from metaexp.results.wording import format_score
 
 _NUMERIC = ("torch", "numpy", "metaexp", "python", "system")
 """Versions that numbers depend on most, in this order; the others follow."""
@@ -191,7 +191,7 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     if a.test is None or b.test is None:
         which = "neither" if a.test is None and b.test is None else "only one"
         return [f"There are no two numbers to compare: {which} was tested."]
-    lines = [f"test {a.test.metric}: {say_score(a.test)} and {say_score(b.test)}."]
+    lines = [f"test {a.test.metric}: {format_score(a.test)} and {format_score(b.test)}."]
     if (
         first.per_step is None
         or second.per_step is None
@@ -217,8 +217,8 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     (error,) = standard_errors([item])
     found = estimate(item, float(error))
     lines.append(
-        f"The first is {say_difference(a.test.metric, found.mean)} from the second, 95 % interval "
-        f"{say_range(a.test.metric, found)} over episodes (p {say_p(p_value(item, float(error)))}); "
+        f"The first is {format_difference(a.test.metric, found.mean)} from the second, 95 % interval "
+        f"{format_range(a.test.metric, found)} over episodes (p {format_p(p_value(item, float(error)))}); "
         f"{int((x != y).sum()):,} of {x.size:,} episodes differ, first episode {int(np.argmax(x != y))}."
     )
     if not findings:

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metaexp.report.pages import say_verdict
+from metaexp.report.pages import format_verdict
 from metaexp.report.rows import Entry
-from metaexp.results import wording as w
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Reference, Task
+from metaexp.results.wording import (
+    NOTHING,
+    format_batch_norm,
+    format_reference,
+    format_score,
+    format_steps,
+    format_task,
+)
 
 
 class Setting(NamedTuple):
@@ -58,8 +65,8 @@ def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[lis
         yield _measured(f"`{setting.experiment}`", setting.reference, entry, link)
     if not own:
         yield [
-            f"`{setting.experiment}`", setting.dataset, w.say_task(setting.task), w.say_reference(setting.reference),
-            w.NOTHING, w.NOTHING, w.NOTHING, w.NOTHING,
+            f"`{setting.experiment}`", setting.dataset, format_task(setting.task), format_reference(setting.reference),
+            NOTHING, NOTHING, NOTHING, NOTHING,
         ]  # fmt: skip
 
 
@@ -68,12 +75,12 @@ def _measured(experiment: str, reference: Reference | None, entry: Entry, link: 
     return [
         experiment,
         record.dataset,
-        w.say_task(record.task),
-        w.say_reference(reference),
-        f"[{w.say_score(record.test)}]({link}/{entry.name}/README.md)",
-        w.say_steps(record),
-        w.say_batch_norm(record.batch_norm),
-        say_verdict(entry),
+        format_task(record.task),
+        format_reference(reference),
+        f"[{format_score(record.test)}]({link}/{entry.name}/README.md)",
+        format_steps(record),
+        format_batch_norm(record.batch_norm),
+        format_verdict(entry),
     ]
 
 

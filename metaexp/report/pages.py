@@ -10,10 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.core.files import write_atomically
-from metaexp.report.rows import Entry, grouped, of_row, say_measured, seeds_table
-from metaexp.results import wording as w
+from metaexp.report.rows import Entry, format_measured, grouped, of_row, seeds_table
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.wording import (
+    NOTHING,
+    format_batch_norm,
+    format_command,
+    format_device,
+    format_order,
+    format_reference,
+    format_score,
+    format_steps,
+    format_task,
+    format_time,
+)
 
 IsCurrent = Callable[[RunRecord], bool]
 """Whether a record's experiment and overrides still give the configuration that it was made with."""
@@ -113,16 +124,16 @@ def results_page(entries: Sequence[Entry]) -> str:
             f"[{entry.name}]({entry.name}/README.md)",
             entry.record.algorithm,
             entry.record.dataset,
-            w.say_task(entry.record.task),
-            say_measured(entry),
-            w.NOTHING if entry.record.test is None else str(entry.record.test.n_episodes),
-            w.say_reference(entry.record.reference),
-            say_verdict(entry),
-            w.say_steps(entry.record),
-            w.say_batch_norm(entry.record.batch_norm),
-            w.say_order(entry.record.first_order),
-            w.say_device(entry.record.device),
-            w.say_time(entry.record.seconds),
+            format_task(entry.record.task),
+            format_measured(entry),
+            NOTHING if entry.record.test is None else str(entry.record.test.n_episodes),
+            format_reference(entry.record.reference),
+            format_verdict(entry),
+            format_steps(entry.record),
+            format_batch_norm(entry.record.batch_norm),
+            format_order(entry.record.first_order),
+            format_device(entry.record.device),
+            format_time(entry.record.seconds),
         ]
         for entry in grouped(entries)
     ]
@@ -135,11 +146,11 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
     rows = [
         [
             f"[{entry.name}]({link}/{entry.name}/README.md)",
-            say_measured(entry),
-            w.say_reference(entry.record.reference),
-            say_verdict(entry),
-            w.say_batch_norm(entry.record.batch_norm),
-            w.say_time(entry.record.seconds),
+            format_measured(entry),
+            format_reference(entry.record.reference),
+            format_verdict(entry),
+            format_batch_norm(entry.record.batch_norm),
+            format_time(entry.record.seconds),
         ]
         for entry in grouped(entries)
     ]
@@ -155,25 +166,25 @@ def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str 
     parts = [
         f"{GENERATED}\n# {entry.name}\n",
         f"{_sentence(entry)}\n",
-        f"```\n{w.say_command(record)}\n```\n",
+        f"```\n{format_command(record)}\n```\n",
         table(["", ""], _facts(entry, departs)),
     ]
     if row is not None:
         parts.insert(2, f"{_SEEDS}\n{seeds_table(row)}")
     if record.after_steps:
-        rows = [[str(step), w.say_score(score)] for step, score in enumerate(record.after_steps)]
+        rows = [[str(step), format_score(score)] for step, score in enumerate(record.after_steps)]
         metric = record.after_steps[0].metric
         parts.append(table(["Adaptation steps", f"Test {metric}"], rows, right=(0, 1)))
     parts += [f"![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
     return "\n".join(parts)
 
 
-def say_verdict(entry: Entry) -> str:
+def format_verdict(entry: Entry) -> str:
     """The verdict, with a warning where the experiment's settings have changed since the run."""
-    text = entry.record.verdict.text if entry.record.verdict else w.NOTHING
+    text = entry.record.verdict.text if entry.record.verdict else NOTHING
     if not entry.stale:
         return text
-    return "stale: settings changed since" + ("" if text == w.NOTHING else f"; was: {text}")
+    return "stale: settings changed since" + ("" if text == NOTHING else f"; was: {text}")
 
 
 _LEGEND = """Measured is the mean over the test episodes with its 95 % interval. Batch norm says where the
@@ -193,12 +204,12 @@ def _sentence(entry: Entry) -> str:
     record = entry.record
     metric = record.test.metric if record.test else "not tested"
     parts = [
-        f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}: **{w.say_score(record.test)}** ({metric})."
+        f"{record.algorithm} on {record.dataset}, {format_task(record.task)}: **{format_score(record.test)}** ({metric})."
     ]
     if record.reference is not None:
-        parts.append(f"Published: {w.say_reference(record.reference)}.")
-    if say_verdict(entry) != w.NOTHING:
-        parts.append(f"Verdict: {say_verdict(entry)}.")
+        parts.append(f"Published: {format_reference(record.reference)}.")
+    if format_verdict(entry) != NOTHING:
+        parts.append(f"Verdict: {format_verdict(entry)}.")
     return " ".join(parts)
 
 
@@ -209,16 +220,16 @@ def _facts(entry: Entry, departs: str) -> list[list[str]]:
         ["Protocol", record.reference.protocol if record.reference else ""],
         ["Departs from the paper", departs],
         ["Changed settings", "; ".join(record.deviations)],
-        ["Meta-updates", w.say_steps(record)],
+        ["Meta-updates", format_steps(record)],
         ["Tested after update", f"{record.selected_step:,}" if record.selected_step is not None else ""],
-        ["Validation", w.say_score(record.val) if record.val else ""],
+        ["Validation", format_score(record.val) if record.val else ""],
         ["Test episodes", str(record.test.n_episodes) if record.test else ""],
-        ["Batch norm at test", w.say_batch_norm(record.batch_norm)],
-        ["Gradient order", w.say_order(record.first_order)],
+        ["Batch norm at test", format_batch_norm(record.batch_norm)],
+        ["Gradient order", format_order(record.first_order)],
         ["Parameters", f"{record.n_parameters:,}" if record.n_parameters is not None else ""],
         ["Seed", str(record.seed)],
-        ["Device", w.say_device(record.device)],
-        ["Time", w.say_time(record.seconds)],
+        ["Device", format_device(record.device)],
+        ["Time", format_time(record.seconds)],
         ["Training episodes per second", f"{record.episodes_per_second:.3g}" if record.episodes_per_second else ""],
         ["Data", f"`{record.data_hash[:16]}`" if record.data_hash else ""],
         ["Test bank", f"`{record.episode_bank[:16]}`" if record.episode_bank else ""],

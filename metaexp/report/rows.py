@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metaexp.results import wording as w
 from metaexp.results.markdown import table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import together
+from metaexp.results.wording import NOTHING, format_score, format_time
 
 _SEED = re.compile(r"-seed\d+$")
 
@@ -51,9 +51,9 @@ def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
     return next((row for row in grouped(entries) if row.seeds and row.name == entry.name), None)
 
 
-def say_measured(entry: Entry) -> str:
+def format_measured(entry: Entry) -> str:
     """The test score; over seeds with their number."""
-    score = w.say_score(entry.record.test)
+    score = format_score(entry.record.test)
     return f"{score} ({len(entry.seeds)} seeds)" if entry.seeds else score
 
 
@@ -62,14 +62,14 @@ def seeds_table(row: Entry) -> str:
     rows = [
         [
             f"[{entry.record.seed}](../{entry.name}/README.md)",
-            w.say_score(entry.record.test),
-            entry.record.verdict.text if entry.record.verdict else w.NOTHING,
-            w.say_time(entry.record.seconds),
+            format_score(entry.record.test),
+            entry.record.verdict.text if entry.record.verdict else NOTHING,
+            format_time(entry.record.seconds),
         ]
         for entry in row.seeds
     ]
-    verdict = row.record.verdict.text if row.record.verdict else w.NOTHING
-    rows.append([f"all {len(row.seeds)}", w.say_score(row.record.test), verdict, w.say_time(row.record.seconds)])
+    verdict = row.record.verdict.text if row.record.verdict else NOTHING
+    rows.append([f"all {len(row.seeds)}", format_score(row.record.test), verdict, format_time(row.record.seconds)])
     return table(["Seed", "Measured", "Verdict", "Time"], rows, right=(1, 3))
 
 

@@ -190,12 +190,12 @@ def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
 
 
 def _estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
-    from metaexp.results.wording import say_time
+    from metaexp.results.wording import format_time
 
     full = plan.base.train.steps
     what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"
-    more = f" for each of {left} seeds, {say_time(seconds * left)} in all" if left > 1 else ""
-    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {say_time(seconds)}{more}"
+    more = f" for each of {left} seeds, {format_time(seconds * left)} in all" if left > 1 else ""
+    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {format_time(seconds)}{more}"
 
 
 def _round_down(number: int) -> int:

@@ -40,10 +40,10 @@ def write_summary(
 
 def rows(records: Sequence[RunRecord], whole: OverSeeds) -> list[list[str]]:
     """Lines of a table: what, the test score, the verdict. One for each seed, and one for all if there are several."""
-    found = [[f"seed {r.seed}", w.say_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
+    found = [[f"seed {r.seed}", w.format_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
     if len(records) > 1:
         verdict = whole.verdict.text if whole.verdict else w.NOTHING
-        found.append([f"mean of {len(records)} seeds", w.say_score(whole.test), verdict])
+        found.append([f"mean of {len(records)} seeds", w.format_score(whole.test), verdict])
     return found
 
 
@@ -52,7 +52,7 @@ def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
     if not records:
         return []
     first = records[0]
-    lines = [*_published(first.reference), f"measured with: {say_protocol(first)}"]
+    lines = [*_published(first.reference), f"measured with: {format_protocol(first)}"]
     if departs is not None:
         lines.append(f"departs from the paper: {departs}")
     lines += [f"changed settings: {item}" for item in dict.fromkeys(d for r in records for d in r.deviations)]
@@ -62,17 +62,17 @@ def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
     return lines
 
 
-def say_protocol(record: RunRecord) -> str:
+def format_protocol(record: RunRecord) -> str:
     """``600 tasks, 5-way 1-shot, 1 query per class, 3 steps at test, batch norm transductive``."""
     n_episodes = record.test.n_episodes if record.test else 0
     queries = f"{record.task.n_query} {'query' if record.task.n_query == 1 else 'queries'}"
     steps = len(record.after_steps) - 1
     parts = [
         f"{n_episodes:,} tasks",
-        w.say_task(record.task),
+        w.format_task(record.task),
         f"{queries} per class" if record.task.n_way else queries,
         *([f"{steps} adaptation step{'' if steps == 1 else 's'} at test"] if record.after_steps else []),
-        f"batch norm {w.say_batch_norm(record.batch_norm)}",
+        f"batch norm {w.format_batch_norm(record.batch_norm)}",
     ]
     return ", ".join(parts)
 
@@ -81,7 +81,7 @@ def _published(reference: Reference | None) -> list[str]:
     if reference is None:
         return ["no published number to compare with"]
     return [
-        f"published: {w.say_reference(reference)} ({reference.paper}, {reference.table})",
+        f"published: {w.format_reference(reference)} ({reference.paper}, {reference.table})",
         f"published with: {reference.protocol}",
     ]
 

@@ -12,7 +12,15 @@ from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
 from metaexp.results.seeds import OverSeeds
-from metaexp.results.wording import say_batch_norm, say_order, say_reference, say_score, say_task, say_time, say_value
+from metaexp.results.wording import (
+    format_batch_norm,
+    format_order,
+    format_reference,
+    format_score,
+    format_task,
+    format_time,
+    format_value,
+)
 
 _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
@@ -20,7 +28,7 @@ _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
     """Print the results of a completed run, the path of its folder and those of its pictures, on standard output."""
     console = console or Console(highlight=False)
-    title = f"{record.algorithm} on {record.dataset}, {say_task(record.task)}"
+    title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
     measured = record.test or record.val
     metric = measured.metric if measured else "accuracy"
     console.print(title, style="bold", soft_wrap=True, markup=False)
@@ -28,16 +36,16 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     _add_score(table, "test", record.test)
     _add_score(table, "validation", record.val)
     if record.reference is not None:
-        table.add_row("published", say_reference(record.reference), "", end_section=True)
+        table.add_row("published", format_reference(record.reference), "", end_section=True)
     if record.verdict is not None:
         table.add_row("verdict", record.verdict.text, "")
     console.print(table)
-    console.print(say_after_steps(record.after_steps), soft_wrap=True, end="")
+    console.print(format_after_steps(record.after_steps), soft_wrap=True, end="")
     console.print(
         f"weights after {record.selected_step:,} of {record.steps:,} meta-updates; "
-        f"batch norm {say_batch_norm(record.batch_norm)}; "
-        + (f"{say_order(record.first_order)} order; " if record.first_order is not None else "")
-        + say_time(record.seconds),
+        f"batch norm {format_batch_norm(record.batch_norm)}; "
+        + (f"{format_order(record.first_order)} order; " if record.first_order is not None else "")
+        + format_time(record.seconds),
         soft_wrap=True,
     )
     if record.test is None:
@@ -60,14 +68,14 @@ def results_table(metric: str) -> Table:
 
 def _add_score(table: Table, name: str, score: Score | None) -> None:
     if score is not None:
-        table.add_row(name, say_score(score), f"{score.n_episodes:,}")
+        table.add_row(name, format_score(score), f"{score.n_episodes:,}")
 
 
-def say_after_steps(scores: list[Score]) -> str:
+def format_after_steps(scores: list[Score]) -> str:
     """One line: the test metric after 0, 1, ... adaptation steps; nothing without steps."""
     if not scores:
         return ""
-    values = ", ".join(say_value(score.metric, score.mean, None) for score in scores)
+    values = ", ".join(format_value(score.metric, score.mean, None) for score in scores)
     return f"test {scores[0].metric} after 0 to {len(scores) - 1} steps of adaptation: {values}\n"
 
 
@@ -79,7 +87,9 @@ def print_path(console: Console, what: str, path: Path) -> None:
 def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console | None = None) -> None:
     """Print the result of an evaluation and where it is kept, on standard output."""
     console = console or Console(highlight=False)
-    title = f"{evaluation.algorithm} on {evaluation.dataset}, {say_task(evaluation.task)} (trained in {evaluation.run})"
+    title = (
+        f"{evaluation.algorithm} on {evaluation.dataset}, {format_task(evaluation.task)} (trained in {evaluation.run})"
+    )
     console.print(title, style="bold", soft_wrap=True, markup=False)
     table = results_table(evaluation.test.metric)
     _add_score(table, "test", evaluation.test)
@@ -87,9 +97,9 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     if evaluation.trained_classes:
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
         console.print(line, style="bold", soft_wrap=True, markup=False)
-    console.print(say_after_steps(evaluation.after_steps), soft_wrap=True, end="")
+    console.print(format_after_steps(evaluation.after_steps), soft_wrap=True, end="")
     chosen = f"weights after {evaluation.selected_step:,} steps"
-    console.print(f"{chosen}; batch norm {say_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
+    console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     if path is not None:
         print_path(console, "evaluation", path)
 

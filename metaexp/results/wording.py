@@ -8,7 +8,7 @@ NOTHING = "-"
 """Where there is nothing to say."""
 
 
-def say_value(metric: str, mean: float, ci95: float | None) -> str:
+def format_value(metric: str, mean: float, ci95: float | None) -> str:
     """``98.27 ± 0.31 %`` for an accuracy, ``0.512 ± 0.041`` for anything else; without an interval, without ±."""
     if metric == "accuracy":
         spread = "" if ci95 is None else f" ± {ci95 * 100:.2f}"
@@ -17,12 +17,12 @@ def say_value(metric: str, mean: float, ci95: float | None) -> str:
     return f"{mean:.3g}{spread}"
 
 
-def say_score(score: Score | None) -> str:
+def format_score(score: Score | None) -> str:
     """A measured score."""
-    return NOTHING if score is None else say_value(score.metric, score.mean, score.ci95)
+    return NOTHING if score is None else format_value(score.metric, score.mean, score.ci95)
 
 
-def say_reference(reference: Reference | None) -> str:
+def format_reference(reference: Reference | None) -> str:
     """A published number, with as many digits as it was given."""
     if reference is None:
         return NOTHING
@@ -31,29 +31,29 @@ def say_reference(reference: Reference | None) -> str:
     return f"{reference.value * scale:.6g}{spread}{unit}"
 
 
-def say_task(task: Task) -> str:
+def format_task(task: Task) -> str:
     """``5-way 1-shot``, or ``10-shot`` for regression."""
     return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
 
 
-def say_order(first_order: bool | None) -> str:
+def format_order(first_order: bool | None) -> str:
     """The order of the meta-gradient; nothing for algorithms without inner gradients."""
     return NOTHING if first_order is None else ("first" if first_order else "second")
 
 
-def say_batch_norm(mode: str | None) -> str:
+def format_batch_norm(mode: str | None) -> str:
     """The batch-norm mode at test."""
     return mode or NOTHING
 
 
-def say_steps(record: RunRecord) -> str:
+def format_steps(record: RunRecord) -> str:
     """``6,000 of 60,000`` for a cut schedule, else ``60,000``."""
     if record.full_steps is not None and record.full_steps != record.steps:
         return f"{record.steps:,} of {record.full_steps:,}"
     return f"{record.steps:,}"
 
 
-def say_time(seconds: float | None) -> str:
+def format_time(seconds: float | None) -> str:
     """``42 s``, ``21 min``, ``3 h 12 min``."""
     if seconds is None:
         return NOTHING
@@ -63,7 +63,7 @@ def say_time(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def say_device(device: Machine | None) -> str:
+def format_device(device: Machine | None) -> str:
     """``AMD EPYC, 2 threads`` or the accelerator's name; precision and ranks only where they are not the usual ones."""
     if device is None:
         return NOTHING
@@ -73,7 +73,7 @@ def say_device(device: Machine | None) -> str:
     return f"{device.name}{threads}{precision}{ranks}"
 
 
-def say_command(record: RunRecord) -> str:
+def format_command(record: RunRecord) -> str:
     """The command that trains this run again."""
     experiment = [f"experiment={record.experiment}"] if record.experiment else []
     given = [item for item in record.overrides if not item.startswith("experiment=")]

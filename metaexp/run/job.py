@@ -19,7 +19,7 @@ from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
-from metaexp.results.wording import say_order, say_task
+from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.first_record import Provenance, first_record
 from metaexp.run.folder import RunFolder, check_writable, create_folder, existing, resume_command
@@ -131,9 +131,9 @@ def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: 
 
 def headline(record: RunRecord, device: str, folder: Path) -> list[str]:
     """What is about to run, in a few lines."""
-    order = "" if record.first_order is None else f", {say_order(record.first_order)} order"
+    order = "" if record.first_order is None else f", {format_order(record.first_order)} order"
     return [
-        f"{record.algorithm} on {record.dataset}, {say_task(record.task)}, seed {record.seed}",
+        f"{record.algorithm} on {record.dataset}, {format_task(record.task)}, seed {record.seed}",
         f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
         f"device: {device}",
         f"run folder: {folder}",

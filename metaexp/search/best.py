@@ -10,7 +10,7 @@ import yaml
 from metaexp.config.check import SLOTS
 from metaexp.core.files import write_atomically
 from metaexp.results.record import read_record
-from metaexp.results.wording import say_score
+from metaexp.results.wording import format_score
 from metaexp.search.study import Point
 from metaexp.search.summary import Found, train_command
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
@@ -36,7 +36,7 @@ def write_best(found: Found, best: Point) -> None:
     head = _HEADER.format(
         trials=sum(point.is_counted for point in found.points),
         metric=found.prepared.metric.validation,
-        value=say_score(read_record(folder).val),
+        value=format_score(read_record(folder).val),
         asked=shlex.join(found.asked),
         trial=f"{best.number}, {job.what}",
         command=train_command(found),

@@ -14,7 +14,7 @@ from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
-from metaexp.results.wording import say_score, say_value
+from metaexp.results.wording import format_score, format_value
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import write
 from metaexp.search.study import Point
@@ -83,7 +83,7 @@ def format_end(job: FrozenJob, ended: Ended, metric: Metric) -> str:
     """One trial that ended, in one line."""
     record = ended.state.record
     if ended.end == "completed" and record is not None:
-        said = f"validation {metric.name} {say_score(record.val)}"
+        said = f"validation {metric.name} {format_score(record.val)}"
     elif ended.end == "pruned":
         said = f"stopped early, after the validation at {ended.step:,} of {job.steps:,} meta-updates"
     else:
@@ -153,7 +153,7 @@ def tested_before(folder: Path) -> str:
     if kept is None:
         return ""
     test = kept.evaluation.test
-    return f"the best trial was tested before: test {test.metric} {say_score(test)} ({kept.path})"
+    return f"the best trial was tested before: test {test.metric} {format_score(test)} ({kept.path})"
 
 
 def _entry(prepared: Prepared, point: Point) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def _score(found: Found, point: Point) -> str:
     folder = found.prepared.path / str(point.notes.get("folder"))
     record = read_record(folder)
     if record.val is None:  # the value is the study's
-        return say_value(found.prepared.metric.name, point.value or 0.0, None)
-    return say_score(record.val)
+        return format_value(found.prepared.metric.name, point.value or 0.0, None)
+    return format_score(record.val)
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.machine.threads import threads_each
-from metaexp.results.wording import say_time
+from metaexp.results.wording import format_time
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measured
 from metaexp.sweep.frozen_job import FrozenJob
@@ -67,7 +67,7 @@ def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Est
         return f"done: {format_state(state)}" if state.status == "completed" else f"kept: {format_state(state)}"
     verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({format_state(state)})")
     time = times[job.number]
-    return f"{verb}, {'time unknown' if time is None else f'about {say_time(time.seconds)}'}"
+    return f"{verb}, {'time unknown' if time is None else f'about {format_time(time.seconds)}'}"
 
 
 def _total(
@@ -81,9 +81,9 @@ def _total(
     words = [f"{_n_jobs(len(left))} to run"]
     if known:
         seconds = sum(time.seconds for time in known)
-        words.append(f"about {say_time(seconds)} of computing")
+        words.append(f"about {format_time(seconds)} of computing")
         if n_at_once is not None and n_at_once > 1:
-            words.append(f"{say_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
+            words.append(f"{format_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
         words.append("told by " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common()))
     if unknown:
         which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import say_score, say_time
+from metaexp.results.wording import format_score, format_time
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState, Status
 
@@ -21,14 +21,14 @@ def format_result(record: RunRecord | None) -> str:
     score = None if record is None else record.test or record.val
     if record is None or score is None:
         return "no result"
-    return f"{'test' if record.test else 'validation'} {score.metric} {say_score(score)}"
+    return f"{'test' if record.test else 'validation'} {score.metric} {format_score(score)}"
 
 
 def format_state(state: JobState) -> str:
     """How a job ended, or how far it is."""
     if state.status == "completed":
         seconds = state.record.seconds if state.record else None
-        return format_result(state.record) + (f", {say_time(seconds)}" if seconds is not None else "")
+        return format_result(state.record) + (f", {format_time(seconds)}" if seconds is not None else "")
     if state.status in _LOUD:
         return f"{_LOUD[state.status]}, {state.error}"
     if state.status == "interrupted":

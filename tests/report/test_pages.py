@@ -128,21 +128,21 @@ def test_a_cell_cannot_break_the_table() -> None:
     [(None, "-"), (42.4, "42 s"), (99.4, "99 s"), (150, "2 min"), (5400, "90 min"), (11520, "3 h 12 min")],
 )
 def test_times_are_said_in_the_unit_that_fits(seconds: float | None, words: str) -> None:
-    assert wording.say_time(seconds) == words
+    assert wording.format_time(seconds) == words
 
 
 def test_devices_name_what_could_change_a_number() -> None:
     gpu = Machine("cuda", "NVIDIA H200", "bf16", 16, True, None)
-    assert wording.say_device(gpu) == "NVIDIA H200, bf16"
-    assert wording.say_device(dataclasses.replace(gpu, accelerator="cpu", name="AMD", precision="float32")) == (
+    assert wording.format_device(gpu) == "NVIDIA H200, bf16"
+    assert wording.format_device(dataclasses.replace(gpu, accelerator="cpu", name="AMD", precision="float32")) == (
         "AMD, 16 threads"
     )
-    assert wording.say_device(dataclasses.replace(gpu, ranks=4)) == "NVIDIA H200, bf16, 4 ranks"
+    assert wording.format_device(dataclasses.replace(gpu, ranks=4)) == "NVIDIA H200, bf16, 4 ranks"
 
 
 def test_the_command_is_safe_to_paste_into_a_shell(record: RunRecord) -> None:
     odd = dataclasses.replace(record, experiment=None, overrides=["algorithm=maml", "dataset.name=it's; rm -r x"])
-    assert wording.say_command(odd) == "metaexp train algorithm=maml 'dataset.name=it'\\''s; rm -r x'"
+    assert wording.format_command(odd) == "metaexp train algorithm=maml 'dataset.name=it'\\''s; rm -r x'"
 
 
 def test_the_page_of_a_run_says_where_its_experiment_departs(docs: Path) -> None:

@@ -14,7 +14,7 @@ from metaexp.report.pages import generate, read_entries
 from metaexp.report.publish import publish
 from metaexp.report.rows import grouped
 from metaexp.results.record import RunRecord, Score, Verdict, read_record, write_record
-from metaexp.results.seed_summary import say_protocol
+from metaexp.results.seed_summary import format_protocol
 from metaexp.results.seeds import over_seeds, together
 
 NAME = "maml_omniglot_5way_1shot"
@@ -159,9 +159,9 @@ def test_stale_seeds_do_not_count_among_current_ones(results: Path) -> None:
 
 
 def test_the_protocol_is_said_in_the_words_of_papers(record: RunRecord) -> None:
-    assert say_protocol(record) == (
+    assert format_protocol(record) == (
         "600 tasks, 5-way 1-shot, 1 query per class, 2 adaptation steps at test, batch norm transductive"
     )
     one = dataclasses.replace(record, after_steps=record.after_steps[:2])
-    assert ", 1 adaptation step at test, " in say_protocol(one)
-    assert "adaptation" not in say_protocol(dataclasses.replace(record, after_steps=[]))
+    assert ", 1 adaptation step at test, " in format_protocol(one)
+    assert "adaptation" not in format_protocol(dataclasses.replace(record, after_steps=[]))

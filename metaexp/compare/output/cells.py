@@ -7,7 +7,7 @@ from typing import NamedTuple
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
 from metaexp.compare.output import wording as c
 from metaexp.compare.statistics.pairs import Estimate
-from metaexp.results.wording import NOTHING, say_time
+from metaexp.results.wording import NOTHING, format_time
 
 
 class Cell(NamedTuple):
@@ -55,19 +55,19 @@ def _score(table: Table, row: RowResult) -> list[Cell]:
             -pair.difference.mean, -pair.difference.high, -pair.difference.low, pair.difference.over_seeds
         )  # fmt: skip
         behind = [
-            Cell(c.say_difference(table.metric, item.mean).removeprefix("+"), item.mean),
-            Cell(c.say_range(table.metric, item) + _only(item), item.low),
-            Cell(c.say_p(pair.corrected), pair.corrected),
+            Cell(c.format_difference(table.metric, item.mean).removeprefix("+"), item.mean),
+            Cell(c.format_range(table.metric, item) + _only(item), item.low),
+            Cell(c.format_p(pair.corrected), pair.corrected),
         ]
     return [
-        Cell(c.say_rank(row), row.rank),
+        Cell(c.format_rank(row), row.rank),
         Cell(row.label),
         Cell(row.batch_norm),
         Cell(row.order),
-        Cell(c.say_mean(table.metric, row.estimate.mean), row.estimate.mean),
-        Cell(c.say_range(table.metric, row.estimate) + _only(row.estimate), row.estimate.low),
+        Cell(c.format_mean(table.metric, row.estimate.mean), row.estimate.mean),
+        Cell(c.format_range(table.metric, row.estimate) + _only(row.estimate), row.estimate.low),
         *behind,
-        Cell(c.say_seeds(row), len(row.runs)),
+        Cell(c.format_seeds(row), len(row.runs)),
         Cell(f"{table.n_episodes:,}", table.n_episodes),
     ]
 
@@ -83,7 +83,7 @@ def compact(table: Table) -> Cells:
     for row, line in zip(table.rows, full.rows, strict=True):
         rank, label, _, _, mean, interval, behind, its_interval, p, _, _ = line
         below = f"{its_interval.text}; p {p.text}" if row.to_best is not None else ""
-        time = Cell(say_time(row.cost.seconds), row.cost.seconds)
+        time = Cell(format_time(row.cost.seconds), row.cost.seconds)
         mean, behind = mean._replace(below=interval.text), behind._replace(below=below)
         rows.append([rank, label._replace(below=_beside(row)), mean, behind, time])
     return Cells(full.title, columns, rows, full.note)
@@ -115,12 +115,12 @@ def pairs(table: Table) -> Cells:
             [
                 Cell(table.rows[pair.first].label),
                 Cell(table.rows[pair.second].label),
-                Cell(c.say_difference(table.metric, item.mean).removeprefix("+"), item.mean),
-                Cell(c.say_range(table.metric, item) + _only(item), item.low),
-                Cell(c.say_p(pair.p), pair.p),
-                Cell(c.say_p(pair.corrected), pair.corrected),
+                Cell(c.format_difference(table.metric, item.mean).removeprefix("+"), item.mean),
+                Cell(c.format_range(table.metric, item) + _only(item), item.low),
+                Cell(c.format_p(pair.p), pair.p),
+                Cell(c.format_p(pair.corrected), pair.corrected),
                 Cell("different" if pair.significant else "open"),
-                Cell(c.say_needs(pair.needs)),
+                Cell(c.format_required_sample(pair.needs)),
                 Cell(NOTHING if pair.narrower is None else f"{pair.narrower:.2f} x", pair.narrower),
             ]
         )
@@ -137,11 +137,11 @@ def costs(table: Table) -> Cells:
     rows = [
         [
             Cell(row.label),
-            Cell(c.say_count(row.cost.steps), row.cost.steps),
-            Cell(say_time(row.cost.seconds), row.cost.seconds),
-            Cell(c.say_rate(row.cost.episodes_per_second), row.cost.episodes_per_second),
-            Cell(c.say_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
-            Cell(c.say_count(row.cost.n_parameters), row.cost.n_parameters),
+            Cell(c.format_count(row.cost.steps), row.cost.steps),
+            Cell(format_time(row.cost.seconds), row.cost.seconds),
+            Cell(c.format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
+            Cell(c.format_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
+            Cell(c.format_count(row.cost.n_parameters), row.cost.n_parameters),
             *([] if device else [Cell("; ".join(row.cost.devices))]),
         ]
         for row in table.rows

@@ -79,7 +79,9 @@ def metric_words(metric: str) -> str:
 
 
 def _tip(table: Table, label: str, item: Estimate, more: str = "") -> str:
-    return f"{label}{more}: {c.say_mean(table.metric, item.mean)}, 95 % interval {c.say_range(table.metric, item)}"
+    return (
+        f"{label}{more}: {c.format_mean(table.metric, item.mean)}, 95 % interval {c.format_range(table.metric, item)}"
+    )
 
 
 def _scores(table: Table, colours: dict[str, int], name: str) -> Figure:
@@ -87,7 +89,7 @@ def _scores(table: Table, colours: dict[str, int], name: str) -> Figure:
     for row in table.rows:
         item = row.estimate
         dots = [
-            (run.test.mean, f"{row.label}, seed {run.record.seed}: {c.say_mean(table.metric, run.test.mean)}")
+            (run.test.mean, f"{row.label}, seed {run.record.seed}: {c.format_mean(table.metric, run.test.mean)}")
             for run in row.runs
         ]
         point = Point(0.0, item.mean, item.low, item.high, _tip(table, row.label, item))
@@ -108,8 +110,8 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> Figure | N
         low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
         item = Estimate(sign * pair.difference.mean, low, high, pair.difference.over_seeds)
         tip = (
-            f"{row.label} is behind {table.rows[0].label} by {c.say_difference(table.metric, item.mean).lstrip('+')}, "
-            f"95 % interval {c.say_range(table.metric, item)}, corrected p {c.say_p(pair.corrected)}"
+            f"{row.label} is behind {table.rows[0].label} by {c.format_difference(table.metric, item.mean).lstrip('+')}, "
+            f"95 % interval {c.format_range(table.metric, item)}, corrected p {c.format_p(pair.corrected)}"
         )
         series.append(Series(row.label, colours[row.label], [Point(0.0, item.mean, low, high, tip)], []))
     if not series:
@@ -133,9 +135,9 @@ def _learning(table: Table, colours: dict[str, int], name: str) -> Figure | None
         for step in steps:
             values = [curve[step] for curve in curves]
             mean = float(np.mean(values))
-            tip = f"{row.label} after {step:,.0f} updates: {c.say_mean(table.metric, mean)}"
+            tip = f"{row.label} after {step:,.0f} updates: {c.format_mean(table.metric, mean)}"
             if len(values) > 1:
-                low, high = c.say_mean(table.metric, min(values)), c.say_mean(table.metric, max(values))
+                low, high = c.format_mean(table.metric, min(values)), c.format_mean(table.metric, max(values))
                 tip += f", seeds from {low} to {high}"
             points.append(Point(step, mean, min(values), max(values), tip))
         series.append(Series(row.label, colours[row.label], points, []))

@@ -4,62 +4,62 @@ from __future__ import annotations
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
 from metaexp.compare.statistics.pairs import Estimate, Needs, Pair
-from metaexp.results.wording import NOTHING, say_time
+from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
 
 
-def say_mean(metric: str, value: float) -> str:
+def format_mean(metric: str, value: float) -> str:
     """``98.27 %`` or ``0.512``."""
     return f"{value * 100:.2f} %" if metric == "accuracy" else f"{value:.3g}"
 
 
-def say_range(metric: str, item: Estimate) -> str:
-    """``97.9 to 98.6``, in the unit of :func:`say_mean`."""
+def format_range(metric: str, item: Estimate) -> str:
+    """``97.9 to 98.6``, in the unit of :func:`format_mean`."""
     scale, form = (100.0, ".2f") if metric == "accuracy" else (1.0, ".3g")
     return f"{_signed(item.low * scale, form, plus=False)} to {_signed(item.high * scale, form, plus=False)}"
 
 
-def say_difference(metric: str, value: float) -> str:
+def format_difference(metric: str, value: float) -> str:
     """``+1.20 points`` for accuracies, ``\N{MINUS SIGN}0.031`` for others."""
     return f"{_signed(value * 100, '.2f')} points" if metric == "accuracy" else _signed(value, ".3g")
 
 
-def say_p(p: float) -> str:
+def format_p(p: float) -> str:
     """``0.032``, ``< 0.0001``, ``1``."""
     if p < 0.0001:
         return "< 0.0001"
     return "1" if p > 0.9995 else f"{p:.2g}" if p < 0.01 else f"{p:.3f}".rstrip("0")
 
 
-def say_rank(row: RowResult) -> str:
+def format_rank(row: RowResult) -> str:
     """``1``, or ``1=`` where the rank is shared."""
     return f"{row.rank}{'=' if row.tied else ''}"
 
 
-def say_seeds(row: RowResult) -> str:
+def format_seeds(row: RowResult) -> str:
     """The number of seeds."""
     return f"{len(row.runs)}"
 
 
-def say_memory(n_bytes: float | None) -> str:
+def format_memory(n_bytes: float | None) -> str:
     """``1.57 GiB`` or ``312 MiB``."""
     if n_bytes is None:
         return NOTHING
     return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.0f} MiB"
 
 
-def say_count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """A whole number with commas."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
-def say_rate(value: float | None) -> str:
+def format_throughput(value: float | None) -> str:
     """Three digits."""
     return NOTHING if value is None else (f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
 
 
-def say_needs(needs: Needs | None) -> str:
+def format_required_sample(needs: Needs | None) -> str:
     """What would settle an open pair."""
     if needs is None:
         return NOTHING
@@ -90,7 +90,9 @@ def headline(table: Table) -> list[str]:
 
 def _best(table: Table) -> str:
     best, others = table.rows[0], table.rows[1:]
-    number = f"{say_mean(table.metric, best.estimate.mean)} (95 % interval {say_range(table.metric, best.estimate)})"
+    number = (
+        f"{format_mean(table.metric, best.estimate.mean)} (95 % interval {format_range(table.metric, best.estimate)})"
+    )
     what = {"accuracy": "accuracy", "mse": "mean squared error"}[table.metric]
     if not others:
         return f"{best.label} reaches {number} {what}. There is nothing to compare it with."
@@ -118,7 +120,7 @@ def _settling(pair: Pair) -> str:
     needs = pair.needs
     if needs is None or (needs.episodes is None and needs.seeds is None):
         return "If they differ, it is by too little for any practical number of episodes or seeds to show."
-    return f"If this is the true difference, about {say_needs(needs)} would show it."
+    return f"If this is the true difference, about {format_required_sample(needs)} would show it."
 
 
 def _interval(metric: str, pair: Pair) -> str:
@@ -126,14 +128,14 @@ def _interval(metric: str, pair: Pair) -> str:
     item = pair.difference
     if metric != "accuracy":
         item = Estimate(-item.mean, -item.high, -item.low, item.over_seeds)
-    return f"95 % interval {say_range(metric, item)}"
+    return f"95 % interval {format_range(metric, item)}"
 
 
 def _costs(table: Table) -> str:
     timed = [row for row in table.rows if row.cost.seconds is not None]
     if len(timed) < 2:
         return "The records do not say what the runs cost."
-    times = ", ".join(f"{row.label} {say_time(row.cost.seconds)}" for row in timed)
+    times = ", ".join(f"{row.label} {format_time(row.cost.seconds)}" for row in timed)
     device = shared_device(table)
     where = f"on {device}" if device else "on different devices, so that times do not compare"
     return f"Mean time of a run, {where}: {times}."
@@ -172,7 +174,7 @@ def _gap(metric: str, value: float) -> str:
 
 
 def _equals(p: float) -> str:
-    text = say_p(p)
+    text = format_p(p)
     return text if text.startswith("<") else f"= {text}"
 
 

@@ -20,7 +20,7 @@ from metaexp.results.pictures.style import (
     to_array,
 )
 from metaexp.results.record import Reference, Score
-from metaexp.results.wording import say_reference, say_score
+from metaexp.results.wording import format_reference, format_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def _validation(
     if test is not None:
         axes.errorbar(
             [x], [test.mean], yerr=[test.ci95], fmt="D", markersize=6.5, capsize=4, color=VERMILION,
-            markeredgecolor="white", zorder=5, label=f"test: {say_score(test)} ({test.n_episodes} episodes)",
+            markeredgecolor="white", zorder=5, label=f"test: {format_score(test)} ({test.n_episodes} episodes)",
         )  # fmt: skip
     _compare(axes, lines)
     axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} of new tasks")
@@ -92,7 +92,7 @@ def _validation(
 
 def _compare(axes: Axes, lines: Lines) -> None:
     if lines.reference is not None:
-        label = f"published: {say_reference(lines.reference)}"
+        label = f"published: {format_reference(lines.reference)}"
         axes.axhline(lines.reference.value, color=INK, linewidth=1.1, linestyle=(0, (6, 3)), zorder=1.6, label=label)
     if lines.chance is not None:
         axes.axhline(lines.chance, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1.4, label="chance")

@@ -38,4 +38,4 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
 
 def describe(record: RunRecord) -> str:
     """The title of a run's pictures: algorithm, dataset and task."""
-    return f"{record.algorithm} on {record.dataset}, {w.say_task(record.task)}"
+    return f"{record.algorithm} on {record.dataset}, {w.format_task(record.task)}"
