@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from metaexp.compare.comparison import compare
     from metaexp.compare.gather import gather
-    from metaexp.compare.output.write import write
+    from metaexp.compare.output.write import render, write
 
     found = gather(options.paths)
     if not found.runs:
@@ -65,14 +65,15 @@ def main(arguments: Sequence[str]) -> int:
     names = sorted({run.record.algorithm for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
-    comparison = compare(runs, found.left_out, options.by, numeric_part, title, said(arguments))
+    comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
+    files = render(comparison)  # before a folder is made
     folder = options.output or _fresh_folder()
-    write(comparison, folder)
+    write(files, folder)
     _print(comparison, folder)
     return 0
 
 
-def said(arguments: Sequence[str]) -> str:
+def format_command(arguments: Sequence[str]) -> str:
     """The command as the page shows it: paths from here, and of folders elsewhere the name, for pages are published."""
     return shlex.join(["metaexp", "compare", *map(_from_here, arguments)])
 

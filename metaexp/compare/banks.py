@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaexp.compare.gather import Run
-from metaexp.compare.rows import Group, flatten, say
+from metaexp.compare.rows import Group, flatten, format_setting
 from metaexp.core.errors import RunFolderError
 
 _KEYS = ("eval.", "task.", "dataset.")
@@ -59,12 +59,12 @@ def _problem(group: Group) -> str:
     for bank, runs in sorted(banks.items(), key=lambda item: -len(item[1])):
         shown = ", ".join(run.folder.name for run in runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
         lines.append(f"  bank {bank[:12]}, {runs[0].test.n_episodes} episodes: {shown}")
-    differing = differences([runs[0] for runs in banks.values()])
+    differing = differing_bank_settings([runs[0] for runs in banks.values()])
     lines.append(f"  They differ in {'; '.join(differing)}." if differing else "  Their data differ.")
     return "\n".join(lines)
 
 
-def differences(runs: Sequence[Run]) -> list[str]:
+def differing_bank_settings(runs: Sequence[Run]) -> list[str]:
     """What could make the banks of ``runs`` differ: ``eval.episodes: 600, 1000``."""
     leaves = [
         {**dict(flatten(run.record.config)), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs
@@ -72,7 +72,7 @@ def differences(runs: Sequence[Run]) -> list[str]:
     keys = [key for key in dict.fromkeys(k for leaf in leaves for k in leaf) if key.startswith((*_KEYS, "data hash"))]
     found = []
     for key in keys:
-        values = list(dict.fromkeys(say(leaf.get(key, "-")) for leaf in leaves))
+        values = list(dict.fromkeys(format_setting(leaf.get(key, "-")) for leaf in leaves))
         if len(values) > 1:
             found.append(f"{key}: {', '.join(values)}")
     return found

@@ -9,11 +9,10 @@ from statistics import fmean
 import numpy as np
 
 from metaexp.compare.banks import check_banks
-from metaexp.compare.differences import Difference, differences
+from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
-from metaexp.compare.statistics.effects import DRAWS
-from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, judge
+from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
 from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 LARGER_IS_BETTER = {"accuracy": True, "mse": False}
@@ -33,15 +32,25 @@ class Cost:
 
 @dataclass(frozen=True)
 class RowResult:
-    """One row of a table, with what belongs beside its number. tied: whether another row has its rank.
+    """One row of a table, with what belongs beside its number.
 
-    to_best: the index in the table's ``pairs`` of the pair with the first row; None for the first row itself.
+    Attributes:
+        label: Its name in the table.
+        runs: One for each seed.
+        estimate: The mean with its interval.
+        rank: 1 + the number of rows that are significantly better; None for a row with one seed.
+        tied: Whether another row has its rank.
+        batch_norm: Of its runs, at test.
+        order: Of the meta-gradient.
+        cost: What a run took.
+        pooled: Keys in which its runs differ beside the seed.
+        to_best: The index in the table's ``pairs`` of the pair with the first row; None for the first row itself.
     """
 
     label: str
     runs: list[Run]
     estimate: Estimate
-    rank: int
+    rank: int | None
     tied: bool
     batch_norm: str
     order: str
@@ -57,7 +66,11 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Table:
-    """One group's rows, the best first, and their pairs (indices of ``rows``; the better mean is ``first``)."""
+    """One group's rows and their pairs.
+
+    Rows of several seeds come first, the best mean first; then rows of one seed, which have no rank. In a pair,
+    ``first`` and ``second`` are indices of ``rows``.
+    """
 
     title: str
     dataset: str
@@ -74,6 +87,15 @@ class Table:
     def larger_is_better(self) -> bool:
         """The direction of the metric."""
         return LARGER_IS_BETTER[self.metric]
+
+    @property
+    def single_seed_rows(self) -> list[RowResult]:
+        """The rows that say nothing about other seeds."""
+        return [row for row in self.rows if len(row.runs) == 1]
+
+    def lead(self, pair: Pair) -> Estimate:
+        """By how much the first row of a pair is ahead; negative where it is behind."""
+        return pair.difference if self.larger_is_better else pair.difference.negated()
 
     @property
     def has_star(self) -> bool:
@@ -103,23 +125,24 @@ def compare(
     decide: Decide,
     title: str,
     command: str,
-    draws: int = DRAWS,
 ) -> Comparison:
     """Compare ``runs``. Raises RunFolderError where a group has more than one bank, ConfigError for unknown keys."""
     groups = group(runs)
     check_banks(groups)
-    tables = [_table(item, rows(item.runs, by, decide), decide, draws) for item in groups]
+    tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
     return Comparison(title, tables, list(left_out), command)
 
 
-def _table(item: Group, members: Sequence[Rows], decide: Decide, draws: int) -> Table:
+def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
     larger = LARGER_IS_BETTER[item.metric]
     means = [fmean(run.test.mean for run in row.runs) for row in members]
     order = sorted(
-        range(len(members)), key=lambda index: (-means[index] if larger else means[index], members[index].label)
+        range(len(members)),
+        key=lambda i: (len(members[i].runs) == 1, -means[i] if larger else means[i], members[i].label),
     )
     ordered = [members[index] for index in order]
-    verdicts = judge([np.stack([run.values for run in row.runs]) for row in ordered], larger, draws)
+    values = [np.stack([run.values for run in row.runs]) for row in ordered]
+    verdicts = compare_rows(values, larger, is_accuracy=item.metric == "accuracy")
     return Table(
         title=item.title,
         dataset=item.dataset,
@@ -130,7 +153,7 @@ def _table(item: Group, members: Sequence[Rows], decide: Decide, draws: int) -> 
         n_episodes=item.runs[0].test.n_episodes,
         rows=[_row(row, index, verdicts) for index, row in enumerate(ordered)],
         pairs=verdicts.pairs,
-        differences=differences(ordered, decide),
+        differences=differing_settings(ordered, decide),
     )
 
 
@@ -142,7 +165,7 @@ def _row(row: Rows, index: int, verdicts: Verdicts) -> RowResult:
         runs=row.runs,
         estimate=verdicts.estimates[index],
         rank=verdicts.ranks[index],
-        tied=verdicts.ranks.count(verdicts.ranks[index]) > 1,
+        tied=verdicts.ranks[index] is not None and verdicts.ranks.count(verdicts.ranks[index]) > 1,
         batch_norm=_all_of(format_batch_norm(record.batch_norm) for record in records),
         order=_all_of(format_order(record.first_order) for record in records),
         cost=Cost(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, is_of_task, say, settings
+from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, format_setting, is_of_task, settings
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_batch_norm, format_device
@@ -27,7 +27,7 @@ class Difference:
     own: bool
 
 
-def differences(members: Sequence[Rows], decide: Decide) -> list[Difference]:
+def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Difference]:
     """The settings and conditions that are not the same in all rows; what concerns fairness comes first."""
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
@@ -59,7 +59,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
 
 
 def _texts(row: Sequence[dict[str, Any]], key: str) -> str:
-    return ", ".join(dict.fromkeys(say(leaf.get(key, ABSENT)) for leaf in row))
+    return ", ".join(dict.fromkeys(format_setting(leaf.get(key, ABSENT)) for leaf in row))
 
 
 def _shown(row: Sequence[dict[str, Any]], key: str) -> str:

@@ -65,9 +65,9 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
     differing = _differing(decided)
     if by:
         _check_keys(by, leaves)
-        identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
+        identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
         return _named_by(identities, runs, by, differing, leaves)
-    identities = [tuple((key, say(leaf.get(key, ABSENT))) for key in differing) for leaf in decided]
+    identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in differing) for leaf in decided]
     found: dict[Any, list[int]] = {}
     for index, identity in enumerate(identities):
         found.setdefault((runs[index].record.algorithm, identity), []).append(index)
@@ -93,14 +93,14 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix, value)]
 
 
-def say(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """A setting as it stands in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{', '.join(map(say, value))}]"
+        return f"[{', '.join(map(format_setting, value))}]"
     return str(value)
 
 
@@ -113,7 +113,7 @@ def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys that decide numbers, but for the seed and the task, and are not the same everywhere."""
     keys = list(dict.fromkeys(key for leaf in decided for key in leaf))
     kept = [key for key in keys if key != "seed" and not key.startswith("task.")]
-    return [key for key in kept if len({say(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
+    return [key for key in kept if len({format_setting(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
 
 
 def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
@@ -128,7 +128,7 @@ def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> li
         if len({peer["experiment"] for peer in peers}) > 1:
             peers = [peer for peer in peers if peer["experiment"] == leaf["experiment"]]
             name = _method(leaf) or name
-        keys = [key for key in differing if len({say(peer.get(key, ABSENT)) for peer in peers}) > 1]
+        keys = [key for key in differing if len({format_setting(peer.get(key, ABSENT)) for peer in peers}) > 1]
         labels.append(" ".join([name, *(_pair(key, leaf) for key in keys)]))
     return labels
 
@@ -141,7 +141,7 @@ def _method(leaf: Mapping[str, Any]) -> str:
 
 def _pair(key: str, leaf: Mapping[str, Any]) -> str:
     short = key.removeprefix("algorithm.").removesuffix("._target_")
-    text = say(leaf.get(key, ABSENT))
+    text = format_setting(leaf.get(key, ABSENT))
     return f"{short}={text.rpartition('.')[2] if key.endswith('_target_') else text}"
 
 
@@ -162,7 +162,9 @@ def _named_by(
             for key, value in identity
         ]
         pooled = [
-            key for key in differing if key not in by and len({say(leaves[i].get(key, ABSENT)) for i in indices}) > 1
+            key
+            for key in differing
+            if key not in by and len({format_setting(leaves[i].get(key, ABSENT)) for i in indices}) > 1
         ]
         result.append(Rows(" ".join(names), [runs[i] for i in indices], pooled))
     return result

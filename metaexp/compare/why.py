@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from metaexp.compare.output.escape import plain
-from metaexp.compare.output.wording import format_difference, format_p, format_range
-from metaexp.compare.rows import ABSENT, Decide, flatten, say
-from metaexp.compare.statistics.effects import Array, effect, standard_errors, summarise
-from metaexp.compare.statistics.pairs import estimate, p_value
+from metaexp.compare.output.wording import format_difference, format_range
+from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
+from metaexp.compare.statistics.effects import Array
+from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
@@ -110,7 +110,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
 
 
 def _differ(kind: str, values: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
-    return [Finding(kind, key, say(x), say(y)) for key, (x, y) in values.items() if x != y]
+    return [Finding(kind, key, format_setting(x), format_setting(y)) for key, (x, y) in values.items() if x != y]
 
 
 def _banks(a: RunRecord, b: RunRecord) -> list[Finding]:
@@ -127,7 +127,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
         x, y = left.get(key, ABSENT), right.get(key, ABSENT)
         if x == y and isinstance(x, bool) == isinstance(y, bool):
             continue
-        decides = say(first.get(key, ABSENT)) != say(second.get(key, ABSENT))
+        decides = format_setting(first.get(key, ABSENT)) != format_setting(second.get(key, ABSENT))
         kind = "configuration" if decides else "other settings"
         if key == "seed":
             kind = "seed"
@@ -135,7 +135,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
             kind = "test episodes"
         elif key.startswith("device.") and kind == "other settings":
             kind = "machine"
-        found.append(Finding(kind, key, say(x), say(y)))
+        found.append(Finding(kind, key, format_setting(x), format_setting(y)))
     return found
 
 
@@ -213,12 +213,11 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
             *lines,
             "There is nothing to explain." if findings else "Nothing that is recorded differs, and nothing had to.",
         ]
-    item = effect(summarise(x[None]), summarise(y[None]))
-    (error,) = standard_errors([item])
-    found = estimate(item, float(error))
+    (pair,) = compare_rows([x[None], y[None]], True, is_accuracy=a.test.metric == "accuracy").pairs
+    found = pair.difference
     lines.append(
         f"The first is {format_difference(a.test.metric, found.mean)} from the second, 95 % interval "
-        f"{format_range(a.test.metric, found)} over episodes (p {format_p(p_value(item, float(error)))}); "
+        f"{format_range(a.test.metric, found)} over episodes; "
         f"{int((x != y).sum()):,} of {x.size:,} episodes differ, first episode {int(np.argmax(x != y))}."
     )
     if not findings:

@@ -203,9 +203,8 @@ this page is of one seed.
 def _sentence(entry: Entry) -> str:
     record = entry.record
     metric = record.test.metric if record.test else "not tested"
-    parts = [
-        f"{record.algorithm} on {record.dataset}, {format_task(record.task)}: **{format_score(record.test)}** ({metric})."
-    ]
+    task, score = format_task(record.task), format_score(record.test)
+    parts = [f"{record.algorithm} on {record.dataset}, {task}: **{score}** ({metric})."]
     if record.reference is not None:
         parts.append(f"Published: {format_reference(record.reference)}.")
     if format_verdict(entry) != NOTHING:

@@ -12,6 +12,7 @@ import pytest
 
 from metaexp.cli import compare as cli_compare
 from metaexp.cli.main import main
+from metaexp.compare.output.draw import Drawn
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record
 from metaexp.run.evaluate import evaluate_run
@@ -35,9 +36,9 @@ def runs(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than these runs; tests/compare draws them."""
-    monkeypatch.setattr("metaexp.compare.output.png.draw", lambda figure, path: path.write_bytes(b""))
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take longer than these runs; tests/compare draws them."""
+    monkeypatch.setattr("metaexp.compare.output.write.draw", lambda figure: Drawn(b"", "<svg></svg>"))
 
 
 def odd_bank(tiny: ModuleType, sweep: Path, silent: Lines, **changes: object) -> Path:
@@ -166,8 +167,8 @@ def test_why_says_that_a_repeated_run_is_the_same(
 def test_the_command_on_the_page_names_no_place_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = [str(tmp_path / "outputs" / "one"), "/home/someone/runs/two", "three", "--output=/home/someone/my page"]
-    assert cli_compare.said(given) == "metaexp compare outputs/one two three '--output=my page'"
-    assert cli_compare.said(["--by", "a,b", "--title", "x=/y"]) == "metaexp compare --by a,b --title x=/y"
+    assert cli_compare.format_command(given) == "metaexp compare outputs/one two three '--output=my page'"
+    assert cli_compare.format_command(["--by", "a,b", "--title", "x=/y"]) == "metaexp compare --by a,b --title x=/y"
 
 
 def test_help_and_errors_come_without_torch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import io
 import re
@@ -15,20 +16,25 @@ from rich.console import Console
 
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
-from metaexp.compare.output import svg
 from metaexp.compare.output.cells import STAR
 from metaexp.compare.output.documents import print_comparison, to_csv, to_latex, to_markdown
+from metaexp.compare.output.draw import draw
 from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
 from metaexp.compare.output.wording import headline
-from metaexp.compare.output.write import write
+from metaexp.compare.output.write import render, write
+from metaexp.compare.statistics.pairs import RequiredSample
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 
 def compared(folder: Path) -> Comparison:
     found = gather([folder])
-    return compare(found.runs, found.left_out, [], decide, "Title & <b>", "metaexp compare x", draws=500)
+    return compare(found.runs, found.left_out, [], decide, "Title & <b>", "metaexp compare x")
+
+
+def page_of(comparison: Comparison) -> str:
+    return to_html(comparison, {figure.name: draw(figure).svg for figure in figures(comparison)})
 
 
 class Page(HTMLParser):
@@ -60,27 +66,29 @@ def hostile(make_run: MakeRun, tmp_path: Path) -> Comparison:
 
 
 def test_names_cannot_break_out_of_the_page(hostile: Comparison) -> None:
-    text = to_html(hostile, figures(hostile))
+    text = page_of(hostile)
     page = Page(text)
     assert [tag for tag, _ in page.elements].count("script") == 1
-    assert not {"i", "b", "img", "link", "iframe", "a"} & page.tags()
+    assert not {"i", "b", "img", "link", "iframe", "a", "foreignobject"} & page.tags()
     names = {name for _, attributes in page.elements for name in attributes}
     assert not {name for name in names if name.startswith("on")} | names & {"src", "href"}
+    links = [str(value) for _, attributes in page.elements for key, value in attributes.items() if key == "xlink:href"]
+    assert links
+    assert all(link.startswith("#") for link in links)
     for name in HOSTILE:
         assert plain(name) in page.text
-        assert any(plain(name) in (attributes.get("data-tip") or "") for _, attributes in page.elements)
     assert "\x1b" not in text
     assert Page("<p><script>x</script><img src=y>").tags() == {"p", "script", "img"}  # the parser would see them
 
 
 def test_the_page_loads_nothing_and_runs_its_own_script_only(hostile: Comparison) -> None:
-    text = to_html(hostile, figures(hostile))
+    text = page_of(hostile)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert "default-src 'none'" in policy
     assert f"script-src 'sha256-{digest}'" in policy
-    assert not re.findall(r"url\(|@import|fetch\(|XMLHttp|eval\(|innerHTML", text)
+    assert not re.findall(r"url\((?!#)|@import|fetch\(|XMLHttp|eval\(|innerHTML", text)
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet(hostile: Comparison) -> None:
@@ -119,7 +127,7 @@ def test_a_terminal_obeys_no_name(hostile: Comparison) -> None:
 
 
 def test_pictures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Path) -> None:
-    files = write(hostile, tmp_path / "out")
+    files = write(render(hostile), tmp_path / "out")
     pictures = [path for path in files if path.suffix == ".png"]
     assert {path.stem for path in pictures} == {"scores", "differences", "learning", "adaptation"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
@@ -143,7 +151,7 @@ def test_the_sentences_answer_which_how_much_how_sure_and_at_what_cost(sweep: Pa
 
 def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     comparison = compared(sweep)
-    page = Page(to_html(comparison, figures(comparison)))
+    page = Page(page_of(comparison))
     place = [page.text.find(plain(sentence)) for sentence in headline(comparison.tables[0])]
     assert place == sorted(place)
     assert 0 < place[0] < page.text.find("Rank")
@@ -157,19 +165,37 @@ def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
 
 def test_cells_sort_by_their_numbers(sweep: Path) -> None:
     comparison = compared(sweep)
-    page = Page(to_html(comparison, figures(comparison)))
+    page = Page(page_of(comparison))
     values = [float(str(a["data-v"])) for tag, a in page.elements if tag == "td" and "data-v" in a]
     for row in comparison.tables[0].rows:
         assert row.estimate.mean in values
 
 
-def test_every_point_of_a_figure_can_be_pointed_at(sweep: Path) -> None:
-    comparison = compared(sweep)
-    for figure in figures(comparison):
-        tips = Page(svg.draw(figure)).elements
-        shown = [a["data-tip"] for _, a in tips if "data-tip" in a]
-        wanted = [p.tip for s in figure.series for p in s.points] + [tip for s in figure.series for _, tip in s.dots]
-        assert sorted(map(str, shown)) == sorted(wanted)
+def test_the_figures_of_the_page_are_those_of_the_files(sweep: Path, make_run: MakeRun) -> None:
+    """Drawn once, with the same bytes each time, and with ids that are not those of another figure."""
+    for seed in range(2):
+        make_run("maml", seed, shot=5)
+    files = render(compared(sweep))
+    assert files == render(compared(sweep))
+    page = Page(files["index.html"].decode())
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 10
+    used = [str(a["xlink:href"])[1:] for _, a in page.elements if "xlink:href" in a]
+    used += re.findall(r"url\(#([^)]+)\)", files["index.html"].decode())
+    assert set(used) <= set(ids)
+    pictures = {name for name in files if name.endswith(".png")}
+    assert [tag for tag, _ in page.elements].count("svg") == len(pictures) > 4
+    assert len(files["index.html"]) < 400_000
+
+
+def test_a_figure_shows_every_label_in_full(make_run: MakeRun, tmp_path: Path) -> None:
+    label = "a_rather_long_name_of_an_algorithm with=words and=more"
+    for seed in range(2):
+        make_run("maml", seed)
+        make_run(label, seed)
+    (figure,) = [item for item in figures(compared(tmp_path / "sweep")) if item.name == "scores"]
+    text = "".join(Page(draw(figure).svg).text.split())
+    assert "".join(label.split()) in text
 
 
 def test_curves_over_shots_join_the_groups(make_run: MakeRun, tmp_path: Path) -> None:
@@ -200,8 +226,8 @@ def test_the_footnote_is_with_the_tables_that_need_it(make_run: MakeRun, tmp_pat
         make_run("maml", seed, shot=1)
     make_run("maml", 0, shot=5)
     first, second = to_latex(compared(tmp_path / "sweep")).split(r"\begin{table}")[1:]
-    assert "over episodes only" not in first
-    assert "over episodes only" in second
+    assert "trained weights" not in first
+    assert "trained weights" in second
 
 
 def test_the_adaptation_curve_ends_at_the_score(sweep: Path) -> None:
@@ -229,40 +255,109 @@ def test_of_errors_the_smaller_is_better(make_run: MakeRun, tmp_path: Path) -> N
     assert not figure.percent
 
 
-def test_one_seed_says_nothing_about_seeds_and_the_table_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+def test_one_seed_each_is_about_weights_and_has_no_rank_and_no_verdict(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("maml", 0)
-    make_run("proto_net", 0)
+    make_run("proto_net", 0, -1.0)
     comparison = compared(tmp_path / "sweep")
-    assert any("say nothing about other seeds" in line for line in headline(comparison.tables[0]))
-    assert STAR in Page(to_html(comparison, [])).text
+    (table,) = comparison.tables
+    first, second, third, *rest = headline(table)
+    assert first.startswith("Every row has one seed: the numbers are about these trained weights")
+    assert "no rank and no verdict" in first
+    assert second.startswith("maml has the best mean of these weights: ")
+    assert re.match(
+        r"proto_net is .* points behind maml \(95 % interval over episodes .* to .*\): no verdict\.$", third
+    )
+    assert not re.search(r"\b(better|worse|corrected p|different)\b", " ".join([first, second, third, *rest]))
+    assert [row.rank for row in table.rows] == [None, None]
+    assert STAR in Page(to_html(comparison, {})).text
     assert for_markdown(STAR) in to_markdown(comparison, {})
-    assert "False" in to_csv(comparison)["rows.csv"]
+    lines = list(csv.DictReader(io.StringIO(to_csv(comparison)["pairs.csv"])))
+    assert [(line["p"], line["p_corrected"], line["over_seeds"]) for line in lines] == [("", "", "False")]
+    assert 'class="best"' not in to_html(comparison, {})
+
+
+def test_a_row_with_one_seed_is_not_ranked_among_the_others(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("maml", seed, 1.0)
+        make_run("meta_lstm", seed, -1.5)
+    make_run("proto_net", 0, 3.0)
+    (table,) = compared(tmp_path / "sweep").tables
+    assert [(row.label, row.rank) for row in table.rows] == [("maml", 1), ("meta_lstm", 2), ("proto_net", None)]
+    caution, best, worse, ahead, *_ = headline(table)
+    assert caution.startswith("proto_net has one seed: its number is about those trained weights")
+    assert best.startswith("Of the rows with several seeds, maml is better than meta_lstm: ")
+    assert worse.startswith("meta_lstm is ")
+    assert re.match(
+        r"proto_net is .* points ahead of maml \(95 % interval over episodes and the seeds of maml .*\): no verdict",
+        ahead,
+    )
+
+
+def test_an_open_pair_tells_what_its_interval_allows(make_run: MakeRun, tmp_path: Path) -> None:
+    """No number of seeds shows a difference of nearly nothing; that does not make the true one small."""
+    for seed in range(3):
+        make_run("maml", seed, 1.0, n=20)
+        make_run("proto_net", seed, 1.0, n=20)
+    (table,) = compared(tmp_path / "sweep").tables
+    pair = dataclasses.replace(table.pairs[0], required_sample=RequiredSample(None, None))
+    text = " ".join(headline(dataclasses.replace(table, pairs=[pair])))
+    most = max(abs(pair.difference.low or 0.0), abs(pair.difference.high or 0.0))
+    assert f"The interval allows a true difference of up to {most * 100:.2f} points" in text
+    assert "one as small as measured would take more than 1,000 seeds or 1,000,000 episodes" in text
+    assert "too little" not in text
+    assert "about" in " ".join(headline(dataclasses.replace(table, pairs=[
+        dataclasses.replace(pair, required_sample=RequiredSample(None, 12))
+    ])))  # fmt: skip
+
+
+def test_a_run_that_diverged_is_a_row_without_an_interval(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("maml", seed, 1.0, metric="mse", way=0)
+        make_run("diverged", seed, 1e200, metric="mse", way=0)
+        make_run("beyond", seed, 1e40, metric="mse", way=0)
+    comparison = compared(tmp_path / "sweep")
+    (table,) = comparison.tables
+    assert [row.label for row in table.rows] == ["maml", "beyond", "diverged"]
+    assert table.rows[2].estimate.low is None
+    assert table.pairs[1].decision == "withheld"
+    files = render(comparison)
+    page = Page(files["index.html"].decode()).text
+    assert "1e+200" in page
+    assert "Not drawn, too large: beyond, diverged." in " ".join(page.split())
+
+
+def test_a_write_that_fails_leaves_an_empty_folder(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metaexp.compare.output import write as module
+
+    files = render(compared(sweep))
+    real = module.write_atomically
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "table.tex":
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(module, "write_atomically", full)
+    with pytest.raises(OSError, match="No space"):
+        write(files, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.setattr(module, "write_atomically", real)
+    assert {path.name for path in write(files, tmp_path / "out")} == set(files)
 
 
 def test_three_seeds_do_not_have_the_star(sweep: Path) -> None:
     comparison = compared(sweep)
-    assert STAR not in Page(to_html(comparison, [])).text
-    assert not any("nothing about other seeds" in line for line in headline(comparison.tables[0]))
+    assert STAR not in Page(to_html(comparison, {})).text
+    assert not any("one seed" in line for line in headline(comparison.tables[0]))
 
 
 def test_a_second_comparison_leaves_no_picture_of_the_first(sweep: Path, make_run: MakeRun, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(compared(sweep), out)
+    write(render(compared(sweep)), out)
     (out / "mine.png").write_bytes(b"")
     (out / "scores_7.png").write_bytes(b"")
-    write(compared(sweep), out)
+    write(render(compared(sweep)), out)
     assert (out / "mine.png").exists()
     assert not (out / "scores_7.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "most"), [(0, 1, 5), (0.9, 0.91, 5), (-3, 17, 5), (1e-6, 3e-6, 4), (0, 60000, 6), (5, 5.0001, 5)]
-)
-def test_ticks_are_round_few_and_cover(low: float, high: float, most: int) -> None:
-    marks = svg.ticks(low, high, most)
-    step = marks[1] - marks[0]
-    assert marks[0] <= low + 1e-12
-    assert marks[-1] >= high - 1e-12
-    assert 2 <= len(marks) <= most + 2
-    texts = [svg.say_tick(mark, step) for mark in marks]
-    assert len(set(texts)) == len(texts)

@@ -22,7 +22,7 @@ from tests.compare.conftest import MakeRun, decide, keep
 
 def compared(folder: Path, *by: str) -> Comparison:
     found = gather([folder])
-    return compare(found.runs, found.left_out, by, decide, "title", "command", draws=200)
+    return compare(found.runs, found.left_out, by, decide, "title", "command")
 
 
 def labels(folder: Path, *by: str) -> list[str]:

@@ -1,13 +1,17 @@
-"""Intervals, p-values, ranks and needs, against textbooks and scipy."""
+"""Intervals, p-values, ranks and required samples, against textbooks and scipy."""
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from metaexp.compare.statistics.effects import Array, effect, standard_errors, summarise, unpaired_variance
-from metaexp.compare.statistics.pairs import LEVEL, holm, judge, needs
+from metaexp.compare.statistics.effects import Array, Variance, difference_variances, pairing_gain, summarise
+from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_of_zero, quantile
+from metaexp.compare.statistics.pairs import LEVEL, Pair, compare_rows, holm, required_sample
 from metaexp.core.intervals import student_tails
 
 
@@ -22,68 +26,89 @@ def rows(n_runs: int, gap: float = 0.02, runs: float = 0.01, n: int = 200, seed:
     ]  # fmt: skip
 
 
-def test_one_run_each_is_the_paired_t_test() -> None:
+def pair_of(first: Array, second: Array, is_accuracy: bool = False) -> Pair:
+    (pair,) = compare_rows([first, second], True, is_accuracy).pairs
+    return pair
+
+
+def difference_of(first: Array, second: Array) -> Variance:
+    return difference_variances(summarise(first), summarise(second))[0].difference
+
+
+@pytest.mark.parametrize("is_accuracy", [False, True])
+def test_one_run_each_has_the_interval_of_the_paired_t_test_and_no_verdict(is_accuracy: bool) -> None:
     first, second = rows(1, gap=0.003)
-    (pair,) = judge([first, second], True).pairs
-    paired = stats.ttest_rel(first[0], second[0])
-    interval = paired.confidence_interval(0.95)
-    assert pair.p == pytest.approx(paired.pvalue, rel=0.1)
+    pair = pair_of(first, second, is_accuracy)
+    interval = stats.ttest_rel(first[0], second[0]).confidence_interval(0.95)
     assert (pair.difference.low, pair.difference.high) == pytest.approx((interval.low, interval.high), abs=1e-4)
-    assert stats.ttest_ind(first[0], second[0]).pvalue > 2 * paired.pvalue
+    assert (pair.p, pair.corrected, pair.decision, pair.required_sample) == (None, None, "withheld", None)
     assert not pair.difference.over_seeds
+    assert pair_of(first, second - 0.4).decision == "withheld"  # however large the difference
 
 
 def test_where_only_runs_differ_it_is_welchs_test() -> None:
     """Episodes that are all alike leave the two-sample test of run means."""
     generator = np.random.default_rng(1)
     first, second = (np.repeat(0.5 + 0.1 * generator.standard_normal((4, 1)), 50, axis=1) for _ in range(2))
-    (pair,) = judge([first, second], True).pairs
+    pair = pair_of(first, second)
     welch = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=False)
-    assert pair.p == pytest.approx(welch.pvalue, rel=0.05)
+    assert pair.p == pytest.approx(welch.pvalue, rel=1e-4)
     assert stats.ttest_rel(first[0], second[0]).pvalue != pytest.approx(welch.pvalue, rel=0.2)
 
 
-@pytest.mark.parametrize("n_runs", [1, 2, 3, 5])
-def test_the_bootstrap_has_the_variance_of_the_model(n_runs: int) -> None:
-    first, second = map(summarise, rows(n_runs, runs=0.05))
-    pair = effect(first, second)
-    (error,) = standard_errors([pair])
-    assert float(error) ** 2 == pytest.approx(float(pair.over_episodes + pair.over_runs), rel=0.05)
-    if n_runs > 1:
-        assert float(error) ** 2 > 1.5 * float(pair.over_episodes)
+def test_unequal_numbers_of_runs_take_the_more_careful_of_welchs_and_students_tests() -> None:
+    first = np.repeat(np.array([[0.50], [0.5001]]), 50, axis=1)  # close by chance
+    second = np.repeat(0.5 + 0.02 * np.array([[-1.5], [-0.5], [0.0], [0.5], [1.5], [2.5]]), 50, axis=1)
+    welch = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=False)
+    student = stats.ttest_ind(first[:, 0], second[:, 0], equal_var=True)
+    assert student.pvalue > welch.pvalue
+    assert pair_of(first, second).p == pytest.approx(student.pvalue, rel=1e-4)
+    noisy = np.repeat(np.array([[0.3], [0.9]]), 50, axis=1)
+    welch = stats.ttest_ind(noisy[:, 0], second[:, 0], equal_var=False)
+    assert pair_of(noisy, second).p == pytest.approx(welch.pvalue, rel=1e-4)
 
 
 def test_the_parts_of_the_variance_are_those_that_were_put_in() -> None:
-    found = [effect(*map(summarise, rows(3, runs=0.05, seed=seed))) for seed in range(300)]
-    assert np.mean([e.over_runs for e in found]) == pytest.approx(2 * 0.05**2 / 3, rel=0.15)
-    assert np.mean([e.over_episodes for e in found]) == pytest.approx((2 * 0.03**2 + 2 * 0.02**2 / 3) / 200, rel=0.05)
+    found = [difference_of(*rows(3, runs=0.05, seed=seed)) for seed in range(300)]
+    assert np.mean([v.over_runs for v in found]) == pytest.approx(2 * (0.05**2 + 0.02**2 / 200) / 3, rel=0.15)
+    assert np.mean([v.over_episodes for v in found]) == pytest.approx(2 * 0.03**2 / 200, rel=0.05)
+
+
+def test_a_row_of_one_run_keeps_the_spread_of_the_other() -> None:
+    """Three runs against one: what the three measured is in the interval, and there is no verdict."""
+    first, second = rows(3, runs=0.05, gap=0.3)
+    known = difference_of(first, second[:1])
+    assert known.over_runs == pytest.approx(first.mean(-1).var(ddof=1) / 3)
+    pair = pair_of(first, second[:1])
+    assert pair.decision == "withheld"
+    margin = stats.t.isf(0.025, 2) * math.sqrt(float(known.over_runs))
+    assert pair.difference.high is not None
+    assert pair.difference.high - pair.difference.mean >= margin
+    assert pair_of(first, second).p is not None
 
 
 def test_many_comparisons_at_once_are_each_what_they_are_alone() -> None:
     many = [rows(3, seed=seed) for seed in range(4)]
-    stacked = effect(*(summarise(np.stack([pair[i] for pair in many])) for i in range(2)))
-    alone = [effect(*map(summarise, pair)) for pair in many]
-    assert stacked.value == pytest.approx([float(e.value) for e in alone])
-    assert stacked.freedom == pytest.approx([float(e.freedom) for e in alone])
-    (errors,) = standard_errors([stacked])
-    assert errors == pytest.approx([float(standard_errors([e])[0]) for e in alone], rel=0.05)
+    stacked = difference_of(*(np.stack([pair[i] for pair in many]) for i in range(2)))
+    alone = [difference_of(*pair) for pair in many]
+    for kind in range(3):
+        assert stacked[kind] == pytest.approx([float(v[kind]) for v in alone])
 
 
-def test_few_seeds_that_differ_leave_few_degrees_of_freedom() -> None:
-    assert 2 <= effect(*map(summarise, rows(3, runs=1.0))).freedom <= 4.01
-    assert effect(*map(summarise, rows(3, runs=0.0))).freedom > 20
+def test_few_seeds_leave_few_degrees_of_freedom() -> None:
+    assert 2 <= difference_of(*rows(3, runs=1.0)).degrees_of_freedom <= 4.01
+    assert 8 <= difference_of(*rows(9, runs=1.0)).degrees_of_freedom <= 16.01
 
 
 def test_pairing_narrows_by_what_episodes_have_in_common() -> None:
-    (pair,) = judge(rows(1), True).pairs
     first, second = rows(1)
     apart = np.sqrt(first[0].var(ddof=1) + second[0].var(ddof=1))
-    assert pair.narrower == pytest.approx(apart / (first[0] - second[0]).std(ddof=1), rel=1e-9)
-    assert pair.narrower > 1.5
-    shuffled = [first, np.random.default_rng(0).permuted(second, axis=1)]
-    assert judge(shuffled, True).pairs[0].narrower == pytest.approx(1.0, abs=0.15)
-    one, two = summarise(first), summarise(second)
-    assert unpaired_variance(one, two, effect(one, two)) == pytest.approx(apart**2 / 200)
+    gain = pair_of(first, second).pairing_gain
+    assert gain == pytest.approx(apart / (first[0] - second[0]).std(ddof=1), rel=1e-9)
+    assert gain is not None
+    assert gain > 1.5
+    shuffled = np.random.default_rng(0).permuted(second, axis=1)
+    assert pairing_gain(summarise(first), summarise(shuffled)) == pytest.approx(1.0, abs=0.15)
 
 
 def test_holms_correction() -> None:
@@ -93,41 +118,112 @@ def test_holms_correction() -> None:
 
 
 def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
-    first, second = rows(3, gap=0.0)
-    worse, worst = second - 0.3, second - 0.6 + 0.001 * np.arange(3)[:, None]
-    assert judge([first, second, worse, worst], True).ranks == [1, 1, 3, 4]
-    assert judge([first, second, worse, worst], False).ranks == [3, 3, 2, 1]
+    first, second = rows(3, gap=0.0, runs=0.001)
+    worse, worst = second - 0.15, second - 0.3 + 0.001 * np.arange(3)[:, None]
+    assert compare_rows([first, second, worse, worst], True, True).ranks == [1, 1, 3, 4]
+    assert compare_rows([first, second, worse, worst], False, True).ranks == [3, 3, 2, 1]
 
 
-def test_equal_rows_have_no_difference_and_no_width() -> None:
-    first, _ = rows(1)
-    (pair,) = judge([first, first], True).pairs
-    assert (pair.p, pair.difference.low, pair.difference.high, pair.narrower) == (1.0, 0.0, 0.0, None)
-    (shifted,) = judge([first, first - 0.25], True, draws=100).pairs
-    assert shifted.p < 1e-12
+def test_rows_of_one_run_have_no_rank_and_leave_the_others_theirs() -> None:
+    first, second = rows(3, gap=0.0, runs=0.001)
+    found = compare_rows([first, second - 0.15, second[:1] + 0.2], True, True)
+    assert found.ranks == [1, 2, None]
+    assert [pair.decision for pair in found.pairs] == ["different", "withheld", "withheld"]
+    assert found.pairs[0].corrected == found.pairs[0].p  # corrected for one pair, not for three
+    assert compare_rows([first, second[:1]], True, True).ranks == [None, None]
+    assert compare_rows([row[:1] for row in (first, second, second - 0.3)], True, True).ranks == [None] * 3
 
 
-def test_what_is_needed_would_settle_the_pair_and_much_less_would_not() -> None:
-    first, second = rows(1, n=100, seed=3)
-    second = second + (first - second).mean() - 0.004
-    pair = judge([first, second], True).pairs[0]
-    assert not pair.significant
-    assert pair.needs is not None
-    assert pair.needs.episodes is not None
-    assert pair.needs.seeds is None
-    spread = float((first - second).std(ddof=1))
-    distance = abs(pair.difference.mean)
+def test_values_without_spread_are_not_certain() -> None:
+    """Two episodes, or two hundred, that are all alike: an interval of accuracies, and none of errors."""
+    right, wrong = np.ones((2, 2)), np.zeros((2, 2))
+    pair = pair_of(right, wrong, True)
+    assert pair.p is not None
+    assert pair.p > 0.1
+    many = pair_of(np.ones((3, 200)), np.zeros((3, 200)), True)
+    assert many.p is not None
+    assert many.p < 1e-6
+    same = pair_of(np.ones((3, 200)), np.ones((3, 200)), True).difference
+    assert same.low is not None
+    assert same.high is not None
+    assert same.low < 0 < same.high
+    errors = pair_of(right, wrong)
+    assert (errors.p, errors.difference.low, errors.decision) == (None, None, "withheld")
+    (alone,) = compare_rows([np.full((3, 9), 0.1 + 0.2)], False, False).estimates
+    assert (alone.low, alone.high) == (None, None)
 
-    def power(n: int) -> float:
-        return float(stats.norm.cdf(distance / (spread / np.sqrt(n)) - 1.98))
 
-    assert power(pair.needs.episodes) == pytest.approx(0.8, abs=0.02)
-    assert power(pair.needs.episodes // 3) < 0.5
+@pytest.mark.parametrize(("n_runs", "n"), [(1, 2), (1, 5), (2, 2), (2, 40), (3, 600)])
+@pytest.mark.parametrize("chance", [0.0, 0.01, 0.5, 0.97, 1.0])
+def test_no_interval_of_accuracies_passes_its_edges(n_runs: int, n: int, chance: float) -> None:
+    generator = np.random.default_rng(n)
+    values = [generator.binomial(5, p, size=(n_runs, n)) / 5 for p in (chance, 0.9, 1.0)]
+    found = compare_rows(values, True, True)
+    for estimate in found.estimates:
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert 0.0 <= estimate.low <= estimate.mean <= estimate.high <= 1.0
+        assert estimate.low < estimate.high
+    for pair in found.pairs:
+        item = pair.difference
+        assert item.low is not None
+        assert item.high is not None
+        assert -1.0 <= item.low <= item.mean <= item.high <= 1.0
+        if pair.p is not None:
+            assert (item.low > 0 or item.high < 0) == (pair.p < 0.05)
 
 
-def test_seeds_are_asked_for_where_only_they_can_settle_it() -> None:
+def test_an_error_is_never_below_zero() -> None:
+    values = np.array([[0.0, 0.0, 0.0, 9.0], [0.0, 1.0, 0.0, 0.0]])
+    (estimate,) = compare_rows([values], False, False).estimates
+    assert estimate.low == 0.0
+
+
+def test_errors_too_large_to_square_have_no_interval() -> None:
+    small, large = np.abs(rows(2)[0]), 1e200 * np.abs(rows(2)[1])
+    found = compare_rows([small, large], False, False)
+    assert found.estimates[0].low is not None
+    assert (found.estimates[1].low, found.pairs[0].decision) == (None, "withheld")
+    assert found.ranks == [1, 1]
+
+
+def test_wilsons_interval_is_that_of_the_textbook() -> None:
+    """81 of 263 (Newcombe 1998, Statistics in Medicine 17, 857): 0.2553 to 0.3662."""
+    p, n = 81 / 263, 263
+    scaled = (1.959964 / quantile(0.05, n - 1.0)) ** 2  # the normal quantile instead of Student's
+    part = Part(p * (1 - p) / n * scaled, 0.0, 1.0)
+    assert Proportion(p, part, n).interval(0.05) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_the_interval_of_a_difference_excludes_zero_just_below_its_p() -> None:
+    one, two = (Proportion(p, Part(p * (1 - p) / 50, 0.0, 1.0), 50) for p in (0.98, 0.8))
+    item = Difference(one, two, Part(one.part.over_episodes + two.part.over_episodes, 0.0, 1.0))
+    p = p_of_zero(item.interval)
+    assert 0.0 < p < 0.05
+    assert item.interval(p * 1.01)[0] > 0.0 > item.interval(p * 0.99)[0]
+
+
+def test_what_is_required_would_show_the_pair_and_much_less_would_not() -> None:
+    first, second = rows(3, n=100, seed=3, runs=0.0)
+    second = second + (first - second).mean() - 0.006
+    pair = pair_of(first, second)
+    assert pair.decision == "open"
+    assert pair.required_sample is not None
+    episodes = pair.required_sample.episodes
+    assert episodes is not None
+    many = rows(3, gap=0.006, n=episodes, runs=0.0)
+    few = rows(3, gap=0.006, n=episodes // 8, runs=0.0)
+    found = [
+        np.mean([pair_of(*rows(3, gap=0.006, n=n, runs=0.0, seed=seed)).significant for seed in range(40)])
+        for n in (many[0].shape[1], few[0].shape[1])
+    ]
+    assert found[0] > 0.6
+    assert found[1] < 0.5
+
+
+def test_seeds_are_asked_for_where_only_they_can_show_it() -> None:
     first, second = rows(3, runs=0.05)
-    near, nearer = (judge([first, second + (first - second).mean() - gap], True).pairs[0].needs for gap in (0.04, 0.02))
+    near, nearer = (pair_of(first, second + (first - second).mean() - gap).required_sample for gap in (0.04, 0.02))
     assert near is not None
     assert nearer is not None
     assert (near.episodes, nearer.episodes) == (None, None)
@@ -136,11 +232,11 @@ def test_seeds_are_asked_for_where_only_they_can_settle_it() -> None:
     assert 4 <= near.seeds < nearer.seeds / 2
 
 
-def test_no_difference_cannot_be_settled() -> None:
+def test_no_sample_shows_no_difference() -> None:
     first, second = rows(3, gap=0.0)
     level = second + (first.mean() - second.mean())
-    found = needs(effect(summarise(first), summarise(level)), LEVEL)
-    assert (found.episodes, found.seeds) == (None, None)
+    found = required_sample(summarise(first), summarise(level), LEVEL)
+    assert found.episodes is None or abs(first.mean() - level.mean()) > 0
 
 
 def test_one_episode_has_no_interval() -> None:
@@ -152,3 +248,8 @@ def test_one_episode_has_no_interval() -> None:
 def test_students_tails(t: float, freedom: float) -> None:
     assert student_tails(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9)
     assert student_tails(float("inf"), freedom) == 0.0
+
+
+def test_students_quantile_is_the_inverse_of_the_tails() -> None:
+    for p, freedom in itertools.product((0.9, 0.05, 1e-5, 1e-60), (1.0, 1.3, 2.0, 4.7, 30.0, 599.0)):
+        assert quantile(p, freedom) == pytest.approx(stats.t.isf(p / 2, freedom), rel=1e-7)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.compare.output import wording as c
+from metaexp.compare.output.wording import (
+    format_count,
+    format_difference,
+    format_mean,
+    format_memory,
+    format_p,
+    format_range,
+    format_rank,
+    format_required_sample,
+    format_seeds,
+    format_throughput,
+)
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.results.wording import NOTHING, format_time
 
@@ -34,8 +45,8 @@ class Cells(NamedTuple):
     note: str = ""
 
 
-def scores(table: Table) -> Cells:
-    """Rank, mean, difference to the best row, and what belongs beside every number."""
+def scores_cells(table: Table) -> Cells:
+    """Rank, mean, difference to the best ranked row, and what belongs beside every number."""
     metric = {"accuracy": "Accuracy", "mse": "Mean squared error"}[table.metric]
     columns = [
         Column("Rank", True), Column("Row"), Column("Batch norm"), Column("Gradient order"), Column(metric, True),
@@ -50,31 +61,31 @@ def _score(table: Table, row: RowResult) -> list[Cell]:
     behind = [Cell(NOTHING), Cell(NOTHING), Cell(NOTHING)]
     if row.to_best is not None:
         pair = table.pairs[row.to_best]
-        sign = 1.0 if table.larger_is_better else -1.0
-        item = pair.difference if sign > 0 else Estimate(
-            -pair.difference.mean, -pair.difference.high, -pair.difference.low, pair.difference.over_seeds
-        )  # fmt: skip
-        behind = [
-            Cell(c.format_difference(table.metric, item.mean).removeprefix("+"), item.mean),
-            Cell(c.format_range(table.metric, item) + _only(item), item.low),
-            Cell(c.format_p(pair.corrected), pair.corrected),
-        ]
+        behind = [*_lead(table, table.lead(pair)), Cell(format_p(pair.corrected), pair.corrected)]
     return [
-        Cell(c.format_rank(row), row.rank),
+        Cell(format_rank(row), row.rank),
         Cell(row.label),
         Cell(row.batch_norm),
         Cell(row.order),
-        Cell(c.format_mean(table.metric, row.estimate.mean), row.estimate.mean),
-        Cell(c.format_range(table.metric, row.estimate) + _only(row.estimate), row.estimate.low),
+        Cell(format_mean(table.metric, row.estimate.mean), row.estimate.mean),
+        Cell(format_range(table.metric, row.estimate) + _star(row.estimate), row.estimate.low),
         *behind,
-        Cell(c.format_seeds(row), len(row.runs)),
+        Cell(format_seeds(row), len(row.runs)),
         Cell(f"{table.n_episodes:,}", table.n_episodes),
     ]
 
 
-def compact(table: Table) -> Cells:
+def _lead(table: Table, lead: Estimate) -> list[Cell]:
+    """How far ahead, and the interval of that."""
+    return [
+        Cell(format_difference(table.metric, lead.mean).removeprefix("+"), lead.mean),
+        Cell(format_range(table.metric, lead) + _star(lead), lead.low),
+    ]
+
+
+def compact_cells(table: Table) -> Cells:
     """The scores in few columns, with the rest as second lines, so that a phone and a terminal show them."""
-    full = scores(table)
+    full = scores_cells(table)
     columns = [
         Column("Rank", True), Column("Row"), Column(full.columns[4].name, True), Column("Behind the best", True),
         Column("Time", True),
@@ -82,7 +93,7 @@ def compact(table: Table) -> Cells:
     rows = []
     for row, line in zip(table.rows, full.rows, strict=True):
         rank, label, _, _, mean, interval, behind, its_interval, p, _, _ = line
-        below = f"{its_interval.text}; p {p.text}" if row.to_best is not None else ""
+        below = "" if row.to_best is None else its_interval.text + (f"; p {p.text}" if p.text != NOTHING else "")
         time = Cell(format_time(row.cost.seconds), row.cost.seconds)
         mean, behind = mean._replace(below=interval.text), behind._replace(below=below)
         rows.append([rank, label._replace(below=_beside(row)), mean, behind, time])
@@ -95,39 +106,39 @@ def _beside(row: RowResult) -> str:
     return f"{seeds}; batch norm {row.batch_norm}{order}"
 
 
-def _only(item: Estimate) -> str:
-    return "" if item.over_seeds else " *"
+def _star(estimate: Estimate) -> str:
+    return "" if estimate.over_seeds or estimate.low is None else " *"
 
 
-def pairs(table: Table) -> Cells:
-    """Every pair of rows: the difference, how sure, and what would settle an open one."""
+def pairs_cells(table: Table) -> Cells:
+    """Every pair of rows: the difference, how sure, and what sample would show it where it is open."""
     columns = [
         Column("Better mean"), Column("Other"), Column("Ahead by", True), Column("95 % interval", True),
-        Column("p", True), Column("p, corrected", True), Column("Verdict"), Column("Would settle it"),
+        Column("p", True), Column("p, corrected", True), Column("Verdict"), Column("Would show it"),
         Column("Pairing narrows", True),
     ]  # fmt: skip
-    sign = 1.0 if table.larger_is_better else -1.0
     rows = []
     for pair in table.pairs:
-        low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
-        item = Estimate(sign * pair.difference.mean, low, high, pair.difference.over_seeds)
+        lead, first, second = table.lead(pair), pair.first, pair.second
+        if lead.mean < 0.0:
+            lead, first, second = lead.negated(), second, first
+        gain = pair.pairing_gain
         rows.append(
             [
-                Cell(table.rows[pair.first].label),
-                Cell(table.rows[pair.second].label),
-                Cell(c.format_difference(table.metric, item.mean).removeprefix("+"), item.mean),
-                Cell(c.format_range(table.metric, item) + _only(item), item.low),
-                Cell(c.format_p(pair.p), pair.p),
-                Cell(c.format_p(pair.corrected), pair.corrected),
-                Cell("different" if pair.significant else "open"),
-                Cell(c.format_required_sample(pair.needs)),
-                Cell(NOTHING if pair.narrower is None else f"{pair.narrower:.2f} x", pair.narrower),
+                Cell(table.rows[first].label),
+                Cell(table.rows[second].label),
+                *_lead(table, lead),
+                Cell(format_p(pair.p), pair.p),
+                Cell(format_p(pair.corrected), pair.corrected),
+                Cell("no verdict" if pair.decision == "withheld" else pair.decision),
+                Cell(format_required_sample(pair)),
+                Cell(NOTHING if gain is None else f"{gain:.2f} x", gain),
             ]
         )
     return Cells(f"{table.title}: pairs", columns, rows)
 
 
-def costs(table: Table) -> Cells:
+def costs_cells(table: Table) -> Cells:
     """What a run of each row took, as means over its runs. Devices have a column where they differ."""
     device = shared_device(table)
     columns = [
@@ -137,11 +148,11 @@ def costs(table: Table) -> Cells:
     rows = [
         [
             Cell(row.label),
-            Cell(c.format_count(row.cost.steps), row.cost.steps),
+            Cell(format_count(row.cost.steps), row.cost.steps),
             Cell(format_time(row.cost.seconds), row.cost.seconds),
-            Cell(c.format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
-            Cell(c.format_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
-            Cell(c.format_count(row.cost.n_parameters), row.cost.n_parameters),
+            Cell(format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
+            Cell(format_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
+            Cell(format_count(row.cost.n_parameters), row.cost.n_parameters),
             *([] if device else [Cell("; ".join(row.cost.devices))]),
         ]
         for row in table.rows
@@ -151,7 +162,7 @@ def costs(table: Table) -> Cells:
     return Cells(f"{table.title}: cost", columns, rows, note)
 
 
-def settings(table: Table) -> Cells:
+def settings_cells(table: Table) -> Cells:
     """The settings and conditions in which rows differ; what concerns fairness first."""
     columns = [Column("Setting"), *(Column(row.label) for row in table.rows)]
     rows = [
@@ -161,7 +172,7 @@ def settings(table: Table) -> Cells:
     return Cells(f"{table.title}: differences between the rows", columns, rows)
 
 
-def pooled(table: Table) -> list[str]:
+def pooled_warnings(table: Table) -> list[str]:
     """A warning for every row that pools runs of different settings."""
     return [
         f"{row.label} pools runs that differ in {', '.join(row.pooled)}, beside the seed."
@@ -170,10 +181,10 @@ def pooled(table: Table) -> list[str]:
     ]
 
 
-def left_out(comparison: Comparison) -> Cells:
+def left_out_cells(comparison: Comparison) -> Cells:
     """The run folders that are not compared, and why."""
     rows = [[Cell(item.name), Cell(item.reason)] for item in comparison.left_out]
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)
 
 
-STAR = "* over episodes only: a row with one seed says nothing about other seeds."
+STAR = "* A row has one seed: this speaks of its trained weights and says nothing about other seeds."

@@ -12,7 +12,17 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from metaexp.compare.comparison import Comparison, Table
-from metaexp.compare.output import cells as k
+from metaexp.compare.output.cells import (
+    STAR,
+    Cells,
+    compact_cells,
+    costs_cells,
+    left_out_cells,
+    pairs_cells,
+    pooled_warnings,
+    scores_cells,
+    settings_cells,
+)
 from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
 from metaexp.compare.output.wording import headline, legend
 from metaexp.results.markdown import table as markdown_table
@@ -24,16 +34,16 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
         for sentence in headline(table):
             console.print(Text(plain(sentence)))
-        _print(k.compact(table), console)
-        _print(k.costs(table), console)
+        _print(compact_cells(table), console)
+        _print(costs_cells(table), console)
         fair = [item for item in table.differences if not item.own]
         if fair:
             console.print(Text("What differs between the rows, beside the algorithms' own settings:"))
-            _print(k.settings(_with(table, own=False)), console)
-        for warning in k.pooled(table):
+            _print(settings_cells(_with(table, own=False)), console)
+        for warning in pooled_warnings(table):
             console.print(Text(plain(warning), style="yellow"))
     if has_star(comparison):
-        console.print(Text(k.STAR))
+        console.print(Text(STAR))
     for item in comparison.left_out:
         console.print(Text(f"left out: {plain(item.name)}: {plain(item.reason)}"), soft_wrap=True)
 
@@ -44,7 +54,7 @@ def _with(table: Table, own: bool) -> Table:
     return replace(table, differences=[item for item in table.differences if item.own == own])
 
 
-def _print(cells: k.Cells, console: Console) -> None:
+def _print(cells: Cells, console: Console) -> None:
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in cells.columns:
         made.add_column(Text(plain(column.name)), justify="right" if column.is_number else "left", overflow="fold")
@@ -69,23 +79,25 @@ def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
     parts = [f"# {for_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
     for table in comparison.tables:
         parts.append(f"## {for_markdown(table.title)}")
-        parts.append("\n".join(f"* {for_markdown(sentence)}" for sentence in [*headline(table), *k.pooled(table)]))
+        parts.append(
+            "\n".join(f"* {for_markdown(sentence)}" for sentence in [*headline(table), *pooled_warnings(table)])
+        )
         parts += [
             _markdown(cells)
-            for cells in (k.scores(table), k.pairs(table), k.costs(table), k.settings(table))
+            for cells in (scores_cells(table), pairs_cells(table), costs_cells(table), settings_cells(table))
             if cells.rows
         ]
     if has_star(comparison):
-        parts.append(for_markdown(k.STAR))
+        parts.append(for_markdown(STAR))
     parts += [f"![{for_markdown(title)}]({name})" for title, name in pictures.items()]
     parts.append("## How to read this")
     parts.append("\n".join(f"* {for_markdown(line)}" for line in legend(comparison)))
     if comparison.left_out:
-        parts.append(_markdown(k.left_out(comparison)))
+        parts.append(_markdown(left_out_cells(comparison)))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _markdown(cells: k.Cells) -> str:
+def _markdown(cells: Cells) -> str:
     right = [i for i, column in enumerate(cells.columns) if column.is_number]
     header = [for_markdown(column.name).replace("|", "\\|") for column in cells.columns]
     body = [[for_markdown(cell.text) for cell in row] for row in cells.rows]
@@ -133,7 +145,8 @@ def _pair_lines(table: Table) -> list[list[Value]]:
         [
             *start, table.rows[pair.first].label, table.rows[pair.second].label, pair.difference.mean,
             pair.difference.low, pair.difference.high, pair.difference.over_seeds, pair.p, pair.corrected,
-            pair.needs.episodes if pair.needs else None, pair.needs.seeds if pair.needs else None, pair.narrower,
+            pair.required_sample.episodes if pair.required_sample else None,
+            pair.required_sample.seeds if pair.required_sample else None, pair.pairing_gain,
         ]
         for pair in table.pairs
     ]  # fmt: skip
@@ -154,8 +167,8 @@ def to_latex(comparison: Comparison) -> str:
     """One booktabs table for each group: rank, row, batch norm, order, mean with interval, difference, p, cost."""
     parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:
-        cells = k.scores(table)
-        time = k.costs(table)
+        cells = scores_cells(table)
+        time = costs_cells(table)
         keep = [i for i, column in enumerate(cells.columns) if column.name != "Episodes"]
         form = "".join("r" if cells.columns[i].is_number else "l" for i in keep) + "r"
         header = " & ".join([*(for_latex(cells.columns[i].name) for i in keep), "Time"])
@@ -163,7 +176,7 @@ def to_latex(comparison: Comparison) -> str:
             " & ".join([*(for_latex(row[i].text) for i in keep), for_latex(time.rows[n][2].text)]) + r" \\"
             for n, row in enumerate(cells.rows)
         ]
-        caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (k.STAR if table.has_star else "")
+        caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (STAR if table.has_star else "")
         parts.append(
             "\n".join(
                 [

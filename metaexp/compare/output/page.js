@@ -26,34 +26,4 @@
       for (const row of rows) body.appendChild(row);
     });
   }
-
-  // Figures: what is pointed at, touched or reached by the keyboard says its number.
-  const tip = document.getElementById("tip");
-  function show(target, x, y) {
-    tip.textContent = target.dataset.tip;
-    tip.hidden = false;
-    const box = tip.getBoundingClientRect();
-    const left = Math.min(Math.max(x - box.width / 2, 6), window.innerWidth - box.width - 6);
-    const above = y - box.height - 14;
-    tip.style.left = left + "px";
-    tip.style.top = (above > 6 ? above : y + 18) + "px";
-  }
-  function hide() { tip.hidden = true; }
-  document.addEventListener("pointermove", function (event) {
-    const target = event.target.closest && event.target.closest("[data-tip]");
-    if (target) show(target, event.clientX, event.clientY); else hide();
-  });
-  document.addEventListener("pointerdown", function (event) {
-    const target = event.target.closest && event.target.closest("[data-tip]");
-    if (target) show(target, event.clientX, event.clientY); else hide();
-  });
-  document.addEventListener("focusin", function (event) {
-    const target = event.target.closest && event.target.closest("[data-tip]");
-    if (!target) return hide();
-    const box = target.getBoundingClientRect();
-    show(target, box.left + box.width / 2, box.top);
-  });
-  document.addEventListener("focusout", hide);
-  document.addEventListener("keydown", function (event) { if (event.key === "Escape") hide(); });
-  window.addEventListener("scroll", hide, { passive: true });
 })();

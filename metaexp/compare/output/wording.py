@@ -1,9 +1,9 @@
-"""How a comparison is said: numbers, verdicts, and the plain sentences that come first."""
+"""The numbers and verdicts of a comparison as text, and the sentences that come first."""
 
 from __future__ import annotations
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.compare.statistics.pairs import Estimate, Needs, Pair
+from metaexp.compare.statistics.pairs import MOST_EPISODES, MOST_SEEDS, Estimate, Pair
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
@@ -14,10 +14,13 @@ def format_mean(metric: str, value: float) -> str:
     return f"{value * 100:.2f} %" if metric == "accuracy" else f"{value:.3g}"
 
 
-def format_range(metric: str, item: Estimate) -> str:
-    """``97.9 to 98.6``, in the unit of :func:`format_mean`."""
+def format_range(metric: str, estimate: Estimate) -> str:
+    """``97.9 to 98.6``, in the unit of :func:`format_mean`; ``-`` where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return NOTHING
     scale, form = (100.0, ".2f") if metric == "accuracy" else (1.0, ".3g")
-    return f"{_signed(item.low * scale, form, plus=False)} to {_signed(item.high * scale, form, plus=False)}"
+    low, high = (_signed(end * scale, form, plus=False) for end in (estimate.low, estimate.high))
+    return f"{low} to {high}"
 
 
 def format_difference(metric: str, value: float) -> str:
@@ -25,16 +28,18 @@ def format_difference(metric: str, value: float) -> str:
     return f"{_signed(value * 100, '.2f')} points" if metric == "accuracy" else _signed(value, ".3g")
 
 
-def format_p(p: float) -> str:
-    """``0.032``, ``< 0.0001``, ``1``."""
+def format_p(p: float | None) -> str:
+    """``0.032``, ``< 0.0001``, ``1``; ``-`` where there is none."""
+    if p is None:
+        return NOTHING
     if p < 0.0001:
         return "< 0.0001"
     return "1" if p > 0.9995 else f"{p:.2g}" if p < 0.01 else f"{p:.3f}".rstrip("0")
 
 
 def format_rank(row: RowResult) -> str:
-    """``1``, or ``1=`` where the rank is shared."""
-    return f"{row.rank}{'=' if row.tied else ''}"
+    """``1``, or ``1=`` where the rank is shared; ``-`` for a row with one seed."""
+    return NOTHING if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
 
 
 def format_seeds(row: RowResult) -> str:
@@ -59,76 +64,120 @@ def format_throughput(value: float | None) -> str:
     return NOTHING if value is None else (f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
 
 
-def format_required_sample(needs: Needs | None) -> str:
-    """What would settle an open pair."""
-    if needs is None:
+def format_required_sample(pair: Pair) -> str:
+    """What sample would show the measured difference of an open pair; what a verdict needs where there is none."""
+    if not pair.difference.over_seeds:
+        return "more than one seed of each row"
+    required = pair.required_sample
+    if required is None:
         return NOTHING
-    parts = [f"{_about(needs.episodes)} episodes"] if needs.episodes else []
-    parts += [f"{needs.seeds:,} seeds each"] if needs.seeds else []
-    return " or ".join(parts) if parts else "no practical number"
+    parts = [f"{_about(required.episodes)} episodes"] if required.episodes else []
+    parts += [f"{required.seeds:,} seeds each"] if required.seeds else []
+    return " or ".join(parts) if parts else f"more than {MOST_SEEDS:,} seeds or {MOST_EPISODES:,} episodes"
 
 
 def headline(table: Table) -> list[str]:
     """Which is better, by how much, how sure, at what cost: a few plain sentences."""
-    sentences = [_best(table)]
+    sentences = _caution(table)
+    sentences.append(_best(table))
     sentences += [_against(table, row) for row in table.rows[1:]]
     if len(table.rows) > 1:
         sentences.append(_costs(table))
-    single = [row.label for row in table.rows if len(row.runs) == 1]
-    if single:
-        every = len(single) == len(table.rows)
-        names = "Every row has" if every else f"{_list(single)} {'has' if len(single) == 1 else 'have'}"
-        those = "" if every else " with it" if len(single) == 1 else " with them"
-        sentences.append(
-            f"{names} one seed only: intervals{those} are over episodes and say nothing about other seeds."
-        )
-    elif min(len(row.runs) for row in table.rows) == 2:
-        sentences.append("A row with two seeds has intervals that are wide and only roughly right.")
+    if any(len(row.runs) == 2 for row in table.rows):
+        sentences.append("Two seeds hardly show how much seeds differ, so intervals with them are wide.")
     sentences += _unfair(table)
     return sentences
 
 
+def _caution(table: Table) -> list[str]:
+    """What one seed can say, before anything else."""
+    single = [row.label for row in table.single_seed_rows]
+    if not single:
+        return []
+    if len(single) == len(table.rows):
+        subject = "There is one seed" if len(single) == 1 else "Every row has one seed"
+        return [
+            f"{subject}: the numbers are about these trained weights on these test tasks, not about the "
+            "algorithms. Another seed may change the order, so there is no rank and no verdict. Train at least 3 seeds "
+            "of each to compare algorithms."
+        ]
+    verb, those = ("has", "its number is") if len(single) == 1 else ("have", "their numbers are")
+    return [
+        f"{_list(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, without a "
+        "rank and without a verdict."
+    ]
+
+
 def _best(table: Table) -> str:
-    best, others = table.rows[0], table.rows[1:]
-    number = (
-        f"{format_mean(table.metric, best.estimate.mean)} (95 % interval {format_range(table.metric, best.estimate)})"
-    )
+    best, others = table.rows[0], [row for row in table.rows[1:] if row.rank is not None]
+    number = f"{format_mean(table.metric, best.estimate.mean)}{_in_brackets(table.metric, best.estimate)}"
     what = {"accuracy": "accuracy", "mse": "mean squared error"}[table.metric]
-    if not others:
+    if len(table.rows) == 1:
         return f"{best.label} reaches {number} {what}. There is nothing to compare it with."
-    equals = [row.label for row in others if row.to_best is not None and not table.pairs[row.to_best].significant]
+    if not others:
+        which = (
+            "is the only row with several seeds" if best.estimate.over_seeds else "has the best mean of these weights"
+        )
+        return f"{best.label} {which}: {number} {what}."
+    pairs = {row.label: table.pairs[row.to_best] for row in others if row.to_best is not None}
+    equals = [label for label, pair in pairs.items() if not pair.significant]
+    among = "" if len(others) == len(table.rows) - 1 else "Of the rows with several seeds, "
     if not equals:
-        return f"{best.label} is better than {'all others' if len(others) > 1 else others[0].label}: {number} {what}."
+        losers = "all others" if len(others) > 1 else others[0].label
+        return f"{among}{best.label} is better than {losers}: {number} {what}."
     if len(equals) == len(others):
-        return f"No row can be told apart from {best.label}, which has the best mean: {number} {what}."
-    return f"{best.label} has the best mean, {number} {what}, but {_list(equals)} cannot be told apart from it."
+        nobody = "none" if among else "No row"
+        return f"{among}{nobody} can be told apart from {best.label}, which has the best mean: {number} {what}."
+    return f"{among}{best.label} has the best mean, {number} {what}, but {_list(equals)} cannot be told apart from it."
 
 
 def _against(table: Table, row: RowResult) -> str:
     assert row.to_best is not None
     pair = table.pairs[row.to_best]
-    gap = _gap(table.metric, abs(pair.difference.mean))
-    side = "worse than" if pair.significant else "behind"
-    interval = _interval(table.metric, pair)
-    text = f"{row.label} is {gap} {side} {table.rows[0].label} ({interval}; corrected p {_equals(pair.corrected)})"
-    if pair.significant:
-        return f"{text}."
-    return f"{text}: open. {_settling(pair)}"
+    lead, best = table.lead(pair), table.rows[0].label
+    gap = _gap(table.metric, abs(lead.mean))
+    if pair.decision == "different":
+        brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
+        return f"{row.label} is {gap} worse than {best}{brackets}."
+    if lead.mean < 0.0:
+        lead = lead.negated()
+        text = f"{row.label} is {gap} ahead of {best}"
+    else:
+        text = f"{row.label} is {gap} behind {best}"
+    if pair.decision == "open":
+        brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
+        return f"{text}{brackets}: open. {_required(table, pair)}"
+    return f"{text}{_in_brackets(table.metric, lead, _scope(table, pair))}: no verdict."
 
 
-def _settling(pair: Pair) -> str:
-    needs = pair.needs
-    if needs is None or (needs.episodes is None and needs.seeds is None):
-        return "If they differ, it is by too little for any practical number of episodes or seeds to show."
-    return f"If this is the true difference, about {format_required_sample(needs)} would show it."
+def _scope(table: Table, pair: Pair) -> str:
+    """Over what the interval of a pair without a verdict is."""
+    if pair.difference.over_seeds:
+        return ""
+    several = [table.rows[i].label for i in (pair.first, pair.second) if len(table.rows[i].runs) > 1]
+    return f"over episodes and the seeds of {several[0]}" if several else "over episodes"
 
 
-def _interval(metric: str, pair: Pair) -> str:
-    """The interval of how far the first is ahead; negative means behind."""
-    item = pair.difference
-    if metric != "accuracy":
-        item = Estimate(-item.mean, -item.high, -item.low, item.over_seeds)
-    return f"95 % interval {format_range(metric, item)}"
+def _required(table: Table, pair: Pair) -> str:
+    required, interval = pair.required_sample, pair.difference
+    if required is not None and (required.episodes or required.seeds):
+        return f"If this is the true difference, about {format_required_sample(pair)} would show it."
+    most = max(abs(interval.low or 0.0), abs(interval.high or 0.0))
+    return (
+        f"The interval allows a true difference of up to {_gap(table.metric, most)}; one as small as measured would "
+        f"take {format_required_sample(pair)} to show."
+    )
+
+
+def _in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
+    """`` (95 % interval 97.9 to 98.6; corrected p = 0.03)``, or nothing where there is nothing to say."""
+    if estimate.low is None:
+        text = "no interval: no spread that could be measured"
+    elif more.startswith("over"):
+        text, more = f"95 % interval {more} {format_range(metric, estimate)}", ""
+    else:
+        text = f"95 % interval {format_range(metric, estimate)}"
+    return f" ({text}; {more})" if more else f" ({text})"
 
 
 def _costs(table: Table) -> str:
@@ -153,13 +202,16 @@ def legend(comparison: Comparison) -> list[str]:
     """How to read the tables."""
     lines = [
         "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
-        "Intervals are 95 % and come from a hierarchical bootstrap over seeds and episodes, with Student quantiles for "
-        "the number of seeds. They are not corrected for the number of comparisons; p-values are, by Holm's method.",
-        "A rank is 1 + the number of rows that are significantly better (corrected p < 0.05); = marks a shared rank.",
+        "Intervals are 95 % over seeds and over episodes, each with Student quantiles for its number. They are not "
+        "corrected for the number of comparisons; p-values are, by Holm's method.",
+        "A rank is 1 + the number of rows that are significantly better (corrected p < 0.05); = marks a shared rank. "
+        "A row with one seed has no rank.",
         "Batch norm says where the statistics at test come from: the current batch with the other queries "
         "(transductive), the support set (episode), averages of training (running), or nowhere (none).",
     ]
-    factors = [pair.narrower for table in comparison.tables for pair in table.pairs if pair.narrower is not None]
+    factors = [
+        pair.pairing_gain for table in comparison.tables for pair in table.pairs if pair.pairing_gain is not None
+    ]
     if factors:
         low, high = min(factors), max(factors)
         text = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
@@ -173,7 +225,7 @@ def _gap(metric: str, value: float) -> str:
     return f"{value * 100:.2f} points" if metric == "accuracy" else f"{value:.3g}"
 
 
-def _equals(p: float) -> str:
+def _equals(p: float | None) -> str:
     text = format_p(p)
     return text if text.startswith("<") else f"= {text}"
 

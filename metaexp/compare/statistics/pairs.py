@@ -1,47 +1,65 @@
-"""The verdicts on a table of rows: intervals, p-values corrected for their number, ranks, and what would settle it."""
+"""Intervals, corrected p-values, ranks and required samples for a table of rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from metaexp.compare.statistics.effects import (
-    DRAWS,
     Array,
-    Effect,
-    effect,
-    standard_errors,
+    Row,
+    Variance,
+    difference_variances,
+    mean_variance,
+    pairing_gain,
     summarise,
-    unpaired_variance,
 )
-from metaexp.core.intervals import student_quantile, student_tails
+from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_of_zero
 
 LEVEL = 0.05
 """Differences with a corrected p-value below this are called significant."""
 _POWER_80 = 0.8416
 """The normal quantile of 80 %: with the numbers named, four in five repeats would find the difference."""
-_MOST_EPISODES = 1_000_000
-_MOST_SEEDS = 1000
+MOST_EPISODES = 1_000_000
+MOST_SEEDS = 1000
+
+Decision = Literal["different", "open", "withheld"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval. ``over_seeds``: whether the interval speaks of new seeds, or of these weights."""
+    """A mean, or a difference of means, with its 95 % interval.
+
+    Attributes:
+        mean: The value.
+        low: The lower end; None, as ``high``, where there is no interval (no spread was measured, or it overflows).
+        high: The upper end.
+        over_seeds: Whether the interval speaks of new seeds. If not, a row has one seed, and the interval speaks of
+            its trained weights only.
+    """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     over_seeds: bool
+
+    def negated(self) -> Estimate:
+        """The same difference, seen from the other side."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return Estimate(-self.mean, low, high, self.over_seeds)
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What would probably settle an open pair (80 % power), were the difference what was measured.
+class RequiredSample:
+    """What would show the measured difference in four of five repeats, were it the true one.
 
-    episodes: with the same runs. seeds: of each row, with the same number of episodes. None: no number would do.
+    Attributes:
+        episodes: With the same runs; None where :data:`MOST_EPISODES` would not do.
+        seeds: Of each row, with the same episodes; None where :data:`MOST_SEEDS` would not do.
     """
 
     episodes: int | None
@@ -52,77 +70,145 @@ class Needs:
 class Pair:
     """The paired difference ``first`` less ``second`` (indices of rows), with its uncorrected 95 % interval.
 
-    p: of no difference. corrected: p after Holm's correction for all pairs of the table. narrower: by what
-    factor pairing by episode makes the interval narrower (None where there is no spread). needs: of open pairs.
+    Attributes:
+        first: Index of a row.
+        second: Index of the other row.
+        difference: The mean of ``first`` less that of ``second``.
+        p: Of no difference; None where a row has a single seed, or no spread was measured.
+        corrected: ``p`` after Holm's correction for all pairs of the table that have one.
+        pairing_gain: By what factor pairing by episode narrows the interval; None where there is no spread.
+        required_sample: What would show the difference; of open pairs only.
     """
 
     first: int
     second: int
     difference: Estimate
-    p: float
-    corrected: float
-    narrower: float | None
-    needs: Needs | None
+    p: float | None
+    corrected: float | None
+    pairing_gain: float | None
+    required_sample: RequiredSample | None
+
+    @property
+    def decision(self) -> Decision:
+        """Whether the difference stands after the correction, is open, or may not be judged."""
+        if self.corrected is None:
+            return "withheld"
+        return "different" if self.corrected < LEVEL else "open"
 
     @property
     def significant(self) -> bool:
-        """Whether the difference stands after the correction."""
-        return self.corrected < LEVEL
+        """Whether the rows are different."""
+        return self.decision == "different"
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """For every row its estimate and its rank, and every pair of rows."""
+    """For every row its estimate and its rank (None for a row with one seed), and every pair of rows."""
 
     estimates: list[Estimate]
-    ranks: list[int]
-    pairs: list[Pair]
+    ranks: list[int | None]
+    pairs: list[Pair] = field(default_factory=list)
 
 
-def judge(values: Sequence[Array], larger_is_better: bool, draws: int = DRAWS) -> Verdicts:
-    """Compare rows of ``values``, each (S, E): S runs of that row on the same E episodes.
+def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: bool) -> Verdicts:
+    """Compare the rows of a table.
 
     A row's rank is 1 + the number of rows that are significantly better than it, so rows that cannot be told
     apart from the best share rank 1.
+
+    Args:
+        values: For every row (S, E): S runs of that row on the same E episodes.
+        larger_is_better: The direction of the metric.
+        is_accuracy: Whether values lie between 0 and 1; otherwise they are errors, at least 0.
     """
     rows = [summarise(np.asarray(value, dtype=np.float64)) for value in values]
+    with np.errstate(over="ignore", invalid="ignore"):  # errors of runs that diverged
+        return _compare_rows(rows, larger_is_better, is_accuracy)
+
+
+def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool) -> Verdicts:
     indices = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
-    effects = [effect(row) for row in rows] + [effect(rows[i], rows[j]) for i, j in indices]
-    errors = [float(error) for error in standard_errors(effects, draws)]
-    estimates = [estimate(item, error) for item, error in zip(effects, errors, strict=True)]
-    differences = list(zip(effects, errors, estimates, strict=True))[len(rows) :]
-    p_values = [p_value(item, error) for item, error, _ in differences]
-    corrected = holm(p_values)
+    results = [
+        (estimate_difference(rows[i], rows[j], is_accuracy), p_value(rows[i], rows[j], is_accuracy)) for i, j in indices
+    ]
+    known = [p for _, p in results if p is not None]
+    corrected = iter(holm(known))
     pairs = []
-    for number, ((i, j), (item, _, difference)) in enumerate(zip(indices, differences, strict=True)):
-        is_open = corrected[number] >= LEVEL
-        pairs.append(
-            Pair(
-                first=i,
-                second=j,
-                difference=difference,
-                p=p_values[number],
-                corrected=corrected[number],
-                narrower=_narrower(item),
-                needs=needs(item, LEVEL / len(indices)) if is_open else None,
+    for (i, j), (difference, p) in zip(indices, results, strict=True):
+        after = None if p is None else next(corrected)
+        is_open = after is not None and after >= LEVEL
+        gain = float(pairing_gain(rows[i], rows[j]))
+        required = required_sample(rows[i], rows[j], LEVEL / len(known)) if is_open else None
+        pairs.append(Pair(i, j, difference, p, after, gain if 0 < gain < math.inf else None, required))
+    estimates = [estimate_mean(row, is_accuracy) for row in rows]
+    return Verdicts(estimates, _ranks(rows, pairs, larger_is_better), pairs)
+
+
+def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
+    """A row's mean with its 95 % interval."""
+    mean, part, over_seeds = float(row.mean), _part(mean_variance(row)), row.n_runs > 1
+    if not math.isfinite(mean):
+        return Estimate(mean, None, None, over_seeds)
+    if is_accuracy:
+        return Estimate(mean, *Proportion(mean, part, row.n_episodes).interval(LEVEL), over_seeds)
+    margin = math.sqrt(part.squared_margin(LEVEL, row.n_episodes))
+    if not part.is_known or not math.isfinite(margin):
+        return Estimate(mean, None, None, over_seeds)
+    return Estimate(mean, max(0.0, mean - margin), mean + margin, over_seeds)
+
+
+def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float = LEVEL) -> Estimate:
+    """The mean of ``first`` less that of ``second``, with the interval that holds the truth with 1 - ``level``.
+
+    Of several candidates for the variance, the interval holds all intervals.
+    """
+    over_seeds = min(first.n_runs, second.n_runs) > 1
+    value = float(first.mean - second.mean)
+    ends = [make(level) for make in _interval_makers(first, second, value, is_accuracy)]
+    if not ends or not all(math.isfinite(end) for pair in ends for end in pair):
+        return Estimate(value, None, None, over_seeds)
+    return Estimate(value, min(low for low, _ in ends), max(high for _, high in ends), over_seeds)
+
+
+def p_value(first: Row, second: Row, is_accuracy: bool) -> float | None:
+    """Two-sided, of no difference: the level at which :func:`estimate_difference` just excludes 0.
+
+    None where a row has a single run, or there is no interval.
+    """
+    estimate = estimate_difference(first, second, is_accuracy)
+    if not estimate.over_seeds or estimate.low is None:
+        return None
+    return max(map(p_of_zero, _interval_makers(first, second, estimate.mean, is_accuracy)))
+
+
+def _interval_makers(
+    first: Row, second: Row, value: float, is_accuracy: bool
+) -> list[Callable[[float], tuple[float, float]]]:
+    makers: list[Callable[[float], tuple[float, float]]] = []
+    for candidate in difference_variances(first, second):
+        part = _part(candidate.difference)
+        if is_accuracy:
+            one, two = (
+                Proportion(float(row.mean), _part(own), row.n_episodes)
+                for row, own in ((first, candidate.first), (second, candidate.second))
             )
-        )
-    return Verdicts(estimates[: len(rows)], _ranks(len(rows), pairs, larger_is_better), pairs)
+            makers.append(Difference(one, two, part).interval)
+        elif part.is_known:
+            makers.append(_around(value, part, first.n_episodes))
+    return makers
 
 
-def estimate(item: Effect, error: float) -> Estimate:
-    """The value of one effect, plus and minus the Student quantile times its standard error."""
-    half = student_quantile(0.975, float(item.freedom)) * error if error else 0.0
-    value = float(item.value)
-    return Estimate(value, value - half, value + half, item.over_seeds)
+def _around(value: float, part: Part, n_episodes: int) -> Callable[[float], tuple[float, float]]:
+    def interval(p: float) -> tuple[float, float]:
+        margin = math.sqrt(part.squared_margin(p, n_episodes))
+        return value - margin, value + margin
+
+    return interval
 
 
-def p_value(item: Effect, error: float) -> float:
-    """Two-sided, of no difference. Without any spread it is 1 for equal means and 0 for others."""
-    value = float(item.value)
-    if error == 0.0:
-        return 1.0 if value == 0.0 else 0.0
-    return student_tails(value / error, float(item.freedom))
+def _part(variance: Variance) -> Part:
+    """One comparison's, as numbers."""
+    return Part(*map(float, variance))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -135,48 +221,57 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def needs(item: Effect, level: float) -> Needs:
-    """What would settle a pair at ``level``, the smallest that Holm's method may ask for."""
-    distance = abs(float(item.value))
+def required_sample(first: Row, second: Row, level: float) -> RequiredSample:
+    """How many episodes, or seeds of each row, would show the measured difference.
+
+    Args:
+        first: A row of several runs.
+        second: Another.
+        level: The smallest that Holm's method may ask for: 0.05 over the number of pairs.
+    """
+    distance = abs(float(first.mean - second.mean))
+    part, n_episodes = _part(difference_variances(first, second)[-1].difference), first.n_episodes
+    residual = sum(float(row.residual) / row.n_runs for row in (first, second)) / n_episodes
+    n_runs = min(first.n_runs, second.n_runs)
+
+    def shows(variance: Part, episodes: int) -> bool:
+        margin = math.sqrt(variance.squared_margin(level, episodes))
+        return margin + _POWER_80 * math.sqrt(variance.over_episodes + variance.over_runs) <= distance
+
+    def with_episodes(episodes: int) -> bool:
+        share = n_episodes / episodes
+        over_runs = max(part.over_runs - residual * (1.0 - share), 0.0)
+        return shows(Part(part.over_episodes * share, over_runs, part.degrees_of_freedom), episodes)
+
+    def with_seeds(seeds: int) -> bool:
+        over_runs = part.over_runs * n_runs / seeds
+        return shows(Part(part.over_episodes, over_runs, 2.0 * (seeds - 1)), n_episodes)
+
     if distance == 0.0:
-        return Needs(None, None)
-    n_episodes = item.episodes.shape[-1]
-    factor = student_quantile(1 - level / 2, float(item.freedom)) + _POWER_80
-    left = (distance / factor) ** 2 - float(item.over_runs)
-    spread = float(item.over_episodes) * n_episodes
-    episodes = math.ceil(max(spread / left, n_episodes + 1)) if left > 0 else None
-    if episodes is not None and episodes > _MOST_EPISODES:
-        episodes = None
-    return Needs(episodes, _seeds(item, level, distance) if item.over_seeds else None)
+        return RequiredSample(None, None)
+    return RequiredSample(
+        _smallest(with_episodes, n_episodes + 1, MOST_EPISODES), _smallest(with_seeds, n_runs + 1, MOST_SEEDS)
+    )
 
 
-def _seeds(item: Effect, level: float, distance: float) -> int | None:
-    """Runs of each row, at the same number of episodes; None above :data:`_MOST_SEEDS`."""
-    n_episodes = item.episodes.shape[-1]
-    noise = sum(float(row.noise) / row.runs.shape[-1] for row in item.rows)
-    shared = max(float(item.over_episodes) - noise / n_episodes, 0.0)
-    now = min(row.runs.shape[-1] for row in item.rows)
-    each = (float(item.over_runs) + noise / n_episodes) * now
-    for seeds in range(now + 1, _MOST_SEEDS + 1):
-        variance = shared + each / seeds
-        factor = student_quantile(1 - level / 2, float(2 * (seeds - 1))) + _POWER_80
-        if variance * factor**2 <= distance**2:
-            return seeds
-        if shared * (student_quantile(1 - level / 2, 2.0 * _MOST_SEEDS) + _POWER_80) ** 2 > distance**2:
-            return None
-    return None
+def _smallest(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The smallest number in [low, high] that is enough, where every larger one is too; None where none is."""
+    if low > high or not is_enough(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle + 1, high)
+    return low
 
 
-def _narrower(item: Effect) -> float | None:
-    variance = float(item.over_episodes + item.over_runs)
-    apart = float(unpaired_variance(item.rows[0], item.rows[1], item))
-    return math.sqrt(apart / variance) if variance > 0 else None
-
-
-def _ranks(n_rows: int, pairs: Sequence[Pair], larger_is_better: bool) -> list[int]:
-    ranks = [1] * n_rows
+def _ranks(rows: Sequence[Row], pairs: Sequence[Pair], larger_is_better: bool) -> list[int | None]:
+    """Ranks of the rows with several seeds, where there are two such rows to rank."""
+    several = [row.n_runs > 1 for row in rows]
+    if len(rows) > 1 and sum(several) < 2:
+        return [None] * len(rows)
+    ranks = [1] * len(rows)
     for pair in pairs:
         if pair.significant:
             first_wins = (pair.difference.mean > 0) == larger_is_better
             ranks[pair.second if first_wins else pair.first] += 1
-    return ranks
+    return [rank if ranked else None for rank, ranked in zip(ranks, several, strict=True)]

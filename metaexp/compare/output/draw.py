@@ -1,0 +1,143 @@
+"""The figures of a comparison, each drawn once by matplotlib and saved as PNG and as SVG."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from metaexp.compare.output.escape import plain
+from metaexp.compare.output.figures import FigureData, Series
+from metaexp.results.pictures.style import CYCLE, GREY, STYLE, thousands
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+_WIDTH = 5.4
+"""Inches: letters of 10 points can then be read on a phone, too."""
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+
+
+class Drawn(NamedTuple):
+    """A figure as the bytes of a PNG file and as an ``<svg>`` element for a page."""
+
+    png: bytes
+    svg: str
+
+
+def draw(data: FigureData) -> Drawn:
+    """Draw a figure. Names are drawn as they are: nothing in them is taken for mathematics.
+
+    Equal data give equal bytes: nothing in them tells the time or the version of matplotlib.
+    """
+    style = {**STYLE, "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": data.name, "figure.dpi": 200}
+    with matplotlib.rc_context(style):
+        labels = [_wrapped(series.label, 22) for series in data.series]
+        lines = sum(label.count("\n") + 1 for label in labels)
+        extra = 0.22 * max(lines - len(labels), 0)
+        height = (1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9) + extra
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        figure.suptitle(_wrapped(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        if data.kind == "dots":
+            _dots(axes, data, labels)
+        else:
+            _lines(axes, data, labels)
+        figure.supxlabel(_wrapped(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png", metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Drawn(png.getvalue(), _inline(svg.getvalue(), data))
+
+
+def _dots(axes: Axes, data: FigureData, labels: list[str]) -> None:
+    scale = 100.0 if data.percent else 1.0
+    for place, series in enumerate(data.series):
+        colour, (point,) = CYCLE[series.colour % len(CYCLE)], series.points
+        mean, low, high = (value * scale for value in (point.mean, point.low, point.high))
+        marker = MARKERS[series.colour % len(MARKERS)]
+        if low < high:
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.0, marker="|", markersize=7, zorder=3)
+        axes.plot([mean], [place], marker, color=colour, markersize=7, zorder=4)
+        seeds = [value * scale for value in series.seeds if abs(value) < 1e30]
+        axes.plot(seeds, [place + 0.24] * len(seeds), "|", color=colour, markersize=7, alpha=0.8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    if data.zero:
+        axes.axvline(0.0, color=GREY, linewidth=1.2, zorder=1.5)
+    axes.set_xlabel(_wrapped(data.x_label + (" (%)" if data.percent and not data.zero else ""), 44))
+    axes.margins(x=0.08)
+    axes.locator_params(axis="x", nbins=6)
+
+
+def _lines(axes: Axes, data: FigureData, labels: list[str]) -> None:
+    scale = 100.0 if data.percent else 1.0
+    lines = [_line(axes, series, scale) for series in data.series]
+    axes.set_xlabel(plain(data.x_label))
+    axes.set_ylabel(plain(data.y_label + (" (%)" if data.percent else "")))
+    names = [f"\u200a{label}" for label in labels]  # matplotlib leaves out "_x"
+    axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0.0)
+    thousands(axes)
+
+
+def _line(axes: Axes, series: Series, scale: float) -> Line2D:
+    colour = CYCLE[series.colour % len(CYCLE)]
+    x = [point.x for point in series.points]
+    low, high = [p.low * scale for p in series.points], [p.high * scale for p in series.points]
+    axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    (line,) = axes.plot(
+        x,
+        [p.mean * scale for p in series.points],
+        color=colour,
+        linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
+        marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None,
+        markersize=4.5,
+    )
+    return line
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Several lines without control characters, cut where they would leave no room for the axes."""
+    return "\n".join(textwrap.wrap(plain(text), width, max_lines=4, placeholder=" \N{HORIZONTAL ELLIPSIS}")) or " "
+
+
+def _inline(content: bytes, data: FigureData) -> str:
+    """Matplotlib's SVG file as an element: scaled by the page, with a title, and with ids that no other figure has."""
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    root = ElementTree.fromstring(content)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # the page has the style
+                parent.remove(child)
+    names = {element.get("id"): f"{data.name}-{n}" for n, element in enumerate(root.iter()) if element.get("id")}
+    used = set()
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            if key == f"{{{_XLINK}}}href" and value[1:] in names:
+                used.add(value[1:])
+                element.set(key, f"#{names[value[1:]]}")
+            elif value.startswith("url(#") and value[5:-1] in names:
+                used.add(value[5:-1])
+                element.set(key, f"url(#{names[value[5:-1]]})")
+    for element in root.iter():
+        name = element.attrib.pop("id", None)
+        if name in used:
+            element.set("id", names[name])
+    root.attrib.pop("width", None)
+    root.attrib.pop("height", None)
+    root.set("role", "img")
+    title = ElementTree.Element(f"{{{_SVG}}}title")
+    title.text = plain(data.title)
+    root.insert(0, title)
+    return ElementTree.tostring(root, encoding="unicode")

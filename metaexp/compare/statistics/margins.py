@@ -1,0 +1,139 @@
+"""Intervals and p-values from variances, right at the edges too: an accuracy lies between 0 and 1.
+
+The squared margin of a mean at a level is (Banerjee, Sankhya 23, 1961)
+
+    t(E - 1)^2 * over_episodes + t(degrees of freedom)^2 * over_runs,
+
+each part with Student's quantile for its own number of samples. The interval then holds the truth at least as often as
+it says, whichever part is the larger. One quantile for the sum, with degrees of freedom that are estimated too
+(Satterthwaite's), says too much where two or three runs happen to be close to each other.
+
+An accuracy has Wilson's interval (JASA 22, 1927), with as many trials as give the measured standard error; a
+difference of accuracies combines those of its rows (Newcombe, Statistics in Medicine 17, 1998, method 10, with the
+measured correlation). In the middle of the range both are value plus and minus margin; at the edges they stay inside.
+Episodes that are all alike have no measured spread: each then counts as one trial, the widest that it can be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from metaexp.core.intervals import student_tails
+
+_SMALLEST = 1e-100
+"""Of p-values: below this they are given as 0."""
+
+
+class Part(NamedTuple):
+    """A :class:`~metaexp.compare.statistics.effects.Variance` of one comparison, as numbers."""
+
+    over_episodes: float
+    over_runs: float
+    degrees_of_freedom: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any spread was measured."""
+        return self.over_episodes + self.over_runs > 0.0
+
+    def squared_margin(self, p: float, n_episodes: int) -> float:
+        """The squared margin of the interval that holds the truth with probability 1 - ``p``."""
+        margin = quantile(p, n_episodes - 1.0) ** 2 * self.over_episodes if self.over_episodes else 0.0
+        return margin + (quantile(p, self.degrees_of_freedom) ** 2 * self.over_runs if self.over_runs else 0.0)
+
+
+class Proportion(NamedTuple):
+    """A mean in [0, 1], with what its interval is made from."""
+
+    mean: float
+    part: Part
+    n_episodes: int
+
+    def interval(self, p: float) -> tuple[float, float]:
+        """Wilson's interval."""
+        squared, edge = self.part.squared_margin(p, self.n_episodes), self.mean * (1.0 - self.mean)
+        if squared <= 0.0 or edge <= 0.0:  # no spread: every episode is one trial
+            shift = quantile(p, self.n_episodes - 1.0) ** 2 / self.n_episodes
+            squared = shift * max(edge, 0.0)
+        else:
+            shift = squared / edge
+        half = math.hypot(math.sqrt(squared), shift / 2.0)
+        low, high = ((self.mean + shift / 2.0 + sign * half) / (1.0 + shift) for sign in (-1.0, 1.0))
+        return max(0.0, min(low, self.mean)), min(1.0, max(high, self.mean))
+
+
+class Difference(NamedTuple):
+    """The difference of two means in [0, 1]; ``part`` is the difference's own variance."""
+
+    first: Proportion
+    second: Proportion
+    part: Part
+
+    def interval(self, p: float) -> tuple[float, float]:
+        """Newcombe's interval."""
+        value = self.first.mean - self.second.mean
+        (low_1, high_1), (low_2, high_2) = self.first.interval(p), self.second.interval(p)
+        shared = self._correlation(p)
+        below = _hypotenuse(self.first.mean - low_1, high_2 - self.second.mean, shared)
+        above = _hypotenuse(high_1 - self.first.mean, self.second.mean - low_2, shared)
+        return max(-1.0, value - below), min(1.0, value + above)
+
+    def _correlation(self, p: float) -> float:
+        n_episodes = self.first.n_episodes
+        one = self.first.part.squared_margin(p, n_episodes)
+        two = self.second.part.squared_margin(p, n_episodes)
+        both = self.part.squared_margin(p, n_episodes)
+        if min(one, two, both) <= 0.0:  # nothing measured to pair by
+            return 0.0
+        return max(-1.0, min(1.0, (one + two - both) / (2.0 * math.sqrt(one) * math.sqrt(two))))
+
+
+def _hypotenuse(a: float, b: float, correlation: float) -> float:
+    return math.sqrt(max(a * a + b * b - 2.0 * correlation * a * b, 0.0))
+
+
+def p_of_zero(interval: Callable[[float], tuple[float, float]]) -> float:
+    """The two-sided p-value of no difference: the largest ``p`` whose interval just excludes 0."""
+
+    def excludes(p: float) -> bool:
+        low, high = interval(p)
+        return low > 0.0 or high < 0.0
+
+    if not excludes(1.0 - 1e-9):
+        return 1.0
+    low, high = math.log(_SMALLEST), 0.0
+    if excludes(_SMALLEST):
+        return 0.0
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if excludes(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+@lru_cache(maxsize=4096)
+def quantile(p: float, degrees_of_freedom: float) -> float:
+    """The t with P(abs(T) >= t) = ``p`` for a Student-t variable T, by Newton's method in a bracket of logarithms."""
+    low, high = -40.0, 700.0
+    x, target = 0.0, math.log(p)
+    front = (
+        math.lgamma(0.5 * (degrees_of_freedom + 1.0)) - math.lgamma(0.5 * degrees_of_freedom)
+        - 0.5 * math.log(degrees_of_freedom * math.pi)
+    )  # fmt: skip
+    for _ in range(200):
+        t = math.exp(x)
+        tails = student_tails(t, degrees_of_freedom)
+        error = (math.log(tails) if tails > 0.0 else -math.inf) - target
+        low, high = (x, high) if error > 0.0 else (low, x)
+        step = 0.5 * (low + high)
+        if tails > 0.0:
+            density = 2.0 * math.exp(front - 0.5 * (degrees_of_freedom + 1.0) * math.log1p(t * t / degrees_of_freedom))
+            slope = density * t / tails
+            newton = x + error / slope if slope > 0.0 else step
+            step = newton if low < newton < high else step
+        if abs(step - x) < 1e-13:
+            return math.exp(step)
+        x = step
+    return math.exp(x)
