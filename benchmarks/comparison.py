@@ -2,7 +2,7 @@
 
 Every simulated table has rows of runs on the same test episodes, from one of two generators of right answers:
 
-* logistic: log-odds that are the sum of a row's mean, a run, an episode, and an episode by row, all but the first normal;
+* logistic: log-odds that are the sum of a row's mean and of a run, an episode and an episode by row, all normal;
 * power: a run's quality is beta distributed (skewed, and more so near 1), an episode takes it to a log-normal power.
   The method was not made with it in view.
 
@@ -304,8 +304,8 @@ def report(found: dict[str, Any]) -> str:
         f"{max(n['paired'] for n in plain):.1%}. Where only one row's seeds differ, the lowest is "
         f"{worst['paired']:.1%} ({_counts(worst['seeds'])} seeds).\n\n"
         f"{table([*header, *names], covered, right=(0, 2, 3, 5, 6, 7, 8, 9))}\n"
-        f"Equal rows should not get different ranks. Each line is {each:,} tables of equal rows, and the share in which "
-        f"any difference was called significant: at most **{max(claimed):.1%}**.\n\n"
+        f"Equal rows should not get different ranks. Each line is {each:,} tables of equal rows, and the share in "
+        f"which any difference was called significant: at most **{max(claimed):.1%}**.\n\n"
         f"{table([*header, 'Rank difference'], equal, right=(0, 2, 3, 5))}"
     )
 
@@ -313,8 +313,12 @@ def report(found: dict[str, Any]) -> str:
 def _setting(line: dict[str, Any]) -> list[str]:
     ceiling = ", nearly always right" if line["ceiling"] else ""
     return [
-        _counts(line["seeds"]), line["generator"], str(line["episodes"]), str(line["queries"]), line["spread"] + ceiling,
-    ]  # fmt: skip
+        _counts(line["seeds"]),
+        line["generator"],
+        str(line["episodes"]),
+        str(line["queries"]),
+        line["spread"] + ceiling,
+    ]
 
 
 def _counts(seeds: list[int]) -> str:
