@@ -77,16 +77,19 @@ class MetaSGD(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["transductive", "episode", "none"]:
+        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "episode" if self.uses_support_statistics else "transductive"
 
     @property
     def first_order(self) -> bool:
+        """Whether second derivatives are left out of the meta-gradient."""
         return self._first_order
 
     @property
     def vectorises(self) -> bool:
+        """Whether ``torch.vmap`` can map it over tasks: not with learn2learn's inner loop."""
         return self.engine == "metaexp"
 
     def adapt(self, support: Examples) -> Learner:

@@ -24,6 +24,7 @@ class Constant(Schedule):
     """The learning rate never changes."""
 
     def factor(self, step: int, total_steps: int) -> float:
+        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return 1.0
 
 
@@ -35,6 +36,7 @@ class Step(Schedule):
         self.gamma = gamma
 
     def factor(self, step: int, total_steps: int) -> float:
+        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return float(self.gamma ** (step // self.every))
 
 
@@ -45,6 +47,7 @@ class Linear(Schedule):
         self.final = final
 
     def factor(self, step: int, total_steps: int) -> float:
+        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return 1.0 + (self.final - 1.0) * step / total_steps
 
 
@@ -59,6 +62,7 @@ class Cosine(Schedule):
         self.every = every
 
     def factor(self, step: int, total_steps: int) -> float:
+        """The factor during step ``step`` (0-based) of ``total_steps``."""
         periods = max(math.ceil(total_steps / self.every), 1)
         progress = min(step // self.every, periods) / periods
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -76,7 +80,8 @@ class NoClip(Clip):
     """Gradients are used as they are."""
 
     def apply(self, module: nn.Module) -> None:
-        return None
+        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
+        return
 
 
 class ClipValue(Clip):
@@ -86,6 +91,7 @@ class ClipValue(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
+        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         nn.utils.clip_grad_value_(module.parameters(), self.threshold)
 
 
@@ -96,6 +102,7 @@ class ClipNorm(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
+        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         _clip_norm(module.parameters(), self.threshold)
 
 
@@ -106,6 +113,7 @@ class ClipNormPerModule(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
+        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         for child in module.children():
             _clip_norm(child.parameters(), self.threshold)
         _clip_norm(module.parameters(recurse=False), self.threshold)

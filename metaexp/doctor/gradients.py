@@ -121,6 +121,7 @@ class InnerGradients(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        """Count ``func`` where it takes a gradient."""
         if func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
             self.calls += 1
         return func(*args, **(kwargs or {}))

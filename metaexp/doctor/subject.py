@@ -48,7 +48,8 @@ class Make(Protocol):
         input_shape: tuple[int, ...],
         n_outputs: int,
         train_shape: TaskShape,
-    ) -> Algorithm: ...
+    ) -> Algorithm:
+        """Take ``steps`` steps; see :func:`metaexp.core.inner.descend`."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ class Descend(Protocol):
         lr: float | Mapping[str, Tensor],
         steps: int,
         first_order: bool,
-    ) -> Iterator[Params]: ...
+    ) -> Iterator[Params]:
+        """Take ``steps`` steps; see :func:`metaexp.core.inner.descend`."""
 
 
 def descent(engine: Engine) -> Descend:

@@ -141,6 +141,7 @@ class BatchNorm(nn.Module):
         self.running_var = torch.lerp(self.running_var, unbiased, self.momentum)
 
     def extra_repr(self) -> str:
+        """Its settings, for ``print``."""
         return f"{self.n_features}, scale={self.weight is not None}, shift={self.bias is not None}, eps={self.eps}"
 
 

@@ -128,12 +128,12 @@ class _Step(torch.autograd.Function):
 
 
 def _sigmoid_backward(gradient: Tensor, value: Tensor) -> Tensor:
-    """gradient * value * (1 - value) in one pass."""
+    """Gradient * value * (1 - value) in one pass."""
     out: Tensor = torch.ops.aten.sigmoid_backward.default(gradient, value)
     return out
 
 
 def _tanh_backward(gradient: Tensor, value: Tensor) -> Tensor:
-    """gradient * (1 - value^2) in one pass."""
+    """Gradient * (1 - value^2) in one pass."""
     out: Tensor = torch.ops.aten.tanh_backward.default(gradient, value)
     return out

@@ -72,4 +72,5 @@ class StridedBlock(nn.Module):
         self.norm = BatchNorm(n_out, scale=norm_scale, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the normalised convolution of ``x`` (B, C_in, H, W)."""
         return self.norm.activate(self.conv(x))

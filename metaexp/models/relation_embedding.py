@@ -71,12 +71,16 @@ class EmbeddingBlock(nn.Module):
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the normalised convolution of ``x`` (B, C_in, H, W)."""
         return self.norm.activate(self.conv(x), pool=self.pool)
 
 
 def initialise_as_published(network: nn.Module) -> None:
-    """The authors' initialisation, in place: convolutions N(0, 2 / (k * k * C_out)) with zero biases, linear layers
-    N(0, 0.01^2) with biases of one. (Batch norm starts as 1 and 0 by itself.)"""
+    """Initialise in place as the authors do.
+
+    Convolutions get N(0, 2 / (k * k * C_out)) and zero biases, linear layers N(0, 0.01^2) and biases of one. (Batch
+    norm starts as 1 and 0 by itself.)
+    """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             fan_out = math.prod(layer.kernel_size) * layer.out_channels

@@ -82,19 +82,25 @@ class NoTrackers(Trackers):
         pass
 
     def start(self, position: int = 0) -> None:
-        return None
+        """Do nothing."""
+        return
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        return None
+        """Do nothing."""
+        return
 
     def timings(self, step: int, values: Mapping[str, float]) -> None:
-        return None
+        """Do nothing."""
+        return
 
     def position(self) -> int:
+        """Return 0."""
         return 0
 
     def picture(self, name: str, path: Path) -> None:
-        return None
+        """Do nothing."""
+        return
 
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
-        return None
+        """Do nothing."""
+        return
