@@ -1,0 +1,131 @@
+"""The project's own tools: the gate on coverage, and the comparison of numbers before and after a change."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(path: str) -> ModuleType:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def gate() -> ModuleType:
+    return load("scripts/coverage_gate.py")
+
+
+@pytest.fixture(scope="module")
+def numbers() -> ModuleType:
+    return load("benchmarks/numbers.py")
+
+
+def report(gate: ModuleType, low: str = "", share: float = 0.95) -> dict[str, Any]:
+    """Coverage's report with 100 branches in each room."""
+    names = {room: room if room.endswith(".py") else f"{room}file.py" for room in gate.ROOMS}
+    return {
+        "files": {
+            name: {
+                "summary": {"num_branches": 100, "covered_branches": round(100 * share) if room == low else 95},
+                "missing_branches": [[3, 5]],
+            }
+            for room, name in names.items()
+        }
+    }
+
+
+def test_enough_branches_pass_the_gate(gate: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate.main(report(gate)) == 0
+    assert capsys.readouterr().out.count("95.0 % of branches\n") == len(gate.ROOMS)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_one_room_with_too_few_branches_fails_the_gate(
+    gate: ModuleType, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    room = gate.ROOMS[number]
+    assert gate.main(report(gate, room, share=0.9)) == 0
+    assert gate.main(report(gate, room, share=0.89)) == 1
+    out = capsys.readouterr().out
+    assert f"{room}: 89.0 % of branches, less than 90 %" in out
+    assert "3->5" in out
+
+
+def test_a_room_that_was_not_measured_fails_the_gate(gate: ModuleType) -> None:
+    assert gate.main({"files": {}}) == 1
+
+
+def test_the_gate_watches_what_there_is(gate: ModuleType) -> None:
+    assert [room for room in gate.ROOMS if not (ROOT / room).exists()] == []
+
+
+def made(folder: Path, name: str = "maml") -> Path:
+    """A run as far as the comparison reads it."""
+    run = folder / name
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "metrics.jsonl").write_text('{"step": 1, "train/loss": 0.5}\n')
+    (run / "checkpoints" / "step_000000006.safetensors").write_bytes(b"weights")
+    (run / "record.json").write_text(json.dumps({"config_hash": "a", "test": {"mean": 0.5}, "seconds": 3.0}))
+    return run
+
+
+def test_equal_runs_have_no_differences(numbers: ModuleType, tmp_path: Path) -> None:
+    made(tmp_path / "before")
+    after = made(tmp_path / "after")
+    (after / "record.json").write_text(json.dumps({"config_hash": "a", "test": {"mean": 0.5}, "seconds": 9.0}))
+    assert numbers.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "line"),
+    [
+        ("metrics.jsonl", '{"step": 1, "train/loss": 0.50000001}\n', "maml: metrics.jsonl differs"),
+        ("checkpoints/step_000000006.safetensors", "Weights", "maml: checkpoints/step_000000006.safetensors differs"),
+        ("checkpoints/step_000000003.safetensors", "", "maml: checkpoints/step_000000003.safetensors differs"),
+        ("record.json", '{"config_hash": "a", "test": {"mean": 0.6}}', "maml: record.json: test differs"),
+        ("record.json", '{"config_hash": "b", "test": {"mean": 0.5}}', "maml: record.json: config_hash differs"),
+    ],
+)
+def test_any_other_number_is_a_difference(
+    numbers: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, content: str, line: str
+) -> None:
+    made(tmp_path / "before")
+    (made(tmp_path / "after") / file).write_text(content)
+    assert numbers.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == 1
+    assert capsys.readouterr().out.splitlines() == [line]
+
+
+def test_runs_that_are_missing_are_differences(numbers: ModuleType, tmp_path: Path) -> None:
+    made(tmp_path / "before")
+    (tmp_path / "empty").mkdir()
+    assert numbers.differences(tmp_path / "before", tmp_path / "empty") == [
+        f"maml: no such run in {tmp_path / 'empty'}"
+    ]
+    assert numbers.differences(tmp_path / "empty", tmp_path / "before") == [f"{tmp_path / 'empty'} holds no runs"]
+
+
+def test_every_algorithm_is_among_the_runs(numbers: ModuleType) -> None:
+    algorithms = {path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml")}
+    assert algorithms <= numbers.runs().keys()
+    experiments = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
+    assert set(numbers.EXPERIMENTS) <= experiments
+
+
+@pytest.mark.slow
+def test_a_run_made_twice_has_the_same_numbers(numbers: ModuleType, tmp_path: Path) -> None:
+    for folder in ("before", "after"):
+        assert numbers.main(["make", str(tmp_path / folder), "nearest_neighbour"]) == 0
+    assert numbers.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == 0
