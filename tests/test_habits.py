@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
+import inspect
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 import yaml
@@ -164,3 +168,36 @@ def test_hooks_before_a_commit_use_the_installed_tools() -> None:
     for hook in repository["hooks"]:
         tool = hook["entry"].split()[0]
         assert f"\n{tools.get(tool, tool)}==" in pins
+
+
+def undocumented_methods(package: ModuleType) -> list[str]:
+    """Public methods without a docstring that override none which has one."""
+    found = []
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.endswith("__main__"):
+            continue
+        for cls in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(cls) and cls.__module__ == module.name and not cls.__name__.startswith("_"):
+                methods = [(name, member) for name, member in vars(cls).items() if is_public_method(name, member)]
+                found += [
+                    f"{module.name}.{cls.__name__}.{name}" for name, member in methods if not inspect.getdoc(member)
+                ]
+    return found
+
+
+def is_public_method(name: str, member: object) -> bool:
+    return not name.startswith("_") and isinstance(member, (FunctionType, property, staticmethod, classmethod))
+
+
+def test_every_public_method_is_explained_where_it_is_or_where_it_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "explained").mkdir()
+    (tmp_path / "explained" / "__init__.py").write_text("")
+    (tmp_path / "explained" / "all.py").write_text(
+        "class Base:\n    def go(self):\n        'Go.'\n\n"
+        "class Child(Base):\n    def go(self): ...\n    def stop(self): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert undocumented_methods(importlib.import_module("explained")) == ["explained.all.Child.stop"]
+    assert undocumented_methods(metaexp) == []

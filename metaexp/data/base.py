@@ -39,7 +39,7 @@ class Dataset(ABC):
         None where only the files tell, and in regression, which has no classes and no end.
         """
 
-    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:  # noqa: ARG002 - subclasses look there
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
         """Return :meth:`capacity`, or where that is None what the files tell, without reading the examples.
 
         So a task that is too large for the data is found before anything starts. Subclasses whose files tell it
@@ -81,7 +81,7 @@ class MetaDataset(ABC):
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return what :meth:`Dataset.capacity` does, now known for certain."""
 
-    def class_ids(self, split: Split) -> Mapping[str, frozenset[str]]:  # noqa: ARG002 - for subclasses with classes
+    def class_ids(self, split: Split) -> Mapping[str, frozenset[str]]:
         """Return what the classes of a split are recognised by in other datasets and other splits.
 
         Args:

@@ -65,7 +65,7 @@ class Curves(Dataset):
         """Return None: there is no end of tasks."""
         return
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:  # noqa: ARG002 - nothing is read
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import CurveFamily
 

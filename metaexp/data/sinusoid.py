@@ -36,7 +36,7 @@ class Sinusoid(Dataset):
         """Return None: there is no end of tasks."""
         return
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:  # noqa: ARG002 - nothing is read
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import SinusoidFamily
 

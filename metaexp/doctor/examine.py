@@ -64,7 +64,7 @@ class Section(NamedTuple):
     refusal: str = ""
 
 
-def examine(subject: Subject, watch: Watch = lambda kind, name: None) -> list[Section]:
+def examine(subject: Subject, watch: Watch = lambda *_: None) -> list[Section]:
     """Make every check on every kind of task.
 
     An exception in a check is a finding. An algorithm that works on one kind of task and fails on the other at once is
@@ -79,7 +79,7 @@ def examine(subject: Subject, watch: Watch = lambda kind, name: None) -> list[Se
     return sections
 
 
-def section(subject: Subject, watch: Watch = lambda kind, name: None, checks: Mapping[str, Check] = CHECKS) -> Section:
+def section(subject: Subject, watch: Watch = lambda *_: None, checks: Mapping[str, Check] = CHECKS) -> Section:
     """Make ``checks``, the first of which is ``runs``, on one kind of task."""
     watch(subject.kind, "runs")
     try:

@@ -41,12 +41,12 @@ Departs = Callable[[RunRecord], str]
 """Where a record's experiment departs from the paper whose number it quotes, as the header of its file says it."""
 
 
-def no_departures(record: RunRecord) -> str:
+def no_departures(_: RunRecord) -> str:
     """Nothing is said about departures."""
     return ""
 
 
-def no_pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
+def no_pages(_: Sequence[Entry]) -> Mapping[Path, str]:
     """No other page."""
     return {}
 

@@ -80,7 +80,7 @@ def plan_rerun(
     config, choices = place.read_config()
     _check_folder(run, config, record)
     settings = _settings(config, choices, record, overrides, config_dir)
-    until = _until(run, record, settings, steps)
+    until = _until(run, record, steps)
     return RerunPlan(run, record, settings, until, _place(run, record, settings, fresh))
 
 
@@ -186,7 +186,7 @@ def _device(device: dict[str, Any], record: RunRecord) -> dict[str, Any]:
     return kept
 
 
-def _until(run: Path, record: RunRecord, settings: Settings, steps: int | None) -> int | None:
+def _until(run: Path, record: RunRecord, steps: int | None) -> int | None:
     """Where to stop: None to do everything that a completed run did."""
     first = first_step(run)
     if first is None:

@@ -82,7 +82,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     """Take a command apart and check its corners. Raises ConfigError with all problems of one kind."""
     composer = SteadyComposer(config_dir, config_name)
     options, trial_overrides = SearchOptions.parse(overrides, composer)
-    _check_fixed(trial_overrides, options)
+    _check_fixed(trial_overrides)
     space = read_space([*trial_overrides, _NO_TEST], composer)
     _check_grid(space, options)
     corners = check_points(space, composer, on_this_machine=True)
@@ -100,7 +100,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     return Prepared(path, digest, options, space, metric, freezer, [replace(job, group=path.name) for job in corners])
 
 
-def _check_fixed(overrides: Sequence[str], options: SearchOptions) -> None:
+def _check_fixed(overrides: Sequence[str]) -> None:
     problems = []
     for line in overrides:
         key = key_of(line)

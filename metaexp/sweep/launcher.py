@@ -108,18 +108,19 @@ class JobReporter:
         self.options = options
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
+        """Tell the sweep that a job has ended, and ask for a stop where one bad end is enough."""
         if state.ended_badly and self.options.on_error == "stop":
             self.folder.ask_to_stop()
         self.folder.settle(job.number)
 
     def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        pass
+        """Nothing: a job that is tried again has not ended."""
 
     def elsewhere(self, job: FrozenJob) -> None:
-        pass
+        """Nothing: the process that runs the job tells its own sweep."""
 
     def look(self, running: Sequence[FrozenJob]) -> None:
-        pass
+        """Nothing: nobody watches the jobs here."""
 
 
 class _NumbersOnly(ConfigLoaderImpl):

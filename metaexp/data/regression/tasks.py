@@ -93,7 +93,7 @@ class FunctionFamily(MetaDataset):
             raise ConfigError(f"task.k_shot={shape.k_shot} and task.n_query={shape.n_query} must be at least 1.")
         return FunctionTasks(self, shape, seed)
 
-    def batches(self, batch_size: int, seed: int) -> TaskSource:  # noqa: ARG002 - there are none
+    def batches(self, batch_size: int, seed: int) -> TaskSource:
         """Raise ConfigError: a family has no classes."""
         raise ConfigError(
             f"dataset={self.name} has no classes to train on under fixed labels: it is a family of regression tasks. "

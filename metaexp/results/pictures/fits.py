@@ -36,8 +36,10 @@ class Fit(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """One sequence: its beginning (L,), which the learner is given, the rest (R,), which it is to predict, and
-    fits: adaptation steps -> predictions (R,)."""
+    """One sequence: its beginning (L,), which the learner is given, and the rest (R,), which it is to predict.
+
+    ``fits`` has the predictions (R,) by the number of adaptation steps.
+    """
 
     beginning: Any
     rest: Any
