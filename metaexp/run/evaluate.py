@@ -89,10 +89,8 @@ def evaluate_run(
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         n_episodes = settings.eval.episodes
-        with display.stretch("test", n_episodes) as advance:
-            evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
-            result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
-        check_finite(result)
+        evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
+        result = _test(evaluator, algorithm, n_episodes, display)
         evaluation = Evaluation(
             run=path.resolve().name,
             run_config_hash=config_hash(config),
@@ -134,6 +132,14 @@ def _training_classes(
     except DataError as error:
         display.line(f"warning: whether test classes were trained on is not known: {error}")
         return []
+
+
+def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: Display) -> EvalResult:
+    """The scores of the test episodes, which are finite."""
+    with display.stretch("test", n_episodes) as advance:
+        result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
+    check_finite(result)
+    return result
 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
