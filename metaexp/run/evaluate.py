@@ -83,9 +83,7 @@ def evaluate_run(
         _check_fits(settings, dataset, weights)
         trained = _training_classes(place.path, revise(config, choices, ()), settings, dataset, compute, display)
         n_trained = count_trained(dataset, settings.chosen_file("dataset"), trained, allow_trained_classes)
-        algorithm = build_algorithm(settings, weights.interface).to(compute.device)
-        apply_weights(algorithm, settings, weights.step, weights.weights)
-        _check_statistics(algorithm, config, weights.step)
+        algorithm = _trained(settings, config, weights).to(compute.device)
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         n_episodes = settings.eval.episodes
@@ -132,6 +130,14 @@ def _training_classes(
     except DataError as error:
         display.line(f"warning: whether test classes were trained on is not known: {error}")
         return []
+
+
+def _trained(settings: Settings, config: Mapping[str, Any], weights: Selected) -> Algorithm:
+    """The algorithm with the selected weights of the run, whose own configuration is ``config``."""
+    algorithm = build_algorithm(settings, weights.interface)
+    apply_weights(algorithm, settings, weights.step, weights.weights)
+    _check_statistics(algorithm, config, weights.step)
+    return algorithm
 
 
 def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: Display) -> EvalResult:
