@@ -45,8 +45,10 @@ INNER_LR, TASKS = 0.4, 4
 
 
 class Pair(NamedTuple):
-    """Two ways to compute the same: modules with the same weights, their losses (), and how many times as fast
-    metaexp is to be."""
+    """Two ways to compute the same, and how many times as fast metaexp is to be.
+
+    The modules have the same weights; the losses are ().
+    """
 
     ours: nn.Module
     our_loss: Callable[[], Tensor]
@@ -256,9 +258,7 @@ def by_gradient(make: Callable[[nn.Module], Algorithm], adapts: Callable[[str], 
 
 def maml() -> Pair:
     """All parameters adapt."""
-    return by_gradient(
-        lambda model: MAML(model, INNER_LR, 1, 1, False, "mean", "all", "transductive"), lambda name: True
-    )
+    return by_gradient(lambda model: MAML(model, INNER_LR, 1, 1, False, "mean", "all", "transductive"), lambda _: True)
 
 
 def anil() -> Pair:
