@@ -30,7 +30,7 @@ def gate() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def numbers() -> ModuleType:
-    return load("benchmarks/numbers.py")
+    return load("benchmarks/same_numbers.py")
 
 
 def report(gate: ModuleType, low: str = "", share: float = 0.95) -> dict[str, Any]:
