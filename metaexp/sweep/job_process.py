@@ -94,9 +94,10 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
 def _environment() -> dict[str, str]:
     """Ours, with the way to metaexp where it is not installed but found by the path of this process.
 
-    Without the address of a W&B service that this process may have: a job that shares it ends with it.
+    Without the address of a W&B service that this process may have: a job that shares it ends with it. Without the id
+    of a W&B run: it names one run, and each job is a run of its own.
     """
-    ours = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    ours = {key: value for key, value in os.environ.items() if key not in ("WANDB_SERVICE", "WANDB_RUN_ID")}
     root = str(Path(metaexp.__file__).resolve().parents[1])
     if root not in sys.path or Path(root).name in ("site-packages", "dist-packages"):
         return ours

@@ -62,7 +62,23 @@ class JobState:
 
 
 def look(folder: Path) -> JobState:
-    """The state of the job in ``folder``. Raises RunFolderError when its record is damaged."""
+    """Return the state of a job.
+
+    Args:
+        folder: The job's folder.
+
+    Returns:
+        The state. A job whose record or note is damaged has failed, with an error that names the file, so that it
+        costs only itself.
+    """
+    try:
+        return _look(folder)
+    except RunFolderError as error:
+        status: Status = "running" if is_job_locked(folder) else "failed"
+        return JobState(status, folder / LOG_FILE, str(error), exit_code=error.exit_code)
+
+
+def _look(folder: Path) -> JobState:
     note = read_note(folder)
     record = read_record(folder) if (folder / RECORD_FILE).exists() else None
     attempts = note.attempts if note else 0
@@ -77,7 +93,7 @@ def look(folder: Path) -> JobState:
         again = read_note(folder)  # it may have ended between the two looks
         if again == note:
             return JobState("killed", log, "its process was killed (by SIGKILL or for memory)", record, attempts)
-        return look(folder)
+        return _look(folder)
     status: Status = "failed" if note.status == "completed" else note.status  # completed, and its record was lost
     return JobState(status, log, note.error, record, attempts, note.exit_code)
 

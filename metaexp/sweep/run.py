@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     prepared = prepare(overrides, config_dir, config_name)
     for note in prepared.notes:
         display.line(note)
+    if os.environ.get("WANDB_RUN_ID"):
+        display.line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
     sweep = prepared.sweep or _created(prepared, ["metaexp", "train", "-m", *overrides], display)
     prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from metaexp.config.classes.targets import trust
-from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
+from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, existing
@@ -50,7 +50,11 @@ def main(arguments: Sequence[str]) -> int:
             return BUSY
         if look(options.folder).status == "completed":
             return 0
-        return _noted(options.folder, options.threads, options.trust)
+        try:
+            return _noted(options.folder, options.threads, options.trust)
+        except RunFolderError as error:  # no note can be written: a file of the sweep or the job is damaged
+            print(f"RunFolderError: {error}", file=sys.stderr)
+            return error.exit_code
 
 
 def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:

@@ -173,3 +173,24 @@ def test_an_edited_file_changes_nothing_until_the_sweep_is_complete(family: Modu
     before = len(journal(second, "begins"))
     assert run_all(overrides, CONF, "config", heard) == 0
     assert len(journal(second, "begins")) == before == 2
+
+
+@pytest.mark.parametrize("name", ["record.json", "job_state.json"])
+def test_a_job_with_a_damaged_file_is_named_and_the_others_run(
+    family: ModuleType, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*family.COMMON, "algorithm.case=0,1,5"]
+    assert run_all(overrides, CONF, "config", Heard()) == 10
+    assert "2 of 3 jobs completed, 1 failed" in capsys.readouterr().out
+    (folder_of(0) / name).write_text("{")
+    before = {number: family.result_of(folder_of(number)) for number in (0, 1)}
+    assert run_all(overrides, CONF, "config", Heard()) == 10
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("   ")}
+    assert "1 of 3 jobs completed (1 before), 2 failed" in out
+    assert "FAILED" in rows["0"]
+    assert name in rows["0"]
+    assert "the roof is on fire" in rows["2"]
+    assert journal(sweep_folder(), "begins").count(2) == 2, "the job that failed was tried again"
+    assert journal(sweep_folder(), "begins").count(1) == 1
+    assert {number: family.result_of(folder_of(number)) for number in (0, 1)} == before, "nothing is written over"

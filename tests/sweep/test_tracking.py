@@ -37,6 +37,7 @@ def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
     for name in ("API_KEY", "MODE", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "RUN_ID", "SWEEP_ID"):
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("WANDB_SERVICE", "of a client that is gone")  # jobs have their own
+    monkeypatch.setenv("WANDB_RUN_ID", "of-one-run")  # jobs have their own
     monkeypatch.setattr("metaexp.sweep.run.start", start)  # not forked: this process may have been a client
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "support"))
     overrides = [line for line in family.COMMON if not line.startswith("tracker")]
@@ -50,3 +51,4 @@ def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
     assert {part["run"]["run_group"] for part in good + bad} == {sweep.name}
     assert len({part["run"]["run_id"] for part in bad}) == 1, "begun twice, one run"
     assert good[0]["run"]["run_id"] != bad[0]["run"]["run_id"]
+    assert "of-one-run" not in {part["run"]["run_id"] for part in good + bad}
