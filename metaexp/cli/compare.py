@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
-from metaexp.config.identity import numeric_part
+from metaexp.config.identity import config_hash, numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.results.privacy import BLANK
 from metaexp.run.folder import create_folder
 
 if TYPE_CHECKING:
     from metaexp.compare.comparison import Comparison
-    from metaexp.compare.gather import Gathered
+    from metaexp.compare.gather import Gathered, Run
 
 _DESCRIPTION = """\
 Compare finished runs from their records: seeds together, differences paired by test episode. Prints a table and
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     if not found.runs:
         raise RunFolderError(_nothing(found))
     runs = found.runs
+    _check_hashes(runs)
     if options.retest:
         from metaexp.run.retest import retest
 
@@ -71,6 +73,21 @@ def main(arguments: Sequence[str]) -> int:
     write(files, folder)
     _print(comparison, folder)
     return 0
+
+
+def _check_hashes(runs: Sequence[Run]) -> None:
+    """Raise RunFolderError for records whose configuration is not the one that their hash names.
+
+    Published copies, whose paths are blanked, are not checked.
+    """
+    for run in runs:
+        record = run.record
+        found = config_hash(record.config)
+        if found != record.config_hash and BLANK not in str(record.config):
+            raise RunFolderError(
+                f"{run.folder}/record.json: key config has the hash {found[:12]}, and config_hash is "
+                f"{record.config_hash[:12]}: one of them was changed after the run. Restore it, or leave the run out."
+            )
 
 
 def format_command(arguments: Sequence[str]) -> str:

@@ -21,8 +21,10 @@ def is_earlier(folder: Path) -> bool:
     return (folder / PAGE).is_file() and (folder / _MARK).is_file()
 
 
-def run_folders(paths: Sequence[Path]) -> list[Path]:
+def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> list[Path]:
     """The folders with a record in or below ``paths``, each once, and those of jobs that have none yet.
+
+    Folders below that cannot be read are passed over, and added to ``unreadable``.
 
     Raises RunFolderError for a path with none.
     """
@@ -30,7 +32,12 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise RunFolderError(f"{path}: there is no such folder. Give run folders, or a folder that holds some.")
-        below = _below(path if path.is_dir() else path.parent, DEPTH)
+        closed: list[Path] = []
+        below = _below(path if path.is_dir() else path.parent, DEPTH, closed)
+        if closed and not below:
+            raise RunFolderError(f"{closed[0]} cannot be read: give yourself the right to, or leave it out.")
+        if unreadable is not None:
+            unreadable += closed
         if not below:
             raise RunFolderError(
                 f"{path} is not a run folder, and no {RECORD_FILE} lies within {DEPTH} levels below it."
@@ -40,10 +47,13 @@ def run_folders(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
-    if (folder / RECORD_FILE).is_file() or (folder / JOB_FILE).is_file():
-        return [folder]
-    if depth == 0:
+def _below(folder: Path, depth: int, unreadable: list[Path]) -> list[Path]:
+    try:
+        names = {item.name for item in folder.iterdir()}
+        if names & {RECORD_FILE, JOB_FILE}:
+            return [folder]
+        inner = sorted(folder / name for name in names if not name.startswith(".") and (folder / name).is_dir())
+    except OSError:
+        unreadable.append(folder)
         return []
-    inner = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
-    return [found for item in inner for found in _below(item, depth - 1)]
+    return [found for item in inner for found in _below(item, depth - 1, unreadable)] if depth else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +58,11 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """Read every run in or below ``paths``. Raises RunFolderError for a path that is or holds no run."""
     runs: list[Run] = []
     left_out: list[LeftOut] = []
-    for folder in run_folders(paths):
-        if not (folder / RECORD_FILE).exists():
+    unreadable: list[Path] = []
+    folders = run_folders(paths, unreadable)
+    left_out += [LeftOut(folder.name, "cannot be read") for folder in unreadable]
+    for folder in folders:
+        if not os.path.lexists(folder / RECORD_FILE):
             left_out.append(LeftOut(folder.name, "has not begun, or was killed before it could write a record"))
             continue
         try:
@@ -68,7 +72,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
                 left_out.append(LeftOut(folder.name, clean_text(reason)))
             else:
                 runs.append(_read(folder, record))
-        except RunFolderError as error:
+        except (RunFolderError, PermissionError) as error:
             left_out.append(LeftOut(folder.name, clean_text(str(error).replace(f"{folder}/", ""))))
     return _without_duplicates(runs, left_out)
 

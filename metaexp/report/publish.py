@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.results.verdict import judge
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 TRAIN_LINES = 500
 """At most this many lines of training metrics are kept in the copy; every validation line is."""
 
@@ -33,9 +35,11 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
     if record.status != "completed" or record.test is None:
         how = f"is {record.status}" if record.status != "completed" else "was not tested when it ended"
         raise RunFolderError(f"{run} {how}; only a completed run with a test result can be published.")
-    target = results / (name or _free_name(record, results))
+    target = results / _checked_name(name or _free_name(record, results), run)
     if target.resolve() == run.resolve():
         raise RunFolderError(f"{run} is in {results} already.")
+    if target.is_symlink():
+        raise RunFolderError(f"{target} is a link; a copy is never written through one. Remove it, or give --name.")
     if target.exists():
         read_record(target)  # only ever replace what is an earlier copy
         shutil.rmtree(target)
@@ -54,9 +58,19 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
     return target
 
 
+def _checked_name(name: str, run: Path) -> str:
+    """``name``, which may come from a stranger's record, if it is that of a folder directly in the results."""
+    if not _NAME.fullmatch(name):
+        raise RunFolderError(
+            f"{run}: the copy would be called {name!r}; a name has letters, digits, dots, dashes and underscores, "
+            "and begins with a letter or digit. Give the copy a name with --name."
+        )
+    return name
+
+
 def _free_name(record: RunRecord, results: Path) -> str:
     """The name of the experiment, or of the run; that of its seed where another seed was published before."""
-    name = record.experiment or record.name
+    name = _checked_name(record.experiment or record.name, Path(record.name))
     for candidate in (name, f"{name}-seed{record.seed}"):
         if not (results / candidate).exists():
             return candidate

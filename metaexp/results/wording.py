@@ -19,7 +19,11 @@ def format_value(metric: str, mean: float, ci95: float | None) -> str:
 
 def format_score(score: Score | None) -> str:
     """A measured score."""
-    return NOTHING if score is None else format_value(score.metric, score.mean, score.ci95)
+    if score is None:
+        return NOTHING
+    if score.n_episodes < 2:
+        return f"{format_value(score.metric, score.mean, None)} (one episode: no interval)"
+    return format_value(score.metric, score.mean, score.ci95)
 
 
 def format_reference(reference: Reference | None) -> str:

@@ -197,3 +197,20 @@ def test_the_output_is_checked_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(cli_compare.ConfigError, match="is a file"):
         cli_compare.main(["/no/such", "--output", str(tmp_path / "file")])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("algorithm", {"_target_": "tiny_runs.TinyMAML", "inner_lr": 9.0}), ("seed", 7)]
+)
+def test_a_configuration_that_its_own_hash_denies_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: object
+) -> None:
+    run = sorted(runs.iterdir())[0]
+    record = json.loads((run / "record.json").read_text())
+    record["config"][key] = value
+    (run / "record.json").write_text(json.dumps(record))
+    assert main(["compare", str(runs), "--output", str(tmp_path / "out")]) == 4
+    error = capsys.readouterr().err
+    assert f"{run}/record.json: key config has the hash" in error
+    assert "leave the run out" in error
+    assert not (tmp_path / "out").exists()

@@ -229,3 +229,26 @@ def test_an_edited_record_is_left_out_not_believed(make_run: MakeRun) -> None:
     content["test"]["mean"] += 0.01
     (place / "record.json").write_text(json.dumps(content))
     assert "is not the test result" in gather([place]).left_out[0].reason
+
+
+@pytest.mark.parametrize("closed", ["zz_closed", "a_closed"])
+def test_a_folder_that_cannot_be_read_is_left_out_and_named(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    for seed in range(2):
+        make_run("maml", seed)
+        make_run("proto_net", seed)
+    (tmp_path / "sweep" / closed).mkdir()
+    real = Path.iterdir
+
+    def iterdir(path: Path) -> object:
+        if path.name == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    comparison = compared(tmp_path / "sweep")
+    assert [(item.name, item.reason) for item in comparison.left_out] == [(closed, "cannot be read")]
+    assert len(comparison.tables[0].rows) == 2
+    with pytest.raises(RunFolderError, match=f"{closed} cannot be read"):
+        compared(tmp_path / "sweep" / closed)

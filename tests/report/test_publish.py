@@ -123,3 +123,31 @@ def test_a_run_that_is_not_finished_is_not_published(
     with pytest.raises(RunFolderError, match="only a completed run"):
         publish(run, tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["../../outputs/my_run", "/tmp/x", "..", ".hidden", "a/b", "", "x\n"])
+def test_a_strangers_name_is_refused_and_nothing_outside_is_touched(
+    run: Path, record: RunRecord, tmp_path: Path, name: str
+) -> None:
+    results = tmp_path / "docs" / "results"
+    results.mkdir(parents=True)
+    mine = tmp_path / "outputs" / "my_run"
+    mine.mkdir(parents=True)
+    write_record(record, mine)
+    (mine / "precious").write_text("kept")
+    write_record(dataclasses.replace(record, experiment=name, name=name), run)
+    with pytest.raises(RunFolderError, match="Give the copy a name with --name"):
+        publish(run, results)
+    assert (mine / "precious").read_text() == "kept"
+    assert list(results.iterdir()) == []
+
+
+def test_a_copy_is_not_written_through_a_link(run: Path, record: RunRecord, tmp_path: Path) -> None:
+    results, mine = tmp_path / "results", tmp_path / "mine"
+    results.mkdir()
+    mine.mkdir()
+    write_record(record, mine)
+    (results / "linked").symlink_to(mine)
+    with pytest.raises(RunFolderError, match="is a link"):
+        publish(run, results, "linked")
+    assert (mine / "record.json").exists()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from metaexp.results.record import Reference, RunRecord, Score, Task, Verdict
 from metaexp.results.terminal import print_summary
+from metaexp.results.wording import format_score
 
 RECORD = RunRecord(
     status="completed",
@@ -79,3 +80,9 @@ def test_paths_are_never_broken(tmp_path: Path, width: int) -> None:
     text = io.StringIO()
     print_summary(RECORD, tmp_path, Console(file=text, width=width))
     assert f"run folder: {tmp_path}\n" in text.getvalue()
+
+
+def test_one_episode_is_printed_without_an_interval() -> None:
+    assert format_score(Score("accuracy", 0.5, 0.0, 1)) == "50.00 % (one episode: no interval)"
+    assert format_score(Score("mse", 0.5, 0.0, 1)) == "0.5 (one episode: no interval)"
+    assert format_score(Score("accuracy", 0.5, 0.01, 2)) == "50.00 ± 1.00 %"
