@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaexp.core.files import write_atomically
 from metaexp.report.rows import Entry, format_measured, grouped, of_row, seeds_table
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, harmless, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import (
     NOTHING,
@@ -56,8 +58,22 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     entries = []
     for path in folder.glob(f"*/{RECORD_FILE}"):
         record = read_record(path)
-        entries.append(Entry(path.parent.name, record, not is_current(record)))
+        entries.append(Entry(harmless(path.parent.name), harmless_texts(record), not is_current(record)))
     return sorted(entries, key=_order)
+
+
+def harmless_texts(value: Any) -> Any:
+    """A record, or a part of one, whose texts have no meaning in Markdown. Its configuration is on no page."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, list):
+        return [harmless_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {harmless(str(key)): harmless_texts(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.name != "config"]
+        return dataclasses.replace(value, **{name: harmless_texts(getattr(value, name)) for name in names})
+    return value
 
 
 def generate(

@@ -23,6 +23,15 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|") or " "
 
 
+def harmless(text: str) -> str:
+    """``text`` from a record in one line, so that it makes no link, image, HTML or code block of a page.
+
+    Control characters, which a terminal would obey, become a replacement character. Plain names stay as they are.
+    """
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+    return line.replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
+
+
 def between_markers(text: str, name: str, content: str) -> str:
     """``text`` with everything between ``<!-- name:begin -->`` and ``<!-- name:end -->`` replaced by ``content``.
 

@@ -153,3 +153,24 @@ def test_the_page_of_a_run_says_where_its_experiment_departs(docs: Path) -> None
     row = "| Departs from the paper | annealed \\| not constant |"
     assert row in pages[docs / "maml_omniglot_5way_1shot" / "README.md"]
     assert "Departs" not in pages[docs / "maml_sinusoid" / "README.md"]
+
+
+@pytest.mark.parametrize(
+    ("hostile", "forbidden"),
+    [
+        ("<script>alert(1)</script>", "<script"),
+        ("![x](https://example.org/x.png)", "](https"),
+        ("a\n```\n# heading", "\n# heading"),
+        ("red\x1b[31m", "\x1b"),
+    ],
+)
+def test_texts_of_records_have_no_meaning_on_pages(
+    record: RunRecord, tmp_path: Path, hostile: str, forbidden: str
+) -> None:
+    folder = tmp_path / "results"
+    (folder / "one").mkdir(parents=True)
+    changes = dict.fromkeys(("algorithm", "dataset", "batch_norm"), hostile)
+    changed = dataclasses.replace(record, **changes, overrides=[hostile], deviations=[hostile], versions={"x": hostile})
+    write_record(changed, folder / "one")
+    for text in generate(folder, None, lambda _: True).values():
+        assert forbidden not in text
