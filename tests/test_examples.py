@@ -1,0 +1,60 @@
+"""The commands of examples/ work in a copy of their folder, cut to a few steps."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = [
+    "train.steps=2", "train.meta_batch_size=2", "train.eval_episodes=4", "eval.episodes=4", "tracker=files",
+    "device=cpu",
+]  # fmt: skip
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in sorted((ROOT / "examples").glob("*/README.md")):
+        for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            found += [(page.parent.name, line) for line in block.splitlines()]
+    return found
+
+
+def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)
+    assert words[0] == "metaexp"
+    short = SHORT if words[1] == "train" else []
+    if words[1] == "train" and "dataset=lines" not in words:
+        short = [*short, "dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
+    arguments = [sys.executable, "-m", "metaexp", *words[1:], *short]
+    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+
+
+def test_every_folder_has_commands() -> None:
+    folders = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
+    assert {folder for folder, _ in commands()} == folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "command"), commands())
+def test_a_command_of_the_examples_works(tmp_path: Path, folder: str, command: str) -> None:
+    shutil.copytree(
+        ROOT / "examples" / folder, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__", "outputs")
+    )
+    done = run(tmp_path / "copy", command)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert run(tmp_path / "copy", f"{command} no.such_key=1").returncode == 2
+
+
+def test_the_algorithm_of_the_readme_is_that_of_the_examples() -> None:
+    code = (ROOT / "examples" / "algorithm" / "my_methods" / "centroids.py").read_text()
+    (shown,) = re.findall(
+        r"```python\n# my_methods/centroids.py\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert code.partition("\n\n")[2].lstrip() == shown.lstrip()
