@@ -39,12 +39,20 @@ class Learner(NamedTuple):
 class ANIL(Algorithm):
     """ANIL, second or first order.
 
-    inner_lr: alpha, on the scale set by ``inner_loss_reduction``. inner_steps, inner_steps_test: gradient steps in
-    meta-training and in evaluation. first_order: whether the inner gradients are constants of the outer one.
-    inner_loss_reduction: ``sum_over_k`` divides the summed support loss by the shots K, as MAML's code does, so the
-    gradient is N times that of the ``mean``; in regression both are the mean. batch_norm: ``transductive``
-    normalises support and query each by itself; ``episode`` normalises queries with the support's statistics.
-    engine: who takes the inner steps, see :mod:`metaexp.engines.engines`.
+    Args:
+        model: the network. The inner loop changes its parameters whose names start with ``head.``.
+        inner_lr: alpha, on the scale that ``inner_loss_reduction`` sets.
+        inner_steps: gradient steps in meta-training.
+        inner_steps_test: gradient steps in evaluation.
+        first_order: whether the inner gradients are constants of the outer one.
+        inner_loss_reduction: ``sum_over_k`` divides the summed support loss by the shots K, as MAML's code does, so the
+            gradient is N times that of the ``mean``. In regression both are the mean.
+        batch_norm: ``transductive`` normalises support and query each by itself. ``episode`` normalises queries with
+            the support's statistics.
+        engine: which implementation takes the inner steps, see :mod:`metaexp.engines.engines`.
+
+    Raises:
+        ConfigError: the network has no head, or the engine is not installed.
     """
 
     is_faster_one_by_one = True  # inner steps are small: they see features

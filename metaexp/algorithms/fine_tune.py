@@ -44,9 +44,21 @@ class Tuned(NamedTuple):
 class FineTune(Algorithm):
     """Pre-training and fine-tuning.
 
-    tune: what changes at test, the last layer (``head``) or ``all``. tune_steps, tune_lr, tune_weight_decay: gradient
-    descent at test. head: ``linear``, or ``cosine`` with a factor ``cosine_scale`` on the scores. n_outputs: the
-    number of training classes, or D_out in regression, where the trained last layer is tuned on and not replaced.
+    Args:
+        model: the network that is trained, without a last layer.
+        input_shape: the shape of one example, without the batch.
+        n_outputs: the number of training classes. In regression it is D_out, and the trained last layer is tuned on and
+            not replaced.
+        train_shape: the shape of training tasks, which says whether this is regression.
+        head: the last layer, ``linear`` or ``cosine``.
+        cosine_scale: factor on the scores of ``cosine``.
+        tune: what changes at test, the last layer (``head``) or ``all``.
+        tune_steps: steps of gradient descent at test.
+        tune_lr: learning rate at test.
+        tune_weight_decay: weight decay at test.
+
+    Raises:
+        ConfigError: ``head=cosine`` in regression, where there are no classes.
     """
 
     model_output = "embedding"

@@ -38,13 +38,22 @@ class Learner(NamedTuple):
 class MAML(Algorithm):
     """MAML, second or first order.
 
-    inner_lr: alpha, on the scale set by ``inner_loss_reduction``. inner_steps, inner_steps_test: gradient
-    steps in meta-training and in evaluation. inner_loss_reduction: ``sum_over_k`` divides the summed support
-    loss by the shots K, as the authors' code does, so the gradient is N times that of the ``mean``; in
-    regression both are the mean. adapt: which parameters the inner loop changes: ``all``, ``no_batch_norm``
-    (as the authors' code), or the ``head`` alone. batch_norm: ``transductive`` normalises support and query
-    each by itself; ``episode`` normalises queries with the statistics of the support set. engine: who takes the
-    inner steps, see :mod:`metaexp.engines.engines`.
+    Args:
+        model: the network. Its parameters are the initialisation theta.
+        inner_lr: alpha, on the scale that ``inner_loss_reduction`` sets.
+        inner_steps: gradient steps in meta-training.
+        inner_steps_test: gradient steps in evaluation.
+        first_order: whether the inner gradients are constants of the outer one.
+        inner_loss_reduction: ``sum_over_k`` divides the summed support loss by the shots K, as the authors' code does,
+            so the gradient is N times that of the ``mean``. In regression both are the mean.
+        adapt: which parameters the inner loop changes: ``all``, ``no_batch_norm`` (as the authors' code), or the
+            ``head`` alone.
+        batch_norm: ``transductive`` normalises support and query each by itself. ``episode`` normalises queries with
+            the statistics of the support set.
+        engine: which implementation takes the inner steps, see :mod:`metaexp.engines.engines`.
+
+    Raises:
+        ConfigError: the engine is not installed.
     """
 
     def __init__(

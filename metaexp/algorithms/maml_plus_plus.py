@@ -47,9 +47,19 @@ class Learner(NamedTuple):
 class MAMLPlusPlus(Algorithm):
     """MAML++.
 
-    inner_lr: of all parameters and steps, or where the learned rates start; on the scale of the mean support loss.
-    inner_steps, inner_steps_test: gradient steps in meta-training and in evaluation. multi_step_loss_epochs,
-    first_order_epochs: how long these last; 0 switches them off. epoch: meta-updates that make an epoch.
+    Args:
+        model: the network. Its parameters are the initialisation.
+        inner_lr: the inner learning rate of all parameters and steps, on the scale of the mean support loss. Learned
+            rates start from it.
+        inner_steps: gradient steps in meta-training.
+        inner_steps_test: gradient steps in evaluation.
+        multi_step_loss_epochs: how many epochs the multi-step loss lasts; 0 switches it off.
+        learn_inner_lr: whether to learn one inner rate for each parameter tensor and inner step.
+        per_step_batch_norm: whether each inner step has its own gamma, beta and running statistics.
+        first_order_epochs: for how many epochs meta-gradients are first order; 0 switches this off.
+        epoch: training steps that make an epoch.
+        batch_norm: which statistics are used at test: those of the current batch (``transductive``, the code), or the
+            stored ones (``running``, the paper).
     """
 
     def __init__(

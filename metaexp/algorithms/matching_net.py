@@ -40,9 +40,18 @@ Memory = tuple[Tensor, Tensor]
 class MatchingNet(Algorithm):
     """Matching Networks, with or without full context embeddings.
 
-    fce: whether to embed in the context of the support set. fce_steps: K, how often f attends to the support.
-    dropout: share of the embedding's entries dropped in training. batch_norm: ``running``, or ``transductive``:
-    support and queries are each normalised by themselves, in training and at test.
+    Args:
+        model: the network that embeds examples.
+        input_shape: the shape of one example, without the batch.
+        train_shape: the shape of training tasks.
+        fce: whether to embed in the context of the support set.
+        fce_steps: K, how often f attends to the support.
+        dropout: share of the embedding's entries that are dropped in training.
+        batch_norm: ``running``, or ``transductive``: support and queries are each normalised by themselves, in training
+            and at test.
+
+    Raises:
+        ConfigError: tasks are regression, which has no classes.
     """
 
     model_output = "embedding"
@@ -159,9 +168,12 @@ class FullContext(nn.Module):
 
 
 class LSTMCell(nn.Module):
-    """One step of an LSTM out of matrix products, so that it maps over tasks.
+    """One step of an LSTM, written as matrix products so that it maps over tasks.
 
-    n_input, n_recurrent, n_hidden: widths of the input, of what is fed back, and of the state.
+    Args:
+        n_input: width of the input.
+        n_recurrent: width of what is fed back.
+        n_hidden: width of the state.
     """
 
     def __init__(self, n_input: int, n_recurrent: int, n_hidden: int) -> None:

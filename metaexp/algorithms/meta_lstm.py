@@ -22,7 +22,7 @@ a query's prediction never depends on the other queries.
 Source: Ravi & Larochelle, "Optimization as a Model for Few-Shot Learning", ICLR 2017, and the authors' Lua code
 (twitter/meta-learning-lstm). Where they differ, a key chooses: ``recurrent_gate``, ``inner_epochs``, and
 ``divide_gradient_by_batch``, with which g_t is divided by the number of examples once more.
-Departures: several tasks may share a meta-update (``train.meta_batch_size``, 1 as published).
+Departures: several tasks may share a training step (``train.meta_batch_size``, 1 as published).
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ class Learner(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The state of the meta-learner; the coordinates stand in tiles (n_tiles, width).
+    """The state of the meta-learner. The coordinates stand in tiles (n_tiles, width).
 
-    parameters: c_t (n_tiles, width). gates: forget and input gate, or their pre-sigmoid values (n_tiles, 2, width).
-    lstm: of the first layer.
+    Attributes:
+        parameters: c_t (n_tiles, width).
+        gates: forget and input gate, or their values before the sigmoid (n_tiles, 2, width).
+        lstm: the state of the first layer.
     """
 
     parameters: Tensor
@@ -66,19 +68,30 @@ class Cell(NamedTuple):
 class MetaLSTM(Algorithm):
     """The two-layer meta-learner of Ravi & Larochelle.
 
-    inner_epochs, inner_epochs_test: passes over the support set, in meta-training and in evaluation.
-    inner_batch_size: examples per learner update; None, or more than there are, takes the whole support set.
-    So there are ``inner_epochs * ceil(S / inner_batch_size)`` updates. Published: 12 epochs of 5 images for 1-shot;
-    for 5-shot 8 epochs of 25 images (code) or 5 (paper).
-    hidden: units per coordinate. preprocess_p: the p above. recurrent_gate: what a gate sees of its own past,
-    its value before the sigmoid (``pre_sigmoid``, the code) or after (``gate``, the paper); 0 at the start.
-    divide_gradient_by_batch: divide the gradient of the mean loss by the batch size once more, as the code does.
-    init_range: meta-learner weights start in U(-init_range, init_range). forget_bias, input_bias: [low, high] of
-    the uniform distributions that b_f and b_i start in.
+    The learner takes ``inner_epochs * ceil(S / inner_batch_size)`` inner steps. Published are 12 epochs of 5 images for
+    1-shot. For 5-shot they are 8 epochs of 25 images (code) or 5 (paper).
 
-    Memory: training keeps T * 173 numbers per learner parameter and task, with T updates and 20 hidden units: 0.27 GB
-    for the paper's 12 updates of 32,901 parameters, 0.53 GB with the query pass (measured). Evaluation keeps nothing
-    of past steps. ``device.task_chunk`` bounds both where many tasks are computed at once.
+    Memory: training keeps T * 173 numbers per learner parameter and task, with T inner steps and 20 hidden units.
+    That is 0.27 GB for the paper's 12 steps of 32,901 parameters, and 0.53 GB with the query pass (measured).
+    Evaluation keeps nothing of past steps. ``device.task_chunk`` bounds both where many tasks are computed at once.
+
+    Args:
+        model: the learner. Its parameters at the start are c_0.
+        inner_epochs: passes over the support set in meta-training.
+        inner_epochs_test: passes over the support set in evaluation.
+        inner_batch_size: examples per inner step. None, or more than there are, takes the whole support set.
+        hidden: units per coordinate.
+        preprocess_p: the p above.
+        recurrent_gate: what a gate sees of its own past: its value before the sigmoid (``pre_sigmoid``, the code) or
+            after (``gate``, the paper). It is 0 at the start.
+        divide_gradient_by_batch: whether to divide the gradient of the mean loss by the batch size once more, as the
+            code does.
+        init_range: the meta-learner's weights start in U(-init_range, init_range).
+        forget_bias: [low, high] of the uniform distribution that b_f starts in.
+        input_bias: [low, high] of the uniform distribution that b_i starts in.
+
+    Raises:
+        ConfigError: one of the two biases is not [low, high] with low <= high.
     """
 
     def __init__(
@@ -140,7 +153,7 @@ class MetaLSTM(Algorithm):
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
     def adaptation_path(self, support: Examples) -> list[Learner]:
-        """The learner after 0, 1, ..., T updates.
+        """The learner after 0, 1, ..., T inner steps.
 
         Statistics are those of the passes made so far; the first learner, which has made none, is shown with
         those of the pass it is about to make.
@@ -148,7 +161,7 @@ class MetaLSTM(Algorithm):
         return list(self._path(support))
 
     def _path(self, support: Examples) -> Iterator[Learner]:
-        """Learners after 0, 1, ..., T updates, as :meth:`adaptation_path` describes them."""
+        """Learners after 0, 1, ..., T inner steps, as :meth:`adaptation_path` describes them."""
         cell = self._start()
         buffers = fresh_statistics(self.model)
         batches = self._batches(support)

@@ -37,11 +37,20 @@ class Learner(NamedTuple):
 class MetaSGD(Algorithm):
     """Meta-SGD, second or first order.
 
-    alpha_min, alpha_max: the rates start uniformly distributed between these, on the scale of the mean support loss.
-    inner_steps, inner_steps_test: gradient steps in meta-training and in evaluation. first_order: whether the inner
-    gradients are constants of the outer one. batch_norm: ``transductive`` normalises support and query each by
-    itself; ``episode`` normalises queries with the support's statistics. engine: who takes the inner steps, see
-    :mod:`metaexp.engines.engines`.
+    Args:
+        model: the network. Its parameters are the initialisation theta.
+        alpha_min: the least rate at the start, on the scale of the mean support loss. Rates start uniformly distributed
+            between this and ``alpha_max``.
+        alpha_max: the largest rate at the start.
+        inner_steps: gradient steps in meta-training.
+        inner_steps_test: gradient steps in evaluation.
+        first_order: whether the inner gradients are constants of the outer one.
+        batch_norm: ``transductive`` normalises support and query each by itself. ``episode`` normalises queries with
+            the support's statistics.
+        engine: which implementation takes the inner steps, see :mod:`metaexp.engines.engines`.
+
+    Raises:
+        ConfigError: ``alpha_min`` is above ``alpha_max``, or the engine is not installed.
     """
 
     def __init__(

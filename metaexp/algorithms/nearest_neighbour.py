@@ -35,9 +35,16 @@ class Neighbours(NamedTuple):
 class NearestNeighbour(Algorithm):
     """One nearest neighbour, on the examples or on embeddings.
 
-    space: where distances are taken, ``inputs`` (pixels; nothing is trained and the network not used), or the
-    ``embedding``. distance: ``euclidean`` or ``cosine``. n_outputs: the number of training classes, the outputs of
-    the classifier that is trained.
+    Args:
+        model: the network that embeds examples; ``space=inputs`` does not use it.
+        input_shape: the shape of one example, without the batch.
+        n_outputs: the number of training classes, which is the number of outputs of the classifier that is trained.
+        train_shape: the shape of training tasks, which says whether this is regression.
+        space: where distances are taken: ``inputs`` (pixels; nothing is trained), or the ``embedding``.
+        distance: ``euclidean`` or ``cosine``.
+
+    Raises:
+        ConfigError: ``space=embedding`` in regression, where there are no classes.
     """
 
     model_output = "embedding"

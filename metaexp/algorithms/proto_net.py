@@ -34,9 +34,15 @@ from metaexp.models.batch_norm import normalise_with
 class ProtoNet(Algorithm):
     """Prototypical Networks.
 
-    distance: ``squared_euclidean`` (as published) or ``cosine``, whose score is the cosine itself. batch_norm:
-    ``running`` (as published), or ``transductive``: support and queries are each normalised by themselves, in
-    training and at test.
+    Args:
+        model: the network that embeds examples.
+        train_shape: the shape of training tasks.
+        distance: ``squared_euclidean`` (as published) or ``cosine``, whose score is the cosine itself.
+        batch_norm: ``running`` (as published), or ``transductive``: support and queries are each normalised by
+            themselves, in training and at test.
+
+    Raises:
+        ConfigError: tasks are regression, which has no classes.
     """
 
     model_output = "embedding"

@@ -7,9 +7,9 @@ With embedding f, relation module g, and side-by-side concatenation [ , ]:
 
 Classification follows Sung, Yang, Zhang, Xiang, Torr & Hospedales, "Learning to Compare: Relation Network for
 Few-Shot Learning", CVPR 2018, equations 1 and 2, and, where the paper is silent, the authors' code
-(floodsung/LearningToCompare_FSL): one episode per update, the gradient norm of embedding and relation module clipped
-separately (clip=norm_per_module), learning rates halved every 100,000 episodes (schedule=step), batch norm always by
-statistics of the batch at hand: support, queries, and all their pairs, each by itself, at test too. So published
+(floodsung/LearningToCompare_FSL): one episode per training step, the gradient norm of embedding and relation module
+clipped separately (clip=norm_per_module), learning rates halved every 100,000 episodes (schedule=step), batch norm
+always by statistics of the batch at hand: support, queries, and all their pairs, each by itself, at test too. So published
 numbers are transductive, and the queries of a test batch are as many for every class.
 
 Departures: the loss is a mean where the paper writes a sum (as the code; only clipping can tell). Two Adam
@@ -58,12 +58,21 @@ class Neighbours(NamedTuple):
 class RelationNet(Algorithm):
     """Relation Network, for classification and regression.
 
-    relation_channels, relation_hidden: widths of the relation module. relation_padding: of its convolutions, 1 for
-    Omniglot and 0 for mini-ImageNet as published. class_map: the ``sum`` of a class's support, as published, or its
-    ``mean``, which alone lets the shots at test differ from those in training. target_weights: in regression, how
-    relations become weights, by ``softmax`` or divided by their sum (``sigmoid``). norm_momentum: weight of the newest
-    batch in the relation module's stored statistics. batch_norm: what normalises queries at test, the current batch
-    (``transductive``, as published) or averages stored in training (``running``); training is the same for both.
+    Args:
+        model: the network that embeds examples.
+        input_shape: the shape of one example, without the batch.
+        relation_channels: channels of the relation module's convolutions. For embeddings that are vectors, the width
+            of its first hidden layer.
+        relation_hidden: width of the relation module's last hidden layer.
+        relation_padding: padding of the relation module's convolutions. Published are 1 for Omniglot and 0 for
+            mini-ImageNet.
+        norm_momentum: weight of the newest batch in the relation module's stored statistics.
+        class_map: the ``sum`` of a class's support, as published, or its ``mean``. Only the mean lets the shots at test
+            differ from those in training.
+        target_weights: how relations become weights in regression: by ``softmax``, or divided by their sum
+            (``sigmoid``).
+        batch_norm: what normalises queries at test: the current batch (``transductive``, as published), or averages
+            stored in training (``running``). Training is the same for both.
     """
 
     model_output = "embedding"

@@ -45,7 +45,7 @@ class Learner(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Adam's state: averages of squared gradients, and the number of updates () that made them."""
+    """Adam's state: averages of squared gradients, and the number of steps () that made them."""
 
     squares: Params
     updates: Tensor
@@ -54,11 +54,17 @@ class Moments(NamedTuple):
 class Reptile(Algorithm):
     """Reptile.
 
-    inner_lr: of Adam. inner_steps, inner_steps_test: Adam's steps in meta-training and in evaluation.
-    inner_batch_size, inner_batch_size_test: support examples per step; all of them where there are fewer.
-    adam_state: whether a task starts from the second moments of earlier training (``carried``), or from none
-    (``reset``). batch_norm: what shares a batch with a query at test, ``transductive``: all queries, or
-    ``support_and_query``: the support set.
+    Args:
+        model: the network. Its parameters are the initialisation theta.
+        inner_lr: learning rate of Adam.
+        inner_steps: Adam's steps in meta-training.
+        inner_steps_test: Adam's steps in evaluation.
+        inner_batch_size: support examples per step in meta-training; all of them where there are fewer.
+        inner_batch_size_test: support examples per step in evaluation; all of them where there are fewer.
+        adam_state: whether a task starts from the second moments of earlier training (``carried``), or from none
+            (``reset``).
+        batch_norm: what shares a batch with a query at test: all queries (``transductive``), or the support set
+            (``support_and_query``).
     """
 
     def __init__(

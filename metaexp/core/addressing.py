@@ -62,14 +62,22 @@ def unit_floats(keys: Tensor) -> Tensor:
 
 
 def distinct(keys: Tensor, stream: int, n: int, high: int | Tensor) -> Tensor:
-    """``n`` distinct integers (..., n) below ``high`` in random order, from each of ``keys`` (...).
+    """``n`` distinct integers below ``high`` in random order, for each of ``keys``.
 
-    high: an int, or an int64 tensor (...) with one bound per key; at least ``n`` (not checked on the device).
+    All ordered selections are equally likely. The first m of n are what m alone would have given: more shots or
+    queries are added to an episode and replace none. These are the first n steps of a Fisher-Yates shuffle of
+    0..high-1 without the array, so the cost does not depend on ``high``. Step i takes what lies at place p_i >= i,
+    and finds it by going back through the earlier exchanges.
 
-    All ordered selections are equally likely, and the first m of n are what m alone would have given: more
-    shots or queries are added to an episode, they do not replace it. These are the first n steps of a
-    Fisher-Yates shuffle of 0..high-1 without the array, so the cost does not depend on ``high``: step i takes
-    what lies at place p_i >= i, and what lies there is found by going back through the earlier exchanges.
+    Args:
+        keys: int64 tensor (...), one key per selection.
+        stream: the number of the random stream; other streams are independent.
+        n: how many integers to draw per key.
+        high: an int, or an int64 tensor (...) with one bound per key. It must be at least ``n``, which is not
+            checked on the device.
+
+    Returns:
+        An int64 tensor (..., n).
     """
     steps = torch.arange(n, dtype=torch.int64, device=keys.device)
     bound = high.unsqueeze(-1) if isinstance(high, Tensor) else high

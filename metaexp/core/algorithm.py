@@ -29,10 +29,10 @@ _RENAMED = {"begin_step": "set_progress", "trajectory": "adaptation_path"}
 class Algorithm(nn.Module, ABC):
     """A meta-learner. Its parameters are the meta-parameters; its methods are pure functions of one task.
 
-    Subclasses implement :meth:`adapt` and :meth:`predict`. They write no attribute, draw no global random
-    number, move nothing between devices, and never loop over tasks: the runner maps them over a batch.
-    ``self.training`` tells meta-training from meta-testing, as everywhere in torch (a different number of
-    inner steps, say); the runner sets it.
+    Subclasses implement :meth:`adapt` and :meth:`predict`. These methods write no attribute, draw no global random
+    number and move nothing between devices. They never loop over tasks, because the caller maps them over a batch.
+    ``self.training`` tells meta-training from meta-testing, as everywhere in torch, for example to take a different
+    number of inner steps. The caller sets it.
     """
 
     model_output: ClassVar[Literal["scores", "embedding"]] = "scores"
@@ -91,10 +91,10 @@ class Algorithm(nn.Module, ABC):
 
     @property
     def takes_single_tasks(self) -> bool:
-        """Whether the runner computes tasks one at a time.
+        """Whether tasks are computed one at a time.
 
-        It does where they cannot be mapped: the algorithm does not vectorise, or its network has torch's recurrent
-        layers. It also does where that is faster, see :attr:`is_faster_one_by_one`.
+        They are where they cannot be mapped, because the algorithm does not vectorise or its network has torch's
+        recurrent layers. They also are where that is faster, see :attr:`is_faster_one_by_one`.
         """
         layers = list(self.modules())
         if not self.vectorises or any(isinstance(layer, nn.RNNBase) for layer in layers):

@@ -20,9 +20,15 @@ def gradient_step(
 ) -> Params:
     """``params - lr * gradient of loss``, differentiable with respect to ``params`` and ``lr``.
 
-    loss: maps parameters to a scalar (). lr: one number, or one tensor per name that broadcasts against its
-    parameter. first_order: treat the gradient as a constant, which leaves second derivatives out of whatever
-    is differentiated later (MAML, Finn et al. 2017, section 5.2).
+    Args:
+        loss: a function from parameters to a scalar ().
+        params: name -> tensor.
+        lr: one number, or one tensor per name that broadcasts against its parameter.
+        first_order: whether to treat the gradient as a constant. That leaves second derivatives out of whatever is
+            differentiated later (MAML, Finn et al. 2017, section 5.2).
+
+    Returns:
+        The new parameters, with the names and shapes of ``params``.
     """
     gradients = grad(loss)(params)
     if first_order:

@@ -20,10 +20,20 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], method: IntervalMethod = "normal") -> Interval:
-    """Mean and interval of ``values`` (n,), which are taken as independent.
+    """Mean and interval of values that are taken as independent.
 
-    Sums are exact, so the order of the values cannot change a bit. One value alone has an interval of 0 under
-    "normal" (its standard deviation is 0) and none under "student": infinity. Raises ValueError for no values.
+    Sums are exact, so the order of the values cannot change a bit.
+
+    Args:
+        values: n numbers, at least one.
+        method: how the interval is computed. One value alone has an interval of 0 under "normal", because its
+            standard deviation is 0. Under "student" its interval is infinite.
+
+    Returns:
+        The mean and its interval.
+
+    Raises:
+        ValueError: there are no values.
     """
     n = len(values)
     if n == 0:

@@ -63,7 +63,7 @@ _BYTES = 4096
 
 
 def last_step(path: Path) -> int:
-    """The meta-update of the last complete line; 0 where there is none."""
+    """The training step of the last complete line; 0 where there is none."""
     try:
         with open_regular(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))

@@ -17,7 +17,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during meta-update ``step`` (0-based) of ``total_steps``."""
+        """The factor during training step ``step`` (0-based) of ``total_steps``."""
 
 
 class Constant(Schedule):
@@ -29,7 +29,7 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """The learning rate is multiplied by ``gamma`` after every ``every`` updates."""
+    """The learning rate is multiplied by ``gamma`` after every ``every`` steps."""
 
     def __init__(self, every: PositiveInt, gamma: Fraction) -> None:
         self.every = every
@@ -54,7 +54,7 @@ class Linear(Schedule):
 class Cosine(Schedule):
     """Half a cosine from 1 down to ``final`` (Loshchilov & Hutter, 2017, without restarts).
 
-    The rate is constant within periods of ``every`` updates (MAML++ anneals once per epoch of 500).
+    The rate is constant within periods of ``every`` steps (MAML++ anneals once per epoch of 500).
     """
 
     def __init__(self, final: Fraction, every: PositiveInt) -> None:
@@ -69,7 +69,7 @@ class Cosine(Schedule):
 
 
 class Clip(ABC):
-    """Bounds gradients in place before an update."""
+    """Bounds gradients in place before the optimiser takes a step."""
 
     @abstractmethod
     def apply(self, module: nn.Module) -> None:

@@ -14,11 +14,15 @@ from metaexp.core.types import Episode, n_tasks, one_task, select_tasks
 def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size: int | None = None) -> Any:
     """Call ``function`` on every task of ``episodes`` and stack the results along a leading T.
 
-    function: returns a tensor, or any nest of tuples, lists and dicts of tensors.
+    Args:
+        function: returns a tensor, or any nest of tuples, lists and dicts of tensors.
+        episodes: T tasks, with a leading T on every tensor.
+        chunk_size: how many tasks ``torch.vmap`` computes at once; None takes all. 1 is a plain Python loop without
+            vmap. The loop is the reference that the vectorised form is tested against, and the way to run a
+            function that does not vectorise.
 
-    chunk_size: how many tasks are computed at once by ``torch.vmap``; None takes all. 1 is a plain Python
-    loop without vmap: the reference that the vectorised form is tested against, and the way to run a
-    function that does not vectorise.
+    Returns:
+        What ``function`` returns, with a leading T on every tensor.
     """
     total = n_tasks(episodes)
     size = total if chunk_size is None else min(chunk_size, total)

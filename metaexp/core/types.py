@@ -12,11 +12,12 @@ Adapted = Any
 
 
 class Examples(NamedTuple):
-    """Labelled examples of one task (or, with a leading T on both tensors, of T tasks).
+    """Labelled examples of one task, or of T tasks with a leading T on both tensors.
 
-    x: (S, C, H, W) images, (S, L, D) sequences or (S, D) vectors, float32.
-    y: (S,) int64 in [0, n_way) for classification, (S, D_out) float32 for regression.
-    n_way: the number of classes N, a plain int because shapes depend on it; 0 for regression.
+    Attributes:
+        x: float32 images (S, C, H, W), sequences (S, L, D) or vectors (S, D).
+        y: (S,) int64 in [0, n_way) for classification, (S, D_out) float32 for regression.
+        n_way: the number of classes N; 0 for regression. It is a plain int because shapes depend on it.
     """
 
     x: Tensor
@@ -34,9 +35,13 @@ class Episode(NamedTuple):
 class EvalResult(NamedTuple):
     """A metric over a bank of episodes.
 
-    mean: mean of ``per_episode``. ci95: half-width of the 95 % interval, 1.96 * std(ddof=0) / sqrt(n).
-    per_episode: (n_episodes,) float64. per_step: (steps + 1, n_episodes), the metric after 0..S adaptation
-    steps, whose last row is ``per_episode``; a single row for algorithms without steps.
+    Attributes:
+        mean: the mean of ``per_episode``.
+        ci95: half the width of the 95 % interval, 1.96 * std(ddof=0) / sqrt(n).
+        n_episodes: the number n of episodes.
+        per_episode: (n_episodes,) float64, the metric on each episode.
+        per_step: (steps + 1, n_episodes), the metric after 0..S adaptation steps. Its last row is ``per_episode``.
+            Algorithms without steps have a single row.
     """
 
     mean: float
