@@ -52,6 +52,15 @@ def test_a_command_of_the_examples_works(tmp_path: Path, folder: str, command: s
     assert run(tmp_path / "copy", f"{command} no.such_key=1").returncode == 2
 
 
+@pytest.mark.parametrize("override", ["algorithm.temperature=0", "algorithm.temperature=-1", "dataset=sinusoid"])
+def test_the_algorithm_refuses_what_it_cannot_do(tmp_path: Path, override: str) -> None:
+    shutil.copytree(ROOT / "examples" / "algorithm", tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
+    command = "metaexp train --config-dir conf --trust my_methods algorithm=centroids model=conv4"
+    done = run(tmp_path / "copy", f"{command} {override}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 def test_the_algorithm_of_the_readme_is_that_of_the_examples() -> None:
     code = (ROOT / "examples" / "algorithm" / "my_methods" / "centroids.py").read_text()
     (shown,) = re.findall(

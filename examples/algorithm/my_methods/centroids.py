@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from metaexp.core.algorithm import Algorithm
-from metaexp.core.types import Examples
+from metaexp import Algorithm, Examples, PositiveFloat
 from metaexp.models.base import has_batch_norm
 
 
@@ -13,8 +12,9 @@ class Centroids(Algorithm):
 
     model_output = "embedding"
     fixed_way = False
+    classes_needed = True
 
-    def __init__(self, model: nn.Module, temperature: float) -> None:
+    def __init__(self, model: nn.Module, temperature: PositiveFloat) -> None:
         super().__init__()
         self.model, self.temperature = model, temperature
 
