@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -328,3 +329,14 @@ def test_a_home_folder_is_understood(data, monkeypatch):
     monkeypatch.setenv("HOME", str(data))
     write(data / "images", FLAT)
     assert dataset(folder="~/images").load(data / "nowhere", print).input_shape == (3, 8, 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes are Linux's")
+def test_names_that_are_no_text_are_read_like_others(data):
+    write(data / "images", FLAT)
+    (data / "images" / "a").rename(data / "images" / os.fsdecode(b"\xff\xfe"))
+    first = dataset().load(data, lambda _: None)
+    again = dataset().load(data, lambda _: None)  # from the cache
+    assert sum(c.n_classes for c in first.capacity().values()) == 8
+    assert again.digest == first.digest
+    assert sum(len(first.class_ids(split)) for split in SPLITS) == 8

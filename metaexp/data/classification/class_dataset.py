@@ -88,7 +88,7 @@ class ClassDataset(MetaDataset):
                 content = self._examples[first : first + min(size, _ID_EXAMPLES)].cpu()
                 if self.pixels.invert and self.stores_bytes:
                     content = 255 - content
-                texts = f"{self.origin.name}\0{name}".encode(), content.numpy().tobytes()
+                texts = f"{self.origin.name}\0{name}".encode("utf-8", "surrogateescape"), content.numpy().tobytes()
                 ids[name] = frozenset(hashlib.sha256(text).hexdigest()[:_ID_DIGITS] for text in texts)
             first += size
         return ids

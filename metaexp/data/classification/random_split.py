@@ -46,7 +46,9 @@ def split_by_fractions(
     Raises:
         DataError: There are fewer than three classes.
     """
-    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
+    ranked = sorted(
+        set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
+    )
     if len(ranked) < 3:
         raise DataError(f"{len(ranked)} classes cannot be divided into train, val and test.")
     val = max(1, round(fractions[1] * len(ranked)))

@@ -129,10 +129,10 @@ def fingerprint(paths: Sequence[Path], follow_links: bool = True) -> str:
         refuse_special(path)
         for file in sorted(scan_folder(path, follow_links).files.values()) if path.is_dir() else [path]:
             state = file.stat()
-            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _digest(classes: Mapping[str, int], digests: Bytes) -> str:
     names = "".join(f"{name}\0{n}\0" for name, n in classes.items())
-    return hashlib.sha256(names.encode() + digests.tobytes()).hexdigest()
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape") + digests.tobytes()).hexdigest()
