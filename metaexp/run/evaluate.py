@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,7 +81,9 @@ def evaluate_run(
     with explain_errors(), use_device(settings.device) as compute:
         dataset = load_dataset(settings, compute, display.line)
         _check_fits(settings, dataset, weights)
-        trained = _training_classes(place.path, revise(config, choices, ()), settings, dataset, compute, display)
+        trained = _training_classes(
+            place.path, lambda: revise(config, choices, ()), settings, dataset, compute, display
+        )
         n_trained = count_trained(dataset, settings.chosen_file("dataset"), trained, allow_trained_classes)
         algorithm = _trained(settings, config, weights).to(compute.device)
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
@@ -117,16 +119,22 @@ def evaluate_run(
 
 
 def _training_classes(
-    folder: Path, own: Settings, asked: Settings, dataset: MetaDataset, compute: Compute, display: Display
+    folder: Path,
+    own: Callable[[], Settings],
+    asked: Settings,
+    dataset: MetaDataset,
+    compute: Compute,
+    display: Display,
 ) -> Sequence[str]:
     """The classes that a run was trained on: as recorded, or for older runs those of the data in its settings."""
     recorded = read_record(folder).training_classes
     if recorded or dataset.kind == "regression":
         return recorded
-    if own.resolved["dataset"] == asked.resolved["dataset"]:
+    settings = own()
+    if settings.resolved["dataset"] == asked.resolved["dataset"]:
         return all_class_ids(dataset, "train")
     try:
-        return all_class_ids(load_dataset(own, compute, display.line), "train")
+        return all_class_ids(load_dataset(settings, compute, display.line), "train")
     except DataError as error:
         display.line(f"warning: whether test classes were trained on is not known: {error}")
         return []
