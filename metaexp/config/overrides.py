@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -140,6 +140,8 @@ def _values_problem(override: Override) -> str | None:
         count = sum(1 for _ in islice(override.sweep_iterator(), _MOST_VALUES + 1))
     except (HydraException, ValueError, ZeroDivisionError) as error:
         return f"{line} cannot be read: {first_line(error)}."
+    if count == 0 and isinstance(override.value(), Glob):
+        return f"{line} matches nothing."
     if count == 0:
         return f"{line} holds no value at all. Give at least one; range(start,stop) ends before its stop."
     return f"{line} holds more than {_MOST_VALUES:,} values. Give fewer." if count > _MOST_VALUES else None
