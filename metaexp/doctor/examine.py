@@ -67,8 +67,18 @@ class Section(NamedTuple):
 def examine(subject: Subject, watch: Watch = lambda *_: None) -> list[Section]:
     """Make every check on every kind of task.
 
-    An exception in a check is a finding. An algorithm that works on one kind of task and fails on the other at once is
-    taken not to be meant for it. Raises ConfigError when it refuses every kind of task.
+    An exception in a check is a finding. An algorithm that works on one kind of task and fails at once on the other
+    is taken not to be meant for the other.
+
+    Args:
+        subject: the algorithm and network to check.
+        watch: called with the kind of task and the name of each check before the check is made.
+
+    Returns:
+        One section per kind of task.
+
+    Raises:
+        ConfigError: the algorithm refuses every kind of task.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
     sections = [section(subject.on(kind), watch) for kind in kinds]

@@ -24,7 +24,11 @@ OTHER = 1e-4
 class Finding(NamedTuple):
     """The result of one check.
 
-    sentence: what it means, for a person. measured: what -> number, that the verdict rests on.
+    Attributes:
+        name: the name of the check.
+        verdict: ok, wrong, or does not apply.
+        sentence: what the result means, for a person.
+        measured: name -> number, the measurements that the verdict rests on.
     """
 
     name: str

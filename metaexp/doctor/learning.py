@@ -17,7 +17,7 @@ from metaexp.doctor.subject import MANY_STEPS, Subject, gradient_of, parameters_
 from metaexp.doctor.tiny import mislabelled, stack
 
 UPDATES = 100
-"""At most so many meta-updates of Adam, each on four tasks; it stops at the first look that is good enough."""
+"""The most training steps of Adam, each on four tasks. Training stops at the first look that is good enough."""
 ENOUGH_ACCURACY = 0.4
 """Where chance is 1/7."""
 ENOUGH_GAIN = 0.05
@@ -34,9 +34,13 @@ _METRIC = {"classification": "accuracy", "regression": "squared_error"}
 
 
 class Exam(NamedTuple):
-    """Tasks to be tested on, in float32, with what is enough to pass.
+    """Tasks to test on, in float32, and what is enough to pass.
 
-    before: the metric of the untrained algorithm; None where it has nothing to train.
+    Attributes:
+        tasks: the tasks.
+        chunk_size: how many of them are computed at once; None takes all.
+        chance: the metric of guessing.
+        before: the metric of the untrained algorithm; None where it has nothing to train.
     """
 
     tasks: Episode
@@ -77,7 +81,7 @@ def learning(subject: Subject) -> Finding:
 
 
 def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
-    """Train until the exam is passed, or for :data:`UPDATES`; returns the meta-updates made."""
+    """Train until the exam is passed, or for :data:`UPDATES`; return the training steps made."""
     parameters = parameters_of(algorithm)
     if not parameters:
         return 0

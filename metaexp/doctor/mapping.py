@@ -61,7 +61,15 @@ def _results(
 def largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """The largest difference between two gradients, relative to the largest entry of ``b``.
 
-    Not of each tensor by itself: the exact gradient of a bias before batch norm is zero, and what is there rounding.
+    It is not taken of each tensor by itself. The exact gradient of a bias before batch norm is zero, so all that such
+    a tensor holds is rounding.
+
+    Args:
+        a: name -> gradient.
+        b: name -> gradient that ``a`` is compared with.
+
+    Returns:
+        The relative difference; the absolute one where ``b`` is zero everywhere.
     """
     largest = max((no_nan(float(g.abs().max())) for g in b.values()), default=0.0)
     difference = max((no_nan(float((a[name] - g).abs().max())) for name, g in b.items()), default=0.0)

@@ -2,7 +2,7 @@
 
 ``algorithm.engine=learn2learn`` runs the same experiment, with the same tasks, weights, optimiser and records, whose
 inner loops are those of ``learn2learn.algorithms.MAML`` and ``MetaSGD`` (Arnold et al., "learn2learn: A Library for
-Meta-Learning Research", 2020). They cannot be mapped over tasks, so the runner takes one task at a time.
+Meta-Learning Research", 2020). They cannot be mapped over tasks, so tasks are computed one at a time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,17 @@ class Descend(Protocol):
 
 
 def descent(engine: Engine) -> Descend:
-    """The inner loop of ``engine``. Raises ConfigError, saying how to install it, where learn2learn is missing."""
+    """The inner loop of ``engine``.
+
+    Args:
+        engine: which implementation takes the inner steps.
+
+    Returns:
+        A function that takes gradient steps as :func:`metaexp.core.inner.descend` does.
+
+    Raises:
+        ConfigError: learn2learn cannot be imported; the message says how to install it.
+    """
     if engine == "metaexp":
         return descend
     try:

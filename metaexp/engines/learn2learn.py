@@ -18,10 +18,13 @@ _library: torch.library.Library | None = None
 
 
 def import_learn2learn() -> ModuleType:
-    """The learn2learn package. Raises ConfigError, saying how to install it, where it is missing.
+    """The learn2learn package.
 
-    learn2learn imports torchvision, whose import fails where its compiled operators are missing only because
-    two of them must be *declared*; they are declared here, and never called.
+    learn2learn imports torchvision. Where torchvision's compiled operators are missing, its import fails only because
+    two of them must be *declared*. They are declared here, and never called.
+
+    Raises:
+        ConfigError: learn2learn cannot be imported; the message says how to install it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -53,8 +53,15 @@ class Output(NamedTuple):
 def call(network: nn.Module, params: Params, buffers: Buffers, x: Tensor, statistics: Statistics) -> Output:
     """``network(x)`` under ``params`` and ``buffers``, with no trace left on the network.
 
-    x: (B, ...). statistics: which batch-norm statistics to use; with ``collect`` the returned buffers differ
-    from those given.
+    Args:
+        network: the network to call.
+        params: name -> parameter, used in place of the network's own. Names that are left out keep the network's own.
+        buffers: name -> buffer, used in place of the network's own.
+        x: the batch (B, ...).
+        statistics: which batch-norm statistics to use.
+
+    Returns:
+        The values (B, ...), and the buffers after the call. These differ from those given only with ``collect``.
     """
     state = {**params, **buffers}
     with normalise_with(statistics):

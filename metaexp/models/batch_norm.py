@@ -41,13 +41,18 @@ def normalise_with(statistics: Statistics) -> Iterator[None]:
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the second: inputs (B, F) or (B, F, H, W) (Ioffe & Szegedy, 2015).
+    """Batch normalisation over all axes but the second, of inputs (B, F) or (B, F, H, W) (Ioffe & Szegedy, 2015).
 
-    Without :func:`normalise_with` it behaves as torch's: batch statistics (collected) while training, stored
-    ones otherwise. Collecting *replaces* the buffers instead of writing into them, so a functional call sees
-    the new ones and a vectorised call can return one set per task. Stored variances are unbiased, as torch's.
+    Without :func:`normalise_with` it behaves as torch's: it uses batch statistics (and collects them) while training,
+    and stored ones otherwise. Collecting *replaces* the buffers instead of writing into them. So a functional call
+    sees the new ones, and a vectorised call can return one set per task. Stored variances are unbiased, as torch's.
 
-    n_features: F. scale, shift: whether gamma, beta exist. momentum: weight of the new batch in ``collect``.
+    Args:
+        n_features: F.
+        scale: whether gamma exists.
+        shift: whether beta exists.
+        eps: added to the variance.
+        momentum: weight of the new batch in ``collect``.
     """
 
     running_mean: Tensor

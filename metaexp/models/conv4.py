@@ -19,12 +19,22 @@ from metaexp.models.layout import channels_last
 class Conv4(Network):
     """Four times [3x3 convolution, pad 1 -> batch norm -> ReLU -> 2x2 max-pool], flattened, then a linear head.
 
-    Vinyals et al. (2016); 32 channels in MAML and Meta-LSTM on mini-ImageNet, 64 in Prototypical Networks.
+    Vinyals et al. (2016). MAML and Meta-LSTM have 32 channels on mini-ImageNet, Prototypical Networks have 64.
     28x28 images end as 1x1 maps, 84x84 images as 5x5 maps.
 
-    norm_scale: whether batch norm has a gamma (MAML's code has none). norm_init: gamma starts at one, or
-    ``uniform`` in [0, 1] (torch7, Meta-LSTM's code). weight_init: torch's default, or Xavier-uniform with zero
-    biases (MAML's code), for the head too.
+    Args:
+        input_shape: (C, H, W) of one image.
+        n_outputs: outputs of the head; None for no head.
+        channels: channels of every convolution.
+        norm_scale: whether batch norm has a gamma (MAML's code has none).
+        norm_init: where gamma starts: at one (``ones``), or ``uniform`` in [0, 1] (torch7, Meta-LSTM's code).
+        norm_eps: eps of batch norm.
+        norm_momentum: weight of the newest batch in the stored statistics.
+        weight_init: torch's ``default``, or ``xavier``: Xavier-uniform with zero biases (MAML's code), for the head
+            too.
+
+    Raises:
+        ConfigError: inputs are not images, or are smaller than 16x16.
     """
 
     def __init__(

@@ -52,12 +52,18 @@ def per_tile(weight: Tensor, tiles: Tensor) -> Tensor:
 class CoordinateLSTM(nn.Module):
     """An LSTM cell (Hochreiter & Schmidhuber, 1997, with forget gates) shared by all coordinates.
 
-    weight: (4 * hidden, n_inputs + hidden), rows in the order input, forget, output gate, candidate. bias:
-    (4 * hidden,), a single one, as in the Lua code of Meta-LSTM; ``nn.LSTMCell`` has two. Both are left for the
-    owner to fill.
-
     Memory: a step keeps 7 * hidden + n_inputs + 1 numbers per coordinate for its backward. With 20 hidden units
     and the 32,901 coordinates of Meta-LSTM's mini-ImageNet learner that is 19 MB in float32.
+
+    Args:
+        n_inputs: inputs per coordinate.
+        hidden: units per coordinate.
+
+    Attributes:
+        weight: (4 * hidden, n_inputs + hidden), with rows in the order input, forget, output gate, candidate. The
+            owner fills it.
+        bias: (4 * hidden,), which the owner fills. There is one, as in the Lua code of Meta-LSTM; ``nn.LSTMCell`` has
+            two.
     """
 
     def __init__(self, n_inputs: int, hidden: int) -> None:

@@ -17,14 +17,22 @@ from metaexp.models.base import Network
 class LSTM(Network):
     """Layers of LSTM cells over a sequence, a reading of the top layer's hidden states, and a linear head.
 
-    Hochreiter & Schmidhuber (1997) with forget gates (Gers et al., 2000). Sequences (L, D) are read as they are;
-    an image (C, H, W) is read row by row, from the top: a sequence of H rows of C * W pixels (Le et al., 2015).
-    Written in elementary operations, since ``nn.LSTM`` neither maps over tasks with weights of their own nor has
-    second derivatives on every device: this one can be a learner of MAML.
+    Hochreiter & Schmidhuber (1997) with forget gates (Gers et al., 2000). Sequences (L, D) are read as they are.
+    An image (C, H, W) is read row by row from the top, as a sequence of H rows of C * W pixels (Le et al., 2015).
+    It is written in elementary operations, so it can be a learner of MAML. ``nn.LSTM`` cannot: it does not map over
+    tasks with weights of their own, and has no second derivatives on some devices.
 
-    hidden: units of every layer. reading: the ``last`` hidden state, or the ``mean`` over time. forget_bias:
-    initial bias of the forget gates (Jozefowicz et al. 2015 advise 1); other biases start at zero, weights in
-    U(-1/sqrt(hidden), 1/sqrt(hidden)) as torch's.
+    Args:
+        input_shape: (L, D) or (C, H, W) of one example.
+        n_outputs: outputs of the head; None for no head.
+        hidden: units of every layer.
+        layers: number of layers.
+        reading: what the head sees: the ``last`` hidden state, or the ``mean`` over time.
+        forget_bias: initial bias of the forget gates (Jozefowicz et al. 2015 advise 1). Other biases start at zero,
+            weights in U(-1/sqrt(hidden), 1/sqrt(hidden)) as torch's.
+
+    Raises:
+        ConfigError: examples are neither sequences nor images.
     """
 
     def __init__(
@@ -57,9 +65,19 @@ class LSTM(Network):
 
 
 class LSTMLayer(nn.Module):
-    """One layer; rows of the weights in the order input, forget, output gate, candidate.
+    """One layer of LSTM cells.
 
-    weight_input: (4 * hidden, n_inputs). weight_hidden: (4 * hidden, hidden). bias: (4 * hidden,).
+    The rows of the weights are in the order input, forget, output gate, candidate.
+
+    Args:
+        n_inputs: width of the input.
+        hidden: units of the layer.
+        forget_bias: initial bias of the forget gate.
+
+    Attributes:
+        weight_input: (4 * hidden, n_inputs).
+        weight_hidden: (4 * hidden, hidden).
+        bias: (4 * hidden,).
     """
 
     def __init__(self, n_inputs: int, hidden: int, forget_bias: float) -> None:

@@ -18,10 +18,21 @@ from metaexp.models.init import truncated_normal, zero_bias
 class MLP(Network):
     """Hidden layers [linear -> batch norm where wanted -> ReLU], then a linear head; inputs are flattened.
 
-    Finn et al. (2017): 256-128-64-64 with batch norm for Omniglot ("no conv"), 40-40 without for sinusoids,
-    both with weights from a normal distribution of standard deviation 0.01 cut at two of them, and zero biases.
+    Finn et al. (2017): 256-128-64-64 with batch norm for Omniglot ("no conv"), 40-40 without for sinusoids. Both have
+    zero biases, and weights from a normal distribution of standard deviation 0.01 cut at two of them.
 
-    hidden: widths. weight_init: ``truncated_normal`` with std ``init_std``, or torch's ``default``.
+    Args:
+        input_shape: the shape of one example.
+        n_outputs: outputs of the head; None for no head.
+        hidden: widths of the hidden layers, at least one.
+        use_batch_norm: whether hidden layers have batch norm.
+        norm_scale: whether batch norm has a gamma.
+        norm_eps: eps of batch norm.
+        weight_init: ``truncated_normal`` with standard deviation ``init_std``, or torch's ``default``.
+        init_std: standard deviation of ``truncated_normal``.
+
+    Raises:
+        ConfigError: ``hidden`` is empty or has a width below 1.
     """
 
     def __init__(

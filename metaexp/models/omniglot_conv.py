@@ -22,11 +22,22 @@ class OmniglotConv(Network):
     convolutions, batch norm without gamma and with eps 1e-3, head weights from N(0, 1), zero biases.
     111,749 weights at 5 ways, plus 256 betas.
 
-    padding: ``tf_same`` pads even inputs only below and to the right, as TensorFlow does; ``symmetric`` pads one
-    pixel everywhere (the same sizes, a grid shifted by one pixel). On an image turned by 180 degrees, symmetric
-    padding leaves out what TensorFlow leaves out, so ``tf_same`` turns the input once and keeps its kernels
-    turned: no padded copy of any map is made. head_init: ``normal`` is N(0, 1). pool: the
-    features are the ``mean`` over the map, or the map itself, ``flatten`` (Reptile's code).
+    On an image turned by 180 degrees, symmetric padding leaves out what TensorFlow leaves out. So ``tf_same`` turns
+    the input once and keeps its kernels turned, and no padded copy of any map is made.
+
+    Args:
+        input_shape: (C, H, W) of one image.
+        n_outputs: outputs of the head; None for no head.
+        channels: channels of every convolution.
+        norm_scale: whether batch norm has a gamma.
+        norm_eps: eps of batch norm.
+        padding: ``tf_same`` pads even inputs only below and to the right, as TensorFlow does. ``symmetric`` pads one
+            pixel everywhere, which gives the same sizes on a grid shifted by one pixel.
+        head_init: ``normal`` is N(0, 1); ``xavier`` is Xavier-uniform.
+        pool: the features are the ``mean`` over the map, or the map itself, ``flatten`` (Reptile's code).
+
+    Raises:
+        ConfigError: inputs are not images.
     """
 
     def __init__(

@@ -18,13 +18,20 @@ from metaexp.models.layout import channels_last
 class RelationEmbedding(Network):
     """Four times [3x3 convolution -> batch norm -> ReLU], with 2x2 max-pooling after the first two.
 
-    The first two convolutions are unpadded, the last two padded by one pixel, so 28x28 images become 5x5 maps and
+    The first two convolutions are unpadded and the last two padded by one pixel, so 28x28 images become 5x5 maps and
     84x84 images 19x19 maps. Sung et al. (2018), section 4.1 and figure 2; padding, batch norm and initialisation as
     in the authors' code (floodsung/LearningToCompare_FSL). 111,936 parameters for one input channel, 113,088 for
-    three. A head, where one is asked for, is a linear layer on the flattened maps.
+    three.
 
-    norm_momentum: weight of the newest batch in the stored statistics. The authors' code has 1, which makes the
-    stored statistics those of the last batch; it never uses them.
+    Args:
+        input_shape: (C, H, W) of one image.
+        n_outputs: outputs of a linear head on the flattened maps; None for no head.
+        channels: channels of every convolution.
+        norm_momentum: weight of the newest batch in the stored statistics. The authors' code has 1, which makes the
+            stored statistics those of the last batch; it never uses them.
+
+    Raises:
+        ConfigError: inputs are not images, or are smaller than 10x10.
     """
 
     def __init__(

@@ -30,11 +30,19 @@ class Relation(nn.Module, ABC):
 class MapRelation(Relation):
     """Two times [3x3 convolution -> batch norm -> ReLU -> 2x2 max-pool], then two linear layers, on pairs of maps.
 
-    Sung et al. (2018), figure 2, with the initialisation of the authors' code. ``padding`` is 1 in their code for
-    Omniglot (5x5 maps) and 0 for mini-ImageNet (19x19 maps): 111,505 and 115,601 parameters with 64 channels.
+    Sung et al. (2018), figure 2, with the initialisation of the authors' code. With 64 channels it has 111,505
+    parameters for Omniglot and 115,601 for mini-ImageNet.
 
-    map_shape: (C, h, w) of one embedded image. channels: of both convolutions. hidden: width of the first linear
-    layer. norm_momentum: weight of the newest batch in stored statistics.
+    Args:
+        map_shape: (C, h, w) of one embedded image.
+        channels: channels of both convolutions.
+        hidden: width of the first linear layer.
+        padding: padding of both convolutions. The authors' code has 1 for Omniglot (5x5 maps) and 0 for mini-ImageNet
+            (19x19 maps).
+        norm_momentum: weight of the newest batch in stored statistics.
+
+    Raises:
+        ConfigError: the maps are too small for the padding.
     """
 
     def __init__(
@@ -75,8 +83,13 @@ class MapRelation(Relation):
 class VectorRelation(Relation):
     """A perceptron with two hidden layers on pairs of vectors, without batch norm, so that pairs are independent.
 
-    Not in the paper, whose embeddings are maps: this is its relation module for other networks (perceptrons, LSTMs).
-    Initialised as torch does. n_features: F. channels, hidden: widths of the hidden layers.
+    The paper does not have it, because its embeddings are maps. It is the relation module for networks that embed
+    vectors, such as perceptrons and LSTMs. It is initialised as torch does.
+
+    Args:
+        n_features: F, the width of one vector.
+        channels: width of the first hidden layer.
+        hidden: width of the second hidden layer.
     """
 
     def __init__(self, n_features: int, channels: int, hidden: int) -> None:

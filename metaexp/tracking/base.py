@@ -14,12 +14,17 @@ Outcome = Literal["completed", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker is told about a run when it starts.
+    """What a tracker learns about a run when it starts.
 
-    folder: the run folder, which exists; a tracker that writes files writes them here.
-    config: the resolved configuration as nested dicts.
-    resumed_at: None for a new run, otherwise the number of meta-updates that were already done; the
-    scalars of those are in ``metrics.jsonl``.
+    Attributes:
+        folder: the run folder, which exists. A tracker that writes files writes them here.
+        name: the name of the run.
+        config: the resolved configuration as nested dicts.
+        group: the group of runs that it belongs to, or None.
+        tags: words to find it by.
+        resumed_at: None for a new run, otherwise the number of training steps that were already done. Their scalars
+            are in ``metrics.jsonl``.
+        facts: what is not configuration but worth searching for: number of parameters, device, digests.
     """
 
     folder: Path
@@ -29,7 +34,6 @@ class RunInfo:
     tags: tuple[str, ...] = ()
     resumed_at: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What is not configuration but worth searching for: number of parameters, device, digests."""
 
 
 class Tracker(ABC):
@@ -45,7 +49,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Show ``values`` (``<split>/<quantity>`` -> number) at meta-update ``step``."""
+        """Show ``values`` (``<split>/<quantity>`` -> number) at training step ``step``."""
 
     @abstractmethod
     def picture(self, name: str, path: Path) -> None:
@@ -55,5 +59,8 @@ class Tracker(ABC):
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
         """Close the view. Called once, last; also after a failure.
 
-        summary: the numbers of the selected checkpoint. artifacts: name -> file worth keeping with the run.
+        Args:
+            outcome: how the run ended.
+            summary: name -> number, of the selected checkpoint.
+            artifacts: name -> file worth keeping with the run.
         """

@@ -14,8 +14,8 @@ from metaexp.core.json_lines import encode
 class JsonLines:
     """An append-only file of JSON lines that can be cut back to an earlier position.
 
-    The same calls write the same bytes: keys are sorted, ``step`` comes first, floats are written with
-    ``repr`` (the shortest text that reads back as the same float64), and nothing is taken from a clock.
+    The same calls write the same bytes. Keys are sorted, ``step`` comes first, and nothing is taken from a clock.
+    Floats are written with ``repr``, the shortest text that reads back as the same float64.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,9 +23,13 @@ class JsonLines:
         self._file: IO[bytes] | None = None
 
     def open(self, position: int | None = None) -> None:
-        """Open for writing, after byte ``position`` (what follows is dropped); None keeps everything.
+        """Open the file for writing.
 
-        Raises RunFolderError when the file is shorter than ``position``: lines that a checkpoint counts on are gone.
+        Args:
+            position: the byte to write after; what follows it is dropped. None keeps everything.
+
+        Raises:
+            RunFolderError: the file is shorter than ``position``, so lines that a checkpoint counts on are gone.
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if position is not None and size < position:

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 class TensorBoardTracker(Tracker):
     """Event files in ``<run folder>/tensorboard``.
 
-    config: also show the resolved configuration as a text page. flush_seconds: seconds between writes to disk.
     A resumed run writes a further file there, which hides what the earlier ones hold beyond the checkpoint.
-    Raises ConfigError where the package is not installed, before anything runs.
+
+    Args:
+        config: whether to show the resolved configuration as a text page.
+        flush_seconds: seconds between writes to disk.
+
+    Raises:
+        ConfigError: the package tensorboard is not installed. This is found before anything runs.
     """
 
     def __init__(self, config: bool, flush_seconds: PositiveInt) -> None:

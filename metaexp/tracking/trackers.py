@@ -17,7 +17,7 @@ class Trackers:
     """Writes ``metrics.jsonl`` and ``timings.jsonl`` and passes everything on to the views.
 
     A view that raises is named once in the log and left out from then on; the run does not notice. The two
-    files are the run's own: an error in writing them (a full disk) is raised.
+    files belong to the run, so an error in writing them (a full disk) is raised.
     """
 
     def __init__(self, run: RunInfo, views: Mapping[str, Tracker]) -> None:
@@ -29,15 +29,19 @@ class Trackers:
     def start(self, position: int = 0) -> None:
         """Open the files and the views.
 
-        position: bytes of ``metrics.jsonl`` to keep, 0 for a new run, :meth:`position` of the checkpoint for a
-        resumed one. Raises RunFolderError when the file is shorter than that.
+        Args:
+            position: bytes of ``metrics.jsonl`` to keep: 0 for a new run, :meth:`position` of the checkpoint for a
+                resumed one.
+
+        Raises:
+            RunFolderError: the file is shorter than ``position``.
         """
         self._metrics.open(position)
         self._timings.open()
         self._each("started", lambda view: view.start(self.run))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Record ``values`` at meta-update ``step``. They must not depend on a clock."""
+        """Record ``values`` at training step ``step``. They must not depend on a clock."""
         self._metrics.append(step, values)
         self._each("written to", lambda view: view.scalars(step, values))
 

@@ -45,10 +45,16 @@ def tags_of_environment() -> list[str]:
 def check_names(project: str, entity: str | None, group: str | None, tags: Sequence[str]) -> None:
     """Refuse what the server would refuse once the run has started.
 
-    The values in force are checked: those of the environment come before the keys.
+    The check is of the values in force, and a variable of the environment comes before its key.
+
+    Args:
+        project: the key tracker.wandb.project.
+        entity: the key tracker.wandb.entity.
+        group: the key tracker.wandb.group.
+        tags: the key tracker.wandb.tags.
 
     Raises:
-        ConfigError: one sentence for each name that the server would not take.
+        ConfigError: there are names that the server would not take. The message has one sentence for each.
     """
     environment = os.environ
     problems = [
