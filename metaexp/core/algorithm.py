@@ -105,7 +105,7 @@ class Algorithm(nn.Module, ABC):
     def set_progress(self, step: int, total: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.
 
-        The runner calls it before each step, outside the mapped functions. What it sets must be a function of the two
+        Training calls it before each step, outside the mapped functions. What it sets must be a function of the two
         numbers alone, so that a resumed run continues as an undisturbed one would. An algorithm on which it was never
         called behaves as at step 0.
 

@@ -137,7 +137,7 @@ def _maps(algorithm: Algorithm, exam: Episode) -> bool:
 
 
 def _move_buffers(algorithm: Algorithm, batch: Episode, state: dict[str, Tensor]) -> None:
-    """Collect what one training task moves, as the runner does with all of them."""
+    """Collect what one training task moves, as training does with all of them."""
     if state:
         with torch.no_grad():
             functional_call(algorithm, state, (one_task(batch, 0),))

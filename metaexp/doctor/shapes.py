@@ -124,7 +124,7 @@ def _move(algorithm: Algorithm) -> None:
 
 
 def _weights(algorithm: Algorithm) -> dict[str, Tensor]:
-    """What the runner saves: every parameter and buffer by name."""
+    """What a run saves: every parameter and buffer by name."""
     return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
 
 

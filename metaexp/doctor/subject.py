@@ -113,7 +113,7 @@ class Subject:
 
 
 def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> Tensor:
-    """Meta-losses (T,) as the runner computes them: buffers are values, and noise starts from the same seed."""
+    """Meta-losses (T,) as training computes them: buffers are values, and noise starts from the same seed."""
 
     def loss(episode: Episode) -> Tensor:
         value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
