@@ -1,6 +1,6 @@
 """``python -m metaexp.sweep.worker FOLDER``: one frozen job, begun or continued, in this process.
 
-Standard input is a leash: when its other end closes, because the sweep's process died, the job saves and stops.
+The job watches its standard input: when the other end closes, because the sweep's process died, it saves and stops.
 The exit codes are those of ``metaexp train``, and 75 where another process runs the job.
 """
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     options = made.parse_args(list(arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_early)
-    threading.Thread(target=_hold_leash, daemon=True).start()
+    threading.Thread(target=_stop_when_parent_dies, daemon=True).start()
     with lock_job(options.folder) as mine:
         if not mine:
             return BUSY
@@ -115,7 +115,7 @@ def _stop_early(number: int, _frame: object) -> None:
     raise StoppedEarly(number)
 
 
-def _hold_leash() -> None:
+def _stop_when_parent_dies() -> None:
     """Wait for the other end of standard input to close."""
     while os.read(0, 1024):
         pass
