@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaexp.core.intervals import mean_interval, student_quantile
+from metaexp.core.intervals import mean_interval, student_quantile, student_tails
 
 VALUES = np.random.default_rng(3).integers(0, 16, size=600) / 15
 
@@ -50,3 +50,14 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
     draws = np.random.default_rng(1).normal(0.3, 1.0, size=(4000, 8))
     hits = [abs(mean - 0.3) <= ci95 for mean, ci95 in (mean_interval(row.tolist(), "student") for row in draws)]
     assert 0.94 <= np.mean(hits) <= 0.96
+
+
+@pytest.mark.parametrize("freedom", [1.0, 2.5, 30.0])
+@pytest.mark.parametrize("t", [0.0, 0.3, -2.0, 40.0])
+def test_students_tails_equal_scipys(freedom: float, t: float) -> None:
+    assert student_tails(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9, abs=1e-14)
+    assert student_tails(2.0, freedom) != pytest.approx(2 * stats.t.sf(2.1, freedom), rel=1e-3)
+
+
+def test_no_probability_is_left_beyond_infinity() -> None:
+    assert student_tails(math.inf, 3.0) == 0.0

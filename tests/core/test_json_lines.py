@@ -1,0 +1,52 @@
+"""Lines of metrics: written one a step, read back as they were, and damage named by its line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import encode, last_step, read_lines
+
+
+def test_lines_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [(10, {"train/loss": 0.1, "train/lr": 1e-3}), (20, {"val/accuracy": 1 / 3})]
+    path.write_bytes(b"".join(encode(step, values) for step, values in lines))
+    assert list(read_lines(path)) == lines
+    assert list(read_lines(path)) != [(10, lines[0][1]), (20, {"val/accuracy": 0.3333})]
+    assert last_step(path) == 20
+
+
+def test_numbers_that_are_not_finite_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": math.nan, "train/gradient_norm": math.inf}))
+    ((_, values),) = read_lines(path)
+    assert math.isnan(values["train/loss"])
+    assert values["train/gradient_norm"] == math.inf
+
+
+def test_a_name_without_its_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="'loss' is not named <split>/<quantity>"):
+        encode(1, {"loss": 0.5})
+
+
+def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": 0.5}) + b'{"step": 2, "tr')
+    assert [step for step, _ in read_lines(path)] == [1]
+    assert last_step(path) == 1
+
+
+def test_damage_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": 0.5}) + b"not JSON\n" + encode(3, {"train/loss": 0.4}))
+    with pytest.raises(RunFolderError, match="2"):
+        list(read_lines(path))
+
+
+def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
+    assert list(read_lines(tmp_path / "metrics.jsonl")) == []
+    assert last_step(tmp_path / "metrics.jsonl") == 0

@@ -1,0 +1,65 @@
+"""Whether tasks fit data and algorithm: a sentence for each problem, and none where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from metaexp.core.shapes import Capacity, TaskShape
+from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
+
+SHAPE = TaskShape(5, 1, 5)
+ROOM = {split: Capacity(20, 10) for split in ("train", "val", "test")}
+DATA = DataFacts("birds", "classification", ROOM)  # type: ignore[arg-type]
+
+
+def algorithm(
+    needed: bool | Mapping[str, Sequence[str]] = False,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    fixed: bool = True,
+) -> AlgorithmFacts:
+    return AlgorithmFacts("mine", "Mine", fixed, "episodes", needed, arguments or {})
+
+
+def test_what_fits_has_no_problem() -> None:
+    assert fit_problems(DATA, algorithm(), Tasks(SHAPE, SHAPE)) == []
+    assert fit_problems(None, None, Tasks(SHAPE, SHAPE)) == []
+
+
+@pytest.mark.parametrize(
+    ("capacity", "shape", "said"),
+    [
+        (ROOM, TaskShape(21, 1, 5), "needs as many classes; the"),
+        (ROOM, TaskShape(5, 6, 5), "need 11 examples per class; birds has 10"),
+        (ROOM, TaskShape(1, 1, 5), "leaves nothing to tell apart"),
+        ({"train": Capacity(20, 10), "test": Capacity(20, 10)}, SHAPE, "the val split of birds has no classes"),
+    ],
+)
+def test_a_split_that_is_too_small_is_named(capacity: Mapping[str, Capacity], shape: TaskShape, said: str) -> None:
+    data = DataFacts("birds", "classification", capacity)  # type: ignore[arg-type]
+    assert any(said in problem for problem in fit_problems(data, algorithm(), Tasks(shape, shape)))
+    assert fit_problems(DATA, algorithm(), Tasks(SHAPE, SHAPE)) == []
+
+
+def test_a_fixed_way_algorithm_keeps_its_number_of_classes() -> None:
+    tasks = Tasks(TaskShape(10, 1, 5), SHAPE)
+    assert any("n_way" in problem for problem in fit_problems(DATA, algorithm(), tasks))
+    assert fit_problems(DATA, algorithm(fixed=False), tasks) == []
+    trained = Tasks(TaskShape(10, 1, 5), SHAPE, ["test"], is_trained=True)
+    (problem,) = fit_problems(DATA, algorithm(), trained)
+    assert "does not fit this run" in problem
+
+
+def test_an_algorithm_that_needs_classes_is_refused_in_regression_and_for_that_argument_alone() -> None:
+    shape = TaskShape(0, 10, 10)
+    data = DataFacts("waves", "regression", None)
+    tasks = Tasks(shape, shape)
+    assert fit_problems(data, algorithm(), tasks) == []
+    assert len(fit_problems(data, algorithm(True), tasks)) == 1
+    (problem,) = fit_problems(data, algorithm({"head": ("cosine", "linear")}, {"head": "cosine"}), tasks)
+    assert "algorithm.head=cosine" in problem
+    assert "algorithm.head=linear" in problem
+    assert fit_problems(data, algorithm({"head": ("cosine", "linear")}, {"head": "linear"}), tasks) == []
