@@ -111,10 +111,15 @@ def evaluate_run(
             finished=utc_now(),
             trained_classes=n_trained,
         )
+    return _try_to_keep(evaluation, result, place.evaluations, display)
+
+
+def _try_to_keep(evaluation: Evaluation, result: EvalResult, folder: Path, display: Display) -> Evaluated:
+    """Keep the evaluation in the run folder; where that cannot be written, warn: the number is there."""
     try:
-        return Evaluated(evaluation, _keep(evaluation, result, place.evaluations))
-    except OSError as error:  # a run folder that cannot be written; the number is there
-        display.line(f"warning: the evaluation could not be kept in {place.evaluations} ({error.strerror}).")
+        return Evaluated(evaluation, _keep(evaluation, result, folder))
+    except OSError as error:
+        display.line(f"warning: the evaluation could not be kept in {folder} ({error.strerror}).")
         return Evaluated(evaluation, None)
 
 
