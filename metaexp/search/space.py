@@ -151,12 +151,9 @@ def _dimension(override: Override, composer: Composer) -> Dimension | str:
     if tags:
         return f"{line}: a logarithmic scale needs an interval, such as tag(log, interval(1e-4, 1))."
     if isinstance(sweep, RangeSweep):
-        values = tuple(sweep.range())
-        return Steps(key, values) if values else f"{line} holds no value: it starts where it stops."
+        return Steps(key, tuple(sweep.range()))
     items = sweep.list if isinstance(sweep, ChoiceSweep) else list(override.sweep_iterator())  # a glob has no list
     values = tuple(item if isinstance(item, (bool, int, float)) else Transformer.str(item) for item in items)
-    if not values:
-        return f"{line} matches nothing."
     if len({write(value) for value in values}) < len(values):
         return f"{line} names a value twice."
     return Choices(key, values, is_group(override, composer.loader))
