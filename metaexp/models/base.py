@@ -61,7 +61,7 @@ def call(network: nn.Module, params: Params, buffers: Buffers, x: Tensor, statis
         statistics: which batch-norm statistics to use.
 
     Returns:
-        The values (B, ...), and the buffers after the call. These differ from those given only with ``collect``.
+        The values (B, ...), and the buffers after the call, which differ with ``collect`` and ``replace``.
     """
     state = {**params, **buffers}
     with normalise_with(statistics):
