@@ -17,7 +17,7 @@ from metaexp.compare.comparison import compare
 from metaexp.compare.gather import LeftOut, gather
 from metaexp.config.classes.targets import trust as trust_package
 from metaexp.config.classes.values import show
-from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
@@ -52,7 +52,8 @@ def train(
         overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``.
         config_dir: A folder of your own groups and files.
         trust: Packages whose classes configurations may name.
-        folder: An empty folder for the run; by default a fresh one below ``paths.outputs``.
+        folder: An empty folder for the run; by default that of ``hydra.run.dir``, or a fresh one below
+            ``paths.outputs``.
         keys: Further overrides of keys without a dot: ``seed=3`` is ``"seed=3"``.
 
     Returns:
@@ -70,13 +71,8 @@ def train(
     job = composer.job(lines)
     name = job.settings.experiment
     published = composer.published(name) if name else None
-    provenance = Provenance(
-        overrides=lines,
-        full_steps=published.train.steps if published else None,
-        deviations=deviations(job.settings.resolved, published.resolved) if published else [],
-        files=hydra_files(job.composed),
-    )
-    finished = run_job(job.settings, provenance, None if folder is None else Path(folder))
+    provenance = Provenance.of_job(job, published, lines)
+    finished = run_job(job.settings, provenance, job.run_dir if folder is None else Path(folder))
     return Run(finished.folder)
 
 

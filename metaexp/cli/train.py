@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
-from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.compose import Composer, Job
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.machine.launch import refuse
@@ -48,19 +48,12 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
 
 def _train(options: TrainOptions, ranks: Ranks) -> int:
     job, published = ranks.run(lambda: _compose(options))
-    settings = job.settings
 
     from metaexp.run.first_record import Provenance
     from metaexp.run.job import run_job
 
-    provenance = Provenance(
-        overrides=options.overrides,
-        full_steps=published.train.steps if published else None,
-        deviations=deviations(settings.resolved, published.resolved) if published else [],
-        files=hydra_files(job.composed),
-    )
-    place = str(job.composed.hydra.run.dir)
-    finished = run_job(settings, provenance, None if place == "." else Path(place).expanduser(), ranks=ranks)
+    provenance = Provenance.of_job(job, published, options.overrides)
+    finished = run_job(job.settings, provenance, job.run_dir, ranks=ranks)
     return _print(finished.record, finished.folder, ranks)
 
 

@@ -71,6 +71,12 @@ class Job(NamedTuple):
     settings: Settings
     composed: Composed
 
+    @property
+    def run_dir(self) -> Path | None:
+        """The folder that ``hydra.run.dir`` asks for; None where it is left open."""
+        place = str(self.composed.hydra.run.dir)
+        return None if place == "." else Path(place).expanduser()
+
 
 class Composer:
     """Composes configurations from the shipped files and the user's own."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.compose import Composer, Job
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
@@ -135,12 +135,7 @@ def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -
     from metaexp.run.job import resume_job, run_job
 
     if not (folder / RECORD_FILE).exists():
-        provenance = Provenance(
-            overrides=list(job.composed.hydra.overrides.task),
-            full_steps=plan.published.train.steps,
-            deviations=deviations(job.settings.resolved, plan.published.resolved),
-            files=hydra_files(job.composed),
-        )
+        provenance = Provenance.of_job(job, plan.published, job.composed.hydra.overrides.task)
         run_job(job.settings, provenance, folder, display)
     elif (record := read_record(folder)).status == "completed":
         display.line(f"seed {seed} was completed {record.finished}: {folder}")

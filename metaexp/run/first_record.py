@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from metaexp.config.compose import Job, deviations, hydra_files
 from metaexp.config.schema import Settings
 from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.results.provenance import git_state, sources_digest, versions
@@ -32,6 +33,22 @@ class Provenance:
     deviations: list[str] = field(default_factory=list)
     files: Mapping[str, str] = field(default_factory=dict)
     data_hash: str | None = None
+
+    @classmethod
+    def of_job(cls, job: Job, published: Settings | None, overrides: Sequence[str]) -> Provenance:
+        """Return the provenance of a job that was composed now.
+
+        Args:
+            job: The job.
+            published: The settings of its experiment without overrides; None where it has no experiment.
+            overrides: As given.
+        """
+        return cls(
+            overrides=list(overrides),
+            full_steps=published.train.steps if published else None,
+            deviations=deviations(job.settings.resolved, published.resolved) if published else [],
+            files=hydra_files(job.composed),
+        )
 
 
 def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
