@@ -10,6 +10,7 @@ from typing import Any
 
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
+from metaexp.config.schema import Settings
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
@@ -32,11 +33,21 @@ record names device and threads beside the number. Precision is part of the iden
 weights; a record without ``test`` shows that they were not tested.
 """
 
+_OF_ONE_MACHINE = ("paths", "tracker", "reference")
+"""Parts of a configuration that may differ between the machines of a run."""
+
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of the part of a resolved configuration that decides numbers."""
     canonical = json.dumps(numeric_part(resolved), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def shared_digest(settings: Settings) -> str:
+    """Return the SHA-256 (hex) of what all ranks of a run must share: configuration and own code."""
+    shared = {key: value for key, value in settings.resolved.items() if key not in _OF_ONE_MACHINE}
+    shared["own code"] = None if settings.own_code is None else settings.own_code.digest
+    return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,6 @@ class Exchange:
     def __init__(
         self, ranks: Ranks, parameters: Sequence[nn.Parameter], buffers: Mapping[str, Tensor], tasks: int
     ) -> None:
-        """Keep the arguments; the class says what they are."""
         self.ranks = ranks
         self.parameters = list(parameters)
         self.names = [name for name, t in buffers.items() if t.is_floating_point()]

@@ -124,9 +124,9 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
         MachineError: The device is not there, or does not have the precision.
         ConfigError: The precision makes no sense on the device.
     """
-    check_threads(settings.threads)
     device = find(settings.accelerator) if launch is None else find_own(settings.accelerator, launch)
     _check_precision(settings.precision, device)
+    check_threads(settings.threads)
     switches, threads = _switches(), torch.get_num_threads()
     raise_malloc_thresholds()
     if settings.deterministic:

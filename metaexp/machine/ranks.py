@@ -53,7 +53,6 @@ class Group(Ranks):
     """Several processes, through torch.distributed."""
 
     def __init__(self, launch: Launch) -> None:
-        """Keep the arguments; the class says what they are."""
         self.launch: Launch = launch
         self.rank, self.size = launch.rank, launch.size
         self._failure_is_known = False  # on every rank, so rank 0 prints it

@@ -27,7 +27,6 @@ class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked fo
     """The run was asked to stop, and saved itself. The exit code is 128 plus the signal's number (130, 143)."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        """Keep the arguments; the class says what they are."""
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
@@ -45,7 +44,6 @@ class StopRequest:
     """
 
     def __init__(self, after: int | None = None) -> None:
-        """Keep the arguments; the class says what they are."""
         self.after = after
         self.signal_number: int | None = None
         self._received = 0.0
@@ -129,7 +127,6 @@ class SharedStopRequest(StopRequest):
     """
 
     def __init__(self) -> None:
-        """Keep the arguments; the class says what they are."""
         super().__init__()
         self.pending: int | None = None
 

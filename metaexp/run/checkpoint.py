@@ -49,7 +49,6 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
-        """Keep the arguments; the class says what they are."""
         self.folder = folder
         self.keep = keep
 

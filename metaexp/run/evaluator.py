@@ -33,7 +33,6 @@ class SealedSource(TaskSource):
     """
 
     def __init__(self, source: TaskSource) -> None:
-        """Keep the arguments; the class says what they are."""
         self._source = source
         self._open = False
 
@@ -65,7 +64,6 @@ class Evaluator:
     """
 
     def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = SINGLE) -> None:
-        """Keep the arguments; the class says what they are."""
         self.source = source
         self.seed = seed
         self.compute = compute

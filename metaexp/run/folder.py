@@ -19,13 +19,13 @@ from metaexp.core.files import refuse_links, write_atomically
 from metaexp.core.locks import LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
+from metaexp.results.record import RECORD_FILE
 
 
 class RunFolder:
     """Paths inside a run folder. A run folder is enough to evaluate, resume, compare, cite or replay the run."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the arguments; the class says what they are."""
         self.path = path
 
     @property
@@ -161,6 +161,28 @@ def check_writable(folder: Path) -> None:
         what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, what, str(at))
     Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+
+
+def check_new_place(place: Path, folder: Path | None) -> None:
+    """Find out before the data are loaded whether the run can be written."""
+    check_writable(place)
+    if folder is not None:
+        check_unused(folder)
+
+
+def check_unused(folder: Path) -> None:
+    """Raise RunFolderError when a run, or files of one, are in the folder already."""
+    if folder.is_dir():
+        refuse_links(folder)
+    if (folder / RECORD_FILE).exists():
+        raise RunFolderError(f"{folder} holds a run already. Continue it with {resume_command(folder)}.")
+    if (folder / "choices.yaml").exists():
+        return  # a run that was killed before it had a record
+    for name in ("config.yaml", "metrics.jsonl"):
+        if (folder / name).exists():
+            raise RunFolderError(
+                f"{folder} holds a {name} that is no run's. Choose an empty folder; nothing was written."
+            )
 
 
 def resume_command(path: Path) -> str:

@@ -25,7 +25,6 @@ class MetricsDigest:
     """
 
     def __init__(self, path: Path) -> None:
-        """Keep the arguments; the class says what they are."""
         self.path = path
         self._position = 0
         self._sha256 = hashlib.sha256()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -11,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.check import check
-from metaexp.config.identity import folder_name
+from metaexp.config.identity import folder_name, shared_digest
 from metaexp.config.schema import Settings
-from metaexp.core.errors import DataError, RunFolderError
-from metaexp.core.files import refuse_links
+from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
@@ -22,14 +19,11 @@ from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_re
 from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.first_record import Provenance, first_record
-from metaexp.run.folder import RunFolder, check_writable, create_folder, existing, resume_command
+from metaexp.run.folder import RunFolder, check_new_place, check_unused, create_folder, existing
 from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
 from metaexp.run.session import Session
-
-_OF_ONE_MACHINE = ("paths", "tracker", "reference")
-"""Parts of a configuration that may differ between the machines of a run."""
 
 
 class Finished(NamedTuple):
@@ -71,8 +65,8 @@ def run_job(
     provenance = provenance or Provenance()
     shown = _display(display, ranks)
     with explain_errors(), ExitStack() as stack:
-        ranks.broadcast(lambda: _check_place(settings.paths.outputs if folder is None else folder, folder))
-        ranks.require_equal("the configuration", lambda: _digest(settings))
+        ranks.broadcast(lambda: check_new_place(settings.paths.outputs if folder is None else folder, folder))
+        ranks.require_equal("the configuration", lambda: shared_digest(settings))
         setup = stack.enter_context(set_up(settings, ranks, shown.line))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
         record = first_record(setup, provenance)
@@ -144,13 +138,6 @@ def _display(display: Display | None, ranks: Ranks) -> Display:
     return Silent() if ranks.rank > 0 else display or default_display()
 
 
-def _digest(settings: Settings) -> str:
-    """SHA-256 (hex) of what must be equal on all ranks."""
-    shared = {key: value for key, value in settings.resolved.items() if key not in _OF_ONE_MACHINE}
-    shared["own code"] = None if settings.own_code is None else settings.own_code.digest
-    return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
-
-
 def _check_data(setup: TrainingSetup, expected: str | None) -> None:
     digest = setup.parts.dataset.digest
     if expected not in (None, digest):
@@ -173,7 +160,7 @@ def _new_outputs(
         place = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)
     stack.enter_context(place.lock())
-    _check_unused(place.path)  # once more, now that no other process can have it
+    check_unused(place.path)  # once more, now that no other process can have it
     place.save_settings(setup.settings)
     for name, text in provenance.files.items():
         (place.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -186,27 +173,6 @@ def _open_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, disp
         return NoOutputs()
     place.save_own_code(setup.settings.own_code)
     return stack.enter_context(open_outputs(place, display))
-
-
-def _check_place(place: Path, folder: Path | None) -> None:
-    """Find out before the data are loaded whether the run can be written."""
-    check_writable(place)
-    if folder is not None:
-        _check_unused(folder)
-
-
-def _check_unused(folder: Path) -> None:
-    if folder.is_dir():
-        refuse_links(folder)
-    if (folder / RECORD_FILE).exists():
-        raise RunFolderError(f"{folder} holds a run already. Continue it with {resume_command(folder)}.")
-    if (folder / "choices.yaml").exists():
-        return  # a run that was killed before it had a record
-    for name in ("config.yaml", "metrics.jsonl"):
-        if (folder / name).exists():
-            raise RunFolderError(
-                f"{folder} holds a {name} that is no run's. Choose an empty folder; nothing was written."
-            )
 
 
 def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:

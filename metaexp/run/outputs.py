@@ -37,7 +37,6 @@ class Outputs:
     """
 
     def __init__(self, folder: RunFolder, display: Display) -> None:
-        """Keep the arguments; the class says what they are."""
         self.folder = folder
         self.display = display
         self.checkpoints = Checkpoints(folder.checkpoints)
@@ -121,7 +120,6 @@ class NoOutputs(Outputs):
     """The outputs of the other ranks: nothing, for rank 0 writes and shows it all."""
 
     def __init__(self) -> None:
-        """Keep the arguments; the class says what they are."""
         super().__init__(RunFolder(Path("RUN_FOLDER")), Silent())
         self.checkpoints = NoCheckpoints(Path())
 

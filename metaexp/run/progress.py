@@ -59,7 +59,6 @@ class Lines(Display):
     """Plain lines, one every few seconds, for logs and pipes."""
 
     def __init__(self, console: Console, every: float = _SECONDS_BETWEEN_LINES) -> None:
-        """Keep the arguments; the class says what they are."""
         self._console = console
         self._every = every
         self._loss = ""
@@ -100,7 +99,6 @@ class Bar(Display):
     """Progress bars with rate, time left and the current validation."""
 
     def __init__(self, console: Console) -> None:
-        """Keep the arguments; the class says what they are."""
         self._bars = Progress(
             TextColumn("{task.description:<8}"),
             BarColumn(bar_width=24),

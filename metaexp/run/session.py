@@ -53,7 +53,6 @@ class Session:
         checkpoint: Checkpoint | None,
         stop: StopRequest,
     ) -> None:
-        """Keep the arguments; the class says what they are."""
         self.setup = setup
         self.settings = setup.settings
         self.ranks = setup.ranks

@@ -45,7 +45,6 @@ class SharedCheckpoints(Checkpoints):
     """
 
     def __init__(self, own: Checkpoints, ranks: Ranks) -> None:
-        """Keep the arguments; the class says what they are."""
         super().__init__(own.folder, own.keep)
         self._own = own
         self._ranks = ranks

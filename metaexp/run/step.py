@@ -67,7 +67,6 @@ class MetaStep:
         seed: int,
         ranks: Ranks = SINGLE,
     ) -> None:
-        """Keep the arguments; the class says what they are."""
         self.algorithm = algorithm
         self.source = source
         self.optimizer = optimizer

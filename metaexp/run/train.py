@@ -40,7 +40,6 @@ class Stopwatch:
     """
 
     def __init__(self, before: float = 0.0, training_before: float = 0.0) -> None:
-        """Keep the arguments; the class says what they are."""
         self._start = time.monotonic() - before
         self.training = training_before
         self._resumed: float | None = None
@@ -93,7 +92,6 @@ class Trainer:
         watch: Stopwatch,
         identity: Mapping[str, Any],
     ) -> None:
-        """Keep the arguments; the class says what they are."""
         self.settings = setup.settings
         self.train = self.settings.train
         self.state = setup.state
