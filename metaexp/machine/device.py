@@ -163,7 +163,14 @@ def use_float32(compute: Compute) -> Iterator[Compute]:
 
 
 def find(accelerator: str) -> torch.device:
-    """The device for ``auto``, ``cpu``, ``cuda`` or ``mps``. Raises MachineError when it is not there."""
+    """Return the device of this machine.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        MachineError: The machine has no such device.
+    """
     there = available()
     if accelerator == "auto":
         return torch.device("cuda", torch.cuda.current_device()) if there[0] == "cuda" else torch.device(there[0])

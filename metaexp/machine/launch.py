@@ -20,9 +20,10 @@ class Launch(NamedTuple):
 
 
 def launched() -> Launch | None:
-    """The place of this process among several; None where it works alone, which is the rule.
+    """Return the place of this process among several, as torchrun sets it; None for a process alone.
 
-    Raises ConfigError when the environment names an impossible place.
+    Raises:
+        ConfigError: The environment names an impossible place.
     """
     if not all(name in os.environ for name in _NEEDED):
         return None

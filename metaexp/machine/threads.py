@@ -11,9 +11,13 @@ _MOST_THREADS, _MOST_THREADS_PER_CORE = 256, 4
 
 
 def threads_each(n_at_once: int) -> int | None:
-    """Threads for each of several jobs at once on this machine, so that they share its cores.
+    """Return how many threads each of several jobs takes, so that together they use every core once.
 
-    None leaves it as it is: for one job, and where OMP_NUM_THREADS says it already.
+    Args:
+        n_at_once: How many jobs run at the same time on this machine.
+
+    Returns:
+        The number of threads; None to leave torch's default, for a single job or where OMP_NUM_THREADS is set.
     """
     if n_at_once <= 1 or os.environ.get("OMP_NUM_THREADS"):
         return None

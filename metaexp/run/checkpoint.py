@@ -129,7 +129,14 @@ def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> Non
 
 
 def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and values of ``base``. Raises DamagedError when a file is missing, changed or cut short."""
+    """Return the tensors and the values of a checkpoint.
+
+    Args:
+        base: The two files of the checkpoint, without suffix.
+
+    Raises:
+        DamagedError: A file is missing, changed or cut short.
+    """
     manifest_path, tensor_path = base.with_suffix(".json"), base.with_suffix(".safetensors")
     try:
         manifest = json.loads(read_regular(manifest_path))

@@ -41,7 +41,11 @@ class SealedSource(TaskSource):
         self._open = True
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """As the source's. Raises RuntimeError for test episodes that are still sealed."""
+        """Return episodes of the source.
+
+        Raises:
+            RuntimeError: Test episodes are asked for, and are still sealed.
+        """
         if split == "test" and not self._open:
             raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
         return self._source.episodes(split, indices)
@@ -75,10 +79,13 @@ class Evaluator:
         return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)])
 
     def evaluate(self, algorithm: Algorithm, split: Split, n_episodes: int, report: Report) -> EvalResult:
-        """The metric on episodes 0 ... n_episodes - 1 of ``split`` after 0, 1, ... steps of adaptation.
+        """Measure the metric on episodes 0 ... n_episodes - 1 of ``split`` after 0, 1, ... steps of adaptation.
 
         The algorithm is in evaluation mode meanwhile, and gradients reach only as far as it asks with torch.func (or
-        under its own ``torch.enable_grad``). Raises RuntimeError when the algorithm changed its buffers.
+        under its own ``torch.enable_grad``).
+
+        Raises:
+            RuntimeError: The algorithm changed its buffers.
         """
         return self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path)
 

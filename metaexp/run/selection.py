@@ -51,7 +51,11 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
 
 
 def best_checkpoint(state: TrainState) -> Best:
-    """The weights that did best on validation. Raises NotFiniteError when no validation gave a number."""
+    """Return the weights that did best on validation.
+
+    Raises:
+        NotFiniteError: No validation gave a number.
+    """
     best = state.best
     if best is None:
         raise NotFiniteError(

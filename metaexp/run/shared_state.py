@@ -50,12 +50,16 @@ class SharedCheckpoints(Checkpoints):
         self._ranks = ranks
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """As :meth:`Checkpoints.save`. Raises MachineError when the ranks have trained apart."""
+        """Save as :meth:`Checkpoints.save` does, if all ranks are in the same state.
+
+        Raises:
+            MachineError: The ranks have different weights or optimizer states.
+        """
         self._ranks.require_equal(f"the state after {step} steps", lambda: _digest(tensors))
         self._own.save(step, tensors, values)
 
     def steps(self) -> list[int]:
-        """As :meth:`Checkpoints.steps`."""
+        """Return the steps that have a checkpoint, as :meth:`Checkpoints.steps` does."""
         return self._own.steps()
 
 
@@ -66,7 +70,7 @@ class NoCheckpoints(Checkpoints):
         """Do nothing."""
 
     def steps(self) -> list[int]:
-        """No step."""
+        """Return no step."""
         return []
 
 

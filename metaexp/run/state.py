@@ -104,7 +104,11 @@ def copy_weights(algorithm: Algorithm) -> Weights:
 
 
 def load_weights(algorithm: Algorithm, weights: Weights) -> None:
-    """Copy ``weights`` into the algorithm. Raises RunFolderError naming what does not fit."""
+    """Copy ``weights`` into the algorithm.
+
+    Raises:
+        RunFolderError: A tensor is missing, is not the algorithm's, or has another shape.
+    """
     own = weights_of(algorithm)
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is not in this algorithm" for name in weights if name not in own]

@@ -65,7 +65,11 @@ class _StandIn:
         raise DataError("it changes the state of something that has none")
 
     def made(self) -> Any:
-        """Return what it stands for. Raises DataError where that is not plain data."""
+        """Return the value that this object stands for.
+
+        Raises:
+            DataError: The value is not plain data.
+        """
         raise NotImplementedError
 
 
@@ -162,7 +166,11 @@ class _Reader(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for ``module.name``. Raises DataError for any other name."""
+        """Return the stand-in for ``module.name``.
+
+        Raises:
+            DataError: No dataset needs this name.
+        """
         try:
             return self._STAND_INS[module, name]
         except KeyError:
