@@ -66,7 +66,7 @@ def numbers(run: Path) -> dict[str, Any]:
     return found | {f"record.json: {key}": record.get(key) for key in IN_RECORD}
 
 
-def differences(before: Path, after: Path) -> list[str]:
+def unequal_files(before: Path, after: Path) -> list[str]:
     """One line for each number that is not the same in two folders of runs."""
     names = sorted(path.parent.name for path in before.glob("*/record.json"))
     if not names:
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
         case ["make", folder, *names]:
             return min(make(Path(folder).resolve(), names), 1)
         case ["compare", before, after]:
-            found = differences(Path(before), Path(after))
+            found = unequal_files(Path(before), Path(after))
             print("\n".join(found) or "no number differs")
             return min(len(found), 1)
         case _:

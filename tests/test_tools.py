@@ -111,10 +111,10 @@ def test_any_other_number_is_a_difference(
 def test_runs_that_are_missing_are_differences(numbers: ModuleType, tmp_path: Path) -> None:
     made(tmp_path / "before")
     (tmp_path / "empty").mkdir()
-    assert numbers.differences(tmp_path / "before", tmp_path / "empty") == [
+    assert numbers.unequal_files(tmp_path / "before", tmp_path / "empty") == [
         f"maml: no such run in {tmp_path / 'empty'}"
     ]
-    assert numbers.differences(tmp_path / "empty", tmp_path / "before") == [f"{tmp_path / 'empty'} holds no runs"]
+    assert numbers.unequal_files(tmp_path / "empty", tmp_path / "before") == [f"{tmp_path / 'empty'} holds no runs"]
 
 
 def test_every_algorithm_is_among_the_runs(numbers: ModuleType) -> None:

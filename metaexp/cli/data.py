@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from metaexp.data.base import Dataset
 _OVERRIDES = """\
 overrides:
   metaexp data dataset=omniglot                  splits, classes, digest, conventions
-  metaexp data dataset=omniglot dataset.split=vinyals --picture omniglot.png
+  metaexp data dataset=omniglot dataset.split=vinyals --figure omniglot.png
   METAEXP_DATA=... or paths.data=...             where data are looked for
 """
 
@@ -22,13 +23,14 @@ overrides:
 class DataOptions(Options):
     """Options of ``metaexp data``."""
 
-    picture: Path | None
+    figure: Path | None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp data`` and return its exit code."""
     made = parser("data", "Find or fetch a dataset, verify it, prepare it for training, and say what is in it.")
-    made.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw some examples of every split")
+    made.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of every split")
+    made.add_argument("--picture", dest="figure", type=Path, help=argparse.SUPPRESS)  # its name in version 0.1
     options = parse(made, arguments, DataOptions())
     composer = Composer(options.config_dir)
     if options.help:
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     report, loaded = describe(dataset, settings.paths.data, lambda line: print(line, file=sys.stderr))
     print(report.text())
-    if options.picture is not None:
-        contact_sheet(loaded, options.picture)
-        print(f"  picture: {options.picture}")
+    if options.figure is not None:
+        contact_sheet(loaded, options.figure)
+        print(f"  figure: {options.figure}")
     return 0

@@ -35,7 +35,7 @@ def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
     }
 
 
-def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def changed_environment(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """``threads was 2 and is 1`` and so on; ``then`` may be of a checkpoint that did not say everything yet."""
     known = {key: here[key] for key in _NOT_SAID if key in here}
-    return provenance.differences({**_BEFORE, **known, **then}, here)
+    return provenance.changed_values({**_BEFORE, **known, **then}, here)

@@ -174,7 +174,7 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
 
 
 def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str = "") -> str:
-    """The page of one run: the command, what came out, with what, and its pictures.
+    """The page of one run: the command, what came out, with what, and its figures.
 
     row: over several seeds, where this is the page that stands for all of them. departs: from the paper.
     """

@@ -15,7 +15,7 @@ from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
-from metaexp.results.verdict import judge
+from metaexp.results.verdict import reproduction_verdict
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 TRAIN_LINES = 500
@@ -25,7 +25,7 @@ TRAIN_LINES = 500
 def publish(run: Path, results: Path, name: str | None = None) -> Path:
     """Copy the run folder ``run`` to ``results/<name>``, replacing an earlier copy; returns the new folder.
 
-    The copy holds the record, the configuration, the metrics (thinned), the test episodes and the pictures. Absolute
+    The copy holds the record, the configuration, the metrics (thinned), the test episodes and the figures. Absolute
     paths are blanked, ``paths`` become relative and the W&B account is left out. ``name`` is by default that of the
     experiment, or of the run, with ``-seed<k>`` behind it where a copy with another seed has that name already.
     Raises RunFolderError for a run that is not completed or has not been tested, or whose place a copy with other
@@ -52,9 +52,9 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
         write_atomically(target / METRICS_FILE, _thinned((run / METRICS_FILE).read_bytes()))
     if (run / EPISODES_FILE).exists():
         shutil.copyfile(run / EPISODES_FILE, target / EPISODES_FILE)
-    for picture in sorted((run / "plots").glob("*.png")):
+    for figure in sorted((run / "plots").glob("*.png")):
         (target / "plots").mkdir(exist_ok=True)
-        shutil.copyfile(picture, target / "plots" / picture.name)
+        shutil.copyfile(figure, target / "plots" / figure.name)
     return target
 
 
@@ -98,7 +98,7 @@ def _cleaned(record: RunRecord) -> RunRecord:
     deviations = [clean_text(item) for item in record.deviations]
     verdict = record.verdict
     if record.test is not None and record.reference is not None:  # in today's words
-        verdict = judge(record.test, record.reference, record.steps, record.full_steps, deviations)
+        verdict = reproduction_verdict(record.test, record.reference, record.steps, record.full_steps, deviations)
     return dataclasses.replace(
         record, config=config, overrides=overrides, deviations=deviations, verdict=verdict, group=None
     )

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from metaexp.results.provenance import differences
+from metaexp.results.provenance import changed_values
 from metaexp.results.record import RunRecord
 
 
 def conditions(before: RunRecord, now: RunRecord) -> list[str]:
     """Return what has changed since the run: versions, device, threads, commit; one sentence each, in this order."""
     return [
-        *differences(before.versions, now.versions),
-        *differences(_device(before), _device(now)),
+        *changed_values(before.versions, now.versions),
+        *changed_values(_device(before), _device(now)),
         *_commits(before, now),
         *(["the data differ"] if before.data_hash not in (None, now.data_hash) else []),
     ]
@@ -56,10 +56,10 @@ def _commits(before: RunRecord, now: RunRecord) -> list[str]:
     """What is known to differ in metaexp's code and in the user's own."""
     found = []
     if before.git is not None and now.git is not None:
-        found += differences({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})
+        found += changed_values({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})
     if before.sources is not None and now.sources is not None and not found:
-        found += differences({"metaexp sources": before.sources[:12]}, {"metaexp sources": now.sources[:12]})
-    return [*found, *differences({"own code": _digest(before)}, {"own code": _digest(now)})]
+        found += changed_values({"metaexp sources": before.sources[:12]}, {"metaexp sources": now.sources[:12]})
+    return [*found, *changed_values({"own code": _digest(before)}, {"own code": _digest(now)})]
 
 
 def _digest(record: RunRecord) -> str | None:

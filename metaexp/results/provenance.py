@@ -49,7 +49,7 @@ def _version(package: metadata.Distribution) -> str:
     return written[1] if written is not None and written[1].startswith(f"{package.version}+") else package.version
 
 
-def differences(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def changed_values(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """``threads was 2 and is 1`` and so on, in the order of the keys' names."""
     keys = sorted({*then, *here})
     return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]

@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the measured number says about the published one. See :func:`metaexp.results.verdict.judge`.
+    """What the measured number says about the published one. See :func:`metaexp.results.verdict.reproduction_verdict`.
 
     difference: measured minus published. text: the whole verdict in words, for tables.
     """

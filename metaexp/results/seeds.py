@@ -10,7 +10,7 @@ from typing import NamedTuple
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.results.record import RunRecord, Score, Verdict
-from metaexp.results.verdict import judge
+from metaexp.results.verdict import reproduction_verdict
 
 
 class OverSeeds(NamedTuple):
@@ -62,4 +62,6 @@ def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
     if first.reference is None:
         return None
     deviations = list(dict.fromkeys(item for record in records for item in record.deviations))
-    return judge(test, first.reference, min(record.steps for record in records), first.full_steps, deviations)
+    return reproduction_verdict(
+        test, first.reference, min(record.steps for record in records), first.full_steps, deviations
+    )

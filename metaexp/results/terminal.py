@@ -26,7 +26,7 @@ _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
-    """Print the results of a completed run, the path of its folder and those of its pictures, on standard output."""
+    """Print the results of a completed run, the path of its folder and those of its figures, on standard output."""
     console = console or Console(highlight=False)
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
     measured = record.test or record.val
@@ -53,8 +53,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
             f"not tested, as eval.test=false says; when you want it: metaexp evaluate {folder}", soft_wrap=True
         )
     print_path(console, "run folder", folder)
-    for picture in sorted((folder / "plots").glob("*.png")):
-        print_path(console, "picture", picture)
+    for figure in sorted((folder / "plots").glob("*.png")):
+        print_path(console, "figure", figure)
 
 
 def results_table(metric: str) -> Table:

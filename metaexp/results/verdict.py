@@ -17,7 +17,7 @@ WIDE_ERROR = 0.5
 """The same for an error, as a fraction of the published value."""
 
 
-def judge(
+def reproduction_verdict(
     test: Score, reference: Reference, steps: int, full_steps: int | None, deviations: Sequence[str] = ()
 ) -> Verdict | None:
     """Compare the test score of a completed run with the published number.

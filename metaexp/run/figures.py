@@ -17,9 +17,9 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.machine.device import Compute
-from metaexp.results.pictures.episodes import Shown, adapted_episodes
-from metaexp.results.pictures.fits import Continuation, Fit, continuations, function_fits
-from metaexp.results.pictures.run_curves import describe, draw_curves
+from metaexp.results.figures.episodes import Shown, adapted_episodes
+from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
+from metaexp.results.figures.run_curves import describe, draw_curves
 from metaexp.results.record import RunRecord
 from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.folder import RunFolder

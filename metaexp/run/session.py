@@ -13,11 +13,11 @@ from metaexp.config.classes.make import make
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
-from metaexp.machine.environment import differences, environment
+from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.results.record import RunRecord, Score, Verdict
-from metaexp.results.verdict import judge
+from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.evaluator import check_finite, score, scores_after_steps
@@ -128,7 +128,7 @@ class Session:
                     f"the {what} of {self.outputs.path} changed since its checkpoint was saved "
                     f"({key} {values[key][:12]}, now {identity[key][:12]}), so the run cannot be continued."
                 )
-        changed = differences(values["environment"], self.environment)
+        changed = changed_environment(values["environment"], self.environment)
         if changed:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
             device = self.setup.compute.recorded()
@@ -195,7 +195,7 @@ class Session:
         known = self.record
         if test is None or known.reference is None:
             return None
-        return judge(test, known.reference, self.state.step, known.full_steps, known.deviations)
+        return reproduction_verdict(test, known.reference, self.state.step, known.full_steps, known.deviations)
 
     def _end_early(self, error: BaseException) -> None:
         """Record how it ended. The error itself matters more than a failure to write it down."""

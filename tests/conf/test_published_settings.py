@@ -284,7 +284,7 @@ DEPARTURES = {  # name -> what it has instead; its header names the overrides th
 }
 
 
-def differences(name: str, found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def unlike_the_page(name: str, found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Key -> what the experiment has, and what was published, where these differ."""
     return {key: (found.get(key), value) for key, value in PAGE[name].items() if found.get(key) != value}
 
@@ -298,7 +298,7 @@ def test_settings_are_those_that_were_published(name: str) -> None:
     n_way, k_shot = (PAGE[name].get(f"task.{key}") for key in ("n_way", "k_shot"))
     found = settings_of(name)
     departures = DEPARTURES.get(name, {})
-    assert differences(name, found) == {key: (value, PAGE[name][key]) for key, value in departures.items()}
+    assert unlike_the_page(name, found) == {key: (value, PAGE[name][key]) for key, value in departures.items()}
     if name.endswith("shot"):
         assert f"_{found['task.n_way']}way_{found['task.k_shot']}shot" in name
         assert {n_way, k_shot} <= {None, found["task.n_way"], found["task.k_shot"]}
@@ -315,6 +315,6 @@ def test_a_header_names_the_overrides_that_undo_its_departures(name: str) -> Non
 def test_a_wrong_value_a_wrong_choice_and_a_missing_key_are_seen() -> None:
     name = "relation_net_omniglot_5way_1shot"
     right = settings_of(name)
-    assert differences(name, right | {"algorithm.class_map": "mean"}) == {"algorithm.class_map": ("mean", "sum")}
-    assert differences(name, right | {"clip": "norm"}) == {"clip": ("norm", "norm_per_module")}
-    assert set(differences(name, {k: v for k, v in right.items() if k != "train.n_query"})) == {"train.n_query"}
+    assert unlike_the_page(name, right | {"algorithm.class_map": "mean"}) == {"algorithm.class_map": ("mean", "sum")}
+    assert unlike_the_page(name, right | {"clip": "norm"}) == {"clip": ("norm", "norm_per_module")}
+    assert set(unlike_the_page(name, {k: v for k, v in right.items() if k != "train.n_query"})) == {"train.n_query"}

@@ -18,7 +18,7 @@ from metaexp.machine import device as device_module
 from metaexp.machine import ranks as ranks_module
 from metaexp.machine.all_reduce import Exchange, Partial
 from metaexp.machine.device import Compute, find_own, own_threads
-from metaexp.machine.environment import differences
+from metaexp.machine.environment import changed_environment
 from metaexp.machine.launch import Launch, launched
 from metaexp.machine.ranks import Group, join_ranks
 from metaexp.machine.signals import SharedStopRequest
@@ -243,8 +243,8 @@ def test_a_checkpoint_of_before_ranks_was_made_by_one() -> None:
     compute = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
     here: dict[str, Any] = dataclasses.asdict(compute.recorded())
     before = {key: value for key, value in here.items() if key != "ranks"}
-    assert differences(before, here) == []
-    assert differences(before, here | {"ranks": 2}) == ["ranks was 1 and is 2"]
+    assert changed_environment(before, here) == []
+    assert changed_environment(before, here | {"ranks": 2}) == ["ranks was 1 and is 2"]
 
 
 def test_a_record_of_before_ranks_is_read_and_other_missing_keys_are_not(tiny: ModuleType, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def printed(record: RunRecord, folder: Path) -> str:
     return text.getvalue()
 
 
-def test_results_folder_and_pictures_are_printed(tmp_path: Path) -> None:
+def test_results_folder_and_figures_are_printed(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "learning_curve.png").touch()
     text = printed(RECORD, tmp_path)
@@ -48,7 +48,7 @@ def test_results_folder_and_pictures_are_printed(tmp_path: Path) -> None:
         "maml on glyphs, 5-way 1-shot", "90.00 ± 1.00 %", "600", "91.00 ± 1.10 %", "200",
         "after 0 to 1 steps of adaptation: 20.00 %, 90.00 %", "weights after 800 of 1,000 meta-updates",
         "batch norm transductive", "second order", "2 min", f"run folder: {tmp_path}\n",
-        f"picture: {tmp_path / 'plots' / 'learning_curve.png'}\n",
+        f"figure: {tmp_path / 'plots' / 'learning_curve.png'}\n",
     ):  # fmt: skip
         assert words in text, words
     assert "published" not in text

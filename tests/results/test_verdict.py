@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metaexp.results.record import Reference, Score
-from metaexp.results.verdict import judge
+from metaexp.results.verdict import reproduction_verdict
 
 PAPER = Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "600 tasks")
 ERROR = Reference("Finn et al.", "Table 2", "mse", 0.67, None, "600 sinusoids")
@@ -27,7 +27,7 @@ def _accuracy(mean: float, ci95: float = 0.003) -> Score:
     ],
 )
 def test_a_full_run_is_judged_by_its_distance(mean: float, kind: str, text: str) -> None:
-    verdict = judge(_accuracy(mean), PAPER, steps=60000, full_steps=60000)
+    verdict = reproduction_verdict(_accuracy(mean), PAPER, steps=60000, full_steps=60000)
     assert verdict is not None
     assert (verdict.kind, verdict.text) == (kind, text)
     assert verdict.difference == pytest.approx(mean - 0.987)
@@ -35,11 +35,11 @@ def test_a_full_run_is_judged_by_its_distance(mean: float, kind: str, text: str)
 
 def test_an_interval_that_holds_anything_confirms_nothing() -> None:
     for test, reference in ((_accuracy(0.95, 0.06), PAPER), (Score("mse", 0.8, 0.4, 600), ERROR)):
-        verdict = judge(test, reference, steps=60000, full_steps=60000)
+        verdict = reproduction_verdict(test, reference, steps=60000, full_steps=60000)
         assert verdict is not None
         assert verdict.kind == "undecided"
         assert verdict.text.startswith("undecided, the interval is too wide: ")
-    far = judge(_accuracy(0.5, 0.06), PAPER, steps=60000, full_steps=60000)
+    far = reproduction_verdict(_accuracy(0.5, 0.06), PAPER, steps=60000, full_steps=60000)
     assert far is not None
     assert far.kind == "not_reproduced"
 
@@ -54,14 +54,14 @@ def test_an_interval_that_holds_anything_confirms_nothing() -> None:
     ],
 )
 def test_an_error_is_judged_relative_to_the_published_one(mean: float, kind: str, text: str) -> None:
-    verdict = judge(Score("mse", mean, 0.05, 600), ERROR, steps=70000, full_steps=None)
+    verdict = reproduction_verdict(Score("mse", mean, 0.05, 600), ERROR, steps=70000, full_steps=None)
     assert verdict is not None
     assert (verdict.kind, verdict.text) == (kind, text)
 
 
 @pytest.mark.parametrize("mean", [0.95, 0.987, 0.999])
 def test_a_cut_schedule_is_never_called_reproduced(mean: float) -> None:
-    verdict = judge(_accuracy(mean), PAPER, steps=59999, full_steps=60000)
+    verdict = reproduction_verdict(_accuracy(mean), PAPER, steps=59999, full_steps=60000)
     assert verdict is not None
     assert verdict.kind == "shortened"
     assert verdict.text.startswith("shortened (59,999 of 60,000 steps): ")
@@ -70,7 +70,9 @@ def test_a_cut_schedule_is_never_called_reproduced(mean: float) -> None:
 
 @pytest.mark.parametrize("steps", [6000, 60000])
 def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
-    verdict = judge(_accuracy(0.987), PAPER, steps, 60000, ["algorithm.first_order: false -> true", "b: 1 -> 2"])
+    verdict = reproduction_verdict(
+        _accuracy(0.987), PAPER, steps, 60000, ["algorithm.first_order: false -> true", "b: 1 -> 2"]
+    )
     assert verdict is not None
     assert verdict.kind == "changed"
     assert "algorithm.first_order: false -> true and 1 more" in verdict.text
@@ -79,4 +81,4 @@ def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
 
 
 def test_another_metric_gives_no_verdict() -> None:
-    assert judge(Score("mse", 0.987, 0.003, 600), PAPER, 60000, 60000) is None
+    assert reproduction_verdict(Score("mse", 0.987, 0.003, 600), PAPER, 60000, 60000) is None

@@ -66,8 +66,8 @@ def test_an_edit_of_metaexp_between_stop_and_resume_counts(
 def test_a_checkpoint_that_does_not_name_its_code_is_not_taken_for_different() -> None:
     then = {"torch": "2"}
     here = {"torch": "2", "ranks": 1, "metaexp sources": "a", "own code": "b"}
-    assert environment.differences(then, here) == []
-    assert environment.differences({**then, "own code": "c"}, here) == ["own code was c and is b"]
+    assert environment.changed_environment(then, here) == []
+    assert environment.changed_environment({**then, "own code": "c"}, here) == ["own code was c and is b"]
 
 
 def test_why_and_reproduce_name_code_that_differs(tiny: ModuleType, tmp_path: Path) -> None:

@@ -74,8 +74,8 @@ def has_star(comparison: Comparison) -> bool:
     return any(table.has_star for table in comparison.tables)
 
 
-def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
-    """A page of everything. ``pictures``: title -> file beside it."""
+def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
+    """A page of everything. ``figures``: title -> file beside it."""
     parts = [f"# {for_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
     for table in comparison.tables:
         parts.append(f"## {for_markdown(table.title)}")
@@ -89,7 +89,7 @@ def to_markdown(comparison: Comparison, pictures: Mapping[str, str]) -> str:
         ]
     if has_star(comparison):
         parts.append(for_markdown(STAR))
-    parts += [f"![{for_markdown(title)}]({name})" for title, name in pictures.items()]
+    parts += [f"![{for_markdown(title)}]({name})" for title, name in figures.items()]
     parts.append("## How to read this")
     parts.append("\n".join(f"* {for_markdown(line)}" for line in legend(comparison)))
     if comparison.left_out:

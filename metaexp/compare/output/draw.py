@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from metaexp.compare.output.escape import plain
 from metaexp.compare.output.figures import FigureData, Series
-from metaexp.results.pictures.style import CYCLE, GREY, STYLE, thousands
+from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

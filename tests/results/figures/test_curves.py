@@ -1,4 +1,4 @@
-"""Pictures: the right content, equal files for equal numbers, no trace in matplotlib's global state."""
+"""Figures: the right content, equal files for equal numbers, no trace in matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from PIL import Image
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
+from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.episodes import Shown, _choose, adapted_episodes, name_of_class
+from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
+from metaexp.results.figures.run_curves import draw_curves
+from metaexp.results.figures.style import GREEN, VERMILION
 from metaexp.results.history import Curve, read_history
-from metaexp.results.pictures.curves import Lines, adaptation_curve, learning_curve
-from metaexp.results.pictures.episodes import Shown, _choose, adapted_episodes, name_of_class
-from metaexp.results.pictures.fits import Continuation, Fit, continuations, function_fits
-from metaexp.results.pictures.run_curves import draw_curves
-from metaexp.results.pictures.style import GREEN, VERMILION
 from metaexp.results.record import RunRecord, Score
 
 NOTHING = Curve([], [])
@@ -59,10 +59,10 @@ def _sequences(path: Path, top: float = 0.9) -> None:
     continuations(path, "maml", [task] * 4)
 
 
-PICTURES: list[Callable[..., None]] = [_learning, _adaptation, _episodes, _functions, _sequences]
+FIGURES: list[Callable[..., None]] = [_learning, _adaptation, _episodes, _functions, _sequences]
 
 
-@pytest.mark.parametrize("draw", PICTURES)
+@pytest.mark.parametrize("draw", FIGURES)
 def test_equal_numbers_give_equal_files_and_other_numbers_do_not(draw: Callable[..., None], tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     for name, top in (("a", 0.9), ("b", 0.9), ("c", 0.7)):
@@ -78,7 +78,7 @@ def test_equal_numbers_give_equal_files_and_other_numbers_do_not(draw: Callable[
 
 def test_drawing_needs_no_display_and_no_pyplot(tmp_path: Path) -> None:
     code = (
-        "import sys; from metaexp.results.pictures.curves import *; from metaexp.results.record import Score\n"
+        "import sys; from metaexp.results.figures.curves import *; from metaexp.results.record import Score\n"
         "adaptation_curve(Path(sys.argv[1]), 'x', [Score('mse', 1.0, 0.1, 6)] * 2)\n"
         "sys.exit(bool({'matplotlib.pyplot', 'torch', 'tkinter'} & set(sys.modules)))"
     )
@@ -135,7 +135,7 @@ def test_classes_have_letters_and_then_numbers() -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(draw: Callable[[Path], None], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"needs at least|is no picture"):
+    with pytest.raises(ValueError, match=r"needs at least|is no image"):
         draw(tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metaexp.results import wording as w
+from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
 from metaexp.results.history import read_history
-from metaexp.results.pictures.curves import Lines, adaptation_curve, learning_curve
 from metaexp.results.record import RunRecord
 
 
@@ -37,5 +37,5 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
 
 
 def describe(record: RunRecord) -> str:
-    """The title of a run's pictures: algorithm, dataset and task."""
+    """The title of a run's figures: algorithm, dataset and task."""
     return f"{record.algorithm} on {record.dataset}, {w.format_task(record.task)}"

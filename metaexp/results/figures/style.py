@@ -1,4 +1,4 @@
-"""The look of every picture. matplotlib's object interface only: no global state, no display."""
+"""The look of every figure. matplotlib's object interface only: no global state, no display."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Canvas:
         try:
             if error is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                # Without the version of matplotlib in it: equal pictures are equal files.
+                # Without the version of matplotlib in it: equal figures are equal files.
                 self.figure.savefig(self.path, format="png", metadata={"Software": None})
         finally:
             self._style.__exit__(kind, error, trace)
 
 
 def outlined(text: Text) -> None:
-    """Give ``text`` a white outline, so that it can be read on top of lines and pictures."""
+    """Give ``text`` a white outline, so that it can be read on top of lines and images."""
     from matplotlib.patheffects import withStroke
 
     text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaexp.results.pictures.style import GREEN, GREY, INK, VERMILION, Canvas, to_array
+from metaexp.results.figures.style import GREEN, GREY, INK, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from metaexp.results.pictures.style import Array
+    from metaexp.results.figures.style import Array
 
 MOST_COLUMNS = 10
 """Images shown per row on either side."""
@@ -41,10 +41,10 @@ def adapted_episodes(path: Path, title: str, episodes: Sequence[Shown]) -> None:
 
     Right answers have a tick and a green frame, wrong ones a cross, a red frame and the true label. Where there are
     more images than fit, the first of each class are shown; the accuracy beside the row is over all queries.
-    Raises ValueError for no episodes and for examples that are no pictures.
+    Raises ValueError for no episodes and for examples that are no images.
     """
     if not episodes:
-        raise ValueError("a picture of adapted episodes needs at least one episode")
+        raise ValueError("a figure of adapted episodes needs at least one episode")
     support = [_choose(to_array(episode.support_y)) for episode in episodes]
     query = [_choose(to_array(episode.query_y)) for episode in episodes]
     n_support, n_query = max(map(len, support)), max(map(len, query))
@@ -117,16 +117,16 @@ def _query_row(axes: Axes, y: float, x: float, episode: Shown, chosen: Sequence[
         axes.text(middle, y + 1.36, below, size=size * 0.78, color=INK, ha="center", va="center")
 
 
-def _image(axes: Axes, x: float, y: float, picture: Any, color: str, width: float) -> None:
-    """One picture in the cell whose upper left corner is (x, y), with a frame."""
+def _image(axes: Axes, x: float, y: float, image: Any, color: str, width: float) -> None:
+    """One image in the cell whose upper left corner is (x, y), with a frame."""
     from matplotlib.patches import Rectangle
 
-    values = to_array(picture)
+    values = to_array(image)
     if values.ndim == 3:
         values = values.transpose(1, 2, 0)  # (H, W, C)
         values = values[..., 0] if values.shape[-1] == 1 else values
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
-        raise ValueError(f"an example of shape {tuple(values.shape)} is no picture")
+        raise ValueError(f"an example of shape {tuple(values.shape)} is no image")
     low, high = values.min(), values.max()
     values = (values - low) / (high - low) if high > low else values * 0.0
     extent = (x, x + 0.9, y + 0.9, y)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaexp.results.pictures.style import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
+from metaexp.results.figures.style import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ class _panels:  # noqa: N801 - used like a function
 
     def __init__(self, path: Path, title: str, count: int) -> None:
         if count == 0:
-            raise ValueError("a picture of fits needs at least one task")
+            raise ValueError("a figure of fits needs at least one task")
         self.title, self.count = title, count
         self.columns = min(count, PANELS_PER_ROW)
         self.rows = -(-count // self.columns)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.results.history import Curve
-from metaexp.results.pictures.style import (
+from metaexp.results.figures.style import (
     BLUE,
     GREEN,
     GREY,
@@ -19,6 +18,7 @@ from metaexp.results.pictures.style import (
     thousands,
     to_array,
 )
+from metaexp.results.history import Curve
 from metaexp.results.record import Reference, Score
 from metaexp.results.wording import format_reference, format_score
 
