@@ -73,7 +73,7 @@ clean:
 
 $(READY): $(PINS) | $(PYTHON)
 	@echo "installing metaexp into $(ENV), which takes a minute or two"
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[search]'
 	touch $@
 
 $(DEV): $(PINS) | $(PYTHON)

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     made = parser(
         "search",
         "Search hyper-parameters: a sampler proposes points, each is trained in a process of its own and judged on\n"
-        "validation tasks, bad ones are stopped early. No trial sees a test task. Needs metaexp[search] (optuna).",
+        "validation tasks, bad ones are stopped early. No trial sees a test task. Needs the package optuna.",
     )
     made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
     return made

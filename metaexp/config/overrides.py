@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.hydra_internals import ConfigLoaderImpl
+from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -21,12 +22,12 @@ _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 10_000
 
 _LAUNCHERS = {
-    "joblib": "'metaexp[parallel]'",
-    "submitit_local": "'metaexp[submitit]'",
-    "submitit_slurm": "'metaexp[submitit]'",
-    "ray": "hydra-ray-launcher",
+    "joblib": "parallel",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
 }
-"""Launchers that are plugins, and what to install for each."""
+"""Launchers that are plugins, and the extra that brings each."""
 
 
 class SortedOverrides(NamedTuple):
@@ -190,7 +191,7 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{override.input_line}: write {group}={choice.removesuffix('.yaml')}, without .yaml."
     if not isinstance(choice, str) or choice not in known:
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
-        hint = f" Install it with pip install {extra}." if extra else nearest(str(choice), known)
+        hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)
         return f"{group}={show(choice)} is not there.{hint} Known: {', '.join(known) or 'none'}."
     return None
 

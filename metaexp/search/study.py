@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.extras import install_command
 from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.options import SearchOptions
@@ -24,7 +25,7 @@ try:
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ImportError as error:
-    raise ConfigError("metaexp search needs optuna: pip install 'metaexp[search]'.") from error
+    raise ConfigError(f"metaexp search needs optuna. Install it with: {install_command('search')}.") from error
 
 JOURNAL_FILE = "study.journal"
 SQLITE_FILE = "study.db"

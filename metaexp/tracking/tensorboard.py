@@ -1,4 +1,4 @@
-"""TensorBoard event files as a view of a run. An extra: ``pip install metaexp[tensorboard]``."""
+"""TensorBoard event files as a view of a run. Needs the package tensorboard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaexp.core.errors import ConfigError
+from metaexp.core.extras import install_command
 from metaexp.core.fields import PositiveInt
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 
@@ -33,7 +34,7 @@ class TensorBoardTracker(Tracker):
         if find_spec("tensorboard") is None:
             raise ConfigError(
                 "tracker=tensorboard needs the package tensorboard, which is not installed. "
-                "Install it with: pip install 'metaexp[tensorboard]', or choose tracker=wandb or tracker=files."
+                f"Install it with: {install_command('tensorboard')}, or choose tracker=wandb or tracker=files."
             )
         self.config = config
         self.flush_seconds = flush_seconds

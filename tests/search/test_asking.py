@@ -113,7 +113,7 @@ def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "metaexp search needs optuna: pip install 'metaexp[search]'." in ended.stderr
+    assert "metaexp search needs optuna. Install it with: pip install 'optuna>=5,<6'." in ended.stderr
     assert not (tmp_path / "outputs").exists()
 
 

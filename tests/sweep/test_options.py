@@ -74,7 +74,7 @@ def test_a_launcher_that_is_not_installed_is_told_with_how_to_install_it(compose
     known = set(composer.loader.get_group_options("hydra/launcher"))
     missing = [name for name in ("joblib", "submitit_slurm", "ray") if name not in known]
     for name in missing:
-        with pytest.raises(ConfigError, match=r"Install it with pip install \S+\."):
+        with pytest.raises(ConfigError, match=r"Install it with: pip install 'hydra-\S+-launcher>=[^']+'"):
             composer.settings([f"hydra/launcher={name}"])
     override = composer.parse("hydra/launcher=jobli")
     assert not isinstance(override, str)

@@ -62,5 +62,5 @@ def test_a_missing_package_is_a_configuration_error_that_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'metaexp\[tensorboard\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'tensorboard>=2\.16'"):
         TensorBoardTracker(config=True, flush_seconds=1)
