@@ -35,7 +35,7 @@ SHORT = [
     "eval.episodes=4",
     "tracker=files",
 ]
-STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP)$")
+STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP|sweeps)$")
 SMALL_GLYPHS = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 
 
@@ -59,8 +59,9 @@ COMMANDS = [
     pytest.param(line, id=f"{block.page}: {line}")
     for block in blocks()
     if block.language in ("bash", "sh", "shell")
-    for line in block.text.replace("\\\n", " ").splitlines()
-    if line.strip() and not line.startswith("#")
+    for whole in block.text.replace("\\\n", " ").splitlines()
+    if whole.strip() and not whole.startswith("#")
+    for line in whole.split(" && ")
 ]
 
 
@@ -108,6 +109,9 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
     words = shlex.split(command)
     if words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif words[0] == ".":
+        assert words[1:] == [".venv/bin/activate"]  # which make has made
+        assert "ENV     := $(or $(VIRTUAL_ENV),$(CONDA),.venv)" in (ROOT / "Makefile").read_text()
     elif words[0] == "pip":
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
