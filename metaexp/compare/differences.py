@@ -49,7 +49,7 @@ def _conditions(record: RunRecord) -> dict[str, Any]:
     commit = ABSENT if record.git is None else record.git.commit[:10] + (" with changes" if record.git.dirty else "")
     return {
         "batch_norm": format_batch_norm(record.batch_norm),
-        "updates done": f"{record.steps:,}",
+        "steps done": f"{record.steps:,}",
         "schedule of the experiment": ABSENT if record.full_steps is None else f"{record.full_steps:,}",
         "data hash": (record.data_hash or ABSENT)[:12],
         "code": commit,

@@ -80,10 +80,10 @@ def gather(paths: Sequence[Path]) -> Gathered:
 def _unusable(record: RunRecord) -> str:
     """Why a record has nothing to compare, or nothing."""
     if record.status == "failed":
-        return f"failed after {record.steps:,} updates: {record.error or 'no message'}"
+        return f"failed after {record.steps:,} steps: {record.error or 'no message'}"
     if record.status != "completed":
         done = "is still running, or was killed," if record.status == "running" else "was interrupted"
-        return f"{done} after {record.steps:,} updates"
+        return f"{done} after {record.steps:,} steps"
     return ""
 
 

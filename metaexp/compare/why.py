@@ -96,9 +96,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
         *_banks(a, b),
         *_differ("data", {"data hash": (_short(a.data_hash), _short(b.data_hash)), "dataset": (a.dataset, b.dataset)}),
         *_config(a, b, decide),
-        *_differ(
-            "course", {"updates done": (a.steps, b.steps), "tested after update": (a.selected_step, b.selected_step)}
-        ),
+        *_differ("course", {"steps done": (a.steps, b.steps), "tested after step": (a.selected_step, b.selected_step)}),
         *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
         *_code(a, b),
         *_versions(a.versions, b.versions),

@@ -16,7 +16,7 @@ from metaexp.doctor.finding import Finding, ok, wrong
 from metaexp.doctor.subject import MANY_STEPS, Subject, gradient_of, parameters_of
 from metaexp.doctor.tiny import mislabelled, stack
 
-UPDATES = 100
+MOST_STEPS = 100
 """The most training steps of Adam, each on four tasks. Training stops at the first look that is good enough."""
 ENOUGH_ACCURACY = 0.4
 """Where chance is 1/7."""
@@ -26,8 +26,8 @@ ENOUGH_ERROR = 0.75
 """Times the error of the best constant, in regression."""
 _PERFECT = 0.95
 _LR = 0.01
-_TASKS_PER_UPDATE = 4
-_UPDATES_BETWEEN_LOOKS = 10
+_TASKS_PER_STEP = 4
+_STEPS_BETWEEN_LOOKS = 10
 _EXAM_TASKS = 20
 _FIRST_EXAM_TASK = 10_000
 _METRIC = {"classification": "accuracy", "regression": "squared_error"}
@@ -66,40 +66,38 @@ def learning(subject: Subject) -> Finding:
     chunk_size = None if _maps(algorithm, batch) else 1
     before = metric_of(algorithm, batch, chunk_size)
     exam = Exam(batch, chunk_size, chance_of(batch), before if parameters_of(algorithm) else None)
-    updates = train(subject, algorithm, exam)
+    steps = train(subject, algorithm, exam)
     after = metric_of(algorithm, batch, chunk_size)
     numbers = {
         _METRIC[subject.kind]: after,
         "untrained": before,
         "chance": exam.chance,
         "with_misleading_supports": metric_of(algorithm, misleading, chunk_size),
-        "meta-updates": updates,
+        "training_steps": steps,
     }
     if not exam.is_passed_with(after):
         return wrong(name, "a short training does not get it far above chance and above where it began", **numbers)
-    return ok(name, "far above chance after a short training" if updates else "far above chance untrained", **numbers)
+    return ok(name, "far above chance after a short training" if steps else "far above chance untrained", **numbers)
 
 
 def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
-    """Train until the exam is passed, or for :data:`UPDATES`; return the training steps made."""
+    """Train until the exam is passed, or for :data:`MOST_STEPS`; return the training steps made."""
     parameters = parameters_of(algorithm)
     if not parameters:
         return 0
     optimizer = torch.optim.Adam(parameters.values(), lr=_LR)
-    for step in range(UPDATES):
-        algorithm.train().set_progress(step, UPDATES)
-        batch = single(subject.training_batch(_TASKS_PER_UPDATE, start=_TASKS_PER_UPDATE * step))
+    for step in range(MOST_STEPS):
+        algorithm.train().set_progress(step, MOST_STEPS)
+        batch = single(subject.training_batch(_TASKS_PER_STEP, start=_TASKS_PER_STEP * step))
         state = dict(algorithm.named_buffers())
         for name, gradient in gradient_of(algorithm, batch, exam.chunk_size).items():
             parameters[name].grad = gradient
         optimizer.step()
         _move_buffers(algorithm, batch, state)
         done = step + 1
-        if done % _UPDATES_BETWEEN_LOOKS == 0 and exam.is_passed_with(
-            metric_of(algorithm, exam.tasks, exam.chunk_size)
-        ):
+        if done % _STEPS_BETWEEN_LOOKS == 0 and exam.is_passed_with(metric_of(algorithm, exam.tasks, exam.chunk_size)):
             return done
-    return UPDATES
+    return MOST_STEPS
 
 
 def metric_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> float:

@@ -50,7 +50,7 @@ def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
 
 def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
     """A line for each record, for each setting without one, and at the end for records of no setting."""
-    header = ["Experiment", "Data", "Task", "Published", "Measured", "Updates", "Batch norm", "Verdict"]
+    header = ["Experiment", "Data", "Task", "Published", "Measured", "Steps", "Batch norm", "Verdict"]
     known = {setting.experiment for setting in settings}
     rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]
     rows += [_measured("-", None, entry, link) for entry in entries if entry.record.experiment not in known]

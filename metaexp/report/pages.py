@@ -132,7 +132,7 @@ def _differing(files: Mapping[Path, str]) -> list[Path]:
 def results_page(entries: Sequence[Entry]) -> str:
     """The page with everything that belongs beside a number."""
     header = [
-        "Run", "Algorithm", "Data", "Task", "Measured", "Episodes", "Published", "Verdict", "Updates",
+        "Run", "Algorithm", "Data", "Task", "Measured", "Episodes", "Published", "Verdict", "Steps",
         "Batch norm", "Gradient order", "Device", "Time",
     ]  # fmt: skip
     rows = [
@@ -235,8 +235,8 @@ def _facts(entry: Entry, departs: str) -> list[list[str]]:
         ["Protocol", record.reference.protocol if record.reference else ""],
         ["Departs from the paper", departs],
         ["Changed settings", "; ".join(record.deviations)],
-        ["Meta-updates", format_steps(record)],
-        ["Tested after update", f"{record.selected_step:,}" if record.selected_step is not None else ""],
+        ["Steps", format_steps(record)],
+        ["Tested after step", f"{record.selected_step:,}" if record.selected_step is not None else ""],
         ["Validation", format_score(record.val) if record.val else ""],
         ["Test episodes", str(record.test.n_episodes) if record.test else ""],
         ["Batch norm at test", format_batch_norm(record.batch_norm)],

@@ -13,7 +13,7 @@ from metaexp.results.record import Score
 
 
 class Curve(NamedTuple):
-    """A quantity over meta-updates: ``steps`` and ``values`` of equal length, half-widths ``ci95`` or none."""
+    """A quantity over training steps: ``steps`` and ``values`` of equal length, half-widths ``ci95`` or none."""
 
     steps: Sequence[float]
     values: Sequence[float]
@@ -59,7 +59,7 @@ def read_history(folder: Path) -> History:
 
 
 def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | None:
-    """The meta-update with the best validation, the earlier of equals."""
+    """The step with the best validation, the earlier of equals."""
     if not validation:
         return None
     sign = -1.0 if metric in _LARGER_IS_BETTER else 1.0

@@ -115,13 +115,13 @@ class RunRecord:
     group: str | None = None
     """The sweep that the run belongs to."""
     steps: int = 0
-    """Meta-updates done."""
+    """Training steps done."""
     full_steps: int | None = None
-    """Meta-updates of the experiment file, without overrides."""
+    """Training steps of the experiment file, without overrides."""
     deviations: list[str] = field(default_factory=list)
     """Settings other than the number of steps and the seeds that differ from the experiment file's."""
     selected_step: int | None = None
-    """The meta-update whose weights were tested: the best on validation."""
+    """The step whose weights were tested: the best on validation."""
     val: Score | None = None
     test: Score | None = None
     after_steps: list[Score] = field(default_factory=list)

@@ -69,9 +69,9 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: Mak
     found = gather([tmp_path / "sweep"])
     assert len(found.runs) == 1
     reasons = {item.name: item.reason for item in found.left_out}
-    assert reasons["a_failed"] == "failed after 6,000 updates: boom"
-    assert reasons["b_interrupted"] == "was interrupted after 6,000 updates"
-    assert reasons["c_running"] == "is still running, or was killed, after 6,000 updates"
+    assert reasons["a_failed"] == "failed after 6,000 steps: boom"
+    assert reasons["b_interrupted"] == "was interrupted after 6,000 steps"
+    assert reasons["c_running"] == "is still running, or was killed, after 6,000 steps"
     assert reasons["d_untested"].startswith("was not tested (eval.test=false); `metaexp evaluate`")
     assert reasons["e_no_episodes"] == "test_episodes.csv is missing: the run was not tested."
     assert "cannot be read as JSON" in reasons["f_damaged"]
@@ -110,7 +110,7 @@ def test_paths_of_the_machine_are_on_no_page(make_run: MakeRun, tmp_path: Path) 
     make_run("proto_net", 0, config={"dataset.root": "/home/other/data"})
     make_run("maml", 1, status="failed", error="DataError: /home/someone/secret is missing", folder="failed")
     found = compared(tmp_path / "sweep")
-    assert found.left_out[0].reason == "failed after 6,000 updates: DataError: <path> is missing"
+    assert found.left_out[0].reason == "failed after 6,000 steps: DataError: <path> is missing"
     (table,) = found.tables
     assert [d.values for d in table.differences if d.key == "dataset.root"] == [["<path>", "<path>"]]
 

@@ -157,7 +157,7 @@ def test_it_learns_to_tell_classes_far_above_chance(case: Case) -> None:
     assert finding.verdict == "ok", finding
     measured = finding.measured
     assert measured["accuracy"] >= ENOUGH_ACCURACY > 2.5 / N_WAY
-    assert not measured["meta-updates"] or measured["accuracy"] >= measured["untrained"] + ENOUGH_GAIN
+    assert not measured["training steps"] or measured["accuracy"] >= measured["untrained"] + ENOUGH_GAIN
     assert measured["with misleading supports"] < 0.25  # the control: labels without meaning
 
 

@@ -46,7 +46,7 @@ def test_results_folder_and_figures_are_printed(tmp_path: Path) -> None:
     text = printed(RECORD, tmp_path)
     for words in (
         "maml on glyphs, 5-way 1-shot", "90.00 ± 1.00 %", "600", "91.00 ± 1.10 %", "200",
-        "after 0 to 1 steps of adaptation: 20.00 %, 90.00 %", "weights after 800 of 1,000 meta-updates",
+        "after 0 to 1 steps of adaptation: 20.00 %, 90.00 %", "weights after 800 of 1,000 steps",
         "batch norm transductive", "second order", "2 min", f"run folder: {tmp_path}\n",
         f"figure: {tmp_path / 'plots' / 'learning_curve.png'}\n",
     ):  # fmt: skip

@@ -142,7 +142,7 @@ def costs_cells(table: Table) -> Cells:
     """What a run of each row took, as means over its runs. Devices have a column where they differ."""
     device = shared_device(table)
     columns = [
-        Column("Row"), Column("Updates", True), Column("Time", True), Column("Episodes/s", True),
+        Column("Row"), Column("Steps", True), Column("Time", True), Column("Episodes/s", True),
         Column("Memory", True), Column("Parameters", True), *([] if device else [Column("Device")]),
     ]  # fmt: skip
     rows = [

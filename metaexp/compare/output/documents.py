@@ -110,7 +110,7 @@ def to_csv(comparison: Comparison) -> dict[str, str]:
     """File name -> text: ``rows.csv`` and ``pairs.csv``, numbers in full and in the unit of the metric (fractions)."""
     rows = [
         "dataset", "n_way", "k_shot", "metric", "row", "rank", "mean", "low", "high", "over_seeds", "batch_norm",
-        "gradient_order", "seeds", "episodes", "updates", "seconds", "episodes_per_second", "peak_memory_bytes",
+        "gradient_order", "seeds", "episodes", "steps", "seconds", "episodes_per_second", "peak_memory_bytes",
         "parameters", "test_bank",
     ]  # fmt: skip
     pair_names = [

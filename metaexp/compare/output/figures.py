@@ -159,8 +159,9 @@ def _learning(table: Table, colours: dict[str, int], name: str) -> FigureData | 
     if not series:
         return None
     return FigureData(
-        name, f"{table.title}: learning", "lines", series, "meta-updates", f"validation {format_metric(table.metric)}",
-        table.metric == "accuracy", "Mean over seeds; bands reach from the lowest seed to the highest.",
+        name, f"{table.title}: learning", "lines", series, "training steps",
+        f"validation {format_metric(table.metric)}", table.metric == "accuracy",
+        "Mean over seeds; bands reach from the lowest seed to the highest.",
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def learning_curve(
     test: Score | None,
     lines: Lines | None = None,
 ) -> None:
-    """Write a PNG: validation with its interval, the selected update and the test result, above the training loss.
+    """Write a PNG: validation with its interval, the selected step and the test result, above the training loss.
 
     Panels without data are left out. Raises ValueError when there is no curve: a single point at most.
     """
@@ -59,7 +59,7 @@ def learning_curve(
             _validation(axes[0], metric, validation, selected_step, test, lines)
         if len(train_loss.steps):
             _loss(axes[-1], train_loss)
-        axes[-1].set_xlabel("meta-updates")
+        axes[-1].set_xlabel("training steps")
         axes[-1].margins(x=0.02)
         thousands(axes[-1])
 
@@ -75,7 +75,7 @@ def _validation(
     axes.plot(steps, values, color=BLUE, marker=marker, markersize=3.5, label="validation, 95 % interval")
     x = selected_step if selected_step is not None else steps[-1]
     if selected_step is not None:
-        label = f"selected: update {selected_step:,}"
+        label = f"selected: step {selected_step:,}"
         axes.axvline(selected_step, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5, label=label)
     if test is not None:
         axes.errorbar(
