@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from metaexp.config.check import REFERENCE, SECTIONS
+from metaexp.config.check import REFERENCE, SECTIONS, SLOTS
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import show
@@ -23,6 +23,7 @@ _VERBS = {
     "sweep": ("metaexp.sweep.options.SweepOptions", "Keys of `metaexp train -m`."),
     "search": ("metaexp.search.options.SearchOptions", "Keys of `metaexp search`."),
 }
+_WEIGHTS = "Keys of every network; see [Starting from weights](../starting-from-weights.md)."
 _SKIPPED = {"experiment", "sweep", "search", "task", "device", "paths"}
 
 
@@ -49,6 +50,7 @@ def page(conf: Path) -> str:
         }
         parts.append(f"### {section}\n\n{text}\n\n{_table(section, schema, own)}")
     parts.append("## Groups\n\nEach group has files; `GROUP=FILE` on the command line chooses one.")
+    parts.append(f"### model: first weights\n\n{_WEIGHTS}\n\n{_table('model', SLOTS['model'].options, {})}")
     for group in sorted(path for path in conf.iterdir() if path.is_dir() and path.name not in _SKIPPED):
         files = sorted(group.glob("*.yaml"))
         if files:

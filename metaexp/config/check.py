@@ -18,6 +18,7 @@ from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import Number, show
 from metaexp.config.contradictions import contradictions
 from metaexp.config.identity import config_hash, run_name
+from metaexp.config.initial_weights import with_weights
 from metaexp.config.schema import (
     ClassSpec,
     DeviceSettings,
@@ -33,7 +34,9 @@ SLOTS = {
     "algorithm": Slot(
         "metaexp.core.algorithm.Algorithm", frozenset({"model", "input_shape", "n_outputs", "train_shape"})
     ),
-    "model": Slot("metaexp.models.base.Network", frozenset({"input_shape", "n_outputs"})),
+    "model": Slot(
+        "metaexp.models.base.Network", frozenset({"input_shape", "n_outputs"}), "metaexp.config.schema.WeightsSettings"
+    ),
     "dataset": Slot("metaexp.data.base.Dataset"),
     "optimizer": Slot("torch.optim.Optimizer", frozenset({"params"})),
     "schedule": Slot("metaexp.core.optim.Schedule"),
@@ -59,6 +62,7 @@ def check(
     earlier_problems: Iterable[str] = (),
     ignored: frozenset[str] = frozenset(),
     is_trained: bool = False,
+    is_new: bool = False,
 ) -> Settings:
     """Check a resolved configuration and return its settings.
 
@@ -69,6 +73,8 @@ def check(
         earlier_problems: Problems found while composing, to be reported with the others.
         ignored: Top-level keys that ``earlier_problems`` already explain.
         is_trained: Whether the configuration is for another test of a finished run.
+        is_new: Whether it was composed now. Then the file of ``model.weights`` must be there; the configuration of
+            an earlier run has its digest, and may not need it any more.
 
     Raises:
         ConfigError: With all problems.
@@ -76,6 +82,9 @@ def check(
     """
     checker = Checker(_framework_keys())
     values = _check_all(checker, config, ignored)
+    if isinstance(values.get("model"), ClassSpec):
+        values["model"], wrong = with_weights(values["model"], is_new)
+        checker.problems += wrong
     problems = [*earlier_problems, *_without_echoes(checker.problems)]
     problems += contradictions(values, choices, frozenset(values) - checker.broken, is_trained)
     missing = _missing_accelerator(values) if on_this_machine else None

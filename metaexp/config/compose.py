@@ -123,6 +123,7 @@ class Composer:
             config,
             composed.choices,
             on_this_machine=on_this_machine,
+            is_new=True,
             earlier_problems=[*given.problems, *misapplied, *section_problems(composed.hydra), *unresolved],
             ignored=given.broken,
         )

@@ -35,6 +35,8 @@ weights; a record without ``test`` shows that they were not tested.
 
 _OF_ONE_MACHINE = ("paths", "tracker", "reference")
 """Parts of a configuration that may differ between the machines of a run."""
+_WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
+"""Keys of a network that do not change numbers where the digest of its file of weights is there."""
 
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
@@ -64,8 +66,12 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
         if section in NON_NUMERIC_KEYS:
             continue
         if isinstance(value, Mapping):
-            items = _without_defaults(value).items()
-            kept[section] = {key: item for key, item in items if f"{section}.{key}" not in NON_NUMERIC_KEYS}
+            left_out = _WHERE_WEIGHTS_ARE if "weights_sha256" in value else ()
+            kept[section] = {
+                key: item
+                for key, item in _without_defaults(value).items()
+                if f"{section}.{key}" not in NON_NUMERIC_KEYS and key not in left_out
+            }
         else:
             kept[section] = value
     return kept

@@ -18,6 +18,8 @@ from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
+_IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256")
+"""Keys that every configuration may have, and that no file needs to name."""
 _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 10_000
 
@@ -89,7 +91,7 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
             problems.append(f"{line}: there is no {key} to take out.")
         elif value.is_add() and exists:
             problems.append(f"+{line}: {key} is there already; write {line}, without the plus.")
-        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists):
+        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or key in _IN_NO_FILE):
             absent.append(f"{line}: the files have no {key}; write +{line} to add it.")
         if value.is_delete() and not exists:
             continue

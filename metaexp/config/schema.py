@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,10 +31,13 @@ class ClassSpec:
     """Values as YAML gives them, and a ClassSpec for each object among them."""
     parameters: frozenset[str]
     """All arguments that the constructor takes, those that the framework provides among them."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Values of keys that are the framework's and not the constructor's, such as ``weights`` of a network."""
 
     def node(self) -> Node:
         """Return the node of the configuration that this was made from, with values in canonical form."""
-        return {"_target_": self.target, **{name: _as_node(value) for name, value in self.arguments.items()}}
+        arguments = {name: _as_node(value) for name, value in self.arguments.items()}
+        return {"_target_": self.target, **arguments, **self.options}
 
 
 def _as_node(value: Any) -> Any:
@@ -122,6 +125,21 @@ class PathSettings:
 
     data: Path
     outputs: Path
+
+
+@dataclass(frozen=True)
+class WeightsSettings:
+    """Keys of ``model`` beside the constructor's arguments: where its weights come from at first.
+
+    Attributes:
+        weights: A file of weights (``.safetensors``, ``.pt``), or a run folder, whose selected weights are taken.
+        weights_partial: Allow parameters of the network that the file lacks or has in another shape.
+        weights_sha256: The SHA-256 (hex) that the file must have. It is filled in where it is not given.
+    """
+
+    weights: str | None = None
+    weights_partial: bool = False
+    weights_sha256: str | None = None
 
 
 @dataclass(frozen=True)

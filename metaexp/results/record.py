@@ -96,6 +96,26 @@ class OwnCodeRecord:
 
 
 @dataclass(frozen=True)
+class InitialWeights:
+    """The file that the network's first weights came from (``model.weights``), and what of it was taken."""
+
+    file: str
+    """The name of the file, or of the run folder."""
+    sha256: str
+    """Of the file, hex."""
+    prefix: str
+    """What stands before the network's names in the file."""
+    matched: list[str]
+    """Parameters and buffers of the network that were taken from it."""
+    missing: list[str]
+    """Those that it lacks, which stayed as they were initialised."""
+    other_shape: list[str]
+    """Those that it has in another shape; these stayed, too."""
+    left_over: list[str]
+    """Tensors of the file that were not used."""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that a reader who was not there needs. Fields that are not known yet are null."""
 
@@ -126,6 +146,8 @@ class RunRecord:
     test: Score | None = None
     after_steps: list[Score] = field(default_factory=list)
     """The test metric after 0, 1, ... adaptation steps; empty for algorithms without steps."""
+    initial_weights: InitialWeights | None = field(default=None, metadata=ADDED)
+    """Null where the network began as it was initialised, and in a record of before."""
     batch_norm: str | None = None
     first_order: bool | None = None
     reference: Reference | None = None

@@ -21,8 +21,10 @@ from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
+from metaexp.results.record import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
 from metaexp.run.step import MetaStep
 
@@ -54,6 +56,7 @@ class Parts:
         optimizer: None for an algorithm without parameters, which is not trained.
         schedule: The learning rate of every step.
         clip: What limits gradients.
+        initial_weights: What was taken from the file of ``model.weights``; None where nothing was.
     """
 
     algorithm: Algorithm
@@ -65,17 +68,19 @@ class Parts:
     optimizer: torch.optim.Optimizer | None
     schedule: Schedule
     clip: Clip
+    initial_weights: InitialWeights | None = None
 
 
-def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
+def build(settings: Settings, compute: Compute, progress: Progress, *, begins: bool = True) -> Parts:
     """Load the data and make everything else.
 
-    The initial weights depend on ``settings.seed`` alone, whatever the device.
+    The initial weights depend on ``settings.seed`` and the file of ``model.weights`` alone, whatever the device.
 
     Args:
         settings: The checked configuration.
         compute: The device.
         progress: Takes lines about what is done meanwhile.
+        begins: Whether the run begins here. One that continues from a checkpoint needs no file of weights.
 
     Returns:
         The objects of the run.
@@ -86,13 +91,16 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
     """
     cls = algorithm_class(settings.algorithm)
     supervised = cls.training_tasks == "supervised"
+    file = read_weights(settings.model) if begins else None
     dataset = load_dataset(settings, compute, progress)
     data = DataFacts(settings.chosen_file("dataset"), dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
     if problems:
         raise ConfigError(problems)
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
-    algorithm = build_algorithm(settings, interface).to(compute.device)
+    model = build_network(settings, interface)
+    taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if file else None
+    algorithm = build_algorithm(settings, interface, model).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
     on_batches = supervised and bool(parameters) and dataset.kind == "classification"
@@ -108,6 +116,7 @@ def build(settings: Settings, compute: Compute, progress: Progress) -> Parts:
         optimizer=make(settings.optimizer, torch.optim.Optimizer, params=parameters) if parameters else None,
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
+        initial_weights=taken,
     )
 
 
@@ -117,10 +126,10 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
     return description.load(settings.paths.data, progress).to(compute.device)
 
 
-def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
-    """Make the algorithm and its network on the CPU, initialised from ``settings.seed``."""
+def build_network(settings: Settings, interface: Interface) -> Network:
+    """Make the network on the CPU, initialised from ``settings.seed``."""
     cls = algorithm_class(settings.algorithm)
-    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where both are made
+    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
     model = make(
         settings.model,
@@ -129,6 +138,12 @@ def build_algorithm(settings: Settings, interface: Interface) -> Algorithm:
         n_outputs=outputs,
     )
     prepare_network(model, interface.input_shape, outputs)
+    return model
+
+
+def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:
+    """Make the algorithm on the CPU, around ``model``, or around a network initialised from ``settings.seed``."""
+    model = model or build_network(settings, interface)
     return make(
         settings.algorithm,
         Algorithm,  # type: ignore[type-abstract]
@@ -176,13 +191,14 @@ class TrainingSetup:
 
 
 @contextmanager
-def set_up(settings: Settings, ranks: Ranks, progress: Progress) -> Iterator[TrainingSetup]:
+def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool = True) -> Iterator[TrainingSetup]:
     """Prepare the device of this rank for this block, and build everything on it.
 
     Args:
         settings: The checked configuration.
         ranks: The ranks that share the run.
         progress: Takes lines about what is done meanwhile, such as a download.
+        begins: Whether the run begins here, rather than continues from a checkpoint.
 
     Yields:
         The setup of this rank.
@@ -198,7 +214,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress) -> Iterator[Tra
         def start() -> None:
             check_shares(settings, ranks.size)
             compute = stack.enter_context(use_device(settings.device, ranks.launch))
-            made.append((compute, build(settings, compute, progress)))
+            made.append((compute, build(settings, compute, progress, begins=begins)))
 
         ranks.run_in_turn(start)
         ((compute, parts),) = made

@@ -186,7 +186,8 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
         elif old != new:
             found.append(section)
-    return found
+    nodes = [node if "weights_sha256" in node else {} for node in (before["model"], after["model"])]
+    return found + ["model.weights"] * (nodes[0].get("weights") != nodes[1].get("weights"))
 
 
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:

@@ -69,6 +69,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         group=provenance.group,
         full_steps=provenance.full_steps,
         deviations=provenance.deviations,
+        initial_weights=parts.initial_weights,
         batch_norm=parts.algorithm.batch_norm,
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),

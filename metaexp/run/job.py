@@ -18,8 +18,10 @@ from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
 from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
+from metaexp.run.checkpoint import Checkpoints
 from metaexp.run.first_record import Provenance, first_record
 from metaexp.run.folder import RunFolder, check_new_place, check_unused, create_folder, existing
+from metaexp.run.initial.weights import format_initial
 from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
@@ -103,7 +105,7 @@ def resume_job(
             return Finished(before, path)
         settings = ranks.run(lambda: check(saved["config"], saved["choices"]))
         ranks.broadcast(lambda: check_config(path, saved["config"]))
-        setup = stack.enter_context(set_up(settings, ranks, shown.line))
+        setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=not saved["has_checkpoint"]))
         record = first_record(setup, Provenance())
         if before is not None:
             record = _continued(before, record)
@@ -131,6 +133,7 @@ def headline(record: RunRecord, device: str, folder: Path) -> list[str]:
         f"{record.model}: {record.n_parameters or 0:,} meta-parameters; batch norm {record.batch_norm}{order}",
         f"device: {device}",
         f"run folder: {folder}",
+        *(format_initial(record.initial_weights) if record.initial_weights else []),
     ]
 
 
@@ -181,7 +184,8 @@ def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
     stack.enter_context(place.lock())
     config, choices = place.read_config()
     record = asdict(read_record(path)) if (path / RECORD_FILE).exists() else None
-    return {"config": config, "choices": choices, "record": record}
+    has_checkpoint = bool(Checkpoints(place.checkpoints).steps())
+    return {"config": config, "choices": choices, "record": record, "has_checkpoint": has_checkpoint}
 
 
 def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
@@ -197,5 +201,6 @@ def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
         git=before.git,
         sources=before.sources,
         own_code=before.own_code,
+        initial_weights=before.initial_weights or fresh.initial_weights,
         versions=before.versions,
     )

@@ -22,6 +22,9 @@ class Slot:
     """The dotted path of the class that the object's class must derive from."""
     injected: frozenset[str] = frozenset()
     """Arguments that the framework provides."""
+    options: str = ""
+    """The dotted path of a dataclass whose fields are keys of the node that the constructor does not see; '' for none.
+    A constructor with an argument of the same name keeps it."""
 
 
 class Checker:
@@ -89,17 +92,20 @@ class Checker:
         given = self._open_keys(key, node, slot)
         accepted = constructor(source)
         wanted = [argument for argument in accepted.arguments if argument.name not in slot.injected]
+        optional = _options(slot, {argument.name for argument in accepted.arguments})
+        options = {argument.name: given.pop(argument.name) for argument in optional if argument.name in given}
         more = {name: given.pop(name) for name in list(given) if name not in {a.name for a in wanted}}
         if accepted.takes_more:
             given |= {name: self.value(f"{key}.{name}", value, Anything()) for name, value in more.items()}
         else:
-            self._unknown(key, more, wanted, f"an argument of {source.path}")
+            self._unknown(key, more, [*wanted, *optional], f"an argument of {source.path}")
             self.broken |= {key.partition(".")[0]} if more else set()
         return ClassSpec(
             target=node["_target_"],
             path=source.path,
             arguments=self._arguments(key, given, wanted),
             parameters=frozenset(argument.name for argument in accepted.arguments),
+            options=self._arguments(key, options, optional),
         )
 
     def value(self, key: str, value: Any, kind: Kind) -> Any:
@@ -191,6 +197,12 @@ def class_spec(node: Mapping[str, Any], slot: Slot, key: str = "node") -> ClassS
     if checker.problems or not isinstance(spec, ClassSpec):
         raise ConfigError(checker.problems)
     return spec
+
+
+def _options(slot: Slot, taken: set[str]) -> list[Argument]:
+    """The framework's own keys of a slot, but for those whose names are ``taken`` by the constructor."""
+    source = find_class(slot.options) if slot.options else None
+    return [] if source is None else [a for a in constructor(source).arguments if a.name not in taken]
 
 
 def _object_base(kind: Kind) -> str | None:

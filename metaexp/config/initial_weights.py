@@ -1,0 +1,147 @@
+"""``model.weights``: the file that a network's first weights come from, found and hashed. Torch is not imported."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from metaexp.config.schema import ClassSpec
+from metaexp.core.errors import ConfigError
+
+SAFETENSORS = ".safetensors"
+PICKLED = (".pt", ".pth", ".bin", ".ckpt")
+"""Suffixes of files that ``torch.save`` wrote. They are read with ``weights_only=True``, so they run no code."""
+_WHAT = f"Give a {SAFETENSORS} or .pt file, or a run folder."
+_PIECE = 1 << 22
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
+    """Complete the keys of a network that say where its first weights come from.
+
+    Args:
+        spec: The network, its keys checked one by one.
+        is_new: Whether the configuration was composed now, so that the file must be there.
+
+    Returns:
+        The network with the absolute path and the SHA-256 of the file, or without these keys where ``weights`` is
+        null; and a sentence for each problem.
+    """
+    options = spec.options
+    place, digest = options.get("weights"), options.get("weights_sha256")
+    if not isinstance(place, str) and place is not None:
+        return spec, []  # the check has said it
+    if place is None:
+        extra = [name for name in ("weights_partial", "weights_sha256") if options.get(name)]
+        problems = [
+            f"model.{name} says nothing without model.weights=FILE_OR_RUN. Give it, or remove it." for name in extra
+        ]
+        return replace(spec, options={}), problems
+    if isinstance(digest, str) and not _SHA256.fullmatch(digest):
+        return spec, [f"model.weights_sha256={digest} must be 64 hexadecimal digits (0-9, a-f)."]
+    path = Path(place).expanduser().absolute()
+    if is_new or digest is None:
+        try:
+            found = digest_of(weights_file(path))
+        except ConfigError as error:
+            return spec, error.problems
+        if digest not in (None, found):
+            return spec, [_changed(path, found, digest)]
+        digest = found
+    kept = {"weights": str(path), "weights_partial": options.get("weights_partial") or None, "weights_sha256": digest}
+    return replace(spec, options={name: value for name, value in kept.items() if value is not None}), []
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file that ``model.weights`` names, or the file of the selected weights of the run that it names.
+
+    Args:
+        path: A file, or a run folder.
+
+    Raises:
+        ConfigError: It is not there, holds no weights, or is of a kind that is not read.
+    """
+    if path.is_dir():
+        return _of_run(path)
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"model.weights={path} cannot be read ({error.strerror}). {_WHAT}") from error
+    if path.suffix != SAFETENSORS and path.suffix not in PICKLED:
+        raise ConfigError(
+            f"model.weights={path} ends in {path.suffix or 'no suffix'}; a file of weights ends in {SAFETENSORS} or "
+            f"{', '.join(PICKLED)}, or is a run folder."
+        )
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"model.weights={path} is no regular file. {_WHAT}")
+    return path.resolve()
+
+
+def check_digest(options: Mapping[str, Any], found: str) -> None:
+    """Raise ConfigError when a file of weights is not the one whose digest the configuration has.
+
+    Args:
+        options: The keys of the network.
+        found: The SHA-256 (hex) of the file.
+    """
+    if found != options["weights_sha256"]:
+        raise ConfigError(_changed(Path(options["weights"]), found, options["weights_sha256"]))
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file. A file that did not change since is not read again.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _digest(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise ConfigError(f"model.weights: {path} cannot be read ({error.strerror}).") from error
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, _size: int, _time: int) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def _of_run(folder: Path) -> Path:
+    """The file in a run folder that holds its selected weights: ``best``, or the newest checkpoint before there is."""
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(
+            f"model.weights={folder} is a folder, and not a run folder: it has no config.yaml. Give a run folder, or a "
+            "file of weights."
+        )
+    checkpoints = folder / "checkpoints"
+    try:
+        names = sorted(p.name for p in checkpoints.iterdir() if re.fullmatch(r"step_\d{9,}\.json", p.name))
+        names = ["best.json"] if (checkpoints / "best.json").exists() else names
+    except OSError:
+        names = []
+    if not names:
+        raise ConfigError(
+            f"model.weights={folder} has no weights: the run was not validated yet, or this is a published copy. "
+            "Give a run folder with checkpoints, or a file of weights."
+        )
+    path = (checkpoints / names[-1]).with_suffix(SAFETENSORS)
+    if path.is_symlink() or not path.is_file():
+        raise ConfigError(f"model.weights={folder}: {path} is not there, or no regular file. Give another run folder.")
+    return path
+
+
+def _changed(path: Path, found: str, expected: str) -> str:
+    return (
+        f"model.weights={path} is not the file that the configuration names: its SHA-256 is {found[:12]}, and "
+        f"model.weights_sha256 is {expected[:12]}. Put that file back, or start a new run with this one."
+    )

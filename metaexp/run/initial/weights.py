@@ -1,0 +1,220 @@
+"""``model.weights``: a file of weights read, and put into a network by name and shape."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
+from metaexp.config.schema import ClassSpec
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.files import read_regular
+from metaexp.results.record import InitialWeights
+
+_MOST_BYTES = 1 << 36
+"""64 GiB."""
+_MOST_ITEMS = 100_000
+_MOST_LEVELS = 16
+_SHOWN = 4
+_DAMAGE = (RuntimeError, ValueError, EOFError, KeyError, TypeError, OSError, AttributeError, zipfile.BadZipFile)
+"""What torch.load raises for files that it did not write."""
+
+
+class WeightsFile(NamedTuple):
+    """A file of weights that was read.
+
+    Attributes:
+        name: Of the file, or of the run folder.
+        sha256: Of the file, hex.
+        tensors: Name -> tensor, on the CPU.
+    """
+
+    name: str
+    sha256: str
+    tensors: dict[str, Tensor]
+
+
+def read_weights(model: ClassSpec) -> WeightsFile | None:
+    """Read the file that a network's first weights come from.
+
+    Args:
+        model: The network, with the digest that the file must have.
+
+    Returns:
+        The file; None where the configuration names none.
+
+    Raises:
+        ConfigError: It is not there, or is another file than the configuration names.
+        RunFolderError: It is damaged, or holds other things than tensors.
+    """
+    if "weights" not in model.options:
+        return None
+    given = Path(model.options["weights"])
+    path = weights_file(given)
+    try:
+        content = read_regular(path, _MOST_BYTES)
+    except OSError as error:
+        raise ConfigError(f"model.weights={given} cannot be read ({error.strerror}).") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    check_digest(model.options, sha256)
+    tensors = _safetensors(content, path) if path.suffix == SAFETENSORS else _pickled(content, path)
+    if given.is_dir() and path.name != "best.safetensors":
+        tensors = _selected(tensors)
+    return WeightsFile(given.name, sha256, tensors)
+
+
+def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> InitialWeights:
+    """Copy weights into a network, by name and shape.
+
+    Names of the file may have one prefix in front, such as ``model.`` in run folders; it is found by itself.
+
+    Args:
+        network: Changed in place. What the file lacks stays as it was initialised.
+        file: The weights.
+        is_partial: Whether the file may lack parameters, or have them in other shapes.
+
+    Returns:
+        What matched, what was missing, and what was left over.
+
+    Raises:
+        ConfigError: Nothing matches; a parameter is missing or has another shape and may not; or a weight is not
+            finite.
+    """
+    own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    prefix = _prefix(list(own), file)
+    theirs = {name.removeprefix(prefix): name for name in file.tensors if name.startswith(prefix)}
+    there = [name for name in own if name in theirs]
+    matched = [name for name in there if file.tensors[theirs[name]].shape == own[name].shape]
+    used = {theirs[name] for name in matched}
+    report = InitialWeights(
+        file=file.name,
+        sha256=file.sha256,
+        prefix=prefix,
+        matched=matched,
+        missing=[name for name in own if name not in theirs],
+        other_shape=[name for name in there if name not in matched],
+        left_over=[name for name in file.tensors if name not in used],
+    )
+    _check(report, own, {name: file.tensors[theirs[name]] for name in there}, is_partial)
+    with torch.no_grad():
+        for name in matched:
+            own[name].copy_(file.tensors[theirs[name]])
+    return report
+
+
+def format_initial(report: InitialWeights) -> list[str]:
+    """Say what was taken from a file of weights, in a few lines."""
+    of = len(report.matched) + len(report.missing) + len(report.other_shape)
+    under = f", whose names begin with {report.prefix} there" if report.prefix else ""
+    lines = [
+        f"initial weights: {len(report.matched)} of {of} tensors of the network from {report.file} "
+        f"(SHA-256 {report.sha256[:12]}){under}"
+    ]
+    lists = {"not in it": report.missing, "there in another shape": report.other_shape, "not used": report.left_over}
+    return lines + [f"  {what}: {_some(names)}" for what, names in lists.items() if names]
+
+
+def _check(report: InitialWeights, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], is_partial: bool) -> None:
+    """Raise ConfigError where weights may not be taken as they are."""
+    start = f"model.weights={report.file}"
+    shapes = [f"{name} is {tuple(theirs[name].shape)}, not {tuple(own[name].shape)}" for name in report.other_shape]
+    if not report.matched:
+        what = f"in no tensor: {_some(shapes)}" if shapes else f"in no name: it has {_some(report.left_over)}"
+        raise ConfigError(f"{start} and the network agree {what}, where the network has {_some(list(own))}.")
+    problems = []
+    if shapes and not is_partial:
+        problems.append(f"has other shapes than the network: {_some(shapes)}")
+    if report.missing and not is_partial:
+        problems.append(f"lacks {_some(report.missing)} of the network")
+    if problems:
+        raise ConfigError(
+            f"{start} {' and '.join(problems)}. To take the {len(report.matched)} that match, and leave the others as "
+            "they are initialised, set model.weights_partial=true."
+        )
+    for name in report.matched:
+        if theirs[name].is_floating_point() != own[name].is_floating_point():
+            raise ConfigError(f"{start}: {name} is {theirs[name].dtype} there, and {own[name].dtype} in the network.")
+        if not bool(torch.isfinite(theirs[name]).all()):
+            raise ConfigError(f"{start}: {name} holds values that are not finite. Give another file.")
+
+
+def _prefix(own: Sequence[str], file: WeightsFile) -> str:
+    """What stands before the network's names in the file. Raises ConfigError where two prefixes do equally well."""
+    found: Counter[str] = Counter()
+    names = set(own)
+    for theirs in file.tensors:
+        parts = theirs.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in names:
+                found[".".join([*parts[:start], ""])] += 1
+    if not found:
+        return ""
+    most = max(found.values())
+    best = sorted((prefix for prefix, count in found.items() if count == most), key=len)
+    if len(best) > 1 and best[0]:
+        raise ConfigError(
+            f"model.weights={file.name} holds the network {len(best)} times, as {' and as '.join(best)}. Give a file "
+            "with one of them."
+        )
+    return best[0]
+
+
+def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunFolderError(f"model.weights: {path} is damaged: it is no safetensors file ({error}).") from error
+
+
+def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that ``torch.save`` wrote. Nothing but tensors and plain values is unpickled."""
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RunFolderError(
+            f"model.weights: {path} holds more than tensors and plain values, or is damaged, so it was not read: it "
+            "could run code. Save the network's state_dict(), best as safetensors."
+        ) from error
+    except _DAMAGE as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunFolderError(f"model.weights: {path} is damaged: torch.load cannot read it ({first}).") from error
+    tensors = {}
+    for count, (name, value) in enumerate(_items(saved, path)):
+        if count > _MOST_ITEMS:
+            raise RunFolderError(f"model.weights: {path} holds more than {_MOST_ITEMS:,} values.")
+        if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized:
+            tensors[name] = value
+    return tensors
+
+
+def _items(value: Any, path: Path, prefix: str = "", level: int = 0) -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of everything in nested mappings."""
+    if not isinstance(value, Mapping):
+        yield prefix, value
+        return
+    if level == _MOST_LEVELS:
+        raise RunFolderError(f"model.weights: {path} is nested more than {_MOST_LEVELS} levels deep.")
+    for key, item in value.items():
+        yield from _items(item, path, f"{prefix}.{key}" if prefix else str(key), level + 1)
+
+
+def _selected(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights in a checkpoint that did best on validation; before the first validation, the current ones."""
+    first = "best/" if any(name.startswith("best/") for name in tensors) else "weights/"
+    return {name.removeprefix(first): t for name, t in tensors.items() if name.startswith(first)}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "nothing"

@@ -1,0 +1,262 @@
+"""A run that begins from a file of weights: what it takes, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from metaexp.config.schema import Settings
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.machine.signals import Interrupted
+from metaexp.models.batch_norm import BatchNorm
+from metaexp.results.record import read_record
+from metaexp.run.checkpoint import read
+from metaexp.run.evaluate import evaluate_run
+from metaexp.run.initial.weights import WeightsFile, format_initial, load_initial
+from metaexp.run.job import resume_job, run_job
+from metaexp.run.progress import Lines
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(2, 3)
+        self.norm = BatchNorm(3)
+        self.head = nn.Linear(3, 4)
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+
+def fill(network: nn.Module, value: float) -> dict[str, Tensor]:
+    return {name: torch.full_like(t, value) for name, t in tensors_of(network).items()}
+
+
+def load(network: nn.Module, tensors: dict[str, Tensor], is_partial: bool = False) -> Any:
+    return load_initial(network, WeightsFile("some.pt", "ab" * 32, tensors), is_partial)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "state_dict.module.encoder."])
+def test_a_whole_network_is_taken_whatever_stands_before_its_names(prefix: str) -> None:
+    network = Small()
+    report = load(network, {prefix + name: t for name, t in fill(network, 0.5).items()} | {"epoch": torch.zeros(1)})
+    assert all(bool((t == 0.5).all()) for t in network.state_dict().values())
+    assert (report.prefix, report.missing, report.other_shape, report.left_over) == (prefix, [], [], ["epoch"])
+    assert sorted(report.matched) == sorted(network.state_dict())
+
+
+def test_a_part_is_taken_only_where_that_is_allowed_and_the_rest_stays() -> None:
+    network = Small()
+    before = tensors_of(network)
+    part = fill(network, 0.5) | {"head.weight": torch.zeros(9, 3)}
+    del part["norm.running_mean"]
+    words = r"has other shapes than the network: head\.weight is \(9, 3\), not \(4, 3\) and lacks norm\.running_mean of"
+    with pytest.raises(ConfigError, match=rf"{words} the network\. .* set model\.weights_partial=true"):
+        load(network, part)
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+    report = load(network, part, is_partial=True)
+    assert (report.missing, report.other_shape, report.left_over) == (
+        ["norm.running_mean"], ["head.weight"], ["head.weight"],
+    )  # fmt: skip
+    assert torch.equal(network.head.weight, before["head.weight"])
+    assert bool((network.body.weight == 0.5).all())
+    text = "\n".join(format_initial(report))
+    for words in ("from some.pt (SHA-256 abababababab)", "not in it: norm.running_mean", "another shape: head.weight"):
+        assert words in text
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"other": torch.zeros(2)}, "agree in no name: it has other, where the network has body.weight"),
+        ({}, "agree in no name: it has nothing"),
+        ({"body.weight": torch.zeros(7)}, r"agree in no tensor: body\.weight is \(7,\), not \(3, 2\)"),
+    ],
+)
+def test_weights_of_which_nothing_fits_are_refused(tensors: dict[str, Tensor], words: str, is_partial: bool) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(Small(), tensors, is_partial)
+
+
+def test_weights_that_are_not_finite_or_not_real_are_refused() -> None:
+    network = Small()
+    broken = fill(network, 0.5)
+    broken["head.bias"][2] = torch.nan
+    with pytest.raises(ConfigError, match=r"head\.bias holds values that are not finite"):
+        load(network, broken)
+    with pytest.raises(ConfigError, match=r"body\.weight is torch\.int64 there, and torch\.float32 in the network"):
+        load(network, fill(network, 1) | {"body.weight": torch.ones(3, 2, dtype=torch.int64)})
+    half = {name: t.half() for name, t in fill(network, 0.5).items()}
+    load(network, half)
+    assert network.body.weight.dtype == torch.float32
+
+
+def test_a_file_that_holds_the_network_twice_is_refused_and_the_plain_one_comes_first() -> None:
+    network = Small()
+    twice = {f"{side}.{name}": t for side in ("left", "right") for name, t in fill(network, 1.0).items()}
+    with pytest.raises(ConfigError, match=r"holds the network 2 times, as left\. and as right\."):
+        load(network, twice)
+    plain = fill(network, 0.25)
+    assert load(network, twice | plain).prefix == ""
+    assert bool((network.body.weight == 0.25).all())
+
+
+@pytest.fixture
+def donor(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
+    return run_job(tiny.settings(tmp_path), folder=tmp_path / "donor", display=silent).folder
+
+
+def from_weights(tiny: ModuleType, tmp_path: Path, place: Path, partial: bool = False, **changes: Any) -> Settings:
+    node = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1, "weights": str(place), "weights_partial": partial}
+    settings: Settings = tiny.settings(tmp_path, **{"model": node, **changes})
+    return settings
+
+
+def untrained(tiny: ModuleType, tmp_path: Path, silent: Lines, place: Path, **changes: Any) -> dict[str, Tensor]:
+    """The weights of a run of no step that begins from ``place``."""
+    folder = run_job(from_weights(tiny, tmp_path, place, train__steps=0, **changes), display=silent).folder
+    return read(folder / "checkpoints" / "best")[0]
+
+
+@pytest.mark.parametrize("kind", ["run", "safetensors", "pt", "checkpoint of a loop"])
+def test_a_run_begins_at_the_weights_of_the_file(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path, kind: str
+) -> None:
+    selected, _ = read(donor / "checkpoints" / "best")
+    model = {name.removeprefix("model."): t for name, t in selected.items()}
+    place = {"run": donor, "safetensors": donor / "checkpoints" / "best.safetensors"}.get(kind, tmp_path / "w.pt")
+    if kind == "pt":
+        torch.save(model, place)
+    elif kind == "checkpoint of a loop":
+        torch.save({"epoch": 3, "state_dict": model, "optimizer": {"lr": 0.1, "state": [torch.zeros(2)]}}, place)
+    found = untrained(tiny, tmp_path, silent, place)
+    assert all(torch.equal(found[name], t) for name, t in selected.items())
+    other = untrained(tiny, tmp_path, silent, place, seed=1)
+    assert all(torch.equal(other[name], t) for name, t in selected.items())
+    plain, _ = read(run_job(tiny.settings(tmp_path, train__steps=0), display=silent).folder / "checkpoints" / "best")
+    assert not any(torch.equal(plain[name], t) for name, t in selected.items() if name.endswith("weight"))
+
+
+def test_the_run_says_what_it_took_and_its_record_keeps_it(
+    tiny: ModuleType, tmp_path: Path, donor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = from_weights(tiny, tmp_path, donor)
+    finished = run_job(settings)
+    taken = read_record(finished.folder).initial_weights
+    assert taken is not None
+    assert (taken.file, taken.prefix, taken.missing) == ("donor", "model.", [])
+    assert taken.sha256 == settings.model.options["weights_sha256"]
+    assert "tensors of the network from donor (SHA-256" in capsys.readouterr().err
+    assert read_record(donor).initial_weights is None
+    evaluate_run(finished.folder)
+
+
+def test_a_run_that_continues_or_is_evaluated_needs_the_file_no_more(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path, stop_after: Callable[..., Lines]
+) -> None:
+    settings = from_weights(tiny, tmp_path, donor)
+    twin = run_job(settings, display=silent).folder
+    with pytest.raises(Interrupted):
+        run_job(settings, folder=tmp_path / "stopped", display=stop_after(7))
+    shutil.rmtree(donor)
+    record = resume_job(tmp_path / "stopped", silent).record
+    assert record.initial_weights == read_record(twin).initial_weights
+    assert (tmp_path / "stopped" / "metrics.jsonl").read_bytes() == (twin / "metrics.jsonl").read_bytes()
+    assert evaluate_run(twin, display=silent).evaluation.test == read_record(twin).test
+
+
+def test_a_run_killed_before_its_first_checkpoint_takes_the_weights_again(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path, stop_after: Callable[..., Lines]
+) -> None:
+    settings = from_weights(tiny, tmp_path, donor)
+    twin = run_job(settings, display=silent).folder
+    with pytest.raises(Interrupted):
+        run_job(settings, folder=tmp_path / "killed", display=stop_after(2))
+    shutil.rmtree(tmp_path / "killed" / "checkpoints")
+    resume_job(tmp_path / "killed", silent)
+    assert (tmp_path / "killed" / "metrics.jsonl").read_bytes() == (twin / "metrics.jsonl").read_bytes()
+
+
+def test_a_file_that_was_changed_after_the_check_is_refused_before_the_data_are_loaded(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    shutil.copy(donor / "checkpoints" / "best.safetensors", path)
+    settings = from_weights(tiny, tmp_path, path, dataset={"_target_": "tiny_runs.Missing"})
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ConfigError, match="is not the file that the configuration names"):
+        run_job(settings, display=silent)
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"w\.safetensors cannot be read"):
+        run_job(settings, display=silent)
+
+
+class Attack:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("/tmp/metaexp-was-here").touch, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("w.safetensors", b"nonsense", r"w\.safetensors is damaged"),
+        ("w.pt", b"nonsense", r"w\.pt (is damaged|holds more than tensors)"),
+        ("w.pt", b"", r"w\.pt (is damaged|holds more than tensors)"),
+        (
+            "w.pt",
+            pickle.dumps(Attack()),
+            r"w\.pt holds more than tensors and plain values, or is damaged, so it was not",
+        ),
+        ("w.pt", b"PK\x03\x04" + b"0" * 50, r"w\.pt is damaged"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_refused_in_one_line(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RunFolderError, match=words) as refused:
+        run_job(from_weights(tiny, tmp_path, tmp_path / name), display=silent)
+    assert "\n" not in str(refused.value)
+    assert not Path("/tmp/metaexp-was-here").exists()
+
+
+def test_a_pickle_of_nested_references_is_refused_soon(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+    value: Any = {"x": 1}
+    for _ in range(12):
+        value = {str(i): value for i in range(10)}
+    torch.save(value, tmp_path / "w.pt")
+    with pytest.raises(RunFolderError, match="holds more than 100,000 values"):
+        run_job(from_weights(tiny, tmp_path, tmp_path / "w.pt"), display=silent)
+    for _ in range(30):
+        value = {"x": value}
+    torch.save(value, tmp_path / "w.pt")
+    with pytest.raises(RunFolderError, match="nested more than 16 levels deep"):
+        run_job(from_weights(tiny, tmp_path, tmp_path / "w.pt"), display=silent)
+
+
+def test_evaluate_refuses_other_first_weights_for_what_is_trained_already(donor: Path, silent: Lines) -> None:
+    with pytest.raises(ConfigError, match=r"model\.weights has no effect on an evaluation"):
+        evaluate_run(donor, [f"model.weights={donor}"], display=silent)
+
+
+def test_the_weights_of_a_run_that_has_only_checkpoints_are_those_that_did_best(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, stop_after: Callable[..., Lines]
+) -> None:
+    with pytest.raises(Interrupted):
+        run_job(tiny.settings(tmp_path), folder=tmp_path / "stopped", display=stop_after(7))
+    (newest,) = (tmp_path / "stopped" / "checkpoints").glob("step_000000007.json")
+    tensors, _ = read(newest.with_suffix(""))
+    found = untrained(tiny, tmp_path, silent, tmp_path / "stopped")
+    assert all(torch.equal(t, tensors[f"best/{name}"]) for name, t in found.items())
+    assert not all(torch.equal(t, tensors[f"weights/{name}"]) for name, t in found.items())
