@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from metaexp.config.classes.targets import trust
+from metaexp.core.terminal_text import print_text
 
 OVERRIDES = """\
 overrides:
@@ -30,8 +32,11 @@ class Options(argparse.Namespace):
 Given = TypeVar("Given", bound=Options)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that knows an override written as an option."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages obey no terminal, and that knows an override written as an option."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print_text(message or "", end="", file=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, with what to write, and end with exit code 2."""
@@ -42,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(verb: str, description: str) -> argparse.ArgumentParser:
     """A parser of overrides, ``--config-dir``, ``--trust`` and ``--help`` (which is left to the verb)."""
-    made = _Parser(
+    made = Parser(
         prog=f"metaexp {verb}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -13,6 +13,7 @@ from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
+from metaexp.core.terminal_text import make_console, print_text
 
 _USAGE = """\
 what to examine:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(made, arguments, Options())
     composer = Composer(options.config_dir)
     if options.help:
-        print(f"{made.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
+        print_text(f"{made.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
         return 0
     return _examine(choose(options.overrides, composer))
 
@@ -100,7 +101,6 @@ def _key(line: str) -> str:
 
 def _examine(chosen: Chosen) -> int:
     import torch
-    from rich.console import Console
 
     from metaexp.cli.examination import cut, subject_of
     from metaexp.doctor.examine import examine
@@ -108,7 +108,7 @@ def _examine(chosen: Chosen) -> int:
     from metaexp.doctor.subject import FEW_STEPS
 
     torch.set_num_threads(1)  # tensors are tiny
-    console = Console(highlight=False)
+    console = make_console()
     subject = subject_of(chosen.name, chosen.spec, chosen.given)
     with console.status("examining") as status:
         sections = examine(subject, lambda kind, name: status.update(f"examining: {name} ({kind})"))

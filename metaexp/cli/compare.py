@@ -10,10 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaexp.cli.arguments import Parser
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
 from metaexp.config.identity import config_hash, numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.terminal_text import make_console
 from metaexp.results.privacy import BLANK
 from metaexp.run.folder import create_folder
 
@@ -104,14 +106,12 @@ def _from_here(argument: str) -> str:
 
 
 def _print(comparison: Comparison, folder: Path) -> None:
-    from rich.console import Console
-
     from metaexp.compare.output.documents import print_comparison
 
-    console = Console(highlight=False)
+    console = make_console()
     print_comparison(comparison, console)
-    console.print(f"page: {folder / PAGE}", soft_wrap=True, markup=False)
-    console.print(f"all files: {folder}", soft_wrap=True, markup=False)
+    console.print(f"page: {folder / PAGE}", soft_wrap=True)
+    console.print(f"all files: {folder}", soft_wrap=True)
 
 
 def _fresh_folder() -> Path:
@@ -143,7 +143,7 @@ def _keys(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="metaexp compare", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip

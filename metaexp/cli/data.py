@@ -10,6 +10,7 @@ from pathlib import Path
 from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
 
 _OVERRIDES = """\
@@ -35,16 +36,16 @@ def main(arguments: Sequence[str]) -> int:
     composer = Composer(options.config_dir)
     if options.help:
         known = ", ".join(composer.groups()["dataset"])
-        print(f"{made.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
+        print_text(f"{made.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
         return 0
     settings = composer.settings(options.overrides, on_this_machine=False)
 
     from metaexp.data.overview import contact_sheet, describe
 
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    report, loaded = describe(dataset, settings.paths.data, lambda line: print(line, file=sys.stderr))
-    print(report.text())
+    report, loaded = describe(dataset, settings.paths.data, lambda line: print_text(line, file=sys.stderr))
+    print_text(report.text())
     if options.figure is not None:
         contact_sheet(loaded, options.figure)
-        print(f"  figure: {options.figure}")
+        print_text(f"  figure: {options.figure}")
     return 0

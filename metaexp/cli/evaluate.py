@@ -8,6 +8,7 @@ from pathlib import Path
 from metaexp.cli.arguments import Options, parse, parser, starts_with_folder
 from metaexp.config.revise import revise
 from metaexp.core.errors import ConfigError
+from metaexp.core.terminal_text import print_text
 from metaexp.run.folder import existing
 
 _OVERRIDES = """\
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parse(made, arguments, EvaluateOptions())
     if options.help:
-        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        print_text(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
     if not starts_with_folder(options.overrides):
         raise ConfigError("give the folder of a finished run first: metaexp evaluate RUN [OVERRIDE ...].")

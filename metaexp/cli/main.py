@@ -15,6 +15,7 @@ from typing import NamedTuple
 import metaexp
 from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import launched, refuse
 from metaexp.machine.single_rank import Ranks
 
@@ -73,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str], ranks: Ranks | None = None) -> int:
     """Run one command in this process, which is one of several ``ranks`` if torchrun started it."""
     if not given or given[0] in ("-h", "--help", "help"):
-        print(usage())
+        print_text(usage())
         return ExitCode.OK if given else ExitCode.CONFIG
     if given[0] in ("-V", "--version"):
-        print(f"metaexp {metaexp.__version__}")
+        print_text(f"metaexp {metaexp.__version__}")
         return 0
     name, *rest = given
     if ranks is None:
@@ -115,7 +116,7 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     else:
         raise error
     if is_shown:
-        print(text, file=sys.stderr)
+        print_text(text, file=sys.stderr)
     return code
 
 

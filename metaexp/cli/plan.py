@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
+from metaexp.core.terminal_text import print_text
 
 
 class PlanOptions(Options):
@@ -31,17 +32,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parse(made, arguments, PlanOptions())
     if options.help:
-        print(f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}")
+        print_text(f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}")
         return 0
 
     from metaexp.sweep.plan import plan
     from metaexp.sweep.prepare import prepare
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
-    print(plan(prepared, options.overrides, _say if options.measure else None))
-    print("nothing was started; `metaexp train -m` with the same arguments does")
+    print_text(plan(prepared, options.overrides, _say if options.measure else None))
+    print_text("nothing was started; `metaexp train -m` with the same arguments does")
     return 0
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print_text(text, file=sys.stderr, flush=True)

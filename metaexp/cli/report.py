@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
+from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, page_text
 from metaexp.report.pages import Pages, no_pages, outdated, update
 from metaexp.report.publish import publish
@@ -35,12 +37,12 @@ def main(arguments: Sequence[str]) -> int:
     others = algorithm_pages(options.root)
     if options.check:
         old = outdated(folder, readme, is_current, others, departs)
-        print("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
+        print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
-        print(f"copied to {publish(run, folder, options.name)}")
+        print_text(f"copied to {publish(run, folder, options.name)}")
     for path in update(folder, readme, is_current, others, departs):
-        print(f"wrote {path}")
+        print_text(f"wrote {path}")
     return 0
 
 
@@ -83,9 +85,7 @@ def _published(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = Parser(prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
     made.add_argument("--name", help="the name of the copy; its experiment's by default, -seed<k> for further seeds")
     made.add_argument("--check", action="store_true", help="write nothing; say what is not up to date (exit code 2)")

@@ -11,6 +11,7 @@ from metaexp.cli.arguments import Options, parse, parser, starts_with_folder
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
+from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("--short", action="store_true", help="NAME: cut the schedule so that a seed takes minutes")
     options = parse(made, arguments, ReproduceOptions())
     if options.help:
-        print(f"{made.format_help()}\n{_MORE}", end="")
+        print_text(f"{made.format_help()}\n{_MORE}", end="")
         return 0
     if not starts_with_folder(options.overrides):
         raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")
@@ -54,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     experiments = Composer(options.config_dir).groups().get("experiment", [])
     if what in experiments:
         if (Path(what) / "config.yaml").exists():
-            print(f"{what} is taken as the saved experiment; the run folder of that name is ./{what}", file=sys.stderr)
+            print_text(
+                f"{what} is taken as the saved experiment; the run folder of that name is ./{what}", file=sys.stderr
+            )
         return _experiment(what, overrides, options)
     folder = Path(what).expanduser()
     if not folder.exists():
@@ -73,7 +76,7 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     plan = plan_rerun(folder, overrides, steps=options.steps, fresh=options.fresh, config_dir=options.config_dir)
     with _explain_how_to_continue():
         done = rerun(plan)
-    print(format_rerun(done))
+    print_text(format_rerun(done))
     return 0 if done.result.identical else ExitCode.DIFFERENT
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from metaexp.cli.arguments import Options, parse, parser
+from metaexp.core.terminal_text import print_text
 from metaexp.search.prepare import prepare
 
 _OVERRIDES = """\
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     made = _parser()
     options = parse(made, arguments, SearchCommand())
     if options.help:
-        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        print_text(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
 

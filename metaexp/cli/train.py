@@ -12,6 +12,7 @@ from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
 from metaexp.config.compose import Composer, Job
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     made = _parser()
     options = parse(made, arguments, TrainOptions())
     if options.help:
-        print(_help(made, options))
+        print_text(_help(made, options))
         return 0
     if any(line.lstrip("+").startswith("resume=") for line in options.overrides):
         return _resume(options, ranks)
     if options.cfg is not None:
-        print(ranks.run(lambda: show(options)), end="")
+        print_text(ranks.run(lambda: show(options)), end="")
         return 0
     if options.multirun:
         ranks.run(_refuse_ranks)

@@ -12,6 +12,7 @@ from metaexp.cli.arguments import Options, parse, parser
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
+from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, Plan, header, sweep_file
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     made = _parser()
     options = parse(made, arguments, SweepFileOptions())
     if options.help:
-        print(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        print_text(f"{made.format_help()}\n{_OVERRIDES}", end="")
         return 0
     _check_numbers(options)
     composer = Composer(options.config_dir, options.config_name)
@@ -55,13 +56,17 @@ def main(arguments: Sequence[str]) -> int:
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = header(command, shlex.quote(str(options.output))) + text
     if str(options.output) == "-":
-        print(text, end="")
+        print_text(text, end="")
         return 0
     _write(options, text)
     goal = "maximizes" if metric.larger_is_better else "minimizes"
-    print(f"{options.output}: --method {options.method} over {len(space.dimensions)} keys, {goal} {metric.validation}")
-    print(f"start it:  wandb sweep {shlex.quote(str(options.output))}")
-    print("run it:    the line `wandb agent ...` that this prints, as often as you like, where `metaexp` can be called")
+    print_text(
+        f"{options.output}: --method {options.method} over {len(space.dimensions)} keys, {goal} {metric.validation}"
+    )
+    print_text(f"start it:  wandb sweep {shlex.quote(str(options.output))}")
+    print_text(
+        "run it:    the line `wandb agent ...` that this prints, as often as you like, where `metaexp` can be called"
+    )
     return 0
 
 

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.cli.arguments import Parser
 from metaexp.config.identity import numeric_part
+from metaexp.core.terminal_text import make_console
 from metaexp.results.record import read_record
 
 _DESCRIPTION = """\
@@ -21,7 +23,7 @@ class _Options(argparse.Namespace):
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp why`` and return its exit code, 0 whatever differs."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="metaexp why", description=_DESCRIPTION, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -35,7 +37,5 @@ def main(arguments: Sequence[str]) -> int:
 
     explanation = explain(read_side(options.first), read_side(options.second), numeric_part)
 
-    from rich.console import Console
-
-    print_explanation(explanation, Console(highlight=False))
+    print_explanation(explanation, make_console())
     return 0

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metaexp.compare.output.escape import plain
 from metaexp.compare.output.wording import format_difference, format_range
 from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
+from metaexp.core.terminal_text import plain
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import RunRecord, read_record

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from metaexp.core.terminal_text import plain_lines
+
 
 class ExitCode(IntEnum):
     """How a process of metaexp ended. A signal that saved the run gives 128 plus its number."""
@@ -27,6 +29,10 @@ class MetaexpError(Exception):
     """A problem with a clear cause. Anything else that escapes is a bug (exit code 1)."""
 
     exit_code: int = ExitCode.BUG
+
+    def __str__(self) -> str:
+        """The message; what it quotes of files that others wrote obeys no terminal, in a notebook either."""
+        return plain_lines(super().__str__())
 
 
 class ConfigError(MetaexpError):

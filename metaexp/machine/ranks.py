@@ -27,6 +27,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from metaexp.core.errors import ExitCode, MachineError, MetaexpError, NotFiniteError
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.failures import explained
 from metaexp.machine.launch import Launch
 from metaexp.machine.signals import Interrupted, SharedStopRequest, StopRequest
@@ -136,9 +137,9 @@ class Group(Ranks):
         is_bug = isinstance(error, Exception) and not isinstance(error, MetaexpError)
         known = self._failure_is_known or isinstance(error, _ON_ALL_RANKS)
         if is_bug:
-            print(f"metaexp train, rank {self.rank} of {self.size}:", file=stderr)  # Python prints the traceback
+            print_text(f"metaexp train, rank {self.rank} of {self.size}:", file=stderr)  # Python prints the traceback
         elif isinstance(error, MetaexpError) and not known and not isinstance(error, PeerError):
-            print(f"metaexp train, rank {self.rank} of {self.size}: {error}", file=stderr)
+            print_text(f"metaexp train, rank {self.rank} of {self.size}: {error}", file=stderr)
         if known and not is_bug:
             self._wait_for_first()
 
@@ -210,7 +211,7 @@ def join_ranks(launch: Launch) -> Iterator[Group]:
             group = _meet(launch)
         except MachineError as error:
             if launch.rank > 0:
-                print(f"metaexp: {error}", file=stderr)
+                print_text(f"metaexp: {error}", file=stderr)
             raise
         try:
             yield group

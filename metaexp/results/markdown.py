@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.terminal_text import plain
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -28,8 +29,7 @@ def harmless(text: str) -> str:
 
     Control characters, which a terminal would obey, become a replacement character. Plain names stay as they are.
     """
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
-    return line.replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
+    return plain(text).replace("<", "&lt;").replace("`", "'").replace("](", "]\\(")
 
 
 def between_markers(text: str, name: str, content: str) -> str:

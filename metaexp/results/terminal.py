@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
@@ -27,11 +28,11 @@ _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
     """Print the results of a completed run, the path of its folder and those of its figures, on standard output."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
     measured = record.test or record.val
     metric = measured.metric if measured else "accuracy"
-    console.print(title, style="bold", soft_wrap=True, markup=False)
+    console.print(title, style="bold", soft_wrap=True)
     table = results_table(metric)
     _add_score(table, "test", record.test)
     _add_score(table, "validation", record.val)
@@ -81,22 +82,22 @@ def format_after_steps(scores: list[Score]) -> str:
 
 def print_path(console: Console, what: str, path: Path) -> None:
     """A path on a line that no terminal breaks or colours."""
-    console.print(f"{what}: {path}", soft_wrap=True, markup=False)
+    console.print(f"{what}: {path}", soft_wrap=True)
 
 
 def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console | None = None) -> None:
     """Print the result of an evaluation and where it is kept, on standard output."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     title = (
         f"{evaluation.algorithm} on {evaluation.dataset}, {format_task(evaluation.task)} (trained in {evaluation.run})"
     )
-    console.print(title, style="bold", soft_wrap=True, markup=False)
+    console.print(title, style="bold", soft_wrap=True)
     table = results_table(evaluation.test.metric)
     _add_score(table, "test", evaluation.test)
     console.print(table)
     if evaluation.trained_classes:
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
-        console.print(line, style="bold", soft_wrap=True, markup=False)
+        console.print(line, style="bold", soft_wrap=True)
     console.print(format_after_steps(evaluation.after_steps), soft_wrap=True, end="")
     chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
@@ -114,8 +115,8 @@ def print_seeds(
     console: Console | None = None,
 ) -> None:
     """Print what the seeds of an experiment say about its published number, on standard output."""
-    console = console or Console(highlight=False)
-    console.print(name, style="bold", soft_wrap=True, markup=False)
+    console = console or make_console()
+    console.print(name, style="bold", soft_wrap=True)
     table = Table()
     metric = whole.test.metric if whole.test else "test"
     table.add_column("")
@@ -127,8 +128,8 @@ def print_seeds(
         table.add_row(f"seed {seed}", "failed", error)
     console.print(table)
     for line in notes(records, departs):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     if whole.verdict is not None:
         some = f" of {len(records)} of {len(records) + len(failed)} seeds" if failed else ""
-        console.print(f"verdict{some}: {whole.verdict.text}", style="bold", soft_wrap=True, markup=False)
+        console.print(f"verdict{some}: {whole.verdict.text}", style="bold", soft_wrap=True)
     print_path(console, "summary", folder / SUMMARY_FILE)

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from metaexp.core.terminal_text import make_console
+
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -92,7 +94,7 @@ class Lines(Display):
     def line(self, text: str) -> None:
         """As :meth:`Display.line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)
 
 
 class Bar(Display):
@@ -148,12 +150,12 @@ class Bar(Display):
     def line(self, text: str) -> None:
         """As :meth:`Display.line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(text, soft_wrap=True)
 
 
 def default_display() -> Display:
     """A bar where standard error is a terminal, lines otherwise."""
-    console = Console(stderr=True)
+    console = make_console(to_errors=True)
     return Bar(console) if console.is_terminal else Lines(console)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.locks import LockedError, acquire, hold_lock
+from metaexp.core.terminal_text import print_text
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, write
 from metaexp.search.study import Point, Study
@@ -53,7 +54,7 @@ class TrialQueue:
             self._is_empty = True
             return None
         if not trial.is_new:
-            print(f"trial {trial.point.number} ({trial.job.what}): goes on", flush=True)
+            print_text(f"trial {trial.point.number} ({trial.job.what}): goes on", flush=True)
         return RunningTrial(trial, self.study, self.prepared.metric, self.start)
 
     def ended(self, trial: RunningTrial) -> None:
@@ -62,7 +63,7 @@ class TrialQueue:
         trial.trial.release()
         self._is_empty = trial.stopping
         if not trial.stopping:
-            print(format_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
+            print_text(format_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
 
     def stop(self) -> None:
         """Begin no more trials."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metaexp.config.classes.targets import trusted
 from metaexp.core.errors import ExitCode
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
@@ -29,7 +30,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     begin = partial(start, trusted=trusted(), threads=threads_each(prepared.options.workers))
     queue = TrialQueue(prepared, place, study, begin)
-    print("\n".join(opening(prepared, study.points())), flush=True)
+    print_text("\n".join(opening(prepared, study.points())), flush=True)
     with stop_on_signals() as stop:
         Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         if stop:
@@ -39,7 +40,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     best = best_of(found)
     if best is not None:
         write_best(found, best)
-    print(table(found), flush=True)
+    print_text(table(found), flush=True)
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
@@ -56,7 +57,7 @@ def _test(folder: Path, config_dir: Path | None) -> None:
     """Test the best trial, once: a second time, say what came out."""
     before = tested_before(folder)
     if before:
-        print(before)
+        print_text(before)
         return
     from metaexp.results.terminal import print_evaluation
     from metaexp.run.evaluate import evaluate_run

@@ -13,6 +13,7 @@ from metaexp.config.classes.targets import trusted
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.run.progress import Advance, Display, default_display
@@ -55,7 +56,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
-    print(f"{text}\n{format_folder(sweep.path)}", flush=True)
+    print_text(f"{text}\n{format_folder(sweep.path)}", flush=True)
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
         raise Interrupted(f"stopped by {name}. The same command goes on where it was.", stop.signal_number)

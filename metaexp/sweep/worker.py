@@ -19,6 +19,7 @@ from typing import Literal
 
 from metaexp.config.classes.targets import trust
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
+from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, existing
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             return _noted(options.folder, options.threads, options.trust)
         except RunFolderError as error:  # no note can be written: a file of the sweep or the job is damaged
-            print(f"RunFolderError: {error}", file=sys.stderr)
+            print_text(f"RunFolderError: {error}", file=sys.stderr)
             return error.exit_code
 
 
@@ -91,7 +92,7 @@ def _note_of(error: Exception, note: Note) -> Note:
     if not isinstance(error, MetaexpError):
         traceback.print_exc()
         return replace(note, status="failed", exit_code=ExitCode.BUG, error=_first_line(error))
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    print_text(f"{type(error).__name__}: {error}", file=sys.stderr)
     status: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
     return replace(note, status=status, exit_code=error.exit_code, error=_first_line(error))
 

@@ -23,8 +23,9 @@ from metaexp.compare.output.cells import (
     scores_cells,
     settings_cells,
 )
-from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
+from metaexp.compare.output.escape import for_csv, for_latex, for_markdown
 from metaexp.compare.output.wording import headline, legend
+from metaexp.core.terminal_text import plain
 from metaexp.results.markdown import table as markdown_table
 
 

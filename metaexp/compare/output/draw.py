@@ -11,8 +11,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from metaexp.compare.output.escape import plain
 from metaexp.compare.output.figures import FigureData, Series
+from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
 
 if TYPE_CHECKING:

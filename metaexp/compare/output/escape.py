@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from metaexp.core.terminal_text import plain
+
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\N{MINUS SIGN}": "$-$", "±": r"$\pm$",
@@ -12,11 +14,6 @@ _LATEX = {
 }  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~$])")
-
-
-def plain(text: str) -> str:
-    """``text`` in one line, without control characters (a terminal would obey them) and direction marks."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
 def for_html(text: str) -> str:

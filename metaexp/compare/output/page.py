@@ -23,8 +23,8 @@ from metaexp.compare.output.cells import (
     settings_cells,
 )
 from metaexp.compare.output.documents import has_star
-from metaexp.compare.output.escape import plain
 from metaexp.compare.output.wording import headline, legend
+from metaexp.core.terminal_text import plain
 
 _ACROSS = ("shots_", "ways_")
 
