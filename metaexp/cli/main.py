@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.config.classes.values import nearest
+from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import launched, refuse
@@ -107,6 +108,8 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     if isinstance(error, BrokenPipeError):  # the reader of our output (head, say) has gone
         sys.stderr.close()
         return ExitCode.OK
+    if isinstance(error, OSError):
+        error = explain_disk_error(error) or error
     if isinstance(error, KeyboardInterrupt):
         text, code = f"{name}: interrupted", int(ExitCode.INTERRUPTED)
     elif isinstance(error, ConfigError):

@@ -80,7 +80,7 @@ def _passed_on(options: SweepFileOptions) -> list[str]:
 def _write(options: SweepFileOptions, text: str) -> None:
     if options.output.exists() and not options.force:
         raise ConfigError(f"--output {options.output} is there already; name another file, or add --force.")
-    if not options.output.resolve().parent.is_dir():
+    if not options.output.parent.is_dir():
         raise ConfigError(f"--output {options.output}: there is no folder {options.output.parent}.")
     write_atomically(options.output, text.encode())
 

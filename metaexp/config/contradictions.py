@@ -13,6 +13,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset
+from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000
 """In one step, and in one task: more than any machine holds the gradients of."""
@@ -55,6 +56,8 @@ def contradictions(
         found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:
         found += _device_problems(values["device"])
+    if "tracker" in sound and not is_trained:
+        found += _tracker_problems(values["tracker"])
     if "paths" in sound and not all(values["paths"].values()):
         found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
     return list(dict.fromkeys(found))
@@ -145,3 +148,15 @@ def _device_problems(device: Mapping[str, Any]) -> list[str]:
             "Set device.precision=float32, or device=cuda."
         ]
     return []
+
+
+def _tracker_problems(trackers: Mapping[str, ClassSpec]) -> list[str]:
+    """What metaexp's own trackers refuse when they are made, such as names that a server would not take."""
+    found: list[str] = []
+    for spec in trackers.values():
+        try:
+            if spec.path.startswith("metaexp."):
+                make(spec, Tracker)  # type: ignore[type-abstract]
+        except ConfigError as error:
+            found += error.problems
+    return found

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, MachineError, MetaexpError
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NOT_USABLE = {
-    errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-    errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY,
-}  # fmt: skip
-"""What a file, a folder or a disk may answer that a user can act on."""
-_OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
-"""Those that no program is to blame for, whether or not the error names a file."""
 
 
 def explained(error: BaseException) -> MetaexpError | None:
@@ -30,18 +21,8 @@ def explained(error: BaseException) -> MetaexpError | None:
             f"out of memory: {_first_line(error)}. Compute fewer tasks at once with device.task_chunk "
             "(8, say; 1 is the least), or lower train.meta_batch_size, which changes the numbers."
         )
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        where = f" at {error.filename}" if error.filename else ""
-        return MachineError(
-            f"the disk is full{where}: {error.strerror}. Free some space and continue with resume=..., "
-            "or choose another place with paths.outputs."
-        )
-    if isinstance(error, OSError) and error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):
-        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
-        return MachineError(
-            f"{where}: {error.strerror}. Mend it, or choose another place with paths.outputs or paths.data; an "
-            "interrupted run continues with resume=..."
-        )
+    if isinstance(error, OSError) and (of_disk := explain_disk_error(error)) is not None:
+        return of_disk
     if "does not have a deterministic implementation" in text:
         return ConfigError(
             f"{_first_line(error)}. Set device.deterministic=false to allow it; "

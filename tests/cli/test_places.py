@@ -45,3 +45,41 @@ def test_an_override_written_as_an_option_is_shown_as_it_should_be(capsys: pytes
             main([verb, "--train.steps=5", "--seed=3"])
         assert caught.value.code == 2
         assert "write train.steps=5 seed=3, without --" in capsys.readouterr().err
+
+
+PLACES = {"through a file": "a_file/x", "through a loop of links": "loop/x", "a name that is too long": "a" * 300}
+OUTPUTS = {
+    "compare": ["compare", str(OLD), "--output"],
+    "sweep": ["train", "-m", "seed=0,1", "train.steps=1", "hydra.sweep.dir="],
+    "search": ["search", "algorithm.inner_lr=tag(log,interval(0.01,1))", "search.trials=1", "search.folder="],
+    "wandb-sweep": ["wandb-sweep", "algorithm.inner_lr=tag(log,interval(0.01,1))", "--output"],
+    "picture": ["data", "dataset=glyphs", "--picture"],
+    "reproduce": ["reproduce", str(OLD), "paths.outputs="],
+    "run": ["train", "train.steps=1", "paths.outputs="],
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=list(PLACES))
+@pytest.mark.parametrize("command", OUTPUTS.values(), ids=list(OUTPUTS))
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    command: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    *rest, last = command
+    arguments = [*rest, last + place] if last.endswith("=") else [*command, f"{place}/x.png"]
+    assert main(arguments) in (2, 6)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert place.partition("/")[0][:20] in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "loop"]
+
+
+def test_an_error_that_may_be_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: list[str]) -> int:
+        raise FileNotFoundError(2, "No such file or directory", "forgotten.css")
+
+    monkeypatch.setattr("metaexp.cli.why.main", broken)
+    with pytest.raises(FileNotFoundError):
+        main(["why", "a", "b"])

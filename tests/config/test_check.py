@@ -297,3 +297,26 @@ def test_a_missing_accelerator_is_named_with_the_other_problems(no_cuda: Callabl
 def no_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Takes the accelerators away."""
     return lambda: monkeypatch.setattr(check_module, "why_missing", lambda name: None if name == "cpu" else "none here")
+
+
+WANDB = {
+    "_target_": "metaexp.tracking.wandb.WandbTracker", "mode": "offline", "project": "metaexp", "entity": None,
+    "group": None, "tags": [], "artifacts": False, "system_metrics": False, "timeout": 10.0, "upload_timeout": 10.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [("tags", ["t" * 65], "tracker.wandb.tags has the tag"), ("project", "a/b", "tracker.wandb.project")],
+)
+def test_names_that_wandb_refuses_are_problems_of_the_configuration(key: str, value: object, found: str) -> None:
+    check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES)
+    with pytest.raises(ConfigError, match=found):
+        check({**GOOD, "tracker": {"wandb": {**WANDB, key: value}}}, CHOICES)
+
+
+def test_an_unknown_mode_in_the_environment_is_a_problem_where_wandb_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "onlien")
+    check(GOOD, CHOICES)
+    with pytest.raises(ConfigError, match="WANDB_MODE='onlien'"):
+        check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES)

@@ -1,0 +1,33 @@
+"""Errors of files, folders and disks, with messages that say what to do about them."""
+
+from __future__ import annotations
+
+import errno
+
+from metaexp.core.errors import MachineError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NOT_USABLE = {
+    errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY,
+}  # fmt: skip
+"""What a file, a folder or a disk may answer that a user can act on."""
+_OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
+"""Those that no program is to blame for, whether or not the error names a file."""
+
+
+def explain_disk_error(error: OSError) -> MachineError | None:
+    """Return an error that a user can act on in place of ``error``; None if it may be a fault of the program."""
+    if error.errno in _NO_SPACE:
+        where = f" at {error.filename}" if error.filename else ""
+        return MachineError(
+            f"the disk is full{where}: {error.strerror}. Free some space and continue with resume=..., "
+            "or choose another place with paths.outputs."
+        )
+    if error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):
+        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        return MachineError(
+            f"{where}: {error.strerror}. Mend it, or choose another place (for a run: paths.outputs, paths.data); an "
+            "interrupted run continues with resume=..."
+        )
+    return None
