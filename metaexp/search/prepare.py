@@ -18,7 +18,7 @@ from metaexp.search.frozen_composer import SteadyComposer
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.sweep.expand import sweep_name
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, existing
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 
 _MOST_CHOICES = 64
@@ -69,7 +69,7 @@ class Prepared(NamedTuple):
             except RunFolderError:
                 if not (self.path / SWEEP_FILE).exists():  # not another worker that was faster
                     raise
-        found = existing(self.path)
+        found = open_sweep(self.path)
         if found.head.digest != self.digest:
             same = [word for word in found.head.command if not word.startswith("search.")]
             changed = same == [word for word in command if not word.startswith("search.")]

@@ -69,7 +69,7 @@ class TrialQueue:
         """Begin no more trials."""
         self._is_empty = True
 
-    def look(self, running: list[RunningTrial]) -> None:
+    def tick(self, running: list[RunningTrial]) -> None:
         """Nothing is due: trials read what they measure by themselves."""
 
     def _next(self) -> LockedTrial | None:

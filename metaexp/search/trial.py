@@ -11,7 +11,7 @@ from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
 from metaexp.search.study import Point, Study
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import BUSY, settled
+from metaexp.sweep.job_process import BUSY, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.pool import Start
 
@@ -87,12 +87,12 @@ class RunningTrial:
         self._process.kill()
         self._process.wait()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Read what is new, stop the trial where it is hopeless, and return whether it has ended."""
-        self.ended = self._look()
+        self.ended = self._poll()
         return self.ended is not None
 
-    def _look(self) -> Ended | None:
+    def _poll(self) -> Ended | None:
         if self._waits:  # for a process that an earlier invocation left behind, and that is about to stop
             return self._begin_again()
         code = self._process.poll()
@@ -105,7 +105,7 @@ class RunningTrial:
         if code == BUSY:
             self._waits = True
             return None
-        return self._ended(settled(self.trial.folder, code, asked_to_stop=self.stopping or self.pruned))
+        return self._ended(final_state(self.trial.folder, code, asked_to_stop=self.stopping or self.pruned))
 
     def _ended(self, state: JobState) -> Ended | None:
         number = self.trial.point.number

@@ -26,7 +26,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import sync_folder, write_atomically
 from metaexp.results.reading import read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen, write_frozen
-from metaexp.sweep.job_state import JobState, look
+from metaexp.sweep.job_state import JobState, read_state
 from metaexp.sweep.reuse import take_over
 
 SWEEP_FILE = "sweep.json"
@@ -67,7 +67,7 @@ class Sweep:
 
     def state(self, job: FrozenJob) -> JobState:
         """How far a job is."""
-        return look(self.folder(job))
+        return read_state(self.folder(job))
 
     def add(self, job: FrozenJob) -> Path:
         """Keep one more job; returns its folder. Raises RunFolderError when there is one of that name."""
@@ -136,7 +136,7 @@ def create(
     return Sweep(path, head)
 
 
-def existing(path: Path) -> Sweep:
+def open_sweep(path: Path) -> Sweep:
     """The sweep in ``path``. Raises RunFolderError when there is none, or its file is damaged."""
     file = path / SWEEP_FILE
     head: Head = read_part(Head, file, "the folder of a sweep")

@@ -1,4 +1,4 @@
-"""A job of a sweep in a process of its own, so that whatever kills it costs only itself. Without torch."""
+"""Runs each job of a sweep in its own process, so that a crash ends one job only. Without torch."""
 
 from __future__ import annotations
 
@@ -12,73 +12,93 @@ from pathlib import Path
 from typing import Literal
 
 import metaexp
-from metaexp.sweep.job_state import LOG_FILE, JobState, begun, lock_job, look, write_note
+from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
 
 BUSY = 75
-"""Exit code of a worker that did nothing, because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a worker that does nothing because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
 
 
 class JobProcess:
-    """A worker that was started on a job folder. If this process dies, the worker saves and stops."""
+    """A worker process that runs one job. If this process dies, the worker saves and stops.
+
+    Args:
+        folder: The job's folder.
+        process: The worker.
+    """
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self.folder = folder
         self.process = process
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
+        """Return the exit code, negative for a signal; None while the worker runs."""
         return self.process.poll()
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code once it has ended; None when it still runs after ``seconds``."""
+        """Wait for the worker to end.
+
+        Args:
+            seconds: Give up after this time. None waits without a limit.
+
+        Returns:
+            The exit code, negative for a signal; None when the worker still runs.
+        """
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self) -> None:
-        """Ask it to save and stop after the current step. Asking again changes nothing."""
+        """Ask the worker to save and stop after the current step. Asking again changes nothing."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, without saving."""
+        """Kill the worker at once. Nothing is saved."""
         self.process.kill()
 
     def state(self) -> JobState:
-        """How far the job is; once the process has ended, how it ended, with its record."""
-        return look(self.folder)
+        """Return the state of the job, read from its folder."""
+        return read_state(self.folder)
 
 
-def settled(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
-    """The state of a job whose process ended with ``code``, also where it could not say how it ended.
+def final_state(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
+    """Return the state of a job after its process has ended.
 
-    asked_to_stop: whether we asked it to, so that an end by a signal is an interruption and no failure.
+    A worker that was killed could not write how it ended. Its end is then written to ``job_state.json`` here.
+
+    Args:
+        folder: The job's folder.
+        code: Exit code of the process, negative for a signal.
+        asked_to_stop: Whether we asked the process to stop. An end by a signal is then an interruption, not a failure.
     """
-    state = look(folder)
+    state = read_state(folder)
     if state.status in ("waiting", "killed") and asked_to_stop:
-        return _said(folder, "interrupted", code, "stopped before it could save")
+        return _write_end(folder, "interrupted", code, "stopped before it could save")
     if state.status in ("waiting", "killed") and code < 0:
         name = signal.Signals(-code).name
         perhaps = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return _said(folder, "killed", code, f"its process was killed by {name}{perhaps}")
+        return _write_end(folder, "killed", code, f"its process was killed by {name}{perhaps}")
     if state.status in ("waiting", "killed"):
-        return _said(folder, "failed", code, f"its process ended with exit code {code} and said nothing")
+        return _write_end(folder, "failed", code, f"its process ended with exit code {code} and said nothing")
     return state
 
 
-def _said(folder: Path, status: Literal["interrupted", "failed", "killed"], code: int, error: str) -> JobState:
-    """Say in the job's folder how it ended, unless another process has begun to run it; returns the state."""
+def _write_end(folder: Path, status: Literal["interrupted", "failed", "killed"], code: int, error: str) -> JobState:
+    """Write how the job ended, unless another process runs it by now; returns the state."""
     with lock_job(folder) as mine:
         if mine:
-            write_note(folder, replace(begun(folder, attempts=0), status=status, exit_code=code, error=error))
-    return look(folder)
+            write_note(folder, replace(new_note(folder, attempts=0), status=status, exit_code=code, error=error))
+    return read_state(folder)
 
 
 def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
-    """Begin or continue the job frozen in ``folder`` in a process of its own; its output goes to ``output.log``.
+    """Start a process that begins or resumes a job. Its output is appended to ``output.log`` in the job's folder.
 
-    trusted: packages whose classes it may use. threads: for ``device.threads`` where the job leaves it open.
+    Args:
+        folder: The job's folder, with its ``frozen.json``.
+        trusted: Packages whose classes the job may use.
+        threads: Value of ``device.threads`` if the job's configuration leaves it open.
     """
     command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", str(folder)]
     command += [] if threads is None else ["--threads", str(threads)]
@@ -92,10 +112,10 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the way to metaexp where it is not installed but found by the path of this process.
+    """The environment variables of a worker: ours, with two changes.
 
-    Without the address of a W&B service that this process may have: a job that shares it ends with it. Without the id
-    of a W&B run: it names one run, and each job is a run of its own.
+    PYTHONPATH gets the folder of metaexp if metaexp is not installed. WANDB_SERVICE is removed, because a job that
+    shares our W&B service ends with it. WANDB_RUN_ID is removed, because each job is a W&B run of its own.
     """
     ours = {key: value for key, value in os.environ.items() if key not in ("WANDB_SERVICE", "WANDB_RUN_ID")}
     root = str(Path(metaexp.__file__).resolve().parents[1])

@@ -61,7 +61,7 @@ class JobState:
         return self.status in ("failed", "killed")
 
 
-def look(folder: Path) -> JobState:
+def read_state(folder: Path) -> JobState:
     """Return the state of a job.
 
     Args:
@@ -72,13 +72,13 @@ def look(folder: Path) -> JobState:
         costs only itself.
     """
     try:
-        return _look(folder)
+        return _read_state(folder)
     except RunFolderError as error:
         status: Status = "running" if is_job_locked(folder) else "failed"
         return JobState(status, folder / LOG_FILE, str(error), exit_code=error.exit_code)
 
 
-def _look(folder: Path) -> JobState:
+def _read_state(folder: Path) -> JobState:
     note = read_note(folder)
     record = read_record(folder) if (folder / RECORD_FILE).exists() else None
     attempts = note.attempts if note else 0
@@ -93,7 +93,7 @@ def _look(folder: Path) -> JobState:
         again = read_note(folder)  # it may have ended between the two looks
         if again == note:
             return JobState("killed", log, "its process was killed (by SIGKILL or for memory)", record, attempts)
-        return _look(folder)
+        return _read_state(folder)
     status: Status = "failed" if note.status == "completed" else note.status  # completed, and its record was lost
     return JobState(status, log, note.error, record, attempts, note.exit_code)
 
@@ -115,7 +115,7 @@ def write_note(folder: Path, note: Note) -> None:
     write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
 
 
-def begun(folder: Path, attempts: int = 1) -> Note:
+def new_note(folder: Path, attempts: int = 1) -> Note:
     """The note of a worker that begins in this process; ``attempts`` are added to those before."""
     before = read_note(folder)
     return Note("running", (before.attempts if before else 0) + attempts, os.getpid(), socket.gethostname())

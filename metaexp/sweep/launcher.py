@@ -31,7 +31,7 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
-from metaexp.sweep.folder import Sweep, existing
+from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import JobProcess, start
 from metaexp.sweep.job_state import JobState
@@ -90,7 +90,7 @@ class Task:
 
     def __call__(self, config: DictConfig) -> None:
         """Run the job to its end, or to the wish to stop."""
-        sweep = existing(self.sweep)
+        sweep = open_sweep(self.sweep)
         job = next(job for job in sweep.jobs() if job.number == config.job)
         with stop_on_signals() as signalled:
             queue = SweepQueue(sweep, [job], self.options, self._start, JobReporter(self.folder, self.options))
@@ -119,7 +119,7 @@ class JobReporter:
     def elsewhere(self, job: FrozenJob) -> None:
         """Nothing: the process that runs the job tells its own sweep."""
 
-    def look(self, running: Sequence[FrozenJob]) -> None:
+    def tick(self, running: Sequence[FrozenJob]) -> None:
         """Nothing: nobody watches the jobs here."""
 
 
@@ -173,7 +173,7 @@ class Launched:
             if asked is not None and not running and time.monotonic() - asked > _SECONDS_UNTIL_LEFT:
                 return  # others are in a queue; when their turn comes, they find the wish to stop, and end
             self._report()
-            self.watcher.look(running)
+            self.watcher.tick(running)
             thread.join(_SECONDS_BETWEEN_LOOKS)
         self._report()
         shutil.rmtree(self.folder.path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Jobs on this machine, some at once, each in a process of its own: for sweeps and for searches. Without torch."""
+"""Runs the jobs of a sweep or a search on this machine, several at once, each in its own process. Without torch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from metaexp.sweep.job_process import JobProcess
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 Start = Callable[[Path], JobProcess]
-"""Begins or continues the job in a folder."""
+"""Starts a process that begins or resumes the job in a folder."""
 
 
 class RunningJob(Protocol):
-    """A job that has a process, or waits for one that another command started."""
+    """A job with its process. The process may belong to another command; the job then waits for it."""
 
-    def look(self) -> bool:
-        """Do what is due, and return whether the job has ended."""
+    def poll(self) -> bool:
+        """Look at the process, act on what is new, and return whether the job has ended."""
 
     def stop(self) -> None:
         """Ask the job to save and stop. Asking again changes nothing."""
 
     def kill(self) -> None:
-        """End the job's process at once, without saving."""
+        """Kill the job's process at once. Nothing is saved."""
 
 
 Job = TypeVar("Job", bound=RunningJob)
@@ -35,27 +35,27 @@ class JobQueue(Protocol[Job]):
     """Decides which job runs next. A sweep and a search have one each."""
 
     def next_job(self) -> Job | None:
-        """Begin the next job that is left. None where none can begin now."""
+        """Start the next job and return it; None if no job can start now."""
 
     def ended(self, job: Job) -> None:
-        """A job that this queue began has ended."""
+        """Handle the end of a job that ``next_job`` returned."""
 
     def stop(self) -> None:
-        """Begin no more jobs. Asking again changes nothing."""
+        """Start no more jobs. Asking again changes nothing."""
 
-    def look(self, running: list[Job]) -> None:
-        """Some time has passed, with these jobs running."""
+    def tick(self, running: list[Job]) -> None:
+        """Do regular work. The pool calls this again and again, with the jobs that run now."""
 
     @property
     def is_done(self) -> bool:
-        """Whether no job will begin any more, unless one that runs ends."""
+        """Whether no job is left to start. A running job that fails may still be put back."""
 
 
 class Pool(Generic[Job]):
-    """Runs the jobs of a queue, some at once, until all have ended.
+    """Runs the jobs of a queue, several at once, until all have ended.
 
     Args:
-        queue: Where the jobs come from.
+        queue: Hands out the jobs.
         n_jobs: How many run at once.
     """
 
@@ -65,10 +65,10 @@ class Pool(Generic[Job]):
         self.running: list[Job] = []
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Run the jobs. If an error ends this early, their processes are killed.
+        """Run the jobs. An error in this process kills those that run.
 
         Args:
-            stop: Whether to stop: then all running jobs save and stop, and no other begins.
+            stop: Asked regularly. Once it returns True, all running jobs save and stop, and no other starts.
         """
         try:
             while self.running or not self.queue.is_done:
@@ -76,22 +76,22 @@ class Pool(Generic[Job]):
                     self.queue.stop()
                     for job in self.running:
                         job.stop()
-                self._begin()
-                self._gather()
-                self.queue.look(self.running)
+                self._start_jobs()
+                self._collect_ended()
+                self.queue.tick(self.running)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             for job in self.running:
                 job.kill()
 
-    def _begin(self) -> None:
+    def _start_jobs(self) -> None:
         while len(self.running) < self.n_jobs:
             job = self.queue.next_job()
             if job is None:
                 return
             self.running.append(job)
 
-    def _gather(self) -> None:
-        for job in [job for job in self.running if job.look()]:
+    def _collect_ended(self) -> None:
+        for job in [job for job in self.running if job.poll()]:
             self.running.remove(job)
             self.queue.ended(job)

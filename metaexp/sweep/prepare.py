@@ -15,7 +15,7 @@ from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.sweep.decide import duplicates, is_complete
 from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_name, swept_keys
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, existing
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
@@ -165,7 +165,7 @@ def _newest(place: Path, hashed: str) -> Sweep | None:
         path = _numbered(place, number)
         if not (path / SWEEP_FILE).exists():
             break
-        found = existing(path)
+        found = open_sweep(path)
         if found.head.digest != hashed:
             raise RunFolderError(f"{path} holds another sweep ({' '.join(found.head.command)}). Choose another folder.")
     return found

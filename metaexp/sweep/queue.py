@@ -9,7 +9,7 @@ from typing import Protocol
 from metaexp.sweep.decide import is_tried_again
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import BUSY, JobProcess, settled
+from metaexp.sweep.job_process import BUSY, JobProcess, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.pool import Start
@@ -27,7 +27,7 @@ class Watcher(Protocol):
     def elsewhere(self, job: FrozenJob) -> None:
         """Another command runs the job; it is waited for."""
 
-    def look(self, running: Sequence[FrozenJob]) -> None:
+    def tick(self, running: Sequence[FrozenJob]) -> None:
         """Some time has passed."""
 
 
@@ -45,7 +45,7 @@ class RunningSweepJob:
         self.exit_code: int | None = None
         self.stopping = False
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Return whether the process has ended."""
         self.exit_code = self.process.poll()
         return self.exit_code is not None
@@ -107,7 +107,7 @@ class SweepQueue:
                 self.elsewhere.append(job.job)
                 self.watcher.elsewhere(job.job)
             return
-        state = settled(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
+        state = final_state(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
         number = job.job.number
         self.failures[number] += state.ended_badly
         if is_tried_again(state, self.options, self.failures[number]) and not self.stopping:
@@ -124,9 +124,9 @@ class SweepQueue:
         self.waiting.clear()
         self.elsewhere.clear()
 
-    def look(self, running: Sequence[RunningSweepJob]) -> None:
+    def tick(self, running: Sequence[RunningSweepJob]) -> None:
         """Tell the watcher which jobs run; stop them where one failed and ``sweep.on_error=stop``."""
         if self.stopping:
             for job in running:
                 job.stop()
-        self.watcher.look([job.job for job in running])
+        self.watcher.tick([job.job for job in running])

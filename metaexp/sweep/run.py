@@ -18,7 +18,7 @@ from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, existing
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import start
 from metaexp.sweep.job_state import JobState
@@ -75,7 +75,7 @@ def _created(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     except RunFolderError:
         if not (prepared.path / SWEEP_FILE).exists():
             raise
-        return existing(prepared.path)
+        return open_sweep(prepared.path)
 
 
 def _run(
@@ -125,7 +125,7 @@ class Reporter:
         """One line."""
         self.display.line(f"{format_job(job)} runs in another process; waiting for it")
 
-    def look(self, running: Sequence[FrozenJob]) -> None:
+    def tick(self, running: Sequence[FrozenJob]) -> None:
         """Count the meta-updates done."""
         now = time.monotonic()
         if now - self.counted < _SECONDS_BETWEEN_COUNTS:

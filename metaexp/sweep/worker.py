@@ -1,7 +1,7 @@
-"""``python -m metaexp.sweep.worker FOLDER``: one frozen job, begun or continued, in this process.
+"""``python -m metaexp.sweep.worker FOLDER`` begins or resumes one frozen job in this process.
 
-The job watches its standard input: when the other end closes, because the sweep's process died, it saves and stops.
-The exit codes are those of ``metaexp train``, and 75 where another process runs the job.
+A thread watches standard input. When the other end closes, the sweep's process has died, and the job saves and stops.
+The exit codes are those of ``metaexp train``, and 75 if another process runs the job.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderEr
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RECORD_FILE
-from metaexp.sweep.folder import Sweep, existing
+from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_process import BUSY
-from metaexp.sweep.job_state import Note, begun, lock_job, look, write_note
+from metaexp.sweep.job_state import Note, lock_job, new_note, read_state, write_note
 
 
 class StoppedEarly(BaseException):
-    """A signal came before the run could handle it; nothing was going on yet."""
+    """A signal came before training began, so there is nothing to save.
+
+    Args:
+        number: Number of the signal.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} before it began")
@@ -37,7 +41,7 @@ class StoppedEarly(BaseException):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job of one folder; returns the exit code."""
+    """Run the job of one folder and return the exit code."""
     made = argparse.ArgumentParser(prog="python -m metaexp.sweep.worker")
     made.add_argument("folder", type=Path)
     made.add_argument("--threads", type=int)
@@ -49,19 +53,19 @@ def main(arguments: Sequence[str]) -> int:
     with lock_job(options.folder) as mine:
         if not mine:
             return BUSY
-        if look(options.folder).status == "completed":
+        if read_state(options.folder).status == "completed":
             return 0
         try:
-            return _noted(options.folder, options.threads, options.trust)
-        except RunFolderError as error:  # no note can be written: a file of the sweep or the job is damaged
+            return _run_and_note(options.folder, options.threads, options.trust)
+        except RunFolderError as error:  # a file of the sweep or the job is damaged, so no note can be written
             print_text(f"RunFolderError: {error}", file=sys.stderr)
             return error.exit_code
 
 
-def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
-    """Run the job, and say in its folder and the sweep's journal how it went."""
-    job, sweep = read_frozen(folder), existing(folder.parent)
-    note = begun(folder)
+def _run_and_note(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
+    """Run the job; write its end to ``job_state.json`` and the sweep's journal; return the exit code."""
+    job, sweep = read_frozen(folder), open_sweep(folder.parent)
+    note = new_note(folder)
     try:
         write_note(folder, note)
         sweep.journal(job.number, "begins")
@@ -69,10 +73,10 @@ def _noted(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
             trust(package)
         _run(job, folder, threads)
     except StoppedEarly as error:
-        return _ended(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))
+        return _write_end(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))
     except Exception as error:
-        return _ended(sweep, job, _note_of(error, note))
-    return _ended(sweep, job, replace(note, status="completed", exit_code=ExitCode.OK))
+        return _write_end(sweep, job, _note_of(error, note))
+    return _write_end(sweep, job, replace(note, status="completed", exit_code=ExitCode.OK))
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
@@ -80,7 +84,7 @@ def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
     from metaexp.run.job import resume_job, run_job
 
     settings = job.settings(threads)
-    if (folder / RECORD_FILE).exists():  # written before the first update
+    if (folder / RECORD_FILE).exists():  # written before the first step
         resume_job(folder)
     else:
         provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files)
@@ -88,7 +92,7 @@ def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
 
 
 def _note_of(error: Exception, note: Note) -> Note:
-    """What is said of a job that an error ended. A bug is printed whole, into the log."""
+    """Return the note of a job that ended with an error. A bug is printed with its traceback, into the log."""
     if not isinstance(error, MetaexpError):
         traceback.print_exc()
         return replace(note, status="failed", exit_code=ExitCode.BUG, error=_first_line(error))
@@ -97,9 +101,9 @@ def _note_of(error: Exception, note: Note) -> Note:
     return replace(note, status=status, exit_code=error.exit_code, error=_first_line(error))
 
 
-def _ended(sweep: Sweep, job: FrozenJob, note: Note) -> int:
+def _write_end(sweep: Sweep, job: FrozenJob, note: Note) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # it ends anyway
+        signal.signal(number, signal.SIG_IGN)  # the process ends in a moment
     write_note(sweep.folder(job), note)
     sweep.journal(job.number, note.status, note.error or "")
     assert note.exit_code is not None
@@ -117,7 +121,7 @@ def _stop_early(number: int, _frame: object) -> None:
 
 
 def _stop_when_parent_dies() -> None:
-    """Wait for the other end of standard input to close."""
+    """Wait until the other end of standard input closes, then send SIGTERM to this process."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

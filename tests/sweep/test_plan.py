@@ -15,7 +15,7 @@ from metaexp.results.record import RunRecord, Task, write_record
 from metaexp.run import throughput
 from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
-from metaexp.sweep.job_state import begun, write_note
+from metaexp.sweep.job_state import new_note, write_note
 from metaexp.sweep.plan import plan
 from metaexp.sweep.prepare import prepare
 
@@ -88,9 +88,10 @@ def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
     write_record(record, sweep.folder(done))
     half_record = record_of(composer.settings(half.overrides), 1.0)
     write_record(replace(half_record, status="interrupted", steps=25), sweep.folder(half))
-    write_note(sweep.folder(half), replace(begun(sweep.folder(half)), status="interrupted", exit_code=143))
+    write_note(sweep.folder(half), replace(new_note(sweep.folder(half)), status="interrupted", exit_code=143))
     write_note(
-        sweep.folder(failed), replace(begun(sweep.folder(failed)), status="failed", exit_code=5, error="NotFinite: x")
+        sweep.folder(failed),
+        replace(new_note(sweep.folder(failed)), status="failed", exit_code=5, error="NotFinite: x"),
     )
     keep(half_record, "whole")  # the same job, elsewhere, took a second
     text = planned()

@@ -12,10 +12,10 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
-from metaexp.sweep.folder import create, existing
+from metaexp.sweep.folder import create, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
-from metaexp.sweep.job_process import settled
-from metaexp.sweep.job_state import begun, is_job_locked, lock_job, look, read_note, write_note
+from metaexp.sweep.job_process import final_state
+from metaexp.sweep.job_state import is_job_locked, lock_job, new_note, read_note, read_state, write_note
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def job() -> FrozenJob:
 
 
 def test_a_job_waits_runs_and_ends(tmp_path: Path) -> None:
-    assert look(tmp_path).status == "waiting"
-    note = begun(tmp_path)
+    assert read_state(tmp_path).status == "waiting"
+    note = new_note(tmp_path)
     with lock_job(tmp_path) as mine:
         assert mine
         write_note(tmp_path, note)
-        assert look(tmp_path).status == "running"
-    assert look(tmp_path).status == "killed", "its process is gone and said nothing"
+        assert read_state(tmp_path).status == "running"
+    assert read_state(tmp_path).status == "killed", "its process is gone and said nothing"
     write_note(tmp_path, replace(note, status="failed", exit_code=3, error="DataError: no data"))
-    state = look(tmp_path)
+    state = read_state(tmp_path)
     assert (state.status, state.exit_code, state.error, state.attempts) == ("failed", 3, "DataError: no data", 1)
     assert state.ended_badly
-    assert begun(tmp_path).attempts == 2
+    assert new_note(tmp_path).attempts == 2
 
 
 def test_only_one_process_claims_a_job_and_its_death_lets_go(tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_only_one_process_claims_a_job_and_its_death_lets_go(tmp_path: Path) -> 
 def test_a_process_that_ended_without_a_word_is_spoken_for(
     tmp_path: Path, code: int, asked: bool, status: str, said: str
 ) -> None:
-    write_note(tmp_path, begun(tmp_path))
-    state = settled(tmp_path, code, asked_to_stop=asked)
+    write_note(tmp_path, new_note(tmp_path))
+    state = final_state(tmp_path, code, asked_to_stop=asked)
     assert state.status == status
     assert said in str(state.error)
-    assert look(tmp_path) == state, "it is written down"
+    assert read_state(tmp_path) == state, "it is written down"
     assert state.attempts == 1
 
 
@@ -85,8 +85,8 @@ def test_a_damaged_note_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_sweep_is_written_whole_and_read_back(tmp_path: Path, job: FrozenJob) -> None:
     sweep = create(tmp_path / "s", ["metaexp", "train"], "abc", [job, replace(job, number=1, name="001-other")])
-    assert existing(sweep.path).head == sweep.head
-    assert existing(sweep.path).jobs() == sweep.jobs() == [job, replace(job, number=1, name="001-other")]
+    assert open_sweep(sweep.path).head == sweep.head
+    assert open_sweep(sweep.path).jobs() == sweep.jobs() == [job, replace(job, number=1, name="001-other")]
     assert [path.name for path in tmp_path.iterdir()] == ["s"], "the draft is gone"
     with pytest.raises(RunFolderError, match="is there already"):
         create(tmp_path / "s", [], "abc", [job])
@@ -96,14 +96,14 @@ def test_a_sweep_is_written_whole_and_read_back(tmp_path: Path, job: FrozenJob) 
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path, job: FrozenJob) -> None:
     with pytest.raises(RunFolderError, match=r"is not the folder of a sweep: it has no sweep\.json"):
-        existing(tmp_path)
+        open_sweep(tmp_path)
     path = create(tmp_path / "s", [], "abc", [job]).path / "sweep.json"
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
     with pytest.raises(RunFolderError, match="schema_version is 9"):
-        existing(path.parent)
+        open_sweep(path.parent)
     path.write_text("[]")
     with pytest.raises(RunFolderError, match="damaged"):
-        existing(path.parent)
+        open_sweep(path.parent)
 
 
 def test_a_line_of_the_journal_that_was_cut_short_spoils_no_other(tmp_path: Path, job: FrozenJob) -> None:
