@@ -13,9 +13,9 @@ from metaexp.core.terminal_text import print_text
 
 OVERRIDES = """\
 overrides:
-  GROUP=CHOICE         take another file of a group: algorithm=maml dataset=omniglot device=cuda
+  GROUP=CHOICE         choose a file of a group: algorithm=maml dataset=omniglot device=cuda
   KEY=VALUE            set one value: seed=3 train.steps=2000 algorithm.inner_lr=0.1
-  experiment=NAME      a published setting; other overrides come on top
+  experiment=NAME      start from a published setting; other overrides are applied to it
 """
 
 
@@ -56,13 +56,15 @@ def parser(verb: str, description: str) -> argparse.ArgumentParser:
     )
     made.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
     made.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
-    made.add_argument("-cd", "--config-dir", type=Path, metavar="DIR", help="a folder of your own groups and files")
+    made.add_argument(
+        "-cd", "--config-dir", type=Path, metavar="DIR", help="a folder with configuration files of your own"
+    )
     made.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="PACKAGE",
-        help="allow configurations to name classes of this package (installed, or in the current folder)",
+        help="allow the configuration to use classes of this package (installed, or in the current folder)",
     )
     return made
 
@@ -77,15 +79,16 @@ def parse(made: argparse.ArgumentParser, arguments: Sequence[str], options: Give
 
 SWEEPS = """\
 sweeps (with -m):
-  KEY=A,B,C            every combination of values; also range(0,5) and choice(a,b)
-  sweep=NAME           a ready-made sweep, a file of conf/sweep; other overrides come on top
-  sweep.n_jobs=2       jobs at once on this machine, each in a process of its own; they share its cores
-  sweep.on_error=...   continue (with the other jobs), stop, or retry (sweep.retries=2 times)
-  sweep.new=true       begin anew, where the same command has a sweep already
-  sweep.reuse=true     take completed runs of the same jobs over, as where seeds are added to a finished sweep
-  hydra/launcher=...   joblib, submitit_local, submitit_slurm, ray: where to run jobs, once it is installed
+  KEY=A,B,C            run every combination of the values; also range(0,5) and choice(a,b)
+  sweep=NAME           a ready-made sweep, a file of conf/sweep; other overrides are applied to it
+  sweep.n_jobs=2       how many jobs run at the same time on this machine; they share its cores
+  sweep.on_error=...   after a failed job: continue with the others, stop, or retry it (sweep.retries=2 times)
+  sweep.new=true       start a new sweep, even if the same command already has one
+  sweep.reuse=true     copy completed runs that the jobs would repeat, for instance when you add seeds
+  hydra/launcher=...   where jobs run: joblib, submitit_local, submitit_slurm or ray (install it first)
 
-The same command again goes on: finished jobs are kept, interrupted ones resumed, failed ones tried again.
+Give the same command again to continue a sweep: finished jobs are kept, interrupted ones are resumed, and failed ones
+are tried again.
 """
 
 

@@ -12,21 +12,21 @@ from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import ClassSpec
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text
 
 _USAGE = """\
-what to examine:
-  metaexp check algorithm=maml                       one of ours, as its file has it
-  metaexp check algorithm=maml first_order=true      with other values
+examples:
+  metaexp check algorithm=maml                       an algorithm with the values of its file
+  metaexp check algorithm=maml first_order=true      the same with another value
   metaexp check experiment=maml_sinusoid             with the values of an experiment
   metaexp check my_package.my_file:MyAlgorithm inner_lr=0.1
-                                                     a class of one's own, trusted by being named; its package is
+                                                     a class of your own; naming it trusts its package, which is
                                                      installed or in the current folder
   metaexp check --config-dir my_conf --trust my_package algorithm=mine
 
-Inner loops are cut to 3 steps where only the equations matter (50 where it has to learn), unless you give their number.
-The exit code is 0 if nothing wrong was found, and 1 otherwise.
+The inner loop has 3 steps where only the equations matter, and 50 where it has to learn, unless you set its steps.
+The exit code is 0 if no fault was found, and 11 otherwise.
 """
 
 
@@ -39,8 +39,8 @@ class Chosen(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp check`` and return its exit code: 0 if all is well, 1 if something wrong was found."""
-    made = parser("check", "Measure on tiny tasks, in float64, whether an algorithm is what it says.")
+    """Run ``metaexp check`` and return its exit code: 0 if no fault was found, otherwise 11."""
+    made = parser("check", "Test on tiny tasks, in float64, whether an algorithm does what it says.")
     made.usage = "metaexp check algorithm=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] [--config-dir DIR] [--trust PKG]"
     options = parse(made, arguments, Options())
     composer = Composer(options.config_dir)
@@ -116,4 +116,4 @@ def _examine(chosen: Chosen) -> int:
     shorter = ", ".join(f"{key}={value}" for key, value in cut(chosen.spec, FEW_STEPS, chosen.given).items())
     if shorter:
         console.print(f"examined with {shorter}; give a key to examine it with another value", soft_wrap=True)
-    return 0 if is_all_ok(sections) else 1
+    return ExitCode.OK if is_all_ok(sections) else ExitCode.DIFFERENT

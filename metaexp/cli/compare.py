@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from metaexp.compare.gather import Gathered, Run
 
 _DESCRIPTION = """\
-Compare finished runs from their records: seeds together, differences paired by test episode. Prints a table and
-writes a page (index.html), README.md, CSV, LaTeX and PNG figures."""
+Compare finished runs. Runs that differ only in their seed are one row, and differences are paired by test episode.
+Prints a table, and writes a page (index.html), README.md, CSV, LaTeX and PNG figures."""
 _EXAMPLES = """\
 examples:
-  metaexp compare outputs/SWEEP                                rows are what differs between runs but the seed
+  metaexp compare outputs/SWEEP                                one row for each setting, over all its seeds
   metaexp compare outputs/A outputs/B docs/results/C --output outputs/mine
   metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
-  metaexp compare outputs/SWEEP --retest                       runs tested on other episodes are tested again
+  metaexp compare outputs/SWEEP --retest                       test runs again that were tested on other episodes
 """
 
 
@@ -148,14 +148,32 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     made.add_argument(
-        "paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="a run folder, or one with runs below"
+        "paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="a run folder, or a folder that contains runs"
     )
     made.add_argument(
-        "--by", type=_keys, default=[], metavar="KEY,KEY", help="what makes a row, such as algorithm or train.steps"
+        "--by",
+        type=_keys,
+        default=[],
+        metavar="KEY,KEY",
+        help="the keys that separate rows, such as algorithm or train.steps",
     )
-    made.add_argument("--output", type=Path, metavar="DIR", help="where to write; outputs/compare-... by default")
+    made.add_argument(
+        "--output", type=Path, metavar="DIR", help="the folder to write to (default: outputs/compare-...)"
+    )
     made.add_argument("--title", help="the heading of the page")
     made.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")
-    made.add_argument("-cd", "--config-dir", type=Path, metavar="DIR", help="for --retest: your own groups and files")
-    made.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="for --retest: your own classes")
+    made.add_argument(
+        "-cd",
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="for --retest: a folder with configuration files of your own",
+    )
+    made.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="for --retest: allow the configurations to use classes of this package",
+    )
     return made

@@ -15,9 +15,9 @@ from metaexp.data.base import Dataset
 
 _OVERRIDES = """\
 overrides:
-  metaexp data dataset=omniglot                  splits, classes, digest, conventions
+  metaexp data dataset=omniglot                  prints splits, classes, digest and preprocessing
   metaexp data dataset=omniglot dataset.split=vinyals --figure omniglot.png
-  METAEXP_DATA=... or paths.data=...             where data are looked for
+  METAEXP_DATA=... or paths.data=...             the folder with the data
 """
 
 
@@ -29,8 +29,8 @@ class DataOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp data`` and return its exit code."""
-    made = parser("data", "Find or fetch a dataset, verify it, prepare it for training, and say what is in it.")
-    made.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of every split")
+    made = parser("data", "Find or download a dataset, verify it, prepare it for training, and describe it.")
+    made.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of each split")
     made.add_argument("--picture", dest="figure", type=Path, help=argparse.SUPPRESS)  # its name in version 0.1
     options = parse(made, arguments, DataOptions())
     composer = Composer(options.config_dir)

@@ -12,7 +12,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.run.folder import existing
 
 _OVERRIDES = """\
-overrides: the run's own configuration, with what you change:
+overrides: the configuration is that of the run; give what you want to change:
   metaexp evaluate RUN eval.episodes=2000
   metaexp evaluate RUN task.k_shot=5 dataset=omniglot algorithm.inner_steps_test=10
 """
@@ -26,12 +26,12 @@ class EvaluateOptions(Options):
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp evaluate`` and return its exit code."""
-    made = parser("evaluate", "Test the selected weights of a finished run. The result is kept in the run folder.")
+    made = parser("evaluate", "Test the selected weights of a finished run. The result is saved in the run folder.")
     made.usage = "metaexp evaluate RUN [OVERRIDE ...] [--allow-trained-classes] [--config-dir DIR] [--trust PACKAGE]"
     made.add_argument(
         "--allow-trained-classes",
         action="store_true",
-        help="test also on classes that the run was trained on; their number is printed beside the result",
+        help="also test on classes that the run was trained on; the result shows how many they are",
     )
     options = parse(made, arguments, EvaluateOptions())
     if options.help:

@@ -29,26 +29,26 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "train": Verb("train, validate and test (-m: many runs; resume=RUN: go on)", "metaexp.cli.train:main"),
-    "plan": Verb("print the jobs of `train -m`, what is done, how long it takes", "metaexp.cli.plan:main"),
-    "evaluate": Verb("test a finished run, also on other data or tasks", "metaexp.cli.evaluate:main"),
-    "data": Verb("find, fetch, check and describe a dataset", "metaexp.cli.data:main"),
-    "check": Verb("examine an algorithm on tiny tasks: is it what it says?", "metaexp.cli.check:main"),
-    "compare": Verb("compare runs: which is better, how sure, at what cost", "metaexp.cli.compare:main"),
-    "why": Verb("say what differs between two runs and could explain it", "metaexp.cli.why:main"),
-    "reproduce": Verb("make a run again and compare, or check a paper's number", "metaexp.cli.reproduce:main"),
-    "search": Verb("search hyper-parameters, judged on validation tasks", "metaexp.cli.search:main"),
-    "wandb-sweep": Verb("write a sweep file that `wandb agent` runs", "metaexp.cli.wandb_sweep:main"),
-    "report": Verb("write the results tables from committed records", "metaexp.cli.report:main"),
+    "train": Verb("train, validate and test (-m: many runs; resume=RUN: continue a run)", "metaexp.cli.train:main"),
+    "plan": Verb("list the jobs of `train -m`: what is done, how long the rest takes", "metaexp.cli.plan:main"),
+    "evaluate": Verb("test a finished run again, also on other data or tasks", "metaexp.cli.evaluate:main"),
+    "data": Verb("find or download a dataset, check it and describe it", "metaexp.cli.data:main"),
+    "check": Verb("test an algorithm on tiny tasks: does it do what it says?", "metaexp.cli.check:main"),
+    "compare": Verb("compare runs: which is better, how certain, at what cost", "metaexp.cli.compare:main"),
+    "why": Verb("list what differs between two runs", "metaexp.cli.why:main"),
+    "reproduce": Verb("repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main"),
+    "search": Verb("search for hyper-parameters that do well on validation tasks", "metaexp.cli.search:main"),
+    "wandb-sweep": Verb("write a sweep file for Weights & Biases", "metaexp.cli.wandb_sweep:main"),
+    "report": Verb("write the tables of results from committed records", "metaexp.cli.report:main"),
 }
 
 USAGE = """metaexp {version}: an experiment framework for meta-learning.
 
-usage: metaexp VERB [arguments]     (metaexp VERB --help tells more)
+usage: metaexp VERB [arguments]     (metaexp VERB --help explains them)
 
 {verbs}
 
-Start with `metaexp train`: MAML on hand-drawn glyphs, a minute or two on a laptop."""
+Start with `metaexp train`. It trains MAML on made-up characters, which takes a few minutes."""
 
 
 _ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}

@@ -20,15 +20,17 @@ def main(arguments: Sequence[str]) -> int:
     """Print the plan of a sweep; returns the exit code."""
     made = parser(
         "plan",
-        "Check every job of a sweep, and print them: duplicates, what is done already, how long the rest takes.\n"
-        "Takes the arguments of `metaexp train -m`. Nothing is started, and nothing is written.",
+        "Check and list the jobs of a sweep: which are done, which are the same, and how long the rest will take.\n"
+        "The arguments are those of `metaexp train -m`. Nothing is started, and nothing is written.",
     )
-    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
-    made.add_argument("-m", "--multirun", action="store_true", help="may be given, and changes nothing")
+    made.add_argument(
+        "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
+    )
+    made.add_argument("-m", "--multirun", action="store_true", help="accepted, but it changes nothing")
     made.add_argument(
         "--measure",
         action="store_true",
-        help="where no finished run tells how long a job takes, compute some updates and episodes of its kind to know",
+        help="time a few steps and episodes of each kind of job that no finished run can tell the time of",
     )
     options = parse(made, arguments, PlanOptions())
     if options.help:
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
     print_text(plan(prepared, options.overrides, _say if options.measure else None))
-    print_text("nothing was started; `metaexp train -m` with the same arguments does")
+    print_text("nothing was started; `metaexp train -m` with the same arguments starts it")
     return 0
 
 

@@ -21,8 +21,8 @@ from metaexp.report.rows import Entry
 from metaexp.results.record import RunRecord
 
 _DESCRIPTION = """\
-Write docs/results/README.md, a page beside each record there, and the tables in README.md and docs/algorithms.md.
-Runs that are named are copied into docs/results first."""
+Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
+The runs that you name are copied into docs/results first."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,7 +87,11 @@ def _published(config: Mapping[str, Any]) -> list[Any]:
 def _parser() -> argparse.ArgumentParser:
     made = Parser(prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
-    made.add_argument("--name", help="the name of the copy; its experiment's by default, -seed<k> for further seeds")
-    made.add_argument("--check", action="store_true", help="write nothing; say what is not up to date (exit code 2)")
-    made.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the repository; the current folder")
+    made.add_argument(
+        "--name", help="the name of the copy (default: that of its experiment, and -seed<k> for further seeds)"
+    )
+    made.add_argument("--check", action="store_true", help="write nothing, and list what is out of date (exit code 2)")
+    made.add_argument(
+        "--root", type=Path, default=Path(), metavar="DIR", help="the repository (default: the current folder)"
+    )
     return made

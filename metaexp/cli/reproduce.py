@@ -18,13 +18,13 @@ metaexp reproduce RUN    run it again from its folder alone, or from its copy in
                          identical, or the first difference and its possible cause
 metaexp reproduce NAME   run a saved experiment and compare with its published number
 
-The same command again goes on with what was interrupted. Nothing that exists is written over."""
+Give the same command again to continue what was interrupted. No existing file is overwritten."""
 _MORE = """\
 overrides:
   for RUN:  paths.data=... paths.outputs=... device=... device.threads=... tracker=...
-  for NAME: any; settings that differ from the published ones make the verdict "changed settings"
+  for NAME: any; if settings differ from the published ones, the verdict is "changed settings"
 
-exit codes: 11 not identical, or not reproduced; 3 other data; 0 everything else that was done.
+exit codes: 11 if the numbers are not identical or not reproduced, 3 if the data are different, otherwise 0.
 """
 
 
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp reproduce`` and return its exit code: 11 when the numbers differ."""
     made = parser("reproduce", _DESCRIPTION)
     made.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
-    made.add_argument("--steps", type=int, metavar="N", help="RUN: train and compare only the first N steps")
-    made.add_argument("--fresh", action="store_true", help="RUN: begin a new rerun, whatever there is")
-    made.add_argument("--seeds", type=int, metavar="N", help="NAME: N runs with seeds 0, 1, ... (default: one)")
-    made.add_argument("--short", action="store_true", help="NAME: cut the schedule so that a seed takes minutes")
+    made.add_argument("--steps", type=int, metavar="N", help="for RUN: train and compare only the first N steps")
+    made.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
+    made.add_argument("--seeds", type=int, metavar="N", help="for NAME: train with N seeds: 0, 1, ... (default: 1)")
+    made.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
     options = parse(made, arguments, ReproduceOptions())
     if options.help:
         print_text(f"{made.format_help()}\n{_MORE}", end="")

@@ -10,17 +10,18 @@ from metaexp.core.terminal_text import print_text
 from metaexp.search.prepare import prepare
 
 _OVERRIDES = """\
-overrides: those of metaexp train, where some keys vary, and those of the search:
+overrides are those of metaexp train, with some keys that vary, and those of the search:
   metaexp search 'algorithm.inner_lr=tag(log, interval(0.01, 1))' train.meta_batch_size=4,8,16 search.trials=30
   metaexp search search=grid algorithm.inner_steps=1,2,5 search.workers=2
-KEY=A,B,C and range(1, 9) are values to choose from; interval(LOW, HIGH) is any number between, int(interval(1, 8)) any
-integer, tag(log, interval(1e-4, 1)) any number on a logarithmic scale.
-  search=tpe | random | grid                          how points are chosen
-  search.trials=N search.workers=N search.seed=N      how many in all, how many at once, the sampler's seed
-  search.pruner=median | halving | none               how bad trials are stopped early, by their validations
-  search.storage=journal | sqlite search.folder=DIR   where it is kept
-  search.test_best=true                               test the best trial, once, when all are done
-The same command again goes on until search.trials are done. At the same time, it shares the work.
+  KEY=A,B,C or KEY=range(1, 9)                        one of these values
+  KEY=interval(0.1, 1) or KEY=int(interval(1, 8))     any number, or any integer, in between
+  KEY=tag(log, interval(1e-4, 1))                     any number in between, on a logarithmic scale
+  search=tpe | random | grid                          how hyper-parameters are chosen
+  search.trials=N search.workers=N search.seed=N      how many in all, how many at the same time, the sampler's seed
+  search.pruner=median | halving | none               how bad trials are stopped early
+  search.storage=journal | sqlite search.folder=DIR   where the search is stored
+  search.test_best=true                               test the best trial once, when all are done
+Give the same command again to continue until search.trials are done. In a second terminal, it shares the work.
 """
 
 
@@ -45,8 +46,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     made = parser(
         "search",
-        "Search hyper-parameters: a sampler proposes points, each is trained in a process of its own and judged on\n"
-        "validation tasks, bad ones are stopped early. No trial sees a test task. Needs the package optuna.",
+        "Search for good hyper-parameters. A sampler proposes them. Each trial trains in a process of its own and is\n"
+        "judged on validation tasks. Bad trials are stopped early. No trial sees a test task. It needs optuna.",
     )
-    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
+    made.add_argument(
+        "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
+    )
     return made

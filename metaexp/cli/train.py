@@ -119,7 +119,7 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
         "groups and their choices:",
         *lines,
         "",
-        "`metaexp train --cfg job` shows every key with its value, and takes the same overrides.",
+        "`metaexp train --cfg job` prints every key with its value. It takes the same overrides.",
     ]
     return f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
 
@@ -127,16 +127,18 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
 def _parser() -> argparse.ArgumentParser:
     made = parser(
         "train",
-        "Train an algorithm on a dataset, validate as it goes, and test the best weights once.\n"
-        "Everything is kept in a fresh run folder: configuration, metrics, checkpoints, plots, record.",
+        "Train an algorithm on a dataset. Validation chooses the best weights, and these are tested once.\n"
+        "A new run folder keeps everything: configuration, metrics, checkpoints, figures and record.",
     )
-    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
+    made.add_argument(
+        "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
+    )
     made.add_argument("-m", "--multirun", action="store_true", help="run every combination of values: seed=0,1,2")
-    made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="show the configuration and stop")
-    made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: only this part")
-    made.add_argument("--resolve", action="store_true", help="with --cfg: put interpolations in their place")
+    made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="print the configuration and exit")
+    made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: print only this part")
+    made.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     made.epilog = (
-        "resume=RUN_FOLDER goes on with an interrupted run, as if it had never stopped.\n"
-        "torchrun --nproc-per-node=4 -m metaexp train ... shares the tasks of one run between processes."
+        "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"
+        "torchrun --nproc-per-node=4 -m metaexp train ... trains one run on several processes."
     )
     return made

@@ -18,11 +18,12 @@ from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, Plan, header, sweep_file
 
 _OVERRIDES = """\
-overrides: those of metaexp train, where some keys vary:
+overrides are those of metaexp train, with some keys that vary:
   metaexp wandb-sweep 'algorithm.inner_lr=tag(log, interval(0.01, 1))' train.meta_batch_size=4,8,16
   metaexp wandb-sweep --method grid algorithm=maml,anil seed=0,1,2
-KEY=A,B,C and range(1, 9) are values to choose from; interval(LOW, HIGH) is any number between, int(interval(1, 8)) any
-integer, tag(log, interval(1e-4, 1)) any number on a logarithmic scale.
+  KEY=A,B,C or KEY=range(1, 9)                        one of these values
+  KEY=interval(0.1, 1) or KEY=int(interval(1, 8))     any number, or any integer, in between
+  KEY=tag(log, interval(1e-4, 1))                     any number in between, on a logarithmic scale
 """
 
 
@@ -95,17 +96,30 @@ def _check_numbers(options: SweepFileOptions) -> None:
 def _parser() -> argparse.ArgumentParser:
     made = parser(
         "wandb-sweep",
-        "Write a sweep file for Weights & Biases: its server proposes values, `wandb agent` runs metaexp train with\n"
-        "them, online. Points are checked first. Runs are judged on validation tasks and not tested.",
+        "Write a sweep file for Weights & Biases. Its server proposes values, and `wandb agent` runs metaexp train\n"
+        "with them, online. The values are checked first. Runs are judged on validation tasks and are not tested.",
     )
-    made.add_argument("-cn", "--config-name", default="config", metavar="NAME", help="another root file than config")
     made.add_argument(
-        "--method", choices=["random", "grid", "bayes"], default="random", help="how values are chosen (random)"
+        "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
     )
-    made.add_argument("--output", type=Path, default=Path("sweep.yaml"), metavar="FILE", help="sweep.yaml; - prints it")
-    made.add_argument("--force", action="store_true", help="replace the file where it is there already")
-    made.add_argument("--metric", metavar="NAME", help="val/accuracy, or val/mse for regression, which is the default")
-    made.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (no end; grid: all)")
+    made.add_argument(
+        "--method",
+        choices=["random", "grid", "bayes"],
+        default="random",
+        help="how values are chosen (default: random)",
+    )
+    made.add_argument(
+        "--output",
+        type=Path,
+        default=Path("sweep.yaml"),
+        metavar="FILE",
+        help="the file to write (default: sweep.yaml); - prints it",
+    )
+    made.add_argument("--force", action="store_true", help="replace the file if it exists")
+    made.add_argument(
+        "--metric", metavar="NAME", help="the metric to judge by (default: val/accuracy, or val/mse for regression)"
+    )
+    made.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (default: no end; grid: all)")
     made.add_argument(
         "--stop-after", type=int, metavar="N", help="let W&B stop bad runs after N validations (Hyperband)"
     )

@@ -12,8 +12,8 @@ from metaexp.core.terminal_text import make_console
 from metaexp.results.record import read_record
 
 _DESCRIPTION = """\
-Say what differs between two runs and could explain different numbers, the likeliest first: test episodes, data,
-configuration, code, versions, device. Reads their folders only."""
+List what differs between two runs and could explain different numbers: test episodes, data, configuration, code,
+versions and device. The likeliest cause comes first. Only the two folders are read."""
 
 
 class _Options(argparse.Namespace):

@@ -213,7 +213,7 @@ def test_a_bug_in_a_file_of_a_page_would_be_seen(inside: Path) -> None:
     (inside / "my_package" / "broken.py").write_text(
         (inside / "my_package" / "prototypes.py").read_text().replace("/ one_hot.sum(0).unsqueeze(1)", "* x")
     )
-    assert main(["check", "my_package.broken:Prototypes", "scale=1.0", "distance=cosine"]) == 1
+    assert main(["check", "my_package.broken:Prototypes", "scale=1.0", "distance=cosine"]) == 11
 
 
 def test_the_algorithm_of_the_readme_is_about_twenty_lines() -> None:
