@@ -46,6 +46,8 @@ def reproduction_verdict(
         return Verdict("changed", difference, f"{cut}, {changed}: {gap}" if cut else f"{changed}: {gap}")
     if cut:
         return Verdict("shortened", difference, f"{cut}: {gap}")
+    if test.n_episodes < 2:
+        return Verdict("undecided", difference, f"undecided, one episode gives no interval: {gap}")
     interval = math.hypot(test.ci95, reference.ci95 or 0.0)
     accuracy = _is_accuracy(reference.metric)
     near = NEAR_ACCURACY if accuracy else NEAR_ERROR * abs(reference.value)

@@ -17,7 +17,8 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.device import Compute
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
-from metaexp.results.wording import format_value
+from metaexp.results.record import Score
+from metaexp.results.wording import format_score
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints
 from metaexp.run.outputs import Outputs
@@ -220,7 +221,7 @@ class Trainer:
                 return False
             state.unvalidated = False
             self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
-            text = format_value(self.metric.name, result.mean, result.ci95)
+            text = format_score(Score(self.metric.name, result.mean, result.ci95, result.n_episodes))
             self.display.validated(state.step, text)
             log.info("validation after %d of %d steps: %s", state.step, self.total, text)
             if self._is_best(result):

@@ -82,3 +82,15 @@ def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
 
 def test_another_metric_gives_no_verdict() -> None:
     assert reproduction_verdict(Score("mse", 0.987, 0.003, 600), PAPER, 60000, 60000) is None
+
+
+@pytest.mark.parametrize("mean", [0.987, 0.95, 1.0])
+def test_one_episode_decides_nothing(mean: float) -> None:
+    """Its interval is recorded as 0, which would make every difference certain."""
+    verdict = reproduction_verdict(Score("accuracy", mean, 0.0, 1), PAPER, 60000, 60000)
+    assert verdict is not None
+    assert verdict.kind == "undecided"
+    assert verdict.text.startswith("undecided, one episode gives no interval: ")
+    two = reproduction_verdict(Score("accuracy", mean, 0.0, 2), PAPER, 60000, 60000)
+    assert two is not None
+    assert two.kind != "undecided"

@@ -68,18 +68,20 @@ def _validation(
     axes: Axes, metric: str, curve: Curve, selected_step: int | None, test: Score | None, lines: Lines
 ) -> None:
     steps, values = to_array(curve.steps), to_array(curve.values)
-    if curve.ci95 is not None:
+    label = "validation"
+    if curve.ci95 is not None and any(curve.ci95):  # of one episode there is none
         half = to_array(curve.ci95)
         axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
+        label = "validation, 95 % interval"
     marker = "o" if len(steps) <= 40 else None
-    axes.plot(steps, values, color=BLUE, marker=marker, markersize=3.5, label="validation, 95 % interval")
+    axes.plot(steps, values, color=BLUE, marker=marker, markersize=3.5, label=label)
     x = selected_step if selected_step is not None else steps[-1]
     if selected_step is not None:
         label = f"selected: step {selected_step:,}"
         axes.axvline(selected_step, color=GREY, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5, label=label)
     if test is not None:
         axes.errorbar(
-            [x], [test.mean], yerr=[test.ci95], fmt="D", markersize=6.5, capsize=4, color=VERMILION,
+            [x], [test.mean], yerr=_half_widths([test]), fmt="D", markersize=6.5, capsize=4, color=VERMILION,
             markeredgecolor="white", zorder=5, label=f"test: {format_score(test)} ({test.n_episodes} episodes)",
         )  # fmt: skip
     _compare(axes, lines)
@@ -88,6 +90,11 @@ def _validation(
         percent(axes)
     best_at_the_top = metric == "accuracy"
     axes.legend(loc="lower right" if best_at_the_top else "upper right")
+
+
+def _half_widths(scores: Sequence[Score]) -> list[float] | None:
+    """The half-widths of the intervals; None where one episode gives none."""
+    return [score.ci95 for score in scores] if all(score.n_episodes > 1 for score in scores) else None
 
 
 def _compare(axes: Axes, lines: Lines) -> None:
@@ -115,12 +122,12 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
     if len(after_steps) < 2:
         raise ValueError(f"an adaptation curve needs at least two steps; got {len(after_steps)}")
     metric = after_steps[0].metric
-    means = [score.mean for score in after_steps]
+    means, halves = [score.mean for score in after_steps], _half_widths(after_steps)
     with Canvas(path, 6.4, 4.0) as figure:
         axes = figure.subplots()
         axes.errorbar(
-            range(len(means)), means, yerr=[score.ci95 for score in after_steps], color=BLUE, marker="o",
-            markersize=5, capsize=3.5, elinewidth=1.2, label="test, 95 % interval", zorder=3,
+            range(len(means)), means, yerr=halves, color=BLUE, marker="o", markersize=5, capsize=3.5,
+            elinewidth=1.2, label="test" if halves is None else "test, 95 % interval", zorder=3,
         )  # fmt: skip
         _annotate(axes, after_steps)
         _compare(axes, lines or Lines())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
+from metaexp.results.figures import style
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
 from metaexp.results.figures.episodes import Shown, _choose, adapted_episodes, name_of_class
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
@@ -138,6 +140,31 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(draw: Callable[[Path
     with pytest.raises(ValueError, match=r"needs at least|is no image"):
         draw(tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def _labels(axes: list[Any]) -> list[str]:
+    return [label for panel in axes for label in panel.get_legend_handles_labels()[1]]
+
+
+@pytest.mark.parametrize(("n_episodes", "half"), [(1, 0.0), (2, 0.1)])
+def test_an_interval_is_drawn_only_where_there_are_two_episodes(
+    n_episodes: int, half: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    close = style.Canvas.__exit__
+
+    def keep(canvas: style.Canvas, *reason: Any) -> None:
+        drawn.extend(canvas.figure.axes)
+        close(canvas, *reason)
+
+    monkeypatch.setattr(style.Canvas, "__exit__", keep)
+    score = Score("accuracy", 0.5, half, n_episodes)
+    validation = Curve([1, 2], [0.4, 0.5], [half, half])
+    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 2, score)
+    adaptation_curve(tmp_path / "b.png", "x", [score, score])
+    assert ("validation, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
+    assert ("test, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
+    assert any("one episode: no interval" in label for label in _labels(drawn)) == (n_episodes == 1)
 
 
 @pytest.fixture
