@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
@@ -40,22 +42,38 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
         raise RunFolderError(f"{run} is in {results} already.")
     if target.is_symlink():
         raise RunFolderError(f"{target} is a link; a copy is never written through one. Remove it, or give --name.")
+    files = _files(run)
     if target.exists():
         read_record(target)  # only ever replace what is an earlier copy
         shutil.rmtree(target)
     target.mkdir(parents=True)
     write_record(_cleaned(record), target)
-    for name_of_file in ("config.yaml", "choices.yaml"):
-        if (run / name_of_file).exists():
-            write_atomically(target / name_of_file, clean_yaml((run / name_of_file).read_text("utf-8")).encode())
-    if (run / METRICS_FILE).exists():
-        write_atomically(target / METRICS_FILE, _thinned((run / METRICS_FILE).read_bytes()))
-    if (run / EPISODES_FILE).exists():
-        shutil.copyfile(run / EPISODES_FILE, target / EPISODES_FILE)
-    for figure in sorted((run / "plots").glob("*.png")):
-        (target / "plots").mkdir(exist_ok=True)
-        shutil.copyfile(figure, target / "plots" / figure.name)
+    for place, content in files.items():
+        (target / place).parent.mkdir(exist_ok=True)
+        write_atomically(target / place, content)
     return target
+
+
+def _files(run: Path) -> dict[str, bytes]:
+    """What is copied beside the record: its place in the copy, and its content. Nothing is read through a link."""
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "config.yaml": lambda content: clean_yaml(content.decode("utf-8")).encode(),
+        "choices.yaml": lambda content: clean_yaml(content.decode("utf-8")).encode(),
+        METRICS_FILE: _thinned,
+        EPISODES_FILE: lambda content: content,
+    }
+    found = {name: change(read_regular(run / name)) for name, change in changes.items() if os.path.lexists(run / name)}
+    plots = run / "plots"
+    if plots.is_symlink():
+        raise RunFolderError(f"{plots} is a symbolic link, so it was not opened. Replace it by a copy.")
+    for figure in sorted(plots.glob("*.png")):
+        if not _NAME.fullmatch(figure.name):
+            raise RunFolderError(
+                f"{plots}: the figure {figure.name!r} cannot stand on a page; a name has letters, digits, dots, dashes "
+                "and underscores, and begins with a letter or digit. Rename it."
+            )
+        found[f"plots/{figure.name}"] = read_regular(figure)
+    return found
 
 
 def _checked_name(name: str, run: Path) -> str:

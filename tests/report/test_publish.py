@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,38 @@ def test_a_copy_is_not_written_through_a_link(run: Path, record: RunRecord, tmp_
     with pytest.raises(RunFolderError, match="is a link"):
         publish(run, results, "linked")
     assert (mine / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "choices.yaml", METRICS_FILE, EPISODES_FILE, "plots/curve.png", "plots/new.png", "plots"]
+)
+@pytest.mark.parametrize("kind", ["link", "FIFO"])
+def test_nothing_is_copied_through_a_link_and_the_earlier_copy_stays(
+    kind: str, name: str, run: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secrets"
+    secret.mkdir()
+    (secret / "key").write_text("private")
+    (secret / "key.png").write_text("private")
+    publish(run, tmp_path / "results", "mine")
+    place = run / name
+    if place.exists():
+        place.rename(tmp_path / "aside")
+    if kind == "link":
+        place.symlink_to(secret if name == "plots" else secret / "key")
+    elif name == "plots":
+        pytest.skip("a FIFO holds no files")
+    else:
+        os.mkfifo(place)
+    with pytest.raises(RunFolderError, match="symbolic link|FIFO"):
+        publish(run, tmp_path / "results", "mine")
+    assert (tmp_path / "results" / "mine" / "plots" / "curve.png").read_bytes() == b"picture"
+    assert "private" not in "".join(p.read_text() for p in (tmp_path / "results").rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("name", ["a b.png", "x](http:y).png", ".png", "<b>.png"])
+def test_a_name_that_means_something_on_a_page_is_refused(name: str, run: Path, tmp_path: Path) -> None:
+    (run / "plots" / name).write_bytes(b"")
+    with pytest.raises(RunFolderError, match="cannot stand on a page"):
+        publish(run, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
