@@ -13,12 +13,14 @@ DEPTH = 4
 JOB_FILE = "frozen.json"
 """What a sweep writes into the folder of each of its jobs, before any begins."""
 PAGE = "index.html"
+UNFINISHED = ".comparison"
+"""Files of a comparison are written into this folder first, inside the one that is to hold them."""
 _MARK = "pairs.csv"
 
 
 def is_earlier(folder: Path) -> bool:
-    """Whether ``folder`` holds an earlier comparison, which may be replaced."""
-    return (folder / PAGE).is_file() and (folder / _MARK).is_file()
+    """Whether ``folder`` holds an earlier comparison, which may be replaced, or what a killed one left."""
+    return ((folder / PAGE).is_file() and (folder / _MARK).is_file()) or (folder / UNFINISHED).is_dir()
 
 
 def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> list[Path]:

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from metaexp.compare.comparison import Comparison, compare
+from metaexp.compare.find import is_earlier
 from metaexp.compare.gather import gather
 from metaexp.compare.output.cells import STAR
 from metaexp.compare.output.documents import print_comparison, to_csv, to_latex, to_markdown
@@ -326,25 +327,50 @@ def test_a_run_that_diverged_is_a_row_without_an_interval(make_run: MakeRun, tmp
     assert "Not drawn, too large: beyond, diverged." in " ".join(page.split())
 
 
-def test_a_write_that_fails_leaves_an_empty_folder(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+FILES = dict.fromkeys(("index.html", "pairs.csv", "README.md", "table.tex", "scores.png"), b"first")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("before", ["nothing", "an earlier comparison"])
+def test_a_comparison_is_written_whole_or_not_at_all(
+    before: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from metaexp.compare.output import write as module
 
-    files = render(compared(sweep))
-    real = module.write_atomically
+    out, real = tmp_path / "out", module.write_atomically
+    if before != "nothing":
+        write(FILES, out)
+        (out / "notes.txt").write_text("mine")
 
     def full(path: Path, content: bytes) -> None:
         if path.name == "table.tex":
-            raise OSError(28, "No space left on device")
+            raise error
         real(path, content)
 
     monkeypatch.setattr(module, "write_atomically", full)
-    with pytest.raises(OSError, match="No space"):
-        write(files, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    second = dict.fromkeys(FILES, b"second")
+    with pytest.raises(type(error)):
+        write(second, out)
+    left = {path.name: path.read_bytes() for path in out.iterdir()} if out.exists() else {}
+    assert left == ({} if before == "nothing" else {**FILES, "notes.txt": b"mine"})
+    assert out.exists() == (before != "nothing")
     monkeypatch.setattr(module, "write_atomically", real)
-    assert {path.name for path in write(files, tmp_path / "out")} == set(files)
+    assert {path.name for path in write(second, out)} == set(FILES)
+    assert (out / "index.html").read_bytes() == b"second"
+
+
+def test_what_a_killed_comparison_left_is_replaced_and_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / ".comparison").mkdir(parents=True)
+    (out / ".comparison" / "index.html").write_text("half")
+    assert is_earlier(out)
+    write(FILES, out)
+    assert {path.name for path in out.iterdir()} == set(FILES)
+    (out / "table.tex").unlink()
+    (out / "table.tex").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write(dict.fromkeys(FILES, b"second"), out)
+    assert (out / "index.html").read_bytes() == b"first"
 
 
 def test_three_seeds_do_not_have_the_star(sweep: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 from metaexp.compare.comparison import Comparison
-from metaexp.compare.find import PAGE, is_earlier
+from metaexp.compare.find import PAGE, UNFINISHED, is_earlier
 from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
 from metaexp.compare.output.draw import draw
 from metaexp.compare.output.figures import figures
@@ -32,23 +35,50 @@ def render(comparison: Comparison) -> dict[str, bytes]:
 
 
 def write(files: dict[str, bytes], folder: Path) -> list[Path]:
-    """Write the files of :func:`render` into ``folder``, which is made; files of the same names are replaced.
+    """Write the files of a comparison, all or none.
 
-    Where that fails, a folder that held nothing before is empty again. Returns the files.
+    They are written beside the old ones first and take their places at the end, so a full disk or an interrupt leaves
+    an earlier comparison as it was. Other files in the folder stay.
+
+    Args:
+        files: Name -> content, from :func:`render`.
+        folder: Where they go; made if it is missing. Files of the same names are replaced, and figures of an earlier
+            comparison removed.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: They cannot be written. A folder that was made for them is gone again.
     """
-    is_new = not folder.exists() or not any(folder.iterdir())
+    is_new, unfinished = not folder.exists(), folder / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
     old = set(folder.glob("*.png")) if is_earlier(folder) else set()
-    paths: list[Path] = []
     try:
+        _remove(unfinished)  # of a comparison that was killed
+        unfinished.mkdir()
         for name, content in files.items():
-            write_atomically(folder / name, content)
-            paths.append(folder / name)
-    except OSError:
-        for path in paths if is_new else []:
-            path.unlink(missing_ok=True)
+            write_atomically(unfinished / name, content)
+        for name in files:
+            if (folder / name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / name))
+    except BaseException:
+        _remove(unfinished)
+        if is_new:
+            folder.rmdir()
         raise
+    for name in sorted(files, key=lambda name: name == PAGE):  # the page last
+        (unfinished / name).replace(folder / name)
+    _remove(unfinished)
+    paths = [folder / name for name in files]
     for path in old - set(paths):
         if path.name.startswith(_KINDS):
             path.unlink()
     return paths
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
