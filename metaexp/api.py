@@ -26,9 +26,11 @@ from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.types import Adapted, Examples
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RunRecord, read_record
+from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
 from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder, existing
+from metaexp.run.integrity import check_run_files
 from metaexp.run.job import run_job
 from metaexp.run.selection import Selected, apply_weights, selected
 
@@ -84,7 +86,7 @@ def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
         trust: Packages whose classes its configuration may name.
 
     Raises:
-        RunFolderError: There is no run in ``folder``, or its record is damaged.
+        RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
     for package in trust:
         trust_package(package)
@@ -102,18 +104,19 @@ class Run:
         record: Its record: scores, settings, versions, cost.
 
     Raises:
-        RunFolderError: There is no run in ``folder``, or its record is damaged.
+        RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
 
     def __init__(self, folder: Path) -> None:
         self._place: RunFolder = existing(folder)
         self.folder = folder
         self.record: RunRecord = read_record(folder)
+        check_run_files(folder, self.record)
 
     def __repr__(self) -> str:
         """Name, status and test score."""
         test = self.record.test
-        score = "not tested" if test is None else f"test {test.metric} {test.mean:.4g} +- {test.ci95:.2g}"
+        score = "not tested" if test is None else f"test {test.metric} {format_score(test)}"
         return f"<Run {self.record.name}: {self.record.status}, {score}>"
 
     @cached_property
@@ -271,7 +274,8 @@ def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str
         by: Keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
 
     Raises:
-        RunFolderError: A folder holds no run, none of the runs can be compared, or their test episodes differ.
+        RunFolderError: A folder holds no run, none of the runs can be compared, their test episodes differ, or a file
+            was changed after its run.
         ConfigError: A key of ``by`` is unknown.
     """
     given = [runs] if isinstance(runs, (str, Path)) else list(runs)
@@ -279,6 +283,8 @@ def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str
     if not found.runs:
         reasons = "; ".join(f"{item.name} {item.reason}" for item in found.left_out[:5])
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
+    for run in found.runs:
+        check_run_files(run.folder, run.record)
     return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare_runs"))
 
 

@@ -95,7 +95,9 @@ def test_an_old_run_stands_in_a_comparison(old: Path, capsys: pytest.CaptureFixt
 def test_old_runs_can_be_asked_why_they_differ(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads((old / "interrupted" / "record.json").read_text())
     record["config"]["algorithm"]["inner_lr"] = 0.02
+    record["config_hash"] = config_hash(record["config"])
     (old / "interrupted" / "record.json").write_text(json.dumps(record))
+    (old / "interrupted" / "config.yaml").unlink()
     assert main(["why", str(old / "completed"), str(old / "interrupted")]) == 0
     said = capsys.readouterr().out
     assert "algorithm.inner_lr" in said

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from metaexp.cli.arguments import Parser
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.classes.targets import trust
-from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
-from metaexp.results.privacy import BLANK
 from metaexp.run.folder import create_folder
+from metaexp.run.integrity import check_run_files
 
 if TYPE_CHECKING:
     from metaexp.compare.comparison import Comparison
-    from metaexp.compare.gather import Gathered, Run
+    from metaexp.compare.gather import Gathered
 
 _DESCRIPTION = """\
 Compare finished runs. Runs that differ only in their seed are one row, and differences are paired by test episode.
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     if not found.runs:
         raise RunFolderError(_nothing(found))
     runs = found.runs
-    _check_hashes(runs)
+    for run in runs:
+        check_run_files(run.folder, run.record)
     if options.retest:
         from metaexp.run.retest import retest
 
@@ -71,25 +72,18 @@ def main(arguments: Sequence[str]) -> int:
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
     files = render(comparison)  # before a folder is made
-    folder = options.output or _fresh_folder()
-    write(files, folder)
+    if options.output is None:
+        folder = _fresh_folder()
+        try:
+            write(files, folder)
+        except BaseException:
+            folder.rmdir()
+            raise
+    else:
+        folder = options.output
+        write(files, folder)
     _print(comparison, folder)
     return 0
-
-
-def _check_hashes(runs: Sequence[Run]) -> None:
-    """Raise RunFolderError for records whose configuration is not the one that their hash names.
-
-    Published copies, whose paths are blanked, are not checked.
-    """
-    for run in runs:
-        record = run.record
-        found = config_hash(record.config)
-        if found != record.config_hash and BLANK not in str(record.config):
-            raise RunFolderError(
-                f"{run.folder}/record.json: key config has the hash {found[:12]}, and config_hash is "
-                f"{record.config_hash[:12]}: one of them was changed after the run. Restore it, or leave the run out."
-            )
 
 
 def format_command(arguments: Sequence[str]) -> str:

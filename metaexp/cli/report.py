@@ -18,7 +18,8 @@ from metaexp.report.pages import Pages, no_pages, outdated, update
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
-from metaexp.results.record import RunRecord
+from metaexp.results.record import RunRecord, read_record
+from metaexp.run.integrity import check_run_files
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
+        check_run_files(run, read_record(run))
         print_text(f"copied to {publish(run, folder, options.name)}")
     for path in update(folder, readme, is_current, others, departs):
         print_text(f"wrote {path}")

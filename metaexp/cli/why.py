@@ -10,6 +10,7 @@ from metaexp.cli.arguments import Parser
 from metaexp.config.identity import numeric_part
 from metaexp.core.terminal_text import make_console
 from metaexp.results.record import read_record
+from metaexp.run.integrity import check_run_files
 
 _DESCRIPTION = """\
 List what differs between two runs and could explain different numbers: test episodes, data, configuration, code,
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument("second", type=Path, metavar="RUN_B", help="another one")
     options = made.parse_args(arguments, namespace=_Options())
     for folder in (options.first, options.second):
-        read_record(folder)  # a mistake is told before numpy is imported
+        check_run_files(folder, read_record(folder))  # before numpy is imported
 
     from metaexp.compare.why import explain, print_explanation, read_side
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -41,8 +41,25 @@ _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
 
 def config_hash(resolved: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of the part of a resolved configuration that decides numbers."""
-    canonical = json.dumps(numeric_part(resolved), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _sha256(numeric_part(resolved))
+
+
+def has_hash(resolved: Mapping[str, Any], digest: str) -> bool:
+    """Whether ``digest`` is the hash of a resolved configuration, by today's rule or by the first one.
+
+    The first rule kept arguments at their constructor's default. Records that were made under it stay valid.
+    """
+    return digest in (config_hash(resolved), _sha256(_numeric_keys(resolved, dict)))
+
+
+def has_own_classes(resolved: Mapping[str, Any]) -> bool:
+    """Whether a configuration names a class that is neither metaexp's nor torch's.
+
+    The defaults of such a class may have changed since, or its module may not be found here. Then the hash cannot be
+    computed as it was at the time.
+    """
+    targets = [str(value.get("_target_", "torch.")) for value in resolved.values() if isinstance(value, Mapping)]
+    return not all(target.startswith(("metaexp.", "torch.")) for target in targets)
 
 
 def shared_digest(settings: Settings) -> str:
@@ -61,6 +78,13 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         resolved: Nested plain dicts without interpolations.
     """
+    return _numeric_keys(resolved, _without_defaults)
+
+
+def _numeric_keys(
+    resolved: Mapping[str, Any], arguments: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """The sections without the keys that decide no number; ``arguments`` says which others a section keeps."""
     kept: dict[str, Any] = {}
     for section, value in resolved.items():
         if section in NON_NUMERIC_KEYS:
@@ -69,12 +93,17 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
             left_out = _WHERE_WEIGHTS_ARE if "weights_sha256" in value else ()
             kept[section] = {
                 key: item
-                for key, item in _without_defaults(value).items()
+                for key, item in arguments(value).items()
                 if f"{section}.{key}" not in NON_NUMERIC_KEYS and key not in left_out
             }
         else:
             kept[section] = value
     return kept
+
+
+def _sha256(kept: Mapping[str, Any]) -> str:
+    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def run_name(resolved: Mapping[str, Any], choices: Mapping[str, str]) -> str:

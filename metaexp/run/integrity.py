@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metaexp.config.identity import config_hash
+from metaexp.config.identity import config_hash, has_hash, has_own_classes
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.files import open_regular
-from metaexp.results.record import RECORD_FILE, read_record
+from metaexp.core.files import open_regular, read_regular
+from metaexp.results.privacy import BLANK
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
 _PIECE = 1 << 20
 _TAIL = 256
@@ -88,7 +90,7 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if not (folder / RECORD_FILE).exists():
         return
     expected, found = read_record(folder).config_hash, config_hash(config)
-    if found != expected:
+    if not has_hash(config, expected):
         raise RunFolderError(
             f"the configuration of {folder} changed since the run began: config.yaml has the hash {found[:12]}, and "
             f"record.json names {expected[:12]}. Restore config.yaml; to test with other settings, give them as "
@@ -105,8 +107,79 @@ def check_weights(base: Path, values: Mapping[str, Any], config: Mapping[str, An
         config: The configuration of the run folder.
     """
     expected, found = config_hash(config), values.get("config_hash", "none")
-    if found != expected:
+    if not has_hash(config, found):
         raise RunFolderError(
             f"{base}.json holds weights of another run: its config_hash is {str(found)[:12]}, and this run's is "
             f"{expected[:12]}. Put the run's own file back."
+        )
+
+
+def check_run_files(folder: Path, record: RunRecord) -> None:
+    """Check that record, configuration and selected weights are of one run, by the hashes that they carry.
+
+    A published copy whose paths were blanked has another hash than its run, so its configuration is not checked.
+
+    Args:
+        folder: The run folder, or the file of its record.
+        record: What its ``record.json`` holds.
+
+    Raises:
+        RunFolderError: A file was changed after the run, or is of another run.
+    """
+    place = folder if folder.is_dir() else folder.parent
+    if BLANK not in str(record.config):
+        _check_configurations(place, record)
+    _check_best(place / "checkpoints" / "best.json", record)
+
+
+def _check_configurations(folder: Path, record: RunRecord) -> None:
+    path, expected = folder / "config.yaml", record.config_hash
+    config = _read_config(path)
+    record_is_right = has_hash(record.config, expected)
+    if config is not None and record_is_right and not has_hash(config, expected):
+        raise RunFolderError(
+            f"{path} has the hash {config_hash(config)[:12]}, and config_hash in {RECORD_FILE} is {expected[:12]}: "
+            f"it was changed after the run, or is of another one. Restore it, or leave the run out."
+        )
+    own = has_own_classes(record.config) and (config is None or config_hash(config) == config_hash(record.config))
+    if not record_is_right and not own:
+        raise RunFolderError(
+            f"{folder / RECORD_FILE}: key config has the hash {config_hash(record.config)[:12]}, and config_hash is "
+            f"{expected[:12]}: one of them was changed after the run. Restore it, or leave the run out."
+        )
+
+
+def _read_config(path: Path) -> Mapping[str, Any] | None:
+    """The configuration of a run; None where the folder has none."""
+    from metaexp.config.yaml_files import read_yaml  # takes longer than an answer to a mistake should
+
+    try:
+        open_regular(path).close()  # a link or a FIFO is refused
+        config = read_yaml(path)
+    except FileNotFoundError:
+        return None
+    except RunFolderError:
+        raise
+    except Exception as error:  # YAML has no common base of its errors
+        raise RunFolderError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(config, Mapping):
+        raise RunFolderError(f"{path} does not hold a configuration.")
+    return {str(key): value for key, value in config.items()}
+
+
+def _check_best(path: Path, record: RunRecord) -> None:
+    """The selected weights carry the hash of their run, and the step that they were taken after."""
+    try:
+        values = json.loads(read_regular(path))["values"]
+        said = {"config_hash": values["config_hash"], "selected_step": values["step"]}
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {error}). Restore it.") from error
+    wrong = [key for key, value in said.items() if getattr(record, key) not in (None, value)]
+    if wrong:
+        key = wrong[0]
+        raise RunFolderError(
+            f"{path} holds weights of another run: {key} is {str(said[key])[:12]} there, and "
+            f"{str(getattr(record, key))[:12]} in {RECORD_FILE}. Put the run's own file back, or leave the run out."
         )

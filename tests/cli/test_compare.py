@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +16,9 @@ import pytest
 from metaexp.cli import compare as cli_compare
 from metaexp.cli.main import main
 from metaexp.compare.output.draw import Drawn
+from metaexp.config.identity import config_hash
 from metaexp.results.episodes import read_episodes
-from metaexp.results.record import read_record
+from metaexp.results.record import read_record, write_record
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
@@ -214,3 +218,116 @@ def test_a_configuration_that_its_own_hash_denies_is_refused(
     assert f"{run}/record.json: key config has the hash" in error
     assert "leave the run out" in error
     assert not (tmp_path / "out").exists()
+
+
+def change(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def in_best(run: Path, **values: object) -> None:
+    path = run / "checkpoints" / "best.json"
+    content = json.loads(path.read_text())
+    content["values"] |= values
+    path.write_text(json.dumps(content))
+
+
+def record_of_another(run: Path) -> None:
+    """That of the same experiment with another seed, true in itself."""
+    record = read_record(run)
+    config = record.config | {"seed": 9}
+    write_record(replace(record, seed=9, config=config, config_hash=config_hash(config)), run)
+
+
+def linked_config(run: Path) -> None:
+    (run / "config.yaml").rename(run / "real.yaml")
+    (run / "config.yaml").symlink_to(run / "real.yaml")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "edited": (lambda run: change(run / "config.yaml", "inner_lr: 0", "inner_lr: 3"), "config.yaml has the hash"),
+    "no YAML": (lambda run: change(run / "config.yaml", "seed: ", "seed: ["), "config.yaml cannot be read"),
+    "a list": (lambda run: change(run / "config.yaml", "", "- a\n# "), "config.yaml cannot be read"),
+    "linked": (linked_config, "config.yaml is a symbolic link"),
+    "record of another": (record_of_another, "config.yaml has the hash"),
+    "weights of another": (lambda run: in_best(run, config_hash="0" * 64), "weights of another run: config_hash is 00"),
+    "weights of another step": (lambda run: in_best(run, step=77), "weights of another run: selected_step is 77"),
+    "no weights": (lambda run: change(run / "checkpoints" / "best.json", "{", "["), "best.json is damaged"),
+}
+ELSEWHERE = [(verb, kind) for verb in ("why", "report") for kind in ("edited", "weights of another")]
+
+
+@pytest.mark.parametrize(("verb", "kind"), [*(("compare", kind) for kind in DAMAGES), *ELSEWHERE])
+def test_files_of_another_run_or_changed_after_it_are_refused(
+    verb: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, twin, out = tmp_path / "run", tmp_path / "twin", tmp_path / "out"
+    for folder in (run, twin):
+        shutil.copytree(ROOT / "tests" / "old_runs" / "completed", folder)
+    (tmp_path / "root" / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "root" / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    command = {
+        "compare": ["compare", str(run), "--output", str(out)],
+        "why": ["why", str(twin), str(run)],
+        "report": ["report", str(run), "--root", str(tmp_path / "root"), "--name", "mine"],
+    }[verb]
+    assert main(command) == 0
+    shutil.rmtree(out, ignore_errors=True)
+    damage, message = DAMAGES[kind]
+    damage(run)
+    assert main(command) == 4
+    error = capsys.readouterr().err
+    assert message in error
+    assert str(run) in error
+    assert not out.exists()
+
+
+def test_an_own_class_that_is_not_found_here_leaves_the_run_comparable(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its defaults are not known then, so the hash cannot be made again; an edit of one file is seen all the same."""
+    monkeypatch.setattr("metaexp.config.identity.find_class", lambda target: None)
+    command = ["compare", str(runs), "--by", "algorithm._target_", "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    change(sorted(runs.iterdir())[0] / "config.yaml", "steps: ", "steps: 9")
+    assert main(command) == 4
+    assert "was changed after the run" in capsys.readouterr().err
+
+
+def test_the_committed_records_are_compared_and_those_made_under_the_first_rule_of_the_hash_too(tmp_path: Path) -> None:
+    results = ROOT / "docs" / "results"
+    found = [str(results / name) for name in ("maml_sinusoid", "maml_sinusoid-seed1")]
+    assert main(["compare", *found, "--output", str(tmp_path / "out")]) == 0
+
+
+def test_a_full_disk_leaves_no_folder_behind(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("metaexp.compare.output.write.write_atomically", full)
+    monkeypatch.setenv("METAEXP_OUTPUTS", str(tmp_path / "outputs"))
+    assert main(["compare", str(runs), "--by", "algorithm._target_"]) == 6
+    assert "metaexp compare: the disk is full" in capsys.readouterr().err
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["compare", "report"])
+def test_a_place_where_nothing_can_be_written_is_said_in_one_line(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ROOT / "tests" / "old_runs" / "completed"
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    name = "a" * 200
+    too_long = str(tmp_path / "docs" / "results" / name / ("b" * 300))
+    command = {
+        "compare": ["compare", str(run), "--output", too_long],
+        "report": ["report", str(run), "--name", "mine", "--root", str(tmp_path)],
+    }[verb]
+    if verb == "report":
+        (tmp_path / "docs" / "results" / "mine").write_text("a file")
+    assert main(command) in (2, 4, 6)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"metaexp {verb}: ")
