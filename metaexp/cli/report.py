@@ -14,7 +14,7 @@ from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, page_text
-from metaexp.report.pages import Pages, no_pages, outdated, update
+from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write_outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
@@ -35,15 +35,15 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
-    others = algorithm_pages(options.root)
+    docs = Documentation(folder, readme, is_current, algorithm_pages(options.root), departs)
     if options.check:
-        old = outdated(folder, readme, is_current, others, departs)
+        old = outdated(docs)
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
         check_run_files(run, read_record(run))
         print_text(f"copied to {publish(run, folder, options.name)}")
-    for path in update(folder, readme, is_current, others, departs):
+    for path in write_outdated(docs):
         print_text(f"wrote {path}")
     return 0
 

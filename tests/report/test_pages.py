@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.report.pages import generate, outdated, read_entries, update
+from metaexp.report.pages import Documentation, generate, outdated, read_entries, write_outdated
 from metaexp.results import wording
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, write_record
@@ -41,7 +41,7 @@ def _cells(text: str, run: str) -> list[str]:
 
 
 def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> None:
-    update(docs, None, _same)
+    write_outdated(Documentation(docs, None, _same))
     page = (docs / "README.md").read_text()
     assert _cells(page, "maml_omniglot_5way_1shot") == [
         "[maml_omniglot_5way_1shot](maml_omniglot_5way_1shot/README.md)", "maml", "omniglot", "5-way 1-shot",
@@ -54,7 +54,7 @@ def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> No
 
 
 def test_the_readme_is_changed_between_its_markers_only(docs: Path, tmp_path: Path) -> None:
-    update(docs, tmp_path / "README.md", _same)
+    write_outdated(Documentation(docs, tmp_path / "README.md", _same))
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("# Project\n\n<!-- results:begin -->\n| Run |")
     assert text.endswith("<!-- results:end -->\n\nmore\n")
@@ -64,19 +64,19 @@ def test_the_readme_is_changed_between_its_markers_only(docs: Path, tmp_path: Pa
 
 def test_generated_files_are_up_to_date_until_a_record_changes(docs: Path, record: RunRecord, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    assert len(update(docs, readme, _same)) == 4
-    assert outdated(docs, readme, _same) == update(docs, readme, _same) == []
+    assert len(write_outdated(Documentation(docs, readme, _same))) == 4
+    assert outdated(Documentation(docs, readme, _same)) == write_outdated(Documentation(docs, readme, _same)) == []
     write_record(dataclasses.replace(record, test=Score("accuracy", 0.9, 0.01, 600)), docs / "maml_omniglot_5way_1shot")
-    assert set(outdated(docs, readme, _same)) == {
+    assert set(outdated(Documentation(docs, readme, _same))) == {
         docs / "maml_omniglot_5way_1shot" / "README.md", docs / "README.md", readme,
     }  # fmt: skip
 
 
 def test_a_number_typed_by_hand_is_found(docs: Path) -> None:
-    update(docs, None, _same)
+    write_outdated(Documentation(docs, None, _same))
     page = docs / "README.md"
     page.write_text(page.read_text().replace("98.27", "99.27"))
-    assert outdated(docs, None, _same) == [page]
+    assert outdated(Documentation(docs, None, _same)) == [page]
 
 
 def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> 
 
     assert [entry.stale for entry in read_entries(docs, changed)] == [True, True]
     assert [entry.stale for entry in read_entries(docs, _same)] == [False, False]
-    page = generate(docs, None, changed)[docs / "README.md"]
+    page = generate(Documentation(docs, None, changed))[docs / "README.md"]
     assert _cells(page, "maml_sinusoid")[7] == "stale: settings changed since"
     assert _cells(page, "maml_omniglot_5way_1shot")[7].startswith("stale: settings changed since; was: shortened")
 
@@ -94,7 +94,7 @@ def test_a_runs_page_gives_the_command_the_steps_and_the_pictures(docs: Path) ->
     plots = docs / "maml_omniglot_5way_1shot" / "plots"
     plots.mkdir()
     (plots / "learning_curve.png").write_bytes(b"")
-    page = generate(docs, None, _same)[plots.parent / "README.md"]
+    page = generate(Documentation(docs, None, _same))[plots.parent / "README.md"]
     assert "metaexp train experiment=maml_omniglot_5way_1shot train.steps=6000" in page
     assert "![learning curve](plots/learning_curve.png)" in page
     assert "| 1 | 97.00 ± 0.40 % |" in page
@@ -103,13 +103,13 @@ def test_a_runs_page_gives_the_command_the_steps_and_the_pictures(docs: Path) ->
 
 def test_no_records_give_an_empty_table(tmp_path: Path) -> None:
     tmp_path.joinpath("results").mkdir()
-    assert "| Run |" in generate(tmp_path / "results", None, _same)[tmp_path / "results" / "README.md"]
+    assert "| Run |" in generate(Documentation(tmp_path / "results", None, _same))[tmp_path / "results" / "README.md"]
 
 
 def test_a_faulty_record_stops_the_report(docs: Path) -> None:
     (docs / "maml_sinusoid" / "record.json").write_text("{}")
     with pytest.raises(RunFolderError, match="maml_sinusoid"):
-        generate(docs, None, _same)
+        generate(Documentation(docs, None, _same))
 
 
 @pytest.mark.parametrize("text", ["", "<!-- results:begin -->", "<!-- results:end --><!-- results:begin -->"])
@@ -149,7 +149,7 @@ def test_the_page_of_a_run_says_where_its_experiment_departs(docs: Path) -> None
     def departs(record: RunRecord) -> str:
         return "annealed | not constant" if record.dataset == "omniglot" else ""
 
-    pages = generate(docs, None, _same, departs=departs)
+    pages = generate(Documentation(docs, None, _same, departs=departs))
     row = "| Departs from the paper | annealed \\| not constant |"
     assert row in pages[docs / "maml_omniglot_5way_1shot" / "README.md"]
     assert "Departs" not in pages[docs / "maml_sinusoid" / "README.md"]
@@ -172,5 +172,5 @@ def test_texts_of_records_have_no_meaning_on_pages(
     changes = dict.fromkeys(("algorithm", "dataset", "batch_norm"), hostile)
     changed = dataclasses.replace(record, **changes, overrides=[hostile], deviations=[hostile], versions={"x": hostile})
     write_record(changed, folder / "one")
-    for text in generate(folder, None, lambda _: True).values():
+    for text in generate(Documentation(folder, None, lambda _: True)).values():
         assert forbidden not in text

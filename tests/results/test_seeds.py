@@ -10,7 +10,7 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import student_quantile
-from metaexp.report.pages import generate, read_entries
+from metaexp.report.pages import Documentation, generate, read_entries
 from metaexp.report.publish import publish
 from metaexp.report.rows import grouped
 from metaexp.results.record import RunRecord, Score, Verdict, read_record, write_record
@@ -121,7 +121,7 @@ def test_a_run_with_changed_settings_does_not_replace_the_published_one(
 
 
 def test_seeds_are_one_row_with_the_runs_listed_on_its_page(results: Path) -> None:
-    pages = generate(results, None, current)
+    pages = generate(Documentation(results, None, current))
     table = pages[results / "README.md"]
     (row,) = [line for line in table.splitlines() if line.startswith("| [maml")]
     assert f"[{NAME}]({NAME}/README.md)" in row
