@@ -16,7 +16,11 @@ EPISODES_FILE = "test_episodes.csv"
 def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
     """Write one line per episode: its index, then the metric after 0, 1, ... adaptation steps.
 
-    per_step: (steps + 1, n_episodes). Numbers read back as the same float64.
+    Numbers read back as the same float64.
+
+    Args:
+        path: The file.
+        per_step: (steps + 1, n_episodes), the metric.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -27,7 +31,14 @@ def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
 
 
 def read_episodes(path: Path) -> list[list[float]]:
-    """The metric (steps + 1, n_episodes). Raises RunFolderError for a file that is missing or damaged."""
+    """Read the metric of every episode.
+
+    Returns:
+        (steps + 1, n_episodes), the metric after every adaptation step.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+    """
     try:
         text = read_regular(path).decode()
         header, *rows = list(csv.reader(io.StringIO(text, newline="")))

@@ -1,4 +1,4 @@
-"""Later tests of finished runs, as their folders keep them: written by ``metaexp evaluate``, read by the rest."""
+"""Later tests of finished runs, as their folders keep them. ``metaexp evaluate`` writes them."""
 
 from __future__ import annotations
 
@@ -58,9 +58,13 @@ class Kept(NamedTuple):
 
 
 def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
-    """The tests of the weights that ``record``, of the run in ``folder``, speaks of, in the order of their times.
+    """Read the later tests of a run's selected weights, the oldest first.
 
     Files that are damaged, or of weights or settings that the run no longer has, are passed over.
+
+    Args:
+        folder: The run folder.
+        record: The run's record.
     """
     found = []
     for path in (folder / EVALUATIONS).glob("*.json"):
@@ -73,7 +77,10 @@ def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
 
 
 def as_trained(folder: Path, record: RunRecord) -> Kept | None:
-    """The first test with the run's own settings: its test, where the run itself ended before one."""
+    """Return the first later test with the run's own settings; None if there is none.
+
+    It stands for the test of a run that ended before one (``eval.test=false``).
+    """
     return next((kept for kept in evaluations(folder, record) if not kept.evaluation.overrides), None)
 
 

@@ -13,7 +13,13 @@ from metaexp.results.record import Score
 
 
 class Curve(NamedTuple):
-    """A quantity over training steps: ``steps`` and ``values`` of equal length, half-widths ``ci95`` or none."""
+    """A quantity over training steps.
+
+    Attributes:
+        steps: Where it was measured.
+        values: What was measured, one for each step.
+        ci95: Half-widths of the intervals; None where there are none.
+    """
 
     steps: Sequence[float]
     values: Sequence[float]
@@ -24,7 +30,16 @@ _LARGER_IS_BETTER = frozenset({"accuracy"})
 
 
 class History(NamedTuple):
-    """The scalars of a run as curves. ``metric`` is what tasks are judged by, ``test`` None before the test."""
+    """The scalars of a run as curves.
+
+    Attributes:
+        metric: The metric of its tasks.
+        validation: Of new tasks.
+        train_loss: The meta-loss of training tasks.
+        selected_step: The step with the best validation; None before the first.
+        test: The test score; None before the test.
+        after_steps: The test score after 0, 1, ... adaptation steps; empty for algorithms without steps.
+    """
 
     metric: str
     validation: Curve
@@ -35,7 +50,11 @@ class History(NamedTuple):
 
 
 def read_history(folder: Path) -> History:
-    """The scalars of a run folder. Raises RunFolderError for damaged files."""
+    """Read the scalars of a run folder.
+
+    Raises:
+        RunFolderError: A file is damaged.
+    """
     lines = list(read_lines(folder / METRICS_FILE))
     names = {name for _, values in lines for name in values}
     metric = next((m for m in ("accuracy", "mse") if f"val/{m}" in names or f"test/{m}" in names), "accuracy")

@@ -1,4 +1,4 @@
-"""Markdown pieces."""
+"""Tables and escapes for Markdown pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from metaexp.core.terminal_text import plain
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """A Markdown table. Columns in ``right`` are aligned right; pipes and line ends in cells are escaped."""
+    """Return a Markdown table. Pipes and line ends in cells are escaped.
+
+    Args:
+        header: The headings.
+        rows: The cells.
+        right: Indices of the columns that are aligned right.
+    """
     aligned = set(right)
     rule = ["---:" if column in aligned else "---" for column in range(len(header))]
     lines = [_row(header), _row(rule), *(_row([_cell(cell) for cell in row]) for row in rows)]
@@ -25,7 +31,7 @@ def _cell(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """``text`` from a record in one line, so that it makes no link, image, HTML or code block of a page.
+    """Return text from a record in one line, so that it makes no link, image, HTML or code block on a page.
 
     Control characters, which a terminal would obey, become a replacement character. Plain names stay as they are.
     """
@@ -33,9 +39,18 @@ def harmless(text: str) -> str:
 
 
 def between_markers(text: str, name: str, content: str) -> str:
-    """``text`` with everything between ``<!-- name:begin -->`` and ``<!-- name:end -->`` replaced by ``content``.
+    """Replace what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``.
 
-    Raises RunFolderError when the two markers are not there exactly once, in this order.
+    Args:
+        text: The text of a page.
+        name: The name in the markers.
+        content: What is to stand there.
+
+    Returns:
+        The new text.
+
+    Raises:
+        RunFolderError: The two markers are not there exactly once, in this order.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):

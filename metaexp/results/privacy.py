@@ -1,4 +1,4 @@
-"""What belongs to one machine or account, taken out of texts and configurations."""
+"""Removes what belongs to one machine or account from texts and configurations that are published."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _PATH = re.compile(
 )
 
 BLANK = "<path>"
-"""What stands for an absolute path in a copy."""
+"""Stands for an absolute path in a published copy."""
 
 _PLACES = {"data": "./data", "outputs": "./outputs"}
 
 
 def clean_text(text: str) -> str:
-    """``text`` with absolute paths, of any system, replaced by ``<path>``. Web addresses stay."""
+    """Replace absolute paths, of any system, by ``<path>``. Web addresses stay."""
     return _PATH.sub(BLANK, text)
 
 
 def clean_yaml(text: str) -> str:
-    """The text of a resolved configuration, without what belongs to the machine or the account."""
+    """Return the text of a resolved configuration without what belongs to the machine or the account."""
     lines, section = [], ""
     for line in text.splitlines():
         key, _, value = line.strip().partition(":")

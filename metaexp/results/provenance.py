@@ -1,4 +1,4 @@
-"""What a run was made with: the source's commit and the versions of packages. Without torch."""
+"""The commit of the source and the versions of packages that a run was made with. Without torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRITTEN_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MUL
 
 
 def versions() -> dict[str, str]:
-    """Name -> version of metaexp, Python, the operating system and the packages a number could depend on."""
+    """Return name -> version of metaexp, Python, the operating system and the packages that numbers could depend on."""
     found = {
         "metaexp": metaexp.__version__,
         "python": platform.python_version(),
@@ -50,7 +50,7 @@ def _version(package: metadata.Distribution) -> str:
 
 
 def changed_values(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """``threads was 2 and is 1`` and so on, in the order of the keys' names."""
+    """Return a line such as ``threads was 2 and is 1`` for every value that changed, ordered by key."""
     keys = sorted({*then, *here})
     return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 

@@ -17,15 +17,24 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
 
 ADDED = types.MappingProxyType({"added": True})
-"""Metadata of a field that came later: JSON without it is of before, when its default was the only value."""
+"""Metadata of a field that was added later. Older JSON lacks it, and its default was the only value then."""
 
 
 class FaultError(ValueError):
-    """What is wrong with a piece of JSON, with the key where it is wrong."""
+    """Something is wrong in a piece of JSON; the message names the key."""
 
 
 def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
-    """An instance of the dataclass ``cls`` from ``content``. Raises FaultError; ``where`` prefixes keys in messages."""
+    """Make an instance of a dataclass from parsed JSON.
+
+    Args:
+        cls: The dataclass.
+        content: The parsed JSON.
+        where: Prefix of keys in messages.
+
+    Raises:
+        FaultError: A key is unknown, missing, or has a value of another type.
+    """
     hints = get_type_hints(cls)
     names = [field.name for field in fields(cls)]
     for name in content:
@@ -40,9 +49,16 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
 
 
 def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
-    """An instance of the dataclass ``cls`` from the JSON in ``path``, a file that makes its folder ``what`` it is.
+    """Make an instance of a dataclass from a JSON file.
 
-    Raises RunFolderError when it is not there, or is damaged; ``advice`` then follows.
+    Args:
+        cls: The dataclass.
+        path: The file.
+        what: What a folder with such a file is, such as "a sweep"; for messages.
+        advice: Follows the message about a damaged file.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
     """
     try:
         return build(cls, json.loads(read_regular(path)))

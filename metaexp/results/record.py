@@ -1,4 +1,4 @@
-"""The record of a run: what was done, with what, and what came out. ``record.json``, without torch."""
+"""``record.json``, the record of a run: its settings, its scores and its conditions. Without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ Status = Literal["running", "completed", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class Score:
-    """A metric over a fixed bank of episodes. Accuracies are fractions; ``ci95`` is the half-width of the interval."""
+    """A metric over a fixed bank of episodes.
+
+    Attributes:
+        metric: Its name.
+        mean: Over the episodes; accuracies are fractions.
+        ci95: Half the width of the 95 % interval. 0 for a single episode, which has no interval.
+        n_episodes: How many episodes.
+    """
 
     metric: str
     mean: float
@@ -32,7 +39,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Task:
-    """The evaluation protocol: ways (0 for regression), shots, queries per class."""
+    """The evaluation protocol.
+
+    Attributes:
+        n_way: Classes of a task; 0 for regression.
+        k_shot: Support examples per class, or of a regression task.
+        n_query: Queries per class, or of a regression task.
+    """
 
     n_way: int
     k_shot: int
@@ -41,7 +54,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Reference:
-    """A published number, in the unit of ``metric``: accuracies are fractions. ``ci95`` as printed there, or null."""
+    """A published number.
+
+    Attributes:
+        paper: Where it was published.
+        table: The table or page.
+        metric: What it measures.
+        value: The number; accuracies are fractions.
+        ci95: The half-width of its interval, as printed there; null where none is.
+        protocol: How it was measured, in words.
+    """
 
     paper: str
     table: str
@@ -53,9 +75,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the measured number says about the published one. See :func:`metaexp.results.verdict.reproduction_verdict`.
+    """Whether the measured number reproduces the published one.
 
-    difference: measured minus published. text: the whole verdict in words, for tables.
+    :func:`metaexp.results.verdict.reproduction_verdict` decides it.
+
+    Attributes:
+        kind: The decision.
+        difference: Measured minus published.
+        text: The decision in words, for tables.
     """
 
     kind: Literal["reproduced", "within", "not_reproduced", "shortened", "changed", "undecided"]
@@ -65,7 +92,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the numbers were computed. ``name`` is the processor's or accelerator's, never the host's."""
+    """The machine that computed the numbers. ``name`` is that of its processor or accelerator, never the host's."""
 
     accelerator: str
     name: str
@@ -117,7 +144,7 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that a reader who was not there needs. Fields that are not known yet are null."""
+    """Everything that is recorded about a run. Fields that are not known yet are null."""
 
     status: Status
     name: str
@@ -131,7 +158,7 @@ class RunRecord:
     """Of the part of ``config`` that decides numbers."""
     experiment: str | None = None
     overrides: list[str] = field(default_factory=list)
-    """As given on the command line; with ``experiment`` they compose ``config`` again."""
+    """Those of the command line. With ``experiment`` they compose ``config`` again."""
     group: str | None = None
     """The sweep that the run belongs to."""
     steps: int = 0
@@ -167,14 +194,14 @@ class RunRecord:
     device: Machine | None = None
     git: Git | None = None
     sources: str | None = field(default=None, metadata=ADDED)
-    """SHA-256 (hex) of metaexp's own source files; null in a record of before."""
+    """SHA-256 (hex) of metaexp's own source files; null in older records."""
     own_code: OwnCodeRecord | None = field(default=None, metadata=ADDED)
-    """Null where every class is of metaexp or torch, and in a record of before."""
+    """Null where every class is metaexp's or torch's, and in older records."""
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
     """False after a resume that could not be bit for bit (another machine, thread count or number of ranks)."""
     error: str | None = None
-    """First line of what ended a failed run."""
+    """The first line of the error that ended a failed run."""
     started: str | None = None
     """UTC, ISO 8601."""
     finished: str | None = None
@@ -182,9 +209,13 @@ class RunRecord:
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
-    """Write ``folder/record.json`` so that a reader sees the old file or the new one, never half of one.
+    """Write ``folder/record.json``. A reader sees the old file or the new one, never half of one.
 
-    Raises ValueError for a number that is not finite: JSON has none.
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: A number is not finite, which JSON cannot hold.
     """
     path = folder / RECORD_FILE
     write_atomically(path, to_json(record).encode())
@@ -192,17 +223,21 @@ def write_record(record: RunRecord, folder: Path) -> Path:
 
 
 def to_json(record: RunRecord) -> str:
-    """The text of ``record.json``: fields in the order of the class, two spaces, a final newline."""
+    """Return the text of ``record.json``: fields in the order of the class, two spaces, a final newline."""
     fields = asdict(record)
     ordered = {"schema_version": fields.pop("schema_version"), **fields}
     return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Read and check ``folder/record.json`` (or the file itself).
+    """Read and check the record of a run.
 
-    Raises RunFolderError naming the file and the key: missing file, not JSON, another schema version, a field
-    that is missing, unknown or of the wrong type.
+    Args:
+        folder: The run folder, or the file itself.
+
+    Raises:
+        RunFolderError: The file is missing, is no JSON or has another schema version, or a field is missing, unknown
+            or of the wrong type. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     try:
@@ -215,7 +250,15 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def parse_record(content: Any, path: Path) -> RunRecord:
-    """Check the parsed JSON of a record; ``path`` is for messages. Raises RunFolderError."""
+    """Make a record from parsed JSON.
+
+    Args:
+        content: The parsed JSON.
+        path: Its file, for messages.
+
+    Raises:
+        RunFolderError: It is no record of this version.
+    """
     if not isinstance(content, Mapping):
         raise RunFolderError(f"{path} holds {type(content).__name__}, not a record.")
     version = content.get("schema_version")

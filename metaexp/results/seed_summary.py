@@ -1,4 +1,4 @@
-"""What the seeds of an experiment say about its published number: a summary file, and lines to read. Without torch."""
+"""The summary of an experiment's seeds beside its published number, as a file and as lines. Without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ SUMMARY_FILE = "summary.json"
 def write_summary(
     folder: Path, name: str, records: Sequence[RunRecord], failed: Mapping[int, str], departs: str | None
 ) -> OverSeeds:
-    """Write ``folder/summary.json`` and return what it says of all seeds together."""
+    """Write ``folder/summary.json``.
+
+    Args:
+        folder: Where the seeds' runs are.
+        name: The experiment.
+        records: Of the completed runs.
+        failed: Seed -> error, of the others.
+        departs: Where the experiment departs from its paper; None where its file says nothing.
+
+    Returns:
+        All seeds taken together.
+    """
     whole = over_seeds(records)
     content: dict[str, Any] = {
         "schema_version": 1,
@@ -39,7 +50,7 @@ def write_summary(
 
 
 def rows(records: Sequence[RunRecord], whole: OverSeeds) -> list[list[str]]:
-    """Lines of a table: what, the test score, the verdict. One for each seed, and one for all if there are several."""
+    """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several."""
     found = [[f"seed {r.seed}", w.format_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
     if len(records) > 1:
         verdict = whole.verdict.text if whole.verdict else w.NOTHING
@@ -48,7 +59,7 @@ def rows(records: Sequence[RunRecord], whole: OverSeeds) -> list[list[str]]:
 
 
 def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
-    """What must be read beside the verdict: both protocols, departures from the paper, changed settings, the commit."""
+    """Return what belongs beside the verdict: both protocols, departures from the paper, changed settings, commits."""
     if not records:
         return []
     first = records[0]
@@ -63,7 +74,7 @@ def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
 
 
 def format_protocol(record: RunRecord) -> str:
-    """``600 tasks, 5-way 1-shot, 1 query per class, 3 steps at test, batch norm transductive``."""
+    """Return a line such as ``600 tasks, 5-way 1-shot, 1 query per class, batch norm transductive``."""
     n_episodes = record.test.n_episodes if record.test else 0
     queries = f"{record.task.n_query} {'query' if record.task.n_query == 1 else 'queries'}"
     steps = len(record.after_steps) - 1

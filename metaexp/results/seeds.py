@@ -14,9 +14,12 @@ from metaexp.results.verdict import reproduction_verdict
 
 
 class OverSeeds(NamedTuple):
-    """Some seeds of one setting. test: mean over seeds, with the interval over seeds; None before any was tested.
+    """Some seeds of one setting.
 
-    One seed alone has the interval of its episodes. verdict: of the mean; None without a published number.
+    Attributes:
+        seeds: Which.
+        test: The mean over seeds with its interval over seeds, or over episodes for one seed; None before any test.
+        verdict: Of the mean; None without a published number.
     """
 
     seeds: list[int]
@@ -25,11 +28,14 @@ class OverSeeds(NamedTuple):
 
 
 def over_seeds(records: Sequence[RunRecord]) -> OverSeeds:
-    """Take completed runs of one setting together. Raises RunFolderError for metrics or seeds that do not fit.
+    """Take completed runs of one setting together.
 
     The interval is Student's over the seeds' means, t(0.975, S - 1) * std / sqrt(S): how far another S seeds could
     lead. It is wide for few seeds, and must not make a number easier to reproduce, so the verdict is given on
     sqrt(e^2 + (1.96 std / sqrt(S))^2) instead, with e the mean interval over episodes, which all seeds share.
+
+    Raises:
+        RunFolderError: A seed is there twice, or the metrics or numbers of episodes differ.
     """
     seeds = [record.seed for record in records]
     tests = [record.test for record in records if record.test is not None]
@@ -49,7 +55,7 @@ def over_seeds(records: Sequence[RunRecord]) -> OverSeeds:
 
 
 def together(records: Sequence[RunRecord]) -> RunRecord:
-    """One record for a row of a table: the first one's, with the scores of all and the time of all."""
+    """Return one record for a row of a table: the first one, with the mean score of all and the time of all."""
     found = over_seeds(records)
     seconds = [record.seconds for record in records]
     total = math.fsum(s for s in seconds if s is not None) if all(s is not None for s in seconds) else None

@@ -27,7 +27,7 @@ _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
-    """Print the results of a completed run, the path of its folder and those of its figures, on standard output."""
+    """Print the results of a completed run, its folder and its figures on standard output."""
     console = console or make_console()
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
     measured = record.test or record.val
@@ -59,7 +59,7 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
 
 
 def results_table(metric: str) -> Table:
-    """An empty table of scores."""
+    """Return an empty table of scores."""
     table = Table()
     table.add_column("")
     table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
@@ -73,7 +73,7 @@ def _add_score(table: Table, name: str, score: Score | None) -> None:
 
 
 def format_after_steps(scores: list[Score]) -> str:
-    """One line: the test metric after 0, 1, ... adaptation steps; nothing without steps."""
+    """Return one line with the test metric after 0, 1, ... adaptation steps; an empty text without steps."""
     if not scores:
         return ""
     values = ", ".join(format_value(score.metric, score.mean, None) for score in scores)
@@ -81,12 +81,12 @@ def format_after_steps(scores: list[Score]) -> str:
 
 
 def print_path(console: Console, what: str, path: Path) -> None:
-    """A path on a line that no terminal breaks or colours."""
+    """Print a path on a line that no terminal breaks or colours."""
     console.print(f"{what}: {path}", soft_wrap=True)
 
 
 def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console | None = None) -> None:
-    """Print the result of an evaluation and where it is kept, on standard output."""
+    """Print the result of an evaluation, and its file, on standard output."""
     console = console or make_console()
     title = (
         f"{evaluation.algorithm} on {evaluation.dataset}, {format_task(evaluation.task)} (trained in {evaluation.run})"
@@ -114,7 +114,17 @@ def print_seeds(
     folder: Path,
     console: Console | None = None,
 ) -> None:
-    """Print what the seeds of an experiment say about its published number, on standard output."""
+    """Print the seeds of an experiment beside its published number on standard output.
+
+    Args:
+        name: The experiment.
+        records: Of the completed runs.
+        whole: All seeds taken together.
+        failed: Seed -> error, of the others.
+        departs: Where the experiment departs from its paper; None where its file says nothing.
+        folder: Where the summary is.
+        console: Where to print; standard output by default.
+    """
     console = console or make_console()
     console.print(name, style="bold", soft_wrap=True)
     table = Table()

@@ -1,4 +1,4 @@
-"""Does a measured number reproduce a published one?"""
+"""Whether a measured number reproduces a published one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from metaexp.results.record import Reference, Score, Verdict
 
 NEAR_ACCURACY = 0.01
-"""A measured accuracy this far outside the intervals is still "within": one percentage point."""
+"""A measured accuracy at most this far outside the intervals is "within": one percentage point."""
 NEAR_ERROR = 0.1
 """The same for an error, as a fraction of the published value."""
 WIDE_ACCURACY = 0.05
@@ -20,20 +20,28 @@ WIDE_ERROR = 0.5
 def reproduction_verdict(
     test: Score, reference: Reference, steps: int, full_steps: int | None, deviations: Sequence[str] = ()
 ) -> Verdict | None:
-    """Compare the test score of a completed run with the published number.
+    """Decide whether the test score of a completed run reproduces the published number.
 
-    steps, full_steps: meta-updates done, and those of the experiment file (None: it says nothing).
-    deviations: settings other than steps and seeds that differ from the experiment file.
+    The kinds of verdict, the first that applies:
 
-    changed        settings differ from the published ones: the number answers another question. A cut schedule is
-                   told, too.
-    shortened      the schedule was cut, whatever came out.
-    undecided      our interval is so wide that the published number could lie in it by chance.
-    reproduced     the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
-    within         at most one accuracy point (a tenth of the published error) beyond that.
-    not_reproduced everything else, better or worse.
+    * changed: settings differ from the published ones, so the number answers another question. A cut schedule is
+      named, too.
+    * shortened: the schedule was cut, whatever came out.
+    * undecided: our interval is so wide that the published number could lie in it by chance, or there is only one
+      episode and so no interval.
+    * reproduced: the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
+    * within: at most one accuracy point (a tenth of the published error) beyond that.
+    * not_reproduced: everything else, better or worse.
 
-    None when the metrics are not the same one.
+    Args:
+        test: The measured score.
+        reference: The published number.
+        steps: Training steps done.
+        full_steps: Training steps of the experiment file; None if it gives none.
+        deviations: Settings other than steps and seeds that differ from the experiment file.
+
+    Returns:
+        The verdict; None when the metrics are not the same one.
     """
     if test.metric != reference.metric:
         return None

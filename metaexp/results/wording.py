@@ -1,15 +1,21 @@
-"""How numbers and settings of records are said, the same in every table and page. Without torch."""
+"""Numbers and settings of records as text, the same in every table and page. Without torch."""
 
 from __future__ import annotations
 
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 
 NOTHING = "-"
-"""Where there is nothing to say."""
+"""Stands where there is no value."""
 
 
 def format_value(metric: str, mean: float, ci95: float | None) -> str:
-    """``98.27 ± 0.31 %`` for an accuracy, ``0.512 ± 0.041`` for anything else; without an interval, without ±."""
+    """Return ``98.27 ± 0.31 %`` for an accuracy and ``0.512 ± 0.041`` for anything else.
+
+    Args:
+        metric: Its name.
+        mean: Its value.
+        ci95: Half the width of the interval; None to leave it out.
+    """
     if metric == "accuracy":
         spread = "" if ci95 is None else f" ± {ci95 * 100:.2f}"
         return f"{mean * 100:.2f}{spread} %"
@@ -18,7 +24,7 @@ def format_value(metric: str, mean: float, ci95: float | None) -> str:
 
 
 def format_score(score: Score | None) -> str:
-    """A measured score."""
+    """Return a measured score as text; without an interval for one episode, which has none."""
     if score is None:
         return NOTHING
     if score.n_episodes < 2:
@@ -27,7 +33,7 @@ def format_score(score: Score | None) -> str:
 
 
 def format_reference(reference: Reference | None) -> str:
-    """A published number, with as many digits as it was given."""
+    """Return a published number with the digits that the paper gives."""
     if reference is None:
         return NOTHING
     scale, unit = (100.0, " %") if reference.metric == "accuracy" else (1.0, "")
@@ -36,29 +42,29 @@ def format_reference(reference: Reference | None) -> str:
 
 
 def format_task(task: Task) -> str:
-    """``5-way 1-shot``, or ``10-shot`` for regression."""
+    """Return ``5-way 1-shot``, or ``10-shot`` for regression."""
     return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
 
 
 def format_order(first_order: bool | None) -> str:
-    """The order of the meta-gradient; nothing for algorithms without inner gradients."""
+    """Return the order of the meta-gradient; ``-`` for algorithms without inner gradients."""
     return NOTHING if first_order is None else ("first" if first_order else "second")
 
 
 def format_batch_norm(mode: str | None) -> str:
-    """The batch-norm mode at test."""
+    """Return the batch-norm mode at test."""
     return mode or NOTHING
 
 
 def format_steps(record: RunRecord) -> str:
-    """``6,000 of 60,000`` for a cut schedule, else ``60,000``."""
+    """Return ``6,000 of 60,000`` for a cut schedule, else ``60,000``."""
     if record.full_steps is not None and record.full_steps != record.steps:
         return f"{record.steps:,} of {record.full_steps:,}"
     return f"{record.steps:,}"
 
 
 def format_time(seconds: float | None) -> str:
-    """``42 s``, ``21 min``, ``3 h 12 min``."""
+    """Return a time such as ``42 s``, ``21 min`` or ``3 h 12 min``."""
     if seconds is None:
         return NOTHING
     if seconds < 100:
@@ -68,7 +74,7 @@ def format_time(seconds: float | None) -> str:
 
 
 def format_device(device: Machine | None) -> str:
-    """``AMD EPYC, 2 threads`` or the accelerator's name; precision and ranks only where they are not the usual ones."""
+    """Return ``AMD EPYC, 2 threads`` or the accelerator's name, with precision and ranks where they are unusual."""
     if device is None:
         return NOTHING
     threads = f", {device.threads} thread{'s' if device.threads != 1 else ''}" if device.accelerator == "cpu" else ""
@@ -78,7 +84,7 @@ def format_device(device: Machine | None) -> str:
 
 
 def format_command(record: RunRecord) -> str:
-    """The command that trains this run again."""
+    """Return the command that trains this run again."""
     experiment = [f"experiment={record.experiment}"] if record.experiment else []
     given = [item for item in record.overrides if not item.startswith("experiment=")]
     return " ".join(["metaexp train", *experiment, *map(_quoted, given)])

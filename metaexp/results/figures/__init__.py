@@ -1,1 +1,1 @@
-"""Curves, episodes and fits of a run, drawn."""
+"""Figures of a run: its curves, adapted episodes and fits."""

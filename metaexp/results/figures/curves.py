@@ -1,4 +1,4 @@
-"""Curves of one run: how it learned, and what adaptation steps bring."""
+"""The learning curve and the adaptation curve of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 
 class Lines(NamedTuple):
-    """What a measured metric is compared with; None is left out."""
+    """Horizontal lines to compare a metric with; None is left out.
+
+    Attributes:
+        chance: What guessing gives.
+        reference: The published number.
+    """
 
     chance: float | None = None
     reference: Reference | None = None
@@ -43,9 +48,22 @@ def learning_curve(
     test: Score | None,
     lines: Lines | None = None,
 ) -> None:
-    """Write a PNG: validation with its interval, the selected step and the test result, above the training loss.
+    """Draw validation with its interval, the selected step and the test result, above the training loss.
 
-    Panels without data are left out. Raises ValueError when there is no curve: a single point at most.
+    A panel without data is left out.
+
+    Args:
+        path: The PNG file.
+        title: Above the figure.
+        metric: accuracy or mse.
+        validation: Of new tasks.
+        train_loss: Of training tasks.
+        selected_step: The step whose weights were tested.
+        test: The test score.
+        lines: What the metric is compared with.
+
+    Raises:
+        ValueError: Each curve has one point at most.
     """
     panels = [curve for curve in (validation, train_loss) if len(curve.steps)]
     if all(len(curve.steps) < 2 for curve in panels):
@@ -115,9 +133,16 @@ def _loss(axes: Axes, curve: Curve) -> None:
 
 
 def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines: Lines | None = None) -> None:
-    """Write a PNG of the test metric after 0, 1, ... adaptation steps, each with its 95 % interval.
+    """Draw the test metric after 0, 1, ... adaptation steps, each with its 95 % interval.
 
-    Raises ValueError for fewer than two entries: there is no curve.
+    Args:
+        path: The PNG file.
+        title: Above the figure.
+        after_steps: One score for each number of steps.
+        lines: What the metric is compared with.
+
+    Raises:
+        ValueError: There are fewer than two scores.
     """
     if len(after_steps) < 2:
         raise ValueError(f"an adaptation curve needs at least two steps; got {len(after_steps)}")
@@ -142,7 +167,7 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
 
 
 def _annotate(axes: Axes, scores: Sequence[Score]) -> None:
-    """The first, the second (where most happens) and the last number, on the side that the line does not take."""
+    """Write the first, the second (where most happens) and the last number beside the line."""
     rising = scores[-1].mean >= scores[0].mean
     for index in sorted({0, 1, len(scores) - 1}):
         score = scores[index]

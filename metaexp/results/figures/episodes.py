@@ -1,4 +1,4 @@
-"""Test episodes as people see them: the support images, and what the adapted learner says of the queries."""
+"""Test episodes as rows of images: the support, and the queries with the predictions of the adapted learner."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ _ROW = 1.62
 
 
 class Shown(NamedTuple):
-    """One episode after adaptation; arrays or tensors.
+    """One episode after adaptation, in arrays or tensors.
 
-    support_x (S, C, H, W) images, or (S, L, D) sequences, which are shown as L rows of D; support_y (S,).
-    query_x (M, ...), query_y (M,). predicted (M,): the class with the highest score. confidence (M,): its share in
-    [0, 1], or None for learners whose scores are no probabilities.
+    Attributes:
+        support_x: (S, C, H, W) images, or (S, L, D) sequences, which are shown as L rows of D.
+        support_y: (S,), labels.
+        query_x: (M, ...), as the support.
+        query_y: (M,), labels.
+        predicted: (M,), the classes with the highest scores.
+        confidence: (M,), the share of that class in [0, 1]; None for learners whose scores are no probabilities.
     """
 
     support_x: Any
@@ -37,11 +41,18 @@ class Shown(NamedTuple):
 
 
 def adapted_episodes(path: Path, title: str, episodes: Sequence[Shown]) -> None:
-    """Write a PNG with one row per episode: support images with their labels, queries with what was predicted.
+    """Draw one row per episode: support images with their labels, then queries with the predictions.
 
     Right answers have a tick and a green frame, wrong ones a cross, a red frame and the true label. Where there are
-    more images than fit, the first of each class are shown; the accuracy beside the row is over all queries.
-    Raises ValueError for no episodes and for examples that are no images.
+    more images than fit, the first of each class are shown. The accuracy beside the row is over all queries.
+
+    Args:
+        path: The PNG file.
+        title: Above the figure.
+        episodes: One row each.
+
+    Raises:
+        ValueError: There are no episodes, or an example is no image.
     """
     if not episodes:
         raise ValueError("a figure of adapted episodes needs at least one episode")
@@ -68,7 +79,7 @@ def adapted_episodes(path: Path, title: str, episodes: Sequence[Shown]) -> None:
 
 
 def name_of_class(label: int) -> str:
-    """A, B, ... Z, then 27, 28, ...: labels of an episode mean nothing outside it."""
+    """Return A, B, ... Z, then 27, 28, ...; labels of an episode mean nothing outside it."""
     return chr(ord("A") + label) if label < 26 else str(label + 1)
 
 
@@ -85,7 +96,7 @@ def _choose(labels: Array) -> list[int]:
 def _headings(axes: Axes, title: str, episode: Shown, shown: tuple[int, int], size: float) -> None:
     totals = (len(episode.support_y), len(episode.query_y))
     names = ("support set", "queries")
-    more = (": given with labels", ": what the adapted learner says")
+    more = (": given with labels", ": predictions after adaptation")
     starts = (0.0, shown[0] + _GAP)
     axes.text(0.0, -0.92, title, size=size * 1.15, weight="bold", va="center")
     for name, meaning, count, total, x in zip(names, more, shown, totals, starts, strict=True):

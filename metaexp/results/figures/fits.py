@@ -1,4 +1,4 @@
-"""Regression tasks before and after adaptation: functions of one number, and curves to be continued."""
+"""Regression tasks before and after adaptation: functions of one number, and sequences to continue."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ _LOOKS: tuple[tuple[str, Any, float], ...] = (
 
 
 class Fit(NamedTuple):
-    """One task y = f(x), x and y one number each. All entries are arrays or tensors.
+    """One task y = f(x), with one number for x and for y, in arrays or tensors.
 
-    x (G,): where the curves are drawn, ascending. truth (G,). support_x, support_y (S,): the points given.
-    fits: adaptation steps -> predictions (G,); a single entry is called adapted, whatever its number.
+    Attributes:
+        x: (G,), where the curves are drawn, ascending.
+        truth: (G,), the true function there.
+        support_x: (S,), the points that the learner is given.
+        support_y: (S,), their values.
+        fits: Number of adaptation steps -> predictions (G,). A single entry is called adapted, whatever its number.
     """
 
     x: Any
@@ -36,9 +40,12 @@ class Fit(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """One sequence: its beginning (L,), which the learner is given, and the rest (R,), which it is to predict.
+    """One sequence to continue.
 
-    ``fits`` has the predictions (R,) by the number of adaptation steps.
+    Attributes:
+        beginning: (L,), the part that the learner is given.
+        rest: (R,), the part that it predicts.
+        fits: Number of adaptation steps -> predictions (R,).
     """
 
     beginning: Any
@@ -47,10 +54,17 @@ class Continuation(NamedTuple):
 
 
 def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
-    """Write a PNG with one panel per task: the true function, the points given, and the fit after each number of steps.
+    """Draw one panel per task: the true function, the given points, and the fit after each number of steps.
 
-    Beside each panel's letter stands the mean squared error over the curve after each number of steps. Raises
-    ValueError for no tasks.
+    The title of a panel is the mean squared error over the curve after each number of steps.
+
+    Args:
+        path: The PNG file.
+        title: Above the figure.
+        tasks: One panel each.
+
+    Raises:
+        ValueError: There are no tasks.
     """
     with _panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
@@ -59,7 +73,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
             _lines(axes, x, task.fits)
             axes.plot(
                 to_array(task.support_x), to_array(task.support_y), linestyle="none", marker="o", markersize=6.5,
-                color=INK, markeredgecolor="white", zorder=5, label="points given",
+                color=INK, markeredgecolor="white", zorder=5, label="support",
             )  # fmt: skip
             axes.set_title(_errors(task.fits, truth), fontsize=9, fontweight="normal")
             axes.set_xlabel("x")
@@ -68,9 +82,15 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
 
 
 def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None:
-    """Write a PNG with one panel per sequence: the beginning, the true rest, and its prediction after adaptation.
+    """Draw one panel per sequence: the beginning, the true rest, and its prediction after adaptation.
 
-    Raises ValueError for no tasks.
+    Args:
+        path: The PNG file.
+        title: Above the figure.
+        tasks: One panel each.
+
+    Raises:
+        ValueError: There are no tasks.
     """
     import numpy as np
 
@@ -80,7 +100,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
             past = np.arange(len(beginning))
             future = np.arange(len(beginning), len(beginning) + len(rest))
             axes.axvspan(-0.5, len(beginning) - 0.5, color="#F2F2F2", zorder=0, linewidth=0)
-            axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning, given")
+            axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning (support)")
             axes.plot(future, rest, color=VERMILION, linewidth=4.5, alpha=0.35, label="true rest")
             _lines(axes, future, task.fits)
             axes.set_title(_errors(task.fits, rest), fontsize=9, fontweight="normal")

@@ -11,10 +11,20 @@ from metaexp.results.record import RunRecord
 
 
 def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
-    """Draw what the folder's numbers allow: name -> PNG in ``folder/plots``.
+    """Draw the curves of a run into ``folder/plots``.
 
-    ``learning_curve`` needs two validations or two lines of training metrics, ``adaptation_curve`` a tested
-    algorithm with steps. Raises RunFolderError for damaged files.
+    ``learning_curve`` needs two validations or two lines of training metrics, ``adaptation_curve`` a tested algorithm
+    with steps. What a run has no numbers for is not drawn.
+
+    Args:
+        folder: The run folder.
+        record: Its record.
+
+    Returns:
+        Name -> PNG file.
+
+    Raises:
+        RunFolderError: A file is damaged.
     """
     history = read_history(folder)
     title = describe(record)
@@ -37,5 +47,5 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
 
 
 def describe(record: RunRecord) -> str:
-    """The title of a run's figures: algorithm, dataset and task."""
+    """Return the title of a run's figures: algorithm, dataset and task."""
     return f"{record.algorithm} on {record.dataset}, {w.format_task(record.task)}"

@@ -1,4 +1,4 @@
-"""The look of every figure. matplotlib's object interface only: no global state, no display."""
+"""The style of all figures. Uses matplotlib's object interface only: no global state, no display."""
 
 from __future__ import annotations
 
@@ -55,9 +55,13 @@ STYLE: Any = {
 
 
 class Canvas:
-    """A figure in the house style: a context in which to draw, saved when it closes without an error.
+    """A context in which a figure is drawn; it is saved when the context ends without an error.
 
-    path: the PNG file. width, height: inches, at 150 pixels each. arranged: matplotlib finds places for the axes.
+    Args:
+        path: The PNG file.
+        width: In inches of 150 pixels.
+        height: In inches.
+        arranged: Whether matplotlib finds places for the axes.
     """
 
     def __init__(self, path: Path, width: float, height: float, arranged: bool = True) -> None:
@@ -90,7 +94,7 @@ def outlined(text: Text) -> None:
 
 
 def to_array(values: Any) -> Array:
-    """``values`` (an array, a list or a tensor on any device) as float64 in main memory."""
+    """Return an array, a list or a tensor on any device as float64 in main memory."""
     import numpy as np
 
     tensor = values.detach().cpu() if hasattr(values, "detach") else values
