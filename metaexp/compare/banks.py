@@ -1,4 +1,4 @@
-"""Whether the runs of a group were tested on the same episodes, which is what makes them comparable pair by pair."""
+"""Checks that the runs of a group were tested on the same episodes, so that they can be compared pair by pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ _KEYS = ("eval.", "task.", "dataset.")
 
 @dataclass(frozen=True)
 class Strays:
-    """The runs of a group that were tested on other episodes than most. ``model``: a run with the bank to test on."""
+    """The runs of a group that were tested on other episodes than most.
+
+    Attributes:
+        group: The group.
+        model: A run that was tested on the bank of most runs.
+        runs: Those that were not.
+    """
 
     group: Group
     model: Run
@@ -22,7 +28,7 @@ class Strays:
 
 
 def strays(group: Group) -> Strays | None:
-    """The runs to be tested again, on the bank of most of the group's runs; None when all have one bank."""
+    """Return the runs that need another test, on the bank of most runs; None when all have one bank."""
     banks = by_bank(group.runs)
     if len(banks) == 1:
         return None
@@ -31,7 +37,7 @@ def strays(group: Group) -> Strays | None:
 
 
 def by_bank(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by the hash of the episodes they were tested on."""
+    """Return the runs by the hash of their test episodes."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(run.bank, []).append(run)
@@ -39,7 +45,11 @@ def by_bank(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def check_banks(groups: Sequence[Group]) -> None:
-    """Raise RunFolderError, naming banks, runs and what differs, unless each group was tested on one bank."""
+    """Check that each group was tested on one bank.
+
+    Raises:
+        RunFolderError: A group was not; the message names banks, runs and what differs.
+    """
     problems = [_problem(group) for group in groups if len(by_bank(group.runs)) > 1]
     if problems:
         raise RunFolderError(
@@ -65,7 +75,7 @@ def _problem(group: Group) -> str:
 
 
 def differing_bank_settings(runs: Sequence[Run]) -> list[str]:
-    """What could make the banks of ``runs`` differ: ``eval.episodes: 600, 1000``."""
+    """Return the settings that could make the banks of runs differ, such as ``eval.episodes: 600, 1000``."""
     leaves = [
         {**dict(flatten(run.record.config)), "data hash": (run.record.data_hash or "unknown")[:12]} for run in runs
     ]

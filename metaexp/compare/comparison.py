@@ -1,4 +1,4 @@
-"""A comparison: everything that tables, plots and pages say, computed once."""
+"""A comparison: the numbers of all tables, figures and pages, computed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ LARGER_IS_BETTER = {"accuracy": True, "mse": False}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run of a row took: means over its runs, None where no record says it. ``devices``: where."""
+    """What the runs of a row took, as means over them; None where no record says it.
+
+    Attributes:
+        seconds: Of a whole run.
+        episodes_per_second: Training episodes over training time.
+        peak_memory_bytes: The most memory.
+        n_parameters: Meta-parameters.
+        steps: Training steps.
+        devices: Where they ran.
+    """
 
     seconds: float | None
     episodes_per_second: float | None
@@ -40,10 +49,10 @@ class RowResult:
         estimate: The mean with its interval.
         rank: 1 + the number of rows that are significantly better; None for a row with one seed.
         tied: Whether another row has its rank.
-        batch_norm: Of its runs, at test.
-        order: Of the meta-gradient.
-        cost: What a run took.
-        pooled: Keys in which its runs differ beside the seed.
+        batch_norm: The batch-norm mode at test.
+        order: The order of the meta-gradient.
+        cost: What its runs took.
+        pooled: Keys other than the seed in which its runs differ.
         to_best: The index in the table's ``pairs`` of the pair with the first row; None for the first row itself.
     """
 
@@ -126,7 +135,20 @@ def compare(
     title: str,
     command: str,
 ) -> Comparison:
-    """Compare ``runs``. Raises RunFolderError where a group has more than one bank, ConfigError for unknown keys."""
+    """Compare runs.
+
+    Args:
+        runs: Tested runs.
+        left_out: Run folders that cannot be compared, listed beside the tables.
+        by: Keys whose values make a row; empty for everything that decides numbers but the seed.
+        decide: Gives the part of a configuration that decides numbers.
+        title: The heading.
+        command: The command, to be shown.
+
+    Raises:
+        RunFolderError: A group was tested on more than one bank of episodes.
+        ConfigError: No run has a key of ``by``.
+    """
     groups = group(runs)
     check_banks(groups)
     tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
@@ -191,6 +213,6 @@ def _all_of(values: Iterable[str]) -> str:
 
 
 def shared_device(table: Table) -> str | None:
-    """The device of all runs of a table, None where they ran on several: then times compare devices too."""
+    """Return the device of all runs of a table; None where they ran on several, so that times cannot be compared."""
     devices = {device for row in table.rows for device in row.cost.devices}
     return devices.pop() if len(devices) == 1 else None

@@ -1,4 +1,4 @@
-"""In what rows differ beside what they stand for, so that an unfair comparison can be seen."""
+"""Settings and conditions in which rows differ, so that an unfair comparison can be seen."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ _SKIPPED = ("seed", "algorithm._target_")
 
 @dataclass(frozen=True)
 class Difference:
-    """A key and its value in every row (several values of one row in one text).
+    """A key whose value is not the same in all rows.
 
-    own: whether it is a setting of the algorithms themselves, in which different algorithms must differ. The others
-    decide whether the comparison is fair.
+    Attributes:
+        key: A dotted key, or the name of a condition.
+        values: One text for each row; several values of a row are in one text.
+        own: Whether it is a setting of the algorithms themselves, in which different algorithms must differ. The
+            others decide whether the comparison is fair.
     """
 
     key: str
@@ -28,7 +31,7 @@ class Difference:
 
 
 def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Difference]:
-    """The settings and conditions that are not the same in all rows; what concerns fairness comes first."""
+    """Return the settings and conditions that are not the same in all rows; what concerns fairness comes first."""
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
         [dict(flatten(decide(run.record.config))) | _conditions(run.record) for run in row.runs] for row in members
@@ -45,7 +48,7 @@ def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Differen
 
 
 def _conditions(record: RunRecord) -> dict[str, Any]:
-    """What else than the configuration could be unfair."""
+    """Conditions beside the configuration that could make a comparison unfair."""
     commit = ABSENT if record.git is None else record.git.commit[:10] + (" with changes" if record.git.dirty else "")
     return {
         "batch_norm": format_batch_norm(record.batch_norm),

@@ -1,4 +1,4 @@
-"""Where the runs of a comparison are. Without torch and numpy, so that a wrong path is answered at once."""
+"""Finds the run folders of a comparison. Without torch and numpy, so that a wrong path is answered at once."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ def is_earlier(folder: Path) -> bool:
 
 
 def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> list[Path]:
-    """The folders with a record in or below ``paths``, each once, and those of jobs that have none yet.
+    """Find the folders with a record in or below some paths, and those of jobs that have none yet.
 
-    Folders below that cannot be read are passed over, and added to ``unreadable``.
+    Args:
+        paths: Run folders, or folders with run folders below them.
+        unreadable: Gets the folders that cannot be read, which are passed over.
 
-    Raises RunFolderError for a path with none.
+    Returns:
+        Each folder once.
+
+    Raises:
+        RunFolderError: A path does not exist, cannot be read, or has no run in or below it.
     """
     found: dict[Path, Path] = {}
     for path in paths:

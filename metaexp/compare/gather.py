@@ -1,4 +1,4 @@
-"""Finding runs below some folders, and what of them can be compared."""
+"""Reads the runs below some folders, and says which of them can be compared."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 @dataclass(frozen=True)
 class Run:
-    """A tested run. per_step (steps + 1, E): the metric of every test episode after every adaptation step.
+    """A tested run.
 
-    test, bank: those of the record, or of a later test on another bank (``retested``).
+    Attributes:
+        folder: The run folder.
+        record: Its record.
+        per_step: (steps + 1, E), the metric of every test episode after every adaptation step.
+        test: The test score, of the record or of a later test.
+        bank: The hash of the test episodes.
+        retested: Whether score and bank are of a later test.
     """
 
     folder: Path
@@ -40,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run folder that is not compared, and why: without paths of the machine, for it stands on the page."""
+    """A run folder that is not compared, and why. Without paths of the machine, since the page shows it."""
 
     name: str
     reason: str
@@ -55,7 +61,11 @@ class Gathered:
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
-    """Read every run in or below ``paths``. Raises RunFolderError for a path that is or holds no run."""
+    """Read every run in or below some paths.
+
+    Raises:
+        RunFolderError: A path has no run in or below it.
+    """
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     unreadable: list[Path] = []
@@ -132,5 +142,5 @@ def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathere
 
 
 def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
-    """``run`` with the results of a later test of the same weights."""
+    """Return a run with the results of a later test of the same weights."""
     return replace(run, test=test, bank=bank, per_step=per_step, retested=True)

@@ -1,4 +1,4 @@
-"""From runs to the rows of tables: one group per task, one row per method, seeds together."""
+"""Puts runs into the rows of tables: one group for each task, one row for each method with all its seeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_task
 
 Decide = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""The part of a configuration that decides numbers, without arguments at their default: a run from before an argument
-was added is the same as one that has it at its default."""
+"""Gives the part of a configuration that decides numbers, without arguments at their default. So a run made before an
+argument was added is the same as one that has it at its default."""
 
 _OF_RECORD = ("algorithm", "model", "dataset", "experiment", "batch_norm", "first_order", "name", "group", "steps")
 _OF_TASK = ("task.", "train.n_way", "train.k_shot", "train.n_query")
-"""What groups stand for, or what follows from them where training is as testing."""
+"""Keys of the task, by which groups are made, and of training tasks, which follow it by default."""
 ABSENT = "-"
 
 
@@ -36,7 +36,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Rows:
-    """A row's label and its runs. pooled: keys in which its runs differ beside the seed, where rows were chosen."""
+    """The runs of a row.
+
+    Attributes:
+        label: Its name.
+        runs: One for each seed.
+        pooled: Keys other than the seed in which the runs differ, where the user chose the keys of rows.
+    """
 
     label: str
     runs: list[Run]
@@ -44,7 +50,7 @@ class Rows:
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """One group for each dataset, ways, shots and metric, in that order."""
+    """Return one group for each dataset, ways, shots and metric, sorted by these."""
     found: dict[tuple[str, int, int, str], list[Run]] = {}
     for run in runs:
         task = run.record.task
@@ -56,9 +62,15 @@ def group(runs: Sequence[Run]) -> list[Group]:
 
 
 def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
-    """The rows of one group: runs that agree in ``by``, or by default in all that decides numbers but the seed.
+    """Make the rows of a group.
 
-    Raises ConfigError for a key that no run has.
+    Args:
+        runs: The runs of the group.
+        by: Keys whose values make a row; empty for everything that decides numbers but the seed.
+        decide: Gives the part of a configuration that decides numbers.
+
+    Raises:
+        ConfigError: No run has a key of ``by``.
     """
     leaves = [settings(run.record) for run in runs]
     decided = [dict(flatten(decide(run.record.config))) for run in runs]
@@ -77,7 +89,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
 
 
 def settings(record: RunRecord) -> dict[str, Any]:
-    """The leaves of a run's configuration by dotted key, and what the record adds to choose rows by."""
+    """Return the leaves of a run's configuration by dotted key, and the fields of the record that can make rows."""
     found = dict(flatten(record.config))
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
@@ -85,7 +97,7 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every leaf of a nested mapping with its dotted key. Lists are leaves."""
+    """Return every leaf of a nested mapping with its dotted key. Lists are leaves."""
     if isinstance(value, Mapping) and value:
         return [
             leaf for key, item in value.items() for leaf in flatten(item, f"{prefix}.{key}" if prefix else str(key))
@@ -94,7 +106,7 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def format_setting(value: Any) -> str:
-    """A setting as it stands in YAML."""
+    """Return a setting as it stands in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What differs between two runs and could explain different numbers, the likeliest first."""
+"""Lists what differs between two runs and could explain different numbers, the likeliest first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ _NUMERIC = ("torch", "numpy", "metaexp", "python", "system")
 
 
 class Side(NamedTuple):
-    """One of the two runs. per_step (steps + 1, E), None for a run that was not tested."""
+    """One of the two runs.
+
+    Attributes:
+        folder: The run folder.
+        record: Its record.
+        per_step: (steps + 1, E), the metric of every test episode; None for a run that was not tested.
+    """
 
     folder: Path
     record: RunRecord
@@ -37,7 +43,14 @@ class Side(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One difference: of which kind, in what, and the values of both runs."""
+    """One difference.
+
+    Attributes:
+        kind: The name of its kind.
+        key: What differs.
+        first: The value in the first run.
+        second: The value in the second run.
+    """
 
     kind: str
     key: str
@@ -53,8 +66,8 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    Kind("state", "one of them has not run to its end or was not tested: there may be nothing to explain"),
-    Kind("test episodes", "they answered different questions: the numbers differ even for the same weights"),
+    Kind("state", "one of them did not run to its end or was not tested, so there may be nothing to explain"),
+    Kind("test episodes", "they were tested on different tasks: the numbers differ even for the same weights"),
     Kind("data", "they saw other examples"),
     Kind("configuration", "these settings decide numbers"),
     Kind("seed", "other initial weights and other training tasks: expect a difference as between any two seeds"),
@@ -67,7 +80,14 @@ KINDS = [
 
 
 class Explanation(NamedTuple):
-    """Everything that differs, ordered as :data:`KINDS`, and sentences on the numbers themselves."""
+    """Everything that differs between two runs.
+
+    Attributes:
+        first: The first run.
+        second: The second run.
+        findings: The differences, ordered as :data:`KINDS`.
+        numbers: Sentences about the test scores.
+    """
 
     first: Side
     second: Side
@@ -76,7 +96,11 @@ class Explanation(NamedTuple):
 
 
 def read_side(folder: Path) -> Side:
-    """Read a run, with its later test where it ended before one. Raises RunFolderError without a record."""
+    """Read a run, with its later test if it ended before one.
+
+    Raises:
+        RunFolderError: There is no record, or a file is damaged.
+    """
     record = read_record(folder)
     place = folder if folder.is_dir() else folder.parent
     path = place / EPISODES_FILE
@@ -88,7 +112,13 @@ def read_side(folder: Path) -> Side:
 
 
 def explain(first: Side, second: Side, decide: Decide) -> Explanation:
-    """Compare everything that the records say."""
+    """Compare everything that two records say.
+
+    Args:
+        first: A run.
+        second: Another run.
+        decide: Gives the part of a configuration that decides numbers.
+    """
     a, b = first.record, second.record
     findings = [
         *_differ("state", {"status": (a.status, b.status), "error": (a.error, b.error)}),
@@ -227,7 +257,7 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """The numbers, then one table of each kind of difference."""
+    """Print the numbers, then one table for each kind of difference."""
     console.print(Text(f"A: {plain(str(explanation.first.folder))}"), soft_wrap=True)
     console.print(Text(f"B: {plain(str(explanation.second.folder))}"), soft_wrap=True)
     for line in explanation.numbers:

@@ -1,4 +1,4 @@
-"""All checks, on every kind of task that an algorithm takes."""
+"""Makes all checks on every kind of task that an algorithm takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple, get_args
 
 from metaexp.core.errors import ConfigError
-from metaexp.doctor.finding import Finding, does_not_apply, ok, said, wrong
+from metaexp.doctor.finding import Finding, does_not_apply, format_error, ok, wrong
 from metaexp.doctor.gradients import meta_gradient, parameters_reached
 from metaexp.doctor.learning import learning
 from metaexp.doctor.mapping import vectorised
@@ -20,11 +20,11 @@ from metaexp.doctor.tiny import Kind
 
 Check = Callable[[Subject], Finding]
 Watch = Callable[[Kind, str], None]
-"""Told the kind of task and the name of each check before it is made."""
+"""Called with the kind of task and the name of each check, before the check is made."""
 
 
 def runs(subject: Subject) -> Finding:
-    """It can be built, adapts, predicts, and has a meta-loss."""
+    """Check that the algorithm can be built, adapts, predicts, and has a meta-loss."""
     problem = problem_with(subject, subject.build(), subject.shape)
     if problem:
         return wrong("runs", f"a task {problem}")
@@ -51,13 +51,19 @@ CHECKS: Mapping[str, Check] = {
     "save and load": save_and_load,
     "learning": learning,
 }
-"""Name -> check, in the order of a report. Where the first finds something wrong, the others are not made."""
+"""Name -> check, in the order of a report. If the first finds something wrong, the others are not made."""
 PURITY = ("no state", "nothing overwritten", "no randomness")
-"""Where one of these finds something wrong, later ones are not made: they compare an algorithm with itself."""
+"""If one of these finds something wrong, later checks are not made, because they compare an algorithm with itself."""
 
 
 class Section(NamedTuple):
-    """What was found on one kind of task; or why there is nothing to find: the algorithm does not take such tasks."""
+    """The result on one kind of task.
+
+    Attributes:
+        kind: The kind of task.
+        findings: One for each check.
+        refusal: Why the algorithm does not take such tasks; empty if it does.
+    """
 
     kind: Kind
     findings: list[Finding]
@@ -71,14 +77,14 @@ def examine(subject: Subject, watch: Watch = lambda *_: None) -> list[Section]:
     is taken not to be meant for the other.
 
     Args:
-        subject: the algorithm and network to check.
-        watch: called with the kind of task and the name of each check before the check is made.
+        subject: The algorithm and network to check.
+        watch: Called before each check.
 
     Returns:
         One section per kind of task.
 
     Raises:
-        ConfigError: the algorithm refuses every kind of task.
+        ConfigError: The algorithm refuses every kind of task.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
     sections = [section(subject.on(kind), watch) for kind in kinds]
@@ -90,44 +96,58 @@ def examine(subject: Subject, watch: Watch = lambda *_: None) -> list[Section]:
 
 
 def section(subject: Subject, watch: Watch = lambda *_: None, checks: Mapping[str, Check] = CHECKS) -> Section:
-    """Make ``checks``, the first of which is ``runs``, on one kind of task."""
+    """Make checks on one kind of task.
+
+    Args:
+        subject: The algorithm on that kind of task.
+        watch: Called before each check.
+        checks: Name -> check; the first is ``runs``.
+    """
     watch(subject.kind, "runs")
     try:
-        subject, first = settled(subject)
+        subject, first = choose_features(subject)
     except ConfigError as error:
         return Section(subject.kind, [], str(error))
     findings = [first]
     for name, check in list(checks.items())[1:] if first.verdict == "ok" else []:
         spoilt = [finding.name for finding in findings if finding.verdict == "wrong" and finding.name in PURITY]
         if spoilt and name not in PURITY:
-            findings.append(does_not_apply(name, f"not checked before '{spoilt[0]}' is well"))
+            findings.append(does_not_apply(name, f"not checked until '{spoilt[0]}' is ok"))
         else:
             watch(subject.kind, name)
-            findings.append(guarded(check, name, subject))
+            findings.append(make_check(check, name, subject))
     return Section(subject.kind, findings)
 
 
-def settled(subject: Subject) -> tuple[Subject, Finding]:
-    """The subject with features that it can work on, maps or else vectors, and the finding of :func:`runs`."""
-    first = guarded(runs, "runs", subject)
+def choose_features(subject: Subject) -> tuple[Subject, Finding]:
+    """Choose the features that an algorithm works on: maps, or else vectors.
+
+    Returns:
+        The subject with these features, and the finding of :func:`runs`.
+    """
+    first = make_check(runs, "runs", subject)
     if first.verdict == "ok" or subject.cls.model_output != "embedding":
         return subject, first
     on_vectors = replace(subject, features="vectors")
-    second = guarded(runs, "runs", on_vectors)
+    second = make_check(runs, "runs", on_vectors)
     if second.verdict != "ok":
         return subject, first
     return on_vectors, ok("runs", f"{second.sentence}; with feature vectors, and not with feature maps")
 
 
-def guarded(check: Check, name: str, subject: Subject) -> Finding:
-    """The finding of a check, also when it raises. A ConfigError of ``runs`` is passed on: a constructor refuses."""
+def make_check(check: Check, name: str, subject: Subject) -> Finding:
+    """Make one check. An exception in it is a finding.
+
+    Raises:
+        ConfigError: In ``runs`` only: the constructor refuses such tasks.
+    """
     try:
         return check(subject)
     except Exception as error:
         if isinstance(error, ConfigError) and name == "runs":
             raise
         advice = "; here all is in float64: take dtypes from the examples" if "dtype" in str(error) else ""
-        return wrong(name, f"{said(error)}{advice}")
+        return wrong(name, f"{format_error(error)}{advice}")
 
 
 def _runs(part: Section) -> bool:

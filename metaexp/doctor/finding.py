@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The finding of a check."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Finding(NamedTuple):
     """The result of one check.
 
     Attributes:
-        name: the name of the check.
+        name: The name of the check.
         verdict: ok, wrong, or does not apply.
-        sentence: what the result means, for a person.
-        measured: name -> number, the measurements that the verdict rests on.
+        sentence: What the result means, for a person.
+        measured: Name -> number, the measurements behind the verdict.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Finding(NamedTuple):
 
 
 def ok(name: str, sentence: str, **measured: float) -> Finding:
-    """Nothing wrong. Names of measured numbers are given with underscores for spaces."""
+    """Return a finding of nothing wrong. Names of measured numbers have underscores for spaces."""
     return Finding(name, "ok", sentence, _spaced(measured))
 
 
 def wrong(name: str, sentence: str, **measured: float) -> Finding:
-    """Something wrong."""
+    """Return a finding of something wrong."""
     return Finding(name, "wrong", sentence, _spaced(measured))
 
 
 def does_not_apply(name: str, sentence: str) -> Finding:
-    """Nothing to check."""
+    """Return a finding where there is nothing to check."""
     return Finding(name, "does not apply", sentence, {})
 
 
 def gap(a: Tensor, b: Tensor) -> float:
-    """The largest difference between predictions, in units of how much ``b`` varies at all (scores may be squashed).
+    """Return the largest difference between two tensors of predictions, in standard deviations of ``b``.
 
-    Infinite where something is not a number.
+    The unit makes scores in any range comparable. The result is infinite where something is not a number.
     """
     largest = float((a - b).abs().max())
     spread = float(b.std()) if b.numel() > 1 else 0.0
@@ -63,12 +63,12 @@ def gap(a: Tensor, b: Tensor) -> float:
 
 
 def no_nan(number: float) -> float:
-    """``number``, or infinity in the place of NaN, which no comparison would notice."""
+    """Return infinity in place of NaN, which no comparison would notice, and any other number as it is."""
     return math.inf if math.isnan(number) else number
 
 
-def said(error: Exception) -> str:
-    """What an exception said, and where in the algorithm's own code."""
+def format_error(error: Exception) -> str:
+    """Return the message of an exception, and its place in the algorithm's own code."""
     text = (str(error).strip().splitlines() or [""])[0]
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_an_algorithm(Path(frame.filename))]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

@@ -1,4 +1,4 @@
-"""Is the meta-gradient the gradient of the meta-loss, of the order that is claimed, and does it reach everything?"""
+"""Checks that the meta-gradient is that of the meta-loss, has the claimed order, and reaches every parameter."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from metaexp.doctor.subject import Subject, gradient_of, losses_of, parameters_o
 _EXACT = 1e-6
 """Relative error below which a slope equals finite differences."""
 _STEPS = (1e-4, 1e-5, 1e-6, 1e-7)
-"""Of the differences; the best counts, since a long one is inaccurate and any may pass over a kink."""
+"""Steps of finite differences. The best one counts, since a long one is inaccurate and any may pass over a kink."""
 _FLAT = 1e-12
 _WORDS = {True: "first order", False: "second order", None: "no inner gradient"}
 _NOTHING_TO_TRAIN = "it has no parameters to train"
 
 
 def meta_gradient(subject: Subject) -> Finding:
-    """Its order as measured: slopes along a random direction equal finite differences only if nothing is left out."""
+    """Check that the order of the meta-gradient is the claimed one.
+
+    Slopes along a random direction equal finite differences only if no derivative is left out.
+    """
     name = "meta-gradient"
     algorithm = subject.build()
     parameters = parameters_of(algorithm)
@@ -57,7 +60,7 @@ def meta_gradient(subject: Subject) -> Finding:
 
 
 def parameters_reached(subject: Subject) -> Finding:
-    """Every parameter gets a gradient from some training task."""
+    """Check that every parameter gets a gradient from some training task."""
     name = "parameters reached"
     algorithm = subject.build()
     parameters = parameters_of(algorithm)
@@ -77,7 +80,14 @@ def parameters_reached(subject: Subject) -> Finding:
 def slope_error(
     algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor], direction: Mapping[str, Tensor]
 ) -> float:
-    """How far the slope that ``gradient`` gives along ``direction`` is from finite differences, relative to both."""
+    """Return how far a slope is from finite differences, relative to both.
+
+    Args:
+        algorithm: The algorithm.
+        batch: Training tasks.
+        gradient: Gives the slope along ``direction``.
+        direction: In the parameters.
+    """
     slope = float(sum((gradient[name] * d).sum() for name, d in direction.items()))
     errors = []
     for step in _STEPS:
@@ -87,7 +97,7 @@ def slope_error(
 
 
 def slope_by_differences(algorithm: Algorithm, batch: Episode, direction: Mapping[str, Tensor], step: float) -> float:
-    """The derivative of the mean meta-loss along ``direction`` in the parameters."""
+    """Return the derivative of the mean meta-loss along a direction in the parameters, by central differences."""
     parameters = parameters_of(algorithm)
     kept = {name: parameters[name].detach().clone() for name in direction}
     values = []
@@ -102,13 +112,13 @@ def slope_by_differences(algorithm: Algorithm, batch: Episode, direction: Mappin
 
 
 def random_direction(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Normal numbers in the shape of each parameter."""
+    """Return normal numbers in the shape of each parameter."""
     generator = torch.Generator().manual_seed(1)
     return {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in parameters.items()}
 
 
 class InnerGradients(TorchFunctionMode):
-    """Counts the gradients that are taken while it is active, by torch.func or by autograd."""
+    """Counts the gradients that torch.func or autograd take while it is active."""
 
     def __init__(self) -> None:
         super().__init__()

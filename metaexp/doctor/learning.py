@@ -1,4 +1,4 @@
-"""Does it learn? A short training on easy tasks, from which any sound algorithm gets far above chance."""
+"""Checks that an algorithm learns: a short training on easy tasks must bring it far above chance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metaexp.doctor.subject import MANY_STEPS, Subject, gradient_of, parameters_
 from metaexp.doctor.tiny import mislabelled, stack
 
 MOST_STEPS = 100
-"""The most training steps of Adam, each on four tasks. Training stops at the first look that is good enough."""
+"""The most steps of Adam, each on four tasks. Training stops earlier once the exam is passed."""
 ENOUGH_ACCURACY = 0.4
 """Where chance is 1/7."""
 ENOUGH_GAIN = 0.05
@@ -27,7 +27,7 @@ ENOUGH_ERROR = 0.75
 _PERFECT = 0.95
 _LR = 0.01
 _TASKS_PER_STEP = 4
-_STEPS_BETWEEN_LOOKS = 10
+_STEPS_BETWEEN_EXAMS = 10
 _EXAM_TASKS = 20
 _FIRST_EXAM_TASK = 10_000
 _METRIC = {"classification": "accuracy", "regression": "squared_error"}
@@ -37,10 +37,10 @@ class Exam(NamedTuple):
     """Tasks to test on, in float32, and what is enough to pass.
 
     Attributes:
-        tasks: the tasks.
-        chunk_size: how many of them are computed at once; None takes all.
-        chance: the metric of guessing.
-        before: the metric of the untrained algorithm; None where it has nothing to train.
+        tasks: The tasks.
+        chunk_size: How many of them are computed at once; None for all.
+        chance: The metric of guessing.
+        before: The metric of the untrained algorithm; None where it has nothing to train.
     """
 
     tasks: Episode
@@ -57,12 +57,12 @@ class Exam(NamedTuple):
 
 
 def learning(subject: Subject) -> Finding:
-    """After a short training, tasks never seen are solved far above chance; with misleading supports, they are not."""
+    """Check that after a short training, new tasks are solved far above chance."""
     name = "learning"
     algorithm = subject.build(most_steps=MANY_STEPS).float()
     tasks = [subject.task(_FIRST_EXAM_TASK + i) for i in range(_EXAM_TASKS)]
-    batch = single(stack(tasks))
-    misleading = single(stack([Episode(mislabelled(support), query) for support, query in tasks]))
+    batch = to_float32(stack(tasks))
+    misleading = to_float32(stack([Episode(mislabelled(support), query) for support, query in tasks]))
     chunk_size = None if _maps(algorithm, batch) else 1
     before = metric_of(algorithm, batch, chunk_size)
     exam = Exam(batch, chunk_size, chance_of(batch), before if parameters_of(algorithm) else None)
@@ -81,27 +81,31 @@ def learning(subject: Subject) -> Finding:
 
 
 def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
-    """Train until the exam is passed, or for :data:`MOST_STEPS`; return the training steps made."""
+    """Train until the exam is passed, or for :data:`MOST_STEPS`.
+
+    Returns:
+        The number of training steps.
+    """
     parameters = parameters_of(algorithm)
     if not parameters:
         return 0
     optimizer = torch.optim.Adam(parameters.values(), lr=_LR)
     for step in range(MOST_STEPS):
         algorithm.train().set_progress(step, MOST_STEPS)
-        batch = single(subject.training_batch(_TASKS_PER_STEP, start=_TASKS_PER_STEP * step))
+        batch = to_float32(subject.training_batch(_TASKS_PER_STEP, start=_TASKS_PER_STEP * step))
         state = dict(algorithm.named_buffers())
         for name, gradient in gradient_of(algorithm, batch, exam.chunk_size).items():
             parameters[name].grad = gradient
         optimizer.step()
         _move_buffers(algorithm, batch, state)
         done = step + 1
-        if done % _STEPS_BETWEEN_LOOKS == 0 and exam.is_passed_with(metric_of(algorithm, exam.tasks, exam.chunk_size)):
+        if done % _STEPS_BETWEEN_EXAMS == 0 and exam.is_passed_with(metric_of(algorithm, exam.tasks, exam.chunk_size)):
             return done
     return MOST_STEPS
 
 
 def metric_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> float:
-    """Mean accuracy, or squared error, over the tasks of ``batch``, in test mode."""
+    """Return the mean accuracy, or squared error, over the tasks of a batch in test mode."""
 
     def metric(episode: Episode) -> Tensor:
         return task_metric(algorithm.predict(algorithm.adapt(episode.support), episode.query.x), episode.query.y)
@@ -112,13 +116,13 @@ def metric_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
 
 
 def chance_of(exam: Episode) -> float:
-    """What an algorithm that knows no task gets: 1/N, or the error of the best constant."""
+    """Return the metric of guessing: 1/N, or the error of the best constant."""
     query = exam.query
     return 1 / query.n_way if query.n_way else float((query.y - query.y.mean((0, 1))).square().mean())
 
 
-def single(batch: Episode) -> Episode:
-    """The same in float32."""
+def to_float32(batch: Episode) -> Episode:
+    """Return a batch in float32."""
     out: Episode = map_tensors(lambda t: t.float() if t.is_floating_point() else t, batch)
     return out
 

@@ -1,4 +1,4 @@
-"""Mapped over tasks by ``torch.vmap``, does it compute what a loop computes?"""
+"""Checks that an algorithm mapped over tasks by ``torch.vmap`` computes what a loop computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode
-from metaexp.doctor.finding import OTHER, Finding, does_not_apply, gap, no_nan, ok, said, wrong
+from metaexp.doctor.finding import OTHER, Finding, does_not_apply, format_error, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, draws_noise, gradient_of, losses_of, predictions
 from metaexp.doctor.tiny import stack
 
@@ -17,17 +17,17 @@ _TASKS = 3
 
 
 def vectorised(subject: Subject) -> Finding:
-    """Meta-losses, meta-gradients and predictions of several tasks at once equal those of one task at a time."""
+    """Check that several tasks at once give the meta-losses, meta-gradients and predictions of one task at a time."""
     name = "vectorised"
     if not subject.build().vectorises:
-        return does_not_apply(name, "it says that it does not map over tasks; the runner takes one at a time")
+        return does_not_apply(name, "it says that it does not map over tasks; training takes one at a time")
     tested = stack([subject.task(seed) for seed in range(_TASKS)])
     trained = subject.training_batch(_TASKS)
     scores, losses, gradients = _results(subject, tested, trained, chunk_size=1)
     try:
         mapped_scores, mapped_losses, mapped_gradients = _results(subject, tested, trained, chunk_size=None)
     except Exception as error:
-        return wrong(name, f"one task at a time works; mapped over several by torch.vmap, it {said(error)}")
+        return wrong(name, f"one task at a time works; mapped over several by torch.vmap, it {format_error(error)}")
     numbers = {"predictions_differ_by": gap(mapped_scores, scores)}
     if not draws_noise(subject.build(), trained):  # which differs by intent
         largest = losses.abs().max().clamp_min(1e-300)
@@ -59,14 +59,14 @@ def _results(
 
 
 def largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """The largest difference between two gradients, relative to the largest entry of ``b``.
+    """Return the largest difference between two gradients, relative to the largest entry of ``b``.
 
-    It is not taken of each tensor by itself. The exact gradient of a bias before batch norm is zero, so all that such
-    a tensor holds is rounding.
+    The scale is that of all tensors together. The exact gradient of a bias before batch norm is zero, so such a tensor
+    by itself holds nothing but rounding.
 
     Args:
-        a: name -> gradient.
-        b: name -> gradient that ``a`` is compared with.
+        a: Name -> gradient.
+        b: Name -> gradient that ``a`` is compared with.
 
     Returns:
         The relative difference; the absolute one where ``b`` is zero everywhere.

@@ -1,7 +1,7 @@
-"""The batch-norm mode at test, as measured: what else decides how a query is normalised?
+"""Measures the batch-norm mode at test, and compares it with the mode that the algorithm names.
 
-The mode stands in every record beside the numbers, since transductive accuracies are higher. So it is measured, on a
-network with batch norm and on one without, and compared with what the algorithm says.
+Every record has the mode beside the numbers, since transductive accuracies are higher. It is measured on a network with
+batch norm and on one without.
 """
 
 from __future__ import annotations
@@ -39,7 +39,13 @@ _DECLARED: dict[str, Measured] = {
 
 
 class Dependence(NamedTuple):
-    """How much a prediction changes with the other queries, and with stored statistics; calls of batch-norm layers."""
+    """What a prediction depends on.
+
+    Attributes:
+        on_other_queries: How much it changes with the other queries.
+        on_stored_statistics: How much it changes with stored statistics.
+        batch_norm_calls: How often batch-norm layers were called.
+    """
 
     on_other_queries: float
     on_stored_statistics: float
@@ -56,12 +62,12 @@ class Dependence(NamedTuple):
 
 
 def batch_norm(subject: Subject) -> Finding:
-    """Around a network with batch norm, the declared mode is the measured one."""
+    """Check the declared mode around a network with batch norm."""
     return _compared("batch norm", subject, use_batch_norm=True)
 
 
 def without_batch_norm(subject: Subject) -> Finding:
-    """Around a network without batch norm too."""
+    """Check the declared mode around a network without batch norm."""
     return _compared("without batch norm", subject, use_batch_norm=False)
 
 
@@ -79,7 +85,7 @@ def _compared(name: str, subject: Subject, use_batch_norm: bool) -> Finding:
 
 
 def dependence(algorithm: Algorithm, episode: Episode) -> Dependence:
-    """Measure ``algorithm``, which is changed: its stored statistics are others afterwards."""
+    """Measure what a prediction depends on. The algorithm's stored statistics are others afterwards."""
     support, query = episode
     calls = 0
 

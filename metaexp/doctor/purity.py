@@ -1,4 +1,4 @@
-"""Methods are functions of one task: they keep nothing, overwrite nothing, and draw nothing."""
+"""Checks that methods are functions of one task: they keep nothing, overwrite nothing and draw nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEPTH = 4
 
 
 def no_state(subject: Subject) -> Finding:
-    """A task gives the same before and after another one, in training and at test, and no attribute has changed."""
+    """Check that a task gives the same before and after another one, and that no attribute changes."""
     name = "no state"
     algorithm = subject.build()
     before = attributes(algorithm)
@@ -44,7 +44,7 @@ def no_state(subject: Subject) -> Finding:
 
 
 def nothing_overwritten(subject: Subject) -> Finding:
-    """Parameters, buffers and the task itself are not written to, in training and at test."""
+    """Check that parameters, buffers and the task itself are not written to."""
     name = "nothing overwritten"
     algorithm = subject.build()
     episode = subject.task()
@@ -64,7 +64,7 @@ def nothing_overwritten(subject: Subject) -> Finding:
 
 
 def no_randomness(subject: Subject) -> Finding:
-    """At test no random number is drawn, from torch, numpy or Python."""
+    """Check that no random number is drawn at test, from torch, numpy or Python."""
     name = "no randomness"
     support, query = subject.task()
     with fixed_noise(1):
@@ -82,7 +82,7 @@ def no_randomness(subject: Subject) -> Finding:
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
-    """Path -> what a module, those inside it and their parameters hold: identity, and inside containers too."""
+    """Return path -> value or identity of everything that a module, its submodules and their parameters hold."""
     found: dict[str, Any] = {}
     for path, part in module.named_modules():
         for name, held in vars(part).items():

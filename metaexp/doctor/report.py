@@ -1,4 +1,4 @@
-"""The report of an examination, for a terminal."""
+"""Prints the report of an examination on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TASKS: dict[Kind, str] = {
 
 
 def print_report(title: str, sections: Sequence[Section], console: Console) -> None:
-    """A line per check under a heading per kind of task, and the verdict on the whole at the end."""
+    """Print a line for each check under a heading for each kind of task, and a conclusion at the end."""
     console.print(Text(title, "bold"))
     for section in sections:
         console.print()
@@ -40,7 +40,7 @@ def print_report(title: str, sections: Sequence[Section], console: Console) -> N
 
 
 def conclusion(sections: Sequence[Section]) -> str:
-    """One line: all ok, or what is wrong."""
+    """Return one line that says that all is ok, or what is wrong."""
     findings = [(section.kind, finding) for section in sections for finding in section.findings]
     bad = [f"{finding.name} ({kind})" for kind, finding in findings if finding.verdict == "wrong"]
     checked = sum(finding.verdict != "does not apply" for _, finding in findings)
@@ -54,8 +54,8 @@ def is_all_ok(sections: Sequence[Section]) -> bool:
     return not any(finding.verdict == "wrong" for section in sections for finding in section.findings)
 
 
-def say_measured(measured: Mapping[str, float]) -> str:
-    """``name value, name value``, whole numbers as such."""
+def format_measured(measured: Mapping[str, float]) -> str:
+    """Return ``name value, name value``, whole numbers without a point."""
     return ", ".join(f"{name} {_number(value)}" for name, value in measured.items())
 
 
@@ -63,7 +63,7 @@ def _explained(finding: Finding) -> Text:
     applies = "" if finding.verdict != "does not apply" else "does not apply: "
     text = Text(applies + finding.sentence)
     if finding.measured:
-        text.append(f" ({say_measured(finding.measured)})", "dim")
+        text.append(f" ({format_measured(finding.measured)})", "dim")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Whatever it claims to take: ways and shots, steps that end where adaptation ends, weights that can be saved."""
+"""Checks ways and shots, the states of adaptation, and saved weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
-from metaexp.doctor.finding import OTHER, SAME, Finding, gap, ok, said, wrong
+from metaexp.doctor.finding import OTHER, SAME, Finding, format_error, gap, ok, wrong
 from metaexp.doctor.subject import Subject, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, Kind, mislabelled, stack, task
 
@@ -20,7 +20,7 @@ OTHER_SHAPES: dict[Kind, list[TaskShape]] = {
 
 
 def ways_and_shots(subject: Subject) -> Finding:
-    """Any shots, and any ways that it claims: as trained where ``fixed_way``, else more and fewer."""
+    """Check other shots, and other ways than those of training unless ``fixed_way`` is true."""
     name = "ways and shots" if subject.kind == "classification" else "shots"
     shapes = OTHER_SHAPES[subject.kind]
     trained = subject.build()
@@ -30,11 +30,11 @@ def ways_and_shots(subject: Subject) -> Finding:
         try:
             problem = problem_with(subject, algorithm, shape)
         except Exception as error:
-            problem = said(error)
+            problem = format_error(error)
         if problem:
             claim = "" if trained.fixed_way or not shape.n_way else ", though fixed_way is false"
-            return wrong(name, f"{_words(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
-    found = [", ".join(_words(shape) for shape in shapes)]
+            return wrong(name, f"{_format_shape(shape)} {problem}{claim}", shapes_tried=shapes.index(shape) + 1)
+    found = [", ".join(_format_shape(shape) for shape in shapes)]
     if subject.kind == "classification":
         found.append("built for the ways it is tested with" if trained.fixed_way else "the same object for any ways")
     twice = _twice(subject)
@@ -43,7 +43,7 @@ def ways_and_shots(subject: Subject) -> Finding:
 
 
 def adaptation_path(subject: Subject) -> Finding:
-    """States after 0, 1, ... steps: the first knows no label yet, the last is that of ``adapt``."""
+    """Check the states after 0, 1, ... steps: the first does not depend on labels, the last is that of ``adapt``."""
     name = "adaptation path"
     algorithm = subject.build().eval()
     support, query = subject.task()
@@ -67,7 +67,7 @@ def adaptation_path(subject: Subject) -> Finding:
 
 
 def save_and_load(subject: Subject) -> Finding:
-    """Weights that have moved, saved as safetensors and loaded by a copy that began elsewhere, predict the same."""
+    """Check that weights saved as safetensors, and loaded by a copy with other weights, predict the same."""
     name = "save and load"
     algorithm, copy = subject.build(), subject.build(seed=1)
     _move(algorithm)
@@ -89,7 +89,7 @@ def save_and_load(subject: Subject) -> Finding:
 
 
 def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> str:
-    """What goes wrong with a task of this shape; '' when nothing does."""
+    """Return what goes wrong with a task of this shape; an empty text if nothing does."""
     support, query = task(shape, seed=0)
     scores = predictions(algorithm.eval(), support, query.x)
     wanted = (shape.n_queries, shape.n_way or N_TARGETS)
@@ -128,5 +128,5 @@ def _weights(algorithm: Algorithm) -> dict[str, Tensor]:
     return {**dict(algorithm.named_parameters()), **dict(algorithm.named_buffers())}
 
 
-def _words(shape: TaskShape) -> str:
+def _format_shape(shape: TaskShape) -> str:
     return f"{shape.n_way}-way {shape.k_shot}-shot" if shape.n_way else f"{shape.k_shot}-shot"

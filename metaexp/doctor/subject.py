@@ -1,4 +1,4 @@
-"""The algorithm under examination: how it is built, trained on, and asked."""
+"""The algorithm under examination: how it is built, trained and tested."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from metaexp.models.base import Network
 FEW_STEPS = 3
 """Inner steps are cut to as many where only the equations matter."""
 MANY_STEPS = 50
-"""And to as many where it has to learn."""
+"""Inner steps are cut to as many where the algorithm has to learn."""
 
 
 class Make(Protocol):
@@ -63,7 +63,7 @@ class Subject:
     features: Features = "maps"
 
     def on(self, kind: Kind) -> Subject:
-        """The same on another kind of task."""
+        """Return the same algorithm on another kind of task."""
         return replace(self, kind=kind)
 
     @property
@@ -84,7 +84,14 @@ class Subject:
         most_steps: int = FEW_STEPS,
         use_batch_norm: bool = True,
     ) -> Algorithm:
-        """A fresh algorithm in float64 with weights from ``seed``, in training mode. Draws no global noise."""
+        """Build a new algorithm in float64, in training mode. Global generators stay as they are.
+
+        Args:
+            shape: Of its tasks; that of the kind of task by default.
+            seed: Of its weights.
+            most_steps: Inner steps are cut to as many.
+            use_batch_norm: Whether its network has batch norm.
+        """
         shape = shape or self.shape
         n_outputs = TRAIN_CLASSES if self.is_supervised else shape.n_way or N_TARGETS
         with fixed_noise(seed):
@@ -100,20 +107,20 @@ class Subject:
         return algorithm.double().train()
 
     def task(self, seed: int = 0) -> Episode:
-        """A task to be tested on."""
+        """Return a task to test on."""
         return task(self.shape, seed)
 
     def training_task(self, seed: int = 0) -> Episode:
-        """A task, or a supervised batch, to train on."""
+        """Return a task, or a supervised batch, to train on."""
         return supervised_task(seed) if self.is_supervised else task(self.shape, seed)
 
     def training_batch(self, n_tasks: int, start: int = 0) -> Episode:
-        """Training tasks ``start``, ``start + 1``, ... along a leading T."""
+        """Return training tasks ``start``, ``start + 1``, ... along a leading T."""
         return stack([self.training_task(start + i) for i in range(n_tasks)])
 
 
 def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> Tensor:
-    """Meta-losses (T,) as training computes them: buffers are values, and noise starts from the same seed."""
+    """Return meta-losses (T,) as training computes them. Noise always starts from the same seed."""
 
     def loss(episode: Episode) -> Tensor:
         value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
@@ -125,12 +132,12 @@ def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
 
 
 def parameters_of(algorithm: Algorithm) -> dict[str, Tensor]:
-    """Name -> parameter, of those that are trained."""
+    """Return name -> parameter, of those that are trained."""
     return {name: p for name, p in algorithm.named_parameters() if p.requires_grad}
 
 
 def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> dict[str, Tensor]:
-    """The gradient of the mean meta-loss by name; zeros for parameters that it does not reach."""
+    """Return the gradient of the mean meta-loss by name, with zeros for parameters that it does not reach."""
     parameters = parameters_of(algorithm)
     loss = losses_of(algorithm, batch, chunk_size).mean()
     if not loss.requires_grad:
@@ -148,7 +155,7 @@ def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
 
 
 def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
-    """Scores (M, N) or outputs (M, D_out) of ``x`` after adaptation to ``support``."""
+    """Return scores (M, N) or outputs (M, D_out) of ``x`` after adaptation to ``support``."""
     with torch.no_grad():
         scores: Tensor = algorithm.predict(algorithm.adapt(support), x)
     return scores
@@ -156,7 +163,7 @@ def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
 
 @contextmanager
 def fixed_noise(seed: int) -> Iterator[None]:
-    """Within this block the global generators of torch (CPU), numpy and Python start from ``seed``; then they go on."""
+    """Seed the global generators of torch (CPU), numpy and Python for this block, and restore them after it."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -170,7 +177,7 @@ def fixed_noise(seed: int) -> Iterator[None]:
 
 
 def random_states() -> dict[str, object]:
-    """Library -> the state of its global generator, to be compared."""
+    """Return library -> the state of its global generator."""
     generator = np.random.get_state(legacy=False)
     return {
         "torch": torch.get_rng_state().tolist(),

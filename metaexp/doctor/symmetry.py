@@ -1,4 +1,4 @@
-"""What must not matter (orders, the names of classes) and what must (the support, right answers)."""
+"""Checks that orders and names of classes do not matter, and that the support and right answers do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 
 
 def support_used(subject: Subject) -> Finding:
-    """Predictions, and the meta-loss where it is of tasks, depend on the support's inputs and on its labels."""
+    """Check that predictions, and the meta-loss of tasks, depend on the inputs and labels of the support."""
     name = "support used"
     algorithm = subject.build().eval()
     support, query = subject.task()
@@ -42,7 +42,10 @@ def support_used(subject: Subject) -> Finding:
 
 
 def labels(subject: Subject) -> Finding:
-    """Relabelling the classes relabels the scores; where outputs belong to classes, these are relabelled with them."""
+    """Check that other names for the classes change only the order of the scores.
+
+    Where outputs belong to classes (``fixed_way``), they are reordered with the classes.
+    """
     name = "labels"
     if subject.kind == "regression":
         return does_not_apply(name, "regression has no classes to name otherwise")
@@ -69,7 +72,7 @@ def labels(subject: Subject) -> Finding:
 
 
 def support_order(subject: Subject) -> Finding:
-    """Predictions are the same for a shuffled support, unless the algorithm says that they depend on its order."""
+    """Check that a shuffled support gives the same predictions, unless the algorithm says that its order matters."""
     name = "support order"
     algorithm = subject.build().eval()
     support, query = subject.task()
@@ -86,7 +89,7 @@ def support_order(subject: Subject) -> Finding:
 
 
 def query_order(subject: Subject) -> Finding:
-    """Shuffled queries get the same predictions, and the same meta-loss."""
+    """Check that shuffled queries get the same predictions and the same meta-loss."""
     name = "query order"
     algorithm = subject.build().eval()
     support, query = subject.task()
@@ -114,7 +117,7 @@ def query_order(subject: Subject) -> Finding:
 
 
 def loss(subject: Subject) -> Finding:
-    """The loss is one finite number, lower for right answers, and takes examples in any order."""
+    """Check that the loss is one finite number, lower for right answers, and the same for any order of examples."""
     name = "loss"
     algorithm = subject.build()
     y = subject.task().query.y
@@ -135,7 +138,7 @@ def loss(subject: Subject) -> Finding:
 
 
 def class_axes(subject: Subject) -> dict[str, list[int]]:
-    """Tensor -> its axes that stand for classes: those whose size is the number of ways, whatever it is."""
+    """Return tensor -> its axes that stand for classes: those whose size follows the number of ways."""
     other = subject.build(TaskShape(_OTHER_WAY, 2, 2))
     sizes = {name: tuple(t.shape) for name, t in _tensors(other)}
     return {

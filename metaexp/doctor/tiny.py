@@ -1,6 +1,6 @@
-"""Tiny tasks, and the tiny network that algorithms are examined with.
+"""The tiny tasks and the tiny network with which algorithms are examined.
 
-Support and query come shuffled, each by itself, so that nothing can be told from a position. An axis of seven
+Support and query are shuffled separately, so that positions say nothing about classes. An axis of seven
 entries stands for the classes, since no other axis has that size.
 """
 
@@ -25,14 +25,14 @@ N_WAY = 7
 N_TARGETS = 2
 """D_out, the outputs of a regression task."""
 TRAIN_CLASSES = 11
-"""Classes of supervised training, under fixed labels."""
+"""Classes of supervised training, which has fixed labels."""
 SHAPES: dict[Kind, TaskShape] = {
     "classification": TaskShape(n_way=N_WAY, k_shot=2, n_query=2),
     "regression": TaskShape(n_way=0, k_shot=14, n_query=14),
 }
 _NOISE = 0.5
 _LIGHT = 1.0
-"""How much the brightness of whole images varies: what an embedding has to learn to overlook."""
+"""How much the brightness of whole images varies, which an embedding has to learn to ignore."""
 
 
 class TinyConv(Network):
@@ -46,13 +46,13 @@ class TinyConv(Network):
         self.head = nn.Identity() if n_outputs is None else nn.Sequential(nn.Flatten(), nn.Linear(48, n_outputs))
 
     def features(self, x: Tensor) -> Tensor:
-        """Maps (B, 3, 4, 4), or these flattened (B, 48), of images ``x`` (B, 1, 8, 8)."""
+        """Return maps (B, 3, 4, 4), or these flattened (B, 48), of images ``x`` (B, 1, 8, 8)."""
         maps = F.avg_pool2d(self.norm(self.conv(x)).tanh(), 2)
         return maps if self.gives_maps else maps.flatten(1)
 
 
 def task(shape: TaskShape, seed: int) -> Episode:
-    """The task of that shape and seed, in float64."""
+    """Return the task of a shape and a seed, in float64."""
     generator = torch.Generator().manual_seed(seed)
     if shape.n_way == 0:
         rule = torch.randn(2, N_TARGETS, generator=generator, dtype=torch.float64)
@@ -62,14 +62,14 @@ def task(shape: TaskShape, seed: int) -> Episode:
 
 
 def supervised_task(seed: int) -> Episode:
-    """A batch under the fixed labels of all training classes, as support and as query."""
+    """Return a batch with the fixed labels of all training classes, as support and as query."""
     centres = torch.randn(TRAIN_CLASSES, *IMAGE, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
     batch = draw_images(torch.Generator().manual_seed(seed), centres, 3)
     return Episode(batch, batch)
 
 
 def draw_images(generator: torch.Generator, centres: Tensor, per_class: int) -> Examples:
-    """Shuffled noisy images, dark and bright, of classes with the given centres (N, 1, 8, 8)."""
+    """Return shuffled noisy images, dark and bright, of classes with the given centres (N, 1, 8, 8)."""
     y = torch.randperm(len(centres) * per_class, generator=generator) % len(centres)
     noise = torch.randn(len(y), *IMAGE, generator=generator, dtype=torch.float64)
     light = torch.randn(len(y), 1, 1, 1, generator=generator, dtype=torch.float64)
@@ -77,7 +77,13 @@ def draw_images(generator: torch.Generator, centres: Tensor, per_class: int) -> 
 
 
 def draw_points(generator: torch.Generator, rule: Tensor, number: int) -> Examples:
-    """Noisy images of a pattern in different strengths s, with targets rule[0] + s * rule[1]; ``rule`` (2, D_out)."""
+    """Return noisy images of a pattern in different strengths s, with targets rule[0] + s * rule[1].
+
+    Args:
+        generator: Draws strengths and noise.
+        rule: (2, D_out).
+        number: Of images.
+    """
     pattern = torch.randn(*IMAGE, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
     strength = torch.rand(number, 1, generator=generator, dtype=torch.float64) * 3 - 1.5
     noise = torch.randn(number, *IMAGE, generator=generator, dtype=torch.float64)
@@ -85,7 +91,7 @@ def draw_points(generator: torch.Generator, rule: Tensor, number: int) -> Exampl
 
 
 def stack(tasks: list[Episode]) -> Episode:
-    """Tasks of one shape along a leading T."""
+    """Stack tasks of one shape along a leading T."""
     stacked = [
         Examples(torch.stack([e.x for e in parts]), torch.stack([e.y for e in parts]), parts[0].n_way)
         for parts in zip(*tasks, strict=True)
@@ -94,15 +100,15 @@ def stack(tasks: list[Episode]) -> Episode:
 
 
 def reordered(examples: Examples, order: Tensor) -> Examples:
-    """The same examples in another order (S,)."""
+    """Return the same examples in another order (S,)."""
     return Examples(examples.x[order], examples.y[order], examples.n_way)
 
 
 def shuffled(examples: Examples, seed: int) -> Examples:
-    """The same examples in the random order of ``seed``."""
+    """Return the same examples in the random order of a seed."""
     return reordered(examples, torch.randperm(len(examples.x), generator=torch.Generator().manual_seed(seed)))
 
 
 def mislabelled(examples: Examples) -> Examples:
-    """The same examples with labels or targets that belong to others of them."""
+    """Return the same examples, each with the label or target of another."""
     return Examples(examples.x, examples.y.roll(1, 0), examples.n_way)

@@ -1,4 +1,4 @@
-"""Published beside measured numbers, one table for each algorithm, for a page that tells about algorithms."""
+"""A table of published and measured numbers for each algorithm, for the page about algorithms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from metaexp.results.wording import (
 
 
 class Setting(NamedTuple):
-    """A saved experiment: its name, its data and task, and the published number, where there is one."""
+    """A saved experiment.
+
+    Attributes:
+        experiment: Its name.
+        dataset: Its data.
+        task: Its task.
+        reference: The published number; None where there is none.
+    """
 
     experiment: str
     dataset: str
@@ -30,16 +37,27 @@ class Setting(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The page, and the settings of every algorithm, whose name marks the place of its table."""
+    """The page about algorithms.
+
+    Attributes:
+        path: Its file, in which the name of an algorithm marks the place of its table.
+        settings: Algorithm -> its saved experiments.
+    """
 
     path: Path
     settings: Mapping[str, Sequence[Setting]]
 
 
 def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
-    """The page with the tables that the records give now; ``link`` leads from it to the folder of results.
+    """Return the page with the tables that the records give now.
 
-    Raises RunFolderError when an algorithm has no place for its table.
+    Args:
+        page: The page.
+        entries: The records.
+        link: Leads from the page to the folder of results.
+
+    Raises:
+        RunFolderError: An algorithm has no place for its table.
     """
     text = page.path.read_text(encoding="utf-8")
     for name, settings in page.settings.items():
@@ -49,7 +67,7 @@ def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
 
 
 def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
-    """A line for each record, for each setting without one, and at the end for records of no setting."""
+    """Return a table with a line for each record, each experiment without one, and records of no saved experiment."""
     header = ["Experiment", "Data", "Task", "Published", "Measured", "Steps", "Batch norm", "Verdict"]
     known = {setting.experiment for setting in settings}
     rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]

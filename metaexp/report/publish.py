@@ -1,4 +1,4 @@
-"""Copy a finished run into the documentation, without anything that belongs to the machine. Without torch."""
+"""Copies a finished run into the documentation, without what belongs to the machine. Without torch."""
 
 from __future__ import annotations
 
@@ -25,13 +25,23 @@ TRAIN_LINES = 500
 
 
 def publish(run: Path, results: Path, name: str | None = None) -> Path:
-    """Copy the run folder ``run`` to ``results/<name>``, replacing an earlier copy; returns the new folder.
+    """Copy a run folder to ``results/<name>``, in place of an earlier copy.
 
     The copy holds the record, the configuration, the metrics (thinned), the test episodes and the figures. Absolute
-    paths are blanked, ``paths`` become relative and the W&B account is left out. ``name`` is by default that of the
-    experiment, or of the run, with ``-seed<k>`` behind it where a copy with another seed has that name already.
-    Raises RunFolderError for a run that is not completed or has not been tested, or whose place a copy with other
-    settings has.
+    paths are blanked, ``paths`` become relative and the W&B account is left out.
+
+    Args:
+        run: The run folder.
+        results: The folder of published runs.
+        name: The name of the copy; by default that of the experiment, or of the run, with ``-seed<k>`` behind it
+            where a copy with another seed has that name already.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        RunFolderError: The run is not completed or was not tested, a copy with other settings has its place, or one
+            of its files is a link or a special file.
     """
     record = read_record(run)
     if record.status != "completed" or record.test is None:

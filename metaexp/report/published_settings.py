@@ -1,4 +1,4 @@
-"""The settings that experiments publish, read from their files alone: quicker than composing each of them."""
+"""Reads the settings and published numbers of experiments from their files, quicker than composing each of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaexp.results.record import Reference, Task
 
 
 def published_settings(conf: Path) -> dict[str, list[Setting]]:
-    """Algorithm -> its experiments, for every file of the algorithms in the folder ``conf``."""
+    """Return algorithm -> its saved experiments, for every algorithm in the folder ``conf``."""
     found: dict[str, list[Setting]] = {path.stem: [] for path in sorted((conf / "algorithm").glob("*.yaml"))}
     for path in sorted((conf / "experiment").glob("*.yaml")):
         content, chosen = _experiment(path)

@@ -1,4 +1,4 @@
-"""Published runs as rows of tables: seeds of one setting in one row. Without torch."""
+"""Puts published runs into rows of tables, the seeds of one setting in one row. Without torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ _SEED = re.compile(r"-seed\d+$")
 
 
 class Entry(NamedTuple):
-    """A committed run: its folder's name, its record, and whether its settings have changed since.
+    """A committed run, or the runs of several seeds.
 
-    seeds: for a row over several seeds, the entries of all; its record is then that of all together.
+    Attributes:
+        name: The name of its folder.
+        record: Its record; over several seeds, that of all together.
+        stale: Whether the settings of its experiment have changed since.
+        seeds: The entries of all seeds; empty for a single run.
     """
 
     name: str
@@ -27,10 +31,16 @@ class Entry(NamedTuple):
 
 
 def grouped(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry for each row, in the order of ``entries``: ``<name>`` and ``<name>-seed<k>`` are taken together.
+    """Take ``<name>`` and ``<name>-seed<k>`` together, where they are seeds of one setting.
 
-    Only where they are seeds of one setting: equal steps, deviations, test episodes and freshness, different seeds.
-    Others stay in rows of their own.
+    These have different seeds and equal steps, deviations and test episodes, and all or none are stale. Others stay in
+    rows of their own.
+
+    Args:
+        entries: Single runs.
+
+    Returns:
+        One entry for each row, in the order of ``entries``.
     """
     groups: dict[object, list[Entry]] = {}
     for entry in entries:
@@ -47,18 +57,18 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """The row over several seeds that is named by ``entry``; None where there is none."""
+    """Return the row over several seeds that has the name of ``entry``; None where there is none."""
     return next((row for row in grouped(entries) if row.seeds and row.name == entry.name), None)
 
 
 def format_measured(entry: Entry) -> str:
-    """The test score; over seeds with their number."""
+    """Return the test score; over several seeds with their number."""
     score = format_score(entry.record.test)
     return f"{score} ({len(entry.seeds)} seeds)" if entry.seeds else score
 
 
 def seeds_table(row: Entry) -> str:
-    """The runs of a row over several seeds, with links from the page of one of them."""
+    """Return a table of the runs in a row over several seeds, with links from the page of one of them."""
     rows = [
         [
             f"[{entry.record.seed}](../{entry.name}/README.md)",

@@ -1,1 +1,1 @@
-"""Make a run, or a paper's experiment, again, and say what differs."""
+"""Makes a run, or a paper's experiment, again, and says what differs."""

@@ -1,4 +1,4 @@
-"""Why the numbers of a rerun could differ from those of its run, from the two records. Without torch."""
+"""Reads from two records why the numbers of a rerun could differ from those of its run. Without torch."""
 
 from __future__ import annotations
 

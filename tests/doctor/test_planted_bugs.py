@@ -166,7 +166,7 @@ def test_where_a_task_leaves_traces_nothing_is_compared() -> None:
     findings = quick("DropoutAtTest")
     skipped = [finding for finding in findings if finding.verdict == "does not apply"]
     assert [finding.name for finding in skipped] == [name for name in QUICK if name not in ("runs", *PURITY)]
-    assert skipped[0].sentence == "not checked before 'no randomness' is well"
+    assert skipped[0].sentence == "not checked until 'no randomness' is ok"
 
 
 def test_the_order_is_reported_as_measured() -> None:

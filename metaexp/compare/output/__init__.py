@@ -1,1 +1,1 @@
-"""A comparison as tables, figures, documents and one page."""
+"""Writes a comparison as tables, figures, documents and one page."""

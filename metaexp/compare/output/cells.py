@@ -22,7 +22,13 @@ from metaexp.results.wording import NOTHING, format_time
 
 
 class Cell(NamedTuple):
-    """Text, what to sort by (None: the text), and a second line in small print."""
+    """A cell of a table.
+
+    Attributes:
+        text: What it shows.
+        value: What to sort by; None for the text.
+        below: A second line in small print.
+    """
 
     text: str
     value: float | None = None
@@ -30,14 +36,19 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A heading, and whether the column holds numbers, which are aligned right."""
+    """A column of a table.
+
+    Attributes:
+        name: Its heading.
+        is_number: Whether it holds numbers, which are aligned right.
+    """
 
     name: str
     is_number: bool = False
 
 
 class Cells(NamedTuple):
-    """A titled table. ``note`` stands below it."""
+    """A table with its title, and a note below it."""
 
     title: str
     columns: list[Column]
@@ -46,7 +57,7 @@ class Cells(NamedTuple):
 
 
 def scores_cells(table: Table) -> Cells:
-    """Rank, mean, difference to the best ranked row, and what belongs beside every number."""
+    """Return rank, mean, difference to the first row, and what belongs beside every number."""
     metric = {"accuracy": "Accuracy", "mse": "Mean squared error"}[table.metric]
     columns = [
         Column("Rank", True), Column("Row"), Column("Batch norm"), Column("Gradient order"), Column(metric, True),
@@ -84,7 +95,7 @@ def _lead(table: Table, lead: Estimate) -> list[Cell]:
 
 
 def compact_cells(table: Table) -> Cells:
-    """The scores in few columns, with the rest as second lines, so that a phone and a terminal show them."""
+    """Return the scores in few columns, with the rest in second lines, so that a phone and a terminal can show them."""
     full = scores_cells(table)
     columns = [
         Column("Rank", True), Column("Row"), Column(full.columns[4].name, True), Column("Behind the best", True),
@@ -111,7 +122,7 @@ def _star(estimate: Estimate) -> str:
 
 
 def pairs_cells(table: Table) -> Cells:
-    """Every pair of rows: the difference, how sure, and what sample would show it where it is open."""
+    """Return every pair of rows: the difference, its p-value, and the sample that would show an open one."""
     columns = [
         Column("Better mean"), Column("Other"), Column("Ahead by", True), Column("95 % interval", True),
         Column("p", True), Column("p, corrected", True), Column("Verdict"), Column("Would show it"),
@@ -139,7 +150,7 @@ def pairs_cells(table: Table) -> Cells:
 
 
 def costs_cells(table: Table) -> Cells:
-    """What a run of each row took, as means over its runs. Devices have a column where they differ."""
+    """Return what the runs of each row took, as means. Devices have a column where they differ."""
     device = shared_device(table)
     columns = [
         Column("Row"), Column("Steps", True), Column("Time", True), Column("Episodes/s", True),
@@ -163,7 +174,7 @@ def costs_cells(table: Table) -> Cells:
 
 
 def settings_cells(table: Table) -> Cells:
-    """The settings and conditions in which rows differ; what concerns fairness first."""
+    """Return the settings and conditions in which rows differ; what concerns fairness first."""
     columns = [Column("Setting"), *(Column(row.label) for row in table.rows)]
     rows = [
         [Cell(item.key, below="" if not item.own else "of the algorithm"), *map(Cell, item.values)]
@@ -173,7 +184,7 @@ def settings_cells(table: Table) -> Cells:
 
 
 def pooled_warnings(table: Table) -> list[str]:
-    """A warning for every row that pools runs of different settings."""
+    """Return a warning for every row that pools runs of different settings."""
     return [
         f"{row.label} pools runs that differ in {', '.join(row.pooled)}, beside the seed."
         for row in table.rows
@@ -182,7 +193,7 @@ def pooled_warnings(table: Table) -> list[str]:
 
 
 def left_out_cells(comparison: Comparison) -> Cells:
-    """The run folders that are not compared, and why."""
+    """Return the run folders that are not compared, and why."""
     rows = [[Cell(item.name), Cell(item.reason)] for item in comparison.left_out]
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)
 

@@ -30,7 +30,7 @@ from metaexp.results.markdown import table as markdown_table
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The sentences, the scores and the costs of every group, what differs, and what was left out."""
+    """Print the sentences, scores and costs of every group, the differences in settings, and what was left out."""
     for table in comparison.tables:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
         for sentence in headline(table):
@@ -76,7 +76,12 @@ def has_star(comparison: Comparison) -> bool:
 
 
 def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
-    """A page of everything. ``figures``: title -> file beside it."""
+    """Return a Markdown page with everything.
+
+    Args:
+        comparison: What it shows.
+        figures: Title -> name of the file beside the page.
+    """
     parts = [f"# {for_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
     for table in comparison.tables:
         parts.append(f"## {for_markdown(table.title)}")
@@ -108,7 +113,7 @@ def _markdown(cells: Cells) -> str:
 
 
 def to_csv(comparison: Comparison) -> dict[str, str]:
-    """File name -> text: ``rows.csv`` and ``pairs.csv``, numbers in full and in the unit of the metric (fractions)."""
+    """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions."""
     rows = [
         "dataset", "n_way", "k_shot", "metric", "row", "rank", "mean", "low", "high", "over_seeds", "batch_norm",
         "gradient_order", "seeds", "episodes", "steps", "seconds", "episodes_per_second", "peak_memory_bytes",
@@ -165,7 +170,7 @@ def _csv(header: list[str], lines: list[list[Value]]) -> str:
 
 
 def to_latex(comparison: Comparison) -> str:
-    """One booktabs table for each group: rank, row, batch norm, order, mean with interval, difference, p, cost."""
+    """Return a booktabs table for each group: rank, row, batch norm, order, mean, interval, difference, p and time."""
     parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:
         cells = scores_cells(table)

@@ -1,4 +1,4 @@
-"""The figures of a comparison, each drawn once by matplotlib and saved as PNG and as SVG."""
+"""Draws the figures of a comparison with matplotlib, each once, as PNG and as SVG."""
 
 from __future__ import annotations
 
@@ -22,21 +22,30 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _WIDTH = 5.4
-"""Inches: letters of 10 points can then be read on a phone, too."""
+"""Inches. Letters of 10 points can then be read on a phone, too."""
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 class Drawn(NamedTuple):
-    """A figure as the bytes of a PNG file and as an ``<svg>`` element for a page."""
+    """A drawn figure.
+
+    Attributes:
+        png: The bytes of a PNG file.
+        svg: An ``<svg>`` element for a page.
+    """
 
     png: bytes
     svg: str
 
 
 def draw(data: FigureData) -> Drawn:
-    """Draw a figure. Names are drawn as they are: nothing in them is taken for mathematics.
+    """Draw a figure.
 
-    Equal data give equal bytes: nothing in them tells the time or the version of matplotlib.
+    Names are drawn as they are; nothing in them is taken for mathematics. Equal data give equal bytes, since neither
+    the time nor the version of matplotlib is in them.
+
+    Args:
+        data: What the figure shows.
     """
     style = {**STYLE, "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": data.name, "figure.dpi": 200}
     with matplotlib.rc_context(style):
@@ -112,7 +121,7 @@ def _wrapped(text: str, width: int) -> str:
 
 
 def _inline(content: bytes, data: FigureData) -> str:
-    """Matplotlib's SVG file as an element: scaled by the page, with a title, and with ids that no other figure has."""
+    """Matplotlib's SVG file as an element: with the page's width, a title, and ids that no other figure has."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     root = ElementTree.fromstring(content)

@@ -1,4 +1,4 @@
-"""Names from records made harmless for the format they are written into."""
+"""Escapes names from records for the formats they are written into."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~$])")
 
 
 def for_html(text: str) -> str:
-    """For element content and for attributes in double or single quotes."""
+    """Escape a text for the content of an element and for attributes in double or single quotes."""
     return html.escape(plain(text), quote=True)
 
 
 def for_markdown(text: str) -> str:
-    """Without meaning in Markdown or in the HTML that it may hold. Pipes are left to the table."""
+    """Escape what has a meaning in Markdown and in the HTML that it may hold. Pipes are left to the table."""
     return _MARKDOWN.sub(r"\\\1", plain(text).replace("&", "&amp;"))
 
 
 def for_latex(text: str) -> str:
-    """Without meaning in LaTeX's text mode."""
+    """Escape what has a meaning in LaTeX's text mode."""
     return "".join(_LATEX.get(c, c) for c in plain(text))
 
 
 def for_csv(text: str) -> str:
-    """Text that no spreadsheet takes for a formula. Not for numbers."""
+    """Return a text that no spreadsheet takes for a formula. Not for numbers."""
     text = plain(text)
     return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text

@@ -1,4 +1,4 @@
-"""What the figures of a comparison show, as data; ``draw`` makes PNG and SVG of it."""
+"""The content of the figures of a comparison as data, which ``draw`` draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOO_LARGE = 1e30
 
 
 class Point(NamedTuple):
-    """A value at ``x`` with its interval; ``low`` and ``high`` are the value itself where it has none."""
+    """A value at ``x`` with its interval. Without an interval, ``low`` and ``high`` are the value itself."""
 
     x: float
     mean: float
@@ -50,11 +50,11 @@ class FigureData(NamedTuple):
     Attributes:
         name: Of the file.
         title: Above it.
-        kind: dots (one point a series, categories downwards) or lines (points over x).
+        kind: dots (one point for each series, from top to bottom) or lines (points over x).
         series: What is drawn.
-        x_label: Of the axis.
-        y_label: Of the axis.
-        percent: Whether values are fractions to be shown in percent (differences: in points).
+        x_label: The label of the x axis.
+        y_label: The label of the y axis.
+        percent: Whether values are fractions, shown in percent (differences in points).
         note: Below it.
         zero: Whether there is a line at zero.
     """
@@ -71,7 +71,7 @@ class FigureData(NamedTuple):
 
 
 def figures(comparison: Comparison) -> list[FigureData]:
-    """Every figure that the runs give material for."""
+    """Return every figure that the runs have numbers for."""
     colours = {label: index for index, label in enumerate(comparison.labels)}
     found: list[FigureData | None] = []
     for number, table in enumerate(comparison.tables):
@@ -88,7 +88,7 @@ def figures(comparison: Comparison) -> list[FigureData]:
 
 
 def format_metric(metric: str) -> str:
-    """The metric as an axis names it."""
+    """Return the name of a metric for an axis."""
     return {"accuracy": "accuracy", "mse": "mean squared error"}[metric]
 
 

@@ -1,6 +1,6 @@
 """A comparison as one HTML file that needs no server and no network.
 
-The template escapes every text. Should one get through, the page's policy runs no script but its own, which it knows
+The template escapes every text. As a second barrier, the page's content security policy allows only its own script,
 by its hash, and loads nothing.
 """
 
@@ -30,7 +30,7 @@ _ACROSS = ("shots_", "ways_")
 
 
 def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
-    """The page of a comparison.
+    """Return the page of a comparison.
 
     Args:
         comparison: What it shows.

@@ -1,4 +1,4 @@
-"""The numbers and verdicts of a comparison as text, and the sentences that come first."""
+"""Numbers and verdicts of a comparison as text, and the sentences above its tables."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def format_count(value: float | None) -> str:
 
 
 def format_throughput(value: float | None) -> str:
-    """Three digits."""
+    """Return episodes per second with three digits."""
     return NOTHING if value is None else (f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
 
 
 def format_required_sample(pair: Pair) -> str:
-    """What sample would show the measured difference of an open pair; what a verdict needs where there is none."""
+    """Return the sample that would show the difference of an open pair, or what a pair lacks for a verdict."""
     if not pair.difference.over_seeds:
         return "more than one seed of each row"
     required = pair.required_sample
@@ -77,7 +77,7 @@ def format_required_sample(pair: Pair) -> str:
 
 
 def headline(table: Table) -> list[str]:
-    """Which is better, by how much, how sure, at what cost: a few plain sentences."""
+    """Return a few sentences that say which row is better, by how much, how sure that is, and at what cost."""
     sentences = _caution(table)
     sentences.append(_best(table))
     sentences += [_against(table, row) for row in table.rows[1:]]
@@ -199,7 +199,7 @@ def _unfair(table: Table) -> list[str]:
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """How to read the tables."""
+    """Return the lines that say how to read the tables."""
     lines = [
         "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
         "Intervals are 95 % over seeds and over episodes, each with Student quantiles for its number. They are not "

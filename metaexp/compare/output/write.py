@@ -1,4 +1,4 @@
-"""A comparison written into a folder: page, Markdown, CSV, LaTeX and figures."""
+"""Writes a comparison into a folder: page, Markdown, CSV, LaTeX and figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways")
 
 
 def render(comparison: Comparison) -> dict[str, bytes]:
-    """Every file of a comparison, by its name. Nothing is written."""
+    """Return the content of every file of a comparison by its name. Nothing is written."""
     found = figures(comparison)
     drawn = {figure.name: draw(figure) for figure in found}
     texts = {

@@ -1,4 +1,4 @@
-"""How uncertain a row's mean, and the difference of two rows, is: runs (seeds) and episodes are both samples.
+"""How uncertain the mean of a row and the difference of two rows are. Runs (seeds) and episodes are both samples.
 
 The value of run s of row a on episode e is
 

@@ -1,4 +1,4 @@
-"""Intervals and p-values from variances, right at the edges too: an accuracy lies between 0 and 1.
+"""Intervals and p-values from variances, which respect that an accuracy lies between 0 and 1.
 
 The squared margin of a mean at a level is (Banerjee, Sankhya 23, 1961)
 

@@ -117,7 +117,7 @@ def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: b
     apart from the best share rank 1.
 
     Args:
-        values: For every row (S, E): S runs of that row on the same E episodes.
+        values: For every row (S, E), the metric of S runs on the same E episodes.
         larger_is_better: The direction of the metric.
         is_accuracy: Whether values lie between 0 and 1; otherwise they are errors, at least 0.
     """
@@ -158,9 +158,15 @@ def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
 
 
 def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float = LEVEL) -> Estimate:
-    """The mean of ``first`` less that of ``second``, with the interval that holds the truth with 1 - ``level``.
+    """Estimate the mean of one row less that of another.
 
-    Of several candidates for the variance, the interval holds all intervals.
+    Where there are several candidates for the variance, the interval contains the intervals of all.
+
+    Args:
+        first: A row.
+        second: Another row.
+        is_accuracy: Whether values lie between 0 and 1; otherwise they are errors, at least 0.
+        level: The interval holds the truth with probability 1 - ``level``.
     """
     over_seeds = min(first.n_runs, second.n_runs) > 1
     value = float(first.mean - second.mean)
@@ -171,9 +177,10 @@ def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float
 
 
 def p_value(first: Row, second: Row, is_accuracy: bool) -> float | None:
-    """Two-sided, of no difference: the level at which :func:`estimate_difference` just excludes 0.
+    """Return the two-sided p-value of no difference: the level at which :func:`estimate_difference` just excludes 0.
 
-    None where a row has a single run, or there is no interval.
+    Returns:
+        The p-value; None where a row has a single run, or there is no interval.
     """
     estimate = estimate_difference(first, second, is_accuracy)
     if not estimate.over_seeds or estimate.low is None:
@@ -212,7 +219,7 @@ def _part(variance: Variance) -> Part:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected by Holm's method (1979): the chance of any false claim among them stays below the level."""
+    """Correct p-values by Holm's method (1979), which keeps the chance of any false claim below the level."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, highest = [0.0] * len(p_values), 0.0
     for place, index in enumerate(order):
@@ -222,7 +229,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def required_sample(first: Row, second: Row, level: float) -> RequiredSample:
-    """How many episodes, or seeds of each row, would show the measured difference.
+    """Return how many episodes, or seeds of each row, would show the measured difference.
 
     Args:
         first: A row of several runs.
