@@ -93,11 +93,14 @@ class Algorithm(nn.Module, ABC):
     def takes_single_tasks(self) -> bool:
         """Whether tasks are computed one at a time.
 
-        They are where they cannot be mapped, because the algorithm does not vectorise or its network has torch's
-        recurrent layers. They also are where that is faster, see :attr:`is_faster_one_by_one`.
+        They are where they cannot be mapped, because the algorithm does not vectorise, or its network has torch's
+        recurrent layers or an attribute ``maps_over_tasks`` that is false. They also are where that is faster, see
+        :attr:`is_faster_one_by_one`.
         """
         layers = list(self.modules())
-        if not self.vectorises or any(isinstance(layer, nn.RNNBase) for layer in layers):
+        if not self.vectorises or any(
+            isinstance(layer, nn.RNNBase) or getattr(layer, "maps_over_tasks", True) is False for layer in layers
+        ):
             return True
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         return self.is_faster_one_by_one and on_cpu and any(isinstance(layer, nn.Conv2d) for layer in layers)

@@ -8,7 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode, n_tasks, one_task, select_tasks
+
+_SIGNS_OF_VMAP = ("vmap", "atching rule", "Tensor that doesn't have storage")
+"""Words of torch's messages about operations that it cannot map."""
 
 
 def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size: int | None = None) -> Any:
@@ -23,6 +27,9 @@ def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size
 
     Returns:
         What ``function`` returns, with a leading T on every tensor.
+
+    Raises:
+        ConfigError: ``torch.vmap`` cannot map an operation of ``function``.
     """
     total = n_tasks(episodes)
     size = total if chunk_size is None else min(chunk_size, total)
@@ -36,7 +43,16 @@ def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size
 
 def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
     # A chunk's numbers must not depend on which other tasks share it: noise is addressed, not drawn.
-    return torch.vmap(function, in_dims=(_axes(episodes),), randomness="different")(episodes)
+    try:
+        return torch.vmap(function, in_dims=(_axes(episodes),), randomness="different")(episodes)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _SIGNS_OF_VMAP):
+            raise
+        why = str(error).splitlines()[0].partition(". ")[0][:200].rstrip(".")
+        raise ConfigError(
+            f"the algorithm or its network does something that torch cannot do for several tasks at once: {why}. "
+            "Set device.task_chunk=1 to take one task at a time."
+        ) from error
 
 
 def _axes(tree: Any) -> Any:

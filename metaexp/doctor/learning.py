@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
 from metaexp.core.losses import task_metric
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, map_tensors, one_task
@@ -133,7 +134,7 @@ def _maps(algorithm: Algorithm, exam: Episode) -> bool:
         return False
     try:
         metric_of(algorithm, exam)
-    except RuntimeError:
+    except (ConfigError, RuntimeError):
         return False
     return True
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _LazyNormBase, _NormBase
 
 from metaexp.core.errors import ConfigError
+from metaexp.models.base import call
 from metaexp.models.batch_norm import BatchNorm, normalise_with
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ _CLOSE = 1e-3
 def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
     """Convert torch's batch norm, in place, and check what algorithms and records rely on.
 
-    The network is called on random inputs; its weights, buffers and the global random numbers stay as they are.
+    A network that :func:`torch.vmap` cannot map over tasks gets ``maps_over_tasks = False``, and its tasks are taken
+    one at a time. Only networks that are not metaexp's are tried. The network is called on random inputs; its weights,
+    buffers and the global random numbers stay as they are.
 
     Args:
         network: the network, on a CPU.
@@ -40,6 +43,7 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         try:
             _check_outputs(network, input_shape, n_outputs)
             _check_batches(network, input_shape)
+            _try_mapping(network, input_shape)
         finally:
             network.train(was_training)
             for name, tensor in network.named_buffers():
@@ -98,6 +102,33 @@ def _converted(network: nn.Module, name: str, layer: _NormBase) -> BatchNorm:
         ours.running_mean, ours.running_var = layer.running_mean, layer.running_var
     ours.train(layer.training)
     return ours
+
+
+def _try_mapping(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Find out whether gradients of two tasks can be computed at once, where nobody knows it."""
+    if type(network).__module__.startswith("metaexp."):
+        return
+    params = {name: p.detach() for name, p in network.named_parameters()}
+    buffers = dict(network.named_buffers())
+
+    def gradient(x: Tensor) -> dict[str, Tensor]:
+        def loss(own: dict[str, Tensor]) -> Tensor:
+            return call(network, own, dict(buffers), x, "batch").values.square().sum()
+
+        gradients: dict[str, Tensor] = torch.func.grad(loss)(params)
+        return gradients
+
+    network.train()
+
+    try:
+        torch.vmap(gradient, randomness="different")(torch.stack([_inputs(input_shape)] * 2))
+    except (RuntimeError, NotImplementedError) as error:
+        vars(network)["maps_over_tasks"] = False
+        log.info(
+            "%s cannot be computed for several tasks at once, so tasks are taken one at a time, as with "
+            "device.task_chunk=1: %s",
+            type(network).__name__, (str(error).splitlines() or ["?"])[0][:150],
+        )  # fmt: skip
 
 
 def _inputs(input_shape: tuple[int, ...]) -> Tensor:

@@ -166,6 +166,15 @@ def test_a_class_of_the_wrong_kind_is_refused() -> None:
     assert "is not a Schedule" in refusal({"_target_": "metaexp.core.optim.NoClip"}, Schedule)
 
 
+def test_a_class_that_leaves_methods_of_its_base_class_out_is_refused_by_their_names(user_package: Path) -> None:
+    (user_package / "half_done.py").write_text(
+        "from metaexp.core.optim import Schedule\n\n\nclass Half(Schedule):\n    pass\n"
+    )
+    trust("half_done")
+    with pytest.raises(ConfigError, match=r"half_done\.Half cannot be made: the class does not define factor"):
+        make({"_target_": "half_done.Half"}, Schedule)  # type: ignore[type-abstract]
+
+
 def test_a_nested_node_is_checked_like_any_other(user_package: Path) -> None:
     trust("own_code")
     good = {"_target_": "metaexp.core.optim.NoClip"}

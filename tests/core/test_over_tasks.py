@@ -3,6 +3,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples
 
@@ -42,7 +43,7 @@ def test_chunk_size_one_never_vectorises() -> None:
         return torch.tensor(episode.support.x.sum().item())
 
     assert over_tasks(refuses_vmap, batch(3), 1).shape == (3,)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ConfigError, match=r"calling \.item\(\) on a Tensor\. Set device\.task_chunk=1"):
         over_tasks(refuses_vmap, batch(3), None)
 
 

@@ -152,6 +152,56 @@ def test_recurrent_layers_are_taken_one_task_at_a_time(layer: type[nn.Module]) -
     assert not maml(Net(nn.Identity())).takes_single_tasks
 
 
+class Branching(nn.Module):
+    """Looks at a number, which torch cannot do for several tasks at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if float(x.detach().abs().max()) > 1e6 else x
+
+
+class InPlace(nn.Module):
+    """Computes into a buffer that all tasks share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(4, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.add(x[0].detach(), 0, out=self.last)
+        return x
+
+
+@pytest.mark.parametrize("layer", [Branching, InPlace])
+def test_a_network_that_cannot_be_mapped_is_found_and_taken_one_task_at_a_time(
+    layer: type[nn.Module], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    network = Net(layer())
+    prepare_network(network, SHAPE, 3)
+    assert "tasks are taken one at a time, as with device.task_chunk=1" in caplog.text
+    assert maml(network, first_order=True).takes_single_tasks
+    caplog.clear()
+    for other in (Net(nn.Dropout()), Net(nn.Identity()), Net(nn.BatchNorm2d(4, track_running_stats=False))):
+        prepare_network(other, SHAPE, 3)
+        assert not maml(other, first_order=True).takes_single_tasks
+    assert "one at a time" not in caplog.text
+
+
+def test_an_algorithm_that_cannot_be_mapped_is_told_what_to_do() -> None:
+    algorithm = maml(Net(Branching()), first_order=True)
+    with pytest.raises(ConfigError, match=r"several tasks at once: vmap: .*Set device\.task_chunk=1"):
+        over_tasks(algorithm, tasks(*SHAPE))
+    assert over_tasks(algorithm, tasks(*SHAPE), 1).isfinite().all()
+
+
+def test_an_error_that_has_nothing_to_do_with_mapping_stays_what_it_is() -> None:
+    def broken(episode: Episode) -> Tensor:
+        raise RuntimeError("a fault in the code")
+
+    with pytest.raises(RuntimeError, match="a fault in the code"):
+        over_tasks(broken, tasks(*SHAPE))
+
+
 def frozen() -> Net:
     network = Net(BatchNorm(4))
     network.conv.requires_grad_(False)

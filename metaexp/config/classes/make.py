@@ -49,8 +49,14 @@ def import_class(spec: ClassSpec, expected_type: type[T]) -> type[T]:
 def _make(spec: ClassSpec, injected: Mapping[str, Any]) -> Any:
     provided = {name: value for name, value in injected.items() if name in spec.parameters}
     values = {name: _value(value) for name, value in spec.arguments.items()}
+    cls = _import(spec)
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise ConfigError(
+            f"_target_={spec.target} cannot be made: the class does not define {' and '.join(missing)}, which its base "
+            "class asks for. Write it there."
+        )
     try:
-        return _import(spec)(**values, **provided)
+        return cls(**values, **provided)
     except ValueError as error:
         if isinstance(error, MetaexpError) or not spec.path.startswith("torch.optim."):
             raise
