@@ -30,6 +30,7 @@ from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
 from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder, existing
+from metaexp.run.initial.parent import goes_on, read_further
 from metaexp.run.integrity import check_run_files
 from metaexp.run.job import run_job
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -51,7 +52,8 @@ def train(
     """Train, validate and test a run, as ``metaexp train`` does.
 
     Args:
-        overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``.
+        overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``; ``"from=RUN"`` goes
+            on from another run.
         config_dir: A folder of your own groups and files.
         trust: Packages whose classes configurations may name.
         folder: An empty folder for the run; by default that of ``hydra.run.dir``, or a fresh one below
@@ -69,7 +71,12 @@ def train(
     for package in trust:
         trust_package(package)
     lines = [*overrides, *(f"{key}={show(value)}" for key, value in keys.items())]
-    composer = Composer(None if config_dir is None else Path(config_dir))
+    own = None if config_dir is None else Path(config_dir)
+    if goes_on(lines):
+        further = read_further(lines, own)
+        provenance = Provenance.of_further(further)
+        return Run(run_job(further.settings, provenance, further.run_dir if folder is None else Path(folder)).folder)
+    composer = Composer(own)
     job = composer.job(lines)
     name = job.settings.experiment
     published = composer.published(name) if name else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from omegaconf import OmegaConf
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
 from metaexp.config.compose import Composer, Job
 from metaexp.config.schema import Settings
+from metaexp.config.section_overrides import key_of
+from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
+from metaexp.run.initial.parent import goes_on, read_further
 
 
 class TrainOptions(Options):
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     if options.help:
         print_text(_help(made, options))
         return 0
-    if any(line.lstrip("+").startswith("resume=") for line in options.overrides):
+    if _is_resume(options):
         return _resume(options, ranks)
     if options.cfg is not None:
         print_text(ranks.run(lambda: show(options)), end="")
@@ -48,6 +52,8 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
 
 
 def _train(options: TrainOptions, ranks: Ranks) -> int:
+    if goes_on(options.overrides):
+        return _train_further(options, ranks)
     job, published = ranks.run(lambda: _compose(options))
 
     from metaexp.run.first_record import Provenance
@@ -55,6 +61,16 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
 
     provenance = Provenance.of_job(job, published, options.overrides)
     finished = run_job(job.settings, provenance, job.run_dir, ranks=ranks)
+    return _print(finished.record, finished.folder, ranks)
+
+
+def _train_further(options: TrainOptions, ranks: Ranks) -> int:
+    further = ranks.run(lambda: read_further(options.overrides, options.config_dir))
+
+    from metaexp.run.first_record import Provenance
+    from metaexp.run.job import run_job
+
+    finished = run_job(further.settings, Provenance.of_further(further), further.run_dir, ranks=ranks)
     return _print(finished.record, finished.folder, ranks)
 
 
@@ -79,14 +95,21 @@ def _resume(options: TrainOptions, ranks: Ranks) -> int:
     return _print(finished.record, finished.folder, ranks)
 
 
+def _is_resume(options: TrainOptions) -> bool:
+    return any(key_of(line) == "resume" for line in options.overrides)
+
+
 def _resumed_folder(options: TrainOptions) -> Path:
+    folders = [line.partition("=")[2] for line in options.overrides if key_of(line) == "resume"]
     if len(options.overrides) > 1 or options.multirun:
-        others = [line for line in options.overrides if not line.lstrip("+").startswith("resume=")]
+        others = [line for line in options.overrides if key_of(line) != "resume"]
+        instead = shlex.join(["metaexp", "train", f"from={folders[0]}", *(others or ["train.steps=N"])])
+        longer = any(key_of(line) == "train.steps" for line in others)
         raise ConfigError(
             f"a resumed run goes on with its own configuration; remove {' '.join(others) or '-m'}. "
-            "To train on with other settings, start a new run."
+            + (f"To train for longer: {instead}" if longer else "To train on with other settings, start a new run.")
         )
-    return Path(options.overrides[0].partition("=")[2]).expanduser()
+    return Path(folders[0]).expanduser()
 
 
 def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
@@ -99,6 +122,10 @@ def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
 
 def show(options: TrainOptions) -> str:
     """The configuration in YAML, checked, as ``--cfg`` prints it."""
+    if goes_on(options.overrides):
+        if options.cfg != "job" or options.package is not None:
+            raise ConfigError("with from=RUN, --cfg job shows the configuration; the run is not composed by Hydra.")
+        return to_yaml(read_further(options.overrides, options.config_dir, on_this_machine=False).settings.resolved)
     composed = Composer(options.config_dir, options.config_name).job(options.overrides, on_this_machine=False).composed
     shown = {"job": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra})}
     part = OmegaConf.merge(*shown.values()) if options.cfg == "all" else shown[str(options.cfg)]
@@ -139,6 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     made.epilog = (
         "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"
+        "from=RUN_FOLDER train.steps=N continues from a run's last checkpoint to N steps, in a new run folder.\n"
+        "model.weights=FILE_OR_RUN begins at the weights of a file or of another run.\n"
         "torchrun --nproc-per-node=4 -m metaexp train ... trains one run on several processes."
     )
     return made

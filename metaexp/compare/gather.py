@@ -126,9 +126,10 @@ def _episodes(path: Path, test: Score) -> Array:
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
     """Of runs of one configuration and seed, the one that finished last."""
-    chosen: dict[tuple[str, int], Run] = {}
+    chosen: dict[tuple[str, int, str | None], Run] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
-        key = (run.record.config_hash, run.record.seed)
+        parent = run.record.parent
+        key = (run.record.config_hash, run.record.seed, parent.branch if parent else None)
         if key in chosen:
             earlier = chosen[key]
             same = np.array_equal(earlier.per_step, run.per_step) and earlier.bank == run.bank

@@ -73,7 +73,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
         ConfigError: No run has a key of ``by``.
     """
     leaves = [settings(run.record) for run in runs]
-    decided = [dict(flatten(decide(run.record.config))) for run in runs]
+    decided = [_decided(run.record, decide) for run in runs]
     differing = _differing(decided)
     if by:
         _check_keys(by, leaves)
@@ -93,7 +93,15 @@ def settings(record: RunRecord) -> dict[str, Any]:
     found = dict(flatten(record.config))
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
+    if record.parent is not None and record.parent.branch is not None:
+        found["from"] = record.parent.branch
     return found
+
+
+def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
+    """What decides numbers: the configuration, and the run that it went on from where that makes a difference."""
+    found = dict(flatten(decide(record.config)))
+    return found if record.parent is None or record.parent.branch is None else {**found, "from": record.parent.branch}
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

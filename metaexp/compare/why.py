@@ -127,6 +127,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
         *_differ("data", {"data hash": (_short(a.data_hash), _short(b.data_hash)), "dataset": (a.dataset, b.dataset)}),
         *_config(a, b, decide),
         *_differ("course", {"steps done": (a.steps, b.steps), "tested after step": (a.selected_step, b.selected_step)}),
+        *_differ("course", {"goes on from": (_parent(a), _parent(b))}),
         *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
         *_code(a, b),
         *_versions(a.versions, b.versions),
@@ -193,6 +194,13 @@ def _own(record: RunRecord) -> str:
         if state is not None
     ]
     return record.own_code.digest[:12] + (f" ({', '.join(commits)})" if commits else "")
+
+
+def _parent(record: RunRecord) -> str:
+    """The run whose checkpoint a run went on from."""
+    if record.parent is None:
+        return "no other run"
+    return "; ".join([f"{record.parent.name}, step {record.parent.step}", *record.parent.not_from_start])
 
 
 def _versions(a: Mapping[str, str], b: Mapping[str, str]) -> list[Finding]:

@@ -18,7 +18,13 @@ from metaexp.core.errors import ConfigError
 
 
 def revise(
-    config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str], config_dir: Path | None = None
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    overrides: Sequence[str],
+    config_dir: Path | None = None,
+    *,
+    is_trained: bool = True,
+    on_this_machine: bool = True,
 ) -> Settings:
     """Return the settings of an earlier, resolved configuration with some overrides on top.
 
@@ -31,6 +37,8 @@ def revise(
         choices: Its group -> chosen file.
         overrides: As given on the command line.
         config_dir: The user's folder of groups and files.
+        is_trained: Whether nothing more is trained. Then what training needs does not matter.
+        on_this_machine: Whether the run is to be here, so that the accelerator must be here.
 
     Raises:
         ConfigError: With all problems.
@@ -53,7 +61,14 @@ def revise(
     misapplied, absent = apply(given.values, merged)
     resolved, unresolved = resolve_all(merged)
     problems += [*misapplied, *unresolved]
-    settings = check(resolved, new_choices, earlier_problems=problems, ignored=given.broken, is_trained=True)
+    settings = check(
+        resolved,
+        new_choices,
+        on_this_machine=on_this_machine,
+        earlier_problems=problems,
+        ignored=given.broken,
+        is_trained=is_trained,
+    )
     if absent:
         raise ConfigError(absent)
     return settings

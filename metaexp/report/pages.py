@@ -265,6 +265,8 @@ def _facts(entry: Entry, departs: str) -> list[list[str]]:
         ["Departs from the paper", departs],
         ["Changed settings", "; ".join(record.deviations)],
         ["Steps", format_steps(record)],
+        ["Goes on from", f"{record.parent.name}, step {record.parent.step:,}" if record.parent else ""],
+        ["First weights", record.initial_weights.file if record.initial_weights else ""],
         ["Tested after step", f"{record.selected_step:,}" if record.selected_step is not None else ""],
         ["Validation", format_score(record.val) if record.val else ""],
         ["Test episodes", str(record.test.n_episodes) if record.test else ""],

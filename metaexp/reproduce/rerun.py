@@ -136,6 +136,12 @@ def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
             f"{run}/config.yaml is not the configuration that {RECORD_FILE} has (hash {config_hash(config)[:12]}, "
             f"there {config_hash(record.config)[:12]}): one of them was changed after the run."
         )
+    if record.parent is not None and record.parent.not_from_start:
+        raise ConfigError(
+            f"{run} went on from {record.parent.name} at step {record.parent.step}, and a run from the start would be "
+            f"another one ({'; '.join(record.parent.not_from_start)}). Reproduce that run, and go on from its rerun "
+            f"with metaexp train from=RERUN train.steps={record.config['train']['steps']}."
+        )
 
 
 def _settings(

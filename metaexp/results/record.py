@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
+from metaexp.results.beginning import InitialWeights, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build
 
 _MOST_BYTES = 1 << 24
@@ -123,26 +124,6 @@ class OwnCodeRecord:
 
 
 @dataclass(frozen=True)
-class InitialWeights:
-    """The file that the network's first weights came from (``model.weights``), and what of it was taken."""
-
-    file: str
-    """The name of the file, or of the run folder."""
-    sha256: str
-    """Of the file, hex."""
-    prefix: str
-    """What stands before the network's names in the file."""
-    matched: list[str]
-    """Parameters and buffers of the network that were taken from it."""
-    missing: list[str]
-    """Those that it lacks, which stayed as they were initialised."""
-    other_shape: list[str]
-    """Those that it has in another shape; these stayed, too."""
-    left_over: list[str]
-    """Tensors of the file that were not used."""
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """Everything that is recorded about a run. Fields that are not known yet are null."""
 
@@ -173,6 +154,8 @@ class RunRecord:
     test: Score | None = None
     after_steps: list[Score] = field(default_factory=list)
     """The test metric after 0, 1, ... adaptation steps; empty for algorithms without steps."""
+    parent: ParentRun | None = field(default=None, metadata=ADDED)
+    """Null where the run began at step 0, and in a record of before."""
     initial_weights: InitialWeights | None = field(default=None, metadata=ADDED)
     """Null where the network began as it was initialised, and in a record of before."""
     batch_norm: str | None = None

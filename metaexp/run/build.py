@@ -21,7 +21,7 @@ from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
-from metaexp.results.record import InitialWeights
+from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.weights import load_initial, read_weights

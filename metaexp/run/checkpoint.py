@@ -1,5 +1,7 @@
 """Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest written last, the last two kept.
 
+Importing this module imports no torch; only tensors need it.
+
 ``checkpoints/step_000000200.safetensors`` holds tensors, ``step_000000200.json`` is the manifest: plain values and
 the SHA-256 of both. A checkpoint exists once its manifest does; nothing is ever written over the newest good one.
 """
@@ -10,15 +12,19 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import make_folder, read_regular, sync_folder, write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +73,25 @@ class Checkpoints:
         Raises:
             RunFolderError: There are checkpoints and none is whole, or the folder cannot be read.
         """
+        found = self.newest(read)
+        return None if found is None else Checkpoint(found[0], *found[1])
+
+    def newest(self, reader: Callable[[Path], T]) -> tuple[int, T] | None:
+        """Return the step of the newest checkpoint that is whole, and what ``reader`` reads of it.
+
+        Args:
+            reader: :func:`read` or :func:`read_files`.
+
+        Raises:
+            RunFolderError: As :meth:`load`.
+        """
         damage: list[str] = []
         for step in reversed(self.steps()):
             try:
-                tensors, values = read(self.folder / f"step_{step:09d}")
+                return step, reader(self.folder / f"step_{step:09d}")
             except DamagedError as error:
                 log.warning("%s The one before it is used.", error)
                 damage.append(str(error))
-                continue
-            return Checkpoint(step, tensors, values)
         if damage:
             raise RunFolderError(
                 f"no checkpoint in {self.folder} can be used: {' '.join(reversed(damage))} Start the run anew."
@@ -118,7 +134,13 @@ class Checkpoints:
 
 def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write ``base.safetensors``, then its manifest ``base.json``."""
-    content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    import safetensors.torch
+
+    write_files(base, safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}), values)
+
+
+def write_files(base: Path, content: bytes, values: dict[str, Any]) -> None:
+    """As :func:`write`, with the tensors as the bytes of a safetensors file."""
     write_atomically(base.with_suffix(".safetensors"), content)
     manifest = {
         "format": FORMAT,
@@ -137,6 +159,19 @@ def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         DamagedError: A file is missing, changed or cut short.
     """
+    import safetensors.torch
+
+    content, values = read_files(base)
+    try:
+        return safetensors.torch.load(content), values
+    except SafetensorError as error:
+        raise DamagedError(
+            f"checkpoint {base} is damaged: {base.name}.safetensors cannot be read ({error})."
+        ) from error
+
+
+def read_files(base: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a checkpoint's file of tensors, and its values, both checked. Raises as :func:`read`."""
     manifest_path, tensor_path = base.with_suffix(".json"), base.with_suffix(".safetensors")
     try:
         manifest = json.loads(read_regular(manifest_path))
@@ -153,10 +188,7 @@ def read(base: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise DamagedError(f"checkpoint {base} is damaged: the values in {manifest_path.name} were changed.")
     if hashlib.sha256(content).hexdigest() != sha256["tensors"]:
         raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256).")
-    try:
-        return safetensors.torch.load(content), values
-    except SafetensorError as error:
-        raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} cannot be read ({error}).") from error
+    return content, values
 
 
 def _digest(values: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.results.provenance import git_state, sources_digest, versions
 from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task
 from metaexp.run.build import TrainingSetup
+from metaexp.run.initial.differences import with_differences
+from metaexp.run.initial.parent import Further, Parent
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Provenance:
         deviations: Settings that differ from the experiment file's, except steps and seeds.
         files: Path inside the run folder -> text, kept with the run (what Hydra composed).
         data_hash: The digest that the data must have; None for any.
+        parent: The run whose checkpoint the run goes on from; None where it begins at step 0.
     """
 
     overrides: list[str] = field(default_factory=list)
@@ -33,6 +36,7 @@ class Provenance:
     deviations: list[str] = field(default_factory=list)
     files: Mapping[str, str] = field(default_factory=dict)
     data_hash: str | None = None
+    parent: Parent | None = None
 
     @classmethod
     def of_job(cls, job: Job, published: Settings | None, overrides: Sequence[str]) -> Provenance:
@@ -48,6 +52,18 @@ class Provenance:
             full_steps=published.train.steps if published else None,
             deviations=deviations(job.settings.resolved, published.resolved) if published else [],
             files=hydra_files(job.composed),
+        )
+
+    @classmethod
+    def of_further(cls, further: Further) -> Provenance:
+        """Return the provenance of a run that goes on from another one."""
+        record = further.record
+        return cls(
+            overrides=further.overrides,
+            full_steps=record.full_steps,
+            deviations=record.deviations,
+            data_hash=record.data_hash,
+            parent=further.parent,
         )
 
 
@@ -69,6 +85,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         group=provenance.group,
         full_steps=provenance.full_steps,
         deviations=provenance.deviations,
+        parent=None if provenance.parent is None else with_differences(provenance.parent, setup),
         initial_weights=parts.initial_weights,
         batch_norm=parts.algorithm.batch_norm,
         first_order=parts.algorithm.first_order,

@@ -15,12 +15,14 @@ from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.results.beginning import ParentRun
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
 from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
-from metaexp.run.checkpoint import Checkpoints
+from metaexp.run.checkpoint import Checkpoints, read_files
 from metaexp.run.first_record import Provenance, first_record
 from metaexp.run.folder import RunFolder, check_new_place, check_unused, create_folder, existing
+from metaexp.run.initial.parent import format_parent
 from metaexp.run.initial.weights import format_initial
 from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
@@ -69,10 +71,11 @@ def run_job(
     with explain_errors(), ExitStack() as stack:
         ranks.broadcast(lambda: check_new_place(settings.paths.outputs if folder is None else folder, folder))
         ranks.require_equal("the configuration", lambda: shared_digest(settings))
-        setup = stack.enter_context(set_up(settings, ranks, shown.line))
+        begins = provenance.parent is None
+        setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=begins))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
         record = first_record(setup, provenance)
-        outputs = ranks.run(lambda: _new_outputs(stack, setup, provenance, folder, shown))
+        outputs = ranks.run(lambda: _new_outputs(stack, setup, provenance, record, folder, shown))
         return _run(setup, outputs, record, stop_after)
 
 
@@ -109,6 +112,8 @@ def resume_job(
         record = first_record(setup, Provenance())
         if before is not None:
             record = _continued(before, record)
+        elif saved["parent"] is not None:
+            record = replace(record, parent=ParentRun(**saved["parent"]))
         outputs = ranks.run(lambda: _open_outputs(stack, setup, RunFolder(path), shown))
         return _run(setup, outputs, record, stop_after)
 
@@ -121,7 +126,7 @@ def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: 
         for line in headline(record, str(setup.compute), outputs.path):
             outputs.print(line)
         if checkpoint is not None:
-            outputs.print(f"continues after step {checkpoint.step}")
+            outputs.print(f"continues after step {checkpoint.step}{format_parent(record.parent, checkpoint.step)}")
         return Finished(Session(setup, outputs, record, checkpoint, stop).run(), outputs.path)
 
 
@@ -145,14 +150,19 @@ def _check_data(setup: TrainingSetup, expected: str | None) -> None:
     digest = setup.parts.dataset.digest
     if expected not in (None, digest):
         raise DataError(
-            f"the data are not those of the run that is to be made again: their digest is {digest}, the run's is "
-            f"{expected}. The data were read from {setup.settings.paths.data}; choose another place with "
+            f"the data are not those of the run that is to be made again, or goes on: their digest is {digest}, the "
+            f"run's is {expected}. The data were read from {setup.settings.paths.data}; choose another place with "
             "paths.data=..."
         )
 
 
 def _new_outputs(
-    stack: ExitStack, setup: TrainingSetup, provenance: Provenance, folder: Path | None, display: Display
+    stack: ExitStack,
+    setup: TrainingSetup,
+    provenance: Provenance,
+    record: RunRecord,
+    folder: Path | None,
+    display: Display,
 ) -> Outputs:
     """Make and lock the folder of a new run, and write its configuration."""
     if setup.ranks.rank > 0:
@@ -168,6 +178,8 @@ def _new_outputs(
     for name, text in provenance.files.items():
         (place.path / name).parent.mkdir(parents=True, exist_ok=True)
         (place.path / name).write_text(text, encoding="utf-8")
+    if provenance.parent is not None:
+        provenance.parent.copy_to(place, setup.settings.config_hash, record.parent)
     return _open_outputs(stack, setup, place, display)
 
 
@@ -184,8 +196,15 @@ def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
     stack.enter_context(place.lock())
     config, choices = place.read_config()
     record = asdict(read_record(path)) if (path / RECORD_FILE).exists() else None
-    has_checkpoint = bool(Checkpoints(place.checkpoints).steps())
-    return {"config": config, "choices": choices, "record": record, "has_checkpoint": has_checkpoint}
+    checkpoints = Checkpoints(place.checkpoints)
+    newest = checkpoints.newest(read_files) if record is None else None  # killed before it had a record
+    return {
+        "config": config,
+        "choices": choices,
+        "record": record,
+        "has_checkpoint": bool(checkpoints.steps()),
+        "parent": None if newest is None else newest[1][1].get("parent"),
+    }
 
 
 def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
@@ -201,6 +220,7 @@ def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
         git=before.git,
         sources=before.sources,
         own_code=before.own_code,
+        parent=before.parent,
         initial_weights=before.initial_weights or fresh.initial_weights,
         versions=before.versions,
     )

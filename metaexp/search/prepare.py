@@ -110,6 +110,11 @@ def _check_fixed(overrides: Sequence[str]) -> None:
             problems.append(f"{line}: a search starts its trials itself; use search.workers and search.folder instead.")
         elif key == "sweep" or key.startswith("sweep."):
             problems.append(f"{line} is about a sweep; use it with metaexp train -m.")
+        elif key in ("from", "resume"):
+            problems.append(
+                f"{line} goes on with a run; use it with metaexp train. A search can begin at the weights of a run: "
+                "model.weights=RUN."
+            )
     if problems:
         raise ConfigError(problems)
 

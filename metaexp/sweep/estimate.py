@@ -49,7 +49,7 @@ def estimate(job: FrozenJob, state: JobState, finished: Sequence[RunRecord]) -> 
     their time for a training task, times the tasks of the job. Runs on all devices count.
     """
     name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
-    left = 1 - (state.record.steps / job.steps if state.record and job.steps else 0)
+    left = 1 - (_done(job, state) / job.steps if job.steps else 0)
     same = [record.seconds for record in finished if record.config_hash == job.config_hash and record.seconds]
     if same:
         return Estimate(median(same) * left, f"{_runs(len(same))} of the same job")
@@ -72,14 +72,19 @@ def measured(
     n_kinds = len({_kind(job.config) for job in jobs})
     found = {}
     for job in jobs:
-        settings, record, kind = job.settings(threads), states[job.number].record, _kind(job.config)
+        settings, kind = job.settings(threads), _kind(job.config)
         name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
         if kind not in rates:
             say(f"measuring {name} ({len(rates) + 1} of {n_kinds})")
             rates[kind] = throughput.measure(settings, say)
-        seconds = rates[kind].seconds(settings, job.steps - (record.steps if record else 0))
+        seconds = rates[kind].seconds(settings, job.steps - _done(job, states[job.number]))
         found[job.number] = Estimate(seconds, f"updates and episodes of {name}, measured here")
     return found
+
+
+def _done(job: FrozenJob, state: JobState) -> int:
+    """Steps that need not be made any more."""
+    return max(state.record.steps if state.record else 0, job.first_step)
 
 
 def _kind(config: Mapping[str, Any]) -> str:

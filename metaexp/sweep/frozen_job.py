@@ -15,7 +15,9 @@ from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
+from metaexp.results.beginning import ParentRun
 from metaexp.results.reading import ADDED, read_part
+from metaexp.run.initial.parent import goes_on, read_further
 
 FROZEN_FILE = "frozen.json"
 
@@ -43,12 +45,17 @@ class FrozenJob:
     files: dict[str, str] = field(default_factory=dict)
     own_code: str | None = field(default=None, metadata=ADDED)
     """Digest of the user's own code; None where every class is of metaexp or torch."""
+    parent: ParentRun | None = field(default=None, metadata=ADDED)
+    """The run that the job goes on from; None where it begins at step 0."""
+    parent_folder: str | None = field(default=None, metadata=ADDED)
+    """Its folder."""
 
     @property
     def identity(self) -> str:
         """SHA-256 (hex) of everything but paths: two jobs that share it would do the same twice."""
         rest = {key: value for key, value in self.config.items() if key != "paths"}
-        parts = [self.config_hash, rest, *([self.own_code] if self.own_code else [])]
+        parts: list[Any] = [self.config_hash, rest, *([self.own_code] if self.own_code else [])]
+        parts += [self.parent.identity] if self.parent else []
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -57,6 +64,11 @@ class FrozenJob:
         """Meta-updates of the whole job."""
         steps: int = self.config["train"]["steps"]
         return steps
+
+    @property
+    def first_step(self) -> int:
+        """The step that the job begins at."""
+        return self.parent.step if self.parent else 0
 
     def settings(self, threads: int | None = None) -> Settings:
         """The settings of the job, checked again. threads: for ``device.threads`` where the job leaves it open.
@@ -94,14 +106,16 @@ class Freezer:
 
     def freeze(self, number: int, overrides: Sequence[str]) -> FrozenJob:
         """Compose and check one job. Raises ConfigError with all its problems, MachineError for its accelerator."""
+        task = [line for line in overrides if not line.startswith("hydra")]
+        if goes_on(overrides):
+            return self._freeze_further(number, task)
         settings, composed = self.composer.job(overrides, on_this_machine=self.on_this_machine)
         files = hydra_files(composed)
         published = self._of_experiment(settings.experiment)
-        task = [line for line in overrides if not line.startswith("hydra")]
         return FrozenJob(
             number=number,
             name=f"{number:03d}-{settings.name}",
-            what=" ".join(line for line in task if key_of(line) in self.swept),
+            what=self._what(task),
             overrides=task,
             config=settings.resolved,
             choices=settings.choices,
@@ -112,6 +126,29 @@ class Freezer:
             deviations=deviations(settings.resolved, published.resolved) if published else [],
             files=files,
         )
+
+    def _freeze_further(self, number: int, task: Sequence[str]) -> FrozenJob:
+        """Compose and check a job that goes on from a run."""
+        further = read_further(task, self.composer.config_dir, on_this_machine=self.on_this_machine)
+        settings = further.settings
+        return FrozenJob(
+            number=number,
+            name=f"{number:03d}-{settings.name}",
+            what=self._what(task),
+            overrides=further.overrides,
+            config=settings.resolved,
+            choices=settings.choices,
+            config_hash=settings.config_hash,
+            own_code=None if settings.own_code is None else settings.own_code.digest,
+            parent=further.parent.run,
+            parent_folder=str(further.parent.folder),
+            group=self.group,
+            full_steps=further.record.full_steps,
+            deviations=further.record.deviations,
+        )
+
+    def _what(self, task: Sequence[str]) -> str:
+        return " ".join(line for line in task if key_of(line) in self.swept)
 
     def _of_experiment(self, experiment: str | None) -> Settings | None:
         if experiment is None:

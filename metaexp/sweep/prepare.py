@@ -107,6 +107,8 @@ def difference(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
     for before, after in zip(then, now, strict=True):
         if before.own_code != after.own_code:
             return f"the code of your own that job {before.number} uses has changed since"
+        if _parent(before) != _parent(after):
+            return f"the run that job {before.number} goes on from has changed since"
         if before.identity != after.identity:
             return f"the files have changed since: {_changes(before.config, after.config)} in job {before.number}"
     return ""
@@ -120,7 +122,11 @@ def _goes_on(sweep: Sweep, why: str) -> str:
 
 
 def _other_numbers(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> bool:
-    return [job.config_hash for job in then] != [job.config_hash for job in now]
+    return [(job.config_hash, _parent(job)) for job in then] != [(job.config_hash, _parent(job)) for job in now]
+
+
+def _parent(job: FrozenJob) -> list[str | int] | None:
+    return job.parent.identity if job.parent else None
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

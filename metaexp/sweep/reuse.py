@@ -47,7 +47,8 @@ def _is_same(run: RunRecord, job: FrozenJob) -> bool:
     tested = run.test is not None or not job.config["eval"]["test"]
     same_data = run.config["paths"]["data"] == job.config["paths"]["data"]
     same_code = job.own_code == (None if run.own_code is None else run.own_code.digest)
-    return run.config_hash == job.config_hash and same_code and then == now and tested and same_data
+    same_parent = (run.parent and run.parent.identity) == (job.parent and job.parent.identity)
+    return run.config_hash == job.config_hash and same_parent and same_code and then == now and tested and same_data
 
 
 def _targets(node: Any) -> Iterator[str]:

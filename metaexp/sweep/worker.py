@@ -81,13 +81,15 @@ def _run_and_note(folder: Path, threads: int | None, packages: Sequence[str]) ->
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
     from metaexp.run.first_record import Provenance
+    from metaexp.run.initial.parent import Parent
     from metaexp.run.job import resume_job, run_job
 
     settings = job.settings(threads)
     if (folder / RECORD_FILE).exists():  # written before the first step
         resume_job(folder)
     else:
-        provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files)
+        parent = Parent(Path(job.parent_folder), job.parent) if job.parent and job.parent_folder else None
+        provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files, parent=parent)
         run_job(settings, provenance, folder)
 
 

@@ -153,6 +153,8 @@ def shortened(words: list[str]) -> list[str]:
         return reproduction(words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
+    if any(word.startswith("from=") for word in words):
+        return [*words, "train.steps=3", "eval.episodes=4"]  # one more than the run has
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]
 

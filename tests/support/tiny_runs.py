@@ -212,6 +212,16 @@ class TinyMAML(Algorithm):
         return list(descend(loss, dict(self.model.named_parameters()), self.rate, 1, False))
 
 
+class SteadyMAML(TinyMAML):
+    """The same, with a rate that does not change, so that nothing in it depends on how many steps there will be."""
+
+    set_progress = Algorithm.set_progress
+
+    def __init__(self, model: Network, inner_lr: float) -> None:
+        super().__init__(model, inner_lr)
+        self.rate = inner_lr
+
+
 class Centroids(Algorithm):
     """Nearest class mean of the features; tested with any number of classes."""
 

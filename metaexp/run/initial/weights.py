@@ -20,7 +20,7 @@ from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_fi
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular
-from metaexp.results.record import InitialWeights
+from metaexp.results.beginning import InitialWeights
 
 _MOST_BYTES = 1 << 36
 """64 GiB."""

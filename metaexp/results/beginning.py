@@ -1,0 +1,54 @@
+"""Where a run began, as its record keeps it: a file of weights, or the checkpoint of another run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """The file that the network's first weights came from (``model.weights``), and what of it was taken."""
+
+    file: str
+    """The name of the file, or of the run folder."""
+    sha256: str
+    """Of the file, hex."""
+    prefix: str
+    """What stands before the network's names in the file."""
+    matched: list[str]
+    """Parameters and buffers of the network that were taken from it."""
+    missing: list[str]
+    """Those that it lacks, which stayed as they were initialised."""
+    other_shape: list[str]
+    """Those that it has in another shape; these stayed, too."""
+    left_over: list[str]
+    """Tensors of the file that were not used."""
+
+
+@dataclass(frozen=True)
+class ParentRun:
+    """The run whose checkpoint a run went on from (``from=RUN``)."""
+
+    name: str
+    """The name of its folder."""
+    config_hash: str
+    record_sha256: str
+    """Of its record.json, hex."""
+    step: int
+    """The step of the checkpoint."""
+    steps: int
+    """How many steps it was to make (``train.steps``)."""
+    weights_sha256: str
+    """Of the checkpoint's file of tensors, hex: weights, the best ones so far, and the optimiser's state."""
+    not_from_start: list[str] = field(default_factory=list)
+    """Why the run is not what a run of so many steps from the start would be; empty where it is the same."""
+
+    @property
+    def identity(self) -> list[str | int]:
+        """What tells it from another parent."""
+        return [self.config_hash, self.step, self.weights_sha256]
+
+    @property
+    def branch(self) -> str | None:
+        """What sets its children apart from runs from the start: ``step 100 of 200``; None where nothing does."""
+        return f"step {self.step} of {self.steps}" if self.not_from_start else None

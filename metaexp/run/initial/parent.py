@@ -1,0 +1,221 @@
+"""``from=RUN``: a new run that goes on from the last checkpoint of another one, to more steps. Without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaexp.config.compose import Composer, leaves
+from metaexp.config.overrides import with_home_quoted
+from metaexp.config.revise import revise
+from metaexp.config.schema import Settings
+from metaexp.config.section_overrides import key_of
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
+from metaexp.core.locks import is_locked
+from metaexp.results.beginning import ParentRun
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.run.checkpoint import Checkpoints, read_files, write_files
+from metaexp.run.folder import RunFolder, existing, resume_command
+from metaexp.run.integrity import check_config, check_metrics, check_weights
+
+KEY = "from"
+MAY_CHANGE = (
+    "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "eval.episodes", "eval.test",
+    "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
+)  # fmt: skip
+"""Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A run to go on from.
+
+    Attributes:
+        folder: Its folder.
+        run: What is recorded about it.
+    """
+
+    folder: Path
+    run: ParentRun
+
+    def copy_to(self, place: RunFolder, config_hash: str, recorded: ParentRun | None) -> None:
+        """Make a new run folder one that was stopped after the parent's checkpoint, so that it can be continued.
+
+        The checkpoint comes last: a folder without it has not begun.
+
+        Args:
+            place: The new folder.
+            config_hash: Of the new run.
+            recorded: What its record says about the parent.
+
+        Raises:
+            RunFolderError: The parent is not as it was when the new run was composed.
+        """
+        base = RunFolder(self.folder).checkpoints / f"step_{self.run.step:09d}"
+        content, values = read_files(base)
+        if hashlib.sha256(content).hexdigest() != self.run.weights_sha256:
+            raise RunFolderError(f"{base}.safetensors was changed since this run was composed. Give the command again.")
+        position = values["metrics_position"]
+        check_metrics(self.folder / METRICS_FILE, position, values.get("metrics_sha256"))
+        with open_regular(self.folder / METRICS_FILE) as file:
+            write_atomically(place.path / METRICS_FILE, file.read(position))
+        lines = [encode(step, v) for step, v in read_lines(self.folder / TIMINGS_FILE) if step <= self.run.step]
+        write_atomically(place.path / TIMINGS_FILE, b"".join(lines))
+        make_folder(place.checkpoints)
+        mine = {"config_hash": config_hash, "parent": dataclasses.asdict(recorded or self.run)}
+        write_files(place.checkpoints / base.name, content, values | mine)
+
+
+class Further(NamedTuple):
+    """A run that goes on from another one, composed and checked.
+
+    Attributes:
+        settings: The parent's settings, with what was given on top.
+        parent: The parent.
+        record: The parent's record.
+        overrides: Of the parent and of the command; they compose the settings again.
+        run_dir: The folder that ``hydra.run.dir`` asks for; None where it is left open.
+    """
+
+    settings: Settings
+    parent: Parent
+    record: RunRecord
+    overrides: list[str]
+    run_dir: Path | None
+
+
+def goes_on(overrides: Sequence[str]) -> bool:
+    """Whether overrides ask for a run that goes on from another one."""
+    return any(key_of(line) == KEY for line in overrides)
+
+
+def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on_this_machine: bool = True) -> Further:
+    """Compose a run that goes on from another one.
+
+    Args:
+        overrides: Of the command, ``from=RUN`` among them.
+        config_dir: The user's folder of groups and files.
+        on_this_machine: Whether the run is to be here, so that the accelerator must be here.
+
+    Raises:
+        ConfigError: An override would change what was trained already, or leaves nothing to train.
+        RunFolderError: RUN is no run folder, is in use, was changed, or has no checkpoint.
+    """
+    folder = _folder([line for line in overrides if key_of(line) == KEY])
+    given = [line for line in overrides if key_of(line) != KEY and not key_of(line).startswith("hydra")]
+    place = existing(folder)
+    config, choices = place.read_config()
+    check_config(folder, config)
+    record = read_record(folder)
+    settings = revise(config, choices, given, config_dir, is_trained=False, on_this_machine=on_this_machine)
+    checkpoint = _checkpoint(place, config)
+    problems = [*_changes(config, settings.resolved, folder), *_steps(settings, given, folder, checkpoint[0])]
+    if problems:
+        raise ConfigError(problems)
+    run = ParentRun(
+        name=folder.resolve().name,
+        config_hash=record.config_hash,
+        record_sha256=hashlib.sha256(read_regular(folder / RECORD_FILE)).hexdigest(),
+        step=checkpoint[0],
+        steps=config["train"]["steps"],
+        weights_sha256=checkpoint[1],
+        not_from_start=_differences(config, settings.resolved, record, checkpoint[0]),
+    )
+    keys = {key_of(line) for line in given}
+    earlier = [line for line in record.overrides if key_of(line) not in keys]
+    run_dir = _run_dir(overrides, config_dir)
+    return Further(settings, Parent(folder.absolute(), run), record, [*earlier, *given], run_dir)
+
+
+def format_parent(parent: ParentRun | None, step: int) -> str:
+    """Say which run another one goes on from, after ``continues after step ...``."""
+    if parent is None or parent.step != step:
+        return ""
+    if not parent.not_from_start:
+        return f" of {parent.name}, as a run of so many steps from the start would"
+    return f" of {parent.name}, not as a run of so many steps from the start would: {'; '.join(parent.not_from_start)}"
+
+
+def _folder(lines: Sequence[str]) -> Path:
+    if len(lines) > 1:
+        raise ConfigError(f"{KEY}= is given {len(lines)} times; a run goes on from one run.")
+    value = lines[0].partition("=")[2]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    path = Path(value).expanduser()
+    if "," in value and not path.exists():
+        raise ConfigError(f"{lines[0]} holds several values; add -m to go on from each of them.")
+    return path
+
+
+def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
+    """The step of the newest whole checkpoint of a run that has ended, and the SHA-256 of its tensors."""
+    try:
+        busy = is_locked(place.path / ".lock")
+    except OSError:  # it may be read only
+        busy = False
+    if busy:
+        raise RunFolderError(f"{place.path} is still running; wait for it to end before another run goes on from it.")
+    found = Checkpoints(place.checkpoints).newest(read_files)
+    if found is None:
+        raise RunFolderError(
+            f"{place.path} has no checkpoint to go on from: it has not trained yet, or this is a published copy."
+        )
+    step, (content, values) = found
+    check_weights(place.checkpoints / f"step_{step:09d}", values, config)
+    return step, hashlib.sha256(content).hexdigest()
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[str]:
+    """A sentence where keys differ that may not."""
+    then, now = dict(leaves(before)), dict(leaves(after))
+    changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
+    wrong = [key for key in changed if not key.startswith(MAY_CHANGE)]
+    if not wrong:
+        return []
+    return [
+        f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
+        f"that goes on from another. These can: {', '.join(MAY_CHANGE)}. To train anew from the weights of that run, "
+        f"with any settings, give model.weights={folder} instead of {KEY}={folder}."
+    ]
+
+
+def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) -> list[str]:
+    """A sentence where nothing would be left to train."""
+    steps = settings.train.steps
+    if "train.steps" not in map(key_of, given):
+        return [
+            f"give train.steps=N with {KEY}={folder}: to how many steps to train, more than the {step} that it has."
+        ]
+    if steps <= step:
+        return [
+            f"train.steps={steps} is not more than the {step} steps that {folder} has. Give more; "
+            f"{resume_command(folder)} goes on with an interrupted run itself."
+        ]
+    return []
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], record: RunRecord, step: int) -> list[str]:
+    """What of the intervals makes the run other than one from the start; what the parent's record says comes first.
+
+    A run logs and validates after its last step, whether or not that is due.
+    """
+    found = [] if record.parent is None else list(record.parent.not_from_start)
+    train = before["train"]
+    for key, what in (("eval_every", "it was validated"), ("log_every", "a line of metrics was written")):
+        if train[key] != after["train"][key]:
+            found.append(f"train.{key} was {train[key]} up to step {step}")
+        elif step == train["steps"] and step % train[key]:
+            found.append(f"{what} after step {step}, its last one then")
+    return found
+
+
+def _run_dir(overrides: Sequence[str], config_dir: Path | None) -> Path | None:
+    lines = [with_home_quoted(line) for line in overrides if key_of(line) == "hydra.run.dir"]
+    return Path(str(Composer(config_dir).compose(lines).hydra.run.dir)).expanduser() if lines else None

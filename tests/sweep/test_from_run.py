@@ -1,0 +1,96 @@
+"""A sweep whose jobs go on from a run: the parent is part of what is done."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metaexp.core.errors import ConfigError
+from metaexp.results.beginning import ParentRun
+from metaexp.results.record import read_record
+from metaexp.run.progress import Lines
+from metaexp.sweep.decide import duplicates
+from metaexp.sweep.estimate import estimate
+from metaexp.sweep.job_state import JobState
+from metaexp.sweep.prepare import prepare
+from metaexp.sweep.reuse import _is_same
+from metaexp.sweep.run import run_all
+
+CONF = Path("conf")
+ASKED = ["from=parent", "train.steps=16,20"]
+
+
+def train_parent(family: ModuleType, *overrides: str) -> Path:
+    from metaexp.cli.main import main
+
+    arguments = ["train", "--config-dir", "conf", *family.COMMON, "hydra.run.dir=parent", *overrides]
+    assert main(arguments) == 0
+    return Path("parent")
+
+
+def test_every_job_goes_on_from_the_run_and_the_same_command_runs_nothing(family: ModuleType, silent: Lines) -> None:
+    parent = train_parent(family)
+    assert run_all(ASKED, CONF, "config", silent) == 0
+    prepared = prepare(ASKED, CONF, "config")
+    assert prepared.sweep is not None
+    records = [read_record(prepared.sweep.folder(job)) for job in prepared.jobs]
+    assert [(record.status, record.steps) for record in records] == [("completed", 16), ("completed", 20)]
+    assert all(record.parent is not None and record.parent.name == "parent" for record in records)
+    assert [job.what for job in prepared.jobs] == ["train.steps=16", "train.steps=20"]
+    assert [prepared.state(job).status for job in prepared.jobs] == ["completed", "completed"]
+    shutil.rmtree(parent)
+    train_parent(family, "seed=1")
+    changed = prepare(ASKED, CONF, "config")
+    assert changed.sweep is None
+    (note,) = changed.notes
+    assert "is complete, and the run that job 0 goes on from has changed since: this is a new sweep" in note
+
+
+def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> None:
+    train_parent(family)
+    job, _ = prepare(ASKED, CONF, "config").jobs
+    alone = replace(job, number=1, parent=None, parent_folder=None)
+    assert alone.config_hash == job.config_hash
+    assert duplicates([job, alone]) == {}
+    assert duplicates([job, replace(job, number=1)]) == {1: 0}
+    assert (job.first_step, alone.first_step) == (12, 0)
+
+
+def test_a_run_is_taken_over_only_for_a_job_with_the_same_parent(family: ModuleType, silent: Lines) -> None:
+    train_parent(family)
+    assert run_all(ASKED, CONF, "config", silent) == 0
+    prepared = prepare(ASKED, CONF, "config")
+    assert prepared.sweep is not None
+    job = prepared.jobs[0]
+    record = read_record(prepared.sweep.folder(job))
+    assert _is_same(record, job)
+    assert not _is_same(record, replace(job, parent=None))
+    assert not _is_same(replace(record, parent=None), job)
+    assert isinstance(job.parent, ParentRun)
+    assert not _is_same(record, replace(job, parent=replace(job.parent, weights_sha256="0" * 64)))
+
+
+def test_the_time_that_is_left_counts_from_the_parents_steps(family: ModuleType) -> None:
+    parent = train_parent(family)
+    job = prepare(ASKED, CONF, "config").jobs[0]
+    state = JobState("waiting", Path("log"))
+    like = replace(read_record(parent), config_hash=job.config_hash, seconds=160.0)
+    found = estimate(job, state, [like])
+    assert found is not None
+    assert found.seconds == pytest.approx(160 * (16 - 12) / 16)
+    alone = estimate(replace(job, parent=None), state, [like])
+    assert alone is not None
+    assert alone.seconds == pytest.approx(160)
+
+
+def test_all_problems_of_such_jobs_are_said_before_any_starts(family: ModuleType) -> None:
+    train_parent(family)
+    with pytest.raises(ConfigError) as refused:
+        prepare(["from=parent", "train.steps=10,20", "seed=1"], CONF, "config")
+    text = str(refused.value)
+    assert "every job: seed cannot change in a run that goes on from another" in text
+    assert "job 0 (from=parent train.steps=10 seed=1): train.steps=10 is not more than the 12 steps" in text
