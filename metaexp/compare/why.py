@@ -21,6 +21,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.evaluations import as_trained
+from metaexp.results.own_code import differing_files, source_files
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
 
@@ -130,6 +131,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
         *_differ("course", {"goes on from": (_parent(a), _parent(b))}),
         *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
         *_code(a, b),
+        *_own_files(first, second),
         *_versions(a.versions, b.versions),
         *_machine(a, b),
     ]
@@ -182,6 +184,14 @@ def _code(a: RunRecord, b: RunRecord) -> list[Finding]:
     if both_dirty:
         return [*own, Finding("code", "uncommitted changes", "not recorded which", "not recorded which")]
     return [*own, *_differ("code", {"commit": (words(a), words(b))})]
+
+
+def _own_files(first: Side, second: Side) -> list[Finding]:
+    """The files of the user's own code that differ, or that only one of the runs has."""
+    sides = (first, second)
+    x, y = (source_files(s.record.own_code, s.folder if s.folder.is_dir() else s.folder.parent) for s in sides)
+    names = differing_files(x, y)
+    return [Finding("code", f"own file {name}", x.get(name, ABSENT)[:12], y.get(name, ABSENT)[:12]) for name in names]
 
 
 def _own(record: RunRecord) -> str:

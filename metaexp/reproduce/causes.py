@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from metaexp.results.own_code import differing_files, source_files
 from metaexp.results.provenance import changed_values
 from metaexp.results.record import RunRecord
 
@@ -59,7 +60,9 @@ def _commits(before: RunRecord, now: RunRecord) -> list[str]:
         found += changed_values({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})
     if before.sources is not None and now.sources is not None and not found:
         found += changed_values({"metaexp sources": before.sources[:12]}, {"metaexp sources": now.sources[:12]})
-    return [*found, *changed_values({"own code": _digest(before)}, {"own code": _digest(now)})]
+    files = differing_files(source_files(before.own_code), source_files(now.own_code))
+    own = changed_values({"own code": _digest(before)}, {"own code": _digest(now)})
+    return [*found, *own, *([f"own code differs in {', '.join(files)}"] if files else [])]
 
 
 def _digest(record: RunRecord) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,17 +119,30 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
     steps = _steps(plan, display.line)
     jobs = {seed: _job(plan, steps, seed) for seed in plan.seeds}  # all are checked before the first starts
     failed: dict[int, MetaexpError] = {}
-    for seed, job in jobs.items():
-        folder = plan.folder / f"seed{seed}"
-        try:
-            _run(plan, job, seed, folder, display)
-        except Interrupted:
-            raise
-        except MetaexpError as error:
-            failed[seed] = error
-            display.line(f"seed {seed} failed: {error}")
+    with _without_run_id(len(jobs) > 1, display):
+        for seed, job in jobs.items():
+            try:
+                _run(plan, job, seed, plan.folder / f"seed{seed}", display)
+            except Interrupted:
+                raise
+            except MetaexpError as error:
+                failed[seed] = error
+                display.line(f"seed {seed} failed: {error}")
     records = [_checked(plan.folder / f"seed{seed}", job) for seed, job in jobs.items() if seed not in failed]
     return SeedRuns(plan, records, failed)
+
+
+@contextmanager
+def _without_run_id(has_several: bool, display: Display) -> Iterator[None]:
+    """Within this block, WANDB_RUN_ID is not set where there are several runs: it names one."""
+    given = os.environ.pop("WANDB_RUN_ID", None) if has_several else None
+    try:
+        if given:
+            display.line("WANDB_RUN_ID names one run and is not used: each seed has an id of its own")
+        yield
+    finally:
+        if given is not None:
+            os.environ["WANDB_RUN_ID"] = given
 
 
 def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -> None:

@@ -121,6 +121,8 @@ class OwnCodeRecord:
     """SHA-256 (hex) of the names and contents of its source files."""
     git: dict[str, Git | None]
     """Top-level package or module -> the commit of the checkout that tracks it; null where none does."""
+    files: dict[str, str] = field(default_factory=dict, metadata=ADDED)
+    """Source file -> SHA-256 (hex) of its content; empty in a record of before."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import answers, within
-from metaexp.tracking.wandb_files import files_in, held_by_sweep, stored_id
+from metaexp.tracking.wandb_files import files_in, held_by_sweep, run_id
 from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class WandbTracker(Tracker):
         return wandb.init(
             dir=run.folder,
             mode=mode,
-            id=(environment.get("WANDB_RUN_ID") or stored_id(run.folder / "wandb" / "run-id")) + suffix,
+            id=run_id(run.folder) + suffix,
             resume="allow" if mode == "online" else None,
             name=environment.get("WANDB_NAME") or shortened(run.name),
             project=environment.get("WANDB_PROJECT") or self.project,

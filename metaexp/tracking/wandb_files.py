@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,11 @@ from typing import Any
 import yaml
 
 from metaexp.tracking.wandb_names import Mode
+
+log = logging.getLogger(__name__)
+
+_OWNERS: dict[str, Path] = {}
+"""WANDB_RUN_ID -> the folder of the run that took it in this process."""
 
 
 def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,10 +32,20 @@ def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name}_settings": config[name] for name in held if isinstance(config.get(name), Mapping)}
 
 
-def stored_id(path: Path) -> str:
-    """The run's W&B id: made once, kept in the run folder, so that a resumed run is the same run."""
+def run_id(folder: Path) -> str:
+    """The run's W&B id: chosen once, kept in the run folder, so that a resumed run is the same run.
+
+    It is WANDB_RUN_ID where that is set. That names one run, so a second run of this process has an id of its own.
+
+    Args:
+        folder: the run folder.
+    """
+    path, given = folder / "wandb" / "run-id", os.environ.get("WANDB_RUN_ID")
     if not path.exists():
-        path.write_text(secrets.token_hex(4))
+        owner = _OWNERS.setdefault(given, folder.resolve()) if given else None
+        if given and owner != folder.resolve():
+            log.warning("WANDB_RUN_ID=%s is the id of another run, %s; this one has an id of its own", given, owner)
+        path.write_text(given if given and owner == folder.resolve() else secrets.token_hex(4))
     return path.read_text().strip()
 
 

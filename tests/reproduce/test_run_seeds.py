@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,25 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def plan(conf: Path, name: str = "small", *overrides: str, seeds: int = 1, short: bool = False) -> SeedsPlan:
     return plan_seeds(name, overrides, seeds=seeds, short=short, config_dir=conf)
+
+
+def test_several_seeds_do_not_share_the_id_of_one_wandb_run(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[int, str | None] = {}
+
+    def note(_plan: SeedsPlan, _job: object, seed: int, *_: object) -> None:
+        seen[seed] = os.environ.get("WANDB_RUN_ID")
+        raise NotFiniteError("enough")
+
+    monkeypatch.setattr(module, "_run", note)
+    monkeypatch.setenv("WANDB_RUN_ID", "of-one-run")
+    run_seeds(plan(conf, seeds=2))
+    assert seen == {0: None, 1: None}
+    assert os.environ["WANDB_RUN_ID"] == "of-one-run"
+    assert "WANDB_RUN_ID names one run and is not used: each seed has an id of its own" in capsys.readouterr().err
+    run_seeds(plan(conf, seeds=1))
+    assert seen[0] == "of-one-run"
 
 
 def summary(planned: SeedsPlan) -> dict[str, object]:

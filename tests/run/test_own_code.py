@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +16,8 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.schema import OwnCode
 from metaexp.machine import environment
 from metaexp.reproduce.causes import conditions
-from metaexp.results.record import read_record
+from metaexp.results.own_code import source_files
+from metaexp.results.record import OwnCodeRecord, read_record
 from metaexp.run import job
 from metaexp.run.job import resume_job, run_job
 
@@ -85,3 +88,54 @@ def test_why_and_reproduce_name_code_that_differs(tiny: ModuleType, tmp_path: Pa
     keys = [finding.key for finding in explain(after, read_side(folder), numeric_part).findings]
     assert keys == ["metaexp sources"]
     assert any("metaexp sources was" in line for line in conditions(after.record, read_record(folder)))
+
+
+def with_edited_code(folder: Path, copy: Path, *, keeps_names: bool = True) -> Path:
+    """A copy of a run that was made with another version of ``tiny_runs.py`` and with one file more."""
+    shutil.copytree(folder, copy)
+    content = json.loads((copy / "record.json").read_text())
+    content.pop("digest", None)
+    own = content["own_code"]
+    own["digest"] = "f" * 64
+    code = copy / "code" / ("f" * 12)
+    next((copy / "code").iterdir()).rename(code)
+    (code / "tiny_runs.py").write_text("# edited\n")
+    (code / "helpers.py").write_text("")
+    own["files"] |= {
+        "tiny_runs.py": hashlib.sha256(b"# edited\n").hexdigest(),
+        "helpers.py": hashlib.sha256().hexdigest(),
+    }
+    if not keeps_names:
+        del own["files"]
+    (copy / "record.json").write_text(json.dumps(content))
+    return copy
+
+
+@pytest.mark.parametrize("keeps_names", [True, False])
+def test_why_names_the_files_of_ones_own_code_that_differ(tiny: ModuleType, tmp_path: Path, keeps_names: bool) -> None:
+    folder = run_job(tiny.settings(tmp_path)).folder
+    other = with_edited_code(folder, tmp_path / "other", keeps_names=keeps_names)
+    found = explain(read_side(folder), read_side(other), numeric_part).findings
+    assert [(f.kind, f.key) for f in found] == [
+        ("code", "own code"), ("code", "own file helpers.py"), ("code", "own file tiny_runs.py"),
+    ]  # fmt: skip
+    helpers, edited_file = found[1:]
+    assert helpers.first == "-"
+    assert edited_file.first == hashlib.sha256(Path(tiny.__file__).read_bytes()).hexdigest()[:12]
+    assert edited_file.second == hashlib.sha256(b"# edited\n").hexdigest()[:12]
+    assert explain(read_side(other), read_side(other), numeric_part).findings == []
+
+
+def test_reproduce_names_the_files_of_ones_own_code_that_differ(tiny: ModuleType, tmp_path: Path) -> None:
+    folder = run_job(tiny.settings(tmp_path)).folder
+    other = with_edited_code(folder, tmp_path / "other")
+    found = conditions(read_record(folder), read_record(other))
+    assert found[-1] == "own code differs in helpers.py, tiny_runs.py"
+    assert conditions(read_record(folder), read_record(folder)) == []
+
+
+def test_a_digest_that_is_no_digest_leads_to_no_file(tmp_path: Path) -> None:
+    (tmp_path / "run" / "code").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("secret")
+    assert source_files(OwnCodeRecord("../../secret", {}), tmp_path / "run") == {}

@@ -1,0 +1,44 @@
+"""The source files of the user's own code that a run was made with, by name and digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from metaexp.core.files import read_regular
+from metaexp.results.record import OwnCodeRecord
+
+CODE = "code"
+"""The folder of copies, in a run folder."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def source_files(own: OwnCodeRecord | None, folder: Path | None = None) -> dict[str, str]:
+    """Return source file -> SHA-256 (hex).
+
+    Args:
+        own: What the record of a run says about its own code.
+        folder: The run folder, whose copies are read where an older record does not name the files.
+
+    Returns:
+        The files; empty where there are none, or nothing is known about them.
+
+    Raises:
+        RunFolderError: A copy is a link or another special file.
+    """
+    if own is None:
+        return {}
+    if own.files or folder is None or not _DIGEST.fullmatch(own.digest):
+        return dict(own.files)
+    copies = folder / CODE / own.digest[:12]
+    paths = sorted(path for path in copies.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(copies).as_posix(): hashlib.sha256(read_regular(path)).hexdigest() for path in paths}
+
+
+def differing_files(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that differ, or that only one side has; none where one side is not known."""
+    if not first or not second:
+        return []
+    return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
