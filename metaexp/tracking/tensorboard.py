@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from metaexp.core.errors import ConfigError
 from metaexp.core.extras import install_command
 from metaexp.core.fields import PositiveInt
+from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 
 if TYPE_CHECKING:
@@ -45,9 +46,13 @@ class TensorBoardTracker(Tracker):
         """Open the event file; on resume, drop what earlier files hold after the checkpoint."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        purge = None if run.resumed_at is None else run.resumed_at + 1
+        is_first = not (run.folder / "tensorboard").exists()
+        purge = None if run.resumed_at is None or is_first else run.resumed_at + 1
         self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purge, flush_secs=self.flush_seconds)
-        if self.config and run.resumed_at is None:
+        if is_first and run.resumed_at is not None:  # it goes on from another run, whose metrics it has
+            for step, values in read_lines(run.folder / METRICS_FILE):
+                self.scalars(step, values)
+        if self.config and is_first:
             text = json.dumps(run.config, indent=2, default=str)
             self._writer.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 

@@ -111,6 +111,7 @@ class WandbTracker(Tracker):
             log.info("W&B is offline. To upload this run: wandb sync %s%s", identity, self._run.settings.sync_dir)
         else:
             self._seen = _last_step(self._run) if run.resumed_at is not None else -1
+            self._replay(run)
             log.info("W&B: %s", self._run.url)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -200,7 +201,7 @@ class WandbTracker(Tracker):
         self._run.define_metric("*", step_metric="step")
 
     def _replay(self, run: RunInfo) -> None:
-        """Write what a resumed run recorded before into its new offline folder."""
+        """Log what a resumed run recorded before, but for what the server has. An offline folder is always whole."""
         if run.resumed_at is not None:
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import ConfigError
+from metaexp.core.json_lines import encode
 from metaexp.tracking import tensorboard as module
 from metaexp.tracking.base import RunInfo
 from metaexp.tracking.tensorboard import TensorBoardTracker
@@ -39,6 +40,12 @@ def test_steps_beyond_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> No
     _log(tmp_path, range(1, 6))
     _log(tmp_path, range(4, 7), resumed_at=3)
     assert [step for _, step, _ in _events(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_goes_on_from_another_one_shows_that_ones_metrics_too(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(encode(step, {"train/loss": step / 8}) for step in (1, 2, 3)))
+    _log(tmp_path, range(4, 6), resumed_at=3)
+    assert [step for _, step, _ in _events(tmp_path)] == [1, 2, 3, 4, 5]
 
 
 def test_pictures_and_the_summary_are_shown(tmp_path: Path) -> None:

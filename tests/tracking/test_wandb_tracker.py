@@ -204,6 +204,15 @@ def test_a_resumed_online_run_passes_over_what_the_server_has(log_run: Callable[
     assert run["exit_code"] == 0
 
 
+def test_a_run_that_goes_on_from_another_one_uploads_that_ones_metrics_too(
+    log_run: Callable[..., Path], online: Any
+) -> None:
+    log_run("interrupted", mode="disabled", steps=range(10, 30, 10))
+    log_run(mode="online", steps=range(30, 50, 10), resumed_at=20)
+    (run,) = online.runs.values()
+    assert [row["step"] for row in run["history"] if "train/loss" in row] == [10, 20, 30, 40]
+
+
 def test_a_run_under_a_wandb_agent_is_online(
     log_run: Callable[..., Path], online: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
