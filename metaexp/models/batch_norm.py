@@ -2,7 +2,8 @@
 
 torch's own batch norm gives wrong second-order gradients under ``torch.vmap`` when gamma and beta are adapted
 (seen in torch 2.13; tests/models/test_batch_norm.py keeps an eye on it), so this one is made of elementary
-operations. It is faster too: the squares are taken of centred values, once.
+operations. It is faster too: the squares are taken of centred values, once. Where ReLU follows, as in convolutional
+networks, :meth:`BatchNorm.activate` is faster still.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import TransformType, get_interpreter_stack
 
 from metaexp.models.fused_batch_norm import activate_with, normalise_and_activate
+from metaexp.models.mapped_block import max_pool, normalise_and_activate_mapped
 
 Statistics = Literal["batch", "collect", "replace", "stored"]
 """Which statistics a forward pass normalises with.
@@ -101,9 +104,9 @@ class BatchNorm(nn.Module):
     def activate(self, x: Tensor, *, pool: bool = False) -> Tensor:
         """ReLU of the normalised ``x``, max-pooled by 2x2 where ``pool``: the same as calling one after the other.
 
-        Outside ``torch.func`` transforms a single autograd node does all three, or torch's kernel on other devices
-        than a CPU. Inside them (``torch.vmap`` over tasks, an inner loop by ``torch.func.grad``) the second-order
-        gradients of that kernel are wrong, so elementary operations stay.
+        On a CPU a single autograd node does all three: one for plain gradients, another inside ``torch.func``
+        transforms (``torch.vmap`` over tasks, an inner loop by ``torch.func.grad``), where torch's kernel has wrong
+        second-order gradients. On other devices it is torch's kernel, and elementary operations inside transforms.
 
         Args:
             x: maps (B, F, H, W), or vectors (B, F) without ``pool``.
@@ -120,8 +123,19 @@ class BatchNorm(nn.Module):
             if statistics == "stored" and x.is_cpu:
                 gain = torch.rsqrt(self.running_var + self.eps)
                 return activate_with(x, self.running_mean, gain, self.weight, self.bias, pool)
+        if statistics in ("batch", "collect") and x.dim() == 4 and x.is_cpu and _mapped_block_applies():
+            return self._activate_mapped(x, pool, collects=statistics == "collect")
         out = self(x)
+        if pool and x.is_cpu and not torch.is_grad_enabled():
+            return max_pool(out).relu()
         return (F.max_pool2d(out, 2) if pool else out).relu()  # ReLU commutes with the maximum
+
+    def _activate_mapped(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
+        """:meth:`activate` with statistics of the batch, inside transforms."""
+        out, mean, variance = normalise_and_activate_mapped(x, self.weight, self.bias, self.eps, pool)
+        if collects:
+            self._collect(mean.flatten(), variance.flatten(), x.numel() // self.n_features)
+        return out
 
     def _activate_at_once(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
         """:meth:`activate` with statistics of the batch, by plain gradients."""
@@ -153,3 +167,10 @@ class BatchNorm(nn.Module):
 def in_transform() -> bool:
     """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
     return torch._C._are_functorch_transforms_active()
+
+
+def _mapped_block_applies() -> bool:
+    """Whether gradients are wanted inside transforms. In forward mode, for which it has no formula, it does not."""
+    if not in_transform() or not torch.is_grad_enabled():
+        return False
+    return all(level.key() != TransformType.Jvp for level in get_interpreter_stack() or [])
