@@ -62,7 +62,7 @@ def tasks(device: torch.device) -> Episode:
 
     def draw() -> Examples:
         y = torch.stack([torch.randperm(N_WAY, generator=generator) for _ in range(N_TASKS)])
-        x = (torch.rand(N_TASKS, N_WAY, 1, 28, 28, generator=generator) < 0.1).float()
+        x = (torch.rand(N_TASKS, N_WAY, 1, 28, 28, generator=generator) < 0.1).to(torch.get_default_dtype())
         return Examples(x.to(device), y.to(device), N_WAY)
 
     return Episode(draw(), draw())

@@ -11,6 +11,7 @@ anything is timed. Forward, backward, clipping and Adam's update are in the time
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.conv4 import Conv4
 
 N_WAY, N_QUERY, HIDDEN = 5, 15, 20
+GATES = [0, 1, 3, 2]
+"""The order of torch's gates in ours."""
 
 
 class Setting(NamedTuple):
@@ -119,13 +122,12 @@ class Plain(nn.Module):
 
     def copy_weights(self, algorithm: MetaLSTM) -> None:
         """Take the weights of ``algorithm``, whose gates stand in another order."""
-        order = torch.tensor([0, 1, 3, 2])
         with torch.no_grad():
             self.start.copy_(torch.cat([p.flatten() for p in algorithm.model.parameters()]))
-            weight = algorithm.lstm.weight.unflatten(0, (4, -1))[order].flatten(0, 1)
+            weight = algorithm.lstm.weight.unflatten(0, (4, -1))[GATES].flatten(0, 1)
             self.lstm.weight_ih.copy_(weight[:, :4])
             self.lstm.weight_hh.copy_(weight[:, 4:])
-            self.lstm.bias_ih.copy_(algorithm.lstm.bias.unflatten(0, (4, -1))[order].flatten())
+            self.lstm.bias_ih.copy_(algorithm.lstm.bias.unflatten(0, (4, -1))[GATES].flatten())
             self.lstm.bias_hh.zero_()
             for row, gate in enumerate([self.forget_gate, self.input_gate]):
                 gate.weight.copy_(algorithm.gate_weight[row : row + 1])
@@ -176,8 +178,8 @@ def block(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
     """Magnitude and direction (P, 2) of ``x`` (P,)."""
-    large = (x.abs() > math.exp(-p)).float()
-    magnitude = large * (x.abs() + 1e-8).log() / p - (1 - large)
+    large = (x.abs() > math.exp(-p)).to(x.dtype)
+    magnitude = large * x.abs().clamp(min=1e-8).log() / p - (1 - large)
     direction = large * x.sign() + (1 - large) * math.exp(p) * x
     return torch.stack([magnitude, direction], 1)
 
@@ -195,16 +197,30 @@ def tasks(setting: Setting, count: int, device: torch.device) -> Episode:
 
 
 def check_equal(algorithm: MetaLSTM, plain: Plain, episodes: Episode) -> None:
-    """Stop unless both give the same meta-loss and meta-gradient for the same weights."""
-    ours, theirs = over_tasks(algorithm, episodes).mean(), plain.mean_loss(episodes)
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-    ours.backward()
-    theirs.backward()
-    start = torch.cat([p.grad.flatten() for p in algorithm.model.parameters() if p.grad is not None])
-    assert plain.start.grad is not None
-    relative = torch.linalg.vector_norm(start - plain.start.grad) / torch.linalg.vector_norm(start)
-    if relative > 1e-2:  # single precision, a dozen updates with batch norm over five images
-        raise AssertionError(f"the meta-gradients of the initial parameters differ by {relative:.1e} of their norm")
+    """Stop unless both give the same meta-loss and meta-gradient for the same weights, in float64."""
+    ours, theirs = copy.deepcopy(algorithm).double(), copy.deepcopy(plain).double()
+    exact = Episode(*(Examples(side.x.double(), side.y, side.n_way) for side in episodes))
+    our_loss, their_loss = over_tasks(ours, exact).mean(), theirs.mean_loss(exact)
+    torch.testing.assert_close(our_loss, their_loss, rtol=1e-9, atol=0.0)
+    found = gradients_by_gate(ours, list(torch.autograd.grad(our_loss, list(ours.parameters()))))
+    expected = torch.autograd.grad(their_loss, [p for p in theirs.parameters() if p.requires_grad])
+    a, b = (torch.cat([g.flatten() for g in side]) for side in (found, expected))
+    relative = torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b)
+    if not relative < 1e-8:
+        raise AssertionError(f"the meta-gradients differ by {relative:.1e} of their norm")
+
+
+def gradients_by_gate(algorithm: MetaLSTM, gradients: list[Tensor]) -> list[Tensor]:
+    """The gradients by the parameters of ``algorithm`` in the order and form of :class:`Plain`."""
+    names = [name for name, p in algorithm.named_parameters() if p.requires_grad]
+    by_name = dict(zip(names, gradients, strict=True))
+    start = torch.cat([g.flatten() for name, g in by_name.items() if name.startswith("model.")])
+    weight = by_name["lstm.weight"].unflatten(0, (4, -1))[GATES].flatten(0, 1)
+    bias = by_name["lstm.bias"].unflatten(0, (4, -1))[GATES].flatten()
+    found = [start, weight[:, :4], weight[:, 4:], bias, bias]
+    for row in range(2):  # forget and input gate
+        found += [by_name["gate_weight"][row : row + 1], by_name["gate_bias"][row : row + 1]]
+    return found
 
 
 def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:

@@ -103,7 +103,7 @@ class Plain(nn.Module):
 
     def forward(self, support: Examples, x: Tensor) -> Tensor:
         """Scores (M, N) of ``x`` (M, C, H, W)."""
-        members = F.one_hot(support.y, support.n_way).float()  # (S, N)
+        members = F.one_hot(support.y, support.n_way).to(x.dtype)  # (S, N)
         classes = torch.einsum("sn,schw->nchw", members, self.embedding(support.x))
         queries = self.embedding(x)
         left = classes.unsqueeze(0).expand(len(x), -1, -1, -1, -1)
@@ -113,7 +113,7 @@ class Plain(nn.Module):
 
     def loss(self, episode: Episode) -> Tensor:
         """The published loss ()."""
-        y = F.one_hot(episode.query.y, episode.support.n_way).float()
+        y = F.one_hot(episode.query.y, episode.support.n_way).to(episode.query.x.dtype)
         return F.mse_loss(self(episode.support, episode.query.x), y)
 
     def copy_weights(self, algorithm: RelationNet) -> None:
