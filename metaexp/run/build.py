@@ -226,7 +226,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
             compute,
             parts,
             TrainState(parts.algorithm, parts.optimizer),
-            _meta_step(settings, parts, compute, ranks),
+            make_step(settings, parts, compute, ranks),
             Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks),
         )
 
@@ -250,7 +250,15 @@ def check_shares(settings: Settings, n_ranks: int) -> None:
         )
 
 
-def _meta_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
+def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
+    """The step of a training, or None where there is nothing to train.
+
+    Args:
+        settings: The checked configuration.
+        parts: The objects of the run.
+        compute: The device.
+        ranks: The ranks that share the tasks of a step.
+    """
     if parts.optimizer is None or settings.train.steps == 0:
         return None
     return MetaStep(
