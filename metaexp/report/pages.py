@@ -232,16 +232,19 @@ def format_verdict(entry: Entry) -> str:
     return "stale: settings changed since" + ("" if text == NOTHING else f"; was: {text}")
 
 
-_LEGEND = """Measured is the mean over the test episodes with its 95 % interval. Batch norm says where the
-statistics at test come from: the current batch with the other queries (transductive), the episode's support set
-(episode), averages of training (running), or nowhere (none). A cut schedule is called shortened, whatever came out.
-Where several seeds were run, their mean stands with its interval over seeds, and the time is that of all.
+_LEGEND = """*Measured* is the mean over the test episodes with its 95 % interval. If there are several seeds, it is
+their mean with the interval over seeds, and the time is the sum over them.
+
+*Batch norm* says where the statistics at test come from: the current batch with the other queries (transductive), the
+support set of the episode (episode), or averages of training (running). *None* means that there is no batch norm.
+
+A run with fewer steps than published has the verdict *shortened*, whatever its result.
 """
 
 
-_SEEDS = """The runs of all seeds, tested on the same episodes. The interval of the mean is over seeds (Student's); the
-verdict is on the narrower one over episodes and seeds, so that few seeds make nothing easier to reproduce. The rest of
-this page is of one seed.
+_SEEDS = """These are the runs of all seeds, tested on the same episodes. The interval of the mean is Student's over
+seeds. The verdict uses the narrower interval over episodes and seeds, so that few seeds do not make a number easier to
+reproduce. The rest of this page is about one seed.
 """
 
 

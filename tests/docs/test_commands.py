@@ -196,6 +196,14 @@ def data_are_there(words: list[str]) -> bool:
     return (Path(os.environ.get("METAEXP_DATA", "data")) / name).exists()
 
 
+def test_the_demo_installs_what_the_commands_of_the_readme_need() -> None:
+    rule = re.search(r"^\$\(READY\):.*\n(?:\t.*\n)+", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert rule is not None
+    assert "metaexp search" in (ROOT / "README.md").read_text()
+    assert "$(INSTALL) -e '.[search]'" in rule[0]
+    assert ".[dev]" not in rule[0]
+
+
 def test_a_command_that_does_not_work_would_be_seen(inside: Path) -> None:
     assert main(shortened(["train", "algoritm=maml"])) == 2
     with pytest.raises(subprocess.CalledProcessError):
