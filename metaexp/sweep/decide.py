@@ -1,4 +1,4 @@
-"""What is done, what is left, what is tried again: decided from the states of jobs alone."""
+"""Decides from the states of a sweep's jobs which are done, which are left, and which are tried again."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
 
 ENDS_THE_SAME_WAY = (ExitCode.CONFIG, ExitCode.NOT_FINITE)
-"""Exit codes of configurations and of not-finite numbers: the same job would end so again."""
+"""Exit codes of wrong configurations and of numbers that are not finite. The same job would fail in the same way."""
 
 
 def is_tried_again(state: JobState, options: SweepOptions, failures: int) -> bool:
-    """Whether a job that ended so is begun again at once, after ``failures`` failures."""
+    """Return whether a job that failed is started again within this command.
+
+    Args:
+        state: How the job ended.
+        options: Options of the sweep.
+        failures: How often the job has failed in this command, this time included.
+    """
     retries = options.on_error == "retry" and state.ended_badly and state.exit_code not in ENDS_THE_SAME_WAY
     return retries and failures <= options.retries
 
 
 def is_left(state: JobState, options: SweepOptions) -> bool:
-    """Whether the same command runs a job in this state: if it is missing, or its failure may be the machine's.
+    """Return whether the same command, given again, runs a job.
 
-    A failure that would come again is tried again only with ``sweep.on_error=retry``.
+    It runs jobs that are not completed. A job that would fail in the same way is run again only with
+    ``sweep.on_error=retry``.
+
+    Args:
+        state: How far the job is.
+        options: Options of the sweep.
     """
     if state.status == "completed":
         return False
@@ -31,13 +42,13 @@ def is_left(state: JobState, options: SweepOptions) -> bool:
 
 
 def is_complete(sweep: Sweep, jobs: Sequence[FrozenJob]) -> bool:
-    """Whether every job that is not the same as another is completed."""
+    """Return whether every job is completed. Duplicates of other jobs do not count."""
     same = duplicates(jobs)
     return all(sweep.state(job).status == "completed" for job in jobs if job.number not in same)
 
 
 def duplicates(jobs: Sequence[FrozenJob]) -> dict[int, int]:
-    """Number of a job that is the same as an earlier one -> number of that one."""
+    """Return the number of each job that equals an earlier one -> the number of the earlier one."""
     first: dict[str, int] = {}
     found: dict[int, int] = {}
     for job in jobs:

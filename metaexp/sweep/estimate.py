@@ -1,4 +1,4 @@
-"""How long jobs will take, told from finished runs, or measured. Without torch, but for what is measured."""
+"""Estimates how long jobs will take, from finished runs or by a measurement. Only the measurement imports torch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
 _SAME_TIME = ("seed", "experiment", "reference", "paths", "tracker", "eval")
 _SAME_TIME_IN_TRAIN = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every")
-"""Keys that leave the time of one update and of one episode alone."""
+"""Keys that do not change the time of one step or of one episode."""
 _PLACES = (f"*/{RECORD_FILE}", f"sweeps/*/*/{RECORD_FILE}")
 
 
 class Estimate(NamedTuple):
-    """seconds: that a job will still take. source: what tells so."""
+    """How long a job will take.
+
+    Attributes:
+        seconds: Time that the job still needs.
+        source: What the estimate comes from, for the user.
+    """
 
     seconds: float
     source: str
 
 
 def finished_runs(outputs: Path) -> dict[Path, RunRecord]:
-    """Folder -> record of the completed runs in ``outputs`` and its sweeps; those that cannot be read tell nothing."""
+    """Return folder -> record of every completed run in ``outputs`` and its sweeps. Damaged records are left out."""
     found = {}
     for path in (path for pattern in _PLACES for path in sorted(outputs.glob(pattern))):
         try:
@@ -43,10 +48,19 @@ def finished_runs(outputs: Path) -> dict[Path, RunRecord]:
 
 
 def estimate(job: FrozenJob, state: JobState, finished: Sequence[RunRecord]) -> Estimate | None:
-    """How long a job will still take; None where no finished run tells.
+    """Estimate from finished runs how long a job will still take.
 
-    Runs of the same job tell best. Else those of the same algorithm, network, dataset and shape of training task do:
-    their time for a training task, times the tasks of the job. Runs on all devices count.
+    The median time of runs of the same job is used. If there are none, runs with the same algorithm, network, dataset
+    and shape of training task are used: their median time for a training task, times the tasks of the job. Runs on all
+    devices count.
+
+    Args:
+        job: The job.
+        state: How far the job is.
+        finished: Records of completed runs.
+
+    Returns:
+        The estimate; None if no finished run is like the job.
     """
     name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
     left = 1 - (_done(job, state) / job.steps if job.steps else 0)
@@ -59,12 +73,22 @@ def estimate(job: FrozenJob, state: JobState, finished: Sequence[RunRecord]) -> 
     return None
 
 
-def measured(
-    jobs: Sequence[FrozenJob], states: Mapping[int, JobState], threads: int | None, say: Callable[[str], None]
+def measure_times(
+    jobs: Sequence[FrozenJob], states: Mapping[int, JobState], threads: int | None, report: Callable[[str], None]
 ) -> dict[int, Estimate]:
-    """How long jobs will still take, from some updates and episodes of each kind, run here and now.
+    """Estimate how long jobs will still take, by running some steps and episodes of each kind on this machine.
 
-    threads: of each job, where it leaves them open. Raises what a run would: DataError where the data are not there.
+    Args:
+        jobs: The jobs.
+        states: Number of a job -> how far it is.
+        threads: Value of ``device.threads`` for jobs that leave it open.
+        report: Called with a line about what is measured.
+
+    Returns:
+        Number of a job -> its estimate.
+
+    Raises:
+        MetaexpError: What the run itself would raise, such as DataError for missing data.
     """
     from metaexp.run import throughput
 
@@ -75,20 +99,20 @@ def measured(
         settings, kind = job.settings(threads), _kind(job.config)
         name = f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}"
         if kind not in rates:
-            say(f"measuring {name} ({len(rates) + 1} of {n_kinds})")
-            rates[kind] = throughput.measure(settings, say)
+            report(f"measuring {name} ({len(rates) + 1} of {n_kinds})")
+            rates[kind] = throughput.measure(settings, report)
         seconds = rates[kind].seconds(settings, job.steps - _done(job, states[job.number]))
-        found[job.number] = Estimate(seconds, f"updates and episodes of {name}, measured here")
+        found[job.number] = Estimate(seconds, f"steps and episodes of {name}, measured here")
     return found
 
 
 def _done(job: FrozenJob, state: JobState) -> int:
-    """Steps that need not be made any more."""
+    """Steps that are done already, by the job or by the run that it continues."""
     return max(state.record.steps if state.record else 0, job.first_step)
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    """What jobs share whose updates and episodes take the same time. Learning rates and the like do not matter."""
+    """A text that is equal for jobs whose steps and episodes take the same time, whatever their learning rates."""
     kept = {key: value for key, value in config.items() if key not in _SAME_TIME}
     kept["train"] = {key: value for key, value in config["train"].items() if key not in _SAME_TIME_IN_TRAIN}
     for section, value in kept.items():
@@ -106,7 +130,7 @@ def _is_like(record: RunRecord, job: FrozenJob) -> bool:
 
 
 def _tasks(config: dict[str, dict[str, int]]) -> int:
-    """Training tasks of a whole run; 1 where nothing is trained."""
+    """Training tasks of a whole run; 1 if nothing is trained."""
     return max(1, config["train"]["steps"] * config["train"]["meta_batch_size"])
 
 

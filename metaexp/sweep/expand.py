@@ -1,4 +1,4 @@
-"""From the words of a command to the overrides of every job, and the name by which a sweep is found again."""
+"""Turns the overrides of a command into those of every job, and into the name that finds the sweep again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metaexp.sweep.frozen_job import Freezer, FrozenJob
 _MOST_SHOWN = 10
 _MOST_JOBS = 10_000
 _HERE = ("basic", "joblib", "submitit_local")
-"""Launchers whose jobs run on this machine, so that its accelerators are theirs."""
+"""Launchers that run jobs on this machine, with its accelerators."""
 _HOW = (
     "hydra/launcher",
     "hydra.launcher.",
@@ -31,13 +31,18 @@ _HOW = (
     "sweep.new",
     "sweep.reuse",
 )
-"""Overrides that say how jobs are run, not which: with others of these the same sweep goes on."""
+"""Overrides that change how jobs run, but not which jobs. They may change when a sweep is continued."""
 
 
 def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job, in the order in which Hydra's basic sweeper runs them.
+    """Return the overrides of every job, in the order of Hydra's basic sweeper.
 
-    Raises ConfigError for an override that cannot be read, or whose values only a search can choose.
+    Args:
+        composer: Reads overrides.
+        overrides: Overrides of the command, some with several values.
+
+    Raises:
+        ConfigError: With all overrides that cannot be read, and those whose values only a search can choose.
     """
     parsed: list[Override] = []
     problems: list[str] = []
@@ -63,21 +68,26 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
 
 
 def swept_keys(composer: Composer, overrides: Sequence[str]) -> frozenset[str]:
-    """The keys that were given several values."""
+    """Return the keys that have several values."""
     parsed = [composer.parse(override) for override in overrides]
     return frozenset(o.key_or_group for o in parsed if isinstance(o, Override) and o.is_sweep_override())
 
 
 def runs_here(overrides: Sequence[str]) -> bool:
-    """Whether jobs run on this machine, as far as the launcher tells."""
+    """Return whether the chosen launcher runs jobs on this machine."""
     return all(line.endswith(_HERE) for line in overrides if line.startswith("hydra/launcher="))
 
 
 def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJob]:
     """Compose and check every job before the first one starts.
 
-    Raises ConfigError with the problems of all jobs, each told once, and how many jobs are fine; MachineError when the
-    accelerator of one is not here.
+    Args:
+        freezer: Composes one job.
+        jobs: Overrides of each job.
+
+    Raises:
+        ConfigError: With the problems of all jobs, each once, and how many jobs are correct.
+        MachineError: If the accelerator of a job is missing on this machine.
     """
     found: dict[str, list[str]] = {}
     frozen: list[FrozenJob] = []
@@ -93,21 +103,21 @@ def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJo
 
 
 def digest(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> str:
-    """SHA-256 (hex) of the words of a command that say which jobs are to be run."""
+    """Return the SHA-256 (hex) of the parts of a command that decide which jobs run."""
     asked = [line for line in overrides if not line.lstrip("+").startswith(_HOW)]
     where = None if config_dir is None else str(config_dir.resolve())
     return hashlib.sha256(json.dumps([asked, where, config_name]).encode()).hexdigest()
 
 
 def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
-    """``seeds-3fa9c1d2`` for a ready-made sweep, else ``algorithm-seed-3fa9c1d2`` by the keys swept."""
+    """Return ``seeds-3fa9c1d2`` for a sweep file, else ``algorithm-seed-3fa9c1d2`` with the keys that vary."""
     words = [name] if name else [key.rpartition(".")[2] for key in swept] or ["single"]
     text = "-".join(words)[:60]
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"
 
 
 def _summary(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
-    """One sentence for each problem, saying which jobs have it."""
+    """One sentence for each problem, with the jobs that have it."""
     problems = []
     for problem, jobs in found.items():
         where = "every job" if len(jobs) == n_jobs else jobs[0]
@@ -117,5 +127,5 @@ def _summary(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
         problems = [*problems[:_MOST_SHOWN], f"and {len(problems) - _MOST_SHOWN} more problems."]
     bad = {job for jobs in found.values() for job in jobs}
     if len(bad) < n_jobs:
-        problems.append(f"The other {n_jobs - len(bad)} of {n_jobs} jobs are fine.")
+        problems.append(f"The other {n_jobs - len(bad)} of {n_jobs} jobs are correct.")
     return problems

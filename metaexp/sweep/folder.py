@@ -1,12 +1,12 @@
-"""The folder of a sweep: its frozen jobs, and a journal of what happened. Without torch.
+"""The folder of a sweep, with its frozen jobs and a journal of their starts and ends. Without torch.
 
 ::
 
-    sweep.json                   what was asked for; a sweep exists once it is there
-    journal.jsonl                one line for every start and end of a job, appended
-    000-maml-glyphs-.../         one folder a job, which becomes its run folder
+    sweep.json                   the command; written last, so a sweep without it does not exist
+    journal.jsonl                one line for every start and end of a job
+    000-maml-glyphs-.../         one folder for each job, which becomes its run folder
         frozen.json              the job as it was composed
-        job_state.json           what its worker says of itself
+        job_state.json           what its worker last wrote about it
         output.log               what its worker printed
 """
 
@@ -27,7 +27,7 @@ from metaexp.core.files import sync_folder, write_atomically
 from metaexp.results.reading import read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen, write_frozen
 from metaexp.sweep.job_state import JobState, read_state
-from metaexp.sweep.reuse import take_over
+from metaexp.sweep.reuse import copy_run
 
 SWEEP_FILE = "sweep.json"
 JOURNAL_FILE = "journal.jsonl"
@@ -37,7 +37,14 @@ _SECONDS_OF_A_DRAFT = 3600.0
 
 @dataclass(frozen=True)
 class Head:
-    """What was asked for: the words of the command, and the hash that finds the sweep again (see ``command``)."""
+    """The content of ``sweep.json``.
+
+    Attributes:
+        command: The command with its arguments.
+        digest: Hash of the command, by which the same command finds its sweep; see :func:`metaexp.sweep.expand.digest`.
+        created: When the sweep was made, in UTC.
+        schema_version: Version of this file's format.
+    """
 
     command: list[str]
     digest: str
@@ -46,7 +53,12 @@ class Head:
 
 
 class Sweep:
-    """A sweep that exists in ``path``."""
+    """A sweep that exists on disk.
+
+    Args:
+        path: Its folder.
+        head: The content of its ``sweep.json``.
+    """
 
     def __init__(self, path: Path, head: Head) -> None:
         self.path = path
@@ -54,42 +66,54 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """The name of its folder, which is the group of its runs."""
+        """The name of the folder. It is the group of the sweep's runs in W&B."""
         return self.path.name
 
     def jobs(self) -> list[FrozenJob]:
-        """All frozen jobs, by number."""
+        """Read all frozen jobs, in the order of their numbers."""
         return sorted((read_frozen(p.parent) for p in self.path.glob(f"*/{FROZEN_FILE}")), key=lambda job: job.number)
 
     def folder(self, job: FrozenJob) -> Path:
-        """The folder of a job."""
+        """Return the folder of a job."""
         return self.path / job.name
 
     def state(self, job: FrozenJob) -> JobState:
-        """How far a job is."""
+        """Return how far a job is."""
         return read_state(self.folder(job))
 
     def add(self, job: FrozenJob) -> Path:
-        """Keep one more job; returns its folder. Raises RunFolderError when there is one of that name."""
+        """Write one more frozen job and return its folder.
+
+        Raises:
+            RunFolderError: If the sweep has a job of that name.
+        """
         folder = self.folder(job)
         try:
             folder.mkdir()
         except FileExistsError as error:
-            raise RunFolderError(f"{folder} is there already; a sweep's job is frozen once.") from error
+            raise RunFolderError(f"{folder} exists already; a sweep's job is frozen once.") from error
         write_frozen(job, folder)
         return folder
 
     def journal(self, number: int, event: str, text: str = "") -> None:
-        """Append a line to the journal. A line that a crash cut short is passed over when it is read."""
+        """Append a line to the journal. ``events`` skips a line that a crash cut short.
+
+        Args:
+            number: Number of the job.
+            event: What happened, such as ``begins``.
+            text: Details, such as an error.
+        """
         entry = {"time": _now(), "job": number, "event": event, "pid": os.getpid()} | ({"text": text} if text else {})
         handle = os.open(self.path / JOURNAL_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, b"\n" + json.dumps(entry).encode() + b"\n")  # an end for a line that was cut short
+            os.write(
+                handle, b"\n" + json.dumps(entry).encode() + b"\n"
+            )  # the first newline ends a line that a crash cut short
         finally:
             os.close(handle)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The entries of the journal."""
+        """Yield the entries of the journal."""
         path = self.path / JOURNAL_FILE
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
             try:
@@ -105,16 +129,23 @@ def create(
     command: Sequence[str],
     digest: str,
     jobs: Sequence[FrozenJob],
-    taken: Mapping[int, Path] | None = None,
+    reused: Mapping[int, Path] | None = None,
 ) -> Sweep:
-    """Write a new sweep with all its jobs, in one step: after a crash there is the whole of it, or nothing.
+    """Write a new sweep with all its jobs. After a crash, either the whole sweep exists or nothing of it.
 
-    taken: number of a job -> the completed run that is taken over for it.
-    Raises RunFolderError when there is something at ``path``.
+    Args:
+        path: The sweep's folder.
+        command: The command with its arguments.
+        digest: Hash of the command.
+        jobs: The frozen jobs.
+        reused: Number of a job -> the completed run that is copied into its folder.
+
+    Raises:
+        RunFolderError: If ``path`` exists.
     """
     head = Head(list(command), digest, _now())
     for old in path.parent.glob(f".{path.name}.*.tmp"):
-        if time.time() - old.stat().st_mtime > _SECONDS_OF_A_DRAFT:  # of a process that was killed
+        if time.time() - old.stat().st_mtime > _SECONDS_OF_A_DRAFT:  # left by a process that was killed
             shutil.rmtree(old, ignore_errors=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.mkdir(parents=True)
@@ -122,14 +153,14 @@ def create(
         sweep = Sweep(draft, head)
         for job in jobs:
             folder = sweep.add(job)
-            if taken and job.number in taken:
-                take_over(taken[job.number], folder)
-                sweep.journal(job.number, "taken over", str(taken[job.number]))
+            if reused and job.number in reused:
+                copy_run(reused[job.number], folder)
+                sweep.journal(job.number, "taken over", str(reused[job.number]))
         write_atomically(draft / SWEEP_FILE, (json.dumps(asdict(head), indent=1) + "\n").encode())
         try:
             draft.rename(path)
         except OSError as error:
-            raise RunFolderError(f"{path} is there already; a new sweep needs a folder of its own.") from error
+            raise RunFolderError(f"{path} exists already; a new sweep needs a new folder.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(path.parent)
@@ -137,7 +168,11 @@ def create(
 
 
 def open_sweep(path: Path) -> Sweep:
-    """The sweep in ``path``. Raises RunFolderError when there is none, or its file is damaged."""
+    """Return the sweep in ``path``.
+
+    Raises:
+        RunFolderError: If there is none, or its ``sweep.json`` is damaged.
+    """
     file = path / SWEEP_FILE
     head: Head = read_part(Head, file, "the folder of a sweep")
     if head.schema_version != SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""One job of a sweep, composed and checked, and kept as it was: later edits of files change nothing. Without torch."""
+"""A frozen job: one job of a sweep, composed, checked and saved, so that later edits of files do not change it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,21 @@ FROZEN_FILE = "frozen.json"
 class FrozenJob:
     """One job of a sweep.
 
-    number: from 0, in the order of the sweep. name: of its folder inside the sweep's. what: the overrides that tell
-    it from the others. overrides: all of them. config, choices: the resolved configuration, and group -> file.
-    config_hash: of what decides its numbers. group, full_steps, deviations, files: see
-    :class:`metaexp.run.first_record.Provenance`.
+    Attributes:
+        number: Position in the sweep, from 0.
+        name: Name of its folder inside the sweep's folder.
+        what: The overrides that differ between the jobs.
+        overrides: All overrides.
+        config: The resolved configuration.
+        choices: Group -> chosen file.
+        config_hash: Hash of the settings that decide its numbers.
+        group: Name of the sweep; see :class:`metaexp.run.first_record.Provenance`.
+        full_steps: Steps of the published experiment; see Provenance.
+        deviations: Settings that differ from the published experiment; see Provenance.
+        files: Hydra's files for the run folder; see Provenance.
+        own_code: Digest of the user's own code; None if every class comes from metaexp or torch.
+        parent: The run that the job continues; None if it starts at step 0.
+        parent_folder: Folder of that run.
     """
 
     number: int
@@ -44,15 +55,12 @@ class FrozenJob:
     deviations: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     own_code: str | None = field(default=None, metadata=ADDED)
-    """Digest of the user's own code; None where every class is of metaexp or torch."""
     parent: ParentRun | None = field(default=None, metadata=ADDED)
-    """The run that the job goes on from; None where it begins at step 0."""
     parent_folder: str | None = field(default=None, metadata=ADDED)
-    """Its folder."""
 
     @property
     def identity(self) -> str:
-        """SHA-256 (hex) of everything but paths: two jobs that share it would do the same twice."""
+        """SHA-256 (hex) of all settings except paths. Two jobs with the same one would compute the same."""
         rest = {key: value for key, value in self.config.items() if key != "paths"}
         parts: list[Any] = [self.config_hash, rest, *([self.own_code] if self.own_code else [])]
         parts += [self.parent.identity] if self.parent else []
@@ -61,20 +69,24 @@ class FrozenJob:
 
     @property
     def steps(self) -> int:
-        """Meta-updates of the whole job."""
+        """Steps of the whole job."""
         steps: int = self.config["train"]["steps"]
         return steps
 
     @property
     def first_step(self) -> int:
-        """The step that the job begins at."""
+        """The step at which the job starts."""
         return self.parent.step if self.parent else 0
 
     def settings(self, threads: int | None = None) -> Settings:
-        """The settings of the job, checked again. threads: for ``device.threads`` where the job leaves it open.
+        """Check the configuration again and return the settings.
 
-        Raises ConfigError when a package that it needs is not trusted or was changed since, or its file was edited into
-        nonsense.
+        Args:
+            threads: Value of ``device.threads`` if the job leaves it open.
+
+        Raises:
+            ConfigError: If a package that the job needs is not trusted or has changed, or the file was edited and is
+                wrong now.
         """
         device = dict(self.config["device"])
         if device["threads"] is None:
@@ -85,16 +97,19 @@ class FrozenJob:
             raise ConfigError(
                 f"the code of {', '.join(settings.own_code.places) if settings.own_code else 'your own'} was changed "
                 f"after the sweep was made (digest {str(self.own_code)[:12]}, now {str(now)[:12]}). Give the same "
-                "command again for a new sweep with the code as it is, or take the change back."
+                "command again for a new sweep with the code as it is, or undo the change."
             )
         return settings
 
 
 class Freezer:
-    """Makes frozen jobs from overrides, all with the files as they are now.
+    """Makes frozen jobs from overrides and the configuration files as they are now.
 
-    group: the sweep's name. swept: keys whose values tell jobs from each other. on_this_machine: whether jobs run
-    here, so that the accelerator must be here.
+    Args:
+        composer: Composes configurations.
+        group: Name of the sweep.
+        swept: Keys whose values differ between jobs.
+        on_this_machine: Whether jobs run on this machine. Their accelerator must then exist here.
     """
 
     def __init__(self, composer: Composer, group: str, swept: frozenset[str], *, on_this_machine: bool = True) -> None:
@@ -105,7 +120,16 @@ class Freezer:
         self._published: dict[str, Settings] = {}
 
     def freeze(self, number: int, overrides: Sequence[str]) -> FrozenJob:
-        """Compose and check one job. Raises ConfigError with all its problems, MachineError for its accelerator."""
+        """Compose and check one job.
+
+        Args:
+            number: Position of the job in its sweep.
+            overrides: Its overrides.
+
+        Raises:
+            ConfigError: With all problems.
+            MachineError: If its accelerator is missing on this machine.
+        """
         task = [line for line in overrides if not line.startswith("hydra")]
         if goes_on(overrides):
             return self._freeze_further(number, task)
@@ -159,11 +183,15 @@ class Freezer:
 
 
 def write_frozen(job: FrozenJob, folder: Path) -> None:
-    """Write ``folder/frozen.json``, all of it or nothing."""
+    """Write ``folder/frozen.json`` atomically."""
     write_atomically(folder / FROZEN_FILE, (json.dumps(asdict(job), indent=1) + "\n").encode())
 
 
 def read_frozen(folder: Path) -> FrozenJob:
-    """The job frozen in ``folder``. Raises RunFolderError when there is none, or it is damaged."""
+    """Read the frozen job of a folder.
+
+    Raises:
+        RunFolderError: If there is none, or its file is damaged.
+    """
     job: FrozenJob = read_part(FrozenJob, folder / FROZEN_FILE, "the folder of a sweep's job")
     return job

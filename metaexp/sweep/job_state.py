@@ -1,4 +1,4 @@
-"""How far a job of a sweep is, told from its folder alone. Without torch."""
+"""How far a job of a sweep is, read from its folder alone. Without torch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ Status = Literal["waiting", "running", "completed", "interrupted", "failed", "ki
 
 @dataclass(frozen=True)
 class Note:
-    """What is said of a job in ``job_state.json``: by its worker, or, where that was killed, by who started it.
+    """The content of ``job_state.json``. The worker writes it, or, if that was killed, the process that started it.
 
-    exit_code: of the process, None while it runs. attempts: how often a worker has begun, this time included.
+    Attributes:
+        status: How far the worker came.
+        attempts: How often a worker has started on the job, this time included.
+        pid: The worker's process.
+        host: The machine that it ran on.
+        exit_code: Exit code of the worker; None while it runs.
+        error: First line of the error that ended it.
     """
 
     status: Literal["running", "completed", "interrupted", "failed", "killed"]
@@ -43,9 +49,13 @@ class Note:
 class JobState:
     """How far a job is.
 
-    status: ``killed`` is a job whose process ended without a word: SIGKILL, the memory killer, a power cut.
-    error: the first line of what ended it. record: None before there is one. log: where its output is.
-    exit_code: the last one, None where there is none.
+    Attributes:
+        status: ``killed`` means that the process ended without writing why: SIGKILL, no memory left, a power cut.
+        log: The file with the job's output.
+        error: First line of the error that ended it.
+        record: The run's record; None before it is written.
+        attempts: How often a worker has started on the job.
+        exit_code: Exit code of the last worker; None if there is none.
     """
 
     status: Status
@@ -57,7 +67,7 @@ class JobState:
 
     @property
     def ended_badly(self) -> bool:
-        """Whether this counts as a failure of the job."""
+        """Whether the job counts as failed."""
         return self.status in ("failed", "killed")
 
 
@@ -68,8 +78,8 @@ def read_state(folder: Path) -> JobState:
         folder: The job's folder.
 
     Returns:
-        The state. A job whose record or note is damaged has failed, with an error that names the file, so that it
-        costs only itself.
+        The state. A job with a damaged record or note counts as failed, with an error that names the file; the other
+        jobs are not affected.
     """
     try:
         return _read_state(folder)
@@ -90,46 +100,55 @@ def _read_state(folder: Path) -> JobState:
     if note.status == "running":
         if is_job_locked(folder):
             return JobState("running", log, None, record, attempts)
-        again = read_note(folder)  # it may have ended between the two looks
+        again = read_note(folder)  # it may have ended after the first look
         if again == note:
             return JobState("killed", log, "its process was killed (by SIGKILL or for memory)", record, attempts)
         return _read_state(folder)
-    status: Status = "failed" if note.status == "completed" else note.status  # completed, and its record was lost
+    status: Status = "failed" if note.status == "completed" else note.status  # its record was lost
     return JobState(status, log, note.error, record, attempts, note.exit_code)
 
 
 def read_note(folder: Path) -> Note | None:
-    """What the job's last worker said of itself; None where none has begun."""
+    """Read the note of the job's last worker; None if no worker has started.
+
+    Raises:
+        RunFolderError: If the note is damaged.
+    """
     path = folder / STATE_FILE
     try:
         note: Note = build(Note, json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError, FaultError) as error:
-        raise RunFolderError(f"{path} is damaged: {error}. Remove it, and the job goes on.") from error
+        raise RunFolderError(f"{path} is damaged: {error}. Remove it, and give the same command again.") from error
     return note
 
 
 def write_note(folder: Path, note: Note) -> None:
-    """Replace what the job's worker says of itself."""
+    """Write the note of the job's worker, in place of an earlier one."""
     write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
 
 
 def new_note(folder: Path, attempts: int = 1) -> Note:
-    """The note of a worker that begins in this process; ``attempts`` are added to those before."""
+    """Return the note of a worker that starts in this process.
+
+    Args:
+        folder: The job's folder.
+        attempts: Added to the attempts of the earlier note.
+    """
     before = read_note(folder)
     return Note("running", (before.attempts if before else 0) + attempts, os.getpid(), socket.gethostname())
 
 
 @contextmanager
 def lock_job(folder: Path) -> Iterator[bool]:
-    """Lock the job within this block, so that no other process runs it.
+    """Lock the job within a ``with`` block, so that no other process runs it.
 
     Args:
         folder: The job's folder.
 
     Yields:
-        Whether this process has the job; False, at once, where another process runs it.
+        True if this process has the lock; False, without waiting, if another process runs the job.
     """
     try:
         release = acquire(folder / LOCK_FILE)
@@ -143,5 +162,5 @@ def lock_job(folder: Path) -> Iterator[bool]:
 
 
 def is_job_locked(folder: Path) -> bool:
-    """Whether a process runs the job now."""
+    """Return whether a process runs the job now."""
     return is_locked(folder / LOCK_FILE)

@@ -1,9 +1,9 @@
-"""Jobs of a sweep through a launcher of Hydra: joblib, submitit (SLURM or local), Ray.
+"""Runs the jobs of a sweep through a launcher of Hydra: joblib, submitit (SLURM or local), Ray.
 
-The launcher brings a :class:`Task` to wherever it runs things. The task starts the job in a process of its own and
-waits for it, so that a job that is killed costs only itself. Nothing is composed there: what travels is the number of
-a frozen job. A folder inside the sweep's, on the file system that both sides see, carries what the launchers
-do not: which jobs ended, and that all are to stop.
+The launcher calls a :class:`Task` for each job, possibly on another machine, with the number of the job. The task
+starts the frozen job in its own process and waits for it, so that a killed job does not end the others. The launchers
+cannot tell us that a job has ended, nor stop jobs. A :class:`StopFolder` inside the sweep's folder, on a file system
+that all machines share, does both.
 """
 
 from __future__ import annotations
@@ -46,38 +46,50 @@ _BASIC = "basic"
 
 
 def chosen_launcher(overrides: Sequence[str]) -> str | None:
-    """The launcher that the command line chooses; None for the pool of this process, which is the usual one."""
+    """Return the launcher that the command line chooses; None for the pool of this process, the default."""
     chosen = [line.partition("=")[2] for line in overrides if key_of(line) == "hydra/launcher"]
     return None if not chosen or chosen[-1] == _BASIC else chosen[-1]
 
 
 class StopFolder:
-    """A folder in which jobs and the command that launched them tell each other what ended, and to stop."""
+    """A folder of marker files: which jobs have ended, and whether all jobs are to stop.
+
+    Args:
+        path: The folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def ask_to_stop(self) -> None:
-        """Every task stops its job, and begins no other."""
+        """Ask all tasks to stop their jobs and to start no other."""
         if self.path.is_dir():
             (self.path / _STOP).touch()
 
     def stop_is_asked(self) -> bool:
-        """Whether to stop; also where the folder is gone, and nobody waits for an answer."""
+        """Return whether to stop. A missing folder means that the sweep's command has gone, and jobs stop too."""
         return (self.path / _STOP).exists() or not self.path.is_dir()
 
-    def settle(self, number: int) -> None:
-        """Say that a job has ended, and is not tried again."""
+    def mark_ended(self, number: int) -> None:
+        """Mark a job that has ended and is not tried again."""
         if self.path.is_dir():
             write_atomically(self.path / str(number), b"")
 
-    def is_settled(self, number: int) -> bool:
-        """Whether a job has ended, and is not tried again."""
+    def has_ended(self, number: int) -> bool:
+        """Return whether a job has ended and is not tried again."""
         return (self.path / str(number)).exists()
 
 
 class Task:
-    """What a launcher calls, wherever it runs things, with a configuration that holds the number of a job."""
+    """The function that a launcher calls with a configuration that holds the number of a job.
+
+    Args:
+        sweep: The sweep's folder.
+        stop_folder: Path of the stop folder.
+        options: Options of the sweep.
+        packages: Packages whose classes the job may use.
+        threads: Value of ``device.threads`` if the job leaves it open.
+    """
 
     def __init__(
         self, sweep: Path, stop_folder: Path, options: SweepOptions, packages: tuple[str, ...], threads: int | None
@@ -89,7 +101,7 @@ class Task:
         self.threads = threads
 
     def __call__(self, config: DictConfig) -> None:
-        """Run the job to its end, or to the wish to stop."""
+        """Run the job until it ends or all jobs are asked to stop."""
         sweep = open_sweep(self.sweep)
         job = next(job for job in sweep.jobs() if job.number == config.job)
         with stop_on_signals() as signalled:
@@ -101,30 +113,35 @@ class Task:
 
 
 class JobReporter:
-    """A watcher on the far side, which tells by letter that a job has ended."""
+    """Writes to the stop folder, where the launcher runs, that a job has ended.
+
+    Args:
+        folder: The stop folder.
+        options: Options of the sweep.
+    """
 
     def __init__(self, folder: StopFolder, options: SweepOptions) -> None:
         self.folder = folder
         self.options = options
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """Tell the sweep that a job has ended, and ask for a stop where one bad end is enough."""
+        """Mark the job as ended. If it failed and ``sweep.on_error=stop`` is set, ask all jobs to stop."""
         if state.ended_badly and self.options.on_error == "stop":
             self.folder.ask_to_stop()
-        self.folder.settle(job.number)
+        self.folder.mark_ended(job.number)
 
-    def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """Nothing: a job that is tried again has not ended."""
+    def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
+        """Do nothing: a job that is tried again has not ended."""
 
-    def elsewhere(self, job: FrozenJob) -> None:
-        """Nothing: the process that runs the job tells its own sweep."""
+    def runs_elsewhere(self, job: FrozenJob) -> None:
+        """Do nothing: the process that runs the job marks its end."""
 
     def tick(self, running: Sequence[FrozenJob]) -> None:
-        """Nothing: nobody watches the jobs here."""
+        """Do nothing: progress is shown where the command runs."""
 
 
 class _NumbersOnly(ConfigLoaderImpl):
-    """Gives a launcher the configuration of a job, which is its number, without reading files."""
+    """Composes the configuration that a launcher hands to a task: the job's number. Reads no files."""
 
     def __init__(self) -> None:
         super().__init__(ConfigSearchPathImpl())
@@ -136,8 +153,20 @@ class _NumbersOnly(ConfigLoaderImpl):
         return config
 
 
-class Launched:
-    """Runs ``jobs`` of a sweep through the launcher that ``overrides`` choose."""
+class LauncherPool:
+    """Runs jobs of a sweep through a launcher of Hydra.
+
+    Args:
+        sweep: The sweep.
+        jobs: The jobs to run.
+        options: Options of the sweep.
+        composer: Composes Hydra's part of the configuration.
+        overrides: Overrides of the command line, which choose the launcher.
+        watcher: Is called when something happens to a job.
+
+    Raises:
+        ConfigError: If the launcher cannot be made.
+    """
 
     def __init__(
         self,
@@ -159,7 +188,14 @@ class Launched:
         self.error: Exception | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Run them. The launcher waits in a thread, so that this one can stop and leave."""
+        """Run the jobs. The launcher blocks in a thread, so that this thread can ask jobs to stop and return early.
+
+        Args:
+            stop: Asked regularly. Once it returns True, all running jobs save and stop, and no other starts.
+
+        Raises:
+            MachineError: If the launcher fails.
+        """
         self.folder.path.mkdir()
         logging.getLogger("submitit").setLevel(logging.ERROR)
         thread = threading.Thread(target=self._launch, args=(list(self.left),), daemon=True)
@@ -171,7 +207,7 @@ class Launched:
                 asked = time.monotonic()
             running = [job for job in self.left.values() if self.sweep.state(job).status == "running"]
             if asked is not None and not running and time.monotonic() - asked > _SECONDS_UNTIL_LEFT:
-                return  # others are in a queue; when their turn comes, they find the wish to stop, and end
+                return  # other jobs wait in the cluster's queue; once started, they see the request to stop, and end
             self._report()
             self.watcher.tick(running)
             thread.join(_SECONDS_BETWEEN_LOOKS)
@@ -179,7 +215,8 @@ class Launched:
         shutil.rmtree(self.folder.path, ignore_errors=True)
         if self.error is not None:
             raise MachineError(
-                f"{type(self.launcher).__name__} failed: {first_line(self.error)}. The same command goes on."
+                f"{type(self.launcher).__name__} failed: {first_line(self.error)}. "
+                "Give the same command again to continue."
             ) from self.error
 
     def _launch(self, numbers: Sequence[int]) -> None:
@@ -189,13 +226,13 @@ class Launched:
             self.error = error
 
     def _report(self) -> None:
-        for number in [number for number in self.left if self.folder.is_settled(number)]:
+        for number in [number for number in self.left if self.folder.has_ended(number)]:
             job = self.left.pop(number)
             self.watcher.ended(job, self.sweep.state(job))
 
 
 def _configuration(composer: Composer, overrides: Sequence[str], place: Path) -> DictConfig:
-    """Hydra's part of the configuration, with the launcher chosen and the sweep's folder."""
+    """Hydra's part of the configuration, with the launcher and the sweep's folder."""
     own = [line for line in overrides if key_of(line).startswith(("hydra/launcher", "hydra.launcher"))]
     hydra = composer.compose(own).hydra
     config = OmegaConf.create({"hydra": hydra})
@@ -209,12 +246,12 @@ def _launcher(config: DictConfig, task: Task) -> Launcher:
     context = HydraContext(config_loader=_NumbersOnly(), callbacks=Callbacks())
     try:
         return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-    except Exception as error:  # of whatever the plugin makes of its keys
+    except Exception as error:  # plugins raise many kinds of errors for wrong keys
         raise ConfigError(f"hydra/launcher cannot be made: {first_line(error.__cause__ or error)}.") from error
 
 
 def _threads(config: DictConfig, n_jobs: int) -> int | None:
-    """Threads for each job: a share of this machine's cores where the jobs run here, else what the place gives."""
+    """Threads of each job: a share of the cores if jobs run here; None if another machine has to decide."""
     target = str(config.hydra.launcher["_target_"])
     if target.endswith(".JoblibLauncher"):
         at_once = int(config.hydra.launcher.n_jobs)

@@ -1,4 +1,4 @@
-"""``sweep=NAME`` and ``sweep.KEY=VALUE``: what is asked of a sweep rather than of its jobs. Without torch."""
+"""Options of a sweep: ``sweep=NAME`` and ``sweep.KEY=VALUE``. Without torch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SweepOptions:
         on_error: After a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
         retries: With ``retry``, how often a job that failed is tried again.
         n_jobs: Jobs at once on this machine, with ``hydra/launcher=basic``.
-        new: Begin anew where the same command has a sweep already.
-        reuse: Let a new sweep take over completed runs that are what its jobs would be.
+        new: Start a new sweep, even if the same command has one already.
+        reuse: Copy completed runs that the jobs of a new sweep would repeat.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
@@ -34,10 +34,10 @@ class SweepOptions:
 
     @classmethod
     def parse(cls, overrides: Sequence[str], composer: Composer) -> SweepCommand:
-        """Separate what is asked of the sweep from what is asked of its jobs, and put the ready-made sweep in.
+        """Separate the options of the sweep from the overrides of its jobs, and add those of the sweep file.
 
         Args:
-            overrides: All overrides of the command line. Their keys come before those of the file.
+            overrides: All overrides of the command line. They win over the sweep file.
             composer: Reads overrides and files.
 
         Raises:
@@ -58,12 +58,12 @@ class SweepOptions:
 
 
 class SweepCommand(NamedTuple):
-    """What a command line asks for.
+    """The parts of a command line.
 
     Attributes:
-        name: Of the ready-made sweep; None where there is none.
-        options: Of the sweep.
-        job_overrides: Of the jobs.
+        name: Name of the sweep file; None if none is chosen.
+        options: Options of the sweep.
+        job_overrides: Overrides of the jobs.
     """
 
     name: str | None
@@ -72,5 +72,5 @@ class SweepCommand(NamedTuple):
 
 
 def _choices(value: Any) -> str:
-    """Values of a key in a file, as they are written on the command line: a list is several values."""
+    """A value of the sweep file as it stands on the command line. A list becomes several values."""
     return ",".join(show(item) for item in value) if isinstance(value, list) else show(value)

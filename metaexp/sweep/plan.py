@@ -1,4 +1,4 @@
-"""What a sweep would do: its jobs, duplicates, what is done, how long the rest takes. Nothing is written or started."""
+"""Formats the plan of a sweep: its jobs, duplicates, what is done, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -9,39 +9,45 @@ from pathlib import Path
 from metaexp.machine.threads import threads_each
 from metaexp.results.wording import format_time
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measured
+from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import chosen_launcher
 from metaexp.sweep.prepare import Prepared
-from metaexp.sweep.summary import counts, format_nothing_taken, format_state
+from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state
 
 
 def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
-    """The plan in words.
+    """Format the plan of a sweep. Nothing is written or started.
 
-    measure: where no finished run tells how long a job takes, compute a little of it to know; this hears what is
-    measured. None leaves its time unknown.
+    Args:
+        prepared: The sweep.
+        overrides: Overrides of the command line.
+        measure: If given, jobs whose time no finished run tells are measured by running a few steps. It is called with
+            a line about each measurement. None leaves their time unknown.
+
+    Returns:
+        The text, of several lines.
     """
     jobs, same = prepared.jobs, prepared.duplicates()
     states = {job.number: prepared.state(job) for job in jobs if job.number not in same}
-    outputs, taken = prepared.outputs, prepared.taken()
-    others = [job for job in jobs if job.number not in same and job.number not in taken]
+    outputs, reused = prepared.outputs, prepared.reusable_runs()
+    others = [job for job in jobs if job.number not in same and job.number not in reused]
     left = [job for job in others if is_left(states[job.number], prepared.options)]
     here = chosen_launcher(overrides) is None
     threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
     times = _times(left, states, outputs, threads, measure)
-    there = "not there yet" if prepared.sweep is None else counts(jobs, states, same)
+    there = "not there yet" if prepared.sweep is None else format_counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
-    notes = [format_nothing_taken(outputs)] if prepared.options.reuse and prepared.sweep is None and not taken else []
+    notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
     lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
-        what = f"the same as job {same[job.number]}" if job.number in same else _say(job, states, times)
-        what = f"done in {taken[job.number]}, and taken over" if job.number in taken else what
+        what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, times)
+        what = f"done in {reused[job.number]}, which is copied" if job.number in reused else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
-        lines.append(f"{_n_jobs(len(same))} would do what others do, and will not run")
-    lines.append(_total(left, times, outputs, prepared.options.n_jobs if here else None))
+        lines.append(f"{_n_jobs(len(same))} repeat other jobs and will not run")
+    lines.append(_format_total(left, times, outputs, prepared.options.n_jobs if here else None))
     return "\n".join(lines)
 
 
@@ -52,16 +58,16 @@ def _times(
     threads: int | None,
     measure: Callable[[str], None] | None,
 ) -> dict[int, Estimate | None]:
-    """The time of each job that is left, by finished runs, or else by measurement, where that is asked for."""
+    """The time of each job that is left, from finished runs, or else by a measurement if ``measure`` is given."""
     finished = list(finished_runs(outputs).values())
     times = {job.number: estimate(job, states[job.number], finished) for job in left}
     unknown = [job for job in left if times[job.number] is None]
     if measure is not None and unknown:
-        times.update(measured(unknown, states, threads, measure))
+        times.update(measure_times(unknown, states, threads, measure))
     return times
 
 
-def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
+def _format_job(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
     state = states[job.number]
     if job.number not in times:
         return f"done: {format_state(state)}" if state.status == "completed" else f"kept: {format_state(state)}"
@@ -70,28 +76,30 @@ def _say(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Est
     return f"{verb}, {'time unknown' if time is None else f'about {format_time(time.seconds)}'}"
 
 
-def _total(
+def _format_total(
     left: Sequence[FrozenJob], times: Mapping[int, Estimate | None], outputs: Path, n_at_once: int | None
 ) -> str:
-    """The time of all together, and where it is known from."""
+    """The time of all jobs together, and what it is estimated from."""
     if not left:
         return "nothing is left to run"
     known = [time for time in times.values() if time is not None]
     unknown = [job for job in left if times[job.number] is None]
-    words = [f"{_n_jobs(len(left))} to run"]
+    parts = [f"{_n_jobs(len(left))} to run"]
     if known:
         seconds = sum(time.seconds for time in known)
-        words.append(f"about {format_time(seconds)} of computing")
+        parts.append(f"about {format_time(seconds)} of computing")
         if n_at_once is not None and n_at_once > 1:
-            words.append(f"{format_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
-        words.append("told by " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common()))
+            parts.append(f"{format_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
+        parts.append(
+            "estimated from " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common())
+        )
     if unknown:
         which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
-        words.append(
-            f"the time of {len(unknown)} is unknown, for {outputs} holds no finished run like them "
-            f"({', '.join(which)}); --measure finds out"
+        parts.append(
+            f"the time of {len(unknown)} is unknown, because {outputs} has no finished run like them "
+            f"({', '.join(which)}); --measure measures it"
         )
-    return ", ".join(words)
+    return ", ".join(parts)
 
 
 def _n_jobs(n: int) -> str:

@@ -1,4 +1,4 @@
-"""What a command asks for, and what is there of it already. Nothing is written, and torch is not imported."""
+"""Checks a sweep's command and finds what already exists of the sweep. Writes nothing; without torch."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
-from metaexp.sweep.reuse import reusable
+from metaexp.sweep.reuse import find_reusable_runs
 
 _MOST_KEYS = 4
 
 
 class Prepared(NamedTuple):
-    """A sweep that can start.
+    """A checked sweep that can start.
 
-    path: its folder. sweep: None where it is not there yet. jobs: frozen before, or now. overrides: of the jobs, with
-    several values each. notes: what the user should know before it starts.
+    Attributes:
+        composer: Composes configurations.
+        path: The sweep's folder.
+        sweep: The sweep on disk; None if it does not exist yet.
+        jobs: Its jobs, frozen before or now.
+        options: Options of the sweep.
+        overrides: Overrides of the jobs, some with several values.
+        digest: Hash of the command.
+        notes: Lines that the user should read before it starts.
     """
 
     composer: Composer
@@ -41,32 +48,40 @@ class Prepared(NamedTuple):
     notes: list[str]
 
     def state(self, job: FrozenJob) -> JobState:
-        """How far a job is."""
+        """Return how far a job is."""
         return JobState("waiting", self.path / job.name) if self.sweep is None else self.sweep.state(job)
 
     def duplicates(self) -> dict[int, int]:
-        """Number of a job that is the same as an earlier one, and is not run -> number of that one."""
+        """Return the number of each job that repeats an earlier one -> the number of that one. Only that one runs."""
         return duplicates(self.jobs)
 
-    def taken(self) -> dict[int, Path]:
-        """Number of a job -> the completed run that a new sweep takes over for it, where that is command for."""
+    def reusable_runs(self) -> dict[int, Path]:
+        """Return the number of a job -> the completed run to copy. Empty without ``sweep.reuse`` and for old sweeps."""
         if self.sweep is not None or not self.options.reuse:
             return {}
         same = self.duplicates()
-        return reusable([job for job in self.jobs if job.number not in same], self.outputs)
+        return find_reusable_runs([job for job in self.jobs if job.number not in same], self.outputs)
 
     @property
     def outputs(self) -> Path:
-        """Where the finished runs are."""
+        """The folder of finished runs."""
         return Path(str(self.jobs[0].config["paths"]["outputs"])).expanduser()
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
-    """Find the sweep of a command, or compose, freeze and check its jobs.
+    """Find the sweep of a command, or compose, check and freeze its jobs.
 
-    A sweep that is not complete goes on with the jobs that it froze, whatever became of the files since. A complete
-    one whose files changed since is left alone: the command is then a new sweep. Raises ConfigError with the problems
-    of all jobs, RunFolderError for a folder that holds another sweep.
+    A sweep that is not complete continues with the jobs that it froze, even if the configuration files have changed. If
+    a complete sweep's files have changed, the command is a new sweep.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
+
+    Raises:
+        ConfigError: With the problems of all jobs.
+        RunFolderError: If the folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
     command = SweepOptions.parse(overrides, composer)
@@ -79,29 +94,39 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     try:
         jobs = freeze_all(freezer, expand(composer, command.job_overrides))
     except ConfigError as error:
-        found = None if command.options.new else _newest(_place(composer, overrides, None, name), hashed)
+        found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, None, name), hashed)
         if found is None or is_complete(found, found.jobs()):
             raise
-        notes = [_goes_on(found, f"the files as they are now are refused ({error.problems[0]})")]
+        notes = [_format_continuing(found, f"the files as they are now are refused ({error.problems[0]})")]
         return Prepared(composer, found.path, found, found.jobs(), *common, notes)
-    place = _place(composer, overrides, jobs[0], name)
-    found = _newest(place, hashed)
+    place = _sweep_folder(composer, overrides, jobs[0], name)
+    found = _newest_sweep(place, hashed)
     if found is None:
-        return Prepared(composer, place, None, _grouped(jobs, place.name), *common, [])
+        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, [])
     frozen = found.jobs()
-    changed = "" if command.options.new else difference(frozen, jobs)
-    other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # which cannot be frozen
+    changed = "" if command.options.new else format_changes(frozen, jobs)
+    other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # a changed code cannot be frozen
     fresh = command.options.new or other_code or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
     if not fresh:
-        return Prepared(composer, found.path, found, frozen, *common, [_goes_on(found, changed)] if changed else [])
-    path = _next(place, overrides)
-    begun = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
-    notes = [] if command.options.new else [f"{found.path} {begun} {changed}: this is a new sweep, {path}."]
-    return Prepared(composer, path, None, _grouped(jobs, path.name), *common, notes)
+        return Prepared(
+            composer, found.path, found, frozen, *common, [_format_continuing(found, changed)] if changed else []
+        )
+    path = _new_folder(place, overrides)
+    progress = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
+    notes = [] if command.options.new else [f"{found.path} {progress} {changed}: this is a new sweep, {path}."]
+    return Prepared(composer, path, None, _with_group(jobs, path.name), *common, notes)
 
 
-def difference(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
-    """What changed between freezing and now, in words; empty where nothing did."""
+def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
+    """Say what has changed since the jobs were frozen.
+
+    Args:
+        then: The frozen jobs.
+        now: The jobs that the same command gives now.
+
+    Returns:
+        A clause for a sentence; empty if nothing has changed.
+    """
     if len(then) != len(now):
         return f"the files have changed since: it has {len(then)} jobs, and would have {len(now)} now"
     for before, after in zip(then, now, strict=True):
@@ -110,14 +135,14 @@ def difference(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
         if _parent(before) != _parent(after):
             return f"the run that job {before.number} goes on from has changed since"
         if before.identity != after.identity:
-            return f"the files have changed since: {_changes(before.config, after.config)} in job {before.number}"
+            return f"the files have changed since: {_format_keys(before.config, after.config)} in job {before.number}"
     return ""
 
 
-def _goes_on(sweep: Sweep, why: str) -> str:
+def _format_continuing(sweep: Sweep, why: str) -> str:
     return (
-        f"{sweep.path} is not complete and goes on with its jobs as they were frozen, though {why}. "
-        "To begin anew with the files as they are, add sweep.new=true."
+        f"{sweep.path} is not complete and continues with its jobs as they were frozen, although {why}. "
+        "To start a new sweep with the files as they are, add sweep.new=true."
     )
 
 
@@ -129,15 +154,15 @@ def _parent(job: FrozenJob) -> list[str | int] | None:
     return job.parent.identity if job.parent else None
 
 
-def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """``algorithm.inner_lr was 0.4 and is 0.1``, of the keys that decide numbers where one of them changed."""
+def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """``algorithm.inner_lr was 0.4 and is 0.1``: keys that decide numbers, or, if none of those changed, other keys."""
     pairs = [(dict(_leaves(then)), dict(_leaves(now)))]
     pairs.insert(0, (dict(_leaves(numeric_part(then))), dict(_leaves(numeric_part(now)))))
     for before, after in pairs:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
-            words = [f"{key} was {show(before.get(key))} and is {show(after.get(key))}" for key in keys[:_MOST_KEYS]]
-            return ", ".join(words) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
+            parts = [f"{key} was {show(before.get(key))} and is {show(after.get(key))}" for key in keys[:_MOST_KEYS]]
+            return ", ".join(parts) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
     return "a value"
 
 
@@ -149,12 +174,12 @@ def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
             yield f"{path}{key}", item
 
 
-def _grouped(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:
+def _with_group(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:
     return [replace(job, group=group) for job in jobs]
 
 
-def _place(composer: Composer, overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
-    """Where the sweep is, or would be. job: None where none can be composed; then the usual places are looked at."""
+def _sweep_folder(composer: Composer, overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
+    """The folder of the sweep. Without a job that could be composed, ``paths.outputs`` is read from the command."""
     chosen = composer.sweep_folder(overrides)
     if chosen is not None:
         return chosen
@@ -164,11 +189,11 @@ def _place(composer: Composer, overrides: Sequence[str], job: FrozenJob | None, 
     return Path(outputs).expanduser() / "sweeps" / name
 
 
-def _newest(place: Path, hashed: str) -> Sweep | None:
-    """The newest sweep of a command: at ``place``, or at ``place_2`` and so on. None where there is none."""
+def _newest_sweep(place: Path, hashed: str) -> Sweep | None:
+    """The newest sweep of a command, in ``place``, ``place_2`` and so on; None if there is none."""
     found = None
     for number in range(1, 10_000):
-        path = _numbered(place, number)
+        path = _numbered_folder(place, number)
         if not (path / SWEEP_FILE).exists():
             break
         found = open_sweep(path)
@@ -177,12 +202,12 @@ def _newest(place: Path, hashed: str) -> Sweep | None:
     return found
 
 
-def _next(place: Path, overrides: Sequence[str]) -> Path:
-    """A folder for one more sweep of the same command."""
+def _new_folder(place: Path, overrides: Sequence[str]) -> Path:
+    """A new folder for another sweep of the same command."""
     if any(key_of(line) == "hydra.sweep.dir" for line in overrides):
         raise RunFolderError(f"{place} holds a sweep already. Choose another folder with hydra.sweep.dir.")
-    return next(path for n in range(2, 10_000) if not (path := _numbered(place, n)).exists())
+    return next(path for n in range(2, 10_000) if not (path := _numbered_folder(place, n)).exists())
 
 
-def _numbered(place: Path, number: int) -> Path:
+def _numbered_folder(place: Path, number: int) -> Path:
     return place if number == 1 else place.with_name(f"{place.name}_{number}")

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, in their order: which runs next, and which is tried again. Without torch."""
+"""The queue of a sweep's jobs: which job runs next, and which is tried again. Without torch."""
 
 from __future__ import annotations
 
@@ -16,27 +16,33 @@ from metaexp.sweep.pool import Start
 
 
 class Watcher(Protocol):
-    """Told what happens to jobs."""
+    """Is called when something happens to a job."""
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """A job ended, and is not tried again."""
+        """Handle the end of a job that is not tried again."""
 
-    def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """A job failed and is tried again, for the ``attempt``-th time."""
+    def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
+        """Handle a failure of a job that is tried again.
 
-    def elsewhere(self, job: FrozenJob) -> None:
-        """Another command runs the job; it is waited for."""
+        Args:
+            job: The job.
+            state: How it ended.
+            attempt: Number of the attempt that follows: 2 after the first failure.
+        """
+
+    def runs_elsewhere(self, job: FrozenJob) -> None:
+        """Handle a job that another command runs. The queue waits for it."""
 
     def tick(self, running: Sequence[FrozenJob]) -> None:
-        """Some time has passed."""
+        """Do regular work, while these jobs run."""
 
 
 class RunningSweepJob:
-    """A job of a sweep and its process.
+    """A job of a sweep with its process.
 
     Args:
         job: The frozen job.
-        process: The process that was started on it.
+        process: The process that runs it.
     """
 
     def __init__(self, job: FrozenJob, process: JobProcess) -> None:
@@ -56,20 +62,20 @@ class RunningSweepJob:
         self.process.stop()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process at once. Nothing is saved."""
         self.process.kill()
         self.process.wait()
 
 
 class SweepQueue:
-    """Hands out ``jobs`` of a sweep in their order, and those again that failed and are to be retried.
+    """Hands out the jobs of a sweep in their order, and hands out failed jobs again if the options say so.
 
     Args:
         sweep: The sweep.
-        jobs: Those of its jobs that are left.
+        jobs: The jobs that are left.
         options: What to do after a failure.
-        start: Begins a job.
-        watcher: Told what happens.
+        start: Starts a process that begins or resumes the job in a folder.
+        watcher: Is called when something happens to a job.
     """
 
     def __init__(
@@ -86,32 +92,32 @@ class SweepQueue:
 
     @property
     def is_done(self) -> bool:
-        """Whether no job waits, here or for another command to end."""
+        """Whether no job is left to start, and none runs in another command."""
         return not self.waiting and not self.elsewhere
 
     def next_job(self) -> RunningSweepJob | None:
-        """Begin the job that has waited longest; None where none waits."""
+        """Start the job that has waited longest; None if none waits."""
         free = [job for job in self.elsewhere if not is_job_locked(self.sweep.folder(job))]
         self.elsewhere = [job for job in self.elsewhere if job not in free]
-        self.waiting.extend(free)  # their workers find out whether they are complete
+        self.waiting.extend(free)  # a worker ends at once if its job is completed
         if not self.waiting:
             return None
         job = self.waiting.popleft()
         return RunningSweepJob(job, self.start(self.sweep.folder(job)))
 
     def ended(self, job: RunningSweepJob) -> None:
-        """Say how a job ended, or put it back where it is tried again or where another command runs it."""
+        """Report how a job ended, or put it back if it is tried again or another command runs it."""
         assert job.exit_code is not None
         if job.exit_code == BUSY:
             if not self.stopping:
                 self.elsewhere.append(job.job)
-                self.watcher.elsewhere(job.job)
+                self.watcher.runs_elsewhere(job.job)
             return
         state = final_state(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
         number = job.job.number
         self.failures[number] += state.ended_badly
         if is_tried_again(state, self.options, self.failures[number]) and not self.stopping:
-            self.watcher.again(job.job, state, self.failures[number] + 1)
+            self.watcher.retried(job.job, state, self.failures[number] + 1)
             self.waiting.append(job.job)
             return
         if state.ended_badly and self.options.on_error == "stop":
@@ -119,13 +125,13 @@ class SweepQueue:
         self.watcher.ended(job.job, state)
 
     def stop(self) -> None:
-        """Begin no more jobs."""
+        """Start no more jobs."""
         self.stopping = True
         self.waiting.clear()
         self.elsewhere.clear()
 
     def tick(self, running: Sequence[RunningSweepJob]) -> None:
-        """Tell the watcher which jobs run; stop them where one failed and ``sweep.on_error=stop``."""
+        """Tell the watcher which jobs run. Stop them if one failed and ``sweep.on_error=stop`` is set."""
         if self.stopping:
             for job in running:
                 job.stop()

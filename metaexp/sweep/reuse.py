@@ -1,4 +1,4 @@
-"""Completed runs that a new sweep takes over, because its jobs would compute the same again. Without torch."""
+"""Finds completed runs that a new sweep's jobs would repeat, and copies them. Without torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from metaexp.sweep.estimate import finished_runs
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob
 from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
-_LEFT_BEHIND = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb")
-_OF_RECORDED_CODE = ("metaexp.", "torch.")
+_NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb")
+_RECORDED_PACKAGES = ("metaexp.", "torch.")
 
 
-def reusable(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Path]:
-    """Number of a job -> the folder of a completed run in ``outputs`` that is what the job would be.
+def find_reusable_runs(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Path]:
+    """Find completed runs that jobs would repeat.
 
-    Configuration and seed are the same, and so are the data folder, the device's settings, the versions, and the
-    commit, with nothing changed since. The user's own code is the same, too.
+    A run is reusable if it has the same configuration, seed, data folder, device settings and versions, the same own
+    code of the user, and the same commit, without uncommitted changes.
+
+    Args:
+        jobs: The jobs of the new sweep.
+        outputs: Folder with finished runs and sweeps.
+
+    Returns:
+        Number of a job -> folder of the run.
     """
     git, here = git_state(), versions()
     if git is not None and git.dirty:
@@ -30,19 +37,24 @@ def reusable(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for job in jobs:
         same = [path for path, run in runs.items() if _is_same(run, job)]
-        if same and (job.own_code or all(target.startswith(_OF_RECORDED_CODE) for target in _targets(job.config))):
+        if same and (job.own_code or all(target.startswith(_RECORDED_PACKAGES) for target in _targets(job.config))):
             found[job.number] = same[-1]
     return found
 
 
-def take_over(run: Path, folder: Path) -> None:
-    """Copy a completed run into the folder of a job. What its own sweep and W&B know of it stays there."""
-    shutil.copytree(run, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
+def copy_run(run: Path, folder: Path) -> None:
+    """Copy a completed run into a job's folder, without the files of its own sweep and of W&B.
+
+    Args:
+        run: The completed run.
+        folder: The job's folder.
+    """
+    shutil.copytree(run, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
 
 
 def _is_same(run: RunRecord, job: FrozenJob) -> bool:
     then, now = dict(run.config["device"]), dict(job.config["device"])
-    if now["threads"] is None:  # how many it gets depends on its neighbours
+    if now["threads"] is None:  # the number depends on how many jobs run at once
         del then["threads"], now["threads"]
     tested = run.test is not None or not job.config["eval"]["test"]
     same_data = run.config["paths"]["data"] == job.config["paths"]["data"]
@@ -52,7 +64,7 @@ def _is_same(run: RunRecord, job: FrozenJob) -> bool:
 
 
 def _targets(node: Any) -> Iterator[str]:
-    """Every class that a configuration names."""
+    """Every class name of a configuration."""
     items = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
     if isinstance(node, dict) and isinstance(node.get("_target_"), str):
         yield node["_target_"]

@@ -1,4 +1,4 @@
-"""``metaexp train -m``: the jobs of a sweep, each in a process of its own; the same command goes on. Without torch."""
+"""``metaexp train -m``: runs the jobs of a sweep, or continues them. Without torch."""
 
 from __future__ import annotations
 
@@ -22,21 +22,32 @@ from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import start
 from metaexp.sweep.job_state import JobState
-from metaexp.sweep.launcher import Launched, chosen_launcher
+from metaexp.sweep.launcher import LauncherPool, chosen_launcher
 from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
-from metaexp.sweep.summary import format_folder, format_job, format_nothing_taken, line, table
+from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
 
 TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
 
 
 def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str, display: Display | None = None) -> int:
-    """Check and freeze all jobs, run what is missing, and print a table.
+    """Check and freeze all jobs, run those that are not completed, and print a table.
 
-    Returns the exit code: 0, or 10 if a job failed. Raises Interrupted on SIGINT and SIGTERM, after the running
-    jobs saved and stopped.
+    Args:
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
+        display: Shows lines and progress; a terminal's by default.
+
+    Returns:
+        The exit code: 0, or 10 if a job failed.
+
+    Raises:
+        ConfigError: With the problems of all jobs.
+        RunFolderError: If the folder holds another sweep.
+        Interrupted: After SIGINT or SIGTERM, once the running jobs have saved and stopped.
     """
     display = display or default_display()
     prepared = prepare(overrides, config_dir, config_name)
@@ -44,34 +55,34 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         display.line(note)
     if os.environ.get("WANDB_RUN_ID"):
         display.line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
-    sweep = prepared.sweep or _created(prepared, ["metaexp", "train", "-m", *overrides], display)
+    sweep = prepared.sweep or _create(prepared, ["metaexp", "train", "-m", *overrides], display)
     prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
-    display.line(_opening(sweep, prepared.jobs, left, kept, len(same)))
+    display.line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     with stop_on_signals() as stop:
         if left:
             _run(sweep, prepared, left, overrides, display, stop)
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
-        text = table(sweep.name, prepared.jobs, states, same, kept)
+        text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
     print_text(f"{text}\n{format_folder(sweep.path)}", flush=True)
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
-        raise Interrupted(f"stopped by {name}. The same command goes on where it was.", stop.signal_number)
+        raise Interrupted(f"stopped by {name}. Give the same command again to continue.", stop.signal_number)
     return 0 if all(state.status == "completed" for state in states.values()) else ExitCode.JOBS_FAILED
 
 
-def _created(prepared: Prepared, command: list[str], display: Display) -> Sweep:
-    """Write the new sweep; where another invocation of the same command was faster, its sweep."""
-    taken = prepared.taken()
-    for number, run in taken.items():
-        display.line(f"{format_job(prepared.jobs[number])} is done in {run}, and taken over from there")
-    if prepared.options.reuse and not taken:
-        display.line(format_nothing_taken(prepared.outputs))
+def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
+    """Write the new sweep; if the same command, given twice, has just written it, open that one."""
+    reused = prepared.reusable_runs()
+    for number, run in reused.items():
+        display.line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")
+    if prepared.options.reuse and not reused:
+        display.line(format_nothing_reused(prepared.outputs))
     try:
-        return create(prepared.path, command, prepared.digest, prepared.jobs, taken)
+        return create(prepared.path, command, prepared.digest, prepared.jobs, reused)
     except RunFolderError:
         if not (prepared.path / SWEEP_FILE).exists():
             raise
@@ -86,7 +97,7 @@ def _run(
     display: Display,
     stop: StopRequest,
 ) -> None:
-    """Run the jobs that are left, by the pool of this process or by a launcher of Hydra."""
+    """Run the jobs that are left, in this process's pool or through a launcher of Hydra."""
     launcher = chosen_launcher(overrides)
     total = sum(job.steps for job in left)
     with display.stretch("sweep", total) as advance:
@@ -97,11 +108,18 @@ def _run(
             queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
             Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
         else:
-            Launched(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
+            LauncherPool(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
 
 
 class Reporter:
-    """Says what happens to jobs, and how far the whole sweep is, in meta-updates."""
+    """Prints a line when something happens to a job, and shows the progress of the whole sweep in steps.
+
+    Args:
+        sweep: The sweep.
+        jobs: The jobs that are left.
+        display: Shows the lines.
+        advance: Called with the steps done by all jobs together.
+    """
 
     def __init__(self, sweep: Sweep, jobs: Sequence[FrozenJob], display: Display, advance: Advance) -> None:
         self.sweep = sweep
@@ -111,22 +129,22 @@ class Reporter:
         self.counted = time.monotonic()
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """One line."""
+        """Print the result of a job, and its log if it failed."""
         self.steps[job.number] = job.steps
-        self.display.line(line(job, state))
+        self.display.line(format_job_line(job, state))
         if state.ended_badly:
             self.display.line(f"  log: {state.log}")
 
-    def again(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """One line."""
-        self.display.line(f"{line(job, state)}; it is tried again (attempt {attempt})")
+    def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
+        """Print that a job failed and is tried again."""
+        self.display.line(f"{format_job_line(job, state)}; it is tried again (attempt {attempt})")
 
-    def elsewhere(self, job: FrozenJob) -> None:
-        """One line."""
+    def runs_elsewhere(self, job: FrozenJob) -> None:
+        """Print that another process runs a job."""
         self.display.line(f"{format_job(job)} runs in another process; waiting for it")
 
     def tick(self, running: Sequence[FrozenJob]) -> None:
-        """Count the meta-updates done."""
+        """Count the steps done by all jobs."""
         now = time.monotonic()
         if now - self.counted < _SECONDS_BETWEEN_COUNTS:
             return
@@ -136,11 +154,11 @@ class Reporter:
         self.advance(sum(self.steps.values()))
 
 
-def _opening(
+def _format_opening(
     sweep: Sweep, jobs: Sequence[FrozenJob], left: Sequence[FrozenJob], kept: frozenset[int], same: int
 ) -> str:
-    words = [f"{len(jobs)} jobs in {sweep.path}"]
-    words += [f"{len(kept)} completed before"] if kept else []
-    words += [f"{same} the same as others"] if same else []
-    words += [f"{len(left)} to run" if left else "nothing to run"]
-    return ", ".join(words)
+    parts = [f"{len(jobs)} jobs in {sweep.path}"]
+    parts += [f"{len(kept)} completed before"] if kept else []
+    parts += [f"{same} the same as others"] if same else []
+    parts += [f"{len(left)} to run" if left else "nothing to run"]
+    return ", ".join(parts)

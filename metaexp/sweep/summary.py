@@ -1,4 +1,4 @@
-"""A sweep in words: a line for a job that ends, and the table of all of them. Without torch."""
+"""Formats the results of a sweep: a line for a job that ends, and the table of all jobs. Without torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metaexp.sweep.job_state import JobState, Status
 
 _LOUD = {"failed": "FAILED", "killed": "KILLED"}
 _ORDER: tuple[Status, ...] = ("failed", "killed", "interrupted", "running", "waiting")
-_WORDS = {"waiting": "not begun", "running": "running elsewhere"}
+_STATUS_TEXTS = {"waiting": "not started", "running": "running elsewhere"}
 
 
 def format_result(record: RunRecord | None) -> str:
-    """The test metric of a run in a few words; of one that is not tested, the validation's."""
+    """Format the test metric of a run, or the validation metric if the run was not tested."""
     score = None if record is None else record.test or record.val
     if record is None or score is None:
         return "no result"
@@ -25,7 +25,7 @@ def format_result(record: RunRecord | None) -> str:
 
 
 def format_state(state: JobState) -> str:
-    """How a job ended, or how far it is."""
+    """Format how a job ended, or how far it is."""
     if state.status == "completed":
         seconds = state.record.seconds if state.record else None
         return format_result(state.record) + (f", {format_time(seconds)}" if seconds is not None else "")
@@ -33,37 +33,42 @@ def format_state(state: JobState) -> str:
         return f"{_LOUD[state.status]}, {state.error}"
     if state.status == "interrupted":
         return f"interrupted{format_steps_done(state)}"
-    return _WORDS[state.status]
+    return _STATUS_TEXTS[state.status]
 
 
 def format_steps_done(state: JobState) -> str:
-    """How far an interrupted run came."""
-    return f" after {state.record.steps:,} meta-updates" if state.record else ""
+    """Format how many steps an interrupted run has done; empty if it has no record."""
+    return f" after {state.record.steps:,} steps" if state.record else ""
 
 
 def format_job(job: FrozenJob) -> str:
-    """``job 3 (seed=0 algorithm=maml)``."""
+    """Format the name of a job: ``job 3 (seed=0 algorithm=maml)``."""
     return f"job {job.number} ({job.what})" if job.what else f"job {job.number}"
 
 
-def line(job: FrozenJob, state: JobState) -> str:
-    """One job in one line."""
+def format_job_line(job: FrozenJob, state: JobState) -> str:
+    """Format one job with its state in one line."""
     return f"{format_job(job)}: {format_state(state)}"
 
 
-def table(
+def format_table(
     name: str,
     jobs: Sequence[FrozenJob],
     states: Mapping[int, JobState],
     same: Mapping[int, int],
     kept: frozenset[int] = frozenset(),
 ) -> str:
-    """All jobs, with folders, and the reason and the log of those that failed.
+    """Format all jobs with their results; of failed jobs, the error and the log.
 
-    states: by number. same: jobs that are the same as another one. kept: completed before.
+    Args:
+        name: Name of the sweep.
+        jobs: Its jobs.
+        states: Number of a job -> how far it is.
+        same: Number of a job that repeats another one -> number of the other.
+        kept: Numbers of the jobs that were completed before this command.
     """
     width = max((len(job.what) for job in jobs), default=0)
-    lines = [f"{name}: {counts(jobs, states, same, kept)}"]
+    lines = [f"{name}: {format_counts(jobs, states, same, kept)}"]
     for job in jobs:
         if job.number in same:
             lines.append(f"  {job.number:3d}  {job.what:{width}}  the same as job {same[job.number]}")
@@ -76,29 +81,36 @@ def table(
     return "\n".join(lines)
 
 
-def counts(
+def format_counts(
     jobs: Sequence[FrozenJob],
     states: Mapping[int, JobState],
     same: Mapping[int, int],
     kept: frozenset[int] = frozenset(),
 ) -> str:
-    """``6 of 8 jobs completed (2 before), 1 failed, 1 killed``."""
+    """Format how many jobs are in which state: ``6 of 8 jobs completed (2 before), 1 failed, 1 killed``.
+
+    Args:
+        jobs: The jobs.
+        states: Number of a job -> how far it is.
+        same: Number of a job that repeats another one -> number of the other.
+        kept: Numbers of the jobs that were completed before this command.
+    """
     found = Counter(states[job.number].status for job in jobs if job.number not in same)
     before = f" ({len(kept)} before)" if kept else ""
-    words = [f"{found['completed']} of {len(jobs) - len(same)} jobs completed{before}"]
-    words += [f"{found[status]} {_WORDS.get(status, status)}" for status in _ORDER if found[status]]
-    words += [f"{len(same)} the same as others and not run"] if same else []
-    return ", ".join(words)
+    parts = [f"{found['completed']} of {len(jobs) - len(same)} jobs completed{before}"]
+    parts += [f"{found[status]} {_STATUS_TEXTS.get(status, status)}" for status in _ORDER if found[status]]
+    parts += [f"{len(same)} the same as others and not run"] if same else []
+    return ", ".join(parts)
 
 
-def format_nothing_taken(outputs: Path) -> str:
-    """What is said where ``sweep.reuse=true`` finds nothing."""
+def format_nothing_reused(outputs: Path) -> str:
+    """Format the note that ``sweep.reuse=true`` finds no run to copy."""
     return (
-        f"sweep.reuse=true takes nothing over: {outputs} holds no completed run of these jobs "
-        "by the code as it is (of the same commit, with nothing changed since) and the same versions"
+        f"sweep.reuse=true copies nothing: {outputs} has no completed run of these jobs "
+        "with the same code (the same commit, without uncommitted changes) and the same versions"
     )
 
 
 def format_folder(path: Path) -> str:
-    """Where the sweep is."""
+    """Format the line that names the sweep's folder."""
     return f"sweep folder: {path}"

@@ -1,4 +1,4 @@
-"""Jobs are kept as they were composed, and told apart by all that they would do."""
+"""Jobs are saved as they were composed, and jobs that would do the same are recognised."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def test_equal_jobs_are_found_and_jobs_that_do_something_else_are_not(composer: 
     assert elsewhere.identity == jobs[0].identity
 
 
-def test_problems_of_all_jobs_are_told_at_once_with_how_many_are_fine(composer: Composer) -> None:
+def test_problems_of_all_jobs_are_reported_at_once_with_how_many_are_correct(composer: Composer) -> None:
     with pytest.raises(ConfigError) as error:
         frozen(composer, "seed=0,1,-1", "algorithm=maml,reptil")
     text = str(error.value)
     assert "algorithm=reptil is not there. Did you mean reptile?" in text
     assert "seed=-1 must be an integer >= 0." in text
-    assert "The other 2 of 6 jobs are fine." in text
+    assert "The other 2 of 6 jobs are correct." in text
 
 
 def test_values_that_only_a_search_can_choose_are_refused(composer: Composer) -> None:

@@ -95,9 +95,9 @@ def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
     )
     keep(half_record, "whole")  # the same job, elsewhere, took a second
     text = planned()
-    assert "1 of 4 jobs completed, 1 failed, 1 interrupted, 1 not begun, 2 the same as others and not run" in text
+    assert "1 of 4 jobs completed, 1 failed, 1 interrupted, 1 not started, 2 the same as others and not run" in text
     assert "done: no result, 40 s" in text
-    assert "to resume (interrupted after 25 meta-updates), about 1 s" in text
+    assert "to resume (interrupted after 25 steps), about 1 s" in text
     assert "kept: FAILED, NotFinite: x" in text
     assert "2 jobs to run" in text
     assert "3 jobs to run" in planned("sweep.on_error=retry")
@@ -119,7 +119,7 @@ def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.Mo
     assert said == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
     # 100 updates of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
     assert text.count("to run, about 88 s") == 8
-    assert "told by updates and episodes of proto_net on glyphs, measured here; updates and episodes of" in text
+    assert "estimated from steps and episodes of proto_net on glyphs, measured here; steps and episodes of" in text
     assert "unknown" not in text
 
 
@@ -140,8 +140,8 @@ def test_measuring_computes_but_writes_nothing(
     assert main([*small, "seed=0,1", "--measure"]) == 0
     heard = capsys.readouterr()
     assert "measuring proto_net on glyphs (1 of 1)" in heard.err
-    assert "updates and episodes of proto_net on glyphs, measured here" in heard.out
+    assert "steps and episodes of proto_net on glyphs, measured here" in heard.out
     assert list(Path().iterdir()) == []
     assert main([*small, "seed=0,1"]) == 0
     assert "the time of 2 is unknown" in (out := capsys.readouterr().out)
-    assert "--measure finds out" in out
+    assert "--measure measures it" in out

@@ -68,9 +68,9 @@ def test_a_sweep_with_one_more_seed_takes_the_finished_run_over(job: FrozenJob) 
     overrides = [*ASKED, "sweep.reuse=true"]
     prepared = prepare(overrides, None, "config")
     text = plan(prepared, overrides)
-    assert f"seed=0  done in {run}, and taken over" in text
+    assert f"seed=0  done in {run}, which is copied" in text
     assert "1 job to run, about 40 s" in text
-    sweep = create(prepared.path, [], prepared.digest, prepared.jobs, prepared.taken())
+    sweep = create(prepared.path, [], prepared.digest, prepared.jobs, prepared.reusable_runs())
     first, second = sweep.jobs()
     assert [sweep.state(first).status, sweep.state(second).status] == ["completed", "waiting"]
     assert read_record(sweep.folder(first)) == read_record(run)
@@ -84,8 +84,8 @@ def test_a_sweep_with_one_more_seed_takes_the_finished_run_over(job: FrozenJob) 
 def test_nothing_is_taken_over_where_nobody_asks(job: FrozenJob) -> None:
     keep(done(job))
     prepared = prepare(ASKED, None, "config")
-    assert prepared.taken() == {}
-    assert "taken over" not in plan(prepared, ASKED)
+    assert prepared.reusable_runs() == {}
+    assert "is copied" not in plan(prepared, ASKED)
 
 
 def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
 
     def is_taken(record: RunRecord, job: FrozenJob = job) -> bool:
         keep(record)
-        return 0 in reuse.reusable([job], outputs)
+        return 0 in reuse.find_reusable_runs([job], outputs)
 
     def elsewhere(section: str, key: str, value: object) -> RunRecord:
         return replace(record, config={**record.config, section: {**record.config[section], key: value}})
@@ -114,7 +114,7 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
     monkeypatch.setattr(reuse, "git_state", lambda *_: Git("abc", dirty=True))
     assert not is_taken(record)
     overrides = [*ASKED, "sweep.reuse=true"]
-    assert "sweep.reuse=true takes nothing over: outputs holds no completed run of these jobs" in plan(
+    assert "sweep.reuse=true copies nothing: outputs has no completed run of these jobs" in plan(
         prepare(overrides, None, "config"), overrides
     )
 
@@ -124,6 +124,6 @@ def test_what_is_taken_over_is_not_started(job: FrozenJob, capsys: pytest.Captur
     overrides = ["algorithm=maml", "seed=0", "train.steps=100", "sweep.reuse=true"]
     assert run_all(overrides, None, "config") == 0
     heard = capsys.readouterr()
-    assert f"job 0 is done in {run}, and taken over from there" in heard.err
+    assert f"job 0 is done in {run}, which is copied" in heard.err
     assert "1 completed before, nothing to run" in heard.err
     assert "1 of 1 jobs completed (1 before)" in heard.out

@@ -1,4 +1,4 @@
-"""Whole sweeps of a tiny family: jobs that fail cost only themselves, and the same command goes on."""
+"""Whole sweeps of a tiny family: a failed job does not stop the others, and the same command continues."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
     with pytest.raises(Interrupted) as ended:
         run_all(overrides, CONF, "config", heard)
     assert ended.value.exit_code == 143
-    assert "not begun" in capsys.readouterr().out
+    assert "not started" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert run_all(overrides, CONF, "config", Heard()) == 0
     assert sorted(set(journal(sweep_folder(), "begins"))) == [0, 1, 2]
@@ -160,7 +160,7 @@ def test_an_edited_file_changes_nothing_until_the_sweep_is_complete(family: Modu
     path.write_text(path.read_text().replace("inner_lr: 0.1", "inner_lr: 0.2"))
     assert run_all(overrides, CONF, "config", heard) == 0
     said = "\n".join(heard.lines)
-    assert "is not complete and goes on with its jobs as they were frozen" in said
+    assert "is not complete and continues with its jobs as they were frozen" in said
     assert "algorithm.inner_lr was 0.1 and is 0.2 in job 0" in said
     assert "sweep.new=true" in said
     assert {read_record(folder_of(n)).config["algorithm"]["inner_lr"] for n in (0, 1)} == {0.1}

@@ -1,4 +1,4 @@
-"""The state of a job is told from its folder; a sweep's folder is there as a whole or not at all."""
+"""The state of a job is read from its folder; a sweep's folder exists as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def test_a_process_that_ended_without_a_word_is_spoken_for(
 
 def test_a_damaged_note_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "job_state.json").write_text("{")
-    with pytest.raises(RunFolderError, match=r"job_state\.json is damaged: .* Remove it, and the job goes on\."):
+    with pytest.raises(
+        RunFolderError, match=r"job_state\.json is damaged: .* Remove it, and give the same command again\."
+    ):
         read_note(tmp_path)
 
 
@@ -88,7 +90,7 @@ def test_a_sweep_is_written_whole_and_read_back(tmp_path: Path, job: FrozenJob) 
     assert open_sweep(sweep.path).head == sweep.head
     assert open_sweep(sweep.path).jobs() == sweep.jobs() == [job, replace(job, number=1, name="001-other")]
     assert [path.name for path in tmp_path.iterdir()] == ["s"], "the draft is gone"
-    with pytest.raises(RunFolderError, match="is there already"):
+    with pytest.raises(RunFolderError, match="exists already"):
         create(tmp_path / "s", [], "abc", [job])
     with pytest.raises(RunFolderError, match="a sweep's job is frozen once"):
         sweep.add(job)
