@@ -1,4 +1,4 @@
-"""The options that verbs with a configuration share, as Hydra has them."""
+"""The options that all verbs with a configuration share. They have Hydra's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ overrides:
 
 
 class Options(argparse.Namespace):
-    """Parsed arguments. ``overrides`` are all those that are no option."""
+    """Parsed arguments.
+
+    Attributes:
+        overrides: All arguments that are not options.
+        help: Whether help was asked for.
+        config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
+        trust: Packages whose classes the configuration may use.
+    """
 
     overrides: list[str]
     help: bool
@@ -33,45 +41,59 @@ Given = TypeVar("Given", bound=Options)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose messages obey no terminal, and that knows an override written as an option."""
+    """An argument parser that prints no control characters and explains an override written as an option."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         print_text(message or "", end="", file=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, with what to write, and end with exit code 2."""
+        """Print what is wrong and what to write instead, and exit with code 2."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
         overrides = [word.lstrip("-") for word in unknown if word.startswith("--") and "=" in word]
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
 
 
-def parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """A parser of overrides, ``--config-dir``, ``--trust`` and ``--help`` (which is left to the verb)."""
-    made = Parser(
+def make_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """Make a parser for overrides, ``--config-dir``, ``--trust`` and ``--help``. The verb itself prints the help.
+
+    Args:
+        verb: Name of the verb.
+        description: What it does, for its help.
+    """
+    parser = Parser(
         prog=f"metaexp {verb}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
     )
-    made.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
-    made.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
-    made.add_argument(
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
+    parser.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
+    parser.add_argument(
         "-cd", "--config-dir", type=Path, metavar="DIR", help="a folder with configuration files of your own"
     )
-    made.add_argument(
+    parser.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="PACKAGE",
         help="allow the configuration to use classes of this package (installed, or in the current folder)",
     )
-    return made
+    return parser
 
 
-def parse(made: argparse.ArgumentParser, arguments: Sequence[str], options: Given) -> Given:
-    """Parse into ``options``, and trust what is to be trusted. Wrong options end the process with exit code 2."""
-    made.parse_intermixed_args(list(arguments), namespace=options)
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Given) -> Given:
+    """Parse arguments and trust the packages of ``--trust``. Wrong options end the process with exit code 2.
+
+    Args:
+        parser: The verb's parser.
+        arguments: The arguments after the verb.
+        options: Gets the parsed values.
+
+    Returns:
+        ``options``.
+    """
+    parser.parse_intermixed_args(list(arguments), namespace=options)
     for package in options.trust:
         trust(package)
     return options
@@ -93,5 +115,5 @@ are tried again.
 
 
 def starts_with_folder(overrides: Sequence[str]) -> bool:
-    """Whether the first argument names a run folder, rather than setting a value. A folder's path may hold ``=``."""
+    """Return whether the first argument is a run folder, not an override. A folder's path may contain ``=``."""
     return bool(overrides) and ("=" not in overrides[0] or Path(overrides[0]).expanduser().is_dir())

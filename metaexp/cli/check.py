@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.config.check import check
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
@@ -30,8 +30,14 @@ The exit code is 0 if no fault was found, and 11 otherwise.
 """
 
 
-class Chosen(NamedTuple):
-    """What to examine: its name, its class with arguments, and the keys that were given on the command line."""
+class CheckTarget(NamedTuple):
+    """The algorithm to examine.
+
+    Attributes:
+        name: Its name.
+        spec: Its class with arguments.
+        given: Keys that were given on the command line.
+    """
 
     name: str
     spec: ClassSpec
@@ -40,20 +46,30 @@ class Chosen(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp check`` and return its exit code: 0 if no fault was found, otherwise 11."""
-    made = parser("check", "Test on tiny tasks, in float64, whether an algorithm does what it says.")
-    made.usage = "metaexp check algorithm=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] [--config-dir DIR] [--trust PKG]"
-    options = parse(made, arguments, Options())
+    parser = make_parser("check", "Test on tiny tasks, in float64, whether an algorithm does what it says.")
+    parser.usage = (
+        "metaexp check algorithm=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] [--config-dir DIR] [--trust PKG]"
+    )
+    options = parse(parser, arguments, Options())
     composer = Composer(options.config_dir)
     if options.help:
-        print_text(f"{made.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
+        print_text(f"{parser.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
         return 0
-    return _examine(choose(options.overrides, composer))
+    return _examine(read_target(options.overrides, composer))
 
 
-def choose(arguments: Sequence[str], composer: Composer) -> Chosen:
-    """What the arguments after the verb name. Raises ConfigError with all problems; torch is not imported."""
+def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
+    """Find the algorithm that the arguments name. Does not import torch.
+
+    Args:
+        arguments: The arguments after the verb, without options.
+        composer: Composes configurations.
+
+    Raises:
+        ConfigError: With all problems.
+    """
     targets = [line for line in arguments if "=" not in line and ":" in line]
-    overrides = [qualified(line) for line in arguments if line not in targets]
+    overrides = [add_section(line) for line in arguments if line not in targets]
     given = frozenset(_key(line).partition(".")[2] for line in overrides if _key(line).startswith("algorithm."))
     files = [line for line in overrides if _key(line) in ("algorithm", "experiment")]
     if len(targets) + len(files) != 1:
@@ -63,13 +79,13 @@ def choose(arguments: Sequence[str], composer: Composer) -> Chosen:
             f"{len(targets) + len(files)} were given. Known algorithms: {known}."
         )
     if targets:
-        return Chosen(targets[0].rpartition(":")[2], _class_spec(targets[0], overrides, composer), given)
+        return CheckTarget(targets[0].rpartition(":")[2], _class_spec(targets[0], overrides, composer), given)
     settings = composer.settings(overrides, on_this_machine=False)
-    return Chosen(settings.choices["algorithm"], settings.algorithm, given)
+    return CheckTarget(settings.choices["algorithm"], settings.algorithm, given)
 
 
-def qualified(line: str) -> str:
-    """``inner_lr=0.1`` as ``algorithm.inner_lr=0.1``, where it does not name its section already."""
+def add_section(line: str) -> str:
+    """Put ``algorithm.`` before a key without a section: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``."""
     if "=" not in line or _key(line).partition(".")[0] in ("algorithm", "experiment"):
         return line
     bare = line.lstrip("+~")
@@ -77,7 +93,7 @@ def qualified(line: str) -> str:
 
 
 def _class_spec(target: str, overrides: Sequence[str], composer: Composer) -> ClassSpec:
-    """The checked node of a class and values for its arguments."""
+    """The checked class with its arguments."""
     module, _, name = target.partition(":")
     if module.endswith(".py") or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ConfigError(
@@ -99,21 +115,21 @@ def _key(line: str) -> str:
     return line.lstrip("+~").partition("=")[0]
 
 
-def _examine(chosen: Chosen) -> int:
+def _examine(target: CheckTarget) -> int:
     import torch
 
-    from metaexp.cli.examination import cut, subject_of
+    from metaexp.cli.examination import make_subject, shorten_loops
     from metaexp.doctor.examine import examine
     from metaexp.doctor.report import is_all_ok, print_report
     from metaexp.doctor.subject import FEW_STEPS
 
-    torch.set_num_threads(1)  # tensors are tiny
+    torch.set_num_threads(1)  # more threads are slower for tiny tensors
     console = make_console()
-    subject = subject_of(chosen.name, chosen.spec, chosen.given)
+    subject = make_subject(target.name, target.spec, target.given)
     with console.status("examining") as status:
         sections = examine(subject, lambda kind, name: status.update(f"examining: {name} ({kind})"))
     print_report(f"{subject.cls.__name__}, examined on tiny tasks in float64", sections, console)
-    shorter = ", ".join(f"{key}={value}" for key, value in cut(chosen.spec, FEW_STEPS, chosen.given).items())
+    shorter = ", ".join(f"{key}={value}" for key, value in shorten_loops(target.spec, FEW_STEPS, target.given).items())
     if shorter:
         console.print(f"examined with {shorter}; give a key to examine it with another value", soft_wrap=True)
     return ExitCode.OK if is_all_ok(sections) else ExitCode.DIFFERENT

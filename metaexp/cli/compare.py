@@ -46,12 +46,16 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp compare`` and return its exit code."""
+    """Run ``metaexp compare`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
     options = _parser().parse_args(arguments, namespace=_Options())
     _check_output(options.output)
     for package in options.trust:
         trust(package)
-    run_folders(options.paths)  # a mistake is told before numpy and matplotlib are imported
+    run_folders(options.paths)  # reports a wrong path before numpy and matplotlib are imported
 
     from metaexp.compare.comparison import compare
     from metaexp.compare.gather import gather
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
     found = gather(options.paths)
     if not found.runs:
-        raise RunFolderError(_nothing(found))
+        raise RunFolderError(_format_nothing(found))
     runs = found.runs
     for run in runs:
         check_run_files(run.folder, run.record)
@@ -71,9 +75,9 @@ def main(arguments: Sequence[str]) -> int:
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
-    files = render(comparison)  # before a folder is made
+    files = render(comparison)  # an error leaves no folder behind
     if options.output is None:
-        folder = _fresh_folder()
+        folder = _new_folder()
         try:
             write(files, folder)
         except BaseException:
@@ -87,7 +91,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def format_command(arguments: Sequence[str]) -> str:
-    """The command as the page shows it: paths from here, and of folders elsewhere the name, for pages are published."""
+    """Format the command for the page. Pages are published, so absolute paths are shortened.
+
+    Args:
+        arguments: The arguments after the verb.
+
+    Returns:
+        The command. A path below the current folder is relative; of any other absolute path, only the name is left.
+    """
     return shlex.join(["metaexp", "compare", *map(_from_here, arguments)])
 
 
@@ -108,13 +119,13 @@ def _print(comparison: Comparison, folder: Path) -> None:
     console.print(f"all files: {folder}", soft_wrap=True)
 
 
-def _fresh_folder() -> Path:
+def _new_folder() -> Path:
     outputs = Path(os.environ.get("METAEXP_OUTPUTS", "outputs"))
     return create_folder(outputs, f"compare-{datetime.now():%Y%m%d-%H%M%S-%f}").path
 
 
 def _check_output(folder: Path | None) -> None:
-    """Raise ConfigError for a place where files that are not a comparison's could be replaced."""
+    """Check that no file of the user can be overwritten: only an earlier comparison may be replaced."""
     if folder is None or not folder.exists():
         return
     if not folder.is_dir():
@@ -126,7 +137,7 @@ def _check_output(folder: Path | None) -> None:
         )
 
 
-def _nothing(found: Gathered) -> str:
+def _format_nothing(found: Gathered) -> str:
     lines = [f"  {item.name}: {item.reason}" for item in found.left_out[:10]]
     more = [f"  and {len(found.left_out) - 10} more"] if len(found.left_out) > 10 else []
     return "\n".join(["none of these runs can be compared:", *lines, *more])
@@ -137,37 +148,37 @@ def _keys(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = Parser(
+    parser = Parser(
         prog="metaexp compare", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument(
+    parser.add_argument(
         "paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="a run folder, or a folder that contains runs"
     )
-    made.add_argument(
+    parser.add_argument(
         "--by",
         type=_keys,
         default=[],
         metavar="KEY,KEY",
         help="the keys that separate rows, such as algorithm or train.steps",
     )
-    made.add_argument(
+    parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the folder to write to (default: outputs/compare-...)"
     )
-    made.add_argument("--title", help="the heading of the page")
-    made.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")
-    made.add_argument(
+    parser.add_argument("--title", help="the heading of the page")
+    parser.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")
+    parser.add_argument(
         "-cd",
         "--config-dir",
         type=Path,
         metavar="DIR",
         help="for --retest: a folder with configuration files of your own",
     )
-    made.add_argument(
+    parser.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="PACKAGE",
         help="for --retest: allow the configurations to use classes of this package",
     )
-    return made
+    return parser

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.core.terminal_text import print_text
@@ -22,21 +22,31 @@ overrides:
 
 
 class DataOptions(Options):
-    """Options of ``metaexp data``."""
+    """Options of ``metaexp data``.
+
+    Attributes:
+        figure: Where to draw examples; None draws nothing.
+    """
 
     figure: Path | None
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp data`` and return its exit code."""
-    made = parser("data", "Find or download a dataset, verify it, prepare it for training, and describe it.")
-    made.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of each split")
-    made.add_argument("--picture", dest="figure", type=Path, help=argparse.SUPPRESS)  # its name in version 0.1
-    options = parse(made, arguments, DataOptions())
+    """Run ``metaexp data`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = make_parser("data", "Find or download a dataset, verify it, prepare it for training, and describe it.")
+    parser.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of each split")
+    parser.add_argument(
+        "--picture", dest="figure", type=Path, help=argparse.SUPPRESS
+    )  # the option's name in version 0.1
+    options = parse(parser, arguments, DataOptions())
     composer = Composer(options.config_dir)
     if options.help:
         known = ", ".join(composer.groups()["dataset"])
-        print_text(f"{made.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
+        print_text(f"{parser.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
         return 0
     settings = composer.settings(options.overrides, on_this_machine=False)
 

@@ -1,4 +1,4 @@
-"""An algorithm's configuration made into the subject of an examination."""
+"""Makes the subject of ``metaexp check`` from an algorithm's configuration."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from metaexp.core.shapes import TaskShape
 from metaexp.doctor.subject import Subject
 from metaexp.models.base import Network
 
-_STEP_WORDS = ("_steps", "inner_epochs")
+_LOOP_KEYS = ("_steps", "inner_epochs")
 
 
-def subject_of(name: str, spec: ClassSpec, as_given: Collection[str] = ()) -> Subject:
-    """The algorithm that ``spec`` describes, with its inner loops cut short.
+def make_subject(name: str, spec: ClassSpec, given: Collection[str] = ()) -> Subject:
+    """Make the subject of an examination, with shortened inner loops.
 
-    as_given: keys that are not cut, since someone chose their values.
+    Args:
+        name: Name of the algorithm.
+        spec: Its class with arguments.
+        given: Keys whose values the user chose. They are not shortened.
     """
 
     def build(
@@ -31,7 +34,7 @@ def subject_of(name: str, spec: ClassSpec, as_given: Collection[str] = ()) -> Su
         train_shape: TaskShape,
     ) -> Algorithm:
         return make(
-            replace(spec, arguments={**spec.arguments, **cut(spec, most_steps, as_given)}),
+            replace(spec, arguments={**spec.arguments, **shorten_loops(spec, most_steps, given)}),
             Algorithm,  # type: ignore[type-abstract]
             model=model,
             input_shape=input_shape,
@@ -42,13 +45,22 @@ def subject_of(name: str, spec: ClassSpec, as_given: Collection[str] = ()) -> Su
     return Subject(name, import_class(spec, Algorithm), build)  # type: ignore[type-abstract]
 
 
-def cut(spec: ClassSpec, most_steps: int, as_given: Collection[str] = ()) -> dict[str, Any]:
-    """The keys of ``spec`` that count steps of an inner loop and exceed ``most_steps``, with that value instead."""
+def shorten_loops(spec: ClassSpec, most_steps: int, given: Collection[str] = ()) -> dict[str, Any]:
+    """Return shorter values for the keys that count steps of an inner loop.
+
+    Args:
+        spec: The class with arguments.
+        most_steps: The largest number of steps.
+        given: Keys that are left out.
+
+    Returns:
+        Key -> ``most_steps``, for every key whose value is larger.
+    """
     return {
         key: most_steps
         for key, value in spec.arguments.items()
-        if any(word in key for word in _STEP_WORDS)
+        if any(word in key for word in _LOOP_KEYS)
         and isinstance(value, int)
         and value > most_steps
-        and key not in as_given
+        and key not in given
     }

@@ -22,7 +22,12 @@ from metaexp.machine.single_rank import Ranks
 
 
 class Verb(NamedTuple):
-    """What a verb does in a few words, and the ``module:function`` that takes its arguments."""
+    """One verb of the command line.
+
+    Attributes:
+        summary: What it does, for ``metaexp --help``.
+        function: The ``module:function`` that takes its arguments.
+    """
 
     summary: str
     function: str
@@ -52,11 +57,18 @@ Start with `metaexp train`. It trains MAML on made-up characters, which takes a 
 
 
 _ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}
-"""Letters of our own messages, for a terminal that knows ASCII only."""
+"""Replacements for characters of our messages on a terminal that shows ASCII only."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. ``arguments`` are those after the program's name. Returns the exit code of the process."""
+    """Run one command.
+
+    Args:
+        arguments: The arguments after the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit code of the process.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _accept_any_text()
     launch = None
@@ -73,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str], ranks: Ranks | None = None) -> int:
-    """Run one command in this process, which is one of several ``ranks`` if torchrun started it."""
+    """Run one command in this process. ``ranks`` is given if torchrun started it."""
     if not given or given[0] in ("-h", "--help", "help"):
-        print_text(usage())
+        print_text(format_usage())
         return ExitCode.OK if given else ExitCode.CONFIG
     if given[0] in ("-V", "--version"):
         print_text(f"metaexp {metaexp.__version__}")
@@ -88,7 +100,7 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
 
 
 def _accept_any_text() -> None:
-    """Show "+-" for a plus-minus sign, and "?" for unknown letters, where only ASCII can be shown."""
+    """If output can only be ASCII, print "+-" for a plus-minus sign and "?" for unknown characters."""
     codecs.register_error("metaexp", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -105,7 +117,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     """Print an error that a user can act on and return its exit code; raise any other."""
     name = "metaexp" if not given else f"metaexp {given[0]}"
-    if isinstance(error, BrokenPipeError):  # the reader of our output (head, say) has gone
+    if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has ended
         sys.stderr.close()
         return ExitCode.OK
     if isinstance(error, OSError):
@@ -113,7 +125,7 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         text, code = f"{name}: interrupted", int(ExitCode.INTERRUPTED)
     elif isinstance(error, ConfigError):
-        text, code = problems(name, error.problems), error.exit_code
+        text, code = format_problems(name, error.problems), error.exit_code
     elif isinstance(error, MetaexpError):
         text, code = f"{name}: {error}", error.exit_code
     else:
@@ -123,22 +135,27 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     return code
 
 
-def usage() -> str:
-    """The help of ``metaexp`` itself."""
+def format_usage() -> str:
+    """Format the help of ``metaexp`` itself."""
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items())
     return USAGE.format(version=metaexp.__version__, verbs=verbs)
 
 
-def problems(command: str, sentences: Sequence[str]) -> str:
-    """All problems of a configuration, one a line."""
+def format_problems(command: str, sentences: Sequence[str]) -> str:
+    """Format the problems of a configuration, one in each line.
+
+    Args:
+        command: The command that found them, such as ``metaexp train``.
+        sentences: The problems.
+    """
     if len(sentences) == 1:
         return f"{command}: {sentences[0]}"
     return "\n".join([f"{command}: {len(sentences)} problems; nothing was started.", *(f"  - {s}" for s in sentences)])
 
 
 def _function(name: str, *, is_shared: bool = False) -> Callable[..., int]:
-    """The function of a verb, imported; only that of ``train`` may be shared between processes."""
+    """Import the function of a verb. Only ``train`` may run under torchrun."""
     if name not in VERBS:
         raise ConfigError(f"there is no such verb.{nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
     if is_shared and name != "train":

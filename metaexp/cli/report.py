@@ -27,7 +27,11 @@ The runs that you name are copied into docs/results first."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp report`` and return its exit code: 2 with ``--check`` when a page is not up to date."""
+    """Run ``metaexp report`` and return its exit code: 2 with ``--check`` if a page is not up to date.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
     options = _parser().parse_args(arguments)
     folder: Path = options.root / "docs" / "results"
     readme = options.root / "README.md"
@@ -49,7 +53,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def algorithm_pages(root: Path) -> Pages:
-    """The page about algorithms, where the repository has one."""
+    """Return the generated part of the page about algorithms, if the repository has that page.
+
+    Args:
+        root: The repository.
+    """
     path, conf = root / "docs" / "algorithms.md", root / "conf"
     if not path.is_file() or not conf.is_dir():
         return no_pages
@@ -62,7 +70,7 @@ def algorithm_pages(root: Path) -> Pages:
 
 
 def is_current(record: RunRecord) -> bool:
-    """Whether a record's overrides still give its configuration, and the published number that it was judged by."""
+    """Return whether a record's overrides still give the same configuration and the same published number."""
     try:
         today = Composer().settings(record.overrides, on_this_machine=False).resolved
     except ConfigError:
@@ -71,29 +79,33 @@ def is_current(record: RunRecord) -> bool:
 
 
 def departs(record: RunRecord) -> str:
-    """What the header of a record's experiment says about departures; nothing where it quotes no published number."""
+    """Return the departures in the header of a record's experiment; empty if the record has no published number."""
     if record.experiment is None or record.reference is None:
         return ""
     try:
         return departures(record.experiment) or ""
-    except FileNotFoundError:  # an experiment of somebody's own folder
+    except FileNotFoundError:  # an experiment of the user's own folder
         return ""
 
 
 def _published(config: Mapping[str, Any]) -> list[Any]:
-    """What a verdict was judged against. The words beside it may change."""
+    """The published number behind a verdict. The text beside it may change."""
     reference = config.get("reference") or {}
     return [reference.get(key) for key in ("metric", "value", "ci95")]
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = Parser(prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
-    made.add_argument(
+    parser = Parser(
+        prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
+    parser.add_argument(
         "--name", help="the name of the copy (default: that of its experiment, and -seed<k> for further seeds)"
     )
-    made.add_argument("--check", action="store_true", help="write nothing, and list what is out of date (exit code 2)")
-    made.add_argument(
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and list what is out of date (exit code 2)"
+    )
+    parser.add_argument(
         "--root", type=Path, default=Path(), metavar="DIR", help="the repository (default: the current folder)"
     )
-    return made
+    return parser

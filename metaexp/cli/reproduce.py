@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, parse, parser, starts_with_folder
+from metaexp.cli.arguments import Options, make_parser, parse, starts_with_folder
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
@@ -29,7 +29,14 @@ exit codes: 11 if the numbers are not identical or not reproduced, 3 if the data
 
 
 class ReproduceOptions(Options):
-    """Options of ``metaexp reproduce``. None: not given."""
+    """Options of ``metaexp reproduce``. None means not given.
+
+    Attributes:
+        steps: For a run: train and compare only this many steps.
+        fresh: For a run: start a new rerun.
+        seeds: For an experiment: number of seeds.
+        short: For an experiment: shorten the schedule.
+    """
 
     steps: int | None
     fresh: bool
@@ -38,16 +45,20 @@ class ReproduceOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp reproduce`` and return its exit code: 11 when the numbers differ."""
-    made = parser("reproduce", _DESCRIPTION)
-    made.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
-    made.add_argument("--steps", type=int, metavar="N", help="for RUN: train and compare only the first N steps")
-    made.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
-    made.add_argument("--seeds", type=int, metavar="N", help="for NAME: train with N seeds: 0, 1, ... (default: 1)")
-    made.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
-    options = parse(made, arguments, ReproduceOptions())
+    """Run ``metaexp reproduce`` and return its exit code: 11 if the numbers differ.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = make_parser("reproduce", _DESCRIPTION)
+    parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
+    parser.add_argument("--steps", type=int, metavar="N", help="for RUN: train and compare only the first N steps")
+    parser.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
+    parser.add_argument("--seeds", type=int, metavar="N", help="for NAME: train with N seeds: 0, 1, ... (default: 1)")
+    parser.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
+    options = parse(parser, arguments, ReproduceOptions())
     if options.help:
-        print_text(f"{made.format_help()}\n{_MORE}", end="")
+        print_text(f"{parser.format_help()}\n{_MORE}", end="")
         return 0
     if not starts_with_folder(options.overrides):
         raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")
@@ -103,7 +114,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
 
 @contextmanager
 def _explain_how_to_continue() -> Iterator[None]:
-    """Where a run is stopped within this block, add that the same command continues it and compares."""
+    """If a run is stopped within this block, add to the message that the same command continues it and compares."""
     from metaexp.machine.signals import Interrupted
 
     try:

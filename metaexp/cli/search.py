@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.core.terminal_text import print_text
 from metaexp.search.prepare import prepare
 
@@ -30,26 +30,30 @@ class SearchCommand(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp search`` and return its exit code."""
-    made = _parser()
-    options = parse(made, arguments, SearchCommand())
+    """Run ``metaexp search`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = _parser()
+    options = parse(parser, arguments, SearchCommand())
     if options.help:
-        print_text(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
         return 0
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
 
-    from metaexp.search.run import search  # and optuna with it
+    from metaexp.search.run import search  # imports optuna
 
     return search(prepared, options.overrides, options.config_dir)
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser(
+    parser = make_parser(
         "search",
         "Search for good hyper-parameters. A sampler proposes them. Each trial trains in a process of its own and is\n"
         "judged on validation tasks. Bad trials are stopped early. No trial sees a test task. It needs optuna.",
     )
-    made.add_argument(
+    parser.add_argument(
         "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
     )
-    return made
+    return parser

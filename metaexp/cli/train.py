@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, parse, parser
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
 from metaexp.config.compose import Composer, Job
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import key_of
@@ -23,7 +23,14 @@ from metaexp.run.initial.parent import goes_on, read_further
 
 
 class TrainOptions(Options):
-    """Options of ``metaexp train``."""
+    """Options of ``metaexp train``.
+
+    Attributes:
+        cfg: Which configuration to show: ``job``, ``hydra`` or ``all``; None trains.
+        resolve: Whether to resolve interpolations in it.
+        package: The part of it to show; None for all.
+        multirun: Whether to run every combination of values.
+    """
 
     cfg: str | None
     resolve: bool
@@ -32,16 +39,21 @@ class TrainOptions(Options):
 
 
 def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
-    """Run ``metaexp train`` on this rank and return its exit code."""
-    made = _parser()
-    options = parse(made, arguments, TrainOptions())
+    """Run ``metaexp train`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+        ranks: The ranks of this launch; a single one without torchrun.
+    """
+    parser = _parser()
+    options = parse(parser, arguments, TrainOptions())
     if options.help:
-        print_text(_help(made, options))
+        print_text(_help(parser, options))
         return 0
     if _is_resume(options):
         return _resume(options, ranks)
     if options.cfg is not None:
-        print_text(ranks.run(lambda: show(options)), end="")
+        print_text(ranks.run(lambda: format_configuration(options)), end="")
         return 0
     if options.multirun:
         ranks.run(_refuse_ranks)
@@ -75,7 +87,7 @@ def _train_further(options: TrainOptions, ranks: Ranks) -> int:
 
 
 def _compose(options: TrainOptions) -> tuple[Job, Settings | None]:
-    """The job, and the settings of the experiment's file that it started from."""
+    """The job, and the settings of its experiment as published."""
     composer = Composer(options.config_dir, options.config_name)
     job = composer.job(options.overrides)
     name = job.settings.experiment
@@ -120,8 +132,15 @@ def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
     return 0
 
 
-def show(options: TrainOptions) -> str:
-    """The configuration in YAML, checked, as ``--cfg`` prints it."""
+def format_configuration(options: TrainOptions) -> str:
+    """Check the configuration and format it as YAML, for ``--cfg``.
+
+    Args:
+        options: The parsed arguments.
+
+    Raises:
+        ConfigError: With all problems.
+    """
     if goes_on(options.overrides):
         if options.cfg != "job" or options.package is not None:
             raise ConfigError("with from=RUN, --cfg job shows the configuration; the run is not composed by Hydra.")
@@ -139,7 +158,7 @@ def show(options: TrainOptions) -> str:
     return f"# @package {options.package}\n{OmegaConf.to_yaml(node)}" if OmegaConf.is_config(node) else f"{node}\n"
 
 
-def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
+def _help(parser: argparse.ArgumentParser, options: TrainOptions) -> str:
     groups = Composer(options.config_dir, options.config_name).groups()
     lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items()]
     more = [
@@ -148,26 +167,26 @@ def _help(made: argparse.ArgumentParser, options: TrainOptions) -> str:
         "",
         "`metaexp train --cfg job` prints every key with its value. It takes the same overrides.",
     ]
-    return f"{made.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
+    return f"{parser.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser(
+    parser = make_parser(
         "train",
         "Train an algorithm on a dataset. Validation chooses the best weights, and these are tested once.\n"
         "A new run folder keeps everything: configuration, metrics, checkpoints, figures and record.",
     )
-    made.add_argument(
+    parser.add_argument(
         "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
     )
-    made.add_argument("-m", "--multirun", action="store_true", help="run every combination of values: seed=0,1,2")
-    made.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="print the configuration and exit")
-    made.add_argument("-p", "--package", metavar="KEY", help="with --cfg: print only this part")
-    made.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
-    made.epilog = (
+    parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values: seed=0,1,2")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="print the configuration and exit")
+    parser.add_argument("-p", "--package", metavar="KEY", help="with --cfg: print only this part")
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
+    parser.epilog = (
         "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"
         "from=RUN_FOLDER train.steps=N continues from a run's last checkpoint to N steps, in a new run folder.\n"
         "model.weights=FILE_OR_RUN begins at the weights of a file or of another run.\n"
         "torchrun --nproc-per-node=4 -m metaexp train ... trains one run on several processes."
     )
-    return made
+    return parser

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from metaexp.cli.arguments import Options, parse, parser
+from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
-from metaexp.search.wandb_file import Method, Plan, header, sweep_file
+from metaexp.search.wandb_file import Method, SweepPlan, format_header, format_sweep_file
 
 _OVERRIDES = """\
 overrides are those of metaexp train, with some keys that vary:
@@ -28,7 +28,16 @@ overrides are those of metaexp train, with some keys that vary:
 
 
 class SweepFileOptions(Options):
-    """Options of ``metaexp wandb-sweep``."""
+    """Options of ``metaexp wandb-sweep``.
+
+    Attributes:
+        method: How W&B proposes values.
+        output: File to write; ``-`` prints it.
+        force: Whether to replace the file.
+        metric: Metric to judge by; None for the validation metric of the task.
+        runs: Number of runs; None for no limit.
+        stop_after: Validations before a bad run may be stopped; None stops none.
+    """
 
     method: str
     output: Path
@@ -39,23 +48,27 @@ class SweepFileOptions(Options):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp wandb-sweep`` and return its exit code."""
-    made = _parser()
-    options = parse(made, arguments, SweepFileOptions())
+    """Run ``metaexp wandb-sweep`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = _parser()
+    options = parse(parser, arguments, SweepFileOptions())
     if options.help:
-        print_text(f"{made.format_help()}\n{_OVERRIDES}", end="")
+        print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
         return 0
     _check_numbers(options)
     composer = Composer(options.config_dir, options.config_name)
     space = read_space(options.overrides, composer)
     jobs = check_points(space, composer, on_this_machine=False)
     metric = common_metric(jobs, options.metric, "--metric ")
-    if options.method != "grid":  # which runs everything and chooses nothing
+    if options.method != "grid":  # a grid runs every combination and chooses nothing
         check_comparable(space.dimensions, jobs)
-    plan = Plan(cast(Method, options.method), options.runs, options.stop_after)
-    text = sweep_file(space, metric, plan, _passed_on(options), jobs)
+    plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
+    text = format_sweep_file(space, metric, plan, _passed_on(options), jobs)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
-    text = header(command, shlex.quote(str(options.output))) + text
+    text = format_header(command, shlex.quote(str(options.output))) + text
     if str(options.output) == "-":
         print_text(text, end="")
         return 0
@@ -72,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _passed_on(options: SweepFileOptions) -> list[str]:
-    """The options of ``metaexp train`` that agents need too."""
+    """Options for the agents' ``metaexp train``."""
     passed = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
     passed += [] if options.config_name == "config" else ["--config-name", options.config_name]
     return passed + [word for package in options.trust for word in ("--trust", package)]
@@ -94,33 +107,33 @@ def _check_numbers(options: SweepFileOptions) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser(
+    parser = make_parser(
         "wandb-sweep",
         "Write a sweep file for Weights & Biases. Its server proposes values, and `wandb agent` runs metaexp train\n"
         "with them, online. The values are checked first. Runs are judged on validation tasks and are not tested.",
     )
-    made.add_argument(
+    parser.add_argument(
         "-cn", "--config-name", default="config", metavar="NAME", help="use this root file in place of config"
     )
-    made.add_argument(
+    parser.add_argument(
         "--method",
         choices=["random", "grid", "bayes"],
         default="random",
         help="how values are chosen (default: random)",
     )
-    made.add_argument(
+    parser.add_argument(
         "--output",
         type=Path,
         default=Path("sweep.yaml"),
         metavar="FILE",
         help="the file to write (default: sweep.yaml); - prints it",
     )
-    made.add_argument("--force", action="store_true", help="replace the file if it exists")
-    made.add_argument(
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    parser.add_argument(
         "--metric", metavar="NAME", help="the metric to judge by (default: val/accuracy, or val/mse for regression)"
     )
-    made.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (default: no end; grid: all)")
-    made.add_argument(
+    parser.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (default: no end; grid: all)")
+    parser.add_argument(
         "--stop-after", type=int, metavar="N", help="let W&B stop bad runs after N validations (Hyperband)"
     )
-    return made
+    return parser

@@ -23,14 +23,18 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp why`` and return its exit code, 0 whatever differs."""
-    made = Parser(
+    """Run ``metaexp why`` and return its exit code. Differences are no error.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = Parser(
         prog="metaexp why", description=_DESCRIPTION, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
-    made.add_argument("second", type=Path, metavar="RUN_B", help="another one")
-    options = made.parse_args(arguments, namespace=_Options())
+    parser.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
+    parser.add_argument("second", type=Path, metavar="RUN_B", help="another one")
+    options = parser.parse_args(arguments, namespace=_Options())
     for folder in (options.first, options.second):
         check_run_files(folder, read_record(folder))  # before numpy is imported
 

@@ -1,4 +1,4 @@
-"""The best trial as an experiment file that `metaexp train` takes. Without torch."""
+"""Writes the best trial as an experiment file for `metaexp train`. Without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaexp.core.files import write_atomically
 from metaexp.results.record import read_record
 from metaexp.results.wording import format_score
 from metaexp.search.study import Point
-from metaexp.search.summary import Found, train_command
+from metaexp.search.summary import SearchResult, train_command
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 
 EXPERIMENT = "best"
@@ -27,8 +27,13 @@ _HEADER = """\
 """
 
 
-def write_best(found: Found, best: Point) -> None:
-    """Write ``best/experiment/best.yaml`` in the search's folder."""
+def write_best(found: SearchResult, best: Point) -> None:
+    """Write the best trial to ``best/experiment/best.yaml`` in the search's folder.
+
+    Args:
+        found: The results of the search.
+        best: The best trial.
+    """
     folder = found.prepared.path / str(best.notes["folder"])
     path = found.prepared.path / "best" / "experiment" / f"{EXPERIMENT}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +51,7 @@ def write_best(found: Found, best: Point) -> None:
 
 
 def _content(job: FrozenJob) -> dict[str, Any]:
-    """Every setting that decides numbers, with the files that they came from; the run is tested at its end."""
+    """All settings that decide numbers, and the chosen files. The run is tested at its end."""
     choices = [{f"override /{group}": name} for group, name in job.choices.items() if group in (*SLOTS, "task")]
     sections = {key: job.config[key] for key in _SECTIONS}
     sections["eval"] = {**sections["eval"], "test": True}

@@ -1,4 +1,4 @@
-"""Whether the points of a search can be judged against each other, and by what. Without torch."""
+"""Checks whether the points of a search can be compared, and by which metric. Without torch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,38 @@ from metaexp.sweep.expand import freeze_all
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 
 _MEASURE = ("dataset", "task", "eval.seed", "train.eval_episodes")
-"""What the validation tasks are made of: a change makes them easier or harder."""
+"""Settings that define the validation tasks. Changing one makes the tasks easier or harder."""
 
 
 def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> list[FrozenJob]:
-    """Compose and check the corners of the space. Raises ConfigError with the problems of all of them."""
+    """Compose and check the corners of the search space.
+
+    Args:
+        space: The search space.
+        composer: Composes configurations.
+        on_this_machine: Whether trials run on this machine. Their accelerator must then exist here.
+
+    Returns:
+        A job for each corner.
+
+    Raises:
+        ConfigError: With the problems of all corners.
+    """
     keys = frozenset(dimension.key.lstrip("+") for dimension in space.dimensions)
     freezer = Freezer(composer, "", keys, on_this_machine=on_this_machine)
     return freeze_all(freezer, [space.overrides(point) for point in space.corners()])
 
 
 def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Metric:
-    """What all jobs are judged by on validation tasks.
+    """Return the metric by which trials are judged on validation tasks.
 
-    wanted: the metric asked for, such as ``val/accuracy``; key: how. Raises ConfigError for any other than the
-    validation metric of the task, and where jobs have different ones.
+    Args:
+        jobs: Checked points of the space.
+        wanted: The metric that the user asks for, such as ``val/accuracy``; None for the default.
+        key: The option with which the user asked, for the message.
+
+    Raises:
+        ConfigError: If ``wanted`` is not the validation metric of the task, or jobs have different metrics.
     """
     metrics = list(dict.fromkeys(Metric.of(job.config["task"]["n_way"]) for job in jobs))
     if len(metrics) > 1:
@@ -45,14 +62,22 @@ def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Me
 def _refusal(given: str, wanted: str, metric: Metric) -> str:
     if wanted.startswith("test"):
         return (
-            f"{given}: test results may not choose anything, or they are no test any more. "
+            f"{given}: test results must not be used to choose; a result that chose something is no longer a test. "
             f"Use {metric.validation}, and test what was chosen once."
         )
     return f"{given} cannot say which point is better; use {metric.validation}, the validation metric of this task."
 
 
 def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob]) -> None:
-    """Raise ConfigError when a search would choose luck, or easier validation tasks, instead of better settings."""
+    """Check that a search would choose better settings, rather than a lucky seed or easier validation tasks.
+
+    Args:
+        dimensions: What varies.
+        jobs: Checked points of the space.
+
+    Raises:
+        ConfigError: If the seed varies, or points have different validation tasks.
+    """
     problems = [
         f"{d.key} varies: a search over seeds would choose luck. Search with one seed, then run the best point with "
         "several: metaexp train -m ... seed=0,1,2."

@@ -1,4 +1,4 @@
-"""Configurations that stay what they were when the search began, whatever becomes of the files. Without torch."""
+"""Caches composed configurations, so that editing YAML during a search changes nothing. Without torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 from metaexp.config.compose import Composed, Composer
 
 
-class SteadyComposer(Composer):
-    """Reads the files of each combination of choices once, and remembers what they said."""
+class FrozenComposer(Composer):
+    """Composes each combination of overrides once and keeps the result.
+
+    Args:
+        config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
+    """
 
     def __init__(self, config_dir: Path | None = None, config_name: str = "config") -> None:
         super().__init__(config_dir, config_name)
         self._known: dict[tuple[str, ...], Composed] = {}
 
     def compose(self, overrides: Sequence[str]) -> Composed:
-        """As :meth:`Composer.compose`, from memory where the same was asked for before."""
+        """Compose like :meth:`Composer.compose`, from the cache if the same overrides were composed before."""
         key = tuple(overrides)
         if key not in self._known:
             self._known[key] = super().compose(overrides)

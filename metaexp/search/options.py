@@ -1,4 +1,4 @@
-"""``search=NAME`` and ``search.KEY=VALUE``: what is asked of a search rather than of its trials. Without torch."""
+"""Options of a search: ``search=NAME`` and ``search.KEY=VALUE``. Without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,21 @@ _DEFAULT = "tpe"
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """``search.*``, as the files of ``conf/search`` explain them. ``trials`` None is all points of a grid."""
+    """The keys of ``search.*``. The files of ``conf/search`` explain each.
+
+    Attributes:
+        sampler: Proposes points.
+        pruner: Decides which trials stop early.
+        trials: Number of trials; None tries all points of a grid.
+        workers: Trials at once on this machine.
+        seed: Seed of the sampler.
+        startup_trials: Trials before the sampler and the pruner use earlier results.
+        warmup_steps: Steps before a trial may be stopped early.
+        storage: File format of the study.
+        folder: The search's folder; None for one below ``paths.outputs``.
+        metric: Metric that trials are judged by; None for the validation metric of the task.
+        test_best: Whether to test the best trial once all are done.
+    """
 
     sampler: Literal["tpe", "random", "grid"]
     pruner: Literal["median", "halving", "none"]
@@ -31,12 +45,12 @@ class SearchOptions:
     test_best: bool
 
     def deciding(self) -> list[Any]:
-        """Return what decides which points are tried and stopped: another search where it is different."""
+        """Return the options that decide which points are tried and stopped. Other values make another search."""
         return [self.sampler, self.pruner, self.seed, self.startup_trials, self.warmup_steps, self.storage]
 
     @classmethod
     def parse(cls, overrides: Sequence[str], composer: Composer) -> SearchCommand:
-        """Separate what is asked of the search from what is asked of its trials.
+        """Separate the options of the search from the overrides of its trials.
 
         Args:
             overrides: All overrides of the command line.
@@ -58,7 +72,12 @@ class SearchOptions:
 
 
 class SearchCommand(NamedTuple):
-    """What a command line asks for: of the search, and of its trials."""
+    """The parts of a command line.
+
+    Attributes:
+        options: Options of the search.
+        trial_overrides: Overrides of the trials.
+    """
 
     options: SearchOptions
     trial_overrides: list[str]

@@ -1,4 +1,4 @@
-"""What a search command asks for, checked, before anything is written. Without torch and optuna."""
+"""Checks a search's command before anything is written. Without torch and optuna."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.search.comparable import check_comparable, check_points, common_metric
-from metaexp.search.frozen_composer import SteadyComposer
+from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.sweep.expand import sweep_name
@@ -25,12 +25,22 @@ _MOST_CHOICES = 64
 _NO_TEST = "eval.test=false"
 _CHANGED = (
     "the configuration files have changed since this search began, so that new trials could not be compared with its "
-    "earlier ones. Undo the edit, or begin anew in another folder: search.folder=FOLDER."
+    "earlier ones. Undo the edit, or start a new search in another folder: search.folder=FOLDER."
 )
 
 
 class Prepared(NamedTuple):
-    """A search that can start. path: its folder. digest: of what all its trials share. corners: checked trials."""
+    """A checked search that can start.
+
+    Attributes:
+        path: The search's folder.
+        digest: Hash of what all its trials share.
+        options: Options of the search.
+        space: The search space.
+        metric: Metric that trials are judged by.
+        freezer: Composes and checks trials.
+        corners: Checked corners of the space.
+    """
 
     path: Path
     digest: str
@@ -42,7 +52,7 @@ class Prepared(NamedTuple):
 
     @property
     def limit(self) -> int:
-        """How many points are to be tried."""
+        """How many points to try."""
         asked = self.options.trials
         if self.options.sampler != "grid":
             assert asked is not None
@@ -50,24 +60,33 @@ class Prepared(NamedTuple):
         return len(self.grid()) if asked is None else min(asked, len(self.grid()))
 
     def grid(self) -> list[tuple[Value, ...]]:
-        """Every combination of values, in order."""
+        """Return every combination of values, in order."""
         return list(itertools.product(*(d.values for d in self.space.dimensions if not isinstance(d, Interval))))
 
     @property
     def validated_every(self) -> int:
-        """Meta-updates between validations."""
+        """Steps between validations."""
         every: int = self.corners[0].config["train"]["eval_every"]
         return every
 
     def open(self, command: Sequence[str]) -> Sweep:
-        """The folder of the search, made where it is not there. Raises RunFolderError when it holds something else."""
+        """Open the search's folder, or create it.
+
+        Args:
+            command: The command with its arguments.
+
+        Raises:
+            RunFolderError: If the folder has other files in it, or another search.
+        """
         if not (self.path / SWEEP_FILE).exists():
             if self.path.exists():
-                raise RunFolderError(f"{self.path} is there already and holds no search; choose another search.folder.")
+                raise RunFolderError(
+                    f"{self.path} exists and is not the folder of a search; choose another search.folder."
+                )
             try:
                 return create(self.path, command, self.digest, [])
             except RunFolderError:
-                if not (self.path / SWEEP_FILE).exists():  # not another worker that was faster
+                if not (self.path / SWEEP_FILE).exists():  # otherwise another process has just created it
                     raise
         found = open_sweep(self.path)
         if found.head.digest != self.digest:
@@ -79,8 +98,17 @@ class Prepared(NamedTuple):
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
-    """Take a command apart and check its corners. Raises ConfigError with all problems of one kind."""
-    composer = SteadyComposer(config_dir, config_name)
+    """Read a search's command and check the corners of its space.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
+
+    Raises:
+        ConfigError: With all problems of the first check that finds some.
+    """
+    composer = FrozenComposer(config_dir, config_name)
     options, trial_overrides = SearchOptions.parse(overrides, composer)
     _check_fixed(trial_overrides)
     space = read_space([*trial_overrides, _NO_TEST], composer)
@@ -90,13 +118,15 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     check_comparable(space.dimensions, corners)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())
-    words = _hash([trial_overrides, where, config_name, options.deciding()])
+    command_hash = _hash([trial_overrides, where, config_name, options.deciding()])
     outputs = Path(corners[0].config["paths"]["outputs"]).expanduser()
-    name = sweep_name(None, keys, words)
+    name = sweep_name(None, keys, command_hash)
     path = Path(options.folder).expanduser() if options.folder else outputs / "searches" / name
     freezer = Freezer(composer, path.name, frozenset(keys))
     _read_all_choices(space, freezer)
-    digest = _hash([words, [job.config_hash for job in corners], *[[job.own_code] for job in corners if job.own_code]])
+    digest = _hash(
+        [command_hash, [job.config_hash for job in corners], *[[job.own_code] for job in corners if job.own_code]]
+    )
     return Prepared(path, digest, options, space, metric, freezer, [replace(job, group=path.name) for job in corners])
 
 
@@ -123,20 +153,20 @@ def _check_grid(space: Space, options: SearchOptions) -> None:
     endless = [d.key for d in space.dimensions if isinstance(d, Interval)]
     if options.sampler == "grid" and endless:
         raise ConfigError(
-            f"{', '.join(endless)}: search=grid tries every combination, and an interval has no end of values; give "
+            f"{', '.join(endless)}: search=grid tries every combination, and an interval has too many; give "
             "choices or range(...), or use search=tpe or search=random."
         )
 
 
 def _read_all_choices(space: Space, freezer: Freezer) -> None:
-    """Read the files of every combination of groups now, so that an edit while the search runs changes nothing."""
-    if space.is_small:  # the corners had them all
+    """Read the files of every combination of groups now, so that editing them during the search changes nothing."""
+    if space.is_small:  # the corners include all combinations
         return
     groups = [d.values if isinstance(d, Choices) and d.is_group else (d.ends()[0],) for d in space.dimensions]
     for point in itertools.islice(itertools.product(*groups), _MOST_CHOICES):
         try:
             freezer.freeze(0, space.overrides(point))
-        except ConfigError:  # of this combination with these values; its files have been read
+        except ConfigError:  # these values do not fit together, but the files have been read
             continue
 
 

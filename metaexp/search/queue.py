@@ -1,4 +1,4 @@
-"""The trials of a search, handed out so that no two processes get the same one. Without torch."""
+"""The queue of a search's trials. Locks make sure that no two processes run the same one. Without torch."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.core.terminal_text import print_text
 from metaexp.search.prepare import Prepared
-from metaexp.search.space import Interval, write
+from metaexp.search.space import Interval, format_value
 from metaexp.search.study import Point, Study
-from metaexp.search.summary import format_end
+from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
 from metaexp.sweep.pool import Start
 
 _MOST_REPEATS = 200
-"""Proposals in a row that were tried before, after which there is held to be nothing new."""
+"""After this many proposals in a row that were tried before, the search ends."""
 
 
 class TrialQueue:
-    """Hands out the trials of a search, so that no two processes get the same one.
+    """Hands out the trials of a search. No two processes get the same one.
 
     Args:
         prepared: The search.
         sweep: Its folder.
-        study: What was proposed and measured so far.
-        start: Begins or continues the job in a folder.
+        study: Proposes points and keeps what trials measured.
+        start: Starts a process that begins or resumes the job in a folder.
 
     Attributes:
-        exhausted: Whether the sampler proposes nothing new any more.
+        exhausted: Whether the sampler proposes only points that were tried before.
     """
 
     def __init__(self, prepared: Prepared, sweep: Sweep, study: Study, start: Start) -> None:
@@ -48,29 +48,29 @@ class TrialQueue:
         return self._is_empty
 
     def next_job(self) -> RunningTrial | None:
-        """Begin a trial that was interrupted, else a new one; None where there is none left to take."""
+        """Start an interrupted trial, or else a new one; None if none is left."""
         trial = None if self._is_empty else self._next()
         if trial is None:
             self._is_empty = True
             return None
         if not trial.is_new:
-            print_text(f"trial {trial.point.number} ({trial.job.what}): goes on", flush=True)
+            print_text(f"trial {trial.point.number} ({trial.job.what}): resumed", flush=True)
         return RunningTrial(trial, self.study, self.prepared.metric, self.start)
 
     def ended(self, trial: RunningTrial) -> None:
-        """Say how a trial ended, unless it was stopped. There may be another to take now."""
+        """Print how a trial ended, unless the user stopped it."""
         assert trial.ended is not None
         trial.trial.release()
         self._is_empty = trial.stopping
         if not trial.stopping:
-            print_text(format_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
+            print_text(format_trial_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
 
     def stop(self) -> None:
-        """Begin no more trials."""
+        """Start no more trials."""
         self._is_empty = True
 
     def tick(self, running: list[RunningTrial]) -> None:
-        """Nothing is due: trials read what they measure by themselves."""
+        """Do nothing: each running trial reads its own metrics."""
 
     def _next(self) -> LockedTrial | None:
         with hold_lock(self._lock_file("trials"), wait=True):
@@ -97,7 +97,7 @@ class TrialQueue:
                 if same is None:
                     return self._lock_trial(point, is_new=True)
             tried[_written(point)] = point.number if same is None else same
-            if same is None:  # an impossible point
+            if same is None:  # the values do not fit together
                 left -= 1
             else:
                 self.study.note(point.number, "same_as", same)
@@ -107,14 +107,14 @@ class TrialQueue:
         return None
 
     def _patience(self, tried: int) -> int:
-        """Repeats in a row after which there is nothing new; none where every point of a finite space was tried."""
+        """How many repeats in a row to accept; 0 if every point of a finite space was tried."""
         dimensions = self.prepared.space.dimensions
         if any(isinstance(dimension, Interval) for dimension in dimensions):
             return _MOST_REPEATS
         return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
     def _lock_trial(self, point: Point, *, is_new: bool) -> LockedTrial | None:
-        """Lock a trial that the study has as running; None where a process has it, or its point is impossible."""
+        """Lock a trial of the study. None if another process has it, or its values do not fit together."""
         try:
             release = acquire(self._lock_file(f"trial-{point.number}"))
         except LockedError:
@@ -130,12 +130,12 @@ class TrialQueue:
         self.study.note(point.number, "folder", job.name)
         folder = self.sweep.folder(job)
         if not (folder / FROZEN_FILE).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a process that died before it had written the job
+            shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it wrote the job
             self.sweep.add(job)
         return LockedTrial(point, job, folder, is_new, release)
 
     def _freeze(self, point: Point) -> FrozenJob | None:
-        """The job of a point; None, with the reason kept, where its values do not go together."""
+        """The job of a point. None if its values do not fit together; the study then keeps the reason."""
         try:
             return self.prepared.freezer.freeze(point.number, self.prepared.space.overrides(point.values))
         except (ConfigError, MachineError) as error:
@@ -149,5 +149,5 @@ class TrialQueue:
 
 
 def _written(point: Point) -> tuple[str, ...]:
-    """The values of a point as they stand in overrides: 1 and true are equal in Python, and different values."""
-    return tuple(map(write, point.values))
+    """The values of a point as overrides. As Python values, 1 and true would be equal."""
+    return tuple(map(format_value, point.values))

@@ -1,4 +1,4 @@
-"""``metaexp search``: trials, some at once, until all are done; then what was found."""
+"""``metaexp search``: runs the trials of a search, several at once, and reports the best."""
 
 from __future__ import annotations
 
@@ -15,32 +15,48 @@ from metaexp.search.best import write_best
 from metaexp.search.prepare import Prepared
 from metaexp.search.queue import TrialQueue
 from metaexp.search.study import Study
-from metaexp.search.summary import Found, best_of, opening, table, tested_before, write_report
+from metaexp.search.summary import (
+    SearchResult,
+    best_of,
+    format_earlier_test,
+    format_opening,
+    format_table,
+    write_report,
+)
 from metaexp.sweep.job_process import start
 from metaexp.sweep.pool import Pool
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
-    """Begin or continue a search; returns the exit code, 10 if a trial failed that should not have.
+    """Run a search, or continue it.
 
-    overrides: of the command that asked for it. A point whose numbers are not finite is an answer, and no failure.
-    Raises RunFolderError for a folder that holds something else, Interrupted after all trials saved.
+    Args:
+        prepared: The checked search.
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder; None if there is none.
+
+    Returns:
+        The exit code: 0, or 10 if a trial failed. A trial whose numbers are not finite is a result, not a failure.
+
+    Raises:
+        RunFolderError: If the folder has other files in it, or another search.
+        Interrupted: After SIGINT or SIGTERM, once the running trials have saved and stopped.
     """
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     begin = partial(start, trusted=trusted(), threads=threads_each(prepared.options.workers))
     queue = TrialQueue(prepared, place, study, begin)
-    print_text("\n".join(opening(prepared, study.points())), flush=True)
+    print_text("\n".join(format_opening(prepared, study.points())), flush=True)
     with stop_on_signals() as stop:
         Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         if stop:
             raise _interrupted(stop, prepared.path)
-    found = Found(prepared, study.points(), study.importances(), queue.exhausted, overrides)
+    found = SearchResult(prepared, study.points(), study.importances(), queue.exhausted, overrides)
     write_report(found)
     best = best_of(found)
     if best is not None:
         write_best(found, best)
-    print_text(table(found), flush=True)
+    print_text(format_table(found), flush=True)
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
@@ -49,13 +65,13 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
 def _interrupted(stop: StopRequest, folder: Path) -> Interrupted:
     assert stop.signal_number is not None
     return Interrupted(
-        f"stopped, with all trials saved in {folder}. The same command goes on where it was.", stop.signal_number
+        f"stopped, with all trials saved in {folder}. Give the same command again to continue.", stop.signal_number
     )
 
 
 def _test(folder: Path, config_dir: Path | None) -> None:
-    """Test the best trial, once: a second time, say what came out."""
-    before = tested_before(folder)
+    """Test the best trial once. If it was tested before, print that result."""
+    before = format_earlier_test(folder)
     if before:
         print_text(before)
         return

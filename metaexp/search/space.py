@@ -1,6 +1,6 @@
-"""What a search varies: dimensions, read from the overrides of the command line, in Hydra's words.
+"""The search space: dimensions that are read from the command line, in Hydra's syntax.
 
-``key=a,b`` and ``choice(a, b)`` are choices, ``range(2, 9)`` is a range of steps, ``interval(0.1, 1)`` a stretch of
+``key=a,b`` and ``choice(a, b)`` are choices, ``range(2, 9)`` is a range of numbers, ``interval(0.1, 1)`` an interval of
 real numbers, ``int(interval(1, 8))`` of integers, and ``tag(log, interval(1e-4, 1))`` one on a logarithmic scale.
 """
 
@@ -27,7 +27,7 @@ from metaexp.config.overrides import is_group
 from metaexp.core.errors import ConfigError
 
 Value = bool | int | float | str
-"""Of a dimension. A string is text as Hydra reads it: a name, a list, null, words in quotes."""
+"""A value of a dimension. A string is any other text of Hydra's syntax: a name, a list, null, a quoted text."""
 
 _MOST_POINTS = 16
 _A_SWEEP = re.compile(r"\s*(tag|interval|range|choice|shuffle|sort|glob|int|float)\s*\(")
@@ -35,32 +35,51 @@ _A_SWEEP = re.compile(r"\s*(tag|interval|range|choice|shuffle|sort|glob|int|floa
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values, in no order. is_group: whether they are files of a group."""
+    """A dimension of values without an order.
+
+    Attributes:
+        key: The key that varies.
+        values: Its values.
+        is_group: Whether the values are files of a group.
+    """
 
     key: str
     values: tuple[Value, ...]
     is_group: bool = False
 
     def ends(self) -> tuple[Value, ...]:
-        """The values that are tried before anything starts: all."""
+        """Return the values that are checked before anything starts: all."""
         return self.values
 
 
 @dataclass(frozen=True)
 class Steps:
-    """One of some numbers at equal distances, in order."""
+    """A dimension of equally spaced numbers.
+
+    Attributes:
+        key: The key that varies.
+        values: Its values, in order.
+    """
 
     key: str
     values: tuple[int, ...] | tuple[float, ...]
 
     def ends(self) -> tuple[Value, ...]:
-        """The values that are tried before anything starts: the first and the last."""
+        """Return the values that are checked before anything starts: the first and the last."""
         return (self.values[0], self.values[-1])
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Any number between ``low`` and ``high``, both included."""
+    """A dimension of all numbers between two bounds.
+
+    Attributes:
+        key: The key that varies.
+        low: Lower bound, included.
+        high: Upper bound, included.
+        integer: Whether only integers are tried.
+        log: Whether the scale is logarithmic.
+    """
 
     key: str
     low: float
@@ -69,7 +88,7 @@ class Interval:
     log: bool
 
     def ends(self) -> tuple[Value, ...]:
-        """The values that are tried before anything starts: the bounds."""
+        """Return the values that are checked before anything starts: the bounds."""
         return (self.low, self.high)
 
 
@@ -77,22 +96,35 @@ Dimension = Choices | Steps | Interval
 
 
 class Space(NamedTuple):
-    """Overrides taken apart. fixed: those with one value, as given."""
+    """A search space.
+
+    Attributes:
+        fixed: Overrides with one value, as given.
+        dimensions: What varies.
+    """
 
     fixed: list[str]
     dimensions: list[Dimension]
 
     def overrides(self, point: Sequence[Value]) -> list[str]:
-        """The overrides of one point: a value for each dimension."""
-        return [*self.fixed, *(f"{d.key}={write(v)}" for d, v in zip(self.dimensions, point, strict=True))]
+        """Return the overrides of one point.
+
+        Args:
+            point: A value for each dimension.
+        """
+        return [*self.fixed, *(f"{d.key}={format_value(v)}" for d, v in zip(self.dimensions, point, strict=True))]
 
     @property
     def is_small(self) -> bool:
-        """Whether the corners are all combinations of the ends."""
+        """Whether the corners include all combinations of the ends."""
         return math.prod(len(dimension.ends()) for dimension in self.dimensions) <= _MOST_POINTS
 
     def corners(self) -> Iterator[tuple[Value, ...]]:
-        """Points to try: all combinations of the ends, or, of many, each end with the first of the other dimensions."""
+        """Yield the points that are checked before anything starts.
+
+        These are all combinations of the dimensions' ends. If there are too many, each end is combined with the first
+        ends of the other dimensions.
+        """
         ends = [dimension.ends() for dimension in self.dimensions]
         if self.is_small:
             yield from itertools.product(*ends)
@@ -103,15 +135,23 @@ class Space(NamedTuple):
             yield from ((*first[:place], value, *first[place + 1 :]) for value in values[1:])
 
 
-def write(value: Value) -> str:
-    """A value as it stands in an override."""
+def format_value(value: Value) -> str:
+    """Format a value as it stands in an override."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else repr(value)
 
 
 def read_space(overrides: Sequence[str], composer: Composer) -> Space:
-    """Take overrides apart. Raises ConfigError with all problems; where nothing varies, that is one."""
+    """Read the search space from overrides.
+
+    Args:
+        overrides: Overrides of the command line, some with several values.
+        composer: Reads overrides.
+
+    Raises:
+        ConfigError: With all problems; also if nothing varies.
+    """
     fixed: list[str] = []
     dimensions: list[Dimension] = []
     problems: list[str] = []
@@ -138,14 +178,14 @@ def read_space(overrides: Sequence[str], composer: Composer) -> Space:
 
 
 def _dimension(override: Override, composer: Composer) -> Dimension | str:
-    """A dimension, or why there is none."""
+    """The dimension of an override, or a sentence about what is wrong with it."""
     key, line, sweep = override.get_key_element(), override.input_line or "", override.value()
     if override.is_hydra_override():
         return f"{line}: Hydra's own keys cannot vary; give {key} one value."
     tags = set(sweep.tags) if isinstance(sweep, Sweep) else set()
     unknown = sorted(tags - {"log"})
     if unknown:
-        return f"{line}: tag {unknown[0]} means nothing here; the only one is log."
+        return f"{line}: tag {unknown[0]} is not known; the only tag is log."
     if isinstance(sweep, IntervalSweep):
         return _interval(key, line, sweep, log="log" in tags)
     if tags:
@@ -154,7 +194,7 @@ def _dimension(override: Override, composer: Composer) -> Dimension | str:
         return Steps(key, tuple(sweep.range()))
     items = sweep.list if isinstance(sweep, ChoiceSweep) else list(override.sweep_iterator())  # a glob has no list
     values = tuple(item if isinstance(item, (bool, int, float)) else Transformer.str(item) for item in items)
-    if len({write(value) for value in values}) < len(values):
+    if len({format_value(value) for value in values}) < len(values):
         return f"{line} names a value twice."
     return Choices(key, values, is_group(override, composer.loader))
 
@@ -171,7 +211,7 @@ def _interval(key: str, line: str, sweep: IntervalSweep, *, log: bool) -> Interv
 
 
 def _quoted(override: Override) -> list[str]:
-    """A sweep inside quotes is text; that is never what was meant."""
+    """Problems of an override whose sweep stands inside quotes, which makes it a text."""
     value = override.value()
     if isinstance(value, str) and _A_SWEEP.match(value):
         key = override.get_key_element()

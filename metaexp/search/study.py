@@ -1,7 +1,7 @@
-"""The search as optuna keeps it: which points were asked for, how they went. The only file that imports optuna.
+"""The study of a search: proposes points and keeps their results. The only file that imports optuna.
 
-Every point is asked for by a sampler of its own, seeded by the search's seed and the trial's number. So a search that
-was interrupted goes on with the points that it would have asked for, and several processes never draw the same ones.
+Every trial has its own sampler, seeded by the search's seed and the trial's number. An interrupted search therefore
+continues with the points that it would have proposed, and two processes never draw the same point.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metaexp.core.extras import install_command
 from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.options import SearchOptions
-from metaexp.search.space import Choices, Dimension, Interval, Value, write
+from metaexp.search.space import Choices, Dimension, Interval, Value, format_value
 
 try:
     import optuna
@@ -37,7 +37,16 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 class Point(NamedTuple):
-    """One trial as the study has it. values: of the dimensions. notes: ours, see ``Study.note``."""
+    """One trial of the study.
+
+    Attributes:
+        number: Number of the trial, from 0.
+        state: ``running``, ``complete``, ``pruned`` or ``fail``.
+        value: Its final validation metric; None unless it is complete.
+        values: A value for each dimension.
+        reported: Step -> validation metric.
+        notes: What we keep with it; see :meth:`Study.note`.
+    """
 
     number: int
     state: str
@@ -48,12 +57,23 @@ class Point(NamedTuple):
 
     @property
     def is_counted(self) -> bool:
-        """Whether it is one of ``search.trials``: points that repeat an earlier one are not."""
+        """Whether it counts towards ``search.trials``. A point that repeats an earlier one does not."""
         return "same_as" not in self.notes
 
 
 class Study:
-    """Opens the study in ``folder``, or begins it. reported_every: meta-updates between validations."""
+    """The study of a search, opened or created.
+
+    Args:
+        folder: The search's folder.
+        options: Options of the search.
+        dimensions: What varies.
+        metric: Metric that trials are judged by.
+        reported_every: Steps between validations.
+
+    Raises:
+        RunFolderError: If the study cannot be opened.
+    """
 
     def __init__(
         self, folder: Path, options: SearchOptions, dimensions: Sequence[Dimension], metric: Metric, reported_every: int
@@ -69,16 +89,20 @@ class Study:
                 pruner=_pruner(options, reported_every),
                 load_if_exists=True,
             )
-        except Exception as error:  # of whatever keeps it
+        except Exception as error:  # each storage raises its own errors
             raise RunFolderError(f"the study in {folder} cannot be opened: {type(error).__name__}: {error}.") from error
 
     def points(self) -> list[Point]:
-        """All trials so far, by number."""
+        """Return all trials so far, in the order of their numbers."""
         found = self._study.get_trials(deepcopy=False, states=_ASKED)
         return [self._point(trial) for trial in found]
 
     def ask(self, point: Sequence[Value] | None = None) -> Point:
-        """A new trial at ``point``, or where the sampler wants it."""
+        """Create a trial.
+
+        Args:
+            point: Its values; None lets the sampler propose them.
+        """
         if point is not None:
             self._study.sampler = _At(dict(zip(self._distributions, point, strict=True)), self.dimensions)
         else:
@@ -87,46 +111,72 @@ class Study:
         return self._point(self._frozen(trial.number))
 
     def note(self, number: int, key: str, value: Any) -> None:
-        """Keep something of ours with a trial."""
+        """Keep a note with a trial.
+
+        Args:
+            number: The trial.
+            key: Name of the note.
+            value: Any JSON value.
+        """
         self._trial(number).set_user_attr(key, value)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Tell what a trial measured on validation tasks after ``step`` updates. True: it is not worth more."""
+        """Report what a trial measured on validation tasks.
+
+        Args:
+            number: The trial.
+            step: Steps done.
+            value: The validation metric.
+
+        Returns:
+            Whether the pruner wants to stop the trial.
+        """
         trial = self._trial(number)
         trial.report(value, step)
         return trial.should_prune()
 
     def is_hopeless(self, number: int) -> bool:
-        """What :meth:`report` last said of a trial."""
+        """Return whether the pruner wants to stop a trial, by what it has reported so far."""
         return self._trial(number).should_prune()
 
     def complete(self, number: int, value: float) -> None:
-        """The trial ended with ``value``."""
+        """Mark a trial as completed.
+
+        Args:
+            number: The trial.
+            value: Its final validation metric.
+        """
         self._study.tell(number, value)
 
     def prune(self, number: int) -> None:
-        """The trial was stopped early."""
+        """Mark a trial as stopped early."""
         self._study.tell(number, state=TrialState.PRUNED)
 
     def fail(self, number: int, why: str, exit_code: int | None = None) -> None:
-        """The trial has no value. exit_code: of its process, where it had one."""
+        """Mark a trial as failed.
+
+        Args:
+            number: The trial.
+            why: The error.
+            exit_code: Exit code of its process; None if it had none.
+        """
         self.note(number, "error", why)
         self.note(number, "exit_code", exit_code)
         self._study.tell(number, state=TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:
-        """Share of each key in what made trials good (PED-ANOVA); empty where there are too few trials to tell."""
+        """Return how much each key contributes to good results (PED-ANOVA); empty if there are too few trials."""
         done = [t for t in self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if _is_counted(t)]
         if len(done) < max(4, 2 * len(self.dimensions)) or len({t.value for t in done}) < 2:
             return {}
         try:
             found = optuna.importance.get_param_importances(self._study)
-        except (ValueError, RuntimeError):  # a dimension of which all trials have the same value
+        except (ValueError, RuntimeError):  # all trials have the same value in one dimension
             return {}
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = _mixed(self.options.seed, number)
+        seed = _trial_seed(self.options.seed, number)
         if self.options.sampler == "tpe":
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.options.startup_trials)
         return optuna.samplers.RandomSampler(seed=seed)
@@ -178,10 +228,10 @@ def _is_counted(trial: FrozenTrial) -> bool:
 
 
 class _JournalLock(JournalFileOpenLock):
-    """Lets one process at a time write to the journal, and is gone when that process is killed.
+    """Lets one process at a time write to the journal. The lock ends with the process, even if that is killed.
 
-    Optuna's own lock stays behind then: the next process waits for half a minute, and forever where the path is
-    relative.
+    Optuna's own lock stays behind after a kill: the next process waits for half a minute, and with a relative path
+    forever.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -214,29 +264,29 @@ def _pruner(options: SearchOptions, reported_every: int) -> optuna.pruners.BaseP
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, Choices):
-        return CategoricalDistribution([write(value) for value in dimension.values])
+        return CategoricalDistribution([format_value(value) for value in dimension.values])
     if isinstance(dimension, Interval):
         if dimension.integer:
             return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
         return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-    return IntDistribution(0, len(dimension.values) - 1)  # the place in the range: exact, and in order
+    return IntDistribution(0, len(dimension.values) - 1)  # the index in the range, which is exact and ordered
 
 
 def _to_optuna(dimension: Dimension, value: Value) -> Any:
     if isinstance(dimension, Choices):
-        return write(value)
+        return format_value(value)
     return value if isinstance(dimension, Interval) else list(dimension.values).index(value)  # type: ignore[arg-type]
 
 
 def _from_optuna(dimension: Dimension, value: Any) -> Value:
     if isinstance(dimension, Choices):
-        return next(known for known in dimension.values if write(known) == value)
+        return next(known for known in dimension.values if format_value(known) == value)
     if isinstance(dimension, Interval):
         return int(value) if dimension.integer else float(value)
     values: tuple[Value, ...] = dimension.values
     return values[int(value)]
 
 
-def _mixed(seed: int, number: int) -> int:
-    """A seed of 32 bits for one trial."""
+def _trial_seed(seed: int, number: int) -> int:
+    """A 32-bit seed for one trial."""
     return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")

@@ -1,4 +1,4 @@
-"""A search in words: how trials ended, the table of the best, and the report as JSON. Without torch."""
+"""Formats the results of a search: lines for trials, the table of the best, and the report in JSON. Without torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
-from metaexp.results.wording import format_score, format_value
+from metaexp.results.wording import format_score
+from metaexp.results.wording import format_value as format_metric
 from metaexp.search.prepare import Prepared
-from metaexp.search.space import write
+from metaexp.search.space import format_value
 from metaexp.search.study import Point
-from metaexp.search.trial import Ended
+from metaexp.search.trial import TrialEnd
 from metaexp.sweep.frozen_job import FrozenJob
 
 REPORT_FILE = "search.json"
@@ -27,8 +28,16 @@ _MOST_SHOWN = 10
 _STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}
 
 
-class Found(NamedTuple):
-    """What a search has found so far. exhausted: whether the sampler proposes nothing new. asked: the command."""
+class SearchResult(NamedTuple):
+    """The results of a search so far.
+
+    Attributes:
+        prepared: The search.
+        points: All trials, by number.
+        importances: Key -> how much it contributes to good results.
+        exhausted: Whether the sampler proposes only points that were tried before.
+        asked: Overrides of the command line.
+    """
 
     prepared: Prepared
     points: list[Point]
@@ -43,7 +52,7 @@ class Found(NamedTuple):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to try, nor running elsewhere."""
+        """Whether nothing is left to try, and no trial runs in another process."""
         prepared = self.prepared
         none_left = len(self.counted) >= prepared.limit or self.exhausted
         if prepared.options.sampler == "grid":
@@ -51,13 +60,17 @@ class Found(NamedTuple):
         return none_left and all(point.state != "running" for point in self.points)
 
     def failed_badly(self, not_finite: int) -> bool:
-        """Whether a trial failed otherwise than by numbers that are not finite, or none completed."""
+        """Return whether a trial failed for another reason than numbers that are not finite, or none completed.
+
+        Args:
+            not_finite: Exit code of runs whose numbers are not finite.
+        """
         bad = [p for p in self.counted if p.state == "fail" and p.notes.get("exit_code") != not_finite]
         return bool(bad) or (self.is_done and best_of(self) is None)
 
 
-def best_of(found: Found) -> Point | None:
-    """The completed trial with the best validation, the earlier of equals."""
+def best_of(found: SearchResult) -> Point | None:
+    """Return the completed trial with the best validation metric, the earliest among equals; None if none completed."""
     best: Point | None = None
     for point in found.points:
         if point.value is None:
@@ -67,8 +80,8 @@ def best_of(found: Found) -> Point | None:
     return best
 
 
-def opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
-    """What is about to be done, in a few lines."""
+def format_opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
+    """Format the first lines that a search prints."""
     options, done = prepared.options, sum(point.is_counted and point.state != "running" for point in points)
     goal = f"{'highest' if prepared.metric.larger_is_better else 'lowest'} {prepared.metric.validation}"
     before = f", {done} of them done before" if done else ""
@@ -79,21 +92,21 @@ def opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
     ]
 
 
-def format_end(job: FrozenJob, ended: Ended, metric: Metric) -> str:
-    """One trial that ended, in one line."""
+def format_trial_end(job: FrozenJob, ended: TrialEnd, metric: Metric) -> str:
+    """Format a trial that ended, in one line."""
     record = ended.state.record
     if ended.end == "completed" and record is not None:
-        said = f"validation {metric.name} {format_score(record.val)}"
+        result = f"validation {metric.name} {format_score(record.val)}"
     elif ended.end == "pruned":
-        said = f"stopped early, after the validation at {ended.step:,} of {job.steps:,} meta-updates"
+        result = f"stopped early, after the validation at {ended.step:,} of {job.steps:,} steps"
     else:
-        said = f"FAILED, {ended.state.error} (log: {ended.state.log})"
-    return f"trial {job.number} ({job.what}): {said}"
+        result = f"FAILED, {ended.state.error} (log: {ended.state.log})"
+    return f"trial {job.number} ({job.what}): {result}"
 
 
-def table(found: Found) -> str:
-    """The best trials, what mattered, and how to go on."""
-    lines = [counts(found), *_rows(found)]
+def format_table(found: SearchResult) -> str:
+    """Format the best trials, the importance of keys, and the commands that train and test the best one."""
+    lines = [format_counts(found), *_rows(found)]
     if found.exhausted:
         lines.append("Every point of the space has been tried; the sampler proposes nothing new.")
     if found.importances:
@@ -114,22 +127,22 @@ def table(found: Found) -> str:
     )
 
 
-def counts(found: Found) -> str:
-    """``20 trials: 12 completed, 7 stopped early, 1 failed``."""
+def format_counts(found: SearchResult) -> str:
+    """Format how many trials are in which state: ``20 trials: 12 completed, 7 stopped early, 1 failed``."""
     tally = Counter(point.state for point in found.counted)
-    parts = [f"{tally[state]} {words}" for state, words in _STATES.items() if tally[state]]
+    parts = [f"{tally[state]} {text}" for state, text in _STATES.items() if tally[state]]
     left = found.prepared.limit - len(found.counted)
-    parts += [f"{left} not begun"] if left > 0 and not found.is_done else []
-    return f"{len(found.counted)} trials: {', '.join(parts) or 'none begun'}"
+    parts += [f"{left} not started"] if left > 0 and not found.is_done else []
+    return f"{len(found.counted)} trials: {', '.join(parts) or 'none started'}"
 
 
-def train_command(found: Found) -> str:
-    """The command that trains the best point anew."""
+def train_command(found: SearchResult) -> str:
+    """Return the command that trains the best point again, and tests it."""
     return f"metaexp train --config-dir {shlex.quote(str(found.prepared.path / 'best'))} experiment=best"
 
 
-def write_report(found: Found) -> Path:
-    """Write ``search.json``: all trials, and what was found."""
+def write_report(found: SearchResult) -> Path:
+    """Write ``search.json`` with all trials and the best one, and return its path."""
     prepared, best = found.prepared, best_of(found)
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -147,8 +160,8 @@ def write_report(found: Found) -> Path:
     return path
 
 
-def tested_before(folder: Path) -> str:
-    """What the test of a trial's weights gave, where there was one; empty where there was none."""
+def format_earlier_test(folder: Path) -> str:
+    """Format the result of an earlier test of a trial's selected weights; empty if there was none."""
     kept = as_trained(folder, read_record(folder))
     if kept is None:
         return ""
@@ -170,7 +183,7 @@ def _entry(prepared: Prepared, point: Point) -> dict[str, Any]:
     }
 
 
-def _rows(found: Found) -> list[str]:
+def _rows(found: SearchResult) -> list[str]:
     """The best completed trials as a table."""
     done = [point for point in found.points if point.value is not None]
     sign = -1.0 if found.prepared.metric.larger_is_better else 1.0
@@ -185,13 +198,13 @@ def _rows(found: Found) -> list[str]:
     ]
 
 
-def _score(found: Found, point: Point) -> str:
+def _score(found: SearchResult, point: Point) -> str:
     folder = found.prepared.path / str(point.notes.get("folder"))
     record = read_record(folder)
-    if record.val is None:  # the value is the study's
-        return format_value(found.prepared.metric.name, point.value or 0.0, None)
+    if record.val is None:  # the study keeps the value
+        return format_metric(found.prepared.metric.name, point.value or 0.0, None)
     return format_score(record.val)
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else write(value)
+    return f"{value:.4g}" if isinstance(value, float) else format_value(value)

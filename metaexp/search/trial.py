@@ -1,4 +1,4 @@
-"""One trial while it runs: a process that trains, and an eye on what it measures on validation tasks. Without torch."""
+"""A running trial: its process, and the validations that it reports to the study. Without torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.pool import Start
 
 _MOST_DEATHS = 3
-"""A trial whose process is killed so often, by the memory killer perhaps, is given up."""
+"""A trial whose process is killed this often, for example because memory runs out, has failed."""
 
 End = Literal["completed", "pruned", "failed", "interrupted"]
 
 
-class Ended(NamedTuple):
-    """How a trial ended. step: of its last validation that was read."""
+class TrialEnd(NamedTuple):
+    """How a trial ended.
+
+    Attributes:
+        end: The kind of end.
+        state: State of its job.
+        step: Step of the last validation that was read.
+    """
 
     end: End
     state: JobState
@@ -31,14 +37,14 @@ class Ended(NamedTuple):
 
 @dataclass
 class LockedTrial:
-    """A trial that this process has locked.
+    """A trial that this process has locked, so that no other process runs it.
 
     Attributes:
-        point: What the sampler proposed.
+        point: The point that the sampler proposed.
         job: The trial as a job.
         folder: The job's folder.
-        is_new: Whether nobody ran it before.
-        release: Lets other processes take it, if it is not finished.
+        is_new: Whether it runs for the first time.
+        release: Unlocks it.
     """
 
     point: Point
@@ -49,13 +55,13 @@ class LockedTrial:
 
 
 class RunningTrial:
-    """A trial and its process, with an eye on what it measures.
+    """A trial with its process. It reports the trial's validations to the study and stops the trial early.
 
     Args:
-        trial: The trial, locked by this process.
-        study: Told what the trial measures.
-        metric: What trials are judged by.
-        start: Begins or continues the job in a folder.
+        trial: The locked trial.
+        study: Gets the trial's validations, and decides whether to stop it early.
+        metric: Metric that trials are judged by.
+        start: Starts a process that begins or resumes the job in a folder.
 
     Attributes:
         ended: How the trial ended; None while it runs.
@@ -65,7 +71,7 @@ class RunningTrial:
         self.trial = trial
         self.study = study
         self.metric = metric
-        self.ended: Ended | None = None
+        self.ended: TrialEnd | None = None
         self._start = start
         self._process = start(trial.folder)
         self._step = max(trial.point.reported, default=-1)
@@ -73,27 +79,27 @@ class RunningTrial:
         self._deaths = int(trial.point.notes.get("deaths", 0))
         self._waits = False
         last = max(trial.point.reported, default=trial.job.steps)
-        # a trial that an earlier command found hopeless and could not stop
+        # an earlier command may have decided to stop this trial early, and ended before it did
         self.pruned = last < trial.job.steps and study.is_hopeless(trial.point.number)
         self.stopping = False
 
     def stop(self) -> None:
-        """Ask it to save and stop; another invocation will go on with it."""
+        """Ask the trial to save and stop. The same command, given again, resumes it."""
         self.stopping = True
         self._process.stop()
 
     def kill(self) -> None:
-        """End its process at once."""
+        """Kill the process at once. Nothing is saved."""
         self._process.kill()
         self._process.wait()
 
     def poll(self) -> bool:
-        """Read what is new, stop the trial where it is hopeless, and return whether it has ended."""
+        """Read new validations, stop the trial if the pruner says so, and return whether it has ended."""
         self.ended = self._poll()
         return self.ended is not None
 
-    def _poll(self) -> Ended | None:
-        if self._waits:  # for a process that an earlier invocation left behind, and that is about to stop
+    def _poll(self) -> TrialEnd | None:
+        if self._waits:  # an earlier command left a process behind, which is about to stop
             return self._begin_again()
         code = self._process.poll()
         self._read()
@@ -107,39 +113,39 @@ class RunningTrial:
             return None
         return self._ended(final_state(self.trial.folder, code, asked_to_stop=self.stopping or self.pruned))
 
-    def _ended(self, state: JobState) -> Ended | None:
+    def _ended(self, state: JobState) -> TrialEnd | None:
         number = self.trial.point.number
         if self.pruned:
             self.study.prune(number)
-            return Ended("pruned", state, self._step)
+            return TrialEnd("pruned", state, self._step)
         if state.status == "completed":
             assert state.record is not None
             assert state.record.val is not None
             self.study.complete(number, state.record.val.mean)
-            return Ended("completed", state, self._step)
+            return TrialEnd("completed", state, self._step)
         if self.stopping:
-            return Ended("interrupted", state, self._step)
+            return TrialEnd("interrupted", state, self._step)
         if state.status != "failed" and self._dies():
             return self._begin_again()
         self.study.fail(number, state.error or "it failed", state.exit_code)
-        return Ended("failed", state, self._step)
+        return TrialEnd("failed", state, self._step)
 
     def _dies(self) -> bool:
-        """Count an end that may have been the machine's; True where it is worth another try."""
+        """Count an end that the machine may have caused; return whether to try again."""
         self._deaths += 1
         self.study.note(self.trial.point.number, "deaths", self._deaths)
         return self._deaths < _MOST_DEATHS
 
-    def _begin_again(self) -> Ended | None:
+    def _begin_again(self) -> TrialEnd | None:
         if self.stopping:
-            return Ended("interrupted", self._process.state(), self._step)
+            return TrialEnd("interrupted", self._process.state(), self._step)
         self._waits = is_job_locked(self.trial.folder)
         if not self._waits:
             self._process = self._start(self.trial.folder)
         return None
 
     def _read(self) -> None:
-        """Report validations in the order of their steps, so that the same numbers always give the same decisions."""
+        """Report new validations in the order of their steps, so that the same numbers lead to the same decisions."""
         path = self.trial.folder / METRICS_FILE
         size = path.stat().st_size if path.exists() else -1
         if size == self._size or self.pruned:

@@ -1,4 +1,4 @@
-"""A search as a sweep file of Weights & Biases: its server proposes the points, ``wandb agent`` runs them.
+"""Writes a search as a sweep file of Weights & Biases. Its server proposes points; ``wandb agent`` runs them.
 
 The file's format is described at https://docs.wandb.ai/guides/sweeps/define-sweep-configuration.
 """
@@ -29,19 +29,34 @@ _HEADER = """\
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is asked of the sweep. runs: at most so many; stop_after: validations before a bad run may be stopped."""
+class SweepPlan:
+    """How W&B runs the sweep.
+
+    Attributes:
+        method: How the server proposes points.
+        runs: The sweep ends after this many runs; None for no limit.
+        stop_after: Validations before a bad run may be stopped; None stops none.
+    """
 
     method: Method
     runs: int | None
     stop_after: int | None
 
 
-def sweep_file(space: Space, metric: Metric, plan: Plan, options: Sequence[str], jobs: Sequence[FrozenJob]) -> str:
-    """The YAML of a sweep, without its header.
+def format_sweep_file(
+    space: Space, metric: Metric, plan: SweepPlan, options: Sequence[str], jobs: Sequence[FrozenJob]
+) -> str:
+    """Format the YAML of a sweep, without its header.
 
-    options: of ``metaexp train``, such as ``--config-dir DIR``. jobs: checked points of the space.
-    Raises ConfigError with all that W&B could not run.
+    Args:
+        space: The search space.
+        metric: Metric that runs are judged by.
+        plan: How W&B runs the sweep.
+        options: Options of ``metaexp train``, such as ``--config-dir DIR``.
+        jobs: Checked points of the space.
+
+    Raises:
+        ConfigError: With everything that W&B could not run.
     """
     _check(space, plan, jobs)
     views = [node for node in jobs[0].config["tracker"].values() if node["_target_"] == _TRACKER]
@@ -62,25 +77,30 @@ def sweep_file(space: Space, metric: Metric, plan: Plan, options: Sequence[str],
     return text
 
 
-def header(command: str, path: str) -> str:
-    """The comment at the head of a sweep file."""
+def format_header(command: str, path: str) -> str:
+    """Format the comment at the top of a sweep file.
+
+    Args:
+        command: The command that wrote the file.
+        path: Path of the file, quoted for a shell.
+    """
     return _HEADER.format(command=command, path=path)
 
 
 def _parameter(dimension: Dimension) -> dict[str, Any]:
-    """The values of a dimension as W&B has them."""
+    """The values of a dimension in W&B's format."""
     if not isinstance(dimension, Interval):
         return {"values": list(dimension.values)}
     kind = "int_uniform" if dimension.integer else "log_uniform_values" if dimension.log else "uniform"
     return {"distribution": kind, "min": dimension.low, "max": dimension.high}
 
 
-def _check(space: Space, plan: Plan, jobs: Sequence[FrozenJob]) -> None:
+def _check(space: Space, plan: SweepPlan, jobs: Sequence[FrozenJob]) -> None:
     problems = []
     for dimension in space.dimensions:
         if isinstance(dimension, Interval) and plan.method == "grid":
             problems.append(
-                f"{dimension.key}: --method grid runs every combination, and an interval has no end of values; give "
+                f"{dimension.key}: --method grid runs every combination, and an interval has too many; give "
                 "choices or range(...), or use --method random or bayes."
             )
         elif isinstance(dimension, Interval) and dimension.integer and dimension.log:
@@ -89,14 +109,14 @@ def _check(space: Space, plan: Plan, jobs: Sequence[FrozenJob]) -> None:
             )
         elif isinstance(dimension, Choices) and dimension.key.lstrip("+") == "tracker":
             problems.append("tracker varies: give it one value.")
-    problems += [f"{line}: agents start single runs, so Hydra's own keys have no place here." for line in _hydra(space)]
+    problems += [f"{line}: agents start single runs, so Hydra's own keys cannot be used." for line in _hydra(space)]
     if not all(any(node["_target_"] == _TRACKER for node in job.config["tracker"].values()) for job in jobs):
         problems.append(
-            "tracker has no view in W&B, so the sweep would see no result; take tracker=wandb, or add one of class "
+            "tracker does not log to W&B, so the sweep would see no result; take tracker=wandb, or add one of class "
             f"{_TRACKER}."
         )
     problems += [
-        f"{line}: every run would be tested, and a choice among test results is no test. Leave it out, and test the "
+        f"{line}: every run would be tested, and test results must not be used to choose. Leave it out, and test the "
         "chosen run with metaexp evaluate RUN."
         for line in _tests(space, jobs)
     ]
@@ -105,7 +125,7 @@ def _check(space: Space, plan: Plan, jobs: Sequence[FrozenJob]) -> None:
 
 
 def _tests(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
-    """The overrides by which some runs would be tested."""
+    """Overrides that would test some runs."""
     varied = [f"{d.key} varies" for d in space.dimensions if key_of(d.key) == "eval.test"]
     asked = [line for line in space.fixed if key_of(line) == "eval.test"]
     return varied or (asked if any(job.config["eval"].get("test", True) for job in jobs) else [])

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import metaexp
-from metaexp.cli.main import VERBS, main, usage
+from metaexp.cli.main import VERBS, format_usage, main
 from metaexp.results.record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,30 +90,30 @@ def test_help_and_mistakes_import_no_torch_and_write_nothing(tmp_path: Path) -> 
     code = f"""
 import contextlib, io, json, sys
 from metaexp.cli.main import main
-said = []
+results = []
 for arguments in {MISTAKES!r}:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try: code = main(arguments)
         except SystemExit as error: code = error.code
-    said.append([code, bool(out.getvalue().strip())])
-print(json.dumps([said, sorted({{"torch", "numpy", "wandb", "matplotlib", "optuna", "scipy"}} & set(sys.modules))]))
+    results.append([code, bool(out.getvalue().strip())])
+print(json.dumps([results, sorted({{"torch", "numpy", "wandb", "matplotlib", "optuna", "scipy"}} & set(sys.modules))]))
 """
     env = {key: value for key, value in os.environ.items() if key != "METAEXP_DATA"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    said, imported = json.loads(done.stdout)
+    results, imported = json.loads(done.stdout)
     of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0]
-    assert [code for code, _ in said] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5, *of_more]
-    assert all(text for _, text in said)
+    assert [code for code, _ in results] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5, *of_more]
+    assert all(text for _, text in results)
     assert imported == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_usage_names_every_verb_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert capsys.readouterr().out.strip() == usage().strip()
-    assert all(f"  {verb} " in usage() for verb in VERBS)
+    assert capsys.readouterr().out.strip() == format_usage().strip()
+    assert all(f"  {verb} " in format_usage() for verb in VERBS)
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"metaexp {metaexp.__version__}\n"
     assert main([]) == 2

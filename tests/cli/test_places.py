@@ -70,9 +70,9 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
     *rest, last = command
     arguments = [*rest, last + place] if last.endswith("=") else [*command, f"{place}/x.png"]
     assert main(arguments) in (2, 6)
-    said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1
-    assert place.partition("/")[0][:20] in said[0]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert place.partition("/")[0][:20] in lines[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "loop"]
 
 

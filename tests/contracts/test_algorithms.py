@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import metaexp
-from metaexp.cli.examination import subject_of
+from metaexp.cli.examination import make_subject
 from metaexp.config.check import SLOTS
 from metaexp.config.classes.checker import class_spec
 from metaexp.config.classes.make import import_class
@@ -72,7 +72,7 @@ def cases() -> list[Case]:
 
 def subject(case: Case) -> Subject:
     """The case on tasks of classification; skipped where it needs a package that is not installed."""
-    found = subject_of(str(case), spec_of(case.path, *([case.change] if case.change else [])))
+    found = make_subject(str(case), spec_of(case.path, *([case.change] if case.change else [])))
     try:
         found.build()
     except ConfigError as error:

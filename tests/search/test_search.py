@@ -55,7 +55,7 @@ def record(trial: dict[str, Any], folder: str = "found") -> RunRecord:
     return read_record(Path(folder) / trial["folder"])
 
 
-def begun(folder: str = "found") -> Counter[int]:
+def starts_of(folder: str = "found") -> Counter[int]:
     lines = [json.loads(line) for line in (Path(folder) / "journal.jsonl").read_text().splitlines() if line]
     return Counter(line["job"] for line in lines if line["event"] == "begins")
 
@@ -108,12 +108,12 @@ def test_the_best_is_an_experiment_of_the_same_numbers(family: ModuleType) -> No
 
 def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) -> None:
     assert run(family, *VARIED, "search.trials=2") == 0
-    before, counts = outcome("found"), begun()
+    before, counts = outcome("found"), starts_of()
     assert run(family, *VARIED, "search.trials=2") == 0
-    assert (outcome("found"), begun()) == (before, counts)
-    assert run(family, *VARIED, "search.trials=3") == 0, "more trials are the same search, which goes on"
+    assert (outcome("found"), starts_of()) == (before, counts)
+    assert run(family, *VARIED, "search.trials=3") == 0, "more trials continue the same search"
     assert outcome("found")[:2] == before
-    assert begun() == {0: 1, 1: 1, 2: 1}
+    assert starts_of() == {0: 1, 1: 1, 2: 1}
 
 
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleTy
     assert codes == [0, 0], [log.read_text() for log in logs]
     assert run(family, *asked) == 0
     assert [trial["state"] for trial in trials()] == ["complete"] * 6
-    assert begun() == dict.fromkeys(range(6), 1)
+    assert starts_of() == dict.fromkeys(range(6), 1)
     assert len({json.dumps(trial["values"]) for trial in trials()}) == 6
-    said = [log.read_text().count("validation mse") for log in logs]
-    assert sum(said) == 6
-    assert min(said) >= 1, "both took part"
+    counts = [log.read_text().count("validation mse") for log in logs]
+    assert sum(counts) == 6
+    assert min(counts) >= 1, "both took part"
 
 
 def test_several_workers_of_one_command_run_at_once(family: ModuleType) -> None:
@@ -212,9 +212,9 @@ def test_a_bad_trial_is_stopped_early_and_not_taken_up_again(
     assert 4 <= stopped.steps < 40
     assert trials()[2]["last_step"] == 4
     assert list((Path("found") / trials()[2]["folder"] / "checkpoints").glob("*")), "saved cleanly"
-    assert "stopped early, after the validation at 4 of 40 meta-updates" in capsys.readouterr().out
+    assert "stopped early, after the validation at 4 of 40 steps" in capsys.readouterr().out
     assert run(family, *asked) == 0
-    assert begun() == {0: 1, 1: 1, 2: 1}
+    assert starts_of() == {0: 1, 1: 1, 2: 1}
     assert (Path("found") / ("study.db" if storage == "sqlite" else "study.journal")).exists()
 
 
@@ -232,11 +232,11 @@ def test_a_search_that_is_told_to_stop_saves_its_trials_and_goes_on(family: Modu
     until(lambda: any(Path("found").glob("000-*/metrics.jsonl")))
     os.kill(pid, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
-    assert "stopped, with all trials saved in found. The same command goes on" in (tmp_path / "log").read_text()
+    assert "stopped, with all trials saved in found. Give the same command again" in (tmp_path / "log").read_text()
     (first,) = Path("found").glob("000-*")
     assert read_record(first).status == "interrupted"
     assert run(family, *asked) == 0
-    assert begun() == {0: 2, 1: 1}
+    assert starts_of() == {0: 2, 1: 1}
     assert [trial["state"] for trial in trials()] == ["complete"] * 2
 
 
@@ -247,7 +247,7 @@ def test_trials_that_fail_are_told_apart(family: ModuleType, capsys: pytest.Capt
     assert "trial 0 (algorithm.case=raises): FAILED, RuntimeError: the roof is on fire (log: found/000-" in out
     assert "trial 1 (algorithm.case=dies): FAILED, its process was killed by SIGKILL" in out
     assert "3 trials: 1 completed, 2 failed" in out
-    assert begun() == {0: 1, 1: 3, 2: 1}
+    assert starts_of() == {0: 1, 1: 3, 2: 1}
     assert report()["best"] == 2
 
 
@@ -261,7 +261,7 @@ def test_numbers_that_are_not_finite_are_an_answer(family: ModuleType, capsys: p
 def test_a_point_is_tried_once_and_a_space_may_run_out(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(family, "algorithm.inner_lr=0.1,0.2", "search=random", "search.trials=9") == 0
     assert len(trials()) == 2
-    assert begun().total() == 2
+    assert starts_of().total() == 2
     assert report()["is_done"] is True
     assert "Every point of the space has been tried" in capsys.readouterr().out
 
@@ -314,7 +314,7 @@ def test_another_search_does_not_get_into_the_folder(family: ModuleType) -> None
     with pytest.raises(RunFolderError, match="it holds another search .*Choose another search.folder"):
         run(family, "algorithm.inner_lr=0.1,0.3", "search=grid")
     Path("full").mkdir()
-    with pytest.raises(RunFolderError, match="full is there already and holds no search"):
+    with pytest.raises(RunFolderError, match="full exists and is not the folder of a search"):
         run(family, "algorithm.inner_lr=0.1,0.2", folder="full")
 
 

@@ -55,7 +55,7 @@ def test_a_point_becomes_overrides_that_hydra_reads_back(composer: Composer) -> 
         (["a=interval(2, 1)"], "a=interval(2, 1): an interval needs its lower bound first"),
         (["a=tag(log, interval(0, 1))"], "needs bounds above 0; the lower one is 0.0"),
         (["a=tag(log, choice(1, 2))"], "a logarithmic scale needs an interval"),
-        (["a=tag(warm, interval(1, 2))"], "tag warm means nothing here; the only one is log"),
+        (["a=tag(warm, interval(1, 2))"], "tag warm is not known; the only tag is log"),
         (["a=range(3, 3)"], "a=range(3, 3) holds no value"),
         (["algorithm=glob(zz*)"], "algorithm=glob(zz*) matches nothing"),
         (["a=1,2,1"], "a=1,2,1 names a value twice"),

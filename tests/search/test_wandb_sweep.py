@@ -81,10 +81,13 @@ def test_options_that_agents_need_are_passed_on(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "test/accuracy"], "--metric test/accuracy: test results may not choose anything"),
+        (["--metric", "test/accuracy"], "--metric test/accuracy: test results must not be used to choose"),
         (["--metric", "train/loss"], "--metric train/loss cannot say which point is better; use val/accuracy"),
-        (["--method", "grid"], "algorithm.inner_lr: --method grid runs every combination, and an interval has no end"),
-        (["tracker=files"], "tracker has no view in W&B"),
+        (
+            ["--method", "grid"],
+            "algorithm.inner_lr: --method grid runs every combination, and an interval has too many",
+        ),
+        (["tracker=files"], "tracker does not log to W&B"),
         (["seed=0,1"], "seed varies: a search over seeds would choose luck"),
         (["task.k_shot=1,2"], "task.k_shot is 1 at one point and 2 at another, so their validation tasks differ"),
         (["dataset=glyphs,sinusoid"], "some points are judged by val/accuracy and others by val/mse"),

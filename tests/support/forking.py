@@ -1,6 +1,6 @@
-"""Workers and other processes forked from this one, which has imported torch already; all else of them is real.
+"""Forks workers from this process, which has imported torch already. Everything else about them is as in a real sweep.
 
-Only a process that has a single thread may be forked so.
+This process must have a single thread.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.job_state import LOG_FILE
 
 
-class Forked(JobProcess):
-    """A worker forked from this process. ``leash``: its standard input, which closes when this process dies."""
+class ForkedProcess(JobProcess):
+    """A worker forked from this process.
 
-    def __init__(self, folder: Path, pid: int, leash: int) -> None:
-        self.folder, self.pid, self.leash = folder, pid, leash
+    Args:
+        folder: The job's folder.
+        pid: The worker.
+        stdin: The write end of its standard input. It closes when this process dies.
+    """
+
+    def __init__(self, folder: Path, pid: int, stdin: int) -> None:
+        self.folder, self.pid, self.stdin = folder, pid, stdin
         self.code: int | None = None
 
     def poll(self) -> int | None:
@@ -47,23 +53,23 @@ class Forked(JobProcess):
 
     def _ended(self, status: int) -> None:
         self.code = os.waitstatus_to_exitcode(status)
-        os.close(self.leash)
+        os.close(self.stdin)
 
 
-def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> Forked:
-    """In the place of :func:`metaexp.sweep.job_process.start`."""
-    end, leash = os.pipe()
+def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> ForkedProcess:
+    """Start a worker by forking. Replaces :func:`metaexp.sweep.job_process.start`."""
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         more = [] if threads is None else ["--threads", str(threads)]
         trust = [word for name in trusted for word in ("--trust", name)]
-        _in_child(lambda: worker.main([str(folder), *more, *trust]), end, folder / LOG_FILE)
-    os.close(end)
-    return Forked(folder, pid, leash)
+        _in_child(lambda: worker.main([str(folder), *more, *trust]), read_end, folder / LOG_FILE)
+    os.close(read_end)
+    return ForkedProcess(folder, pid, write_end)
 
 
 def fork(action: Callable[[], int], log: Path) -> int:
-    """Call ``action`` in a process of its own, whose output goes to ``log``; returns its id."""
+    """Call ``action`` in a forked process, whose output goes to ``log``, and return the process id."""
     pid = os.fork()
     if pid == 0:
         _in_child(action, os.open(os.devnull, os.O_RDONLY), log)
@@ -71,7 +77,7 @@ def fork(action: Callable[[], int], log: Path) -> int:
 
 
 def _in_child(action: Callable[[], int], stdin: int, log: Path) -> NoReturn:
-    """Nothing else of what the parent was about to do; files and leashes that it has open are not the child's."""
+    """Run ``action`` and exit. The child closes the files that the parent has open."""
     code = 1
     try:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -55,12 +55,12 @@ def planned(*more: str) -> str:
     return plan(prepare(overrides, None, "config"), overrides)
 
 
-def test_a_plan_tells_duplicates_and_that_nothing_is_known_and_writes_nothing() -> None:
+def test_a_plan_shows_duplicates_and_unknown_times_and_writes_nothing() -> None:
     text = planned()
     assert "6 jobs in outputs/sweeps/seed-algorithm-" in text
     assert ": not there yet" in text
     assert "the same as job 0" in text
-    assert "4 jobs to run, the time of 4 is unknown, for outputs holds no finished run like them" in text
+    assert "4 jobs to run, the time of 4 is unknown, because outputs has no finished run like them" in text
     assert "(maml on glyphs, proto_net on glyphs)" in text
     assert list(Path().iterdir()) == []
 
@@ -72,14 +72,14 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     keep(record_of(composer.settings(["algorithm=anil"]), 7.0), "other")
     lines = planned("sweep.n_jobs=2").splitlines()
     assert next(line for line in lines if "seed=0 algorithm=maml" in line).endswith("to run, about 40 s")
-    # 100 updates at the middle of the two rates, 0.4 and 0.6 s an update
+    # 100 steps at the median of the two rates, 0.4 and 0.6 s a step
     assert next(line for line in lines if "seed=1 algorithm=maml" in line).endswith("to run, about 50 s")
     assert "about 90 s of computing, 45 s with 2 at once" in lines[-1]
     assert "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks" in lines[-1]
     assert "the time of 2 is unknown" in lines[-1]
 
 
-def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
+def test_a_plan_shows_what_is_done_and_what_is_resumed() -> None:
     prepared = prepare(ASKED, None, "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
     done, half, failed, _ = [job for job in sweep.jobs() if job.number not in prepared.duplicates()]
@@ -103,7 +103,7 @@ def test_a_plan_tells_what_is_done_and_what_goes_on() -> None:
     assert "3 jobs to run" in planned("sweep.on_error=retry")
 
 
-def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_that_no_run_gives_are_measured_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[Settings] = []
 
     def measure(settings: Settings, say: object) -> Throughput:
@@ -111,13 +111,13 @@ def test_what_no_run_tells_is_measured_once_for_each_kind(monkeypatch: pytest.Mo
         return Throughput(step=0.8, episode=0.25)
 
     monkeypatch.setattr(throughput, "measure", measure)
-    said: list[str] = []
+    messages: list[str] = []
     overrides = ["algorithm=proto_net,relation_net", "seed=0,1", "optimizer.lr=0.1,0.2", "train.steps=100"]
     overrides += ["train.eval_every=50", "train.eval_episodes=8", "eval.episodes=16"]
-    text = plan(prepare(overrides, None, "config"), overrides, said.append)
+    text = plan(prepare(overrides, None, "config"), overrides, messages.append)
     assert [settings.choices["algorithm"] for settings in timed] == ["proto_net", "relation_net"]
-    assert said == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
-    # 100 updates of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
+    assert messages == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
+    # 100 steps of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
     assert text.count("to run, about 88 s") == 8
     assert "estimated from steps and episodes of proto_net on glyphs, measured here; steps and episodes of" in text
     assert "unknown" not in text
@@ -138,9 +138,9 @@ def test_measuring_computes_but_writes_nothing(
     monkeypatch.setattr(throughput, "_SECONDS", 0.05)
     small = ["algorithm=proto_net", "dataset=glyphs", f"train.steps={steps}", "device=cpu", "eval.episodes=100"]
     assert main([*small, "seed=0,1", "--measure"]) == 0
-    heard = capsys.readouterr()
-    assert "measuring proto_net on glyphs (1 of 1)" in heard.err
-    assert "steps and episodes of proto_net on glyphs, measured here" in heard.out
+    output = capsys.readouterr()
+    assert "measuring proto_net on glyphs (1 of 1)" in output.err
+    assert "steps and episodes of proto_net on glyphs, measured here" in output.out
     assert list(Path().iterdir()) == []
     assert main([*small, "seed=0,1"]) == 0
     assert "the time of 2 is unknown" in (out := capsys.readouterr().out)

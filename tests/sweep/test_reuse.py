@@ -38,7 +38,7 @@ def keep(record: RunRecord) -> Path:
     folder = Path("outputs/sweeps/old/000-run")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     (folder / "checkpoints" / "best.json").write_text("weights")
-    (folder / "output.log").write_text("said there")
+    (folder / "output.log").write_text("messages there")
     write_record(record, folder)
     return folder
 
@@ -123,7 +123,7 @@ def test_what_is_taken_over_is_not_started(job: FrozenJob, capsys: pytest.Captur
     run = keep(done(job))
     overrides = ["algorithm=maml", "seed=0", "train.steps=100", "sweep.reuse=true"]
     assert run_all(overrides, None, "config") == 0
-    heard = capsys.readouterr()
-    assert f"job 0 is done in {run}, which is copied" in heard.err
-    assert "1 completed before, nothing to run" in heard.err
-    assert "1 of 1 jobs completed (1 before)" in heard.out
+    output = capsys.readouterr()
+    assert f"job 0 is done in {run}, which is copied" in output.err
+    assert "1 completed before, nothing to run" in output.err
+    assert "1 of 1 jobs completed (1 before)" in output.out

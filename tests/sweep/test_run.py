@@ -20,8 +20,8 @@ from metaexp.sweep.run import run_all
 CONF = Path("conf")
 
 
-class Heard(Lines):
-    """A display that remembers its lines, and does something at one of them."""
+class RecordingDisplay(Lines):
+    """A display that keeps its lines and sends SIGTERM to this process at a given one."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
@@ -53,9 +53,9 @@ def journal(folder: Path, event: str) -> list[int]:
 def test_of_eight_jobs_three_end_badly_and_cost_only_themselves(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    heard = Heard()
+    display = RecordingDisplay()
     overrides = [*family.COMMON, "algorithm.case=0,1,2,5,6,7,3,4"]
-    assert run_all([*overrides, "sweep.n_jobs=2"], CONF, "config", heard) == 10
+    assert run_all([*overrides, "sweep.n_jobs=2"], CONF, "config", display) == 10
     out = capsys.readouterr().out
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("   ")}
     assert "5 of 8 jobs completed, 2 failed, 1 killed" in out
@@ -66,28 +66,28 @@ def test_of_eight_jobs_three_end_badly_and_cost_only_themselves(
     assert f"log: {folder_of(3) / 'output.log'}" in out
     assert "Traceback" in (folder_of(3) / "output.log").read_text()
     assert (sweep_folder() / "table.txt").read_text().strip() in out
-    assert len([line for line in heard.lines if line.startswith("job ")]) == 8
+    assert len([line for line in display.lines if line.startswith("job ")]) == 8
     records = [read_record(folder_of(number)) for number in range(8)]
     assert [record.status for record in records].count("completed") == 5
     assert {record.group for record in records} == {sweep_folder().name}
 
     # Again: what is finished is kept, what would end the same way is left, the others are tried from where they were.
-    assert run_all(overrides, CONF, "config", heard) == 10
-    begun = journal(sweep_folder(), "begins")
-    assert sorted(begun) == [0, 1, 2, 3, 3, 4, 5, 5, 6, 7]
+    assert run_all(overrides, CONF, "config", display) == 10
+    started = journal(sweep_folder(), "begins")
+    assert sorted(started) == [0, 1, 2, 3, 3, 4, 5, 5, 6, 7]
     assert "5 of 8 jobs completed (5 before), 2 failed, 1 killed" in capsys.readouterr().out
     assert "continues after step " in (folder_of(3) / "run.log").read_text()
 
 
 def test_a_failed_job_is_retried_at_once_or_stops_the_sweep(family: ModuleType) -> None:
-    heard = Heard()
+    display = RecordingDisplay()
     retry = [*family.COMMON, "algorithm.case=5,6,0", "sweep.on_error=retry", "sweep.retries=1"]
-    assert run_all(retry, CONF, "config", heard) == 10
+    assert run_all(retry, CONF, "config", display) == 10
     assert journal(sweep_folder(), "begins") == [0, 1, 2, 0]
-    assert len([line for line in heard.lines if "it is tried again (attempt 2)" in line]) == 1
+    assert len([line for line in display.lines if "it is tried again (attempt 2)" in line]) == 1
 
     stop = [*family.COMMON, "algorithm.case=5,0,1", "sweep.on_error=stop", "hydra.sweep.dir=stopped"]
-    assert run_all(stop, CONF, "config", heard) == 10
+    assert run_all(stop, CONF, "config", display) == 10
     assert journal(Path("stopped"), "begins") == [0]
 
 
@@ -95,15 +95,15 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [*family.COMMON, "seed=0,1,2", "train.steps=40"]
-    assert run_all([*overrides, "hydra.sweep.dir=undisturbed"], CONF, "config", Heard()) == 0
-    heard = Heard()
-    heard.at = "job 0 (seed=0)"
+    assert run_all([*overrides, "hydra.sweep.dir=undisturbed"], CONF, "config", RecordingDisplay()) == 0
+    display = RecordingDisplay()
+    display.at = "job 0 (seed=0)"
     with pytest.raises(Interrupted) as ended:
-        run_all(overrides, CONF, "config", heard)
+        run_all(overrides, CONF, "config", display)
     assert ended.value.exit_code == 143
     assert "not started" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert run_all(overrides, CONF, "config", Heard()) == 0
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert sorted(set(journal(sweep_folder(), "begins"))) == [0, 1, 2]
     assert journal(sweep_folder(), "begins").count(0) == 1
     for number in range(3):
@@ -126,7 +126,7 @@ def test_a_running_job_saves_when_it_is_asked_to_stop(family: ModuleType) -> Non
         finally:
             os._exit(0)
     with pytest.raises(Interrupted) as ended:
-        run_all(overrides, CONF, "config", Heard())
+        run_all(overrides, CONF, "config", RecordingDisplay())
     os.waitpid(watcher, 0)
     assert ended.value.exit_code == 130
     record = read_record(folder_of(0))
@@ -141,37 +141,37 @@ def test_two_invocations_at_once_share_the_jobs(family: ModuleType) -> None:
     if other == 0:
         code = 1
         try:
-            code = run_all(overrides, CONF, "config", Heard())
+            code = run_all(overrides, CONF, "config", RecordingDisplay())
         finally:
             os._exit(code)
-    assert run_all(overrides, CONF, "config", Heard()) == 0
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
     assert sorted(journal(sweep_folder(), "begins")) == [0, 1, 2, 3]
     assert sorted(journal(sweep_folder(), "completed")) == [0, 1, 2, 3]
 
 
 def test_an_edited_file_changes_nothing_until_the_sweep_is_complete(family: ModuleType) -> None:
-    heard = Heard()
-    heard.at = "job 0 (seed=0)"
+    display = RecordingDisplay()
+    display.at = "job 0 (seed=0)"
     overrides = [*family.COMMON, "seed=0,1"]
     with pytest.raises(Interrupted):
-        run_all(overrides, CONF, "config", heard)
+        run_all(overrides, CONF, "config", display)
     path = CONF / "algorithm" / "cases.yaml"
     path.write_text(path.read_text().replace("inner_lr: 0.1", "inner_lr: 0.2"))
-    assert run_all(overrides, CONF, "config", heard) == 0
-    said = "\n".join(heard.lines)
-    assert "is not complete and continues with its jobs as they were frozen" in said
-    assert "algorithm.inner_lr was 0.1 and is 0.2 in job 0" in said
-    assert "sweep.new=true" in said
+    assert run_all(overrides, CONF, "config", display) == 0
+    text = "\n".join(display.lines)
+    assert "is not complete and continues with its jobs as they were frozen" in text
+    assert "algorithm.inner_lr was 0.1 and is 0.2 in job 0" in text
+    assert "sweep.new=true" in text
     assert {read_record(folder_of(n)).config["algorithm"]["inner_lr"] for n in (0, 1)} == {0.1}
 
-    assert run_all(overrides, CONF, "config", heard) == 0
+    assert run_all(overrides, CONF, "config", display) == 0
     first, second = sorted(Path("outputs/sweeps").iterdir())
     assert second.name == f"{first.name}_2"
-    assert any("is complete, and the files have changed since" in line for line in heard.lines)
+    assert any("is complete, and the files have changed since" in line for line in display.lines)
     assert read_record(next(second.glob("000-*"))).config["algorithm"]["inner_lr"] == 0.2
     before = len(journal(second, "begins"))
-    assert run_all(overrides, CONF, "config", heard) == 0
+    assert run_all(overrides, CONF, "config", display) == 0
     assert len(journal(second, "begins")) == before == 2
 
 
@@ -180,11 +180,11 @@ def test_a_job_with_a_damaged_file_is_named_and_the_others_run(
     family: ModuleType, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [*family.COMMON, "algorithm.case=0,1,5"]
-    assert run_all(overrides, CONF, "config", Heard()) == 10
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 10
     assert "2 of 3 jobs completed, 1 failed" in capsys.readouterr().out
     (folder_of(0) / name).write_text("{")
     before = {number: family.result_of(folder_of(number)) for number in (0, 1)}
-    assert run_all(overrides, CONF, "config", Heard()) == 10
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 10
     out = capsys.readouterr().out
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("   ")}
     assert "1 of 3 jobs completed (1 before), 2 failed" in out
