@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from metaexp.core.errors import ConfigError, MachineError
+from metaexp.core.errors import ConfigError, MachineError, RunFolderError
 from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.core.terminal_text import print_text
+from metaexp.results.record import RECORD_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, format_value
 from metaexp.search.study import Point, Study
@@ -120,9 +121,14 @@ class TrialQueue:
         except LockedError:
             return None
         folder = self.sweep.path / str(point.notes.get("folder", ""))
-        if "folder" in point.notes and (folder / FROZEN_FILE).exists():
-            return LockedTrial(point, read_frozen(folder), folder, is_new, release)
-        job = self._freeze(point)
+        try:
+            if "folder" in point.notes and ((folder / FROZEN_FILE).exists() or (folder / RECORD_FILE).exists()):
+                return LockedTrial(point, _read_job(point, folder), folder, is_new, release)
+            job = self._freeze(point)
+        except RunFolderError as error:  # costs this trial alone
+            self.study.fail(point.number, str(error), error.exit_code)
+            print_text(f"trial {point.number}: FAILED, {error}", flush=True)
+            job = None
         if job is None:
             release()
             return None
@@ -146,6 +152,14 @@ class TrialQueue:
         folder = self.sweep.path / ".locks"
         folder.mkdir(exist_ok=True)
         return folder / name
+
+
+def _read_job(point: Point, folder: Path) -> FrozenJob:
+    """The frozen job of a trial. Raises RunFolderError if its file is damaged, changed or missing."""
+    job = read_frozen(folder)
+    if job.identity != point.notes.get("identity", job.identity):
+        raise RunFolderError(f"{folder / FROZEN_FILE} holds another job than the one that the study proposed.")
+    return job
 
 
 def _written(point: Point) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trusted
-from metaexp.core.errors import ExitCode
+from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
 from metaexp.search.prepare import Prepared
 from metaexp.search.queue import TrialQueue
-from metaexp.search.study import Study
+from metaexp.search.study import Point, Study
 from metaexp.search.summary import (
     SearchResult,
     best_of,
@@ -54,12 +54,22 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     found = SearchResult(prepared, study.points(), study.importances(), queue.exhausted, overrides)
     write_report(found)
     best = best_of(found)
-    if best is not None:
-        write_best(found, best)
     print_text(format_table(found), flush=True)
+    if best is not None and (problem := _write_best(found, best)):
+        print_text(problem, flush=True)
+        return ExitCode.JOBS_FAILED
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
+
+
+def _write_best(found: SearchResult, best: Point) -> str:
+    """Write the best trial as an experiment; return what is wrong with its files, or an empty text."""
+    try:
+        write_best(found, best)
+    except RunFolderError as error:
+        return f"best/experiment/best.yaml is not written: {error}"
+    return ""
 
 
 def _interrupted(stop: StopRequest, folder: Path) -> Interrupted:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.errors import RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.metric import Metric
 from metaexp.results.evaluations import as_trained
@@ -199,11 +200,13 @@ def _rows(found: SearchResult) -> list[str]:
 
 
 def _score(found: SearchResult, point: Point) -> str:
+    """The validation metric of a completed trial. Without a readable record, it comes from the study."""
     folder = found.prepared.path / str(point.notes.get("folder"))
-    record = read_record(folder)
-    if record.val is None:  # the study keeps the value
-        return format_metric(found.prepared.metric.name, point.value or 0.0, None)
-    return format_score(record.val)
+    try:
+        val = read_record(folder).val
+    except RunFolderError:
+        val = None
+    return format_metric(found.prepared.metric.name, point.value or 0.0, None) if val is None else format_score(val)
 
 
 def _short(value: Any) -> str:

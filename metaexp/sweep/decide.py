@@ -22,6 +22,8 @@ def is_tried_again(state: JobState, options: SweepOptions, failures: int) -> boo
         options: Options of the sweep.
         failures: How often the job has failed in this command, this time included.
     """
+    if state.is_damaged:
+        return False
     retries = options.on_error == "retry" and state.ended_badly and state.exit_code not in ENDS_THE_SAME_WAY
     return retries and failures <= options.retries
 
@@ -30,13 +32,13 @@ def is_left(state: JobState, options: SweepOptions) -> bool:
     """Return whether the same command, given again, runs a job.
 
     It runs jobs that are not completed. A job that would fail in the same way is run again only with
-    ``sweep.on_error=retry``.
+    ``sweep.on_error=retry``, and one with a damaged file never.
 
     Args:
         state: How far the job is.
         options: Options of the sweep.
     """
-    if state.status == "completed":
+    if state.status == "completed" or state.is_damaged:
         return False
     return state.status != "failed" or state.exit_code not in ENDS_THE_SAME_WAY or options.on_error == "retry"
 

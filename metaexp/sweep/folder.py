@@ -17,16 +17,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import sync_folder, write_atomically
-from metaexp.results.reading import read_part
-from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen, write_frozen
-from metaexp.sweep.job_state import JobState, read_state
+from metaexp.results.reading import ADDED, read_part
+from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
+from metaexp.sweep.job_state import JobState, damaged_state, read_state
 from metaexp.sweep.reuse import copy_run
 
 SWEEP_FILE = "sweep.json"
@@ -44,12 +44,14 @@ class Head:
         digest: Hash of the command, by which the same command finds its sweep; see :func:`metaexp.sweep.expand.digest`.
         created: When the sweep was made, in UTC.
         schema_version: Version of this file's format.
+        jobs: Name of each job -> digest of its ``frozen.json``. Empty for a search, and in files of earlier versions.
     """
 
     command: list[str]
     digest: str
     created: str
     schema_version: int = SCHEMA_VERSION
+    jobs: dict[str, str] = field(default_factory=dict, metadata=ADDED)
 
 
 class Sweep:
@@ -70,16 +72,43 @@ class Sweep:
         return self.path.name
 
     def jobs(self) -> list[FrozenJob]:
-        """Read all frozen jobs, in the order of their numbers."""
-        return sorted((read_frozen(p.parent) for p in self.path.glob(f"*/{FROZEN_FILE}")), key=lambda job: job.number)
+        """Read all frozen jobs whose files are intact, in the order of their numbers."""
+        read = [self._read(name) for name in self.names()]
+        return sorted((job for job in read if isinstance(job, FrozenJob)), key=lambda job: job.number)
+
+    def damaged(self) -> dict[str, RunFolderError]:
+        """Return the name of each job whose ``frozen.json`` is missing, damaged or changed -> what is wrong."""
+        read = {name: self._read(name) for name in self.names()}
+        return {name: error for name, error in read.items() if isinstance(error, RunFolderError)}
+
+    def job(self, number: int) -> FrozenJob:
+        """Read one frozen job.
+
+        Raises:
+            RunFolderError: If its ``frozen.json`` is missing, damaged or changed.
+        """
+        name = next(name for name in self.names() if name.startswith(f"{number:03d}-"))
+        return read_frozen(self.path / name, self.head.jobs.get(name))
+
+    def names(self) -> list[str]:
+        """Return the names of all jobs, which are those of their folders."""
+        return list(self.head.jobs) or sorted(path.parent.name for path in self.path.glob(f"*/{FROZEN_FILE}"))
+
+    def _read(self, name: str) -> FrozenJob | RunFolderError:
+        try:
+            return read_frozen(self.path / name, self.head.jobs.get(name))
+        except RunFolderError as error:
+            return error
 
     def folder(self, job: FrozenJob) -> Path:
         """Return the folder of a job."""
         return self.path / job.name
 
     def state(self, job: FrozenJob) -> JobState:
-        """Return how far a job is."""
-        return read_state(self.folder(job))
+        """Return how far a job is. A job that is not done and whose ``frozen.json`` is damaged has failed."""
+        state = read_state(self.folder(job))
+        problem = self._read(job.name) if state.status not in ("completed", "running") else None
+        return damaged_state(self.folder(job), problem) if isinstance(problem, RunFolderError) else state
 
     def add(self, job: FrozenJob) -> Path:
         """Write one more frozen job and return its folder.
@@ -143,7 +172,7 @@ def create(
     Raises:
         RunFolderError: If ``path`` exists.
     """
-    head = Head(list(command), digest, _now())
+    head = Head(list(command), digest, _now(), jobs={job.name: frozen_digest(job) for job in jobs})
     for old in path.parent.glob(f".{path.name}.*.tmp"):
         if time.time() - old.stat().st_mtime > _SECONDS_OF_A_DRAFT:  # left by a process that was killed
             shutil.rmtree(old, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from metaexp.config.check import check
 from metaexp.config.compose import Composer, deviations, hydra_files
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import key_of
-from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun
-from metaexp.results.reading import ADDED, read_part
+from metaexp.results.reading import ADDED, build
 from metaexp.run.initial.parent import goes_on, read_further
 
 FROZEN_FILE = "frozen.json"
+_DIGEST = "sha256"
+"""Key of the file's own digest. Files of earlier versions have none and are not checked."""
+_ADVICE = "Restore the file; until then this job does not run."
 
 
 @dataclass(frozen=True)
@@ -182,16 +185,48 @@ class Freezer:
         return self._published[experiment]
 
 
+def frozen_digest(job: FrozenJob) -> str:
+    """Return the SHA-256 (hex) of what ``frozen.json`` says about a job."""
+    return _digest(asdict(job))
+
+
 def write_frozen(job: FrozenJob, folder: Path) -> None:
-    """Write ``folder/frozen.json`` atomically."""
-    write_atomically(folder / FROZEN_FILE, (json.dumps(asdict(job), indent=1) + "\n").encode())
+    """Write ``folder/frozen.json`` atomically, with its own digest."""
+    content = asdict(job)
+    content[_DIGEST] = _digest(content)
+    write_atomically(folder / FROZEN_FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read_frozen(folder: Path) -> FrozenJob:
+def read_frozen(folder: Path, expected: str | None = None) -> FrozenJob:
     """Read the frozen job of a folder.
 
+    Args:
+        folder: The job's folder.
+        expected: The digest that the job must have; None accepts the one that the file names.
+
     Raises:
-        RunFolderError: If there is none, or its file is damaged.
+        RunFolderError: If there is no frozen job, or its file is damaged or was changed.
     """
-    job: FrozenJob = read_part(FrozenJob, folder / FROZEN_FILE, "the folder of a sweep's job")
+    path = folder / FROZEN_FILE
+    try:
+        content = json.loads(read_regular(path))
+        named = content.pop(_DIGEST, None)
+        job: FrozenJob = build(FrozenJob, content)
+        found = _digest(content)
+    except FileNotFoundError as error:
+        if expected is not None:
+            raise RunFolderError(f"{path} is missing. {_ADVICE}") from error
+        raise RunFolderError(f"{folder} is not the folder of a sweep's job: it has no {FROZEN_FILE}.") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:  # a FaultError is a ValueError
+        raise RunFolderError(f"{path} is damaged: {error}. {_ADVICE}") from error
+    for digest in (named, expected):
+        if digest not in (None, found):
+            raise RunFolderError(
+                f"{path} was changed after the job was frozen: its digest is {found[:12]}, and {str(digest)[:12]} is "
+                f"expected. {_ADVICE}"
+            )
     return job
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

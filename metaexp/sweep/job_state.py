@@ -56,6 +56,7 @@ class JobState:
         record: The run's record; None before it is written.
         attempts: How often a worker has started on the job.
         exit_code: Exit code of the last worker; None if there is none.
+        is_damaged: Whether a file of the job is damaged, so that it cannot run.
     """
 
     status: Status
@@ -64,6 +65,7 @@ class JobState:
     record: RunRecord | None = None
     attempts: int = 0
     exit_code: int | None = None
+    is_damaged: bool = False
 
     @property
     def ended_badly(self) -> bool:
@@ -84,8 +86,18 @@ def read_state(folder: Path) -> JobState:
     try:
         return _read_state(folder)
     except RunFolderError as error:
-        status: Status = "running" if is_job_locked(folder) else "failed"
-        return JobState(status, folder / LOG_FILE, str(error), exit_code=error.exit_code)
+        return damaged_state(folder, error)
+
+
+def damaged_state(folder: Path, error: RunFolderError) -> JobState:
+    """Return the state of a job with a damaged file: it has failed, unless a process runs it now.
+
+    Args:
+        folder: The job's folder.
+        error: What is wrong with the file.
+    """
+    status: Status = "running" if is_job_locked(folder) else "failed"
+    return JobState(status, folder / LOG_FILE, str(error), exit_code=error.exit_code, is_damaged=True)
 
 
 def _read_state(folder: Path) -> JobState:

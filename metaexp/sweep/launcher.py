@@ -103,7 +103,7 @@ class Task:
     def __call__(self, config: DictConfig) -> None:
         """Run the job until it ends or all jobs are asked to stop."""
         sweep = open_sweep(self.sweep)
-        job = next(job for job in sweep.jobs() if job.number == config.job)
+        job = sweep.job(config.job)
         with stop_on_signals() as signalled:
             queue = SweepQueue(sweep, [job], self.options, self._start, JobReporter(self.folder, self.options))
             Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
@@ -182,7 +182,7 @@ class LauncherPool:
         self.watcher = watcher
         self.folder = StopFolder(sweep.path.resolve() / f".stop-{secrets.token_hex(4)}")
         self.config = _configuration(composer, overrides, sweep.path.resolve())
-        threads = _threads(self.config, len(sweep.jobs()))
+        threads = _threads(self.config, len(sweep.names()))
         task = Task(sweep.path.resolve(), self.folder.path, options, trusted(), threads)
         self.launcher = _launcher(self.config, task)
         self.error: Exception | None = None

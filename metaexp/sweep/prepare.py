@@ -95,15 +95,15 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         jobs = freeze_all(freezer, expand(composer, command.job_overrides))
     except ConfigError as error:
         found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, None, name), hashed)
-        if found is None or is_complete(found, found.jobs()):
+        if found is None or is_complete(found, frozen := _frozen_jobs(found, [])):
             raise
         notes = [_format_continuing(found, f"the files as they are now are refused ({error.problems[0]})")]
-        return Prepared(composer, found.path, found, found.jobs(), *common, notes)
+        return Prepared(composer, found.path, found, frozen, *common, notes)
     place = _sweep_folder(composer, overrides, jobs[0], name)
     found = _newest_sweep(place, hashed)
     if found is None:
         return Prepared(composer, place, None, _with_group(jobs, place.name), *common, [])
-    frozen = found.jobs()
+    frozen = _frozen_jobs(found, jobs)
     changed = "" if command.options.new else format_changes(frozen, jobs)
     other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # a changed code cannot be frozen
     fresh = command.options.new or other_code or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
@@ -137,6 +137,17 @@ def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
         if before.identity != after.identity:
             return f"the files have changed since: {_format_keys(before.config, after.config)} in job {before.number}"
     return ""
+
+
+def _frozen_jobs(sweep: Sweep, now: Sequence[FrozenJob]) -> list[FrozenJob]:
+    """The frozen jobs of a sweep. A job whose file is damaged is shown as it is composed now, and does not run."""
+    jobs = {job.number: job for job in sweep.jobs()}
+    for name, error in sweep.damaged().items():
+        number = int(name.partition("-")[0])
+        if number >= len(now):
+            raise error
+        jobs[number] = replace(now[number], name=name, group=sweep.name)
+    return [jobs[number] for number in sorted(jobs)]
 
 
 def _format_continuing(sweep: Sweep, why: str) -> str:

@@ -113,7 +113,8 @@ class SweepQueue:
                 self.elsewhere.append(job.job)
                 self.watcher.runs_elsewhere(job.job)
             return
-        state = final_state(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
+        final_state(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
+        state = self.sweep.state(job.job)  # of a damaged job, the damage
         number = job.job.number
         self.failures[number] += state.ended_badly
         if is_tried_again(state, self.options, self.failures[number]) and not self.stopping:

@@ -22,9 +22,11 @@ from metaexp.core.locks import acquire
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
+from metaexp.search.queue import TrialQueue
 from metaexp.search.run import search
 
 pytest.importorskip("optuna")
+from metaexp.search.study import Study
 
 CONF = Path("conf")
 VARIED = ["algorithm.inner_lr=tag(log, interval(0.001, 1))", "optimizer.lr=0.01,0.02"]
@@ -332,3 +334,41 @@ def until(true: Callable[[], bool]) -> None:
     """Wait for an event, for as long as pytest lets a test run."""
     while not true():
         time.sleep(0.01)
+
+
+def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [*family.COMMON, *VARIED, "search.trials=4", "search.folder=found"]
+    prepared = prepare(asked, CONF, "config")
+    place = prepared.open(asked)
+    study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
+    queue = TrialQueue(prepared, place, study, family.start)
+    left = [trial for trial in (queue._next() for _ in range(3)) if trial is not None]
+    for trial in left:
+        trial.release()
+    edited, replaced, missing = (trial.folder / "frozen.json" for trial in left)
+    edited.write_text(edited.read_text().replace('"eval_every": 4', '"eval_every": 2'))
+    replaced.write_bytes(missing.read_bytes())  # whole, and not the trial that the study proposed
+    missing.rename("elsewhere.json")
+    (missing.parent / "record.json").write_text("{}")  # the trial has begun
+    assert search(prepared, asked, CONF) == 10
+    out = capsys.readouterr().out
+    assert [trial["state"] for trial in trials()] == ["fail", "fail", "fail", "complete"]
+    assert f"trial 0: FAILED, {edited} was changed after the job was frozen" in out
+    assert f"trial 1: FAILED, {replaced} holds another job than the one that the study proposed" in out
+    assert "it has no frozen.json" in trials()[2]["error"]
+    assert missing.parent.exists(), "nothing is removed"
+
+
+def test_damage_to_the_best_trial_is_named_after_the_table(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(family, *VARIED, "search.trials=2") == 0
+    found = report()
+    best = Path("found") / found["trials"][found["best"]]["folder"]
+    (best / "frozen.json").write_text("{")
+    assert run(family, *VARIED, "search.trials=2") == 10
+    out = capsys.readouterr().out
+    assert "2 trials: 2 completed" in out
+    assert f"best/experiment/best.yaml is not written: {best / 'frozen.json'} is damaged: " in out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from rich.console import Console
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
+from metaexp.sweep.folder import create
+from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
 
 CONF = Path("conf")
@@ -194,3 +197,42 @@ def test_a_job_with_a_damaged_file_is_named_and_the_others_run(
     assert journal(sweep_folder(), "begins").count(2) == 2, "the job that failed was tried again"
     assert journal(sweep_folder(), "begins").count(1) == 1
     assert {number: family.result_of(folder_of(number)) for number in (0, 1)} == before, "nothing is written over"
+
+
+def test_a_job_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*family.COMMON, "algorithm.case=0,1,2,3,4"]
+    prepared = prepare(overrides, CONF, "config")
+    create(prepared.path, [], prepared.digest, prepared.jobs)
+    cut, edited, unsigned = (folder_of(number) / "frozen.json" for number in range(3))
+    whole = edited.read_text()
+    cut.write_text(cut.read_text()[:200])
+    edited.write_text(whole.replace('"inner_lr": 0.1', '"inner_lr": 0.2'))
+    content = json.loads(unsigned.read_text())
+    del content["sha256"]
+    content["config"]["train"]["steps"] = 8
+    unsigned.write_text(json.dumps(content))
+    shutil.rmtree(folder_of(3))
+    assert run_all([*overrides, "sweep.on_error=retry"], CONF, "config", RecordingDisplay()) == 10
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("   ")}
+    assert "1 of 5 jobs completed, 4 failed" in out
+    assert "frozen.json is damaged: " in rows["0"]
+    assert f"{edited} was changed after the job was frozen: its digest is " in rows["1"]
+    assert f"{unsigned} was changed after the job was frozen" in rows["2"]
+    assert "frozen.json is missing. Restore the file; until then this job does not run." in rows["3"]
+    assert journal(sweep_folder(), "begins") == [4]
+
+    edited.write_text(whole)
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 10
+    assert "2 of 5 jobs completed (1 before), 3 failed" in capsys.readouterr().out
+    assert journal(sweep_folder(), "begins") == [4, 1]
+
+
+def test_a_completed_job_needs_its_frozen_file_no_more(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*family.COMMON, "seed=0,1"]
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
+    (folder_of(0) / "frozen.json").write_text("{")
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
+    assert "2 of 2 jobs completed (2 before)" in capsys.readouterr().out
