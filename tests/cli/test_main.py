@@ -239,13 +239,13 @@ def other_verbs_take_a_job_of_a_sweep(job: Path, failed: Path, here: Path, capsy
     assert (job / "record.json").read_bytes() == before
 
 
-def test_one_bad_job_of_many_is_told_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_job_of_many_is_found_before_the_first_starts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-m", *TINY, "seed=0,1,-1", "algorithm=maml,reptil"]) == 2
     err = capsys.readouterr().err
     assert "job 1 (" in err
     assert "algorithm=reptil is not there. Did you mean reptile?" in err
     assert "seed=-1 must be an integer >= 0." in err
-    assert "The other 2 of 6 jobs are fine." in err
+    assert "The other 2 of 6 jobs are correct." in err
     assert not (here / "outputs").exists()
 
 
