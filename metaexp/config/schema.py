@@ -15,6 +15,9 @@ from typing import Any, Literal
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import TaskShape
 
+STAND_IN = "stand_in"
+"""The key of a dataset that puts made-up images in place of the real ones."""
+
 Node = dict[str, Any]
 """A node of the configuration that names a class (``_target_``) and its arguments."""
 
@@ -171,6 +174,16 @@ class Settings:
     """The user's own code that the classes are made of; None where all are of metaexp or torch."""
     choices: dict[str, str]
     """Group -> chosen file, e.g. ``{"algorithm": "maml", "dataset": "glyphs"}``."""
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether made-up images take the place of the dataset's."""
+        return self.dataset.arguments.get(STAND_IN) is True
+
+    @property
+    def dataset_name(self) -> str:
+        """What records and messages call the dataset: its file or class, and whether it is a stand-in."""
+        return self.chosen_file("dataset") + (" (stand-in)" if self.is_stand_in else "")
 
     def chosen_file(self, group: str) -> str:
         """Return the name of the file chosen in ``group``, or of the class where none was."""

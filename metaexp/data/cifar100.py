@@ -6,11 +6,12 @@ splits the superclasses 12 / 4 / 4. Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
+from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, normalised_pixels
@@ -18,6 +19,7 @@ from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
 from metaexp.data.files.folders import check_classes
+from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -40,16 +42,23 @@ class Cifar100(Dataset):
     lists: str
     """The packaged split: superclass/class, or superclass for all its classes."""
 
-    def __init__(self, normalise: list[float] | None) -> None:
+    def __init__(
+        self, normalise: list[float] | None, stand_in: bool = False, stand_in_images: PositiveInt | None = None
+    ) -> None:
         """Describe the dataset.
 
         Args:
             normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            stand_in: Whether made-up images take the place of the real ones; records say so.
+            stand_in_images: How many of each class; None for 40.
         """
         self.pixels = normalised_pixels(False, normalise)
+        self.stand_in = make_stand_in(self.lists, stand_in, stand_in_images, SIDE)
 
     def capacity(self) -> Mapping[Split, Capacity]:
         """Return 600 images for each class; a superclass has five classes."""
+        if self.stand_in is not None:
+            return self.stand_in.capacity(self._splits(_classes()))
         return {
             split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
             for split, names in class_lists(self.lists).items()
@@ -59,15 +68,31 @@ class Cifar100(Dataset):
         """Find or fetch the archive and check it; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
+        from metaexp.data.files.image_tensors import images_digest
 
-        prepared = cached("cifar100", {}, folder, lambda: _prepare(folder, progress), progress)
-        splits: dict[Split, list[str]] = {
-            split: [c for name in names for c in prepared.classes if c == name or c.startswith(f"{name}/")]
-            for split, names in class_lists(self.lists).items()
-        }
+        if self.stand_in is not None:
+            return self.stand_in.load(self._splits(_classes()), folder, progress, self.pixels)
+        prepared = cached(
+            "cifar100",
+            {},
+            folder,
+            lambda: _prepare(folder, progress),
+            progress,
+            digest_of=lambda images, classes: images_digest(images.numpy(), classes),
+            shape=(3, SIDE, SIDE),
+        )
+        splits = self._splits(prepared.classes)
         return ClassDataset(
             Origin(self.lists, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels
         )
+
+    def _splits(self, classes: Iterable[str]) -> dict[Split, list[str]]:
+        """The classes of each split, those of a superclass in the order of ``classes``."""
+        known = list(classes)
+        return {
+            split: [c for name in names for c in known if c == name or c.startswith(f"{name}/")]
+            for split, names in class_lists(self.lists).items()
+        }
 
 
 class CifarFS(Cifar100):
@@ -82,14 +107,18 @@ class FC100(Cifar100):
     lists = "fc100"
 
 
+def _classes() -> list[str]:
+    """``superclass/class`` of all 100 classes, sorted."""
+    return sorted(name for names in class_lists("cifar_fs").values() for name in names)
+
+
 def _prepare(folder: Path, progress: Progress) -> Prepared:
     from metaexp.data.files.image_tensors import from_arrays
 
     path = _find(folder, progress)
     progress(f"Reading {path}.")
     prepared = from_arrays(_images_by_class(path), SIDE)
-    known = [name for names in class_lists("cifar_fs").values() for name in names]
-    check_classes("CIFAR-100", path, prepared.classes, known, IMAGES)
+    check_classes("CIFAR-100", path, prepared.classes, _classes(), IMAGES)
     return prepared
 
 

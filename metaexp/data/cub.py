@@ -5,16 +5,19 @@ They are split 100 / 50 / 50 by class number (Chen et al., 2019). Importing this
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
+from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
+from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,21 +39,31 @@ class CUB(Dataset):
 
     kind = "classification"
 
-    def __init__(self, image_size: PositiveInt, crop: bool, normalise: list[float] | None) -> None:
+    def __init__(
+        self,
+        image_size: PositiveInt,
+        crop: bool,
+        normalise: list[float] | None,
+        stand_in: bool = False,
+        stand_in_images: PositiveInt | None = None,
+    ) -> None:
         """Describe the photographs.
 
         Args:
             image_size: Height and width in pixels; proportions are not kept.
             crop: Whether only the box around the bird is taken.
             normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            stand_in: Whether made-up images take the place of the real ones; records say so.
+            stand_in_images: How many of each class; None for 40.
         """
         self.image_size = image_size
         self.crop = crop
         self.pixels = normalised_pixels(False, normalise)
+        self.stand_in = make_stand_in("cub", stand_in, stand_in_images, image_size)
 
-    def capacity(self) -> None:
+    def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: the 100 / 50 / 50 classes have different sizes, which only the files tell."""
-        return
+        return None if self.stand_in is None else self.stand_in.capacity(class_lists("cub"))
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
@@ -58,6 +71,8 @@ class CUB(Dataset):
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
+        if self.stand_in is not None:
+            return self.stand_in.load(class_lists("cub"), folder, progress, self.pixels)
         path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
         if path is None:
             raise DataError(
@@ -67,7 +82,8 @@ class CUB(Dataset):
             )
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos", "crop": self.crop}
         key = {**preparation, "files": fingerprint([path])}
-        prepared = cached("cub", key, folder, lambda: self._prepare(path, progress), progress)
+        shape = (3, self.image_size, self.image_size)
+        prepared = cached("cub", key, folder, lambda: self._prepare(path, progress), progress, shape=shape)
         origin = Origin("cub", prepared.digest, preparation)
         return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
 

@@ -61,11 +61,17 @@ class Glyphs(Dataset):
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
+        from metaexp.data.files.cache import cached, checksum_of
 
         preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
         prepared = cached(
-            "glyphs", preparation, folder, lambda: self._prepare(progress), progress, digest_is_checksum=True
+            "glyphs",
+            preparation,
+            folder,
+            lambda: self._prepare(progress),
+            progress,
+            digest_of=lambda images, _: checksum_of(images),
+            shape=(1, 28, 28),
         )
         return ClassDataset(
             Origin("glyphs", prepared.digest, {}),

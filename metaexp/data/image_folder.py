@@ -107,7 +107,8 @@ class ImageFolder(Dataset):
         if self.background != "white":
             preparation["background"] = self.background
         key = {**preparation, "files": fingerprint([path], self.follow_links), "reading": _READING}
-        prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress)
+        shape = (self.channels, self.image_size, self.image_size)
+        prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress, shape=shape)
         splits = self._splits(list(prepared.classes), path)
         warn_of_duplicates(prepared.examples, prepared.classes, splits, progress)
         return ClassDataset(

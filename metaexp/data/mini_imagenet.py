@@ -20,6 +20,7 @@ from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
+from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,18 +54,29 @@ class MiniImageNet(Dataset):
 
     kind = "classification"
 
-    def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+    def __init__(
+        self,
+        image_size: PositiveInt,
+        normalise: list[float] | None,
+        stand_in: bool = False,
+        stand_in_images: PositiveInt | None = None,
+    ) -> None:
         """Describe the images.
 
         Args:
             image_size: Height and width in pixels; proportions are not kept.
             normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            stand_in: Whether made-up images take the place of the real ones; records say so.
+            stand_in_images: How many of each class; None for 40.
         """
         self.image_size = image_size
         self.pixels = normalised_pixels(False, normalise)
+        self.stand_in = make_stand_in("mini_imagenet", stand_in, stand_in_images, image_size)
 
     def capacity(self) -> Mapping[Split, Capacity]:
         """Return 64 / 16 / 20 classes of 600 images."""
+        if self.stand_in is not None:
+            return self.stand_in.capacity(class_lists("mini_imagenet"))
         return {split: Capacity(len(names), IMAGES) for split, names in class_lists("mini_imagenet").items()}
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
@@ -73,10 +85,13 @@ class MiniImageNet(Dataset):
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
+        if self.stand_in is not None:
+            return self.stand_in.load(class_lists("mini_imagenet"), folder, progress, self.pixels)
         found = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint(found.files)}
-        prepared = cached("mini_imagenet", key, folder, lambda: self._prepare(found, progress), progress)
+        shape = (3, self.image_size, self.image_size)
+        prepared = cached("mini_imagenet", key, folder, lambda: self._prepare(found, progress), progress, shape=shape)
         origin = Origin("mini_imagenet", prepared.digest, preparation)
         return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("mini_imagenet"), self.pixels)
 

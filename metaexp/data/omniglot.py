@@ -21,6 +21,7 @@ from metaexp.data.classification.preprocessing import Origin, RotationKind, Rota
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
+from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -84,6 +85,8 @@ class Omniglot(Dataset):
         resize: Literal["nearest", "lanczos"],
         invert: bool,
         normalise: list[float] | None,
+        stand_in: bool = False,
+        stand_in_images: PositiveInt | None = None,
     ) -> None:
         """Describe the drawings.
 
@@ -95,15 +98,20 @@ class Omniglot(Dataset):
             resize: The filter; see :func:`resized`.
             invert: Whether ink becomes 1.0 and paper 0.0.
             normalise: [mean, std], subtracted and divided; None for neither.
+            stand_in: Whether made-up characters take the place of the real ones; records say so.
+            stand_in_images: How many drawings of each; None for 20.
         """
         self.split = split
         self.rotations = Rotations(rotations, rotations_in)
         self.image_size = image_size
         self.resize = resize
         self.pixels = normalised_pixels(invert, normalise)
+        self.stand_in = make_stand_in("omniglot", stand_in, stand_in_images, image_size, channels=1, usual=DRAWINGS)
 
     def capacity(self) -> Mapping[Split, Capacity]:
         """Return the packaged lists' classes of 20 drawings, four times as many where turns count as classes."""
+        if self.stand_in is not None:
+            return self.stand_in.capacity(class_lists(f"omniglot_{self.split}"), self.rotations)
         return {
             split: Capacity(len(names) * self.rotations.classes_per_class(split), DRAWINGS)
             for split, names in class_lists(f"omniglot_{self.split}").items()
@@ -114,9 +122,15 @@ class Omniglot(Dataset):
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
 
+        if self.stand_in is not None:
+            splits = class_lists(f"omniglot_{self.split}")
+            return self.stand_in.load(splits, folder, progress, self.pixels, self.rotations)
         preparation = {"image_size": self.image_size, "resize": self.resize}
         known = _NEAREST_28 if (self.image_size, self.resize) == (28, "nearest") else None
-        prepared = cached("omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress, known)
+        shape = (1, self.image_size, self.image_size)
+        prepared = cached(
+            "omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress, known, shape=shape
+        )
         return ClassDataset(
             Origin("omniglot", prepared.digest, preparation),
             prepared.examples,

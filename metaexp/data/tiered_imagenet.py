@@ -6,17 +6,19 @@ import torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
-from metaexp.core.shapes import SPLITS, Split
+from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
+from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -34,19 +36,28 @@ class TieredImageNet(Dataset):
 
     kind = "classification"
 
-    def __init__(self, image_size: PositiveInt, normalise: list[float] | None) -> None:
+    def __init__(
+        self,
+        image_size: PositiveInt,
+        normalise: list[float] | None,
+        stand_in: bool = False,
+        stand_in_images: PositiveInt | None = None,
+    ) -> None:
         """Describe the images.
 
         Args:
             image_size: Height and width in pixels; proportions are not kept.
             normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            stand_in: Whether made-up images take the place of the real ones; records say so.
+            stand_in_images: How many of each class; None for 40.
         """
         self.image_size = image_size
         self.pixels = normalised_pixels(False, normalise)
+        self.stand_in = make_stand_in("tiered_imagenet", stand_in, stand_in_images, image_size)
 
-    def capacity(self) -> None:
+    def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: the 351 / 97 / 160 classes have different sizes, which only the files tell."""
-        return
+        return None if self.stand_in is None else self.stand_in.capacity(class_lists("tiered_imagenet"))
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""
@@ -54,10 +65,19 @@ class TieredImageNet(Dataset):
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
+        if self.stand_in is not None:
+            return self.stand_in.load(class_lists("tiered_imagenet"), folder, progress, self.pixels)
         root, files = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint(files)}
-        prepared = cached("tiered_imagenet", key, folder, lambda: self._prepare(root, files, progress), progress)
+        prepared = cached(
+            "tiered_imagenet",
+            key,
+            folder,
+            lambda: self._prepare(root, files, progress),
+            progress,
+            shape=(3, self.image_size, self.image_size),
+        )
         origin = Origin("tiered_imagenet", prepared.digest, preparation)
         return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
 

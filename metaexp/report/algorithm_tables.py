@@ -71,14 +71,18 @@ def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link:
     header = ["Experiment", "Data", "Task", "Published", "Measured", "Steps", "Batch norm", "Verdict"]
     known = {setting.experiment for setting in settings}
     rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]
-    rows += [_measured("-", None, entry, link) for entry in entries if entry.record.experiment not in known]
+    rows += [
+        _measured("-", None, entry, link)
+        for entry in entries
+        if entry.record.experiment not in known or entry.record.is_stand_in
+    ]
     if not rows:
         return "No saved experiment, and no record yet.\n"
     return table(header, rows, right=(3, 4, 5))
 
 
 def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[list[str]]:
-    own = [entry for entry in entries if entry.record.experiment == setting.experiment]
+    own = [e for e in entries if e.record.experiment == setting.experiment and not e.record.is_stand_in]
     for entry in own:
         yield _measured(f"`{setting.experiment}`", setting.reference, entry, link)
     if not own:

@@ -157,7 +157,7 @@ def results_page(entries: Sequence[Entry]) -> str:
     ]  # fmt: skip
     rows = [
         [
-            f"[{entry.name}]({entry.name}/README.md)",
+            f"[{_title(entry)}]({entry.name}/README.md)",
             entry.record.algorithm,
             entry.record.dataset,
             format_task(entry.record.task),
@@ -186,7 +186,7 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
     header = ["Run", "Measured", "Published", "Verdict", "Batch norm", "Time"]
     rows = [
         [
-            f"[{entry.name}]({link}/{entry.name}/README.md)",
+            f"[{_title(entry)}]({link}/{entry.name}/README.md)",
             format_measured(entry),
             format_reference(entry.record.reference),
             format_verdict(entry),
@@ -209,7 +209,7 @@ def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str 
     """
     record = entry.record
     parts = [
-        f"{GENERATED}\n# {entry.name}\n",
+        f"{GENERATED}\n# {_title(entry)}\n",
         f"{_sentence(entry)}\n",
         f"```\n{format_command(record)}\n```\n",
         table(["", ""], _facts(entry, departs)),
@@ -222,6 +222,12 @@ def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str 
         parts.append(table(["Adaptation steps", f"Test {metric}"], rows, right=(0, 1)))
     parts += [f"![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
     return "\n".join(parts)
+
+
+def _title(entry: Entry) -> str:
+    """The name of a copy, which always says that a stand-in is one."""
+    said = not entry.record.is_stand_in or "stand_in" in entry.name
+    return entry.name if said else f"{entry.name} (stand-in)"
 
 
 def format_verdict(entry: Entry) -> str:

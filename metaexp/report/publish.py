@@ -97,8 +97,9 @@ def _checked_name(name: str, run: Path) -> str:
 
 
 def _free_name(record: RunRecord, results: Path) -> str:
-    """The name of the experiment, or of the run; that of its seed where another seed was published before."""
-    name = _checked_name(record.experiment or record.name, Path(record.name))
+    """The name of the experiment (of a stand-in: the run); with its seed where another seed was published before."""
+    own = record.name if record.is_stand_in else record.experiment or record.name
+    name = _checked_name(own, Path(record.name))
     for candidate in (name, f"{name}-seed{record.seed}"):
         if not (results / candidate).exists():
             return candidate
@@ -126,7 +127,9 @@ def _cleaned(record: RunRecord) -> RunRecord:
     deviations = [clean_text(item) for item in record.deviations]
     verdict = record.verdict
     if record.test is not None and record.reference is not None:  # in today's words
-        verdict = reproduction_verdict(record.test, record.reference, record.steps, record.full_steps, deviations)
+        verdict = reproduction_verdict(
+            record.test, record.reference, record.steps, record.full_steps, deviations, record.is_stand_in
+        )
     return dataclasses.replace(
         record, config=config, overrides=overrides, deviations=deviations, verdict=verdict, group=None
     )

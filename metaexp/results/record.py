@@ -192,6 +192,12 @@ class RunRecord:
     finished: str | None = None
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether made-up images took the place of the dataset's."""
+        dataset = self.config.get("dataset")
+        return isinstance(dataset, Mapping) and dataset.get("stand_in") is True
+
 
 def write_record(record: RunRecord, folder: Path) -> Path:
     """Write ``folder/record.json``. A reader sees the old file or the new one, never half of one.

@@ -68,6 +68,6 @@ def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
     if first.reference is None:
         return None
     deviations = list(dict.fromkeys(item for record in records for item in record.deviations))
-    return reproduction_verdict(
-        test, first.reference, min(record.steps for record in records), first.full_steps, deviations
-    )
+    steps = min(record.steps for record in records)
+    is_stand_in = any(record.is_stand_in for record in records)
+    return reproduction_verdict(test, first.reference, steps, first.full_steps, deviations, is_stand_in)

@@ -16,9 +16,16 @@ WIDE_ACCURACY = 0.05
 WIDE_ERROR = 0.5
 """The same for an error, as a fraction of the published value."""
 
+_STAND_IN = "made on a stand-in: says nothing about the published number"
+
 
 def reproduction_verdict(
-    test: Score, reference: Reference, steps: int, full_steps: int | None, deviations: Sequence[str] = ()
+    test: Score,
+    reference: Reference,
+    steps: int,
+    full_steps: int | None,
+    deviations: Sequence[str] = (),
+    is_stand_in: bool = False,
 ) -> Verdict | None:
     """Decide whether the test score of a completed run reproduces the published number.
 
@@ -39,6 +46,7 @@ def reproduction_verdict(
         steps: Training steps done.
         full_steps: Training steps of the experiment file; None if it gives none.
         deviations: Settings other than steps and seeds that differ from the experiment file.
+        is_stand_in: Whether made-up images took the place of the dataset's, which is a changed setting in any case.
 
     Returns:
         The verdict; None when the metrics are not the same one.
@@ -47,11 +55,10 @@ def reproduction_verdict(
         return None
     difference = test.mean - reference.value
     gap = _gap(difference, reference)
-    cut = f"shortened ({steps:,} of {full_steps:,} steps)" if full_steps is not None and steps < full_steps else ""
-    if deviations:
-        more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
-        changed = f"changed settings ({deviations[0]}{more})"
-        return Verdict("changed", difference, f"{cut}, {changed}: {gap}" if cut else f"{changed}: {gap}")
+    if is_stand_in or deviations:
+        text = _STAND_IN if is_stand_in else f"{_changes(steps, full_steps, deviations)}: {gap}"
+        return Verdict("changed", difference, text)
+    cut = _cut(steps, full_steps)
     if cut:
         return Verdict("shortened", difference, f"{cut}: {gap}")
     if test.n_episodes < 2:
@@ -67,6 +74,17 @@ def reproduction_verdict(
     if abs(difference) <= interval + near:
         return Verdict("within", difference, f"within {gap}")
     return Verdict("not_reproduced", difference, f"not reproduced: {gap}")
+
+
+def _cut(steps: int, full_steps: int | None) -> str:
+    """How a schedule was cut; empty where it was not."""
+    return f"shortened ({steps:,} of {full_steps:,} steps)" if full_steps is not None and steps < full_steps else ""
+
+
+def _changes(steps: int, full_steps: int | None, deviations: Sequence[str]) -> str:
+    more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
+    cut = _cut(steps, full_steps)
+    return f"{cut}{', ' if cut else ''}changed settings ({deviations[0]}{more})"
 
 
 def _is_accuracy(metric: str) -> bool:

@@ -93,7 +93,7 @@ def build(settings: Settings, compute: Compute, progress: Progress, *, begins: b
     supervised = cls.training_tasks == "supervised"
     file = read_weights(settings.model) if begins else None
     dataset = load_dataset(settings, compute, progress)
-    data = DataFacts(settings.chosen_file("dataset"), dataset.kind, dataset.capacity())
+    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
     if problems:
         raise ConfigError(problems)

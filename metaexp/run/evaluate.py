@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.identity import config_hash
 from metaexp.config.revise import revise
-from metaexp.config.schema import Settings
+from metaexp.config.schema import STAND_IN, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.files import make_folder, write_atomically
@@ -84,7 +84,7 @@ def evaluate_run(
         trained = _training_classes(
             place.path, lambda: revise(config, choices, ()), settings, dataset, compute, display
         )
-        n_trained = count_trained(dataset, settings.chosen_file("dataset"), trained, allow_trained_classes)
+        n_trained = count_trained(dataset, settings.dataset_name, trained, allow_trained_classes)
         algorithm = _trained(settings, config, weights).to(compute.device)
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
@@ -96,7 +96,7 @@ def evaluate_run(
             run_config_hash=config_hash(config),
             overrides=list(overrides),
             algorithm=settings.chosen_file("algorithm"),
-            dataset=settings.chosen_file("dataset"),
+            dataset=_tested_on(settings, config),
             task=Task(*settings.task.shape),
             eval_seed=settings.eval.seed,
             selected_step=weights.step,
@@ -190,9 +190,15 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return found + ["model.weights"] * (nodes[0].get("weights") != nodes[1].get("weights"))
 
 
+def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
+    """The name of the dataset, which says of real images where the training was on made-up ones."""
+    on_made_up = trained["dataset"].get(STAND_IN) is True and not settings.is_stand_in
+    return settings.dataset_name + (" (trained on a stand-in)" if on_made_up else "")
+
+
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
     """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
-    name, shape = settings.chosen_file("dataset"), settings.task.shape
+    name, shape = settings.dataset_name, settings.task.shape
     data = DataFacts(name, dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(shape, shape, ["test"], is_trained=True))
     if tuple(dataset.input_shape) != weights.interface.input_shape:

@@ -75,7 +75,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         status="running",
         name=settings.name,
         algorithm=settings.chosen_file("algorithm"),
-        dataset=settings.chosen_file("dataset"),
+        dataset=settings.dataset_name,
         model=settings.chosen_file("model"),
         task=Task(*settings.task.shape),
         seed=settings.seed,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from changed_caches import change_only
 from PIL import Image
 
 from metaexp.core.errors import DataError
@@ -85,6 +86,31 @@ def test_both_splits_of_cifar_share_one_cache_and_tell_their_digests_apart(data,
     second = FC100(None).load(data, print)
     assert first.origin.digest == second.origin.digest
     assert first.digest != second.digest
+
+
+def test_a_changed_cache_of_cifar_is_known_by_its_own_images(data, monkeypatch, tmp_path):
+    """Nobody needs to have prepared it before: the digest of CIFAR-100 is that of its images."""
+    monkeypatch.setattr(cifar100, "IMAGES", 6)
+    write_cifar(data)
+    first = CifarFS(None).load(data, print)
+    assert not (tmp_path / "home" / "metaexp" / "receipts").exists()
+    change_only(data / "cache")
+    lines: list[str] = []
+    again = CifarFS(None).load(data, lines.append)
+    assert any("is damaged; building it again" in line for line in lines)
+    assert torch.equal(again.examples(torch.arange(9)), first.examples(torch.arange(9)))
+    lines.clear()
+    FC100(None).load(data, lines.append)
+    assert lines == []
+
+
+def test_a_changed_cache_of_cub_is_built_again(data):
+    write_cub(data)
+    first = CUB(8, False, None).load(data, print)
+    change_only(data / "cache")
+    again = CUB(8, False, None).load(data, print)
+    assert torch.equal(again.examples(torch.arange(9)), first.examples(torch.arange(9)))
+    assert again.digest == first.digest
 
 
 def test_a_cifar_archive_that_is_not_whole_is_refused(data):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from changed_caches import change_only
 from PIL import Image
 
 from metaexp.core.errors import ConfigError, DataError
@@ -114,6 +115,29 @@ def test_a_changed_file_is_noticed_and_an_unchanged_folder_is_not_read_again(dat
     (data / "images" / "a" / "0.png").write_bytes(picture((200, 200, 200)))
     assert dataset().load(data, lines.append).digest != first.digest
     assert sum("Reading images" in line for line in lines) == 2
+
+
+def test_a_changed_cache_with_a_checksum_that_fits_it_is_built_again_under_the_same_digest(data):
+    write(data / "images", SPLIT)
+    first = dataset().load(data, lambda _: None)
+    change_only(data / "cache")
+    lines: list[str] = []
+    again = dataset().load(data, lines.append)
+    assert any("is damaged; building it again" in line for line in lines)
+    assert again.digest == first.digest
+    rows = torch.arange(again.table("train").total)
+    assert torch.equal(again.examples(rows), first.examples(rows))
+
+
+def test_a_file_with_other_bytes_and_the_old_size_and_time_is_noticed(data):
+    write(data / "images", FLAT, kind="BMP")  # all of one size
+    first = dataset().load(data, lambda _: None)
+    file = data / "images" / FLAT[0]
+    before = file.stat()
+    file.write_bytes(picture((99, 99, 99), kind="BMP"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert dataset().load(data, lambda _: None).digest != first.digest
 
 
 def test_a_class_in_two_splits_is_refused(data):

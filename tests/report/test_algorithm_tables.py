@@ -36,5 +36,16 @@ def test_two_records_of_one_setting_have_a_line_each(record: RunRecord) -> None:
     assert len(rows(algorithm_table([setting], entries, "results"))) == 2
 
 
+def test_a_record_on_a_stand_in_is_no_measurement_of_the_setting(record: RunRecord) -> None:
+    setting = Setting("maml_omniglot_5way_1shot", "omniglot", Task(5, 1, 1), record.reference)
+    made_up = dataclasses.replace(
+        record, dataset="omniglot (stand-in)", config={**record.config, "dataset": {"stand_in": True}}
+    )
+    first, second = rows(algorithm_table([setting], [Entry("mine", made_up, False)], "results"))
+    assert first[4] == "-"
+    assert second[:2] == ["-", "omniglot (stand-in)"]
+    assert second[3] == "-"
+
+
 def test_without_settings_and_records_it_says_so() -> None:
     assert algorithm_table([], [], "results") == "No saved experiment, and no record yet.\n"

@@ -10,6 +10,7 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
+from metaexp.report.pages import Entry, run_page, short_table
 from metaexp.report.publish import TRAIN_LINES, publish
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.privacy import clean_text, clean_yaml
@@ -55,6 +56,23 @@ def test_the_copy_reads_as_a_record_and_leaves_weights_and_logs_behind(run: Path
     }  # fmt: skip
     copy, original = read_record(target), read_record(run)
     assert (copy.test, copy.config_hash, copy.verdict) == (original.test, original.config_hash, original.verdict)
+
+
+def test_a_run_on_a_stand_in_is_not_published_under_the_name_of_its_experiment(
+    record: RunRecord, run: Path, tmp_path: Path
+) -> None:
+    config = {**record.config, "dataset": {"stand_in": True}}
+    name = "maml_omniglot_5way_1shot-stand_in-5way_1shot-seed0"
+    write_record(dataclasses.replace(record, config=config, name=name, dataset="omniglot (stand-in)"), run)
+    target = publish(run, tmp_path / "results")
+    assert target.name == name
+    verdict = read_record(target).verdict
+    assert verdict is not None
+    assert verdict.text == "made on a stand-in: says nothing about the published number"
+    page = run_page(Entry("mine", read_record(target), False), target)
+    assert "# mine (stand-in)\n" in page
+    assert "maml on omniglot (stand-in)" in page
+    assert "[mine (stand-in)](x/mine/README.md)" in short_table([Entry("mine", read_record(target), False)], "x")
 
 
 def test_nothing_in_the_copy_names_the_machine_or_the_user(run: Path, tmp_path: Path) -> None:

@@ -73,6 +73,15 @@ def test_one_shortened_or_changed_seed_makes_the_whole_so(record: RunRecord) -> 
     assert verdict.kind == "reproduced"
 
 
+def test_one_seed_on_a_stand_in_keeps_the_whole_from_being_reproduced(record: RunRecord) -> None:
+    full, other = seeds(record, 0.987, 0.987)
+    made_up = dataclasses.replace(other, config={**other.config, "dataset": {"stand_in": True}})
+    verdict = over_seeds([full, made_up]).verdict
+    assert verdict is not None
+    assert verdict.kind == "changed"
+    assert "stand-in" in verdict.text
+
+
 def test_runs_that_are_not_seeds_of_one_setting_are_refused(record: RunRecord) -> None:
     first, second = seeds(record, 0.98, 0.98)
     with pytest.raises(RunFolderError, match="seeds 0, 0 are not seeds of one setting"):

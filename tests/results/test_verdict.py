@@ -94,3 +94,9 @@ def test_one_episode_decides_nothing(mean: float) -> None:
     two = reproduction_verdict(Score("accuracy", mean, 0.0, 2), PAPER, 60000, 60000)
     assert two is not None
     assert two.kind != "undecided"
+
+
+def test_a_number_made_on_a_stand_in_is_never_reproduced() -> None:
+    verdict = reproduction_verdict(_accuracy(0.987), PAPER, 60000, 60000, (), is_stand_in=True)
+    assert verdict is not None
+    assert (verdict.kind, verdict.text) == ("changed", "made on a stand-in: says nothing about the published number")

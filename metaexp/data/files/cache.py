@@ -3,15 +3,20 @@
 A cache is one safetensors file: the examples as one tensor, and as text the class table, the digest of the
 raw data, the key it was prepared under and a checksum. It is written to a temporary name and renamed; one
 that is damaged, or was written under another key, is built again.
+
+Whoever can write the file can repair its checksum, so that is not what a cache is trusted for. Where the digest of the
+raw data can be computed from the examples, or their checksum is known, these decide. Elsewhere the user's cache folder
+keeps a receipt of what was prepared or first read, and a file that differs from its receipt is built again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,10 +26,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from metaexp.core.files import sync_folder
+from metaexp.core.errors import MetaexpError
+from metaexp.core.files import read_regular, sync_folder, write_atomically
 from metaexp.data.base import Progress
 
 _VERSION: Final = 1
+_MOST_RECEIPT: Final = 10_000
+
+DigestOf = Callable[[Tensor, Mapping[str, int]], str]
+"""Examples (B, ...) and class -> number of its examples to the digest of the raw data."""
 
 
 class Prepared(NamedTuple):
@@ -48,7 +58,8 @@ def cached(
     build: Callable[[], Prepared],
     progress: Progress,
     checksum: str | None = None,
-    digest_is_checksum: bool = False,
+    digest_of: DigestOf | None = None,
+    shape: Sequence[int] | None = None,
 ) -> Prepared:
     """Return what ``build`` does, from the cache when an intact one was written under the same ``key``.
 
@@ -60,7 +71,9 @@ def cached(
         progress: Receives a line about what is built and kept, and a warning where it cannot be kept.
         checksum: The SHA-256 (hex) of the examples, where it is known; a cache with others is built again, even if its
             own checksum fits them.
-        digest_is_checksum: Whether the digest of the raw data is that of the examples, so that each proves the other.
+        digest_of: Computes the digest of the raw data from examples and classes, where they have all that it covers; a
+            cache with another digest is built again.
+        shape: That of one example, which is then uint8; a cache with others is built again.
     """
     identity = json.dumps({"name": name, "version": _VERSION, **key}, sort_keys=True)
     place = cache_folder(folder)
@@ -71,11 +84,13 @@ def cached(
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
     if path.is_file():
-        prepared = _read(path, identity, checksum, digest_is_checksum)
+        prepared = _read(path, identity, checksum, digest_of, shape)
         if prepared is not None:
             return prepared
         progress(f"The cache {path} is damaged; building it again.")
     prepared = build()
+    if checksum is None and digest_of is None:
+        _keep_receipt(identity, _receipt(prepared, checksum_of(prepared.examples)))
     try:
         _write(path, prepared, identity)
         progress(f"Kept the prepared {name} in {path}.")
@@ -144,25 +159,74 @@ def _write(path: Path, prepared: Prepared, identity: str) -> None:
     sync_folder(path.parent)
 
 
-def _read(path: Path, identity: str, checksum: str | None, digest_is_checksum: bool) -> Prepared | None:
-    """The contents of a cache; None when it is damaged or was written under another key."""
+def _read(
+    path: Path, identity: str, checksum: str | None, digest_of: DigestOf | None, shape: Sequence[int] | None
+) -> Prepared | None:
+    """The contents of a cache; None when it is damaged, was written under another key or was changed."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("identity") != identity:
                 return None
             examples = file.get_tensor("examples")
-        wanted = metadata["digest"] if digest_is_checksum else checksum or metadata["sha256"]
-        if checksum_of(examples) != wanted:
-            return None
         classes = json.loads(metadata["classes"])
         if not isinstance(classes, dict) or not all(type(size) is int and size > 0 for size in classes.values()):
             return None
         if sum(classes.values()) != len(examples):
             return None
-        return Prepared(examples, classes, metadata["digest"])
+        prepared = Prepared(examples, classes, metadata["digest"])
+        authentic = _is_authentic(prepared, identity, metadata["sha256"], checksum, digest_of, shape)
+        return prepared if authentic else None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return None
+
+
+def _is_authentic(
+    prepared: Prepared,
+    identity: str,
+    written: str,
+    checksum: str | None,
+    digest_of: DigestOf | None,
+    shape: Sequence[int] | None,
+) -> bool:
+    """Whether the examples are those of the digest that they come with; ``written`` is the checksum in the cache."""
+    examples, classes, digest = prepared
+    if shape is not None and (tuple(examples.shape[1:]) != tuple(shape) or examples.dtype != torch.uint8):
+        return False
+    if digest_of is not None:
+        return digest_of(examples, classes) == digest
+    found = checksum_of(examples)
+    if checksum is not None or found != written:
+        return found == checksum
+    receipt, kept = _receipt(prepared, found), _kept_receipt(identity)
+    if kept is None:
+        _keep_receipt(identity, receipt)
+    return kept in (None, receipt)
+
+
+def _receipt(prepared: Prepared, checksum: str) -> str:
+    examples, classes, digest = prepared
+    table = hashlib.sha256(json.dumps(list(classes.items())).encode()).hexdigest()
+    return f"{digest} {checksum} {table} {examples.dtype} {list(examples.shape)}\n"
+
+
+def _receipt_file(identity: str) -> Path:
+    return user_cache() / "receipts" / f"{hashlib.sha256(identity.encode()).hexdigest()}.txt"
+
+
+def _kept_receipt(identity: str) -> str | None:
+    try:
+        return read_regular(_receipt_file(identity), _MOST_RECEIPT).decode()
+    except (OSError, ValueError, MetaexpError):
+        return None
+
+
+def _keep_receipt(identity: str, receipt: str) -> None:
+    """Keep a receipt, where the user's cache folder can be written."""
+    file = _receipt_file(identity)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, receipt.encode())
 
 
 def checksum_of(examples: Tensor) -> str:

@@ -112,10 +112,16 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 
-def fingerprint(paths: Sequence[Path], follow_links: bool = True) -> str:
-    """Return a digest (hex) of names, sizes and modification times: whether prepared data is still that of the files.
+def images_digest(images: Bytes, classes: Mapping[str, int]) -> str:
+    """Return the digest of :func:`from_arrays` for images (B, C, H, W) that are not resized."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    return _digest(classes, np.frombuffer(b"".join(digests), np.uint8))
 
-    Nothing is read.
+
+def fingerprint(paths: Sequence[Path], follow_links: bool = True) -> str:
+    """Return a digest (hex) of names, sizes and times: whether prepared data is still that of the files.
+
+    Nothing is read. The time of the last change counts beside that of the last modification, which can be set back.
 
     Args:
         paths: Files, and folders whose files all count.
@@ -129,7 +135,11 @@ def fingerprint(paths: Sequence[Path], follow_links: bool = True) -> str:
         refuse_special(path)
         for file in sorted(scan_folder(path, follow_links).files.values()) if path.is_dir() else [path]:
             state = file.stat()
-            digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0{state.st_ctime_ns}\0".encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
     return digest.hexdigest()
 
 

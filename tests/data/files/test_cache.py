@@ -1,12 +1,12 @@
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from changed_caches import change
 
 from metaexp.data.files.cache import Prepared, cache_folder, cached, checksum_of, user_cache
 
@@ -32,7 +32,7 @@ def data(tmp_path, monkeypatch):
 
 
 def only_file(folder: Path) -> Path:
-    [file] = folder.iterdir()
+    [file] = (path for path in folder.iterdir() if not path.is_dir())
     return file
 
 
@@ -150,18 +150,11 @@ def test_the_users_cache_is_where_the_system_keeps_it_unless_xdg_cache_home_says
     assert user_cache() == tmp_path / "elsewhere" / "metaexp"
 
 
-def rewritten(file: Path, **changes: str) -> None:
-    """Write a cache again with other examples, a checksum that fits them, and ``changes`` of its other entries."""
-    with safe_open(file, framework="pt") as opened:
-        metadata, examples = opened.metadata(), opened.get_tensor("examples") + 1
-    save_file({"examples": examples}, file, {**metadata, "sha256": checksum_of(examples), **changes})
-
-
 def test_changed_examples_with_a_checksum_that_fits_them_are_refused_where_the_right_one_is_known(data):
     build, lines = Build(), []
     right = checksum_of(Build()().examples)
     cached("tiny", {}, data, build, print, right)
-    rewritten(only_file(data / "cache"))
+    change(only_file(data / "cache"))
     build.times = 0
     assert torch.equal(cached("tiny", {}, data, build, lines.append, right).examples, Build()().examples)
     assert "is damaged; building it again" in lines[0]
@@ -174,9 +167,68 @@ def test_changed_examples_with_a_checksum_that_fits_them_are_refused_where_the_r
 def test_a_cache_with_impossible_classes_is_built_again(data, classes):
     build, lines = Build(), []
     cached("tiny", {}, data, build, print)
-    rewritten(only_file(data / "cache"), classes=classes)
+    change(only_file(data / "cache"), classes=classes)
     assert cached("tiny", {}, data, build, lines.append).classes == {"z": 1, "a": 3}
     assert "is damaged; building it again" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"more": 1},
+        {"more": 0, "shape": (4, 1, 3, 2)},
+        {"more": 0, "classes": '{"a": 3, "z": 1}'},
+        {"more": 0, "digest": "another"},
+    ],
+    ids=["examples", "shape", "classes", "digest"],
+)
+def test_a_change_whose_checksum_was_repaired_is_seen_by_the_receipt_in_the_users_cache(data, changes):
+    build, lines = Build(), []
+    first = cached("tiny", {}, data, build, print)
+    change(only_file(data / "cache"), **changes)
+    again = cached("tiny", {}, data, build, lines.append)
+    assert build.times == 2
+    assert "is damaged; building it again" in lines[0]
+    assert again.examples.shape == first.examples.shape
+    cached("tiny", {}, data, build, print)
+    assert build.times == 2
+
+
+def test_a_cache_that_another_account_prepared_is_taken_and_remembered(data, tmp_path):
+    build = Build()
+    cached("tiny", {}, data, build, print)
+    shutil.rmtree(tmp_path / "home" / "metaexp" / "receipts")
+    cached("tiny", {}, data, build, print)
+    assert build.times == 1
+    change(only_file(data / "cache"))
+    cached("tiny", {}, data, build, print)
+    assert build.times == 2
+
+
+@pytest.mark.parametrize("receipt", [b"", b"\xff", b"x" * 20_000])
+def test_a_damaged_receipt_costs_one_more_build_at_most(data, tmp_path, receipt):
+    build = Build()
+    cached("tiny", {}, data, build, print)
+    only_file(tmp_path / "home" / "metaexp" / "receipts").write_bytes(receipt)
+    for _ in range(3):
+        cached("tiny", {}, data, build, print)
+    assert build.times <= 2
+
+
+def test_a_home_that_cannot_be_written_costs_the_receipt_and_not_the_data(data, tmp_path):
+    (tmp_path / "home").write_text("a file where the cache folder would be")
+    build = Build()
+    for _ in range(2):
+        cached("tiny", {}, data, build, print)
+    assert build.times == 1
+
+
+@pytest.mark.parametrize(("shape", "times"), [((1, 2, 3), 1), ((1, 3, 2), 2)])
+def test_examples_of_another_shape_than_the_preparation_gives_are_refused(data, shape, times):
+    build = Build()
+    for _ in range(2):
+        cached("tiny", {}, data, build, print, shape=shape)
+    assert build.times == times
 
 
 def test_a_fifo_in_place_of_a_cache_is_not_opened(data):
@@ -194,9 +246,9 @@ def test_changed_examples_are_refused_where_the_digest_is_that_of_the_examples(d
     build = Build()
     prepared = Prepared(examples, {"z": 1, "a": 3}, checksum_of(examples))
     for _ in range(2):
-        cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_is_checksum=True)
+        cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_of=lambda x, _: checksum_of(x))
         assert build.times == 1
-    rewritten(only_file(data / "cache"))
-    again = cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_is_checksum=True)
+    change(only_file(data / "cache"))
+    again = cached("tiny", {}, data, lambda: (build(), prepared)[1], print, digest_of=lambda x, _: checksum_of(x))
     assert torch.equal(again.examples, examples)
     assert build.times == 2

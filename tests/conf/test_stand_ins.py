@@ -1,0 +1,69 @@
+"""Every experiment trains where its data are not: on made-up images, with no network."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from metaexp.config.compose import Composer
+from metaexp.config.schema import Settings
+from metaexp.run.first_record import Provenance
+from metaexp.run.job import run_job
+from metaexp.run.progress import Lines
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+LITTLE = [
+    "train.steps=1", "train.meta_batch_size=1", "train.n_query=1", "train.eval_episodes=1",
+    "eval.episodes=1", "task.n_query=1", "tracker={}", "device=cpu",
+]  # fmt: skip
+"""One task in one step, one episode of each test, and as few queries as there can be.
+
+Network, algorithm, images, ways and shots are the experiment's. Inner loops take two steps instead of up to 50.
+"""
+INNER_STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Overrides for folders without data, while whatever asks the network fails."""
+
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("a stand-in asked the network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
+    return [f"paths.data={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'outputs'}"]
+
+
+def needs_files(settings: Settings) -> bool:
+    return "stand_in" in settings.dataset.parameters
+
+
+def short_loops(settings: Settings) -> list[str]:
+    arguments = settings.algorithm.arguments
+    keys = [key for key in ("inner_steps", "inner_steps_test") if (arguments.get(key) or 0) > INNER_STEPS]
+    return [f"algorithm.{key}={INNER_STEPS}" for key in keys]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_trains_a_step_on_its_stand_in(
+    composer: Composer, nowhere: list[str], silent: Lines, name: str
+) -> None:
+    published = composer.settings([f"experiment={name}"], on_this_machine=False)
+    overrides = [f"experiment={name}", *LITTLE, *nowhere, *short_loops(published)]
+    if needs_files(published):
+        overrides.append("dataset.stand_in=true")
+    job = composer.job(overrides)
+    finished = run_job(job.settings, Provenance.of_job(job, published, overrides), display=silent)
+    record = finished.record
+    assert record.status == "completed"
+    assert record.test is not None
+    assert ("(stand-in)" in record.dataset) == needs_files(published)
