@@ -47,7 +47,8 @@ def contradictions(
         algorithm = algorithm_facts(values["algorithm"], choices)
     if sound >= {"train", "task"}:
         train, test = (TaskShape(*(values[part][key] for key in TaskShape._fields)) for part in ("train", "task"))
-        tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained)
+        batch = values["train"]["meta_batch_size"] if values["train"]["steps"] and not is_trained else None
+        tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained, batch)
         found += fit_problems(data, algorithm, tasks)
         found += _size_problems(values, train, test)
     if "eval" in sound and values["eval"]["episodes"] > _MOST_EPISODES:
@@ -83,7 +84,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         except (DataError, OSError):
             capacity = None
     name = _name(spec, choices, "dataset") + (" (stand-in)" if spec.arguments.get(STAND_IN) is True else "")
-    return DataFacts(name, dataset.kind, capacity)
+    return DataFacts(name, dataset.kind, capacity, dataset.equal_classes)
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:

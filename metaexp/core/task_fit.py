@@ -20,6 +20,8 @@ class DataFacts(NamedTuple):
     """``classification`` or ``regression``."""
     capacity: Mapping[Split, Capacity] | None
     """Classes and examples per class of each split; None where only the files tell, and in regression."""
+    equal_classes: bool = False
+    """Whether all classes of a split are of that size."""
 
 
 class AlgorithmFacts(NamedTuple):
@@ -46,6 +48,8 @@ class Tasks(NamedTuple):
     """The splits that are used; none where nothing is known of the data."""
     is_trained: bool = False
     """Whether the run is trained already, and this is another test of it."""
+    batch: int | None = None
+    """``train.meta_batch_size``; None where nothing is trained."""
 
 
 def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks: Tasks) -> list[str]:
@@ -68,6 +72,8 @@ def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks
             found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape)]
     if algorithm is not None:
         found += _algorithm_problems(algorithm, tasks)
+    if data is not None and algorithm is not None and algorithm.training_tasks == "supervised":
+        found += _batch_problems(data, tasks)
     return list(dict.fromkeys(found))
 
 
@@ -116,6 +122,18 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
             f"{data.name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
+        )
+
+
+def _batch_problems(data: DataFacts, tasks: Tasks) -> Iterator[str]:
+    """Of supervised training, whose batch is of different examples of the training split."""
+    if data.capacity is None or not data.equal_classes or tasks.batch is None or "train" not in data.capacity:
+        return
+    n_examples = data.capacity["train"].n_classes * data.capacity["train"].per_class
+    if tasks.batch > n_examples:
+        yield (
+            f"train.meta_batch_size={tasks.batch} examples are more than the {n_examples} that {data.name} has for "
+            "train. Lower it."
         )
 
 

@@ -31,6 +31,8 @@ class Dataset(ABC):
     """
 
     kind: Literal["classification", "regression"]
+    equal_classes: bool = False
+    """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:

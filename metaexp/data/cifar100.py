@@ -39,6 +39,7 @@ class Cifar100(Dataset):
     """
 
     kind = "classification"
+    equal_classes = True
     lists: str
     """The packaged split: superclass/class, or superclass for all its classes."""
 
@@ -135,16 +136,36 @@ def _images_by_class(path: Path) -> dict[str, Any]:
         for name, content in source.items(wanted, _MOST_BYTES):
             parts[wanted[name]] = loads_pickle(content, f"{path}: {name}")
     try:
-        fine, coarse = parts["meta"]["fine_label_names"], parts["meta"]["coarse_label_names"]
-        x = np.concatenate([np.asarray(parts[p]["data"], np.uint8) for p in ("train", "test")]).reshape(
-            -1, 3, SIDE, SIDE
+        fine, coarse = (list(parts["meta"][f"{kind}_label_names"]) for kind in ("fine", "coarse"))
+        read = [_labelled(parts[part], f"{path}: {part}", len(fine), len(coarse)) for part in ("train", "test")]
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} does not hold CIFAR-100 as published (python version): meta with fine_label_names and "
+            "coarse_label_names, and train and test with data, fine_labels and coarse_labels. Replace it."
+        ) from error
+    x, y, above = (np.concatenate([arrays[i] for arrays in read]) for i in range(3))
+    found: dict[str, Any] = {}
+    for label, name in enumerate(fine):
+        groups = np.unique(above[y == label])
+        if len(groups) != 1:
+            raise DataError(f"{path} is not CIFAR-100 as published: class {name} is in {len(groups)} superclasses.")
+        found[f"{coarse[groups[0]]}/{name}"] = x[y == label]
+    return {name: found[name] for name in sorted(found)}
+
+
+def _labelled(part: Any, name: str, n_fine: int, n_coarse: int) -> tuple[Any, Any, Any]:
+    """The images (n, 3, 32, 32) of one part, their classes (n,) and superclasses (n,)."""
+    from metaexp.data.files.published_numbers import pixels, whole_numbers
+
+    x = pixels(part["data"], f"{name}: data")
+    y = whole_numbers(part["fine_labels"], f"{name}: fine_labels", n_fine - 1)
+    above = whole_numbers(part["coarse_labels"], f"{name}: coarse_labels", n_coarse - 1)
+    if x.shape != (len(y), 3 * SIDE * SIDE) or len(above) != len(y):
+        raise DataError(
+            f"{name}: data is of shape {x.shape}, fine_labels has {len(y)} labels and coarse_labels {len(above)}; each "
+            f"image must have {3 * SIDE * SIDE} values and one label of each kind."
         )
-        y = np.concatenate([np.asarray(parts[p]["fine_labels"], np.int64) for p in ("train", "test")])
-        above = np.concatenate([np.asarray(parts[p]["coarse_labels"], np.int64) for p in ("train", "test")])
-        rows = {f"{coarse[above[y == i][0]]}/{name}": y == i for i, name in enumerate(fine)}
-        return {name: x[rows[name]] for name in sorted(rows)}
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{path} does not hold CIFAR-100 as published (python version): {error!r}.") from error
+    return x.reshape(-1, 3, SIDE, SIDE), y, above
 
 
 def _find(folder: Path, progress: Progress) -> Path:

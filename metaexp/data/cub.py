@@ -5,7 +5,7 @@ They are split 100 / 50 / 50 by class number (Chen et al., 2019). Importing this
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, normalised_pixels
-from metaexp.data.files.archives import Source, first_existing, open_source
+from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
@@ -59,11 +59,28 @@ class CUB(Dataset):
         self.image_size = image_size
         self.crop = crop
         self.pixels = normalised_pixels(False, normalise)
+        self.equal_classes = stand_in
         self.stand_in = make_stand_in("cub", stand_in, stand_in_images, image_size)
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: the 100 / 50 / 50 classes have different sizes, which only the files tell."""
         return None if self.stand_in is None else self.stand_in.capacity(class_lists("cub"))
+
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
+        """Return the classes and photographs of each split, from the names of the files.
+
+        None for the published archive, whose names can be had only by reading all of it.
+        """
+        if self.stand_in is not None:
+            return self.capacity()
+        names = names_quickly(_find(folder))
+        if names is None:
+            return None
+        sizes = {name: len(files) for name, files in _photographs(names).items()}
+        return {
+            split: Capacity(len(listed), min(sizes.get(name, 0) for name in listed))
+            for split, listed in class_lists("cub").items()
+        }
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
@@ -73,13 +90,7 @@ class CUB(Dataset):
 
         if self.stand_in is not None:
             return self.stand_in.load(class_lists("cub"), folder, progress, self.pixels)
-        path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
-        if path is None:
-            raise DataError(
-                f"CUB is not in {folder.absolute()}. Get CUB_200_2011.tgz from its authors (Caltech, "
-                f"doi.org/10.22002/D1.20098) and put it, or the folder extracted from it, into "
-                f"{folder.absolute() / 'cub'}."
-            )
+        path = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos", "crop": self.crop}
         key = {**preparation, "files": fingerprint([path])}
         shape = (3, self.image_size, self.image_size)
@@ -93,8 +104,7 @@ class CUB(Dataset):
 
         progress(f"Reading CUB from {path}.")
         with open_source(path) as source:
-            folders = images_by_folder(source.names())
-            files = {f.rsplit("/", 1)[-1]: names for f, names in folders.items() if "images" in f.split("/")}
+            files = _photographs(source.names())
             expected = [name for names in class_lists("cub").values() for name in names]
             check_classes("CUB-200-2011", path, {name: len(f) for name, f in files.items()}, expected)
             boxes = _bounding_boxes(source) if self.crop else None
@@ -106,6 +116,24 @@ class CUB(Dataset):
                 return image.crop((x, y, max(right, x + 1), max(bottom, y + 1)))
 
             return from_files(source, files, Reading(3, self.image_size, crop=cropped if boxes else None), progress)
+
+
+def _find(folder: Path) -> Path:
+    """Where the data is. Raises DataError where it is not."""
+    path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
+    if path is None:
+        raise DataError(
+            f"CUB is not in {folder.absolute()}. Get CUB_200_2011.tgz from its authors (Caltech, "
+            f"doi.org/10.22002/D1.20098) and put it, or the folder extracted from it, into "
+            f"{folder.absolute() / 'cub'}."
+        )
+    return path
+
+
+def _photographs(names: Iterable[str]) -> dict[str, list[str]]:
+    """Class -> its photographs, among the names of all files."""
+    folders = images_by_folder(names)
+    return {f.rsplit("/", 1)[-1]: files for f, files in folders.items() if "images" in f.split("/")}
 
 
 def _bounding_boxes(source: Source) -> dict[str, Box]:

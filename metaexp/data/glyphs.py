@@ -32,6 +32,7 @@ class Glyphs(Dataset):
     """
 
     kind = "classification"
+    equal_classes = True
 
     def __init__(
         self,

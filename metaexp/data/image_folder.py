@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from zipfile import is_zipfile
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
@@ -13,7 +12,7 @@ from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
-from metaexp.data.files.archives import open_source
+from metaexp.data.files.archives import names_quickly, open_source
 from metaexp.data.files.folders import SPLIT_NAMES, images_by_folder, passed_over
 from metaexp.data.files.locate import named_path
 
@@ -84,10 +83,10 @@ class ImageFolder(Dataset):
     def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
         """Return the classes and images of each split, from the names of the files alone.
 
-        None for a tar, whose names can be had only by reading all of it.
+        None for a large compressed tar, whose names can be had only by reading all of it.
         """
         path = self._path(folder)
-        if path.is_file() and not is_zipfile(path):
+        if names_quickly(path, self.follow_links) is None:
             return None
         sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
         return {

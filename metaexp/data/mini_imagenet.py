@@ -53,6 +53,7 @@ class MiniImageNet(Dataset):
     """
 
     kind = "classification"
+    equal_classes = True
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     """
     import numpy as np
 
+    from metaexp.data.files.published_numbers import pixels, whole_numbers
     from metaexp.data.files.unpickle import load_pickle
 
     content = load_pickle(file)
@@ -146,14 +148,16 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     images, classes = content.get("image_data"), content.get("class_dict")
     if not isinstance(images, np.ndarray) or not isinstance(classes, dict) or not _are_images(images):
         raise DataError(f"{file} does not hold image_data (n, height, width, 3) and class_dict, as the published one.")
-    try:
-        rows = {_text(name): np.asarray(places, np.int64).reshape(-1) for name, places in classes.items()}
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: class_dict does not give places of images: {error}.") from error
-    if any(r.size and (r.min() < 0 or r.max() >= len(images)) for r in rows.values()):
-        raise DataError(f"{file}: class_dict points beyond the {len(images)} images.")
+    images = pixels(images, f"{file}: image_data")
+    rows = {
+        _text(name): whole_numbers(places, f"{file}: class_dict[{_text(name)}]", len(images) - 1)
+        for name, places in classes.items()
+    }
     _check(file, split, {name: len(r) for name, r in rows.items()})
-    return {name: images[rows[name]].astype(np.uint8).transpose(0, 3, 1, 2) for name in sorted(rows)}
+    found, times = np.unique(np.concatenate(list(rows.values())), return_counts=True)
+    if times.max() > 1:
+        raise DataError(f"{file}: class_dict names image {found[times.argmax()]} twice. Each must be named once.")
+    return {name: images[rows[name]].transpose(0, 3, 1, 2) for name in sorted(rows)}
 
 
 def _are_images(array: npt.NDArray[Any]) -> bool:

@@ -75,6 +75,7 @@ class Omniglot(Dataset):
     """
 
     kind = "classification"
+    equal_classes = True
 
     def __init__(
         self,

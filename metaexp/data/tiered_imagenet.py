@@ -6,6 +6,7 @@ import torch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,9 @@ from metaexp.data.files.folders import check_classes, images_by_split
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from metaexp.data.files.cache import Prepared
 
 _FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
@@ -53,11 +57,29 @@ class TieredImageNet(Dataset):
         """
         self.image_size = image_size
         self.pixels = normalised_pixels(False, normalise)
+        self.equal_classes = stand_in
         self.stand_in = make_stand_in("tiered_imagenet", stand_in, stand_in_images, image_size)
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: the 351 / 97 / 160 classes have different sizes, which only the files tell."""
         return None if self.stand_in is None else self.stand_in.capacity(class_lists("tiered_imagenet"))
+
+    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
+        """Return the classes and images of each split, from the published labels.
+
+        None for folders of images, which take long to count.
+        """
+        if self.stand_in is not None:
+            return self.capacity()
+        _, files = _find(folder)
+        if not files[0].is_file():
+            return None
+        sizes = {}
+        for split, file in zip(SPLITS, files[1::2], strict=True):
+            names, label = _labels(file)
+            counts = Counter(label.tolist())
+            sizes[split] = Capacity(len(names), min(counts[place] for place in range(len(names))))
+        return sizes
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""
@@ -127,22 +149,35 @@ def _from_pickles(split: Split, images: Path, labels: Path) -> dict[str, list[by
 
     from metaexp.data.files.unpickle import load_pickle
 
-    content = load_pickle(labels)
-    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
-    if "label_specific" not in content or "label_specific_str" not in content:
-        raise DataError(f"{labels} does not hold label_specific and label_specific_str, as the published one.")
-    names = [_text(name) for name in content["label_specific_str"]]
-    label = np.asarray(content["label_specific"], np.int64)
+    names, label = _labels(labels)
     pngs = load_pickle(images)
     if not isinstance(pngs, list) or not all(isinstance(png, (bytes, np.ndarray)) for png in pngs):
         raise DataError(f"{images} does not hold a list of PNG files, as the published one.")
-    if len(pngs) != len(label) or (label.size and not 0 <= label.min() <= label.max() < len(names)):
+    if len(pngs) != len(label):
         raise DataError(f"{images} holds {len(pngs)} images; {labels} labels {len(label)} of {len(names)} classes.")
     found: dict[str, list[bytes]] = {name: [] for name in sorted(names)}
     for png, place in zip(pngs, label.tolist(), strict=True):
         found[names[place]].append(png.tobytes() if isinstance(png, np.ndarray) else png)
     _check(labels, split, {name: len(items) for name, items in found.items()})
     return found
+
+
+def _labels(file: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The names of the classes, and the place among them of each image's class (n,)."""
+    import numpy as np
+
+    from metaexp.data.files.published_numbers import whole_numbers
+    from metaexp.data.files.unpickle import load_pickle
+
+    content = load_pickle(file)
+    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    if "label_specific" not in content or "label_specific_str" not in content:
+        raise DataError(f"{file} does not hold label_specific and label_specific_str, as the published one.")
+    listed = content["label_specific_str"]
+    names = [_text(name) for name in listed] if isinstance(listed, (list, tuple, np.ndarray)) else []
+    if not names:
+        raise DataError(f"{file} names no class in label_specific_str, as the published one does.")
+    return names, whole_numbers(content["label_specific"], f"{file}: label_specific", len(names) - 1)
 
 
 def _check(place: Path, split: Split, sizes: dict[str, int]) -> None:

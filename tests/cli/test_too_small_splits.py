@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def arrays(data: Path, classes: dict[str, int], per_class: int) -> list[str]:
     return ["dataset=arrays"]
 
 
+def tar(data: Path, classes: dict[str, int], per_class: int) -> list[str]:
+    found = images(data, classes, per_class)
+    with tarfile.open(data / "images.tar", "w:gz", compresslevel=1) as archive:
+        archive.add(data / "images", "images")
+    return [*found, "dataset.folder=images.tar"]
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
@@ -42,7 +50,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("make", [images, arrays])
+@pytest.mark.parametrize("make", [images, arrays, tar])
 @pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"], ["data"]])
 def test_a_small_validation_split_is_found_by_every_verb(
     data: Path, make: Callable[..., list[str]], verb: list[str], capsys: pytest.CaptureFixture[str]
@@ -70,3 +78,35 @@ def test_files_that_are_not_there_are_reported_by_loading(
     assert main(["plan", f"dataset={name}", *TASK, f"paths.data={data}"]) == 0
     assert main(["data", f"dataset={name}", *TASK, f"paths.data={data}"]) == 3
     assert "there is no" in capsys.readouterr().err
+
+
+def test_a_large_compressed_archive_is_counted_by_loading_and_refused_before_the_first_step(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.data.files.archives._QUICK", 100)
+    assert main(["train", *tar(data, CLASSES, 4), *TASK, f"paths.data={data}"]) == 2
+    assert "task.n_way=3 needs as many classes; the val split of" in capsys.readouterr().err
+    assert list((data.parent / "outputs").glob("*/metrics.jsonl")) == []
+
+
+SUPERVISED = ["algorithm=fine_tune", "task.n_way=3", "task.n_query=2", "tracker=files", "device=cpu", "model=conv4"]
+
+
+@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"], ["data"]])
+def test_a_supervised_batch_larger_than_the_split_is_found_by_every_verb(
+    data: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["dataset.train_classes=5", "dataset.val_classes=3", "dataset.test_classes=3", "dataset.per_class=4"]
+    assert main([*verb, *SUPERVISED, *small, "train.meta_batch_size=21", f"paths.data={data}"]) == 2
+    error = capsys.readouterr().err
+    assert "train.meta_batch_size=21 examples are more than the 20 that glyphs has for train. Lower it." in error
+    assert not (data.parent / "outputs").exists()
+
+
+def test_a_supervised_batch_larger_than_a_folder_of_images_is_refused_before_the_first_step(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = images(data, {**CLASSES, "val": 3}, 4)
+    assert main(["train", *SUPERVISED, *name, "train.meta_batch_size=21", f"paths.data={data}"]) == 2
+    assert "examples are more than the 20 that images has for train" in capsys.readouterr().err
+    assert list((data.parent / "outputs").glob("*/metrics.jsonl")) == []

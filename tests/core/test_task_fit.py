@@ -63,3 +63,15 @@ def test_an_algorithm_that_needs_classes_is_refused_in_regression_and_for_that_a
     assert "algorithm.head=cosine" in problem
     assert "algorithm.head=linear" in problem
     assert fit_problems(data, algorithm({"head": ("cosine", "linear")}, {"head": "linear"}), tasks) == []
+
+
+def test_a_supervised_batch_larger_than_the_training_split_is_refused_where_its_size_is_known() -> None:
+    supervised = algorithm()._replace(training_tasks="supervised")
+    known = DATA._replace(equal_classes=True)
+    fits, too_large = (Tasks(SHAPE, SHAPE, batch=batch) for batch in (200, 201))
+    (problem,) = fit_problems(known, supervised, too_large)
+    assert problem == "train.meta_batch_size=201 examples are more than the 200 that birds has for train. Lower it."
+    assert fit_problems(known, supervised, fits) == []
+    assert fit_problems(DATA, supervised, too_large) == []  # larger classes than the smallest may have enough
+    assert fit_problems(known, algorithm(), too_large) == []  # 201 tasks
+    assert fit_problems(known, supervised, Tasks(SHAPE, SHAPE)) == []

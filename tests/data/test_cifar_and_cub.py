@@ -176,3 +176,22 @@ def test_cub_without_boxes_or_classes_is_refused(data):
     (root / "images" / "001.Black_footed_Albatross" / "001.Black_footed_Albatross_0001.jpg").unlink()
     with pytest.raises(DataError, match=r"class 001.Black_footed_Albatross is missing"):
         CUB(8, False, None).load(data, print)
+
+
+def test_the_photographs_of_cub_are_counted_before_they_are_read(data):
+    root = write_cub(data)
+    lone = next((root / "images").iterdir())
+    wanted = CUB(8, False, None).load(data, print).capacity()
+    assert CUB(8, False, None).capacity_in(data) == wanted
+    assert CUB(8, False, None).capacity() is None
+    lone.rename(root / "images" / "renamed")
+    assert 0 in [capacity.per_class for capacity in CUB(8, False, None).capacity_in(data).values()]
+
+
+def test_a_large_compressed_archive_of_cub_is_not_read_to_count(data, tmp_path, monkeypatch):
+    root = write_cub(tmp_path)
+    with tarfile.open(data / "CUB_200_2011.tgz", "w:gz", compresslevel=1) as archive:
+        archive.add(root, "CUB_200_2011")
+    assert CUB(8, False, None).capacity_in(data)["train"] == Capacity(100, 1)
+    monkeypatch.setattr("metaexp.data.files.archives._QUICK", 1000)
+    assert CUB(8, False, None).capacity_in(data) is None

@@ -1,6 +1,7 @@
 import io
 import os
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def test_a_file_with_other_bytes_and_the_old_size_and_time_is_noticed(data):
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert file.stat().st_size == before.st_size
     assert dataset().load(data, lambda _: None).digest != first.digest
+
+
+@pytest.mark.parametrize(("mode", "counted"), [("w", True), ("w:gz", False)])
+def test_a_plain_tar_is_counted_at_any_size_and_a_large_compressed_one_is_not(data, mode, counted, monkeypatch):
+    write(data / "own", SPLIT)
+    with tarfile.open(data / "images.tar", mode) as archive:
+        archive.add(data / "own", "own")
+    described = dataset(folder="images.tar")
+    wanted = described.load(data, lambda _: None).capacity()
+    assert described.capacity_in(data) == wanted
+    monkeypatch.setattr("metaexp.data.files.archives._QUICK", 100)
+    assert described.capacity_in(data) == (wanted if counted else None)
 
 
 def test_a_class_in_two_splits_is_refused(data):

@@ -109,8 +109,14 @@ def test_mini_imagenet_pickles_that_call_something_are_refused(data):
         ({"class_dict": {}}, "does not hold image_data"),
         ({"image_data": np.zeros((2, 2, 2), np.uint8), "class_dict": {}}, "does not hold image_data"),
         ({"image_data": np.zeros((1, 2, 2, 3), "U1"), "class_dict": {}}, "does not hold image_data"),
-        ({"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": [1]}}, "points beyond the 1 images"),
-        ({"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": "x"}}, "does not give places"),
+        (
+            {"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": [1]}},
+            r"class_dict\[a\] must be whole numbers from 0 to 0; they go from 1 to 1",
+        ),
+        (
+            {"image_data": np.zeros((1, 2, 2, 3), np.uint8), "class_dict": {"a": "x"}},
+            r"class_dict\[a\] must be whole numbers",
+        ),
         ([], "does not hold image_data"),
     ],
 )

@@ -20,6 +20,8 @@ from metaexp.data.files.folder_scan import refuse_special, scan_folder
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 """What reading a damaged or an encrypted archive raises."""
+_QUICK = 8_000_000
+"""Bytes of a compressed tar that are read in a moment."""
 
 
 class Source(ABC):
@@ -101,6 +103,31 @@ def open_source(path: Path, follow_links: bool = True) -> Source:
     return _Zip(path) if zipfile.is_zipfile(path) else _Tar(path)
 
 
+def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
+    """List the files in a folder or archive as :func:`open_source` does, where that takes no more than a moment.
+
+    Returns:
+        The names; None for a large compressed tar, of which only reading all would tell.
+
+    Raises:
+        DataError: As :func:`open_source`.
+    """
+    refuse_special(path)
+    if path.is_file() and path.stat().st_size > _QUICK and not zipfile.is_zipfile(path) and not _is_plain_tar(path):
+        return None
+    with open_source(path, follow_links) as source:
+        return source.names()
+
+
+def _is_plain_tar(path: Path) -> bool:
+    """Whether a file is a tar that is not compressed, whose names can be had without reading the rest."""
+    try:
+        with tarfile.open(path, "r:"):
+            return True
+    except _DAMAGE:
+        return False
+
+
 def first_existing(folders: Collection[Path], names: Collection[str]) -> Path | None:
     """Return the first of ``names`` that is there in the first of ``folders`` that has one."""
     return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
@@ -178,6 +205,13 @@ class _Tar(_Archive):
         super().__init__(path)
         try:
             self._tar = tarfile.open(path)  # noqa: SIM115 - closed by close()
+        except tarfile.ReadError as error:
+            raise DataError(
+                f"{path} is damaged, or no archive: neither a zip nor a tar. Replace it, or give a folder."
+            ) from error
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        try:
             members = [member for member in self._tar.getmembers() if not member.isdir()]
         except _DAMAGE as error:
             raise self._damaged(error) from error

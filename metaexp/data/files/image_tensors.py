@@ -37,6 +37,9 @@ def from_files(source: Source, files: Mapping[str, Sequence[str]], reading: Read
         DataError: A file is missing or no image.
     """
     order = {name: row for row, name in enumerate(name for names in files.values() for name in names)}
+    twice = [name for name, times in Counter(n for names in files.values() for n in names).items() if times > 1]
+    if twice:
+        raise DataError(f"{source.path}: the lists name the image {twice[0]} twice. Each must be named once.")
     missing = sorted(set(order) - set(source.names()))
     if missing:
         raise DataError(f"{source.path} lacks {len(missing)} of {len(order)} images; the first is {missing[0]}.")
