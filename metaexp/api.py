@@ -22,16 +22,16 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.core.terminal_text import plain
 from metaexp.core.types import Adapted, Examples
-from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.episodes import EPISODES_FILE, read_episodes, tested_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
 from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.parent import goes_on, read_further
-from metaexp.run.integrity import check_run_files
+from metaexp.run.integrity import check_run_files, checked_metrics
 from metaexp.run.job import run_job
 from metaexp.run.selection import Selected, apply_weights, selected
 
@@ -124,7 +124,7 @@ class Run:
         """Name, status and test score."""
         test = self.record.test
         score = "not tested" if test is None else f"test {test.metric} {format_score(test)}"
-        return f"<Run {self.record.name}: {self.record.status}, {score}>"
+        return plain(f"<Run {self.record.name}: {self.record.status}, {score}>")
 
     @cached_property
     def settings(self) -> Settings:
@@ -134,12 +134,14 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, float]]:
         """Every line of ``metrics.jsonl``: the step and its values, in the order in which they were written."""
-        return [{"step": step, **values} for step, values in read_lines(self.folder / METRICS_FILE)]
+        return [{"step": step, **values} for step, values in checked_metrics(self.folder)]
 
     @property
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
-        return read_episodes(self.folder / EPISODES_FILE)
+        if self.record.test is None:
+            return read_episodes(self.folder / EPISODES_FILE)
+        return tested_episodes(self.folder / EPISODES_FILE, self.record.test)
 
     def algorithm(self) -> Algorithm:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,37 @@ def test_a_loaded_run_has_settings_record_metrics_and_episodes(run: mx.Run) -> N
         json.loads((run.folder / "record.json").read_text())["test"]["mean"]
     )
     assert "test accuracy" in repr(found)
+
+
+CHANGES = {
+    "a digit": lambda text: text.replace('"step": 2', '"step": 1', 1),
+    "cut": lambda text: text[: len(text) // 2],
+    "the last line": lambda text: "".join(text.splitlines(keepends=True)[:-1]),
+    "twice": lambda text: text * 2,
+    "none": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_metrics_that_are_not_those_of_the_run_are_refused(run: mx.Run, tmp_path: Path, change: str) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = tmp_path / "run" / "metrics.jsonl"
+    assert mx.load_run(tmp_path / "run").metrics == run.metrics
+    path.write_text(CHANGES[change](path.read_text()))
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl"):
+        mx.load_run(tmp_path / "run").metrics  # noqa: B018
+
+
+def test_episodes_that_are_not_those_of_the_record_are_refused(run: mx.Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = tmp_path / "run" / "test_episodes.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",0.015625", ""]))
+    with pytest.raises(RunFolderError, match=r"the mean of test_episodes\.csv is not the test result of record\.json"):
+        mx.load_run(tmp_path / "run").test_episodes  # noqa: B018
+    path.write_text("\n".join([*lines[:-1], ""]))
+    with pytest.raises(RunFolderError, match=r"has 5 episodes where record\.json says 6"):
+        mx.load_run(tmp_path / "run").test_episodes  # noqa: B018
 
 
 def test_predictions_on_arrays_are_those_of_the_evaluation(run: mx.Run) -> None:

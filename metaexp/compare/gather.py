@@ -12,7 +12,7 @@ import numpy as np
 from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
 from metaexp.core.errors import RunFolderError
-from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
@@ -113,14 +113,9 @@ def _read(folder: Path, record: RunRecord) -> Run:
 
 def _episodes(path: Path, test: Score) -> Array:
     """(steps + 1, E) from a file of episodes, checked against the score that is said to be their mean."""
-    per_step = np.array(read_episodes(path), dtype=np.float64)
-    n_episodes = per_step.shape[-1] if per_step.ndim == 2 else 0
-    if n_episodes != test.n_episodes:
-        raise RunFolderError(f"{path.name} has {n_episodes} episodes where {RECORD_FILE} says {test.n_episodes}.")
-    if n_episodes < 2:
-        raise RunFolderError(f"was tested on {n_episodes} episode; an interval needs at least two.")
-    if not np.isfinite(per_step[-1]).all() or abs(per_step[-1].mean() - test.mean) > 1e-6 * (1 + abs(test.mean)):
-        raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
+    per_step = np.array(tested_episodes(path, test), dtype=np.float64)
+    if test.n_episodes < 2:
+        raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
     return per_step
 
 

@@ -20,6 +20,7 @@ MOST_BYTES = 1 << 28
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_CANNOT_READ = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
 _FOREIGN = ("wandb", "tensorboard")
 """Folders in a run folder that other programs fill; they hold links of their own."""
 
@@ -52,6 +53,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def encode_text(text: str) -> bytes:
+    """Return ``text`` as UTF-8. What UTF-8 cannot hold is escaped as JSON and YAML do.
+
+    Names of files that are not UTF-8 come to Python with halves of surrogate pairs in the place of such bytes.
+    """
+    return text.encode("utf-8", "backslashreplace")
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and new names in ``folder`` survive a power cut, where the system can."""
     try:
@@ -74,8 +83,8 @@ def open_regular(path: Path) -> IO[bytes]:
         The open file.
 
     Raises:
-        RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket.
-        OSError: The file is missing or cannot be read.
+        RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket, or the user may not read it.
+        OSError: The file is missing.
     """
     return os.fdopen(_open(path, os.O_RDONLY), "rb")
 
@@ -91,8 +100,8 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         The content of the file.
 
     Raises:
-        RunFolderError: ``path`` is no regular file, or is larger than ``most``.
-        OSError: The file is missing or cannot be read.
+        RunFolderError: ``path`` is no regular file, is larger than ``most``, or the user may not read it.
+        OSError: The file is missing.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -162,6 +171,8 @@ def _open(path: Path, flags: int) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and os.path.lexists(path):
             raise RunFolderError(_refusal(path, path.lstat().st_mode)) from None
+        if error.errno in _CANNOT_READ and flags == os.O_RDONLY:
+            raise RunFolderError(f"{path} cannot be read: {error.strerror}. Make it readable for you.") from None
         raise
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):

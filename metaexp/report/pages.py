@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import write_atomically
+from metaexp.core.files import encode_text, write_atomically
 from metaexp.report.rows import Entry, format_measured, grouped, of_row, seeds_table
 from metaexp.results.markdown import between_markers, harmless, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -136,7 +136,7 @@ def write_outdated(docs: Documentation) -> list[Path]:
     files = generate(docs)
     changed = _differing(files)
     for path in changed:
-        write_atomically(path, files[path].encode())
+        write_atomically(path, encode_text(files[path]))
     return changed
 
 

@@ -15,7 +15,7 @@ from metaexp.config.identity import config_hash, numeric_part
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import encode_text, write_atomically
 from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
 from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions
@@ -114,7 +114,7 @@ def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
         folder = run_job(plan.settings, provenance, place, display, stop_after=plan.until).folder
     result = compare_folders(plan.run, folder, plan.until)
     content = {"run": plan.run.resolve().name, "run_config_hash": record.config_hash, **dataclasses.asdict(result)}
-    write_atomically(folder / COMPARISON_FILE, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(folder / COMPARISON_FILE, encode_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
     return Rerun(plan, folder, result)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
+from metaexp.results.record import RECORD_FILE, Score
 
 EPISODES_FILE = "test_episodes.csv"
 
@@ -30,6 +31,29 @@ def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+def tested_episodes(path: Path, test: Score) -> list[list[float]]:
+    """Read the metric of every episode, and check it against the score that is said to be its mean.
+
+    Args:
+        path: The file of episodes.
+        test: The score in the record.
+
+    Returns:
+        The metric (steps + 1, n_episodes).
+
+    Raises:
+        RunFolderError: The file is missing or damaged, or is not that of the score.
+    """
+    per_step = read_episodes(path)
+    n_episodes = len(per_step[-1]) if per_step else 0
+    if n_episodes != test.n_episodes:
+        raise RunFolderError(f"{path.name} has {n_episodes} episodes where {RECORD_FILE} says {test.n_episodes}.")
+    mean = sum(per_step[-1]) / max(n_episodes, 1)
+    if not abs(mean - test.mean) <= 1e-6 * (1 + abs(test.mean)):  # not a number, too
+        raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
+    return per_step
+
+
 def read_episodes(path: Path) -> list[list[float]]:
     """Read the metric of every episode.
 
@@ -45,11 +69,11 @@ def read_episodes(path: Path) -> list[list[float]]:
         if header != ["episode", *(f"after_{step}" for step in range(len(header) - 1))]:
             raise ValueError(f"the columns are {', '.join(header)}")
         values = [[float(cell) for cell in row[1:]] for row in rows]
-        numbered = [row[0] for row in rows] == [str(i) for i in range(len(rows))]
+        numbered = [row[:1] for row in rows] == [[str(i)] for i in range(len(rows))]
         if not numbered or {len(row) for row in rows} != {len(header)}:
             raise ValueError("the episodes are not complete")
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing: the run was not tested.") from None
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise RunFolderError(f"{path} is damaged: {error}.") from error
     return [list(column) for column in zip(*values, strict=True)]

@@ -20,6 +20,10 @@ ADDED = types.MappingProxyType({"added": True})
 """Metadata of a field that was added later. Older JSON lacks it, and its default was the only value then."""
 
 
+_LARGEST = 1e300
+"""Numbers of JSON are smaller."""
+
+
 class FaultError(ValueError):
     """Something is wrong in a piece of JSON; the message names the key."""
 
@@ -85,11 +89,20 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         return {name: _value(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
         return build(hint, value, where=f"{key}.")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint in (int, float) and type(value) in (int, float):
+        return _number(hint, value, key)
     if isinstance(hint, type) and not is_dataclass(hint) and type(value) is hint:
         return value
     raise FaultError(f"key {key} is {value!r}; it must be {_describe(hint)}.")
+
+
+def _number(hint: type[int] | type[float], value: float, key: str) -> int | float:
+    """``value`` where it is a number that a run can have. Whole numbers may stand for others, not the reverse."""
+    if hint is int and not isinstance(value, int):
+        raise FaultError(f"key {key} is {value!r}; it must be {_describe(hint)}.")
+    if not abs(value) < _LARGEST:  # not a number, too
+        raise FaultError(f"key {key} is {str(value)[:20]}; it must be a finite number of usual size.")
+    return hint(value)
 
 
 def _one_of(arguments: tuple[Any, ...], value: Any, key: str) -> Any:

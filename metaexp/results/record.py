@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular, write_atomically
+from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.results.beginning import InitialWeights, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build
 
 _MOST_BYTES = 1 << 24
 """Of a record: 16 MiB."""
 RECORD_FILE = "record.json"
+_DIGEST = "digest"
 SCHEMA_VERSION = 1
 
 Status = Literal["running", "completed", "interrupted", "failed"]
@@ -209,14 +211,15 @@ def write_record(record: RunRecord, folder: Path) -> Path:
         ValueError: A number is not finite, which JSON cannot hold.
     """
     path = folder / RECORD_FILE
-    write_atomically(path, to_json(record).encode())
+    write_atomically(path, encode_text(to_json(record)))
     return path
 
 
 def to_json(record: RunRecord) -> str:
-    """Return the text of ``record.json``: fields in the order of the class, two spaces, a final newline."""
+    """Return the text of ``record.json``: fields in the order of the class, their digest, a final newline."""
     fields = asdict(record)
     ordered = {"schema_version": fields.pop("schema_version"), **fields}
+    ordered[_DIGEST] = _digest_of(ordered)
     return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -240,6 +243,11 @@ def read_record(folder: Path) -> RunRecord:
     return parse_record(content, path)
 
 
+def _digest_of(fields: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of all other keys of a record."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
 def parse_record(content: Any, path: Path) -> RunRecord:
     """Make a record from parsed JSON.
 
@@ -260,8 +268,15 @@ def parse_record(content: Any, path: Path) -> RunRecord:
             if isinstance(version, int) and version > SCHEMA_VERSION
             else f"{path}: schema_version is {version!r}; this version of metaexp reads {SCHEMA_VERSION}."
         )
+    fields = dict(content)
+    digest = fields.pop(_DIGEST, None)  # absent from records of before
     try:
-        record: RunRecord = build(RunRecord, content)
+        record: RunRecord = build(RunRecord, fields)
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault
+    if digest is not None and digest != _digest_of(fields):
+        raise RunFolderError(
+            f"{path} was changed after it was written: key {_DIGEST} is {str(digest)[:12]}, and that of the other "
+            f"keys is {_digest_of(fields)[:12]}. Restore it; if you changed it on purpose, remove the key {_DIGEST}."
+        )
     return record

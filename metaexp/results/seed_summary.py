@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import write_atomically
+from metaexp.core.files import encode_text, write_atomically
 from metaexp.results import wording as w
 from metaexp.results.record import Reference, RunRecord
 from metaexp.results.seeds import OverSeeds, over_seeds
@@ -45,7 +45,7 @@ def write_summary(
         "runs": [_run(record) for record in records],
     }
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_atomically(folder / SUMMARY_FILE, text.encode())
+    write_atomically(folder / SUMMARY_FILE, encode_text(text))
     return whole
 
 

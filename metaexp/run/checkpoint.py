@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -32,6 +34,13 @@ FORMAT = 1
 _MOST_TENSOR_BYTES = 1 << 36
 """64 GiB."""
 _NAME = re.compile(r"step_(\d{9,})\.json")
+
+
+OF_BEST = ("step", "config_hash", "interface")
+"""What the manifest of selected weights holds."""
+OF_STATE = (*OF_BEST, "losses", "gradient_norms", "best", "optimizer", "data_hash", "environment")
+"""What the manifest of a checkpoint holds."""
+_LARGEST_COUNT = 1 << 63
 
 
 class Checkpoint(NamedTuple):
@@ -175,21 +184,118 @@ def read_files(base: Path) -> tuple[bytes, dict[str, Any]]:
     manifest_path, tensor_path = base.with_suffix(".json"), base.with_suffix(".safetensors")
     try:
         manifest = json.loads(read_regular(manifest_path))
-        form, values, sha256 = manifest["format"], manifest["values"], manifest["sha256"]
+        form, values, sha256 = manifest["format"], manifest["values"], dict(manifest["sha256"])
         content = read_regular(tensor_path, _MOST_TENSOR_BYTES)
     except OSError as error:
         why = f"{error.filename} cannot be read ({error.strerror})"
         raise DamagedError(f"checkpoint {base} is damaged: {why}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"checkpoint {base} is damaged: {manifest_path.name} is not a manifest.") from error
     if form != FORMAT:
         raise DamagedError(f"checkpoint {base} has format {form!r}; this version of metaexp reads {FORMAT}.")
-    if _digest(values) != sha256["values"]:
+    if _digest(values) != sha256.get("values"):
         raise DamagedError(f"checkpoint {base} is damaged: the values in {manifest_path.name} were changed.")
-    if hashlib.sha256(content).hexdigest() != sha256["tensors"]:
+    if hashlib.sha256(content).hexdigest() != sha256.get("tensors"):
         raise DamagedError(f"checkpoint {base} is damaged: {tensor_path.name} is not what its manifest says (SHA-256).")
     return content, values
 
 
 def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def check_values(base: Path, values: Any, required: tuple[str, ...]) -> None:
+    """Raise RunFolderError when values are missing or of the wrong kind.
+
+    Args:
+        base: The checkpoint's file, without suffix, for the message.
+        values: What its manifest holds.
+        required: The keys that must be there.
+    """
+    if not isinstance(values, Mapping):
+        raise _misfit(base, f"its values are {type(values).__name__}, not a mapping")
+    for key in required:
+        if key not in values:
+            raise _misfit(base, f"key {key} is missing")
+    for key, is_kind in _KINDS.items():
+        if key in values and not is_kind(values[key]):
+            raise _misfit(base, f"key {key} is {str(values[key])[:40]!r}")
+
+
+@contextmanager
+def explain_misfit(base: Path) -> Iterator[None]:
+    """Within this block, raise RunFolderError where what was saved cannot be taken up.
+
+    Args:
+        base: The checkpoint's file, without suffix, for the message.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        from metaexp.machine.failures import explained  # and torch with it
+
+        if explained(error) is not None:  # out of memory, say
+            raise
+        raise _misfit(base, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error
+
+
+def _misfit(base: Path, what: str) -> RunFolderError:
+    return RunFolderError(
+        f"{base}.json does not hold what a run saves ({what}): it was changed, or made by something else. "
+        "Restore the checkpoints, or start a new run."
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not (isinstance(value, int) and abs(value) >= _LARGEST_COUNT)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST_COUNT
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _is_best(value: Any) -> bool:
+    if value is None:
+        return True
+    return _are_numbers(value) and len(value) == 4 and _is_count(value[0]) and _is_count(value[3])
+
+
+def _is_interface(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], list):
+        return False
+    return all(map(_is_count, value[0])) and (value[1] is None or _is_count(value[1]))
+
+
+def _is_optimizer(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, Mapping) or set(value) != {"groups", "slots"}:
+        return False
+    groups, slots = value["groups"], value["slots"]
+    return (
+        isinstance(groups, list)
+        and all(isinstance(group, Mapping) for group in groups)
+        and isinstance(slots, Mapping)
+        and all(key.isdecimal() and isinstance(slot, Mapping) for key, slot in slots.items())
+    )
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "step": _is_count,
+    "metrics_position": _is_count,
+    "metrics_sha256": lambda value: value is None or isinstance(value, str),
+    "losses": _are_numbers,
+    "gradient_norms": _are_numbers,
+    "unvalidated": lambda value: isinstance(value, bool),
+    "best": _is_best,
+    "mean": lambda value: _is_number(value) and math.isfinite(value),
+    "config_hash": lambda value: value is None or isinstance(value, str),
+    "data_hash": lambda value: value is None or isinstance(value, str),
+    "interface": _is_interface,
+    "environment": lambda value: isinstance(value, Mapping),
+    "optimizer": _is_optimizer,
+}

@@ -14,7 +14,7 @@ from metaexp.config.revise import revise
 from metaexp.config.schema import STAND_IN, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, DataError
-from metaexp.core.files import make_folder, write_atomically
+from metaexp.core.files import encode_text, make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
@@ -232,5 +232,5 @@ def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
     write_episodes(folder / f"{name}.csv", result.per_step.tolist())
     text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)
-    write_atomically(folder / f"{name}.json", (text + "\n").encode())
+    write_atomically(folder / f"{name}.json", encode_text(text + "\n"))
     return folder / f"{name}.json"

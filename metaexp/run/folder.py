@@ -15,7 +15,7 @@ from metaexp.config.check import check
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_yaml, to_yaml
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import refuse_links, write_atomically
+from metaexp.core.files import encode_text, refuse_links, write_atomically
 from metaexp.core.locks import LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
@@ -70,8 +70,8 @@ class RunFolder:
 
     def save_settings(self, settings: Settings) -> None:
         """Write the resolved configuration, and which file of each group it was made from."""
-        write_atomically(self.choices, to_yaml(settings.choices).encode())
-        write_atomically(self.config, to_yaml(settings.resolved).encode())
+        write_atomically(self.choices, encode_text(to_yaml(settings.choices)))
+        write_atomically(self.config, encode_text(to_yaml(settings.resolved)))
 
     def save_own_code(self, code: OwnCode | None) -> None:
         """Keep a copy of the user's own code, in a folder named by its digest."""
@@ -160,7 +160,10 @@ def check_writable(folder: Path) -> None:
     if not at.is_dir():
         what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, what, str(at))
-    Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+    try:
+        Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+    except FileNotFoundError:  # what /proc answers
+        raise PermissionError(errno.EACCES, "nothing can be made there", str(at)) from None
 
 
 def check_new_place(place: Path, folder: Path | None) -> None:

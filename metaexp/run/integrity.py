@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular
+from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.results.privacy import BLANK
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
@@ -78,6 +80,48 @@ def check_metrics(path: Path, position: int, expected: str | None) -> None:
             f"the first {position} bytes of {path} are not those that the run wrote: the file was changed after the "
             "checkpoint was saved, so the run cannot be continued. Restore the file, or start a new run."
         )
+
+
+def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Read the metrics of a run, and check them against its newest checkpoint and its record.
+
+    Args:
+        folder: The run folder, or its published copy, which has no checkpoints.
+
+    Returns:
+        Step and values of every line.
+
+    Raises:
+        RunFolderError: Lines are damaged or missing, or were changed after the run.
+    """
+    path, record = folder / METRICS_FILE, read_record(folder)
+    position, expected = _saved_position(folder / "checkpoints")
+    size = path.stat().st_size if path.exists() else 0
+    if size < position:
+        raise RunFolderError(f"{path} has lost lines: it has {size} bytes, and the run wrote {position} and more.")
+    check_metrics(path, position, expected)
+    lines = list(read_lines(path))
+    if any(later < earlier for (earlier, _), (later, _) in pairwise(lines)):
+        raise RunFolderError(f"{path} is damaged: its steps go back. Restore it.")
+    if record.status == "completed" and record.test is not None and size:
+        key = f"test/{record.test.metric}"
+        if record.test.mean not in [values[key] for _, values in lines if key in values]:
+            raise RunFolderError(
+                f"{path} does not hold the test result of {RECORD_FILE}: it lost lines, or was changed."
+            )
+    return lines
+
+
+def _saved_position(checkpoints: Path) -> tuple[int, str | None]:
+    """The length and the SHA-256 of the metrics when the newest checkpoint was saved; 0 and None where none says."""
+    found = sorted(path for path in checkpoints.glob("step_*.json") if path.stem.removeprefix("step_").isdecimal())
+    try:
+        values = json.loads(read_regular(found[-1]))["values"]
+        position, digest = values["metrics_position"], values.get("metrics_sha256")
+    except (IndexError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return 0, None  # no checkpoints, as in a published copy, or a damaged one, which is refused where it is used
+    is_known = type(position) is int and isinstance(digest, str)
+    return (position, digest) if is_known else (0, None)
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:

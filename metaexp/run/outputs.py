@@ -17,7 +17,7 @@ from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.results.episodes import write_episodes
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
-from metaexp.run.checkpoint import Checkpoint, Checkpoints, write
+from metaexp.run.checkpoint import OF_STATE, Checkpoint, Checkpoints, check_values, write
 from metaexp.run.figures import draw
 from metaexp.run.folder import RunFolder
 from metaexp.run.integrity import MetricsDigest, check_metrics
@@ -86,7 +86,10 @@ class Outputs:
     def load_checkpoint(self) -> Checkpoint | None:
         """The newest good checkpoint; what a killed process left half-written is removed."""
         self.checkpoints.tidy()
-        return self.checkpoints.load()
+        found = self.checkpoints.load()
+        if found is not None:
+            check_values(self.folder.checkpoints / f"step_{found.step:09d}", found.values, OF_STATE)
+        return found
 
     def save_record(self, record: RunRecord) -> None:
         """Write ``record.json``."""

@@ -9,7 +9,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.run.build import Interface, TrainingSetup
-from metaexp.run.checkpoint import Checkpoints, DamagedError, read
+from metaexp.run.checkpoint import OF_BEST, OF_STATE, Checkpoints, DamagedError, check_values, read
 from metaexp.run.folder import RunFolder, resume_command
 from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs
@@ -88,12 +88,16 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
             raise RunFolderError(
                 f"{error} Continue the run with {resume_command(folder.path)} to write it again."
             ) from error
+        check_values(folder.best, values, OF_BEST)
         check_weights(folder.best, values, config)
         return Selected(values["step"], weights, _interface(values))
     checkpoint = Checkpoints(folder.checkpoints).load()
+    if checkpoint is not None:
+        base = folder.checkpoints / f"step_{checkpoint.step:09d}"
+        check_values(base, checkpoint.values, OF_STATE)
     if checkpoint is None or checkpoint.values["best"] is None:
         raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")
-    check_weights(folder.checkpoints / f"step_{checkpoint.step:09d}", checkpoint.values, config)
+    check_weights(base, checkpoint.values, config)
     weights = {name.removeprefix("best/"): t for name, t in checkpoint.tensors.items() if name.startswith("best/")}
     return Selected(checkpoint.values["best"][0], weights, _interface(checkpoint.values))
 

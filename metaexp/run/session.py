@@ -19,7 +19,7 @@ from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
-from metaexp.run.checkpoint import Checkpoint
+from metaexp.run.checkpoint import Checkpoint, explain_misfit
 from metaexp.run.evaluator import check_finite, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import resume_command
@@ -133,7 +133,8 @@ class Session:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
             device = self.setup.compute.recorded()
             self.record = dataclasses.replace(self.record, exact_resume=False, device=device)
-        self.state.restore(checkpoint.tensors, values)
+        with explain_misfit(self.outputs.path / "checkpoints" / f"step_{checkpoint.step:09d}"):
+            self.state.restore(checkpoint.tensors, values)
 
     def _pause(self) -> RunRecord:
         """End a run that was to go so far only: it can be continued, and has not been tested."""

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.results.record import Score
 from metaexp.results.wording import format_score
 from metaexp.run.build import TrainingSetup
-from metaexp.run.checkpoint import Checkpoints
+from metaexp.run.checkpoint import Checkpoints, explain_misfit
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
 from metaexp.run.state import Best, copy_weights
@@ -108,7 +108,8 @@ class Trainer:
         self.metric = Metric.of(self.settings.task.n_way)
         self.total = 0 if self.step is None else self.train.steps
         self._unread: list[StepResult] = []
-        self._saved_step = self.state.step
+        self._saved_step = self._first_step = self.state.step
+        self._base = outputs.path / "checkpoints" / f"step_{self._first_step:09d}"
 
     def run(self) -> None:
         """Train until the last step, or until a signal or :attr:`StopRequest.after` stops it, and save.
@@ -139,7 +140,8 @@ class Trainer:
         """Make a step. Raises AbortedWork when one is not finished some seconds after a signal; it changed nothing."""
         with self.stop.abort_on_signal(ABORT_SECONDS):
             mean = step.compute_mean(self.state.step)
-        self._unread.append(step.apply(self.state.step, mean))
+        with explain_misfit(self._base) if self.state.step == self._first_step > 0 else nullcontext():
+            self._unread.append(step.apply(self.state.step, mean))
         self.state.step += 1
 
     def _after_step(self, advance: Advance) -> None:

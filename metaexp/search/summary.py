@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
@@ -157,7 +157,7 @@ def write_report(found: SearchResult) -> Path:
         "trials": [_entry(prepared, point) for point in found.points],
     }
     path = prepared.path / REPORT_FILE
-    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, encode_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
     return path
 
 

@@ -228,6 +228,8 @@ def test_an_edited_record_is_left_out_not_believed(make_run: MakeRun) -> None:
     content = json.loads((place / "record.json").read_text())
     content["test"]["mean"] += 0.01
     (place / "record.json").write_text(json.dumps(content))
+    assert "record.json was changed after it was written: key digest" in gather([place]).left_out[0].reason
+    (place / "record.json").write_text(json.dumps(content | {"digest": None}))
     assert "is not the test result" in gather([place]).left_out[0].reason
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +13,15 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from metaexp.core.errors import ExitCode, RunFolderError
-from metaexp.core.files import append_regular, make_folder, open_regular, read_regular, refuse_links, write_atomically
+from metaexp.core.files import (
+    append_regular,
+    encode_text,
+    make_folder,
+    open_regular,
+    read_regular,
+    refuse_links,
+    write_atomically,
+)
 
 
 def link(path: Path) -> None:
@@ -63,6 +73,30 @@ def test_a_regular_file_is_opened(place: Path) -> None:
     assert read_regular(place / "run.log") == b"one two"
     with open_regular(place / "run.log") as file:
         assert file.read(3) == b"one"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO])
+def test_a_file_that_the_user_may_not_read_is_named(place: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    (place / "record.json").write_text("{}")
+
+    def denied(path: Path, *_: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", denied)
+    for opened in (open_regular, read_regular):
+        with pytest.raises(RunFolderError, match=rf"record\.json cannot be read: {os.strerror(number)}\. Make it"):
+            opened(place / "record.json")
+    with pytest.raises(OSError, match=os.strerror(number)):
+        append_regular(place / "record.json")
+
+
+def test_text_that_is_not_utf_8_is_escaped_so_that_it_can_be_read_again() -> None:
+    name = os.fsdecode(b"a\xffb")
+    written = encode_text(json.dumps({"folder": name, "plain": "ä"}, ensure_ascii=False))
+    assert json.loads(written) == {"folder": name, "plain": "ä"}
+    assert b"\\udcff" in written
+    with pytest.raises(UnicodeEncodeError):
+        name.encode()
 
 
 def test_a_missing_file_is_missing_and_not_a_link(place: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_record_that_has_only_begun_reads_back_equal(record: RunRecord, tmp_pa
 
 def test_every_field_is_in_the_file_in_a_fixed_order(record: RunRecord) -> None:
     names = [field.name for field in dataclasses.fields(RunRecord)]
-    assert list(json.loads(to_json(record))) == ["schema_version", *names[:-1]]
+    assert list(json.loads(to_json(record))) == ["schema_version", *names[:-1], "digest"]
     assert to_json(record) == to_json(dataclasses.replace(record))
     assert to_json(record).endswith("}\n")
 
@@ -72,6 +72,31 @@ def test_a_faulty_record_is_refused_with_file_and_key(fault: str, record: RunRec
     with pytest.raises(RunFolderError, match=message) as caught:
         read_record(tmp_path)
     assert str(tmp_path / RECORD_FILE) in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["seconds", "overrides", "n_parameters", "error"])
+def test_a_record_that_was_changed_is_refused_unless_its_digest_was_removed(
+    key: str, record: RunRecord, tmp_path: Path
+) -> None:
+    path = write_record(record, tmp_path)
+    assert read_record(tmp_path) == record
+    changed: dict[str, object] = {"seconds": 1.0, "overrides": ["seed=1"], "n_parameters": 1, "error": "no"}
+    content = json.loads(path.read_text()) | {key: changed[key]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match=r"record\.json was changed after it was written: key digest is"):
+        read_record(tmp_path)
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert getattr(read_record(tmp_path), key) == changed[key]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400", "1" + "0" * 400])
+@pytest.mark.parametrize("key", ["seconds", "seed"])
+def test_a_number_that_no_run_has_is_refused(number: str, key: str, record: RunRecord, tmp_path: Path) -> None:
+    text = json.dumps(json.loads(to_json(record)) | {key: "HERE"}).replace('"HERE"', number)
+    (tmp_path / RECORD_FILE).write_text(text)
+    with pytest.raises(RunFolderError, match=f"key {key} is"):
+        read_record(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", '{"schema_version": 1', "[]", "\x00"])

@@ -13,7 +13,7 @@ from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
 from metaexp.compare.output.draw import draw
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
-from metaexp.core.files import write_atomically
+from metaexp.core.files import encode_text, write_atomically
 
 _KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways")
 
@@ -29,7 +29,7 @@ def render(comparison: Comparison) -> dict[str, bytes]:
         "table.tex": to_latex(comparison),
     }
     return {
-        **{name: text.encode() for name, text in texts.items()},
+        **{name: encode_text(text) for name, text in texts.items()},
         **{f"{name}.png": item.png for name, item in drawn.items()},
     }
 
