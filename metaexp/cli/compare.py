@@ -16,7 +16,7 @@ from metaexp.config.classes.targets import trust
 from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
-from metaexp.run.folder import create_folder
+from metaexp.run.folder import check_writable, create_folder
 from metaexp.run.integrity import check_run_files
 
 if TYPE_CHECKING:
@@ -126,7 +126,10 @@ def _new_folder() -> Path:
 
 def _check_output(folder: Path | None) -> None:
     """Check that no file of the user can be overwritten: only an earlier comparison may be replaced."""
-    if folder is None or not folder.exists():
+    if folder is None:
+        return
+    if not folder.exists():
+        check_writable(folder)
         return
     if not folder.is_dir():
         raise ConfigError(f"--output {folder} is a file; give a folder.")

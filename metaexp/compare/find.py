@@ -40,6 +40,8 @@ def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> 
     for path in paths:
         if not path.exists():
             raise RunFolderError(f"{path}: there is no such folder. Give run folders, or a folder that holds some.")
+        if not path.is_dir() and path.name != RECORD_FILE:
+            raise RunFolderError(f"{path} is a file. Give run folders, or a folder that holds some.")
         closed: list[Path] = []
         below = _below(path if path.is_dir() else path.parent, DEPTH, closed)
         if closed and not below:

@@ -139,7 +139,7 @@ def _batch_problems(data: DataFacts, tasks: Tasks) -> Iterator[str]:
 
 def _algorithm_problems(algorithm: AlgorithmFacts, tasks: Tasks) -> Iterator[str]:
     train, test = tasks.train, tasks.test
-    if train.n_way == 0 and not tasks.is_trained:
+    if (test if tasks.is_trained else train).n_way == 0:
         yield from _without_classes(algorithm)
     if train.n_way == test.n_way or not algorithm.fixed_way or algorithm.training_tasks == "supervised":
         return
