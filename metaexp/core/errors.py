@@ -25,14 +25,22 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+_LONGEST_LINE = 3000
+
+
+def _shortened(line: str) -> str:
+    """A line without its middle, where it is very long."""
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 500]} ... {line[-400:]}"
+
+
 class MetaexpError(Exception):
     """A problem with a clear cause. Anything else that escapes is a bug (exit code 1)."""
 
     exit_code: int = ExitCode.BUG
 
     def __str__(self) -> str:
-        """The message; what it quotes of files that others wrote obeys no terminal, in a notebook either."""
-        return plain_lines(super().__str__())
+        """The message; what it quotes of files that others wrote obeys no terminal, and is not endless."""
+        return "\n".join(map(_shortened, plain_lines(super().__str__()).split("\n")))
 
 
 class ConfigError(MetaexpError):

@@ -22,7 +22,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _CANNOT_READ = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
 _FOREIGN = ("wandb", "tensorboard")
-"""Folders in a run folder that other programs fill; they hold links of their own."""
+"""Folders in a run folder that other programs fill; they hold links of their own, to places inside it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -147,22 +147,37 @@ def make_folder(path: Path) -> None:
 def refuse_links(folder: Path) -> None:
     """Raise RunFolderError when anything inside a run folder is neither a folder nor a regular file.
 
-    The folder itself may be a link: the user named it. Folders that other programs fill (W&B, TensorBoard) must be
-    real folders; what is inside them is theirs.
+    The folder itself may be a link: the user named it. In folders that other programs fill (W&B,
+    TensorBoard) links may lead to places inside the run folder.
 
     Args:
         folder: The run folder.
+
+    Raises:
+        RunFolderError: There is such a thing, or a folder that cannot be looked into.
     """
-    waiting = [folder]
+    waiting = [(folder, False)]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                mode = entry.stat(follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
-                    if entry.name not in _FOREIGN:
-                        waiting.append(Path(entry.path))
-                elif not stat.S_ISREG(mode):
-                    raise RunFolderError(_refusal(Path(entry.path), mode))
+        place, is_foreign = waiting.pop()
+        for entry in _entries(place):
+            mode, path = entry.stat(follow_symlinks=False).st_mode, Path(entry.path)
+            if stat.S_ISDIR(mode):
+                waiting.append((path, is_foreign or entry.name in _FOREIGN))
+            elif not stat.S_ISREG(mode) and not (is_foreign and stat.S_ISLNK(mode) and _leads_inside(path, folder)):
+                raise RunFolderError(_refusal(path, mode))
+
+
+def _leads_inside(link: Path, folder: Path) -> bool:
+    """Whether a link ends in a run folder. W&B makes some that do."""
+    return Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError as error:
+        raise RunFolderError(f"{folder} cannot be read: {error.strerror}. Make it readable for you.") from None
 
 
 def _open(path: Path, flags: int) -> int:

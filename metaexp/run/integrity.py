@@ -11,7 +11,7 @@ from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.files import open_regular, read_regular
+from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.results.privacy import BLANK
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -171,6 +171,7 @@ def check_run_files(folder: Path, record: RunRecord) -> None:
         RunFolderError: A file was changed after the run, or is of another run.
     """
     place = folder if folder.is_dir() else folder.parent
+    refuse_links(place)
     if BLANK not in str(record.config):
         _check_configurations(place, record)
     _check_best(place / "checkpoints" / "best.json", record)

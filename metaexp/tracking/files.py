@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.files import append_regular
 from metaexp.core.json_lines import encode
 
 
@@ -37,7 +38,7 @@ class JsonLines:
                 f"{self.path} has {size} bytes, but the checkpoint was saved when it had {position}: "
                 "lines are missing, so the run cannot be continued in this folder. Start a new run."
             )
-        self._file = self.path.open("ab")
+        self._file = append_regular(self.path)
         if position is not None and size > position:
             self._file.truncate(position)
             self._file.seek(position)

@@ -12,12 +12,16 @@ from typing import Any
 
 import yaml
 
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.tracking.wandb_names import Mode
 
 log = logging.getLogger(__name__)
 
 _OWNERS: dict[str, Path] = {}
 """WANDB_RUN_ID -> the folder of the run that took it in this process."""
+_LONGEST_ID = 500
+_NOT_IN_IDS = "/\\#?%: \N{REPLACEMENT CHARACTER}"
 
 
 def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,14 +43,21 @@ def run_id(folder: Path) -> str:
 
     Args:
         folder: the run folder.
+
+    Raises:
+        RunFolderError: the file of the id is a link, or holds no id.
     """
     path, given = folder / "wandb" / "run-id", os.environ.get("WANDB_RUN_ID")
-    if not path.exists():
+    if not os.path.lexists(path):
         owner = _OWNERS.setdefault(given, folder.resolve()) if given else None
         if given and owner != folder.resolve():
             log.warning("WANDB_RUN_ID=%s is the id of another run, %s; this one has an id of its own", given, owner)
-        path.write_text(given if given and owner == folder.resolve() else secrets.token_hex(4))
-    return path.read_text().strip()
+        made = given if given and owner == folder.resolve() else secrets.token_hex(4)
+        write_atomically(path, encode_text(made))
+    found = read_regular(path, most=_LONGEST_ID).decode("utf-8", "replace").strip()
+    if not found or any(letter in _NOT_IN_IDS or not letter.isprintable() for letter in found):
+        raise RunFolderError(f"{path} holds {found!r}, which is no id of a W&B run. Remove the file.")
+    return found
 
 
 @contextmanager

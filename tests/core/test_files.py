@@ -142,6 +142,20 @@ def test_a_link_anywhere_in_a_run_folder_is_found(place: Path, kind: str, where:
     assert refused.value.exit_code == ExitCode.RUN_FOLDER
 
 
+@pytest.mark.parametrize("where", ["wandb", "tensorboard", "wandb/run/files"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+def test_links_of_other_programs_may_not_lead_outside(place: Path, kind: str, where: str) -> None:
+    (place / where).mkdir(parents=True)
+    (place / where / "inside").symlink_to(place / "config.yaml")
+    refuse_links(place)
+    KINDS[kind](place / where / "debug.log")
+    if kind.endswith("link"):
+        (place / where / "debug.log").unlink()
+        (place / where / "debug.log").symlink_to(place.parent / "victim")
+    with pytest.raises(RunFolderError, match=r"debug\.log is a"):
+        refuse_links(place)
+
+
 def test_links_of_other_programs_in_their_own_folder_stay_theirs(place: Path) -> None:
     (place / "wandb").mkdir()
     (place / "wandb" / "latest-run").symlink_to(place)

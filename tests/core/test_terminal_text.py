@@ -40,6 +40,14 @@ def test_the_message_of_an_error_is_plain() -> None:
     assert str(ConfigError(["one", HOSTILE])) == f"one\n{MEANT}"
 
 
+def test_the_message_of_an_error_is_not_endless() -> None:
+    said = str(RunFolderError(f"the columns are {'9' * 100_000}: Restore the file."))
+    assert len(said) < 3_000
+    assert said.startswith("the columns are 999")
+    assert said.endswith("9: Restore the file.")
+    assert len(str(RunFolderError("x" * 3_000))) == 3_000
+
+
 @pytest.mark.parametrize("of", ["text", "Text", "cell", "title", "style"])
 def test_what_a_console_prints_is_plain_and_no_markup(of: str) -> None:
     console = make_console()

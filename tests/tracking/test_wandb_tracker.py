@@ -16,11 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.tracking.base import Outcome, RunInfo
 from metaexp.tracking.trackers import Trackers
 from metaexp.tracking.wandb import WandbTracker
+from metaexp.tracking.wandb_files import run_id
 
 wandb = pytest.importorskip("wandb")
 get_core_path = pytest.importorskip("wandb.util").get_core_path
@@ -360,3 +361,26 @@ def test_names_at_the_limit_are_taken_and_long_names_of_ours_are_cut(tmp_path: P
 def test_an_earlier_name_of_a_mode_is_understood(log_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "dryrun")
     assert len(_offline_folders(log_run(mode="online"))) == 1
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "long", "odd"])
+def test_the_id_of_a_run_is_neither_read_nor_written_through_a_link(tmp_path: Path, kind: str) -> None:
+    outside, path = tmp_path / "secret", tmp_path / "wandb" / "run-id"
+    path.parent.mkdir()
+    if kind == "link":
+        outside.write_text("secret")
+    if kind.endswith("link"):
+        path.symlink_to(outside)
+    else:
+        path.write_text("x" * 500 if kind == "long" else "a b\x1b[2J")
+    with pytest.raises(RunFolderError, match="run-id"):
+        run_id(tmp_path)
+    assert outside.exists() == (kind == "link")
+
+
+def test_the_id_of_a_run_is_made_once(tmp_path: Path) -> None:
+    for name in ("run", "other"):
+        (tmp_path / name / "wandb").mkdir(parents=True)
+    made = run_id(tmp_path / "run")
+    assert run_id(tmp_path / "run") == made
+    assert run_id(tmp_path / "other") != made
