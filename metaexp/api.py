@@ -21,6 +21,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import plain
 from metaexp.core.types import Adapted, Examples
@@ -114,6 +115,7 @@ class Run:
         RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
 
+    @explain_disk_errors()
     def __init__(self, folder: Path) -> None:
         self._place: RunFolder = existing(folder)
         self.folder = folder
@@ -132,11 +134,13 @@ class Run:
         return self._place.load_settings()
 
     @property
+    @explain_disk_errors()
     def metrics(self) -> list[dict[str, float]]:
         """Every line of ``metrics.jsonl``: the step and its values, in the order in which they were written."""
         return [{"step": step, **values} for step, values in checked_metrics(self.folder)]
 
     @property
+    @explain_disk_errors()
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
         if self.record.test is None:
@@ -155,6 +159,7 @@ class Run:
         made.eval()
         return made
 
+    @explain_disk_errors()
     def _weights(self) -> Selected:
         return selected(self._place, self._place.read_config()[0])
 
@@ -275,6 +280,7 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
 
+@explain_disk_errors()
 def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
     """Compare runs, paired by test episode, as ``metaexp compare`` does.
 

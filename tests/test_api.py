@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
@@ -91,6 +92,16 @@ def test_episodes_that_are_not_those_of_the_record_are_refused(run: mx.Run, tmp_
     path.write_text("\n".join([*lines[:-1], ""]))
     with pytest.raises(RunFolderError, match=r"has 5 episodes where record\.json says 6"):
         mx.load_run(tmp_path / "run").test_episodes  # noqa: B018
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_metaexp(run: mx.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, **_: object) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    for action in (lambda: mx.load_run(run.folder), lambda: run.metrics, lambda: mx.compare_runs([run.folder])):
+        with pytest.raises(MetaexpError, match="cannot be used: Permission denied"):
+            action()
 
 
 def test_predictions_on_arrays_are_those_of_the_evaluation(run: mx.Run) -> None:

@@ -19,7 +19,7 @@ from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
 from metaexp.results.record import RunRecord, read_record
-from metaexp.run.integrity import check_run_files
+from metaexp.run.integrity import check_numbers, check_run_files
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str]) -> int:
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
     for run in options.runs:
-        check_run_files(run, read_record(run))
+        record = read_record(run)
+        check_run_files(run, record)
+        check_numbers(run, record)
         print_text(f"copied to {publish(run, folder, options.name)}")
     for path in write_outdated(docs):
         print_text(f"wrote {path}")

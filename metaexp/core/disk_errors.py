@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from metaexp.core.errors import MachineError
 
@@ -14,6 +16,18 @@ _NOT_USABLE = {
 """What a file, a folder or a disk may answer that a user can act on."""
 _OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
 """Those that no program is to blame for, whether or not the error names a file."""
+
+
+@contextmanager
+def explain_disk_errors() -> Iterator[None]:
+    """Raise errors of files and disks from this block with a message that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        better = explain_disk_error(error)
+        if better is None:
+            raise
+        raise better from error
 
 
 def explain_disk_error(error: OSError) -> MachineError | None:

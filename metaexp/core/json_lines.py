@@ -20,6 +20,8 @@ from metaexp.core.files import open_regular
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line that are read at most."""
 _KEY = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)+")
 
 
@@ -44,8 +46,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
     if not os.path.lexists(path):
         return
     with open_regular(path) as file:
-        for number, raw in enumerate(file, start=1):
+        number = 0
+        while raw := file.readline(_LONGEST_LINE):
+            number += 1
             if not raw.endswith(b"\n"):
+                if len(raw) == _LONGEST_LINE:
+                    raise RunFolderError(f"{path}, line {number} is longer than a line of metrics: {raw[:80]!r}")
                 return
             yield _decode(raw, path, number)
 

@@ -72,7 +72,14 @@ def _files(run: Path) -> dict[str, bytes]:
         METRICS_FILE: _thinned,
         EPISODES_FILE: lambda content: content,
     }
-    found = {name: change(read_regular(run / name)) for name, change in changes.items() if os.path.lexists(run / name)}
+    found: dict[str, bytes] = {}
+    for name, change in changes.items():
+        if not os.path.lexists(run / name):
+            continue
+        try:
+            found[name] = change(read_regular(run / name))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunFolderError(f"{run / name} is damaged ({type(error).__name__}: {error}). Restore it.") from error
     plots = run / "plots"
     if plots.is_symlink():
         raise RunFolderError(f"{plots} is a symbolic link, so it was not opened. Replace it by a copy.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from metaexp.config.identity import config_hash, has_hash, has_own_classes
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 
@@ -110,6 +112,22 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
                 f"{path} does not hold the test result of {RECORD_FILE}: it lost lines, or was changed."
             )
     return lines
+
+
+def check_numbers(folder: Path, record: RunRecord) -> None:
+    """Check that the metrics and the test episodes of a run are those of its record.
+
+    Args:
+        folder: The run folder.
+        record: Its record.
+
+    Raises:
+        RunFolderError: They are damaged, or were changed after the run.
+    """
+    checked_metrics(folder)
+    episodes = folder / EPISODES_FILE
+    if record.test is not None and os.path.lexists(episodes):
+        tested_episodes(episodes, record.test)
 
 
 def _saved_position(checkpoints: Path) -> tuple[int, str | None]:

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import IO
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular
+from metaexp.core.files import append_regular, open_regular
 from metaexp.core.json_lines import encode
+
+_PIECE = 1 << 16
+_LONGEST_TORN = 1 << 24
+"""Bytes of a line without an end that are looked through at most."""
 
 
 class JsonLines:
@@ -75,8 +79,18 @@ class JsonLines:
 
     def _drop_torn_line(self, size: int) -> None:
         """Cut a last line that has no end: the process that wrote it was killed."""
-        if size == 0:
-            return
-        content = self.path.read_bytes()
-        self._opened().truncate(content.rfind(b"\n") + 1)
+        with open_regular(self.path) as file:
+            end = size
+            while end > 0:
+                begin = max(0, end - _PIECE)
+                file.seek(begin)
+                found = file.read(end - begin).rfind(b"\n")
+                if found >= 0:
+                    end = begin + found + 1
+                    break
+                end = begin
+                if size - end > _LONGEST_TORN:
+                    raise RunFolderError(f"{self.path} ends with {size - end} bytes that are no line. Remove the file.")
+        if end < size:
+            self._opened().truncate(end)
         self._opened().seek(0, os.SEEK_END)

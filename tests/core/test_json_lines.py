@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,11 @@ def test_damage_is_named_by_its_line(tmp_path: Path) -> None:
 def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "metrics.jsonl")) == []
     assert last_step(tmp_path / "metrics.jsonl") == 0
+
+
+def test_a_line_without_an_end_takes_no_memory_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": 0.5}))
+    os.truncate(path, 1 << 40)
+    with pytest.raises(RunFolderError, match="line 2 is longer than a line of metrics"):
+        list(read_lines(path))

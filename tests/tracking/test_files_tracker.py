@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,30 @@ def test_a_line_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
     lines.close()
     with pytest.raises(RuntimeError, match="after close"):
         lines.append(6, {"train/loss": 1.0})
+
+
+@pytest.mark.parametrize("torn", [1, 70_000, 200_000])
+def test_a_torn_line_of_any_length_is_dropped(tmp_path: Path, torn: int) -> None:
+    path = tmp_path / "timings.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + b"x" * torn)
+    lines = JsonLines(path)
+    lines.open()
+    lines.close()
+    assert path.read_bytes() == b'{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_file_that_is_a_torn_line_alone_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "timings.jsonl").write_bytes(b"x" * 70_000)
+    lines = JsonLines(tmp_path / "timings.jsonl")
+    lines.open()
+    lines.close()
+    assert (tmp_path / "timings.jsonl").read_bytes() == b""
+
+
+def test_a_file_of_zeros_without_an_end_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "timings.jsonl"
+    path.write_bytes(b'{"step": 1}\n')
+    os.truncate(path, 1 << 40)
+    with pytest.raises(RunFolderError, match="bytes that are no line"):
+        JsonLines(path).open()
+    assert path.stat().st_size == 1 << 40
