@@ -143,9 +143,8 @@ class Run:
     @explain_disk_errors()
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
-        if self.record.test is None:
-            return read_episodes(self.folder / EPISODES_FILE)
-        return tested_episodes(self.folder / EPISODES_FILE, self.record.test)
+        path, test = self.folder / EPISODES_FILE, self.record.test
+        return read_episodes(path) if test is None else tested_episodes(path, test)
 
     def algorithm(self) -> Algorithm:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.

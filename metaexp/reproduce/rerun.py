@@ -79,7 +79,7 @@ def plan_rerun(
     place, record = existing(run), read_record(run)
     config, choices = place.read_config()
     _check_folder(run, config, record)
-    settings = _settings(config, choices, record, overrides, config_dir)
+    settings = _settings(run, config, choices, record, overrides, config_dir)
     until = _until(run, record, steps)
     return RerunPlan(run, record, settings, until, _place(run, record, settings, fresh))
 
@@ -145,6 +145,7 @@ def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
 
 
 def _settings(
+    run: Path,
     config: dict[str, Any],
     choices: dict[str, str],
     record: RunRecord,
@@ -154,10 +155,17 @@ def _settings(
     """The run's settings, with this user's paths, no tracker but the files, and the device as it was recorded."""
     mine = Composer(config_dir).settings([], on_this_machine=False).resolved["paths"]
     paths = {key: mine[key] if value == _DEFAULT_PATHS.get(key) else value for key, value in config["paths"].items()}
+    if not _is_below(run, paths["outputs"]):
+        paths["outputs"] = mine["outputs"]  # a stranger does not say where this user's files are made
     again = config | {"paths": paths, "tracker": {}, "device": _device(config["device"], record)}
     settings = revise(again, choices, overrides, config_dir)
     _check_same(numeric_part(config), numeric_part(settings.resolved))
     return settings
+
+
+def _is_below(run: Path, outputs: str) -> bool:
+    """Whether a run lies in its own folder of outputs: then it is this user's run, who chose that folder."""
+    return run.resolve().is_relative_to(Path(outputs).resolve())
 
 
 def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:

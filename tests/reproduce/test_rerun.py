@@ -54,6 +54,17 @@ def tamper(run: Path, line: int, key: str, factor: float) -> None:
     path.write_text("\n".join(content) + "\n")
 
 
+def test_a_run_from_elsewhere_does_not_say_where_it_is_made_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan_rerun(run).place.parent == tmp_path / "reproduced"
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere" / "run"
+    shutil.copytree(run, elsewhere)
+    assert plan_rerun(elsewhere).place.parent == Path("outputs") / "reproduced"
+    assert plan_rerun(elsewhere, ["paths.outputs=there"]).place.parent == Path("there") / "reproduced"
+
+
 def test_a_run_made_again_has_the_same_bytes(run: Path, silent: Lines) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = again(run, silent)
