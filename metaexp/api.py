@@ -21,11 +21,10 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import plain
 from metaexp.core.types import Adapted, Examples
-from metaexp.results.episodes import EPISODES_FILE, read_episodes, tested_episodes
+from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
@@ -115,7 +114,6 @@ class Run:
         RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
 
-    @explain_disk_errors()
     def __init__(self, folder: Path) -> None:
         self._place: RunFolder = existing(folder)
         self.folder = folder
@@ -134,17 +132,14 @@ class Run:
         return self._place.load_settings()
 
     @property
-    @explain_disk_errors()
     def metrics(self) -> list[dict[str, float]]:
         """Every line of ``metrics.jsonl``: the step and its values, in the order in which they were written."""
         return [{"step": step, **values} for step, values in checked_metrics(self.folder)]
 
     @property
-    @explain_disk_errors()
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
-        path, test = self.folder / EPISODES_FILE, self.record.test
-        return read_episodes(path) if test is None else tested_episodes(path, test)
+        return tested_episodes(self.folder / EPISODES_FILE, self.record.test)
 
     def algorithm(self) -> Algorithm:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.
@@ -158,7 +153,6 @@ class Run:
         made.eval()
         return made
 
-    @explain_disk_errors()
     def _weights(self) -> Selected:
         return selected(self._place, self._place.read_config()[0])
 
@@ -279,7 +273,6 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
 
-@explain_disk_errors()
 def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
     """Compare runs, paired by test episode, as ``metaexp compare`` does.
 

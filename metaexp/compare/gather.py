@@ -11,6 +11,7 @@ import numpy as np
 
 from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
+from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
@@ -60,6 +61,7 @@ class Gathered:
     left_out: list[LeftOut]
 
 
+@explain_disk_errors()
 def gather(paths: Sequence[Path]) -> Gathered:
     """Read every run in or below some paths.
 

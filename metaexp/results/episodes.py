@@ -31,12 +31,12 @@ def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def tested_episodes(path: Path, test: Score) -> list[list[float]]:
+def tested_episodes(path: Path, test: Score | None) -> list[list[float]]:
     """Read the metric of every episode, and check it against the score that is said to be its mean.
 
     Args:
         path: The file of episodes.
-        test: The score in the record.
+        test: The score in the record; None for a run that was not tested, when nothing is compared.
 
     Returns:
         The metric (steps + 1, n_episodes).
@@ -45,6 +45,8 @@ def tested_episodes(path: Path, test: Score) -> list[list[float]]:
         RunFolderError: The file is missing or damaged, or is not that of the score.
     """
     per_step = read_episodes(path)
+    if test is None:
+        return per_step
     n_episodes = len(per_step[-1]) if per_step else 0
     if n_episodes != test.n_episodes:
         raise RunFolderError(f"{path.name} has {n_episodes} episodes where {RECORD_FILE} says {test.n_episodes}.")

@@ -34,8 +34,6 @@ FORMAT = 1
 _MOST_TENSOR_BYTES = 1 << 36
 """64 GiB."""
 _NAME = re.compile(r"step_(\d{9,})\.json")
-
-
 OF_BEST = ("step", "config_hash", "interface")
 """What the manifest of selected weights holds."""
 OF_STATE = (*OF_BEST, "losses", "gradient_norms", "best", "optimizer", "data_hash", "environment")

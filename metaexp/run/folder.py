@@ -14,6 +14,7 @@ from typing import Any
 from metaexp.config.check import check
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_yaml, to_yaml
+from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, refuse_links, write_atomically
 from metaexp.core.locks import LockedError, hold_lock
@@ -193,6 +194,7 @@ def resume_command(path: Path) -> str:
     return f"metaexp train {shlex.quote(f'resume={path}')}"
 
 
+@explain_disk_errors()
 def existing(path: Path) -> RunFolder:
     """The run folder at ``path``.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
+from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_lines
@@ -84,6 +85,7 @@ def check_metrics(path: Path, position: int, expected: str | None) -> None:
         )
 
 
+@explain_disk_errors()
 def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Read the metrics of a run, and check them against its newest checkpoint and its record.
 
@@ -176,6 +178,7 @@ def check_weights(base: Path, values: Mapping[str, Any], config: Mapping[str, An
         )
 
 
+@explain_disk_errors()
 def check_run_files(folder: Path, record: RunRecord) -> None:
     """Check that record, configuration and selected weights are of one run, by the hashes that they carry.
 
