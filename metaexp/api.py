@@ -20,6 +20,7 @@ from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.schema import Settings
+from metaexp.config.section_overrides import goes_on
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import plain
@@ -30,7 +31,7 @@ from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
 from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder, existing
-from metaexp.run.initial.parent import goes_on, read_further
+from metaexp.run.initial.parent import read_further
 from metaexp.run.integrity import check_run_files, checked_metrics
 from metaexp.run.job import run_job
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -78,11 +79,9 @@ def train(
         return Run(run_job(further.settings, provenance, further.run_dir if folder is None else Path(folder)).folder)
     composer = Composer(own)
     job = composer.job(lines)
-    name = job.settings.experiment
-    published = composer.published(name) if name else None
+    published = composer.published(job.settings.experiment) if job.settings.experiment else None
     provenance = Provenance.of_job(job, published, lines)
-    finished = run_job(job.settings, provenance, job.run_dir if folder is None else Path(folder))
-    return Run(finished.folder)
+    return Run(run_job(job.settings, provenance, job.run_dir if folder is None else Path(folder)).folder)
 
 
 def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:

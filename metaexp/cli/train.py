@@ -12,14 +12,13 @@ from omegaconf import OmegaConf
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
 from metaexp.config.compose import Composer, Job
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import key_of
+from metaexp.config.section_overrides import goes_on, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
-from metaexp.run.initial.parent import goes_on, read_further
 
 
 class TrainOptions(Options):
@@ -77,6 +76,8 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
 
 
 def _train_further(options: TrainOptions, ranks: Ranks) -> int:
+    from metaexp.run.initial.parent import read_further
+
     further = ranks.run(lambda: read_further(options.overrides, options.config_dir))
 
     from metaexp.run.first_record import Provenance
@@ -144,6 +145,8 @@ def format_configuration(options: TrainOptions) -> str:
     if goes_on(options.overrides):
         if options.cfg != "job" or options.package is not None:
             raise ConfigError("with from=RUN, --cfg job shows the configuration; the run is not composed by Hydra.")
+        from metaexp.run.initial.parent import read_further
+
         return to_yaml(read_further(options.overrides, options.config_dir, on_this_machine=False).settings.resolved)
     composed = Composer(options.config_dir, options.config_name).job(options.overrides, on_this_machine=False).composed
     shown = {"job": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra})}

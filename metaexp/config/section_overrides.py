@@ -12,6 +12,9 @@ from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import Kind
 from metaexp.config.compose import Composer
 
+FROM = "from"
+"""``from=RUN``: go on from the last checkpoint of another run."""
+
 
 class SectionOverrides(NamedTuple):
     """The overrides of a command line, those of one section apart from the others."""
@@ -50,6 +53,11 @@ def section_overrides(
 def key_of(line: str) -> str:
     """Return the key or group that an override sets."""
     return line.partition("=")[0].lstrip("+~")
+
+
+def goes_on(overrides: Sequence[str]) -> bool:
+    """Return whether overrides ask for a run that goes on from another one."""
+    return any(key_of(line) == FROM for line in overrides)
 
 
 def kinds_of(schema: str) -> Mapping[str, Kind]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from metaexp.config.accelerators import why_missing
 from metaexp.config.compose import Composer, leaves
 from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -160,6 +161,7 @@ def _settings(
     again = config | {"paths": paths, "tracker": {}, "device": _device(config["device"], record)}
     settings = revise(again, choices, overrides, config_dir)
     _check_same(numeric_part(config), numeric_part(settings.resolved))
+    _check_weights(settings)
     return settings
 
 
@@ -181,6 +183,20 @@ def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
             f"the overrides change {', '.join(changed)}, so that it would be another run. To make a run again, only "
             "paths, tracker and device (but for its precision) can be chosen; metaexp train trains with other settings."
         )
+
+
+def _check_weights(settings: Settings) -> None:
+    """The file that the run's first weights came from must be here."""
+    weights = settings.model.options.get("weights")
+    if weights is None:
+        return
+    digest = settings.model.options["weights_sha256"]
+    if BLANK in weights:
+        raise ConfigError(
+            "model.weights was blanked when the run was published; give it: model.weights=FILE, the file whose SHA-256 "
+            f"is {digest}."
+        )
+    check_digest(settings.model.options, digest_of(weights_file(Path(weights))))
 
 
 def _is_place(value: Any) -> bool:

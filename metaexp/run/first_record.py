@@ -11,7 +11,7 @@ from metaexp.config.compose import Job, deviations, hydra_files
 from metaexp.config.schema import Settings
 from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.results.provenance import git_state, sources_digest, versions
-from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task
+from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task, read_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.initial.differences import with_differences
 from metaexp.run.initial.parent import Further, Parent
@@ -71,6 +71,8 @@ class Provenance:
 def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     """The record of a run that has begun."""
     settings, parts = setup.settings, setup.parts
+    parent = provenance.parent
+    before = None if parent is None else read_record(parent.folder)
     return RunRecord(
         status="running",
         name=settings.name,
@@ -86,8 +88,9 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         group=provenance.group,
         full_steps=provenance.full_steps,
         deviations=provenance.deviations,
-        parent=None if provenance.parent is None else with_differences(provenance.parent, setup),
-        initial_weights=parts.initial_weights,
+        parent=None if parent is None else with_differences(parent, setup),
+        initial_weights=parts.initial_weights if before is None else before.initial_weights,
+        exact_resume=before is None or before.exact_resume,
         batch_norm=parts.algorithm.batch_norm,
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),

@@ -12,12 +12,11 @@ from typing import Any
 from metaexp.config.check import check
 from metaexp.config.compose import Composer, deviations, hydra_files
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import key_of
+from metaexp.config.section_overrides import goes_on, key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun
 from metaexp.results.reading import ADDED, build
-from metaexp.run.initial.parent import goes_on, read_further
 
 FROZEN_FILE = "frozen.json"
 _DIGEST = "sha256"
@@ -156,6 +155,8 @@ class Freezer:
 
     def _freeze_further(self, number: int, task: Sequence[str]) -> FrozenJob:
         """Compose and check a job that goes on from a run."""
+        from metaexp.run.initial.parent import read_further
+
         further = read_further(task, self.composer.config_dir, on_this_machine=self.on_this_machine)
         settings = further.settings
         return FrozenJob(

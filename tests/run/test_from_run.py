@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from metaexp.core.errors import ConfigError, DataError, RunFolderError
 from metaexp.core.locks import hold_lock
 from metaexp.machine.signals import Interrupted
 from metaexp.reproduce.rerun import plan_rerun, rerun
-from metaexp.results.record import RunRecord, read_record
+from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder
@@ -159,6 +160,20 @@ def test_what_makes_it_another_run_than_one_from_the_start_is_said(
         capsys.readouterr().err
     )
     assert result_of(finished.folder) != result_of(from_start(tiny, tmp_path, silent, **changes | {"train__steps": 20}))
+
+
+def test_what_the_parent_began_at_and_how_it_went_on_stays_in_the_record(
+    tiny: ModuleType, tmp_path: Path, silent: Lines
+) -> None:
+    donor = run_job(tiny.settings(tmp_path, seed=3), display=silent).folder
+    model = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.1, "weights": str(donor)}
+    parent = parent_of(tiny, tmp_path, silent, model=model)
+    shutil.rmtree(donor)
+    write_record(dataclasses.replace(read_record(parent), exact_resume=False), parent)
+    record, folder = go_on(parent, silent, "train.steps=20")
+    assert record.initial_weights is not None
+    assert record.initial_weights == read_record(parent).initial_weights == read_record(folder).initial_weights
+    assert not record.exact_resume
 
 
 def test_an_interval_that_changes_is_said(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:

@@ -18,6 +18,7 @@ from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import read_record
 from metaexp.run.checkpoint import read
 from metaexp.run.evaluate import evaluate_run
@@ -260,3 +261,22 @@ def test_the_weights_of_a_run_that_has_only_checkpoints_are_those_that_did_best(
     found = untrained(tiny, tmp_path, silent, tmp_path / "stopped")
     assert all(torch.equal(t, tensors[f"best/{name}"]) for name, t in found.items())
     assert not all(torch.equal(t, tensors[f"weights/{name}"]) for name, t in found.items())
+
+
+def test_such_a_run_can_be_made_again_where_its_file_of_weights_is(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path
+) -> None:
+    run = run_job(from_weights(tiny, tmp_path, donor), folder=tmp_path / "run", display=silent).folder
+    outputs = f"paths.outputs={tmp_path}"
+    assert rerun(plan_rerun(run, [outputs]), silent).result.identical
+    donor.rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match=r"model\.weights=.*donor cannot be read"):
+        plan_rerun(run, [outputs])
+    assert plan_rerun(run, [outputs, f"model.weights={tmp_path / 'moved'}"]).settings.config_hash
+    other = run_job(tiny.settings(tmp_path, seed=4), display=silent).folder
+    with pytest.raises(ConfigError, match="is not the file that the configuration names"):
+        plan_rerun(run, [outputs, f"model.weights={other}"])
+    config = (run / "config.yaml").read_text().replace(str(donor), "<path>")
+    (run / "config.yaml").write_text(config)
+    with pytest.raises(ConfigError, match=r"model\.weights was blanked .* the file whose SHA-256 is [0-9a-f]{64}"):
+        plan_rerun(run, [outputs])

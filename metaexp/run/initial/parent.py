@@ -13,7 +13,7 @@ from metaexp.config.compose import Composer, leaves
 from metaexp.config.overrides import with_home_quoted
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import key_of
+from metaexp.config.section_overrides import FROM, key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
@@ -24,7 +24,6 @@ from metaexp.run.checkpoint import Checkpoints, read_files, write_files
 from metaexp.run.folder import RunFolder, existing, resume_command
 from metaexp.run.integrity import check_config, check_metrics, check_weights
 
-KEY = "from"
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "eval.episodes", "eval.test",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
@@ -90,11 +89,6 @@ class Further(NamedTuple):
     run_dir: Path | None
 
 
-def goes_on(overrides: Sequence[str]) -> bool:
-    """Whether overrides ask for a run that goes on from another one."""
-    return any(key_of(line) == KEY for line in overrides)
-
-
 def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on_this_machine: bool = True) -> Further:
     """Compose a run that goes on from another one.
 
@@ -107,8 +101,8 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
         ConfigError: An override would change what was trained already, or leaves nothing to train.
         RunFolderError: RUN is no run folder, is in use, was changed, or has no checkpoint.
     """
-    folder = _folder([line for line in overrides if key_of(line) == KEY])
-    given = [line for line in overrides if key_of(line) != KEY and not key_of(line).startswith("hydra")]
+    folder = _folder([line for line in overrides if key_of(line) == FROM])
+    given = [line for line in overrides if key_of(line) != FROM and not key_of(line).startswith("hydra")]
     place = existing(folder)
     config, choices = place.read_config()
     check_config(folder, config)
@@ -144,7 +138,7 @@ def format_parent(parent: ParentRun | None, step: int) -> str:
 
 def _folder(lines: Sequence[str]) -> Path:
     if len(lines) > 1:
-        raise ConfigError(f"{KEY}= is given {len(lines)} times; a run goes on from one run.")
+        raise ConfigError(f"{FROM}= is given {len(lines)} times; a run goes on from one run.")
     value = lines[0].partition("=")[2]
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
@@ -182,7 +176,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
     return [
         f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
         f"that goes on from another. These can: {', '.join(MAY_CHANGE)}. To train anew from the weights of that run, "
-        f"with any settings, give model.weights={folder} instead of {KEY}={folder}."
+        f"with any settings, give model.weights={folder} instead of {FROM}={folder}."
     ]
 
 
@@ -191,7 +185,7 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
     steps = settings.train.steps
     if "train.steps" not in map(key_of, given):
         return [
-            f"give train.steps=N with {KEY}={folder}: to how many steps to train, more than the {step} that it has."
+            f"give train.steps=N with {FROM}={folder}: to how many steps to train, more than the {step} that it has."
         ]
     if steps <= step:
         return [
