@@ -13,7 +13,7 @@ _KEYS = ("eval.", "task.", "dataset.")
 
 
 @dataclass(frozen=True)
-class Strays:
+class OddRuns:
     """The runs of a group that were tested on other episodes than most.
 
     Attributes:
@@ -27,13 +27,13 @@ class Strays:
     runs: list[Run]
 
 
-def strays(group: Group) -> Strays | None:
+def odd_runs(group: Group) -> OddRuns | None:
     """Return the runs that need another test, on the bank of most runs; None when all have one bank."""
     banks = by_bank(group.runs)
     if len(banks) == 1:
         return None
     most = max(banks.values(), key=lambda runs: (len(runs), runs[0].test.n_episodes))
-    return Strays(group, most[0], [run for run in group.runs if run.bank != most[0].bank])
+    return OddRuns(group, most[0], [run for run in group.runs if run.bank != most[0].bank])
 
 
 def by_bank(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -41,7 +41,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class RowResult:
-    """One row of a table, with what belongs beside its number.
+    """One row of a table.
 
     Attributes:
         label: Its name in the table.
@@ -75,10 +75,19 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Table:
-    """One group's rows and their pairs.
+    """The table of one group.
 
-    Rows of several seeds come first, the best mean first; then rows of one seed, which have no rank. In a pair,
-    ``first`` and ``second`` are indices of ``rows``.
+    Attributes:
+        title: Dataset and task.
+        dataset: The name of the dataset.
+        n_way: Classes of a task; 0 for regression.
+        k_shot: Support examples per class.
+        metric: accuracy or mse.
+        bank: The hash of the test episodes.
+        n_episodes: How many of them.
+        rows: Rows of several seeds first, the best mean first; then rows of one seed, which have no rank.
+        pairs: Every pair of rows; ``first`` and ``second`` are indices of ``rows``.
+        differences: The settings and conditions that are not the same in all rows.
     """
 
     title: str
@@ -99,7 +108,7 @@ class Table:
 
     @property
     def single_seed_rows(self) -> list[RowResult]:
-        """The rows that say nothing about other seeds."""
+        """The rows of one seed, which say nothing about other seeds."""
         return [row for row in self.rows if len(row.runs) == 1]
 
     def lead(self, pair: Pair) -> Estimate:
@@ -114,7 +123,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables, what was left out, and the command that made it."""
+    """The result of a comparison.
+
+    Attributes:
+        title: The heading.
+        tables: One for each group.
+        left_out: The run folders that are not compared.
+        command: The command that made it.
+    """
 
     title: str
     tables: list[Table]
@@ -123,7 +139,7 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """Every row's label once, in alphabetical order: the order of colours."""
+        """Every row's label once, in alphabetical order, which is the order of colours."""
         return sorted({row.label for table in self.tables for row in table.rows})
 
 

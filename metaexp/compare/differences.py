@@ -66,5 +66,5 @@ def _texts(row: Sequence[dict[str, Any]], key: str) -> str:
 
 
 def _shown(row: Sequence[dict[str, Any]], key: str) -> str:
-    """Without paths of the machine: they are on a page that is published."""
+    """The values of a row without paths of the machine, since they are on a page that is published."""
     return clean_text(_texts(row, key))

@@ -11,7 +11,7 @@ from metaexp.results.record import RECORD_FILE
 DEPTH = 4
 """Run folders are looked for this many levels below a sweep's folder."""
 JOB_FILE = "frozen.json"
-"""What a sweep writes into the folder of each of its jobs, before any begins."""
+"""The file that a sweep writes into the folder of each job before any begins."""
 PAGE = "index.html"
 UNFINISHED = ".comparison"
 """Files of a comparison are written into this folder first, inside the one that is to hold them."""
@@ -19,7 +19,7 @@ _MARK = "pairs.csv"
 
 
 def is_earlier(folder: Path) -> bool:
-    """Whether ``folder`` holds an earlier comparison, which may be replaced, or what a killed one left."""
+    """Whether a folder holds an earlier comparison, or files of one that was killed. Both may be replaced."""
     return ((folder / PAGE).is_file() and (folder / _MARK).is_file()) or (folder / UNFINISHED).is_dir()
 
 

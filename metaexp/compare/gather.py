@@ -90,7 +90,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
 
 
 def _unusable(record: RunRecord) -> str:
-    """Why a record has nothing to compare, or nothing."""
+    """Why a run cannot be compared; an empty text if it can."""
     if record.status == "failed":
         return f"failed after {record.steps:,} steps: {record.error or 'no message'}"
     if record.status != "completed":
@@ -100,7 +100,7 @@ def _unusable(record: RunRecord) -> str:
 
 
 def _read(folder: Path, record: RunRecord) -> Run:
-    """The run with its test, or where it ended before one with a later test under its own settings.
+    """Read a run with its test, or with a later test under its own settings if it ended before one.
 
     Raises RunFolderError where there is none, or the episodes are missing or are not those of the record.
     """
@@ -114,7 +114,7 @@ def _read(folder: Path, record: RunRecord) -> Run:
 
 
 def _episodes(path: Path, test: Score) -> Array:
-    """(steps + 1, E) from a file of episodes, checked against the score that is said to be their mean."""
+    """Read a file of episodes, (steps + 1, E), and check that its mean is the recorded score."""
     per_step = np.array(tested_episodes(path, test), dtype=np.float64)
     if test.n_episodes < 2:
         raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
@@ -122,7 +122,7 @@ def _episodes(path: Path, test: Score) -> Array:
 
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
-    """Of runs of one configuration and seed, the one that finished last."""
+    """Keep the last of several runs of one configuration, seed and own code."""
     chosen: dict[tuple[str, int, str | None], Run] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
         parent = run.record.parent

@@ -24,7 +24,7 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class Group:
-    """Runs tested on tasks of one kind: one table."""
+    """The runs of one table, tested on tasks of one kind."""
 
     title: str
     dataset: str
@@ -130,14 +130,14 @@ def is_of_task(key: str) -> bool:
 
 
 def _differing(decided: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that decide numbers, but for the seed and the task, and are not the same everywhere."""
+    """Keys that decide numbers and are not the same in all runs, without the seed and the task."""
     keys = list(dict.fromkeys(key for leaf in decided for key in leaf))
     kept = [key for key in keys if key != "seed" and not key.startswith("task.")]
     return [key for key in kept if len({format_setting(leaf.get(key, ABSENT)) for leaf in decided}) > 1]
 
 
 def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
-    """The algorithm's name, and where rows share it the keys that tell them apart.
+    """The name of the algorithm; where several rows share it, with the keys that tell them apart.
 
     Where such rows are of different experiments, the name of the experiment stands for the keys that it sets.
     """
@@ -154,7 +154,7 @@ def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> li
 
 
 def _method(leaf: Mapping[str, Any]) -> str:
-    """The name of a row's experiment without its task, which is that of the table; nothing without an experiment."""
+    """The name of a row's experiment without the task, which the table names; empty without an experiment."""
     task = f"_{leaf.get('task.n_way')}way_{leaf.get('task.k_shot')}shot"
     return str(leaf["experiment"] or "").removesuffix(task)
 

@@ -76,7 +76,7 @@ def format_error(error: Exception) -> str:
 
 
 def _is_of_an_algorithm(file: Path) -> bool:
-    """Whether a file is neither Python's, nor torch's, nor the framework's outside its algorithms."""
+    """Whether a file is neither of Python, nor of torch, nor of metaexp outside its algorithms."""
     framework = Path(metaexp.__file__).parent
     if framework in file.parents:
         return framework / "algorithms" in file.parents

@@ -138,7 +138,7 @@ class InnerGradients(TorchFunctionMode):
 
 
 def _inexact(algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor]) -> list[str]:
-    """Parameters whose own slopes differ from finite differences."""
+    """The parameters along which slopes differ from finite differences."""
     direction = random_direction(parameters_of(algorithm))
     return [
         name for name, d in direction.items() if slope_error(algorithm, batch, gradient, {name: d}) > 10 * _EXACT

@@ -50,7 +50,7 @@ class Exam(NamedTuple):
     before: float | None
 
     def is_passed_with(self, metric: float) -> bool:
-        """Whether accuracy is far above chance and training did it; or whether the error is far below chance."""
+        """Whether accuracy is far above chance because of training, or the error far below chance."""
         if self.tasks.query.n_way == 0:
             return metric <= ENOUGH_ERROR * self.chance
         gained = self.before is None or metric >= min(self.before + ENOUGH_GAIN, _PERFECT)
@@ -129,7 +129,7 @@ def to_float32(batch: Episode) -> Episode:
 
 
 def _maps(algorithm: Algorithm, exam: Episode) -> bool:
-    """Whether it maps over tasks; a check of its own says so where it does not."""
+    """Whether the algorithm maps over tasks. If not, the check `vectorised` reports it."""
     if not algorithm.vectorises:
         return False
     try:
@@ -140,7 +140,7 @@ def _maps(algorithm: Algorithm, exam: Episode) -> bool:
 
 
 def _move_buffers(algorithm: Algorithm, batch: Episode, state: dict[str, Tensor]) -> None:
-    """Collect what one training task moves, as training does with all of them."""
+    """Set the buffers to what one training task gives, as training does with all tasks."""
     if state:
         with torch.no_grad():
             functional_call(algorithm, state, (one_task(batch, 0),))

@@ -53,7 +53,7 @@ class Dependence(NamedTuple):
 
     @property
     def mode(self) -> Measured:
-        """The mode that these numbers mean."""
+        """The batch-norm mode that follows from these numbers."""
         if self.on_other_queries > SAME:
             return "transductive"
         if self.on_stored_statistics > SAME:
@@ -112,7 +112,7 @@ def _distance(a: Tensor, b: Tensor, scale: Tensor) -> float:
 
 
 def _disturb(norms: Iterable[nn.Module]) -> None:
-    """Other stored statistics: means moved, variances multiplied, by amounts that differ between features."""
+    """Change stored statistics: move means and multiply variances, by amounts that differ between features."""
     with torch.no_grad():
         for module in norms:
             for name, buffer in module.named_buffers(recurse=False):

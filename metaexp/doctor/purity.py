@@ -109,7 +109,7 @@ def _inside(path: str, held: Any, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _there_and_back(subject: Subject, algorithm: Algorithm) -> Iterator[Tensor]:
-    """What task A gives, then task B (with more classes where the algorithm takes them), then task A again."""
+    """The results of task A, of task B (with more classes if the algorithm takes them), and of task A again."""
     if algorithm.training:
         a, b = subject.training_batch(1), subject.training_batch(1, start=1)
         for batch in (a, b, a):
@@ -146,7 +146,7 @@ def _tensors_of(what: str, episode: Episode) -> Iterator[tuple[str, Tensor]]:
 
 
 def _changed(algorithm: Algorithm, watched: dict[str, Tensor], before: dict[str, Tensor]) -> str:
-    """Names of tensors that are no longer what they were, or that have been replaced by others."""
+    """Names of tensors that have changed or were replaced by others."""
     now = watched | dict(_held(algorithm))
     names = [key for key, t in now.items() if key not in before or not torch.equal(t, before[key])]
     return ", ".join(names[:3])

@@ -106,7 +106,7 @@ def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> st
 
 
 def _twice(subject: Subject) -> float:
-    """How much predictions change when every support example is given twice: not at all where shots are averaged."""
+    """How much predictions change when every support example is given twice; not at all if shots are averaged."""
     algorithm = subject.build().eval()
     support, query = subject.task()
     doubled = Examples(support.x.repeat(2, 1, 1, 1), torch.cat([support.y, support.y]), support.n_way)
@@ -114,7 +114,7 @@ def _twice(subject: Subject) -> float:
 
 
 def _move(algorithm: Algorithm) -> None:
-    """Parameters and buffers a little elsewhere, as after training; stored variances stay positive."""
+    """Change parameters and buffers a little, as training does. Stored variances stay positive."""
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for t in _weights(algorithm).values():

@@ -49,7 +49,7 @@ class Make(Protocol):
         n_outputs: int,
         train_shape: TaskShape,
     ) -> Algorithm:
-        """Take ``steps`` steps; see :func:`metaexp.core.inner.descend`."""
+        """Make the algorithm."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Subject:
 
     @property
     def shape(self) -> TaskShape:
-        """The shape of its tasks, unless a check needs another."""
+        """The shape of its tasks, unless a check takes another."""
         return SHAPES[self.kind]
 
     @property

@@ -164,5 +164,5 @@ def _tensors(algorithm: Algorithm) -> itertools.chain[tuple[str, Tensor]]:
 
 
 def _answers(kind: str, y: Tensor) -> Tensor:
-    """Predictions that answer ``y``: its classes with score 1 and all others with 0, or the targets themselves."""
+    """Right predictions for ``y``: score 1 for its classes and 0 for all others, or the targets themselves."""
     return F.one_hot(y, N_WAY).double() if kind == "classification" else y

@@ -36,7 +36,7 @@ _LIGHT = 1.0
 
 
 class TinyConv(Network):
-    """One convolution, batch norm where wanted, a smooth nonlinearity; features are maps (B, 3, 4, 4) or (B, 48)."""
+    """One convolution, batch norm if wanted, and a smooth nonlinearity. Features are maps (B, 3, 4, 4) or (B, 48)."""
 
     def __init__(self, n_outputs: int | None, use_batch_norm: bool, features: Features) -> None:
         super().__init__()

@@ -44,12 +44,12 @@ Departs = Callable[[RunRecord], str]
 
 
 def no_departures(_: RunRecord) -> str:
-    """Nothing is said about departures."""
+    """Return an empty text, for a documentation that does not name departures."""
     return ""
 
 
 def no_pages(_: Sequence[Entry]) -> Mapping[Path, str]:
-    """No other page."""
+    """Return no other pages."""
     return {}
 
 

@@ -54,7 +54,7 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
         raise RunFolderError(f"{target} is a link; a copy is never written through one. Remove it, or give --name.")
     files = _files(run)
     if target.exists():
-        read_record(target)  # only ever replace what is an earlier copy
+        read_record(target)  # replace nothing but an earlier copy
         shutil.rmtree(target)
     target.mkdir(parents=True)
     write_record(_cleaned(record), target)
@@ -65,7 +65,7 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
 
 
 def _files(run: Path) -> dict[str, bytes]:
-    """What is copied beside the record: its place in the copy, and its content. Nothing is read through a link."""
+    """Place in the copy -> content, of everything but the record. Nothing is read through a link."""
     changes: dict[str, Callable[[bytes], bytes]] = {
         "config.yaml": lambda content: clean_yaml(content.decode("utf-8")).encode(),
         "choices.yaml": lambda content: clean_yaml(content.decode("utf-8")).encode(),
@@ -94,7 +94,7 @@ def _files(run: Path) -> dict[str, bytes]:
 
 
 def _checked_name(name: str, run: Path) -> str:
-    """``name``, which may come from a stranger's record, if it is that of a folder directly in the results."""
+    """Check that a name, which may come from a stranger's record, is that of a folder directly in the results."""
     if not _NAME.fullmatch(name):
         raise RunFolderError(
             f"{run}: the copy would be called {name!r}; a name has letters, digits, dots, dashes and underscores, "
@@ -133,7 +133,7 @@ def _cleaned(record: RunRecord) -> RunRecord:
     overrides = [clean_text(item) for item in record.overrides if not item.lstrip("+~").startswith(private)]
     deviations = [clean_text(item) for item in record.deviations]
     verdict = record.verdict
-    if record.test is not None and record.reference is not None:  # in today's words
+    if record.test is not None and record.reference is not None:  # in the words of this version
         verdict = reproduction_verdict(
             record.test, record.reference, record.steps, record.full_steps, deviations, record.is_stand_in
         )
@@ -151,7 +151,7 @@ def _clean(value: Any) -> Any:
 
 
 def _thinned(content: bytes) -> bytes:
-    """Every line that holds more than training metrics, and at most :data:`TRAIN_LINES` evenly spaced others."""
+    """All lines of validation and test, and at most :data:`TRAIN_LINES` evenly spaced lines of training metrics."""
     lines = content.splitlines(keepends=True)
     train = [number for number, line in enumerate(lines) if _only_training(line)]
     every = -(-len(train) // TRAIN_LINES) or 1

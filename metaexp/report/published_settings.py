@@ -29,7 +29,7 @@ def _setting(name: str, content: Mapping[str, Any], chosen: Mapping[str, str], c
 
 
 def _experiment(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values and choices of an experiment's file over those of the experiment that it starts from."""
+    """The values and choices of an experiment, with those of the experiment that it starts from."""
     own = dict(_read(path))
     values: dict[str, Any] = {}
     chosen: dict[str, str] = {}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metaexp.results.markdown import table
 from metaexp.results.record import RunRecord
-from metaexp.results.seeds import together
+from metaexp.results.seeds import combined_record
 from metaexp.results.wording import NOTHING, format_score, format_time
 
 _SEED = re.compile(r"-seed\d+$")
@@ -52,7 +52,7 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
             continue
         ordered = sorted(members, key=lambda entry: entry.record.seed)
         first = min(members, key=lambda entry: (len(entry.name), entry.record.seed))
-        rows.append(Entry(first.name, together([e.record for e in ordered]), first.stale, tuple(ordered)))
+        rows.append(Entry(first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered)))
     return rows
 
 

@@ -54,7 +54,7 @@ def _device(record: RunRecord) -> dict[str, Any]:
 
 
 def _commits(before: RunRecord, now: RunRecord) -> list[str]:
-    """What is known to differ in metaexp's code and in the user's own."""
+    """Known differences in metaexp's code and in the user's own."""
     found = []
     if before.git is not None and now.git is not None:
         found += changed_values({"commit": before.git.commit[:12]}, {"commit": now.git.commit[:12]})

@@ -108,7 +108,7 @@ def first_step(run: Path) -> int | None:
 
 
 def is_published(run: Path) -> bool:
-    """Whether a folder is a published copy: every run has timings, and no copy has them."""
+    """Whether a folder is a published copy. Runs have timings, and copies have none."""
     return not (run / TIMINGS_FILE).exists()
 
 
@@ -116,7 +116,7 @@ Line = tuple[int, dict[str, float]]
 
 
 def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Difference]:
-    """Line by line, in the order of the run's file. Each line is one step's training, validation or test metrics."""
+    """Compare line by line. Each line holds the training, validation or test metrics of one step."""
     ours, theirs = _lines(run, until), _lines(again, until)
     if not ours:
         return
@@ -157,7 +157,7 @@ def _record(before: RunRecord, now: RunRecord) -> Iterator[str | Difference]:
 
 
 def _decided(record: RunRecord) -> dict[str, Value]:
-    """The values of a record that the configuration and the data decide."""
+    """The values of a record that depend on the configuration and the data alone."""
     values: dict[str, Value] = {
         "data_hash": record.data_hash,
         "episode_bank": record.episode_bank,
@@ -172,7 +172,7 @@ def _decided(record: RunRecord) -> dict[str, Value]:
 
 
 def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Difference]:
-    """The bytes of checkpoints that both have: the selected weights of whole runs, and those of equal steps."""
+    """Compare the bytes of checkpoints that both have: the selected weights of whole runs, and equal steps."""
     names = [path.name for path in sorted((run / "checkpoints").glob("*.safetensors"))]
     for name in names:
         other = again / "checkpoints" / name
@@ -189,7 +189,7 @@ def _lines(folder: Path, until: int | None) -> list[Line]:
 
 
 def _kind(line: Line) -> tuple[int, str]:
-    """Which line of its step it is: training, validation or test."""
+    """The step of a line, and whether it is of training, validation or test."""
     return line[0], min(key.partition("/")[0] for key in line[1])
 
 
@@ -214,7 +214,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Value:
-    """The value as JSON can hold it."""
+    """A value that JSON can hold."""
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

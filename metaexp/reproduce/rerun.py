@@ -31,7 +31,7 @@ _DEFAULT_PATHS = {"data": "./data", "outputs": "./outputs"}
 
 
 class RerunPlan(NamedTuple):
-    """What a rerun will do.
+    """The plan of a rerun.
 
     Attributes:
         run: The folder of the run.
@@ -49,7 +49,7 @@ class RerunPlan(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """A finished rerun: its plan, its folder, and how its numbers compare."""
+    """A finished rerun, with its plan, its folder and the comparison of its numbers."""
 
     plan: RerunPlan
     folder: Path
@@ -153,7 +153,7 @@ def _settings(
     overrides: Sequence[str],
     config_dir: Path | None,
 ) -> Settings:
-    """The run's settings, with this user's paths, no tracker but the files, and the device as it was recorded."""
+    """The run's settings, with the paths of this user, the recorded device, and files as the only tracker."""
     mine = Composer(config_dir).settings([], on_this_machine=False).resolved["paths"]
     paths = {key: mine[key] if value == _DEFAULT_PATHS.get(key) else value for key, value in config["paths"].items()}
     if not _is_below(run, paths["outputs"]):
@@ -171,7 +171,7 @@ def _is_below(run: Path, outputs: str) -> bool:
 
 
 def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Only where files lie may change: what they hold is compared by the data's digest."""
+    """Only the places of files may change. Their content is compared by the digest of the data."""
     then, now = dict(leaves(before)), dict(leaves(after))
     blank = [key for key, value in now.items() if isinstance(value, str) and BLANK in value]
     if blank:
@@ -204,7 +204,7 @@ def _is_place(value: Any) -> bool:
 
 
 def _device(device: dict[str, Any], record: RunRecord) -> dict[str, Any]:
-    """``auto`` and ``null`` as they turned out in the run, where this machine has that."""
+    """The run's device, with ``auto`` and ``null`` replaced by what the run took, if this machine has it."""
     then = record.device
     if then is None:
         return device
@@ -217,7 +217,7 @@ def _device(device: dict[str, Any], record: RunRecord) -> dict[str, Any]:
 
 
 def _until(run: Path, record: RunRecord, steps: int | None) -> int | None:
-    """Where to stop: None to do everything that a completed run did."""
+    """The step to stop at; None to do everything that a completed run did."""
     first = first_step(run)
     if first is None:
         raise RunFolderError(f"{run} is {record.status} and has no metrics: there is nothing to compare with.")

@@ -31,7 +31,7 @@ take more than half of it, training still gets the other half."""
 
 
 class SeedsPlan(NamedTuple):
-    """What will be run.
+    """The plan of the runs of an experiment.
 
     Attributes:
         name: The experiment.
@@ -94,7 +94,7 @@ def plan_seeds(
     base = composer.settings([f"experiment={name}", *overrides])
     kept = [line for line, key in zip(overrides, keys, strict=True) if key != "seed"]
     apart = config_hash(base.resolved | {"seed": 0})
-    where = [apart, base.resolved["device"]]  # other threads are another machine: not to be continued by mistake
+    where = [apart, base.resolved["device"]]  # a run with other threads must not be continued by mistake
     digest = hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()[:8]
     folder = base.paths.outputs / FOLDER / f"{name}{'-short' if short else ''}-{digest}"
     numbers = list(range(base.seed, base.seed + seeds))
@@ -159,7 +159,7 @@ def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -
 
 
 def _checked(folder: Path, job: Job) -> RunRecord:
-    """The record of a seed. Raises RunFolderError when the experiment's file has changed since it was begun."""
+    """The record of a seed. Raises RunFolderError when the experiment's file has changed since the run began."""
     record = read_record(folder)
     if config_hash(record.config) != config_hash(job.settings.resolved):
         raise RunFolderError(
@@ -174,7 +174,7 @@ def _job(plan: SeedsPlan, steps: int | None, seed: int) -> Job:
 
 
 def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
-    """The number of steps where the schedule is cut, else None. Prints first how long everything will take.
+    """The number of steps of a cut schedule, else None. Prints first how long everything will take.
 
     The number depends on how fast this machine is, so it is kept, and the same command continues with the same.
     """
@@ -209,7 +209,7 @@ def _estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int |
 
 
 def _round_down(number: int) -> int:
-    """To 1, 2 or 5 times a power of ten, so that small changes of speed change nothing."""
+    """Round down to 1, 2 or 5 times a power of ten, so that small changes of speed change nothing."""
     if number < 1:
         return 0
     unit = 10 ** (len(str(number)) - 1)

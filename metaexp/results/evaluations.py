@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A test of a run's selected weights, as ``evaluations/<id>.json`` holds it; ``<id>.csv`` has every episode."""
+    """A later test of a run's selected weights, as in ``evaluations/<id>.json``. ``<id>.csv`` has every episode."""
 
     run: str
     run_config_hash: str
@@ -46,14 +46,14 @@ class Evaluation:
 
 
 class Kept(NamedTuple):
-    """A later test, and the two files that hold it."""
+    """A later test, and the path of its JSON file."""
 
     evaluation: Evaluation
     path: Path
 
     @property
     def episodes(self) -> Path:
-        """The metric of every episode."""
+        """The file with the metric of every episode."""
         return self.path.with_suffix(".csv")
 
 

@@ -78,7 +78,7 @@ def read_history(folder: Path) -> History:
 
 
 def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | None:
-    """The step with the best validation, the earlier of equals."""
+    """The step with the best validation; of equals the earlier one."""
     if not validation:
         return None
     sign = -1.0 if metric in _LARGER_IS_BETTER else 1.0

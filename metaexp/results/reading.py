@@ -73,7 +73,7 @@ def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:
-    """``value`` as the type ``hint``, nested dataclasses built. Raises FaultError."""
+    """Check a value against a type, and make nested dataclasses. Raises FaultError."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

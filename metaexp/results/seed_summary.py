@@ -11,14 +11,14 @@ from typing import Any
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.results import wording as w
 from metaexp.results.record import Reference, RunRecord
-from metaexp.results.seeds import OverSeeds, over_seeds
+from metaexp.results.seeds import SeedsResult, combine_seeds
 
 SUMMARY_FILE = "summary.json"
 
 
 def write_summary(
     folder: Path, name: str, records: Sequence[RunRecord], failed: Mapping[int, str], departs: str | None
-) -> OverSeeds:
+) -> SeedsResult:
     """Write ``folder/summary.json``.
 
     Args:
@@ -31,7 +31,7 @@ def write_summary(
     Returns:
         All seeds taken together.
     """
-    whole = over_seeds(records)
+    whole = combine_seeds(records)
     content: dict[str, Any] = {
         "schema_version": 1,
         "experiment": name,
@@ -49,7 +49,7 @@ def write_summary(
     return whole
 
 
-def rows(records: Sequence[RunRecord], whole: OverSeeds) -> list[list[str]]:
+def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
     """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several."""
     found = [[f"seed {r.seed}", w.format_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
     if len(records) > 1:

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed only, taken together: the mean, its interval, one verdict. Without torch."""
+"""Combines runs that differ in their seed only: the mean, its interval and one verdict. Without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 
 
-class OverSeeds(NamedTuple):
+class SeedsResult(NamedTuple):
     """Some seeds of one setting.
 
     Attributes:
@@ -27,7 +27,7 @@ class OverSeeds(NamedTuple):
     verdict: Verdict | None
 
 
-def over_seeds(records: Sequence[RunRecord]) -> OverSeeds:
+def combine_seeds(records: Sequence[RunRecord]) -> SeedsResult:
     """Take completed runs of one setting together.
 
     The interval is Student's over the seeds' means, t(0.975, S - 1) * std / sqrt(S): how far another S seeds could
@@ -42,28 +42,28 @@ def over_seeds(records: Sequence[RunRecord]) -> OverSeeds:
     if len(set(seeds)) != len(seeds) or len({(test.metric, test.n_episodes) for test in tests}) > 1:
         raise RunFolderError(f"the runs with seeds {', '.join(map(str, seeds))} are not seeds of one setting.")
     if not tests:
-        return OverSeeds(seeds, None, None)
+        return SeedsResult(seeds, None, None)
     if len(tests) == 1:
-        return OverSeeds(seeds, tests[0], _verdict(records, tests[0]))
+        return SeedsResult(seeds, tests[0], _verdict(records, tests[0]))
     metric, n_episodes, means = tests[0].metric, tests[0].n_episodes, [test.mean for test in tests]
     interval = mean_interval(means, "student")
     variance = math.fsum((mean - interval.mean) ** 2 for mean in means) / (len(means) - 1)
     episodes = math.fsum(test.ci95 for test in tests) / len(tests)
     strict = math.hypot(episodes, 1.96 * math.sqrt(variance / len(means)))
     verdict = _verdict(records, Score(metric, interval.mean, strict, n_episodes))
-    return OverSeeds(seeds, Score(metric, interval.mean, interval.ci95, n_episodes), verdict)
+    return SeedsResult(seeds, Score(metric, interval.mean, interval.ci95, n_episodes), verdict)
 
 
-def together(records: Sequence[RunRecord]) -> RunRecord:
+def combined_record(records: Sequence[RunRecord]) -> RunRecord:
     """Return one record for a row of a table: the first one, with the mean score of all and the time of all."""
-    found = over_seeds(records)
+    found = combine_seeds(records)
     seconds = [record.seconds for record in records]
     total = math.fsum(s for s in seconds if s is not None) if all(s is not None for s in seconds) else None
     return dataclasses.replace(records[0], test=found.test, verdict=found.verdict, seconds=total)
 
 
 def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
-    """Of the weakest: one shortened or changed run among them makes the whole shortened or changed."""
+    """The verdict on the mean. One shortened or changed run makes the whole shortened or changed."""
     first = records[0]
     if first.reference is None:
         return None

@@ -12,7 +12,7 @@ from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
-from metaexp.results.seeds import OverSeeds
+from metaexp.results.seeds import SeedsResult
 from metaexp.results.wording import (
     format_batch_norm,
     format_order,
@@ -108,7 +108,7 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
 def print_seeds(
     name: str,
     records: Sequence[RunRecord],
-    whole: OverSeeds,
+    whole: SeedsResult,
     failed: Mapping[int, str],
     departs: str | None,
     folder: Path,

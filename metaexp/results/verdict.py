@@ -92,7 +92,7 @@ def _is_accuracy(metric: str) -> bool:
 
 
 def _gap(difference: float, reference: Reference) -> str:
-    """The difference in words: "0.6 points below", "0.12 above" (also when above is worse)."""
+    """The difference as text, such as "0.6 points below" or, for an error, "0.12 above"."""
     side = "above" if difference >= 0 else "below"
     if _is_accuracy(reference.metric):
         return f"{abs(difference) * 100:.1f} points {side}"

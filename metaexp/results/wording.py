@@ -91,6 +91,6 @@ def format_command(record: RunRecord) -> str:
 
 
 def _quoted(override: str) -> str:
-    """``override`` for a shell: in single quotes where it holds anything but plain characters."""
+    """An override for a shell, in single quotes if it has special characters."""
     plain = all(c.isalnum() or c in "._-=+/,:@%~" for c in override)
     return override if plain else "'" + override.replace("'", "'\\''") + "'"

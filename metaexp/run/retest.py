@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metaexp.compare.banks import Strays, strays
+from metaexp.compare.banks import OddRuns, odd_runs
 from metaexp.compare.gather import Run, with_test
 from metaexp.compare.rows import flatten, group
 from metaexp.core.errors import MachineError, RunFolderError
@@ -28,7 +28,7 @@ def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display
     """
     replaced: dict[int, Run] = {}
     for item in group(runs):
-        odd = strays(item)
+        odd = odd_runs(item)
         for run in odd.runs if odd else []:
             assert odd is not None
             replaced[id(run)] = _earlier(run, odd.model) or _tested(run, odd, config_dir, display)
@@ -41,7 +41,7 @@ def overrides_for(run: Run, model: Run) -> list[str]:
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
 
-def _tested(run: Run, odd: Strays, config_dir: Path | None, display: Display | None) -> Run:
+def _tested(run: Run, odd: OddRuns, config_dir: Path | None, display: Display | None) -> Run:
     evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
     if path is None:
         raise MachineError(f"{run.folder} cannot be written, so its new test could not be kept. Compare a copy of it.")

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def runs(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
-    """Two algorithms with two seeds each, trained for a few updates."""
+    """Two algorithms with two seeds each, trained for a few steps."""
     for target in ("tiny_runs.TinyMAML", "tiny_runs.SupportMean"):
         for seed in (0, 1):
             algorithm = {"_target_": target} | ({"inner_lr": 0.1} if target.endswith("MAML") else {})

@@ -127,12 +127,12 @@ def test_a_terminal_obeys_no_name(hostile: Comparison) -> None:
     assert "alert(1)" in printed
 
 
-def test_pictures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Path) -> None:
+def test_figures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Path) -> None:
     files = write(render(hostile), tmp_path / "out")
-    pictures = [path for path in files if path.suffix == ".png"]
-    assert {path.stem for path in pictures} == {"scores", "differences", "learning", "adaptation"}
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
-    assert {path.name for path in files} - {path.name for path in pictures} == {
+    figures = [path for path in files if path.suffix == ".png"]
+    assert {path.stem for path in figures} == {"scores", "differences", "learning", "adaptation"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
+    assert {path.name for path in files} - {path.name for path in figures} == {
         "index.html", "README.md", "rows.csv", "pairs.csv", "table.tex",
     }  # fmt: skip
 
@@ -184,8 +184,8 @@ def test_the_figures_of_the_page_are_those_of_the_files(sweep: Path, make_run: M
     used = [str(a["xlink:href"])[1:] for _, a in page.elements if "xlink:href" in a]
     used += re.findall(r"url\(#([^)]+)\)", files["index.html"].decode())
     assert set(used) <= set(ids)
-    pictures = {name for name in files if name.endswith(".png")}
-    assert [tag for tag, _ in page.elements].count("svg") == len(pictures) > 4
+    figures = {name for name in files if name.endswith(".png")}
+    assert [tag for tag, _ in page.elements].count("svg") == len(figures) > 4
     assert len(files["index.html"]) < 400_000
 
 
@@ -379,7 +379,7 @@ def test_three_seeds_do_not_have_the_star(sweep: Path) -> None:
     assert not any("one seed" in line for line in headline(comparison.tables[0]))
 
 
-def test_a_second_comparison_leaves_no_picture_of_the_first(sweep: Path, make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_second_comparison_leaves_no_figure_of_the_first(sweep: Path, make_run: MakeRun, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write(render(compared(sweep)), out)
     (out / "mine.png").write_bytes(b"")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.compare.banks import check_banks, strays
+from metaexp.compare.banks import check_banks, odd_runs
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import group, rows
@@ -207,7 +207,7 @@ def test_other_test_episodes_are_refused_and_the_message_says_which(make_run: Ma
     assert "bank bank51100000, 100 episodes: p0" in text
     assert "They differ in eval.episodes: 80, 100." in text
     assert "--retest" in text
-    odd = strays(groups[0])
+    odd = odd_runs(groups[0])
     assert odd is not None
     assert [run.folder.name for run in odd.runs] == ["p0"]
     check_banks(group(gather([tmp_path / "sweep" / "m0", tmp_path / "sweep" / "m1"]).runs))

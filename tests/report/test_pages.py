@@ -90,7 +90,7 @@ def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> 
     assert _cells(page, "maml_omniglot_5way_1shot")[7].startswith("stale: settings changed since; was: shortened")
 
 
-def test_a_runs_page_gives_the_command_the_steps_and_the_pictures(docs: Path) -> None:
+def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> None:
     plots = docs / "maml_omniglot_5way_1shot" / "plots"
     plots.mkdir()
     (plots / "learning_curve.png").write_bytes(b"")

@@ -15,7 +15,7 @@ from metaexp.report.publish import publish
 from metaexp.report.rows import grouped
 from metaexp.results.record import RunRecord, Score, Verdict, read_record, write_record
 from metaexp.results.seed_summary import format_protocol
-from metaexp.results.seeds import over_seeds, together
+from metaexp.results.seeds import combine_seeds, combined_record
 
 NAME = "maml_omniglot_5way_1shot"
 SHORTENED = "shortened (6,000 of 60,000 steps): 0.2 points below"
@@ -34,7 +34,7 @@ def current(record: RunRecord) -> bool:
 
 
 def test_the_interval_of_several_seeds_is_students_over_their_means(record: RunRecord) -> None:
-    found = over_seeds(seeds(record, 0.98, 0.985, 0.99))
+    found = combine_seeds(seeds(record, 0.98, 0.985, 0.99))
     assert found.test is not None
     assert found.seeds == [0, 1, 2]
     assert found.test.mean == pytest.approx(0.985)
@@ -44,31 +44,31 @@ def test_the_interval_of_several_seeds_is_students_over_their_means(record: RunR
 
 def test_one_seed_keeps_the_interval_of_its_episodes(record: RunRecord) -> None:
     (alone,) = seeds(record, 0.98)
-    assert over_seeds([alone]).test == alone.test
+    assert combine_seeds([alone]).test == alone.test
 
 
 def test_a_wide_interval_of_few_seeds_makes_nothing_easier_to_reproduce(record: RunRecord) -> None:
     """0.96 and 0.99: Student's interval of 0.19 holds the published 0.987, which 2.2 points below must not be near."""
-    found = over_seeds(seeds(record, 0.94, 0.96))
+    found = combine_seeds(seeds(record, 0.94, 0.96))
     assert found.test is not None
     assert found.test.ci95 > 0.12
     assert found.verdict is not None
     assert found.verdict.kind == "not_reproduced"
     assert found.verdict.difference == pytest.approx(0.95 - 0.987)
-    near = over_seeds(seeds(record, 0.985, 0.989)).verdict
+    near = combine_seeds(seeds(record, 0.985, 0.989)).verdict
     assert near is not None
     assert near.kind == "reproduced"
 
 
 def test_one_shortened_or_changed_seed_makes_the_whole_so(record: RunRecord) -> None:
     full, cut = seeds(record, 0.987, 0.987)
-    verdict = over_seeds([full, dataclasses.replace(cut, steps=600)]).verdict
+    verdict = combine_seeds([full, dataclasses.replace(cut, steps=600)]).verdict
     assert verdict is not None
     assert verdict.kind == "shortened"
-    verdict = over_seeds([full, dataclasses.replace(cut, deviations=["algorithm.inner_lr=0.1"])]).verdict
+    verdict = combine_seeds([full, dataclasses.replace(cut, deviations=["algorithm.inner_lr=0.1"])]).verdict
     assert verdict is not None
     assert verdict.kind == "changed"
-    verdict = over_seeds([full, cut]).verdict
+    verdict = combine_seeds([full, cut]).verdict
     assert verdict is not None
     assert verdict.kind == "reproduced"
 
@@ -85,15 +85,15 @@ def test_one_seed_on_a_stand_in_keeps_the_whole_from_being_reproduced(record: Ru
 def test_runs_that_are_not_seeds_of_one_setting_are_refused(record: RunRecord) -> None:
     first, second = seeds(record, 0.98, 0.98)
     with pytest.raises(RunFolderError, match="seeds 0, 0 are not seeds of one setting"):
-        over_seeds([first, first])
+        combine_seeds([first, first])
     with pytest.raises(RunFolderError, match="not seeds of one setting"):
-        over_seeds([first, dataclasses.replace(second, test=Score("mse", 0.98, 0.003, 600))])
+        combine_seeds([first, dataclasses.replace(second, test=Score("mse", 0.98, 0.003, 600))])
 
 
 def test_together_adds_the_times_and_says_no_time_where_one_is_unknown(record: RunRecord) -> None:
     first, second = seeds(record, 0.98, 0.99)
-    assert together([first, second]).seconds == pytest.approx(2 * 1234.5)
-    assert together([first, dataclasses.replace(second, seconds=None)]).seconds is None
+    assert combined_record([first, second]).seconds == pytest.approx(2 * 1234.5)
+    assert combined_record([first, dataclasses.replace(second, seconds=None)]).seconds is None
 
 
 @pytest.fixture

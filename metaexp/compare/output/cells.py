@@ -87,7 +87,7 @@ def _score(table: Table, row: RowResult) -> list[Cell]:
 
 
 def _lead(table: Table, lead: Estimate) -> list[Cell]:
-    """How far ahead, and the interval of that."""
+    """The cells of a difference and its interval."""
     return [
         Cell(format_difference(table.metric, lead.mean).removeprefix("+"), lead.mean),
         Cell(format_range(table.metric, lead) + _star(lead), lead.low),

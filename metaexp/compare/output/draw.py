@@ -94,7 +94,7 @@ def _lines(axes: Axes, data: FigureData, labels: list[str]) -> None:
     lines = [_line(axes, series, scale) for series in data.series]
     axes.set_xlabel(plain(data.x_label))
     axes.set_ylabel(plain(data.y_label + (" (%)" if data.percent else "")))
-    names = [f"\u200a{label}" for label in labels]  # matplotlib leaves out "_x"
+    names = [f"\u200a{label}" for label in labels]  # matplotlib leaves labels such as "_x" out
     axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0.0)
     thousands(axes)
 
@@ -116,7 +116,7 @@ def _line(axes: Axes, series: Series, scale: float) -> Line2D:
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Several lines without control characters, cut where they would leave no room for the axes."""
+    """The text in at most four lines, so that room is left for the axes; without control characters."""
     return "\n".join(textwrap.wrap(plain(text), width, max_lines=4, placeholder=" \N{HORIZONTAL ELLIPSIS}")) or " "
 
 
@@ -127,7 +127,7 @@ def _inline(content: bytes, data: FigureData) -> str:
     root = ElementTree.fromstring(content)
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # the page has the style
+            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # the page has a style of its own
                 parent.remove(child)
     names = {element.get("id"): f"{data.name}-{n}" for n, element in enumerate(root.iter()) if element.get("id")}
     used = set()

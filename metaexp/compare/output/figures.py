@@ -101,7 +101,7 @@ def _point(x: float, estimate: Estimate) -> Point | None:
 
 
 def _note(text: str, series: Sequence[Series], wanted: Sequence[RowResult]) -> str:
-    """``text``, and which of the ``wanted`` rows could not be drawn."""
+    """The note below a figure, with the rows that could not be drawn."""
     shown = {item.label for item in series}
     missing = [row.label for row in wanted if row.label not in shown]
     return f"{text} Not drawn, too large: {', '.join(missing)}." if missing else text
@@ -200,7 +200,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
 
 
 def _over_tasks(comparison: Comparison, colours: dict[str, int], axis: str, fixed: str, words: str) -> list[FigureData]:
-    """One figure for each dataset and ``fixed`` value with at least two values of ``axis``."""
+    """One figure over ``axis`` (shots, say) for each dataset and value of ``fixed`` (ways) with two points or more."""
     groups: dict[tuple[str, int, str], list[tuple[int, Table]]] = {}
     for table in comparison.tables:
         place = {"n_way": table.n_way, "k_shot": table.k_shot}
@@ -210,7 +210,7 @@ def _over_tasks(comparison: Comparison, colours: dict[str, int], axis: str, fixe
         for key, members in groups.items()
         if len({x for x, _ in members}) > 1
     ]
-    names = [figure.name for figure in found]  # of several datasets the same
+    names = [figure.name for figure in found]  # equal for several datasets
     return [
         figure._replace(name=f"{figure.name}_{names[: place + 1].count(figure.name)}")
         if names.count(figure.name) > 1
@@ -222,7 +222,7 @@ def _over_tasks(comparison: Comparison, colours: dict[str, int], axis: str, fixe
 def _over(
     members: list[tuple[int, Table]], colours: dict[str, int], key: tuple[str, int, str], words: str
 ) -> FigureData:
-    """Scores over shots or ways."""
+    """A figure of scores over shots or ways."""
     dataset, value, metric = key
     lines: dict[str, list[Point]] = {}
     for x, table in members:

@@ -36,7 +36,7 @@ def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
         comparison: What it shows.
         drawn: The ``<svg>`` element of every figure, by its name.
     """
-    import jinja2  # not needed for a run
+    import jinja2  # only the page needs it
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_resource), finalize=_plain,
@@ -65,7 +65,7 @@ def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What a template prints: texts in one line and without control characters, numbers in full."""
+    """Texts in one line without control characters, numbers in full; jinja2 calls this on every value it prints."""
     if type(value) is str:
         return plain(value)
     return repr(value) if isinstance(value, float) else value
@@ -76,7 +76,7 @@ def _resource(name: str) -> str:
 
 
 def _figures_of(drawn: Mapping[str, str], number: int, comparison: Comparison) -> list[str]:
-    """Those of one table: their names end in its number, where there is more than one."""
+    """The figures of one table. Their names end in its number where there are several tables."""
     if len(comparison.tables) == 1:
         return [svg for name, svg in drawn.items() if not name.startswith(_ACROSS)]
     names = {f"{kind}_{number + 1}" for kind in ("scores", "differences", "learning", "adaptation")}

@@ -10,12 +10,12 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def format_mean(metric: str, value: float) -> str:
-    """``98.27 %`` or ``0.512``."""
+    """Return ``98.27 %`` or ``0.512``."""
     return f"{value * 100:.2f} %" if metric == "accuracy" else f"{value:.3g}"
 
 
 def format_range(metric: str, estimate: Estimate) -> str:
-    """``97.9 to 98.6``, in the unit of :func:`format_mean`; ``-`` where there is no interval."""
+    """Return ``97.9 to 98.6``, in the unit of :func:`format_mean`; ``-`` where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return NOTHING
     scale, form = (100.0, ".2f") if metric == "accuracy" else (1.0, ".3g")
@@ -24,12 +24,12 @@ def format_range(metric: str, estimate: Estimate) -> str:
 
 
 def format_difference(metric: str, value: float) -> str:
-    """``+1.20 points`` for accuracies, ``\N{MINUS SIGN}0.031`` for others."""
+    """Return ``+1.20 points`` for accuracies, ``\N{MINUS SIGN}0.031`` for others."""
     return f"{_signed(value * 100, '.2f')} points" if metric == "accuracy" else _signed(value, ".3g")
 
 
 def format_p(p: float | None) -> str:
-    """``0.032``, ``< 0.0001``, ``1``; ``-`` where there is none."""
+    """Return ``0.032``, ``< 0.0001`` or ``1``; ``-`` where there is none."""
     if p is None:
         return NOTHING
     if p < 0.0001:
@@ -38,24 +38,24 @@ def format_p(p: float | None) -> str:
 
 
 def format_rank(row: RowResult) -> str:
-    """``1``, or ``1=`` where the rank is shared; ``-`` for a row with one seed."""
+    """Return ``1``, or ``1=`` where the rank is shared; ``-`` for a row with one seed."""
     return NOTHING if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
 
 
 def format_seeds(row: RowResult) -> str:
-    """The number of seeds."""
+    """Return the number of seeds."""
     return f"{len(row.runs)}"
 
 
 def format_memory(n_bytes: float | None) -> str:
-    """``1.57 GiB`` or ``312 MiB``."""
+    """Return ``1.57 GiB`` or ``312 MiB``."""
     if n_bytes is None:
         return NOTHING
     return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.0f} MiB"
 
 
 def format_count(value: float | None) -> str:
-    """A whole number with commas."""
+    """Return a whole number with commas."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
@@ -90,7 +90,7 @@ def headline(table: Table) -> list[str]:
 
 
 def _caution(table: Table) -> list[str]:
-    """What one seed can say, before anything else."""
+    """The warning about rows of one seed, which comes first."""
     single = [row.label for row in table.single_seed_rows]
     if not single:
         return []
@@ -151,7 +151,7 @@ def _against(table: Table, row: RowResult) -> str:
 
 
 def _scope(table: Table, pair: Pair) -> str:
-    """Over what the interval of a pair without a verdict is."""
+    """Whether the interval of a pair without a verdict is over episodes, or over the seeds of one row too."""
     if pair.difference.over_seeds:
         return ""
     several = [table.rows[i].label for i in (pair.first, pair.second) if len(table.rows[i].runs) > 1]
@@ -170,7 +170,7 @@ def _required(table: Table, pair: Pair) -> str:
 
 
 def _in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
-    """`` (95 % interval 97.9 to 98.6; corrected p = 0.03)``, or nothing where there is nothing to say."""
+    """`` (95 % interval 97.9 to 98.6; corrected p = 0.03)``, or that there is no interval."""
     if estimate.low is None:
         text = "no interval: no spread that could be measured"
     elif more.startswith("over"):
@@ -238,7 +238,7 @@ def _signed(value: float, form: str, plus: bool = True) -> str:
 
 
 def _about(number: int) -> str:
-    """Two digits: more would claim too much."""
+    """A number rounded up to two digits, since it is an estimate."""
     scale = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // scale) * scale:,}"
 

@@ -49,12 +49,12 @@ class Row(NamedTuple):
 
     @property
     def n_runs(self) -> int:
-        """S."""
+        """S, the number of runs."""
         return int(self.run_means.shape[-1])
 
     @property
     def n_episodes(self) -> int:
-        """E."""
+        """E, the number of episodes."""
         return int(self.episode_means.shape[-1])
 
     @property
@@ -64,7 +64,7 @@ class Row(NamedTuple):
 
 
 class Variance(NamedTuple):
-    """The two parts of a squared standard error, all (...).
+    """The two parts of a squared standard error, each (...).
 
     Attributes:
         over_episodes: The part from the choice of episodes, with E - 1 degrees of freedom.
@@ -78,7 +78,13 @@ class Variance(NamedTuple):
 
 
 class PairVariance(NamedTuple):
-    """The variance of a difference, and of the two means that it is made of (with its degrees of freedom)."""
+    """The variances of a difference and of its two means.
+
+    Attributes:
+        difference: Of the difference.
+        first: Of the first mean, with the degrees of freedom of the difference.
+        second: Of the second mean, with the same.
+    """
 
     difference: Variance
     first: Variance
@@ -101,7 +107,7 @@ def summarise(values: Array) -> Row:
     if n_runs == 1:
         zeros = np.zeros(values.shape[:-2])
         return Row(episode_means, run_means, zeros, zeros)
-    with np.errstate(over="ignore", invalid="ignore"):  # of runs that diverged
+    with np.errstate(over="ignore", invalid="ignore"):  # runs that diverged have huge errors
         rest = values - episode_means[..., None, :] - run_means[..., None] + run_means.mean(-1)[..., None, None]
         residual = np.square(rest).sum((-2, -1)) / ((n_runs - 1) * (n_episodes - 1))
         between = run_means.var(-1, ddof=1)
@@ -110,12 +116,12 @@ def summarise(values: Array) -> Row:
 
 
 def mean_variance(row: Row) -> Variance:
-    """The variance of a row's mean."""
+    """Return the variance of a row's mean."""
     return Variance(_over_episodes([row]), _over_runs(row), np.full(row.between.shape, max(row.n_runs - 1.0, 1.0)))
 
 
 def difference_variances(first: Row, second: Row) -> list[PairVariance]:
-    """The candidates for the variance of ``first`` less ``second``: Welch's, and the pooled one for unequal S."""
+    """Return the candidates for the variance of a difference: Welch's, and for unequal S the pooled one, too."""
     rows = (first, second)
     parts = [_over_runs(row) for row in rows]
     total = parts[0] + parts[1]
@@ -134,7 +140,7 @@ def difference_variances(first: Row, second: Row) -> list[PairVariance]:
 
 
 def pairing_gain(first: Row, second: Row) -> Array:
-    """By what factor (...) pairing narrows the standard error of the difference; 0 where there is no spread."""
+    """Return the factor (...) by which pairing narrows the standard error of a difference; 0 without spread."""
     variance = difference_variances(first, second)[0].difference
     n_episodes = first.n_episodes
     apart = (first.episode_means.var(-1, ddof=1) + second.episode_means.var(-1, ddof=1)) / n_episodes
@@ -159,7 +165,7 @@ def _over_runs(row: Row) -> Array:
 
 
 def _over_episodes(rows: list[Row]) -> Array:
-    """Of the mean of one row, or of the difference of two."""
+    """The part from episodes in the variance of a row's mean, or of the difference of two."""
     values = rows[0].episode_means if len(rows) == 1 else rows[0].episode_means - rows[1].episode_means
     n_episodes = values.shape[-1]
     with np.errstate(over="ignore", invalid="ignore"):

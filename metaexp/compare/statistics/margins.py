@@ -40,20 +40,26 @@ class Part(NamedTuple):
         return self.over_episodes + self.over_runs > 0.0
 
     def squared_margin(self, p: float, n_episodes: int) -> float:
-        """The squared margin of the interval that holds the truth with probability 1 - ``p``."""
+        """Return the squared margin of the interval that holds the truth with probability 1 - ``p``."""
         margin = quantile(p, n_episodes - 1.0) ** 2 * self.over_episodes if self.over_episodes else 0.0
         return margin + (quantile(p, self.degrees_of_freedom) ** 2 * self.over_runs if self.over_runs else 0.0)
 
 
 class Proportion(NamedTuple):
-    """A mean in [0, 1], with what its interval is made from."""
+    """A mean in [0, 1].
+
+    Attributes:
+        mean: Its value.
+        part: Its variance.
+        n_episodes: E.
+    """
 
     mean: float
     part: Part
     n_episodes: int
 
     def interval(self, p: float) -> tuple[float, float]:
-        """Wilson's interval."""
+        """Return Wilson's interval at level ``p``."""
         squared, edge = self.part.squared_margin(p, self.n_episodes), self.mean * (1.0 - self.mean)
         if squared <= 0.0 or edge <= 0.0:  # no spread: every episode is one trial
             shift = quantile(p, self.n_episodes - 1.0) ** 2 / self.n_episodes
@@ -66,14 +72,20 @@ class Proportion(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The difference of two means in [0, 1]; ``part`` is the difference's own variance."""
+    """The difference of two means in [0, 1].
+
+    Attributes:
+        first: A mean.
+        second: The mean that is taken off.
+        part: The variance of the difference.
+    """
 
     first: Proportion
     second: Proportion
     part: Part
 
     def interval(self, p: float) -> tuple[float, float]:
-        """Newcombe's interval."""
+        """Return Newcombe's interval at level ``p``."""
         value = self.first.mean - self.second.mean
         (low_1, high_1), (low_2, high_2) = self.first.interval(p), self.second.interval(p)
         shared = self._correlation(p)
@@ -86,7 +98,7 @@ class Difference(NamedTuple):
         one = self.first.part.squared_margin(p, n_episodes)
         two = self.second.part.squared_margin(p, n_episodes)
         both = self.part.squared_margin(p, n_episodes)
-        if min(one, two, both) <= 0.0:  # nothing measured to pair by
+        if min(one, two, both) <= 0.0:  # there is no spread to measure a correlation with
             return 0.0
         return max(-1.0, min(1.0, (one + two - both) / (2.0 * math.sqrt(one) * math.sqrt(two))))
 
@@ -96,7 +108,11 @@ def _hypotenuse(a: float, b: float, correlation: float) -> float:
 
 
 def p_of_zero(interval: Callable[[float], tuple[float, float]]) -> float:
-    """The two-sided p-value of no difference: the largest ``p`` whose interval just excludes 0."""
+    """Return the two-sided p-value of no difference: the largest ``p`` whose interval just excludes 0.
+
+    Args:
+        interval: Level -> interval.
+    """
 
     def excludes(p: float) -> bool:
         low, high = interval(p)
@@ -115,7 +131,10 @@ def p_of_zero(interval: Callable[[float], tuple[float, float]]) -> float:
 
 @lru_cache(maxsize=4096)
 def quantile(p: float, degrees_of_freedom: float) -> float:
-    """The t with P(abs(T) >= t) = ``p`` for a Student-t variable T, by Newton's method in a bracket of logarithms."""
+    """Return the t with P(abs(T) >= t) = ``p`` for a Student-t variable T.
+
+    Computed by Newton's method in a bracket of logarithms.
+    """
     low, high = -40.0, 700.0
     x, target = 0.0, math.log(p)
     front = (

@@ -48,14 +48,14 @@ class Estimate:
     over_seeds: bool
 
     def negated(self) -> Estimate:
-        """The same difference, seen from the other side."""
+        """Return the difference of the other row less this one."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return Estimate(-self.mean, low, high, self.over_seeds)
 
 
 @dataclass(frozen=True)
 class RequiredSample:
-    """What would show the measured difference in four of five repeats, were it the true one.
+    """The sample that would show the measured difference in four of five repeats, if it were the true one.
 
     Attributes:
         episodes: With the same runs; None where :data:`MOST_EPISODES` would not do.
@@ -90,7 +90,7 @@ class Pair:
 
     @property
     def decision(self) -> Decision:
-        """Whether the difference stands after the correction, is open, or may not be judged."""
+        """Whether the rows differ after the correction (different) or may not (open), or nothing can be said."""
         if self.corrected is None:
             return "withheld"
         return "different" if self.corrected < LEVEL else "open"
@@ -103,7 +103,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """For every row its estimate and its rank (None for a row with one seed), and every pair of rows."""
+    """The verdicts about the rows of a table.
+
+    Attributes:
+        estimates: The mean of every row with its interval.
+        ranks: The rank of every row; None for a row with one seed.
+        pairs: Every pair of rows.
+    """
 
     estimates: list[Estimate]
     ranks: list[int | None]
@@ -145,7 +151,7 @@ def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool
 
 
 def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
-    """A row's mean with its 95 % interval."""
+    """Return a row's mean with its 95 % interval."""
     mean, part, over_seeds = float(row.mean), _part(mean_variance(row)), row.n_runs > 1
     if not math.isfinite(mean):
         return Estimate(mean, None, None, over_seeds)
@@ -214,7 +220,7 @@ def _around(value: float, part: Part, n_episodes: int) -> Callable[[float], tupl
 
 
 def _part(variance: Variance) -> Part:
-    """One comparison's, as numbers."""
+    """The variance of one comparison, as numbers."""
     return Part(*map(float, variance))
 
 
@@ -262,7 +268,7 @@ def required_sample(first: Row, second: Row, level: float) -> RequiredSample:
 
 
 def _smallest(is_enough: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The smallest number in [low, high] that is enough, where every larger one is too; None where none is."""
+    """The smallest number in [low, high] that is enough; None where none is. All larger ones are enough, too."""
     if low > high or not is_enough(high):
         return None
     while low < high:

@@ -87,7 +87,7 @@ def _validation(
 ) -> None:
     steps, values = to_array(curve.steps), to_array(curve.values)
     label = "validation"
-    if curve.ci95 is not None and any(curve.ci95):  # of one episode there is none
+    if curve.ci95 is not None and any(curve.ci95):  # one episode has no interval
         half = to_array(curve.ci95)
         axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
         label = "validation, 95 % interval"

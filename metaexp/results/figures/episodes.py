@@ -84,7 +84,7 @@ def name_of_class(label: int) -> str:
 
 
 def _choose(labels: Array) -> list[int]:
-    """Indices of the images to show: ordered by class, equally many of each, at most :data:`MOST_COLUMNS`."""
+    """Indices of the images to show, ordered by class, equally many of each class, at most :data:`MOST_COLUMNS`."""
     classes = sorted(set(labels.astype(int).tolist()))[:MOST_COLUMNS]
     each = max(1, MOST_COLUMNS // len(classes))
     positions: list[int] = []
@@ -129,7 +129,7 @@ def _query_row(axes: Axes, y: float, x: float, episode: Shown, chosen: Sequence[
 
 
 def _image(axes: Axes, x: float, y: float, image: Any, color: str, width: float) -> None:
-    """One image in the cell whose upper left corner is (x, y), with a frame."""
+    """Draw an image with a frame; (x, y) is its upper left corner."""
     from matplotlib.patches import Rectangle
 
     values = to_array(image)

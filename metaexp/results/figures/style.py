@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Okabe & Ito (2008): told apart with every common kind of colour blindness, and in grey by their lightness.
+# Okabe & Ito (2008). People with any common colour blindness can tell them apart; in grey they differ in lightness.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
@@ -80,7 +80,7 @@ class Canvas:
         try:
             if error is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                # Without the version of matplotlib in it: equal figures are equal files.
+                # Without the version of matplotlib, so that equal figures are equal files.
                 self.figure.savefig(self.path, format="png", metadata={"Software": None})
         finally:
             self._style.__exit__(kind, error, trace)
