@@ -73,7 +73,7 @@ class Covered(NamedTuple):
 
 INTERVALS = Covered._fields[:4]
 _EQUAL = [(2, 2), (3, 3), (5, 5)]
-_MIXED = [(2, 3), (2, 10), (3, 10)]
+_MIXED = [(2, 3), (2, 5), (2, 10), (3, 10)]
 SETTINGS = [
     *(Setting((1, 1), queries, "none") for queries in (5, 75)),
     *(Setting(s, q, spread) for s, q, spread in itertools.product(_EQUAL, (5, 75), SPREADS)),
@@ -86,7 +86,21 @@ SETTINGS = [
 ]  # fmt: skip
 TABLES = [
     Setting(seeds, queries, spread, generator, episodes, ceiling)
-    for seeds in [(1,) * 4, (2,) * 4, (3,) * 4, (5,) * 4, (2, 2), (2, 3), (1, 3), (3, 3, 3, 1), (2, 10), (2, 2, 10, 10)]
+    for seeds in [
+        (1,) * 4,
+        (2,) * 4,
+        (3,) * 4,
+        (5,) * 4,
+        (2, 2),
+        (2, 3),
+        (2, 5),
+        (1, 3),
+        (1, 5),
+        (3, 3, 3, 1),
+        (2, 3, 5),
+        (2, 10),
+        (2, 2, 10, 10),
+    ]
     for queries, spread, generator, episodes, ceiling in [
         (75, "small", "logistic", 600, False),
         (15, "large", "power", 600, False),

@@ -122,7 +122,7 @@ def _episodes(path: Path, test: Score) -> Array:
 
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
-    """Keep the last of several runs of one configuration, seed and own code."""
+    """Keep the last of several runs of one configuration, seed and parent."""
     chosen: dict[tuple[str, int, str | None], Run] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
         parent = run.record.parent
