@@ -76,7 +76,7 @@ def test_one_shortened_or_changed_seed_makes_the_whole_so(record: RunRecord) -> 
 def test_one_seed_on_a_stand_in_keeps_the_whole_from_being_reproduced(record: RunRecord) -> None:
     full, other = seeds(record, 0.987, 0.987)
     made_up = dataclasses.replace(other, config={**other.config, "dataset": {"stand_in": True}})
-    verdict = over_seeds([full, made_up]).verdict
+    verdict = combine_seeds([full, made_up]).verdict
     assert verdict is not None
     assert verdict.kind == "changed"
     assert "stand-in" in verdict.text
