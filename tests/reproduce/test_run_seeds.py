@@ -292,8 +292,8 @@ def test_the_departures_of_every_experiment_can_be_read() -> None:
     assert len(silent_ones) < 5, silent_ones
     text = found["maml_omniglot_5way_1shot"]
     assert text is not None
-    assert text.startswith("the authors' split was an unseeded listing")
-    assert text.endswith("makes alpha = 0.4 an alpha of 2.0 on the mean loss.")
+    assert text.startswith("the authors drew their split without a seed")
+    assert text.endswith("At 5 ways, alpha = 0.4 is then an alpha of 2.0 on the mean loss.")
     assert "#" not in text
 
 
