@@ -73,6 +73,7 @@ def forked_family(
         monkeypatch.setattr(targets, "_trusted", {name, "tiny_runs"})
         read_module.cache_clear()
         monkeypatch.setattr(starter, importlib.import_module("forking").start)
+        monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
         module = importlib.import_module(name)
         tiny.write_files(module.FILES, tmp_path / "conf")
         if not _warm:

@@ -33,6 +33,9 @@ class Dataset(ABC):
     kind: Literal["classification", "regression"]
     equal_classes: bool = False
     """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
+    reads_cache: bool = False
+    """Whether :meth:`load` begins with :func:`metaexp.data.files.cache.cached`, so that the jobs of a sweep can share
+    its examples in memory."""
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:

@@ -40,6 +40,7 @@ class Cifar100(Dataset):
 
     kind = "classification"
     equal_classes = True
+    reads_cache = True
     lists: str
     """The packaged split: superclass/class, or superclass for all its classes."""
 

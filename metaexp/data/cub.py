@@ -38,6 +38,7 @@ class CUB(Dataset):
     """
 
     kind = "classification"
+    reads_cache = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Glyphs(Dataset):
 
     kind = "classification"
     equal_classes = True
+    reads_cache = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class ImageFolder(Dataset):
     """
 
     kind = "classification"
+    reads_cache = True
 
     def __init__(
         self,

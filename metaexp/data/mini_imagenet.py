@@ -54,6 +54,7 @@ class MiniImageNet(Dataset):
 
     kind = "classification"
     equal_classes = True
+    reads_cache = True
 
     def __init__(
         self,

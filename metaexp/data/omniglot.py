@@ -76,6 +76,7 @@ class Omniglot(Dataset):
 
     kind = "classification"
     equal_classes = True
+    reads_cache = True
 
     def __init__(
         self,

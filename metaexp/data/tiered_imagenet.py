@@ -39,6 +39,7 @@ class TieredImageNet(Dataset):
     """
 
     kind = "classification"
+    reads_cache = True
 
     def __init__(
         self,

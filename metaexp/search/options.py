@@ -43,6 +43,7 @@ class SearchOptions:
     folder: str | None
     metric: str | None
     test_best: bool
+    fork: bool = True
 
     def deciding(self) -> list[Any]:
         """Return the options that decide which points are tried and stopped. Other values make another search."""

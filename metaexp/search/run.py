@@ -25,6 +25,7 @@ from metaexp.search.summary import (
 )
 from metaexp.sweep.job_process import start
 from metaexp.sweep.pool import Pool
+from metaexp.sweep.warm_start import job_starter
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
@@ -44,10 +45,14 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     """
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
-    begin = partial(start, trusted=trusted(), threads=threads_each(prepared.options.workers))
-    queue = TrialQueue(prepared, place, study, begin)
-    print_text("\n".join(format_opening(prepared, study.points())), flush=True)
-    with stop_on_signals() as stop:
+    threads = threads_each(prepared.options.workers)
+    spawn = partial(start, trusted=trusted(), threads=threads)
+    with (
+        stop_on_signals() as stop,
+        job_starter(spawn, trusted(), threads, print_text, fork=prepared.options.fork) as begin,
+    ):
+        queue = TrialQueue(prepared, place, study, begin)
+        print_text("\n".join(format_opening(prepared, study.points())), flush=True)
         Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         if stop:
             raise _interrupted(stop, prepared.path)

@@ -28,6 +28,7 @@ _HOW = (
     "sweep.on_error",
     "sweep.retries",
     "sweep.n_jobs",
+    "sweep.fork",
     "sweep.new",
     "sweep.reuse",
 )

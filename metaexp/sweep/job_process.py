@@ -9,13 +9,29 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import metaexp
 from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
 
 BUSY = 75
 """Exit code of a worker that does nothing because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
+
+
+class Process(Protocol):
+    """What :class:`subprocess.Popen` and a forked process have in common."""
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 class JobProcess:
@@ -26,7 +42,7 @@ class JobProcess:
         process: The worker.
     """
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, process: Process) -> None:
         self.folder = folder
         self.process = process
 
@@ -100,18 +116,21 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
         trusted: Packages whose classes the job may use.
         threads: Value of ``device.threads`` if the job's configuration leaves it open.
     """
-    command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", str(folder)]
-    command += [] if threads is None else ["--threads", str(threads)]
-    for package in trusted:
-        command += ["--trust", package]
+    command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", *worker_arguments(folder, trusted, threads)]
     with (folder / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            command, env=_environment(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            command, env=job_environment(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
         )
     return JobProcess(folder, process)
 
 
-def _environment() -> dict[str, str]:
+def worker_arguments(folder: Path, trusted: Sequence[str], threads: int | None) -> list[str]:
+    """The arguments of :mod:`metaexp.sweep.worker` for a job; see :func:`start`."""
+    given = [] if threads is None else ["--threads", str(threads)]
+    return [str(folder), *given, *(word for package in trusted for word in ("--trust", package))]
+
+
+def job_environment() -> dict[str, str]:
     """The environment variables of a worker: ours, with two changes.
 
     PYTHONPATH gets the folder of metaexp if metaexp is not installed. WANDB_SERVICE is removed, because a job that

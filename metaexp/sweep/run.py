@@ -27,6 +27,7 @@ from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
+from metaexp.sweep.warm_start import job_starter
 
 TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
@@ -104,9 +105,11 @@ def _run(
         watcher = Reporter(sweep, left, display, advance)
         if launcher is None:
             threads = threads_each(min(prepared.options.n_jobs, len(prepared.jobs)))
-            begin = partial(start, trusted=trusted(), threads=threads)
-            queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
-            Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
+            spawn = partial(start, trusted=trusted(), threads=threads)
+            fork = prepared.options.fork and len(left) > 1
+            with job_starter(spawn, trusted(), threads, display.line, fork=fork) as begin:
+                queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
+                Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
         else:
             LauncherPool(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
 

@@ -21,11 +21,13 @@ from metaexp.config.classes.targets import trust
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted
+from metaexp.machine.warm_parent import leave
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_process import BUSY
 from metaexp.sweep.job_state import Note, lock_job, new_note, read_state, write_note
+from metaexp.sweep.warm_start import FORK_SERVER, become_job
 
 
 class StoppedEarly(BaseException):
@@ -42,6 +44,8 @@ class StoppedEarly(BaseException):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the job of one folder and return the exit code."""
+    if list(arguments[:1]) == [FORK_SERVER]:
+        leave(main(become_job(int(arguments[1]))))
     made = argparse.ArgumentParser(prog="python -m metaexp.sweep.worker")
     made.add_argument("folder", type=Path)
     made.add_argument("--threads", type=int)

@@ -39,6 +39,7 @@ from metaexp.results.record import read_record
 from metaexp.run import outputs as outputs_module
 from metaexp.run.progress import Lines
 from metaexp.sweep import run as run_module
+from metaexp.sweep import warm_start
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 
@@ -48,6 +49,7 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
         trust(package)
     outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     run_module.start = forking.start
+    warm_start.can_fork = lambda: False
     torch.set_num_threads(1)
     output = output and output.resolve()
     os.chdir(folder)

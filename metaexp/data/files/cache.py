@@ -29,6 +29,7 @@ from torch import Tensor
 from metaexp.core.errors import MetaexpError
 from metaexp.core.files import read_regular, sync_folder, write_atomically
 from metaexp.data.base import Progress
+from metaexp.data.files.memory import HeldContents
 
 _VERSION: Final = 1
 _MOST_RECEIPT: Final = 10_000
@@ -49,6 +50,10 @@ class Prepared(NamedTuple):
     examples: Tensor
     classes: dict[str, int]
     digest: str
+
+
+HELD: Final = HeldContents[Prepared]()
+"""Of this process. Empty, but in a warm parent of a sweep and in the jobs that it forks."""
 
 
 def cached(
@@ -78,16 +83,19 @@ def cached(
     identity = json.dumps({"name": name, "version": _VERSION, **key}, sort_keys=True)
     place = cache_folder(folder)
     if place is None:
+        HELD.end_filling()
         progress(
             f"Warning: neither {folder} nor the user's cache folder can be written: {name} is prepared anew each time."
         )
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
     if path.is_file():
-        prepared = _read(path, identity, checksum, digest_of, shape)
+        wanted = (identity, checksum, digest_of is None, None if shape is None else tuple(shape))
+        prepared = HELD.offer(path, wanted, lambda: _read(path, identity, checksum, digest_of, shape))
         if prepared is not None:
             return prepared
         progress(f"The cache {path} is damaged; building it again.")
+    HELD.end_filling()
     prepared = build()
     if checksum is None and digest_of is None:
         _keep_receipt(identity, _receipt(prepared, checksum_of(prepared.examples)))
