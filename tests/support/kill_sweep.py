@@ -20,6 +20,8 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,15 @@ from metaexp.sweep import warm_start
 _SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
+def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bool) -> int:
     for package in sweep_runs.TRUSTED:
         trust(package)
-    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
-    run_module.start = forking.start
-    warm_start.can_fork = lambda: False
+    if warm:
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the warm parents, whose jobs import the family
+    else:
+        outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
+        run_module.start = forking.start
+        warm_start.can_fork = lambda: False
     torch.set_num_threads(1)
     output = output and output.resolve()
     os.chdir(folder)
@@ -62,7 +67,7 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None) -> int:
     both = spent()
     assert os.waitstatus_to_exitcode(wait(sweep(undisturbed), None, False)) == 0, "nothing is left to run"
     of_sweep = spent() - both
-    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, n_jobs, both - of_sweep, of_sweep)
+    report = disturb([*command, "hydra.sweep.dir=disturbed"], conf, kills, n_jobs, both - of_sweep, of_sweep, warm=warm)
     report |= compare(Path("undisturbed"), Path("disturbed"), n_jobs) | {"undisturbed": plain}
     report |= {"python": platform.python_version(), "torch": torch.__version__}
     if output is not None:
@@ -79,7 +84,7 @@ def spent() -> float:
 
 
 def disturb(
-    command: list[str], conf: Path, kills: int, n_jobs: int, of_workers: float, of_sweep: float
+    command: list[str], conf: Path, kills: int, n_jobs: int, of_workers: float, of_sweep: float, *, warm: bool
 ) -> dict[str, Any]:
     """Run the sweep with ``kills`` kills on the way; then let it end.
 
@@ -100,7 +105,8 @@ def disturb(
         of_leader = session % 5 == 0 or not left
         most = of_sweep if of_leader else left * min(1.0, 2 / max(1, kills - len(moments)))
         after = dice.uniform(0.0, most)
-        status = wait(sweep(command), (after if len(moments) < kills else None), of_leader)
+        ready = partial(has_begun, seen) if warm and not of_leader else None
+        status = wait(sweep(command), (after if len(moments) < kills else None), of_leader, ready)
         started = begins(Path("disturbed"))[seen:]
         again += [number for number in started if number in complete]
         complete = completed(Path("disturbed"))
@@ -143,13 +149,26 @@ def sweep(command: list[str]) -> int:
         os._exit(code)
 
 
-def wait(leader: int, seconds: float | None, of_leader: bool) -> int:
-    """The exit status of the sweep; with ``seconds``, its group is killed once it has computed for so long."""
+def has_begun(seen: int) -> bool:
+    """Whether more jobs have begun than were ``seen``: before that, a warm parent imports."""
+    return len(begins(Path("disturbed"))) > seen
+
+
+def wait(leader: int, seconds: float | None, of_leader: bool, ready: Callable[[], bool] | None = None) -> int:
+    """The exit status of the sweep; with ``seconds``, its group is killed once it has computed for so long.
+
+    What it computes before it is ``ready`` does not count.
+    """
+    ahead = 0.0
     while seconds is not None:
         done, status = os.waitpid(leader, os.WNOHANG)
         if done:
             return status
-        if computed(leader, of_leader) >= seconds:
+        if ready is not None:
+            seconds += max(0.0, computed(leader, of_leader) - ahead)
+            ahead = computed(leader, of_leader)
+            ready = None if ready() else ready
+        if ready is None and computed(leader, of_leader) >= seconds:
             os.killpg(leader, signal.SIGKILL)
             break
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -215,5 +234,8 @@ if __name__ == "__main__":
     parser.add_argument("jobs", type=int)
     parser.add_argument("kills", type=int)
     parser.add_argument("--output", type=Path)
+    parser.add_argument(
+        "--warm", action="store_true", help="fork the jobs from a real warm parent, which is killed too"
+    )
     given = parser.parse_args()
-    sys.exit(main(given.folder, given.jobs, given.kills, given.output))
+    sys.exit(main(given.folder, given.jobs, given.kills, given.output, warm=given.warm))
