@@ -1,6 +1,7 @@
 """Starts a sweep, kills it and its workers with SIGKILL at random moments, starts it again, until it is done.
 
-The sweep and its workers are processes of one group, forked from this one, which has imported torch already. Moments
+The sweep and its workers are processes of one group, forked from this one, which has imported torch already; with
+--warm the workers are forked from a warm parent of the sweep, which is killed, too. Moments
 are drawn in processor time, uniformly: of the workers, within what lets all kills come while there is work left, or,
 each fifth time and once there is none, of the sweep's own process, while it composes, finds what is there, and ends.
 After the second kill two files of the configuration are edited, until all jobs are complete. Afterwards the numbers are

@@ -7,14 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from metaexp.machine.forked_process import can_fork
+
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
-def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "how", [[], pytest.param(["--warm"], marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))]
+)
+def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path, how: list[str]) -> None:
     """SIGKILL for the sweep and its workers. The script takes more jobs and kills, too: 20 and 30 need minutes."""
     jobs, kills = 4, 6
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills)],
+        [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills), *how],
         capture_output=True,
         text=True,
         check=False,
