@@ -32,13 +32,16 @@ from metaexp.core.errors import ConfigError, MachineError
 
 SLOTS = {
     "algorithm": Slot(
-        "metaexp.core.algorithm.Algorithm", frozenset({"model", "input_shape", "n_outputs", "train_shape"})
+        "metaexp.core.algorithm.Algorithm", injected=frozenset({"model", "input_shape", "n_outputs", "train_shape"})
     ),
     "model": Slot(
-        "metaexp.models.base.Network", frozenset({"input_shape", "n_outputs"}), "metaexp.config.schema.WeightsSettings"
+        "metaexp.models.base.Network",
+        library="torch.nn",
+        injected=frozenset({"input_shape", "n_outputs"}),
+        options="metaexp.config.schema.WeightsSettings",
     ),
     "dataset": Slot("metaexp.data.base.Dataset"),
-    "optimizer": Slot("torch.optim.Optimizer", frozenset({"params"})),
+    "optimizer": Slot("torch.optim.Optimizer", injected=frozenset({"params"})),
     "schedule": Slot("metaexp.core.optim.Schedule"),
     "clip": Slot("metaexp.core.optim.Clip"),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from metaexp.config.classes.make import import_class, make
 from metaexp.config.schema import ClassSpec, Settings
@@ -21,6 +22,7 @@ from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
+from metaexp.models.plain import as_network
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
@@ -131,14 +133,22 @@ def build_network(settings: Settings, interface: Interface) -> Network:
     cls = algorithm_class(settings.algorithm)
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
-    model = make(
-        settings.model,
-        Network,  # type: ignore[type-abstract]
-        input_shape=interface.input_shape,
-        n_outputs=outputs,
-    )
+    model = as_network(_make_module(settings, interface, outputs), outputs)
     prepare_network(model, interface.input_shape, outputs)
     return model
+
+
+def _make_module(settings: Settings, interface: Interface, outputs: int | None) -> nn.Module:
+    try:
+        return make(settings.model, nn.Module, input_shape=interface.input_shape, n_outputs=outputs)
+    except TypeError as error:
+        if outputs is not None:
+            raise
+        raise ConfigError(
+            f"model: {settings.chosen_file('model')} could not be made with n_outputs=None, with which "
+            f"{settings.chosen_file('algorithm')} asks for features in place of scores ({error}). Leave out the last "
+            "layer where n_outputs is None."
+        ) from error
 
 
 def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:

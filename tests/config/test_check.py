@@ -171,7 +171,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"model___target_": "metaexp.algorithms.maml.MAML"},
         [
             "model._target_=metaexp.algorithms.maml.MAML is not a Network; model needs a class derived from "
-            "metaexp.models.base.Network."
+            "metaexp.models.base.Network or from torch.nn.Module."
         ],
     ),
     "a class that is not there": (

@@ -17,7 +17,7 @@ from metaexp.config.classes.checker import Slot, class_spec
 from metaexp.config.classes.make import import_class
 from metaexp.config.classes.make import make as make_checked
 from metaexp.config.classes.source import read_module
-from metaexp.config.classes.targets import trust, trusted
+from metaexp.config.classes.targets import find_target, trust, trusted
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, ClipNorm, Schedule, Step
@@ -68,7 +68,7 @@ def user_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def spec(node: dict[str, Any], expected: type[Any], injected: Iterable[str] = ()) -> ClassSpec:
     """A node checked for a place that takes ``expected``."""
-    return class_spec(node, Slot(f"{expected.__module__}.{expected.__qualname__}", frozenset(injected)))
+    return class_spec(node, Slot(f"{expected.__module__}.{expected.__qualname__}", injected=frozenset(injected)))
 
 
 def make(node: dict[str, Any], expected: type[Any], **injected: Any) -> Any:
@@ -173,6 +173,23 @@ def test_a_class_that_leaves_methods_of_its_base_class_out_is_refused_by_their_n
     trust("half_done")
     with pytest.raises(ConfigError, match=r"half_done\.Half cannot be made: the class does not define factor"):
         make({"_target_": "half_done.Half"}, Schedule)  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize(("base", "is_allowed"), [("nn.Module", True), ("nn.Sequential", True), ("Clip", False)])
+def test_a_network_may_derive_from_torch_but_not_from_another_class_of_metaexp(
+    base: str, is_allowed: bool, user_package: Path
+) -> None:
+    (user_package / "my_net.py").write_text(
+        f"from torch import nn\nfrom metaexp.core.optim import Clip\n\n\nclass Net({base}):\n    pass\n"
+    )
+    trust("my_net")
+    if is_allowed:
+        assert find_target("model", "my_net.Net", "metaexp.models.base.Network", "torch.nn").path == "my_net.Net"
+    else:
+        with pytest.raises(ConfigError, match=r"or from torch\.nn\.Module"):
+            find_target("model", "my_net.Net", "metaexp.models.base.Network", "torch.nn")
+    with pytest.raises(ConfigError, match=r"needs a class derived from metaexp\.models\.base\.Network\."):
+        find_target("model", "my_net.Net", "metaexp.models.base.Network")
 
 
 def test_a_nested_node_is_checked_like_any_other(user_package: Path) -> None:

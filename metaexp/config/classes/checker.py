@@ -20,6 +20,8 @@ class Slot:
 
     base: str
     """The dotted path of the class that the object's class must derive from."""
+    library: str = ""
+    """The dotted path of a package, such as ``torch.nn``, whose classes may stand in for ``base``."""
     injected: frozenset[str] = frozenset()
     """Arguments that the framework provides."""
     options: str = ""
@@ -85,7 +87,7 @@ class Checker:
             self.report(key, f"{key}={show(node)} must be a mapping with a _target_ that names a class.")
             return node
         try:
-            source = find_target(key, node["_target_"], slot.base)
+            source = find_target(key, node["_target_"], slot.base, slot.library)
         except ConfigError as error:
             self.report(key, str(error))
             return node

@@ -86,6 +86,20 @@ def derives_from(source: ClassSource, base: str) -> bool:
     return False
 
 
+def derives_from_library(source: ClassSource, library: str) -> bool:
+    """Whether a base of the class is defined in the package at dotted path ``library``, and none in metaexp."""
+    ancestors = list(lineage(source))
+    if any(ancestor.path.startswith("metaexp.") for ancestor in ancestors):
+        return False
+    for ancestor in ancestors:
+        for node in ancestor.node.bases:
+            located = Scope(ancestor.module).locate_node(node)
+            path = located.path if isinstance(located, ClassSource) else located
+            if isinstance(path, str) and path.startswith(f"{library}."):
+                return True
+    return False
+
+
 def class_attribute(source: ClassSource, name: str) -> Any:
     """Return the literal assigned to ``name`` in the body of the class, or of the nearest base that has one.
 

@@ -11,7 +11,14 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from metaexp.config.classes.source import ClassSource, derives_from, find_class, known_classes, read_module
+from metaexp.config.classes.source import (
+    ClassSource,
+    derives_from,
+    derives_from_library,
+    find_class,
+    known_classes,
+    read_module,
+)
 from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError
 
@@ -53,13 +60,14 @@ def is_allowed(path: str) -> bool:
     return top == "metaexp" or path.startswith("torch.optim.") or top in _trusted
 
 
-def find_target(key: str, target: object, base: str) -> ClassSource:
+def find_target(key: str, target: object, base: str, library: str = "") -> ClassSource:
     """Find the class that ``key: {_target_: target}`` names. Nothing is imported.
 
     Args:
         key: The dotted key of the node, for messages.
         target: The dotted path of the class, as the configuration gives it.
         base: The dotted path of the class that it must be or derive from.
+        library: The dotted prefix of classes outside metaexp that it may derive from instead; "" for none.
 
     Raises:
         ConfigError: There is no such class, or it may not be used here.
@@ -77,9 +85,10 @@ def find_target(key: str, target: object, base: str) -> ClassSource:
         raise ConfigError(f"{where}: {module} has no class {name}.{nearest(name, known_classes(module))}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
-    if not derives_from(source, base):
+    if not derives_from(source, base) and not (library and derives_from_library(source, library)):
         wanted = base.rpartition(".")[2]
-        raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}.")
+        other = f" or from {library}.Module" if library else ""
+        raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}{other}.")
     return source
 
 
