@@ -14,14 +14,13 @@ import yaml
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
-from metaexp.tracking.wandb_names import Mode
+from metaexp.tracking.wandb_names import LONGEST_NAME, NOT_IN_IDS, Mode
 
 log = logging.getLogger(__name__)
 
 _OWNERS: dict[str, Path] = {}
 """WANDB_RUN_ID -> the folder of the run that took it in this process."""
-_LONGEST_ID = 500
-_NOT_IN_IDS = "/\\#?%: \N{REPLACEMENT CHARACTER}"
+_MOST_BYTES = 4 * LONGEST_NAME
 
 
 def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,8 +53,9 @@ def run_id(folder: Path) -> str:
             log.warning("WANDB_RUN_ID=%s is the id of another run, %s; this one has an id of its own", given, owner)
         made = given if given and owner == folder.resolve() else secrets.token_hex(4)
         write_atomically(path, encode_text(made))
-    found = read_regular(path, most=_LONGEST_ID).decode("utf-8", "replace").strip()
-    if not found or any(letter in _NOT_IN_IDS or not letter.isprintable() for letter in found):
+    found = read_regular(path, most=_MOST_BYTES).decode("utf-8", "replace").strip()
+    is_odd = not found.isprintable() or set(found) & {*NOT_IN_IDS, "\N{REPLACEMENT CHARACTER}"}
+    if not found or len(found) > LONGEST_NAME or is_odd:
         raise RunFolderError(f"{path} holds {found!r}, which is no id of a W&B run. Remove the file.")
     return found
 

@@ -13,10 +13,10 @@ MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 _OTHER_MODES: dict[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
 """Values of WANDB_MODE that the client knows beside :data:`MODES`."""
 
-_LONGEST_NAME = 128
+LONGEST_NAME = 128
 _LONGEST_TAG = 64
 _NOT_IN_PROJECTS = "/\\#?%:"
-_NOT_IN_IDS = ":;,#?/'"
+NOT_IN_IDS = ":;,#?/'\\% "
 
 
 def mode_of_environment() -> Mode | None:
@@ -78,7 +78,7 @@ def check_names(project: str, entity: str | None, group: str | None, tags: Seque
 
 def shortened(name: str) -> str:
     """``name``, cut where W&B would refuse its length. For names that metaexp makes, which only are displayed."""
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 3] + "..."
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
 
 
 def _in_force(variable: str, key: str, value: str | None) -> tuple[str, str | None]:
@@ -109,13 +109,13 @@ def _run_id(source: str, value: str | None) -> list[str]:
         return []
     if value != value.strip():
         return [f"{source}={value!r} begins or ends with a space, which W&B refuses. Remove it."]
-    return _length(source, value) + _without(source, value, _NOT_IN_IDS)
+    return _length(source, value) + _without(source, value, NOT_IN_IDS)
 
 
 def _length(source: str, value: str | None) -> list[str]:
-    if value is None or len(value) <= _LONGEST_NAME:
+    if value is None or len(value) <= LONGEST_NAME:
         return []
-    return [f"{source}={_short(value)} has {len(value)} characters; W&B takes {_LONGEST_NAME} at most. Shorten it."]
+    return [f"{source}={_short(value)} has {len(value)} characters; W&B takes {LONGEST_NAME} at most. Shorten it."]
 
 
 def _without(source: str, value: str, refused: str) -> list[str]:

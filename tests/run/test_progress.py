@@ -8,13 +8,17 @@ import re
 import pytest
 from rich.console import Console
 
+from metaexp.core.terminal_text import make_console
 from metaexp.run import progress
 from metaexp.run.progress import Bar, Lines, clock, default_display
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     text = io.StringIO()
-    return Console(file=text, force_terminal=terminal, width=140, color_system=None), text
+    made = make_console()
+    made.file, made.width, made._color_system = text, 140, None
+    made._force_terminal = made.is_interactive = terminal
+    return made, text
 
 
 @pytest.fixture
@@ -99,9 +103,9 @@ def test_the_bar_stops_when_work_fails() -> None:
 
 
 def test_the_display_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "Console", lambda stderr: console(terminal=True)[0])
+    monkeypatch.setattr(progress, "make_console", lambda to_errors: console(terminal=True)[0])
     assert isinstance(default_display(), Bar)
-    monkeypatch.setattr(progress, "Console", lambda stderr: console(terminal=False)[0])
+    monkeypatch.setattr(progress, "make_console", lambda to_errors: console(terminal=False)[0])
     assert isinstance(default_display(), Lines)
 
 
