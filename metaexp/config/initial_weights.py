@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.schema import ClassSpec
+from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.errors import ConfigError
 
 SAFETENSORS = ".safetensors"
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 """Suffixes of files that ``torch.save`` wrote. They are read with ``weights_only=True``, so they run no code."""
 _WHAT = f"Give a {SAFETENSORS} or .pt file, or a run folder."
-_PIECE = 1 << 22
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -109,11 +109,8 @@ def digest_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, _size: int, _time: int) -> str:
-    total = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            total.update(piece)
-    return total.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of_run(folder: Path) -> Path:
@@ -125,8 +122,8 @@ def _of_run(folder: Path) -> Path:
         )
     checkpoints = folder / "checkpoints"
     try:
-        names = sorted(p.name for p in checkpoints.iterdir() if re.fullmatch(r"step_\d{9,}\.json", p.name))
-        names = ["best.json"] if (checkpoints / "best.json").exists() else names
+        names = list(map(step_name, saved_steps(path.name for path in checkpoints.iterdir())))
+        names = ["best"] if (checkpoints / "best.json").exists() else names
     except OSError:
         names = []
     if not names:
@@ -134,7 +131,7 @@ def _of_run(folder: Path) -> Path:
             f"model.weights={folder} has no weights: the run was not validated yet, or this is a published copy. "
             "Give a run folder with checkpoints, or a file of weights."
         )
-    path = (checkpoints / names[-1]).with_suffix(SAFETENSORS)
+    path = checkpoints / f"{names[-1]}{SAFETENSORS}"
     if path.is_symlink() or not path.is_file():
         raise ConfigError(f"model.weights={folder}: {path} is not there, or no regular file. Give another run folder.")
     return path

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from safetensors import SafetensorError
 
+from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import make_folder, read_regular, sync_folder, write_atomically
 
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 _MOST_TENSOR_BYTES = 1 << 36
 """64 GiB."""
-_NAME = re.compile(r"step_(\d{9,})\.json")
 OF_BEST = ("step", "config_hash", "interface")
 """What the manifest of selected weights holds."""
 OF_STATE = (*OF_BEST, "losses", "gradient_norms", "best", "optimizer", "data_hash", "environment")
@@ -68,7 +67,7 @@ class Checkpoints:
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Write a checkpoint, then drop all but the newest ``keep``. An OSError (a full disk) leaves the old ones."""
         make_folder(self.folder)
-        write(self.folder / f"step_{step:09d}", tensors, values)
+        write(self.folder / step_name(step), tensors, values)
         for old in self.steps()[: -self.keep]:
             self._drop(old)
 
@@ -95,7 +94,7 @@ class Checkpoints:
         damage: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return step, reader(self.folder / f"step_{step:09d}")
+                return step, reader(self.folder / step_name(step))
             except DamagedError as error:
                 log.warning("%s The one before it is used.", error)
                 damage.append(str(error))
@@ -107,12 +106,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps of completed checkpoints, oldest first, whole or not."""
-        found = [_NAME.fullmatch(name) for name in self._names()]
-        return sorted(int(match.group(1)) for match in found if match)
+        return saved_steps(self._names())
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written. Only for the process that has locked the run folder."""
-        complete = {f"step_{step:09d}" for step in self.steps()}
+        complete = {step_name(step) for step in self.steps()}
         for name in self._names():
             half_written = name.startswith(".") and name.endswith(".tmp")
             stem, dot, suffix = name.partition(".")
@@ -133,7 +131,7 @@ class Checkpoints:
             ) from error
 
     def _drop(self, step: int) -> None:
-        base = self.folder / f"step_{step:09d}"
+        base = self.folder / step_name(step)
         base.with_suffix(".json").unlink(missing_ok=True)
         sync_folder(self.folder)  # never a manifest without its tensors
         base.with_suffix(".safetensors").unlink(missing_ok=True)

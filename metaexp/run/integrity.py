@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
+from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular, refuse_links
@@ -134,9 +135,9 @@ def check_numbers(folder: Path, record: RunRecord) -> None:
 
 def _saved_position(checkpoints: Path) -> tuple[int, str | None]:
     """The length and the SHA-256 of the metrics when the newest checkpoint was saved; 0 and None where none says."""
-    found = sorted(path for path in checkpoints.glob("step_*.json") if path.stem.removeprefix("step_").isdecimal())
+    steps = saved_steps(path.name for path in checkpoints.glob("step_*.json"))
     try:
-        values = json.loads(read_regular(found[-1]))["values"]
+        values = json.loads(read_regular(checkpoints / f"{step_name(steps[-1])}.json"))["values"]
         position, digest = values["metrics_position"], values.get("metrics_sha256")
     except (IndexError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return 0, None  # no checkpoints, as in a published copy, or a damaged one, which is refused where it is used

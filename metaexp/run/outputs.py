@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.checkpoint_names import step_name
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.results.episodes import write_episodes
@@ -88,7 +89,7 @@ class Outputs:
         self.checkpoints.tidy()
         found = self.checkpoints.load()
         if found is not None:
-            check_values(self.folder.checkpoints / f"step_{found.step:09d}", found.values, OF_STATE)
+            check_values(self.folder.checkpoints / step_name(found.step), found.values, OF_STATE)
         return found
 
     def save_record(self, record: RunRecord) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.run.build import Interface, TrainingSetup
 from metaexp.run.checkpoint import OF_BEST, OF_STATE, Checkpoints, DamagedError, check_values, read
@@ -93,7 +94,7 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
         return Selected(values["step"], weights, _interface(values))
     checkpoint = Checkpoints(folder.checkpoints).load()
     if checkpoint is not None:
-        base = folder.checkpoints / f"step_{checkpoint.step:09d}"
+        base = folder.checkpoints / step_name(checkpoint.step)
         check_values(base, checkpoint.values, OF_STATE)
     if checkpoint is None or checkpoint.values["best"] is None:
         raise RunFolderError(f"{folder.path} has no weights to evaluate: the run has not been validated yet.")

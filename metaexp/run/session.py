@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from metaexp.config.classes.make import make
+from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
@@ -133,7 +134,7 @@ class Session:
             log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
             device = self.setup.compute.recorded()
             self.record = dataclasses.replace(self.record, exact_resume=False, device=device)
-        with explain_misfit(self.outputs.path / "checkpoints" / f"step_{checkpoint.step:09d}"):
+        with explain_misfit(self.outputs.path / "checkpoints" / step_name(checkpoint.step)):
             self.state.restore(checkpoint.tensors, values)
 
     def _pause(self) -> RunRecord:

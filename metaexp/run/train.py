@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from metaexp.config.classes.values import show
+from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
@@ -109,7 +110,7 @@ class Trainer:
         self.total = 0 if self.step is None else self.train.steps
         self._unread: list[StepResult] = []
         self._saved_step = self._first_step = self.state.step
-        self._base = outputs.path / "checkpoints" / f"step_{self._first_step:09d}"
+        self._base = outputs.path / "checkpoints" / step_name(self._first_step)
 
     def run(self) -> None:
         """Train until the last step, or until a signal or :attr:`StopRequest.after` stops it, and save.

@@ -14,6 +14,7 @@ from metaexp.config.overrides import with_home_quoted
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import FROM, key_of
+from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
@@ -56,7 +57,7 @@ class Parent:
         Raises:
             RunFolderError: The parent is not as it was when the new run was composed.
         """
-        base = RunFolder(self.folder).checkpoints / f"step_{self.run.step:09d}"
+        base = RunFolder(self.folder).checkpoints / step_name(self.run.step)
         content, values = read_files(base)
         if hashlib.sha256(content).hexdigest() != self.run.weights_sha256:
             raise RunFolderError(f"{base}.safetensors was changed since this run was composed. Give the command again.")
@@ -162,7 +163,7 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
             f"{place.path} has no checkpoint to go on from: it has not trained yet, or this is a published copy."
         )
     step, (content, values) = found
-    check_weights(place.checkpoints / f"step_{step:09d}", values, config)
+    check_weights(place.checkpoints / step_name(step), values, config)
     return step, hashlib.sha256(content).hexdigest()
 
 
