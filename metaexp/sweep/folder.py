@@ -73,13 +73,12 @@ class Sweep:
 
     def jobs(self) -> list[FrozenJob]:
         """Read all frozen jobs whose files are intact, in the order of their numbers."""
-        read = [self._read(name) for name in self.names()]
+        read = self.read_all().values()
         return sorted((job for job in read if isinstance(job, FrozenJob)), key=lambda job: job.number)
 
-    def damaged(self) -> dict[str, RunFolderError]:
-        """Return the name of each job whose ``frozen.json`` is missing, damaged or changed -> what is wrong."""
-        read = {name: self._read(name) for name in self.names()}
-        return {name: error for name, error in read.items() if isinstance(error, RunFolderError)}
+    def read_all(self) -> dict[str, FrozenJob | RunFolderError]:
+        """Return the name of each job -> the job; what is wrong if its file is missing, damaged or changed."""
+        return {name: self._read(name) for name in self.names()}
 
     def job(self, number: int) -> FrozenJob:
         """Read one frozen job.

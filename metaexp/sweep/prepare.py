@@ -141,12 +141,15 @@ def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
 
 def _frozen_jobs(sweep: Sweep, now: Sequence[FrozenJob]) -> list[FrozenJob]:
     """The frozen jobs of a sweep. A job whose file is damaged is shown as it is composed now, and does not run."""
-    jobs = {job.number: job for job in sweep.jobs()}
-    for name, error in sweep.damaged().items():
-        number = int(name.partition("-")[0])
-        if number >= len(now):
-            raise error
-        jobs[number] = replace(now[number], name=name, group=sweep.name)
+    jobs: dict[int, FrozenJob] = {}
+    for name, read in sweep.read_all().items():
+        number = read.number if isinstance(read, FrozenJob) else int(name.partition("-")[0])
+        if isinstance(read, FrozenJob):
+            jobs[number] = read
+        elif number < len(now):
+            jobs[number] = replace(now[number], name=name, group=sweep.name)
+        else:
+            raise read
     return [jobs[number] for number in sorted(jobs)]
 
 
