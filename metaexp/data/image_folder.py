@@ -12,7 +12,7 @@ from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
-from metaexp.data.files.archives import names_quickly, open_source
+from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import SPLIT_NAMES, images_by_folder, passed_over
 from metaexp.data.files.locate import named_path
 
@@ -87,7 +87,7 @@ class ImageFolder(Dataset):
         None for a large compressed tar, whose names can be had only by reading all of it.
         """
         path = self._path(folder)
-        if names_quickly(path, self.follow_links) is None:
+        if not is_quick(path):
             return None
         sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
         return {

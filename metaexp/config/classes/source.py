@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -76,14 +76,8 @@ def derives_from(source: ClassSource, base: str) -> bool:
     """Whether the class is, or has among its bases, the class at dotted path ``base``."""
     origin = find_class(base)
     wanted = origin.path if origin else base
-    for ancestor in lineage(source):
-        if ancestor.path == wanted:
-            return True
-        for node in ancestor.node.bases:
-            located = Scope(ancestor.module).locate_node(node)
-            if (located.path if isinstance(located, ClassSource) else located) == wanted:
-                return True
-    return False
+    ancestors = list(lineage(source))
+    return any(ancestor.path == wanted for ancestor in ancestors) or wanted in _base_paths(ancestors)
 
 
 def derives_from_library(source: ClassSource, library: str) -> bool:
@@ -91,13 +85,17 @@ def derives_from_library(source: ClassSource, library: str) -> bool:
     ancestors = list(lineage(source))
     if any(ancestor.path.startswith("metaexp.") for ancestor in ancestors):
         return False
+    return any(path.startswith(f"{library}.") for path in _base_paths(ancestors))
+
+
+def _base_paths(ancestors: Iterable[ClassSource]) -> Iterator[str]:
+    """The dotted paths of the bases that the classes name."""
     for ancestor in ancestors:
         for node in ancestor.node.bases:
             located = Scope(ancestor.module).locate_node(node)
             path = located.path if isinstance(located, ClassSource) else located
-            if isinstance(path, str) and path.startswith(f"{library}."):
-                return True
-    return False
+            if isinstance(path, str):
+                yield path
 
 
 def class_attribute(source: ClassSource, name: str) -> Any:

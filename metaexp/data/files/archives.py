@@ -103,6 +103,17 @@ def open_source(path: Path, follow_links: bool = True) -> Source:
     return _Zip(path) if zipfile.is_zipfile(path) else _Tar(path)
 
 
+def is_quick(path: Path) -> bool:
+    """Whether listing a folder or archive takes no more than a moment; not so for a large compressed tar.
+
+    Raises:
+        DataError: ``path`` is a FIFO or a device.
+    """
+    refuse_special(path)
+    is_large = path.is_file() and path.stat().st_size > _QUICK
+    return not is_large or zipfile.is_zipfile(path) or _is_plain_tar(path)
+
+
 def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
     """List the files in a folder or archive as :func:`open_source` does, where that takes no more than a moment.
 
@@ -112,8 +123,7 @@ def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
     Raises:
         DataError: As :func:`open_source`.
     """
-    refuse_special(path)
-    if path.is_file() and path.stat().st_size > _QUICK and not zipfile.is_zipfile(path) and not _is_plain_tar(path):
+    if not is_quick(path):
         return None
     with open_source(path, follow_links) as source:
         return source.names()
