@@ -8,7 +8,7 @@ from typing import Any
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
-from metaexp.config.schema import STAND_IN, ClassSpec
+from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
@@ -83,8 +83,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
             capacity = dataset.capacity_in(folder)
         except (DataError, OSError):
             capacity = None
-    name = _name(spec, choices, "dataset") + (" (stand-in)" if spec.arguments.get(STAND_IN) is True else "")
-    return DataFacts(name, dataset.kind, capacity, dataset.equal_classes)
+    return DataFacts(data_name(spec, _name(spec, choices, "dataset")), dataset.kind, capacity, dataset.equal_classes)
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:

@@ -43,6 +43,16 @@ class ClassSpec:
         return {"_target_": self.target, **arguments, **self.options}
 
 
+def is_stand_in(dataset: ClassSpec) -> bool:
+    """Return whether made-up images take the place of a dataset's."""
+    return dataset.arguments.get(STAND_IN) is True
+
+
+def data_name(dataset: ClassSpec, name: str) -> str:
+    """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in."""
+    return f"{name} (stand-in)" if is_stand_in(dataset) else name
+
+
 def _as_node(value: Any) -> Any:
     return value.node() if isinstance(value, ClassSpec) else value
 
@@ -178,12 +188,12 @@ class Settings:
     @property
     def is_stand_in(self) -> bool:
         """Whether made-up images take the place of the dataset's."""
-        return self.dataset.arguments.get(STAND_IN) is True
+        return is_stand_in(self.dataset)
 
     @property
     def dataset_name(self) -> str:
         """What records and messages call the dataset: its file or class, and whether it is a stand-in."""
-        return self.chosen_file("dataset") + (" (stand-in)" if self.is_stand_in else "")
+        return data_name(self.dataset, self.chosen_file("dataset"))
 
     def chosen_file(self, group: str) -> str:
         """Return the name of the file chosen in ``group``, or of the class where none was."""

@@ -43,12 +43,12 @@ class ForkedProcess:
         is_lost: Whether the parent ended before it forked, so that there is no process.
     """
 
-    def __init__(self, parent: WarmParent, leash: int) -> None:
+    def __init__(self, parent: WarmParent, stdin: int) -> None:
         self.parent = parent
         self.returncode: int | None = None
         self.pid: int | None = None
         self.is_lost = False
-        self._leash = leash  # its standard input, which closes when this process dies
+        self._stdin = stdin  # its standard input, which closes when this process dies
         self._handle = -1
         self._signal: int | None = None
 
@@ -88,10 +88,10 @@ class ForkedProcess:
     def give_up(self, code: int) -> int:
         """Take ``code`` for the exit code, and forget the process."""
         self.returncode = code
-        for handle in (self._leash, self._handle):
+        for handle in (self._stdin, self._handle):
             if handle >= 0:
                 os.close(handle)
-        self._leash = self._handle = -1
+        self._stdin = self._handle = -1
         return code
 
     def began(self, pid: int, handle: int) -> None:
@@ -168,8 +168,8 @@ class WarmParent:
             The process, which is lost where the parent has ended.
         """
         self._number += 1
-        end, leash = os.pipe()
-        process = ForkedProcess(self, leash)
+        end, stdin = os.pipe()
+        process = ForkedProcess(self, stdin)
         self._waiting[self._number] = process
         request = json.dumps({"number": self._number, "arguments": list(arguments)}).encode()
         try:

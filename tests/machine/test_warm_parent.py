@@ -113,8 +113,8 @@ def test_where_the_parent_dies_its_processes_go_on_and_their_ends_are_known(pare
         assert process.poll() is None
     killed.kill()
     assert dies(killed) == -signal.SIGKILL
-    os.close(process._leash)
-    process._leash = -1
+    os.close(process._stdin)
+    process._stdin = -1
     assert dies(process) == 5
     assert parent.why_dead() == "killed by SIGKILL"
     lost = parent.fork([""], log())
