@@ -1,4 +1,4 @@
-# make demo         set up and run the main job: MAML on hand-drawn glyphs, three minutes on two cores
+# make demo         set up and run the main job: MAML on made-up characters, half a minute on two cores
 # make test         set up with the development tools, then all checks and all tests
 # make lint         ruff: rules and format
 # make types        mypy, strict

@@ -53,7 +53,7 @@ usage: metaexp VERB [arguments]     (metaexp VERB --help explains them)
 
 {verbs}
 
-Start with `metaexp train`. It trains MAML on made-up characters, which takes a few minutes."""
+Start with `metaexp train`. It trains MAML on made-up characters, which takes a minute or so."""
 
 
 _ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}
