@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from itertools import pairwise
@@ -18,7 +19,7 @@ from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 _PIECE = 1 << 20
 _TAIL = 256
@@ -108,13 +109,20 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     lines = list(read_lines(path))
     if any(later < earlier for (earlier, _), (later, _) in pairwise(lines)):
         raise RunFolderError(f"{path} is damaged: its steps go back. Restore it.")
-    if record.status == "completed" and record.test is not None and size:
-        key = f"test/{record.test.metric}"
-        if record.test.mean not in [values[key] for _, values in lines if key in values]:
-            raise RunFolderError(
-                f"{path} does not hold the test result of {RECORD_FILE}: it lost lines, or was changed."
-            )
+    test = record.test if record.status == "completed" and size else None
+    if test is not None and not any(_is_test_line(step, values, record, test) for step, values in lines):
+        raise RunFolderError(f"{path} does not hold the test result of {RECORD_FILE}: it lost lines, or was changed.")
     return lines
+
+
+def _is_test_line(step: int, values: Mapping[str, float], record: RunRecord, test: Score) -> bool:
+    """Whether a line of metrics is the test result of a record: no checkpoint comes after it and holds its digest."""
+    expected = {f"test/{test.metric}": test.mean, "test/ci95": test.ci95}
+    expected |= {f"test/{test.metric}_after_{number}": after.mean for number, after in enumerate(record.after_steps)}
+    found = dict(values)
+    if math.isnan(found.get("test/ci95", 0.0)):  # of a single episode, in runs of before
+        found["test/ci95"] = test.ci95
+    return step == record.steps and found == expected
 
 
 def check_numbers(folder: Path, record: RunRecord) -> None:
