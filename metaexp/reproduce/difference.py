@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.files import open_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.reproduce.causes import conditions, likely_causes
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
@@ -178,8 +179,10 @@ def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
         other = again / "checkpoints" / name
         if not other.exists() or (until is not None and name == "best.safetensors"):
             continue
-        ours, theirs = _sha256(run / "checkpoints" / name), _sha256(other)
-        if ours != theirs:
+        sizes = [path.stat().st_size for path in (run / "checkpoints" / name, other)]
+        if sizes[0] != sizes[1]:  # no need to read them, however large one is
+            yield Difference(f"checkpoints/{name}", "bytes", sizes[0], sizes[1], None)
+        elif (ours := _sha256(run / "checkpoints" / name)) != (theirs := _sha256(other)):
             yield Difference(f"checkpoints/{name}", "SHA-256", ours[:16], theirs[:16], None)
         yield "the selected weights" if name == "best.safetensors" else f"the checkpoint {Path(name).stem}"
 
@@ -223,4 +226,5 @@ def _format(value: Value) -> str:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

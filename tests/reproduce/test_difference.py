@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_a_published_copy_may_have_fewer_lines_of_training_but_not_of_validation
 def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], record: RunRecord) -> None:
     run, again = pair
     write_episodes(again / EPISODES_FILE, [[0.2, 0.4], [0.8, 0.9]])
-    (again / "checkpoints" / "best.safetensors").write_bytes(b"others")
+    (again / "checkpoints" / "best.safetensors").write_bytes(b"weighty")
     write_record(dataclasses.replace(record, test=Score("accuracy", 0.97, 0.0031, 600), selected_step=5000), again)
     found = compare_folders(run, again)
     assert [(d.where, d.quantity) for d in found.differences] == [
@@ -124,6 +125,15 @@ def test_episodes_scores_and_weights_are_compared_each(pair: tuple[Path, Path], 
     ]  # fmt: skip
     write_episodes(again / EPISODES_FILE, [[0.2], [0.8]])
     assert compare_folders(run, again).differences[0].run == "(2, 2)"
+
+
+def test_weights_of_another_size_differ_unread(pair: tuple[Path, Path]) -> None:
+    run, again = pair
+    os.truncate(run / "checkpoints" / "best.safetensors", 1 << 40)
+    (found,) = compare_folders(run, again).differences
+    assert (found.where, found.quantity, found.run, found.again) == (
+        "checkpoints/best.safetensors", "bytes", 1 << 40, 7,
+    )  # fmt: skip
 
 
 def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Path, Path], record: RunRecord) -> None:
