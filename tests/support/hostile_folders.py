@@ -1,0 +1,391 @@
+"""Damaged and hostile run folders, given to every verb that reads one: does any let it in, hang or lie?
+
+usage: hostile_folders.py [FOLDER] [--cases 300] [--seed 0] [--seconds 10] [--output FILE]
+
+Each case is a copy of a small run (completed or interrupted) with one damage, drawn from a seed; each verb gets a
+fresh one, in this one process. A verb may do its work or refuse with one of metaexp's own errors. Beside the run
+folder lies a folder ``outside`` with files of a user: nothing may be read, changed or made there. Faults are of five
+kinds:
+
+* outside: a read or write outside the run folder, or a secret of the environment in what was printed or written;
+* traceback: an error that is not one of metaexp's own;
+* hang: a call that takes longer than ``--seconds``;
+* number: a call that ends well with another number than that of the undamaged run;
+* escape: a control character, or HTML, in what was printed or written for a reader.
+
+Prints a JSON object with what was tried and what failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import hostile_damage
+import tiny_runs
+import torch
+from hostile_damage import Damage, planned
+from hostile_watch import Hang, Watch, at_most, without_rights_of_root
+from rich.console import Console
+
+import metaexp as mx
+from metaexp.cli.main import main as command
+from metaexp.compare.output import write as write_module
+from metaexp.compare.output.draw import Drawn
+from metaexp.config.classes.targets import trust
+from metaexp.core.errors import MetaexpError
+from metaexp.machine.signals import Interrupted
+from metaexp.results.record import read_record
+from metaexp.run import outputs as outputs_module
+from metaexp.run.evaluate import evaluate_run
+from metaexp.run.job import run_job
+from metaexp.run.progress import Lines
+
+MEMORY = 8 << 30
+"""A call that takes more bytes has a MemoryError, which is a fault."""
+SECRET = "hostile-secret-of-the-user"
+OTHER = {"seed": 5, "algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 0.05}}
+QUIET = Lines(Console(quiet=True))
+
+
+class Said(NamedTuple):
+    """What a call gave: its exit code, all that it printed, and the numbers in its answer."""
+
+    code: int
+    text: str
+    numbers: list[float]
+
+
+def call(*words: str) -> Said:
+    """Run a command in this process. Raises what is not one of metaexp's own errors."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            code = command(list(words))
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return Said(int(code), out.getvalue(), [])
+
+
+# The verbs. Each takes the run folder and says what it found.
+
+
+def evaluate(run: Path) -> Said:
+    said = call("evaluate", f"./{run}")
+    if said.code:
+        return said
+    kept = max((run / "evaluations").glob("*.json"), key=lambda p: p.stat().st_mtime_ns, default=None)
+    if kept is None or kept.name == "later.json":
+        return said
+    return said._replace(numbers=[json.loads(kept.read_text())["test"]["mean"]])
+
+
+def resume(run: Path) -> Said:
+    said = call("train", f"resume=./{run}")
+    if said.code or "there is nothing to continue" in said.text:
+        return said
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    record = read_record(run)
+    return said._replace(numbers=[record.test.mean if record.test else 0.0, *(sum(line.values()) for line in lines)])
+
+
+def compare(run: Path) -> Said:
+    said = call("compare", f"./{run}", "runs/other", "--output", "compared")
+    if said.code:
+        return said
+    return said._replace(numbers=_rows(mx.compare_runs([run, Path("runs/other")])))
+
+
+def compare_runs(run: Path) -> Said:
+    return Said(0, "", _rows(mx.compare_runs([run, Path("runs/other")])))
+
+
+def _rows(found: mx.Comparison) -> list[float]:
+    """The mean and interval of both rows; nothing where one was left out, which is said."""
+    if len(found.rows) != 2:
+        return []
+    return sorted(value for row in found.rows for value in (row["mean"], row["low"], row["high"]))
+
+
+def why(run: Path) -> Said:
+    return call("why", f"./{run}", "runs/other")
+
+
+def report(run: Path) -> Said:
+    said = call("report", f"./{run}", "--root", "repository")
+    copies = [path.parent for path in Path("repository/docs/results").glob("*/record.json")]
+    if said.code or not copies:
+        return said
+    test = read_record(copies[0]).test
+    return said._replace(numbers=[test.mean, test.ci95] if test else [])
+
+
+def reproduce(run: Path) -> Said:
+    said = call("reproduce", f"./{run}")
+    return said._replace(code=0 if said.code == 11 else said.code)  # 11: it differs, and that is said
+
+
+def load_run(run: Path) -> Said:
+    found = mx.load_run(run)
+    numbers = [value for line in found.metrics for value in line.values()]
+    text = [repr(found)]
+    if found.record.test is not None:
+        numbers += [found.record.test.mean, *(value for step in found.test_episodes for value in step)]
+    if found.record.status != "running":
+        numbers += found.predict([[0.1], [0.5], [0.9], [0.2]], [[0.0], [1.0], [0.5], [1.0]], [[0.3]]).ravel().tolist()
+    return Said(0, "\n".join(text), numbers)
+
+
+VERBS: dict[str, Callable[[Path], Said]] = {
+    "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
+    "load_run": load_run, "compare_runs": compare_runs,
+}  # fmt: skip
+
+
+MEASURED = {("completed", verb) for verb in ("evaluate", "compare", "report", "load_run", "compare_runs")} | {
+    ("interrupted", verb) for verb in ("evaluate", "resume", "load_run")
+}
+"""With what numbers are compared."""
+
+
+class Field:
+    """The folder in which all cases are tried, and what an undamaged run gives.
+
+    Args:
+        folder: An empty folder, which is the current one from now on.
+        seconds: How long a call may take.
+        verbs: The verbs that are tried.
+    """
+
+    def __init__(self, folder: Path, seconds: float, verbs: Sequence[str]) -> None:
+        self.folder, self.seconds = folder, seconds
+        os.chdir(folder)
+        outside = folder / "outside"
+        (outside / "folder").mkdir(parents=True)
+        suffixes = ("", ".json", ".yaml", ".jsonl", ".csv", ".log", ".safetensors", ".png", ".md")
+        for name in [*(f"victim{suffix}" for suffix in suffixes), "folder/.profile", "folder/record.json"]:
+            (outside / name).write_text(json.dumps({"step": 1, "secret": SECRET}) + "\n")
+        os.environ |= {"HOSTILE_OUTSIDE": str(outside), "HOSTILE_SECRET": SECRET}
+        self.watch = Watch(outside)
+        self.slowest = 0.0
+        self.bases = {"completed": Path("bases/completed"), "interrupted": Path("bases/interrupted")}
+        run_job(tiny_runs.settings(Path("outputs")), folder=self.bases["completed"], display=QUIET)
+        _move(evaluate_run(self.bases["completed"], display=QUIET).path)
+        run_job(tiny_runs.settings(Path("outputs")), folder=self.bases["interrupted"], display=QUIET, stop_after=7)
+        run_job(tiny_runs.settings(Path("outputs"), **OTHER), folder=Path("runs/other"), display=QUIET)
+        self.expected: dict[tuple[str, str], list[float]] = {}
+        for base in self.bases:
+            sound = Damage("none", base, base, hostile_damage.nothing)
+            for verb in verbs:
+                said, faults = self.call(sound, verb, 0)
+                self.expected[base, verb] = said.numbers if said else []
+                is_used = (base, verb) in MEASURED
+                assert not faults, (base, verb, faults, said)
+                assert bool(self.expected[base, verb]) == is_used, (base, verb, said)
+
+    def attempt(self, damage: Damage, verb: str, seed: int) -> list[str]:
+        """The faults of one verb with one damaged folder."""
+        said, faults = self.call(damage, verb, seed)
+        if said is None or damage.is_forged:
+            return faults
+        expected = self.expected[damage.base or _base(seed), verb]
+        if said.code == 0 and said.numbers and expected and said.numbers != expected:
+            faults.append(f"number: {said.numbers[:4]} and not {expected[:4]}")
+        return faults
+
+    def call(self, damage: Damage, verb: str, seed: int) -> tuple[Said | None, list[str]]:
+        """What a verb says of a fresh copy of the damaged folder, and what is wrong with what it did."""
+        run = self._fresh(damage, seed)
+        said, text = None, ""
+        began = time.process_time()
+        errors = io.StringIO()
+        with self.watch.watching() as seen, contextlib.redirect_stderr(errors), _rights(damage), _figures(damage):
+            try:
+                with at_most(self.seconds):
+                    said = VERBS[verb](run)
+                    text = said.text
+            except MetaexpError as error:
+                text = str(error)
+            except Interrupted as error:
+                text = str(error)
+            except Hang:
+                seen.append(f"hang: more than {self.seconds} s")
+            except BaseException:
+                seen.append("traceback: " + traceback.format_exc()[-1_500:])
+        self.slowest = max(self.slowest, time.process_time() - began)
+        faults = [fault if fault.startswith(("hang", "traceback")) else f"outside: {fault}" for fault in seen]
+        return said, faults + _told(text + errors.getvalue()) + self._left_behind()
+
+    def _fresh(self, damage: Damage, seed: int) -> Path:
+        for path in [*Path("runs").iterdir(), *map(Path, ("compared", "repository", "outputs", "data"))]:
+            if path.name != "other":
+                _remove(path)
+        Path("repository/docs/results").mkdir(parents=True)
+        Path("repository/README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+        run = Path("runs", damage.folder)
+        shutil.copytree(self.bases[damage.base or _base(seed)], run)
+        damage.made(self.folder / run, random.Random(seed))
+        return run
+
+    def _left_behind(self) -> list[str]:
+        """Secrets, control characters and HTML in what was written for a reader."""
+        faults = []
+        written = [p for f in ("compared", "repository", "outputs", "runs/case") for p in Path(f).rglob("*")]
+        for path in written:
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > 10_000_000:
+                continue
+            text = path.read_bytes().decode("utf-8", "replace") if os.access(path, os.R_OK) else ""
+            if SECRET in text:
+                faults.append(f"outside: the secret is in {path}")
+            if path.parts[0] in ("compared", "repository") and path.suffix in (".md", ".html", ".csv", ".tex", ".svg"):
+                if _odd(text):
+                    faults.append(f"escape: {path} holds control characters")
+                text = _without_code(text) if path.suffix == ".md" else text
+                if _MARKUP.search(text):
+                    faults.append(f"escape: {path} holds text of the record as markup")
+        return faults
+
+
+_MARKUP = re.compile(r"(?<!\\)<img src=x-hostile|\\input\{x-hostile")
+"""HTML and LaTeX of a record that a browser or LaTeX would obey. In Markdown a backslash before it makes it plain."""
+
+
+def _without_code(text: str) -> str:
+    """Markdown without its blocks of code, in which nothing has a meaning."""
+    return "".join(text.split("\n```")[::2])
+
+
+def _told(text: str) -> list[str]:
+    faults = []
+    if SECRET in text:
+        faults.append("outside: the secret is printed")
+    if "Traceback" in text:
+        faults.append("traceback: printed: " + text[-1_500:])
+    odd = _odd(text)
+    if odd:
+        faults.append(f"escape: printed {odd} in {text[:200]!r}")
+    if len(text) > 50_000:
+        faults.append(f"escape: {len(text)} letters printed, beginning {text[:100]!r}")
+    return faults
+
+
+def _odd(text: str) -> list[str]:
+    """Letters that a terminal or a reader would obey: control characters, direction marks, halves of letters."""
+    return sorted({c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\r\t"})
+
+
+def _base(seed: int) -> str:
+    return ("completed", "interrupted")[seed % 2]
+
+
+def _move(path: Path | None) -> None:
+    """Give the evaluation a name that does not depend on the version."""
+    assert path is not None
+    for suffix in (".json", ".csv"):
+        path.with_suffix(suffix).rename(path.with_name(f"later{suffix}"))
+
+
+@contextlib.contextmanager
+def _figures(damage: Damage) -> Iterator[None]:
+    """Figures take longer than all else, so a comparison draws its own only where names stand in them."""
+    drawn = write_module.draw
+    if damage.kind != "names":
+        write_module.draw = lambda data: Drawn(svg="<svg></svg>", png=b"")
+    try:
+        yield
+    finally:
+        write_module.draw = drawn
+
+
+def _rights(damage: Damage) -> contextlib.AbstractContextManager[None]:
+    return without_rights_of_root() if damage.kind == "rights" else contextlib.nullcontext()
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, whatever its files' modes are."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for folder, _, _ in os.walk(path):
+        Path(folder).chmod(0o755)
+    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def field(folder: Path, seconds: float, verbs: Sequence[str] = tuple(VERBS)) -> Iterator[Field]:
+    """A field, with what the runs need; afterwards the process is where it was."""
+    here, draw = Path.cwd(), outputs_module.draw
+    memory = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, memory[1]))
+    trust("tiny_runs")
+    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
+    torch.set_num_threads(1)
+    try:
+        yield Field(folder.resolve(), seconds, verbs)
+    finally:
+        os.chdir(here)
+        resource.setrlimit(resource.RLIMIT_DATA, memory)
+        outputs_module.draw = draw
+
+
+def fuzz(folder: Path, cases: int, seed: int, seconds: float, verbs: Sequence[str] = tuple(VERBS)) -> dict[str, Any]:
+    """Try all cases, and say what was tried and what failed."""
+    tried: dict[str, int] = {}
+    faults: list[dict[str, Any]] = []
+    with field(folder, seconds, verbs) as ground:
+        for number, damage in enumerate(planned(cases, seed)):
+            tried[damage.kind] = tried.get(damage.kind, 0) + 1
+            for verb in verbs:
+                found = ground.attempt(damage, verb, seed * 1_000_003 + number)
+                where = {"case": number, "damage": f"{damage.kind}: {damage.name}", "verb": verb}
+                faults += [where | {"fault": fault} for fault in found]
+                for fault in found:
+                    print(f"{where}: {fault}", file=sys.stderr, flush=True)
+        slowest = round(ground.slowest, 2)
+    kinds = ("outside", "traceback", "hang", "number", "escape")
+    counts = {kind: sum(item["fault"].startswith(kind) for item in faults) for kind in kinds}
+    return {
+        "cases": sum(tried.values()), "verbs": list(verbs), "calls": sum(tried.values()) * len(verbs), "seed": seed,
+        "seconds": seconds, "tried": tried, "slowest_seconds": slowest, "failed": counts, "faults": faults,
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="an empty folder; a temporary one by default")
+    parser.add_argument("--cases", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long a call may take")
+    parser.add_argument("--verbs", nargs="*", default=list(VERBS), choices=list(VERBS))
+    parser.add_argument("--output", type=Path, help="where the JSON object is written too")
+    given = parser.parse_args()
+    output = given.output and given.output.resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = fuzz(given.folder or Path(temporary), given.cases, given.seed, given.seconds, given.verbs)
+    text = json.dumps(found, indent=1)
+    if output is not None:
+        output.write_text(text + "\n")
+    print(text)
+    return 1 if found["faults"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
