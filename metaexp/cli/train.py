@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
 from metaexp.config.compose import Composer, Job
+from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import goes_on, key_of
 from metaexp.config.yaml_files import to_yaml
@@ -90,6 +91,7 @@ def _train_further(options: TrainOptions, ranks: Ranks) -> int:
 def _compose(options: TrainOptions) -> tuple[Job, Settings | None]:
     """The job, and the settings of its experiment as published."""
     composer = Composer(options.config_dir, options.config_name)
+    check_hydra_dirs(options.overrides, "run", composer.parse)
     job = composer.job(options.overrides)
     name = job.settings.experiment
     return job, composer.published(name) if name else None

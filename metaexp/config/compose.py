@@ -21,6 +21,7 @@ from yaml import YAMLError
 
 from metaexp.config.check import check
 from metaexp.config.classes.values import show
+from metaexp.config.hydra_dirs import override_key, read_hydra_dir, read_sweep_dir
 from metaexp.config.hydra_internals import ConfigLoaderImpl, IConfigRepository, create_config_search_path
 from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
@@ -66,16 +67,17 @@ class Composed(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Settings, and the configuration that they were made from."""
+    """Settings, and the configuration that they were made from.
+
+    Attributes:
+        settings: The checked settings.
+        composed: The configuration.
+        run_dir: The folder that ``hydra.run.dir`` names; None if it is left open.
+    """
 
     settings: Settings
     composed: Composed
-
-    @property
-    def run_dir(self) -> Path | None:
-        """The folder that ``hydra.run.dir`` asks for; None where it is left open."""
-        place = str(self.composed.hydra.run.dir)
-        return None if place == "." else Path(place).expanduser()
+    run_dir: Path | None
 
 
 class Composer:
@@ -119,18 +121,25 @@ class Composer:
             raise ConfigError([*given.problems, *error.problems]) from error
         misapplied, absent = apply(given.values, composed.config)
         config, unresolved = resolve_all(composed.config)
+        run_dir, dir_problems = read_hydra_dir("run", composed.hydra, config)
         settings = check(
             config,
             composed.choices,
             on_this_machine=on_this_machine,
             is_new=True,
-            earlier_problems=[*given.problems, *misapplied, *section_problems(composed.hydra), *unresolved],
+            earlier_problems=[
+                *given.problems,
+                *misapplied,
+                *section_problems(composed.hydra),
+                *unresolved,
+                *dir_problems,
+            ],
             ignored=given.broken,
         )
         if absent:
             raise ConfigError(absent)
         composed.hydra.overrides.task = [line for line in overrides if not line.startswith("hydra")]
-        return Job(settings, composed)
+        return Job(settings, composed, run_dir)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """Compose a configuration by Hydra's rules, unchecked.
@@ -149,9 +158,17 @@ class Composer:
         OmegaConf.set_readonly(hydra, False)
         return Composed(_without_hydra(config), hydra, chosen_files(hydra))
 
-    def sweep_folder(self, overrides: Sequence[str]) -> Path | None:
-        """Return ``hydra.sweep.dir`` where it is given, without quotes, interpolations and ``~``; None where not."""
-        keys = [line.partition("=")[0].lstrip("+~") for line in overrides]
+    def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:
+        """Return the folder that ``hydra.sweep.dir`` names; None if it is not given.
+
+        Args:
+            overrides: Overrides of the command line.
+            configs: The configuration of each job, to which interpolations refer; the shipped one if there is none.
+
+        Raises:
+            ConfigError: If the folder cannot be resolved, or differs between jobs.
+        """
+        keys = [override_key(line) for line in overrides]
         if "hydra.sweep.dir" not in keys:
             return None
         given = [
@@ -159,7 +176,10 @@ class Composer:
             for key, line in zip(keys, overrides, strict=True)
             if key == "hydra.sweep.dir" or key.startswith("paths.")
         ]
-        return Path(str(self.compose(given).hydra.sweep.dir)).expanduser()
+        composed = self.compose(given)
+        shipped = OmegaConf.to_container(composed.config, resolve=False)
+        assert isinstance(shipped, dict)
+        return read_sweep_dir(composed.hydra, configs or [{str(key): value for key, value in shipped.items()}])
 
     def parse(self, line: str) -> Override | str:
         """Read one override. Returns it, or a sentence on why it cannot be read."""
@@ -268,6 +288,8 @@ def _in_one_line(error: BaseException) -> str:
         if line.startswith("To append to your"):  # for a mistyped key this advice adds the typo
             continue
         kept.append(line)
+    if cause is not None and text.startswith("Error merging override"):
+        kept.append(f"({(str(cause).splitlines() or [''])[0]}).")
     if any("Could not override" in line and "@" in line for line in kept):
         kept.append("In a file of a group, name the other group from the root: override /model@_global_.model: ...")
     return " ".join(kept)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
+from metaexp.run.folder import check_writable
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions
@@ -83,6 +84,7 @@ class Prepared(NamedTuple):
                 raise RunFolderError(
                     f"{self.path} exists and is not the folder of a search; choose another search.folder."
                 )
+            check_writable(self.path.parent)
             try:
                 return create(self.path, command, self.digest, [])
             except RunFolderError:

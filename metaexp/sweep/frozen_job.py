@@ -135,7 +135,7 @@ class Freezer:
         task = [line for line in overrides if not line.startswith("hydra")]
         if goes_on(overrides):
             return self._freeze_further(number, task)
-        settings, composed = self.composer.job(overrides, on_this_machine=self.on_this_machine)
+        settings, composed, _ = self.composer.job(overrides, on_this_machine=self.on_this_machine)
         files = hydra_files(composed)
         published = self._of_experiment(settings.experiment)
         return FrozenJob(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
+from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import numeric_part
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -84,6 +85,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         RunFolderError: If the folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
+    check_hydra_dirs(overrides, "sweep", composer.parse)
     command = SweepOptions.parse(overrides, composer)
     swept = swept_keys(composer, command.job_overrides)
     hashed = digest(overrides, config_dir, config_name)
@@ -94,12 +96,12 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     try:
         jobs = freeze_all(freezer, expand(composer, command.job_overrides))
     except ConfigError as error:
-        found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, None, name), hashed)
+        found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, [], name), hashed)
         if found is None or is_complete(found, frozen := _frozen_jobs(found, [])):
             raise
         notes = [_format_continuing(found, f"the files as they are now are refused ({error.problems[0]})")]
         return Prepared(composer, found.path, found, frozen, *common, notes)
-    place = _sweep_folder(composer, overrides, jobs[0], name)
+    place = _sweep_folder(composer, overrides, jobs, name)
     found = _newest_sweep(place, hashed)
     if found is None:
         return Prepared(composer, place, None, _with_group(jobs, place.name), *common, [])
@@ -192,14 +194,14 @@ def _with_group(jobs: Sequence[FrozenJob], group: str) -> list[FrozenJob]:
     return [replace(job, group=group) for job in jobs]
 
 
-def _sweep_folder(composer: Composer, overrides: Sequence[str], job: FrozenJob | None, name: str) -> Path:
-    """The folder of the sweep. Without a job that could be composed, ``paths.outputs`` is read from the command."""
-    chosen = composer.sweep_folder(overrides)
+def _sweep_folder(composer: Composer, overrides: Sequence[str], jobs: Sequence[FrozenJob], name: str) -> Path:
+    """The folder of the sweep. Without jobs that could be composed, ``paths.outputs`` is read from the command."""
+    chosen = composer.sweep_folder(overrides, [job.config for job in jobs])
     if chosen is not None:
         return chosen
     given = {key_of(line): line.partition("=")[2] for line in overrides}
     usual = given.get("paths.outputs") or os.environ.get("METAEXP_OUTPUTS") or "./outputs"
-    outputs = usual if job is None else str(job.config["paths"]["outputs"])
+    outputs = str(jobs[0].config["paths"]["outputs"]) if jobs else usual
     return Path(outputs).expanduser() / "sweeps" / name
 
 

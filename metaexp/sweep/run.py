@@ -16,6 +16,7 @@ from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
+from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
@@ -77,6 +78,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
 
 def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     """Write the new sweep; if the same command, given twice, has just written it, open that one."""
+    check_writable(prepared.path.parent)
     reused = prepared.reusable_runs()
     for number, run in reused.items():
         display.line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")

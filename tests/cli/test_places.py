@@ -76,6 +76,18 @@ def test_a_place_that_cannot_be_written_to_is_one_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "loop"]
 
 
+@pytest.mark.parametrize("name", ["sweep", "search", "run"])
+def test_a_folder_below_one_that_takes_none_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    *rest, last = OUTPUTS[name]
+    assert main([*rest, f"{last}/proc/x"]) == 6
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "/proc cannot be used" in line
+    assert "nothing can be made there" in line
+
+
 def test_an_error_that_may_be_our_own_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: list[str]) -> int:
         raise FileNotFoundError(2, "No such file or directory", "forgotten.css")

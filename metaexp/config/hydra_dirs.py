@@ -1,0 +1,115 @@
+"""The folders that ``hydra.run.dir`` and ``hydra.sweep.dir`` name, resolved and checked by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metaexp.config.interpolation_check import Reference, interpolations, resolver_problems
+from metaexp.core.errors import ConfigError
+
+LEFT_OPEN = "."
+"""The value of both keys in the shipped files: metaexp names the folder itself."""
+
+Kind = Literal["run", "sweep"]
+
+
+class HydraDir(NamedTuple):
+    """A folder that a configuration names.
+
+    Attributes:
+        path: The folder; None if the configuration leaves it open, or there are problems.
+        problems: A sentence for each problem.
+    """
+
+    path: Path | None
+    problems: list[str]
+
+
+def read_hydra_dir(kind: Kind, hydra: DictConfig, config: Mapping[str, Any]) -> HydraDir:
+    """Resolve ``hydra.run.dir`` or ``hydra.sweep.dir``.
+
+    Args:
+        kind: Which of the two.
+        hydra: Hydra's part of the configuration.
+        config: The rest of it, with all overrides applied, to which interpolations refer.
+    """
+    section = OmegaConf.to_container(hydra, resolve=False)
+    assert isinstance(section, dict)
+    written = section[kind]["dir"]
+    key = f"hydra.{kind}.dir"
+    if written == LEFT_OPEN:
+        return HydraDir(None, [])
+    if not str(written).strip() or written == "???":
+        return HydraDir(None, [f"{key}={written} names no folder; give one, such as {key}=outputs/mine."])
+    problems = resolver_problems({"hydra": {kind: {"dir": written}}})
+    if problems:
+        return HydraDir(None, problems)
+    root = OmegaConf.create({**config, "hydra": section})
+    try:
+        value = str(root.hydra[kind].dir)
+    except OmegaConfBaseException as error:
+        reason = (str(error).splitlines() or [""])[0]
+        return HydraDir(None, [f"{key}={written} cannot be resolved: {reason}."])
+    return HydraDir(Path(value).expanduser(), [])
+
+
+def read_sweep_dir(hydra: DictConfig, configs: Sequence[Mapping[str, Any]]) -> Path | None:
+    """Resolve ``hydra.sweep.dir`` for all jobs of a sweep.
+
+    Args:
+        hydra: Hydra's part of the configuration.
+        configs: The configuration of each job.
+
+    Raises:
+        ConfigError: If the folder cannot be resolved, or differs between jobs.
+    """
+    written = str(OmegaConf.to_container(hydra.sweep, resolve=False)["dir"])  # type: ignore[call-overload, index]
+    references = [item for item in interpolations(written) if isinstance(item, Reference)]
+    of_all_jobs = any(item.parts[:1] not in (("paths",), ("hydra",)) for item in references)
+    found = [read_hydra_dir("sweep", hydra, config) for config in (configs if of_all_jobs else configs[:1])]
+    if found[0].problems:
+        raise ConfigError(found[0].problems)
+    places = list(dict.fromkeys(item.path for item in found))
+    if len(places) > 1:
+        raise ConfigError(
+            f"hydra.sweep.dir={written} is {places[0]} for one job and {places[1]} for another. Leave out "
+            "keys that vary; a sweep has one folder."
+        )
+    return places[0]
+
+
+def check_hydra_dirs(overrides: Sequence[str], kind: Kind, parse: Callable[[str], Override | str]) -> None:
+    """Check what the command line says about Hydra's folders.
+
+    Args:
+        overrides: Overrides of the command line.
+        kind: Which folder the command uses. The other one would be ignored without a word.
+        parse: Reads one override.
+
+    Raises:
+        ConfigError: If the other folder is named, or the folder has several values.
+    """
+    wrong, why = {
+        "run": ("hydra.sweep.dir", "is the folder of a sweep; give hydra.run.dir, or add -m for a sweep."),
+        "sweep": ("hydra.run.dir", "is the folder of a single run; give hydra.sweep.dir."),
+    }[kind]
+    problems = [f"{line}: {wrong} {why}" for line in overrides if override_key(line) == wrong]
+    for line in overrides:
+        parsed = parse(line) if override_key(line) == f"hydra.{kind}.dir" else None
+        if isinstance(parsed, str):
+            problems.append(parsed)
+        elif parsed is not None and parsed.is_sweep_override():
+            problems.append(f"{line} has several values; give one folder.")
+    if problems:
+        raise ConfigError(problems)
+
+
+def override_key(line: str) -> str:
+    """Return the key of an override."""
+    return line.partition("=")[0].lstrip("+~")

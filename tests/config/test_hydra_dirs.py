@@ -1,0 +1,94 @@
+"""``hydra.run.dir`` and ``hydra.sweep.dir`` are resolved and checked by the same rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.main import main
+from metaexp.config.compose import Composer
+from metaexp.core.errors import ConfigError
+from metaexp.sweep.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+def folder(composer: Composer, kind: str, *overrides: str) -> Path | None:
+    """The folder that a run, or a sweep of one job, would have."""
+    if kind == "run":
+        return composer.job(overrides, on_this_machine=False).run_dir
+    job = composer.settings([line for line in overrides if "hydra." not in line], on_this_machine=False)
+    return composer.sweep_folder(overrides, [job.resolved])
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("~/mine", "/home/someone/mine"),
+        ("'~/mine'", "/home/someone/mine"),
+        ("'two words'", "two words"),
+        ("${paths.outputs}/mine", "/elsewhere/mine"),
+        ("${algorithm.inner_lr}/seed${seed}", "0.3/seed7"),
+        ("${hydra.job.name}/x", "metaexp/x"),
+        ("a\\=b", "a=b"),
+        (".", None),
+    ],
+)
+def test_a_folder_is_resolved_with_the_overrides_of_its_command(
+    composer: Composer, kind: str, place: str, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    overrides = ["seed=7", "algorithm.inner_lr=0.3", "paths.outputs=/elsewhere", f"hydra.{kind}.dir={place}"]
+    assert folder(composer, kind, *overrides) == (None if found is None else Path(found))
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("${nope}/x", "hydra.{kind}.dir=${{nope}}/x cannot be resolved: Interpolation key 'nope' not found."),
+        ("${oc.env:HOME}/x", "hydra.{kind}.dir=${{oc.env:HOME}}/x in hydra reads the environment"),
+        ("", "hydra.{kind}.dir= names no folder; give one, such as hydra.{kind}.dir=outputs/mine."),
+        ("???", "hydra.{kind}.dir=??? names no folder"),
+        ("null", "hydra.{kind}.dir=null (field 'hydra.{kind}.dir' is not Optional)"),
+        ("[a,b]", "hydra.{kind}.dir=[a,b] (Cannot convert 'list' to string"),
+    ],
+)
+def test_a_folder_that_cannot_be_resolved_is_refused_in_one_line(
+    composer: Composer, kind: str, place: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        folder(composer, kind, f"hydra.{kind}.dir={place}")
+    assert problem.format(kind=kind) in str(caught.value)
+
+
+def test_a_sweep_has_one_folder() -> None:
+    problem = r"hydra\.sweep\.dir=\$\{seed\}/x is 0/x for one job and 1/x for another"
+    with pytest.raises(ConfigError, match=problem):
+        prepare(["seed=0,1", "hydra.sweep.dir=${seed}/x"], None, "config")
+    with pytest.raises(ConfigError, match=r"hydra\.sweep\.dir=a,b has several values; give one folder"):
+        prepare(["seed=0,1", "hydra.sweep.dir=a,b"], None, "config")
+    alike = prepare(["seed=0,1", "hydra.sweep.dir=${train.steps}/x", "train.steps=5"], None, "config")
+    assert alike.path == Path("5/x")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["train", "hydra.sweep.dir=x"], "hydra.sweep.dir is the folder of a sweep; give hydra.run.dir, or add -m"),
+        (["train", "-m", "seed=0,1", "hydra.run.dir=x"], "is the folder of a single run; give hydra.sweep.dir."),
+        (["plan", "seed=0,1", "hydra.run.dir=x"], "is the folder of a single run; give hydra.sweep.dir."),
+    ],
+)
+def test_the_folder_of_the_other_kind_is_refused(
+    words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert problem in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
