@@ -34,8 +34,9 @@ def acquire(path: Path, *, wait: bool = False) -> Callable[[], None]:
 
     Raises:
         LockedError: Another process has it, and ``wait`` is false.
-        OSError: The file cannot be opened.
+        OSError: The file cannot be opened, or its folder does not exist.
     """
+    path.parent.stat()  # filelock would make a missing folder
     import filelock  # takes longer than the rest of a start
 
     lock = filelock.FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=_write_holder)

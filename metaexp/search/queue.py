@@ -50,6 +50,7 @@ class TrialQueue:
 
     def next_job(self) -> RunningTrial | None:
         """Start an interrupted trial, or else a new one; None if none is left."""
+        self.sweep.check_in_place("search.folder")
         trial = None if self._is_empty else self._next()
         if trial is None:
             self._is_empty = True
@@ -71,7 +72,8 @@ class TrialQueue:
         self._is_empty = True
 
     def tick(self, running: list[RunningTrial]) -> None:
-        """Do nothing: each running trial reads its own metrics."""
+        """Check that the search's folder is there. Each running trial reads its own metrics."""
+        self.sweep.check_in_place("search.folder")
 
     def _next(self) -> LockedTrial | None:
         with hold_lock(self._lock_file("trials"), wait=True):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.metric import Metric
 from metaexp.search.study import Point, Study
+from metaexp.sweep.folder import check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import BUSY, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
@@ -95,6 +96,7 @@ class RunningTrial:
 
     def poll(self) -> bool:
         """Read new validations, stop the trial if the pruner says so, and return whether it has ended."""
+        check_in_place(self.trial.folder.parent, "search.folder")
         self.ended = self._poll()
         return self.ended is not None
 

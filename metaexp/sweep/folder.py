@@ -71,6 +71,17 @@ class Sweep:
         """The name of the folder. It is the group of the sweep's runs in W&B."""
         return self.path.name
 
+    def check_in_place(self, key: str) -> None:
+        """Check that nobody has moved or removed the folder while its jobs run.
+
+        Args:
+            key: The key that names another folder, for the message.
+
+        Raises:
+            RunFolderError: If the folder is gone.
+        """
+        check_in_place(self.path, key)
+
     def jobs(self) -> list[FrozenJob]:
         """Read all frozen jobs whose files are intact, in the order of their numbers."""
         read = self.read_all().values()
@@ -193,6 +204,23 @@ def create(
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(path.parent)
     return Sweep(path, head)
+
+
+def check_in_place(path: Path, key: str) -> None:
+    """Do what :meth:`Sweep.check_in_place` does.
+
+    Args:
+        path: The folder of a sweep or a search.
+        key: The key that names another folder, for the message.
+
+    Raises:
+        RunFolderError: If the folder is gone.
+    """
+    if not (path / SWEEP_FILE).exists():
+        raise RunFolderError(
+            f"{path} was moved or removed while its jobs ran, so they were ended. What they have saved is in that "
+            f"folder. Move it back and give the same command again, or add {key}=NEW_PLACE to the command."
+        )
 
 
 def open_sweep(path: Path) -> Sweep:

@@ -202,6 +202,7 @@ class LauncherPool:
         thread.start()
         asked: float | None = None
         while thread.is_alive():
+            self.sweep.check_in_place("hydra.sweep.dir")
             if asked is None and stop():
                 self.folder.ask_to_stop()
                 asked = time.monotonic()

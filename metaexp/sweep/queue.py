@@ -97,6 +97,7 @@ class SweepQueue:
 
     def next_job(self) -> RunningSweepJob | None:
         """Start the job that has waited longest; None if none waits."""
+        self.sweep.check_in_place("hydra.sweep.dir")
         free = [job for job in self.elsewhere if not is_job_locked(self.sweep.folder(job))]
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         self.waiting.extend(free)  # a worker ends at once if its job is completed
@@ -108,6 +109,7 @@ class SweepQueue:
     def ended(self, job: RunningSweepJob) -> None:
         """Report how a job ended, or put it back if it is tried again or another command runs it."""
         assert job.exit_code is not None
+        self.sweep.check_in_place("hydra.sweep.dir")
         if job.exit_code == BUSY:
             if not self.stopping:
                 self.elsewhere.append(job.job)
@@ -133,6 +135,7 @@ class SweepQueue:
 
     def tick(self, running: Sequence[RunningSweepJob]) -> None:
         """Tell the watcher which jobs run. Stop them if one failed and ``sweep.on_error=stop`` is set."""
+        self.sweep.check_in_place("hydra.sweep.dir")
         if self.stopping:
             for job in running:
                 job.stop()

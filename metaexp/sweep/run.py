@@ -66,6 +66,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     with stop_on_signals() as stop:
         if left:
             _run(sweep, prepared, left, overrides, display, stop)
+        sweep.check_in_place("hydra.sweep.dir")
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())

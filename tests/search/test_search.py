@@ -372,3 +372,26 @@ def test_damage_to_the_best_trial_is_named_after_the_table(
     out = capsys.readouterr().out
     assert "2 trials: 2 completed" in out
     assert f"best/experiment/best.yaml is not written: {best / 'frozen.json'} is damaged: " in out
+
+
+def test_a_search_whose_folder_is_moved_ends_with_one_line(family: ModuleType, tmp_path: Path) -> None:
+    found = Path("found")
+
+    def move() -> int:
+        until(lambda: bool(list(found.glob("000-*/checkpoints/step_*.json"))))
+        found.rename("elsewhere")
+        return 0
+
+    mover = family.fork(move, tmp_path / "mover.log")
+    with pytest.raises(RunFolderError, match=r"^found was moved or removed .* or add search\.folder=NEW_PLACE to"):
+        run(family, *VARIED, "search.trials=2", "train.steps=100000", "search.pruner=none")
+    os.waitpid(mover, 0)
+    assert not found.exists()
+    assert list(Path("elsewhere").glob("000-*/checkpoints/step_*.json")), "what it had saved is there"
+
+
+def test_a_moved_search_continues_in_its_new_place(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=1") == 0
+    Path("found").rename("elsewhere")
+    assert run(family, *VARIED, "search.trials=2", folder="elsewhere") == 0
+    assert starts_of("elsewhere") == {0: 1, 1: 1}

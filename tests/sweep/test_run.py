@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from rich.console import Console
 
+from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
@@ -236,3 +238,67 @@ def test_a_completed_job_needs_its_frozen_file_no_more(family: ModuleType, capsy
     (folder_of(0) / "frozen.json").write_text("{")
     assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert "2 of 2 jobs completed (2 before)" in capsys.readouterr().out
+
+
+def once(true: Callable[[], object], action: Callable[[], object]) -> int:
+    """Do something once a condition holds, in a forked process, since this one must have one thread; return its id."""
+    watcher = os.fork()
+    if watcher == 0:
+        try:
+            while not true():
+                time.sleep(0.02)
+            action()
+        finally:
+            os._exit(0)
+    return watcher
+
+
+def test_a_sweep_whose_folder_is_moved_ends_with_one_line_and_leaves_nothing_behind(family: ModuleType) -> None:
+    overrides = [*family.COMMON, "seed=0,1", "train.steps=100000"]
+    here, there = Path("here"), Path("there")
+    watcher = once(lambda: list(here.glob("000-*/checkpoints/step_*.json")), lambda: here.rename(there))
+    with pytest.raises(RunFolderError, match=r"^here was moved or removed .* or add hydra\.sweep\.dir=NEW_PLACE to"):
+        run_all([*overrides, "hydra.sweep.dir=here"], CONF, "config", RecordingDisplay())
+    os.waitpid(watcher, 0)
+    assert not here.exists()
+    moved = prepare([*overrides, "hydra.sweep.dir=there"], CONF, "config")
+    assert moved.sweep is not None
+    assert moved.state(moved.jobs[0]).status in ("killed", "failed", "interrupted")
+    assert list(there.glob("000-*/checkpoints/step_*.json")), "what it had saved is there"
+
+
+class ActingDisplay(RecordingDisplay):
+    """A display that does something when job 0 has ended."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.action = action
+
+    def line(self, text: str) -> None:
+        super().line(text)
+        if text.startswith("job 0"):
+            self.action()
+
+
+def test_a_moved_sweep_continues_in_its_new_place(family: ModuleType) -> None:
+    overrides = [*family.COMMON, "seed=0,1,2"]
+    assert run_all([*overrides, "hydra.sweep.dir=undisturbed"], CONF, "config", RecordingDisplay()) == 0
+    here, there = Path("here"), Path("there")
+    with pytest.raises(RunFolderError, match="here was moved or removed"):
+        run_all([*overrides, "hydra.sweep.dir=here"], CONF, "config", ActingDisplay(lambda: here.rename(there)))
+    assert not here.exists()
+    assert run_all([*overrides, "hydra.sweep.dir=there"], CONF, "config", RecordingDisplay()) == 0
+    assert journal(there, "begins") == [0, 1, 2], "what was done is not done again"
+    for number in range(3):
+        found, expected = (next(place.glob(f"{number:03d}-*")) for place in (there, Path("undisturbed")))
+        assert family.result_of(found) == family.result_of(expected)
+
+
+def test_a_sweep_whose_folder_is_removed_ends_with_the_same_line(family: ModuleType) -> None:
+    here = Path("here")
+    with pytest.raises(RunFolderError, match="here was moved or removed"):
+        run_all(
+            [*family.COMMON, "seed=0,1", "hydra.sweep.dir=here"],
+            CONF, "config", ActingDisplay(lambda: shutil.rmtree(here)),
+        )  # fmt: skip
+    assert not here.exists()
