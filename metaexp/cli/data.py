@@ -10,9 +10,12 @@ from pathlib import Path
 from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
+from metaexp.run.folder import check_writable
 
+_FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 _OVERRIDES = """\
 overrides:
   metaexp data dataset=omniglot                  prints splits, classes, digest and preprocessing
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         print_text(f"{parser.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
         return 0
     settings = composer.settings(options.overrides, on_this_machine=False)
+    if options.figure is not None:
+        _check_figure(options.figure)
 
     from metaexp.data.overview import contact_sheet, describe
 
@@ -59,3 +64,12 @@ def main(arguments: Sequence[str]) -> int:
         contact_sheet(loaded, options.figure)
         print_text(f"  figure: {options.figure}")
     return 0
+
+
+def _check_figure(path: Path) -> None:
+    """Find out before the data are loaded whether the figure can be written."""
+    if path.suffix.lower() not in _FIGURE_SUFFIXES:
+        raise ConfigError(f"--figure {path}: give a file that ends in {', '.join(_FIGURE_SUFFIXES)}.")
+    if path.is_dir():
+        raise ConfigError(f"--figure {path} is a folder; give a file.")
+    check_writable(path.parent)

@@ -95,3 +95,21 @@ def test_an_error_that_may_be_our_own_fault_keeps_its_traceback(monkeypatch: pyt
     monkeypatch.setattr("metaexp.cli.why.main", broken)
     with pytest.raises(FileNotFoundError):
         main(["why", "a", "b"])
+
+
+@pytest.mark.parametrize("name", ["examples.xyz", "examples", "."])
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_data_are_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "dataset=sinusoid", "--figure", name]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"metaexp data: --figure {name}")
+    assert ".png" in captured.err
+
+
+def test_a_figure_that_can_be_drawn_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "dataset=sinusoid", "--figure", "new/examples.svg"]) == 0
+    assert "<svg" in (tmp_path / "new" / "examples.svg").read_text()
