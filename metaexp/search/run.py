@@ -23,6 +23,7 @@ from metaexp.search.summary import (
     format_table,
     write_report,
 )
+from metaexp.sweep.folder import explain_moved
 from metaexp.sweep.job_process import start
 from metaexp.sweep.pool import Pool
 from metaexp.sweep.warm_start import job_starter
@@ -53,7 +54,8 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     ):
         queue = TrialQueue(prepared, place, study, begin)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)
-        Pool(queue, prepared.options.workers).run(lambda: bool(stop))
+        with explain_moved(place.path, "search.folder"):
+            Pool(queue, prepared.options.workers).run(lambda: bool(stop))
         if stop:
             raise _interrupted(stop, prepared.path)
     found = SearchResult(prepared, study.points(), study.importances(), queue.exhausted, overrides)

@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -221,6 +222,24 @@ def check_in_place(path: Path, key: str) -> None:
             f"{path} was moved or removed while its jobs ran, so they were ended. What they have saved is in that "
             f"folder. Move it back and give the same command again, or add {key}=NEW_PLACE to the command."
         )
+
+
+@contextmanager
+def explain_moved(path: Path, key: str) -> Iterator[None]:
+    """Raise the error of :func:`check_in_place` in place of any that arises in this block once the folder is gone.
+
+    Args:
+        path: The folder of a sweep or a search.
+        key: The key that names another folder, for the message.
+
+    Raises:
+        RunFolderError: If something fails and the folder is gone.
+    """
+    try:
+        yield
+    except Exception:
+        check_in_place(path, key)
+        raise
 
 
 def open_sweep(path: Path) -> Sweep:

@@ -19,7 +19,7 @@ from metaexp.machine.threads import threads_each
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, explain_moved, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import start
 from metaexp.sweep.job_state import JobState
@@ -65,7 +65,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     display.line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     with stop_on_signals() as stop:
         if left:
-            _run(sweep, prepared, left, overrides, display, stop)
+            with explain_moved(sweep.path, "hydra.sweep.dir"):
+                _run(sweep, prepared, left, overrides, display, stop)
         sweep.check_in_place("hydra.sweep.dir")
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
