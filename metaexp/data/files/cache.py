@@ -6,12 +6,11 @@ that is damaged, or was written under another key, is built again.
 
 Whoever can write the file can repair its checksum, so that is not what a cache is trusted for. Where the digest of the
 raw data can be computed from the examples, or their checksum is known, these decide. Elsewhere the user's cache folder
-keeps a receipt of what was prepared or first read, and a file that differs from its receipt is built again.
+keeps a receipt of what was prepared, and a file without a receipt, or one that differs from it, is built again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -84,12 +83,13 @@ def cached(
     place = cache_folder(folder)
     if place is None:
         HELD.end_filling()
-        progress(
-            f"Warning: neither {folder} nor the user's cache folder can be written: {name} is prepared anew each time."
-        )
+        progress(f"Warning: {name} is prepared anew each time: {_why_no_folder(folder)}.")
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
-    if path.is_file():
+    needs_receipt = checksum is None and digest_of is None
+    if path.is_file() and needs_receipt and _kept_receipt(identity) is None:
+        progress(f"The cache {path} was not prepared by this user, so {name} is prepared once more.")
+    elif path.is_file():
         wanted = (identity, checksum, digest_of is None, None if shape is None else tuple(shape))
         prepared = HELD.offer(path, wanted, lambda: _read(path, identity, checksum, digest_of, shape))
         if prepared is not None:
@@ -97,8 +97,8 @@ def cached(
         progress(f"The cache {path} is damaged; building it again.")
     HELD.end_filling()
     prepared = build()
-    if checksum is None and digest_of is None:
-        _keep_receipt(identity, _receipt(prepared, checksum_of(prepared.examples)))
+    if needs_receipt:
+        _keep_receipt(identity, _receipt(prepared, checksum_of(prepared.examples)), progress)
     try:
         _write(path, prepared, identity)
         progress(f"Kept the prepared {name} in {path}.")
@@ -146,6 +146,28 @@ def _made(folder: Path) -> Path | None:
     except OSError:
         return None
     return folder if can_write(folder) else None
+
+
+def _why_no_folder(folder: Path) -> str:
+    """Why :func:`cache_folder` found no folder, and what to do."""
+    reasons = [f"{place}: {_obstacle(place)}" for place in (folder, user_cache())]
+    return f"no folder for it can be written ({'; '.join(reasons)}). Set XDG_CACHE_HOME to a folder that can be"
+
+
+def _obstacle(folder: Path) -> str:
+    """What keeps files out of a folder, in the words of the system where it has some."""
+    try:
+        if not folder.is_dir():
+            folder.stat()
+            return "it is no folder"
+        file = folder / f".{os.getpid()}.tmp"
+        file.touch(exist_ok=False)
+        file.unlink()
+    except FileNotFoundError:
+        return _obstacle(folder.parent) if folder == user_cache() else "there is no such folder"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "it is write-protected"
 
 
 def _write(path: Path, prepared: Prepared, identity: str) -> None:
@@ -206,10 +228,7 @@ def _is_authentic(
     found = checksum_of(examples)
     if checksum is not None or found != written:
         return found == checksum
-    receipt, kept = _receipt(prepared, found), _kept_receipt(identity)
-    if kept is None:
-        _keep_receipt(identity, receipt)
-    return kept in (None, receipt)
+    return _kept_receipt(identity) == _receipt(prepared, found)
 
 
 def _receipt(prepared: Prepared, checksum: str) -> str:
@@ -229,12 +248,17 @@ def _kept_receipt(identity: str) -> str | None:
         return None
 
 
-def _keep_receipt(identity: str, receipt: str) -> None:
-    """Keep a receipt, where the user's cache folder can be written."""
+def _keep_receipt(identity: str, receipt: str, progress: Progress) -> None:
+    """Keep a receipt; without it, the cache will not be trusted."""
     file = _receipt_file(identity)
-    with contextlib.suppress(OSError):
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, receipt.encode())
+    except OSError as error:
+        progress(
+            f"Warning: {file.parent} cannot be written ({error.strerror}), so these data are prepared anew each time. "
+            "Set XDG_CACHE_HOME to a folder that can be."
+        )
 
 
 def checksum_of(examples: Tensor) -> str:

@@ -111,10 +111,21 @@ def test_where_nothing_can_be_written_it_is_built_each_time_and_said(data, tmp_p
     cached("tiny", {}, data, build, lines.append)
     cached("tiny", {}, data, build, lines.append)
     assert build.times == 2
-    assert (
-        lines[0]
-        == f"Warning: neither {data} nor the user's cache folder can be written: tiny is prepared anew each time."
-    )
+    home = tmp_path / "home" / "metaexp"
+    assert lines[0].startswith(f"Warning: tiny is prepared anew each time: no folder for it can be written ({data}: ")
+    assert f"; {home}: " in lines[0]
+    assert lines[0].endswith(". Set XDG_CACHE_HOME to a folder that can be.")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"), [("file", "Not a directory"), ("loop", "Too many levels of symbolic links")]
+)
+def test_the_reason_why_no_cache_folder_can_be_written_is_named(tmp_path, monkeypatch, obstacle, reason):
+    home, lines = tmp_path / "home", []
+    home.write_text("") if obstacle == "file" else home.symlink_to(home)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    cached("tiny", {}, tmp_path / "absent", Build(), lines.append)
+    assert f"({tmp_path / 'absent'}: there is no such folder; {home / 'metaexp'}: {reason})" in lines[0]
 
 
 def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
@@ -194,13 +205,15 @@ def test_a_change_whose_checksum_was_repaired_is_seen_by_the_receipt_in_the_user
     assert build.times == 2
 
 
-def test_a_cache_that_another_account_prepared_is_taken_and_remembered(data, tmp_path):
-    build = Build()
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_a_cache_that_came_with_the_data_is_built_once_more_and_then_taken(data, tmp_path, is_changed):
+    build, lines = Build(), []
     cached("tiny", {}, data, build, print)
     shutil.rmtree(tmp_path / "home" / "metaexp" / "receipts")
-    cached("tiny", {}, data, build, print)
-    assert build.times == 1
-    change(only_file(data / "cache"))
+    if is_changed:
+        change(only_file(data / "cache"))
+    assert cached("tiny", {}, data, build, lines.append).digest == "digest 2"
+    assert "was not prepared by this user" in lines[0]
     cached("tiny", {}, data, build, print)
     assert build.times == 2
 
@@ -215,12 +228,13 @@ def test_a_damaged_receipt_costs_one_more_build_at_most(data, tmp_path, receipt)
     assert build.times <= 2
 
 
-def test_a_home_that_cannot_be_written_costs_the_receipt_and_not_the_data(data, tmp_path):
+def test_a_home_that_cannot_be_written_costs_a_preparation_each_time_and_is_said(data, tmp_path):
     (tmp_path / "home").write_text("a file where the cache folder would be")
-    build = Build()
+    build, lines = Build(), []
     for _ in range(2):
-        cached("tiny", {}, data, build, print)
-    assert build.times == 1
+        cached("tiny", {}, data, build, lines.append)
+    assert build.times == 2
+    assert "cannot be written (Not a directory), so these data are prepared anew each time" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(("shape", "times"), [((1, 2, 3), 1), ((1, 3, 2), 2)])
