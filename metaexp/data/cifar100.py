@@ -170,7 +170,8 @@ def _labelled(part: Any, name: str, n_fine: int, n_coarse: int) -> tuple[Any, An
 
 
 def _find(folder: Path, progress: Progress) -> Path:
-    from metaexp.data.files.cache import can_write, user_cache
+    from metaexp.core.user_cache import user_cache
+    from metaexp.data.files.cache import can_write
 
     fetched = user_cache() / "cifar100"
     places = [folder / "cifar100", folder, folder / "cifar-100", folder / "CIFAR100", fetched]

@@ -169,7 +169,8 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     Raises:
         DataError: It is not there and cannot be fetched.
     """
-    from metaexp.data.files.cache import can_write, user_cache
+    from metaexp.core.user_cache import user_cache
+    from metaexp.data.files.cache import can_write
 
     fetched = user_cache() / "omniglot"
     places = [folder, folder / "omniglot", fetched]

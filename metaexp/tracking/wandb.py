@@ -18,7 +18,7 @@ from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import answers, within
-from metaexp.tracking.wandb_files import files_in, held_by_sweep, run_id
+from metaexp.tracking.wandb_files import files_in, held_by_sweep, is_new_id_of_environment, run_id, take_own_id
 from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
 
 if TYPE_CHECKING:
@@ -157,13 +157,25 @@ class WandbTracker(Tracker):
                 log.warning("W&B has no API key (WANDB_API_KEY or `wandb login`); going offline")
                 return None
             self._id_taken = True  # the client's service holds on to the id of a run that it could not start
+            if is_new_id_of_environment(run) and (opened := self._open_new(run)) is not None:
+                return opened
             return self._open(run, "online")
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             log.warning("W&B cannot be reached (%s); going offline", reason)
             return None
 
-    def _open(self, run: RunInfo, mode: Mode, suffix: str = "") -> wandb.Run:
+    def _open_new(self, run: RunInfo) -> wandb.Run | None:
+        """An online run that the server does not have yet; None, and another id, where it has one."""
+        import wandb
+
+        try:
+            return self._open(run, "online", is_new=True)
+        except wandb.errors.UsageError:
+            take_own_id(run.folder)
+            return None
+
+    def _open(self, run: RunInfo, mode: Mode, suffix: str = "", *, is_new: bool = False) -> wandb.Run:
         import wandb
 
         environment = os.environ
@@ -171,7 +183,7 @@ class WandbTracker(Tracker):
             dir=run.folder,
             mode=mode,
             id=run_id(run.folder) + suffix,
-            resume="allow" if mode == "online" else None,
+            resume=("never" if is_new else "allow") if mode == "online" else None,
             name=environment.get("WANDB_NAME") or shortened(run.name),
             project=environment.get("WANDB_PROJECT") or self.project,
             entity=environment.get("WANDB_ENTITY") or self.entity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
@@ -12,8 +13,11 @@ from typing import Any
 
 import yaml
 
-from metaexp.core.errors import RunFolderError
+from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
+from metaexp.core.locks import hold_lock, is_locked
+from metaexp.core.user_cache import user_cache
+from metaexp.tracking.base import RunInfo
 from metaexp.tracking.wandb_names import LONGEST_NAME, NOT_IN_IDS, Mode
 
 log = logging.getLogger(__name__)
@@ -21,6 +25,7 @@ log = logging.getLogger(__name__)
 _OWNERS: dict[str, Path] = {}
 """WANDB_RUN_ID -> the folder of the run that took it in this process."""
 _MOST_BYTES = 4 * LONGEST_NAME
+_LONGEST_PATH = 1 << 16
 
 
 def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +43,7 @@ def held_by_sweep(config: Mapping[str, Any]) -> dict[str, Any]:
 def run_id(folder: Path) -> str:
     """The run's W&B id: chosen once, kept in the run folder, so that a resumed run is the same run.
 
-    It is WANDB_RUN_ID where that is set. That names one run, so a second run of this process has an id of its own.
+    It is WANDB_RUN_ID where that is set and no other run has it. Two runs with one id would be written into one.
 
     Args:
         folder: the run folder.
@@ -48,16 +53,69 @@ def run_id(folder: Path) -> str:
     """
     path, given = folder / "wandb" / "run-id", os.environ.get("WANDB_RUN_ID")
     if not os.path.lexists(path):
-        owner = _OWNERS.setdefault(given, folder.resolve()) if given else None
-        if given and owner != folder.resolve():
-            log.warning("WANDB_RUN_ID=%s is the id of another run, %s; this one has an id of its own", given, owner)
-        made = given if given and owner == folder.resolve() else secrets.token_hex(4)
-        write_atomically(path, encode_text(made))
+        is_ours = bool(given) and _claim(str(given), folder.resolve())
+        _write_id(path, str(given) if is_ours else secrets.token_hex(4))
     found = read_regular(path, most=_MOST_BYTES).decode("utf-8", "replace").strip()
     is_odd = not found.isprintable() or set(found) & {*NOT_IN_IDS, "\N{REPLACEMENT CHARACTER}"}
     if not found or len(found) > LONGEST_NAME or is_odd:
         raise RunFolderError(f"{path} holds {found!r}, which is no id of a W&B run. Remove the file.")
     return found
+
+
+def is_new_id_of_environment(run: RunInfo) -> bool:
+    """Whether a run has the id of WANDB_RUN_ID, and nothing says that the server may have that run already."""
+    given = os.environ.get("WANDB_RUN_ID")
+    return given == run_id(run.folder) and run.resumed_at is None and not _goes_on_with_others()
+
+
+def take_own_id(folder: Path) -> None:
+    """Give the run an id of its own, because the server has a run with its id."""
+    log.warning(
+        "WANDB_RUN_ID=%s is the id of a run that W&B has already; this one has an id of its own (WANDB_RESUME=allow: "
+        "write into that run)", os.environ.get("WANDB_RUN_ID"),
+    )  # fmt: skip
+    _write_id(folder / "wandb" / "run-id", secrets.token_hex(4))
+
+
+def _write_id(path: Path, value: str) -> None:
+    write_atomically(path, encode_text(value))
+
+
+def _goes_on_with_others() -> bool:
+    """Whether the user, or an agent that starts a stopped run again, lets a new run write into a W&B run."""
+    return os.environ.get("WANDB_RESUME", "") not in ("", "never") or bool(os.environ.get("WANDB_SWEEP_ID"))
+
+
+def _claim(given: str, folder: Path) -> bool:
+    """Take an id for a run folder, if no other run of this user has it; the user's cache folder keeps who has."""
+    name = hashlib.sha256(given.encode("utf-8", "surrogateescape")).hexdigest()
+    note = user_cache() / "wandb-ids" / name
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(note.with_suffix(".lock"), wait=True):
+            owner = _owner(given, note) or _OWNERS.get(given)
+            is_free = owner in (None, folder) or (_goes_on_with_others() and not is_locked(Path(owner) / ".lock"))
+            if is_free:
+                write_atomically(note, os.fsencode(folder))
+    except (OSError, MetaexpError):  # nothing can be kept there: other processes are not known
+        owner = _OWNERS.get(given)
+        is_free = owner in (None, folder)
+    if is_free:
+        _OWNERS[given] = folder
+    else:
+        log.warning("WANDB_RUN_ID=%s is the id of another run, %s; this one has an id of its own", given, owner)
+    return is_free
+
+
+def _owner(given: str, note: Path) -> Path | None:
+    """The run folder that has an id, if it is still there."""
+    if not note.is_file():
+        return None
+    owner = Path(os.fsdecode(read_regular(note, most=_LONGEST_PATH)))
+    has_it = owner / "wandb" / "run-id"
+    if not os.path.lexists(has_it):
+        return owner if is_locked(owner / ".lock") else None
+    return owner if read_regular(has_it, most=_MOST_BYTES).decode("utf-8", "replace").strip() == given else None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from PIL import Image
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
+from metaexp.tracking import wandb_files
 from metaexp.tracking.base import Outcome, RunInfo
 from metaexp.tracking.trackers import Trackers
 from metaexp.tracking.wandb import WandbTracker
@@ -48,8 +49,11 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     (tmp_path / "here").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "here")
-    for name in ("API_KEY", "MODE", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "RUN_ID", "SWEEP_ID", "SILENT"):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for name in ("API_KEY", "MODE", "PROJECT", "ENTITY", "RUN_GROUP", "TAGS", "NAME", "RUN_ID", "RESUME", "SWEEP_ID"):
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
+    monkeypatch.delenv("WANDB_SILENT", raising=False)
+    monkeypatch.setattr(wandb_files, "_OWNERS", {})
     wandb.teardown()
     yield
     wandb.teardown()
@@ -384,3 +388,29 @@ def test_the_id_of_a_run_is_made_once(tmp_path: Path) -> None:
     made = run_id(tmp_path / "run")
     assert run_id(tmp_path / "run") == made
     assert run_id(tmp_path / "other") != made
+
+
+def test_an_id_of_the_environment_that_the_server_has_is_not_written_into(
+    log_run: Callable[..., Path], online: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first run was another machine's, so nothing here knows of it."""
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    log_run(mode="online", folder="one", steps=range(10, 30, 10))
+    monkeypatch.setattr(wandb_files, "_OWNERS", {})
+    monkeypatch.setenv("XDG_CACHE_HOME", "another-machine")
+    log_run(mode="online", folder="two")
+    assert "WANDB_RUN_ID=given is the id of a run that W&B has already" in caplog.text
+    assert [row["step"] for row in online.runs["given"]["history"] if "train/loss" in row] == [10, 20]
+    (other,) = set(online.runs) - {"given"}
+    assert [row["step"] for row in online.runs[other]["history"] if "train/loss" in row] == [10, 20, 30, 40]
+
+
+def test_wandb_resume_lets_a_new_run_write_into_the_one_that_the_server_has(
+    log_run: Callable[..., Path], online: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    monkeypatch.setenv("WANDB_RESUME", "allow")
+    log_run(mode="online", folder="one", steps=range(10, 30, 10))
+    log_run(mode="online", folder="two", steps=range(30, 50, 10))
+    assert [row["step"] for row in online.runs["given"]["history"] if "train/loss" in row] == [10, 20, 30, 40]
+    assert list(online.runs) == ["given"]

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from metaexp.core.errors import MetaexpError
 from metaexp.core.files import read_regular, sync_folder, write_atomically
+from metaexp.core.user_cache import user_cache
 from metaexp.data.base import Progress
 from metaexp.data.files.memory import HeldContents
 
@@ -118,15 +118,6 @@ def cache_folder(folder: Path) -> Path | None:
     if can_write(folder):
         return _made(folder / "cache")
     return _made(user_cache())
-
-
-def user_cache() -> Path:
-    """Return the folder ``metaexp`` in the user's cache folder; it need not be there.
-
-    That is XDG_CACHE_HOME where it is set, else what the system has for it, ~/.cache on Linux.
-    """
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base) / "metaexp" if base else platformdirs.user_cache_path("metaexp", appauthor=False)
 
 
 def can_write(folder: Path) -> bool:

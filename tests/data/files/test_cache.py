@@ -8,7 +8,8 @@ import pytest
 import torch
 from changed_caches import change
 
-from metaexp.data.files.cache import Prepared, cache_folder, cached, checksum_of, user_cache
+from metaexp.core.user_cache import user_cache
+from metaexp.data.files.cache import Prepared, cache_folder, cached, checksum_of
 
 
 class Build:

@@ -1,0 +1,17 @@
+"""The folder in which metaexp keeps what it can make again, for one user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def user_cache() -> Path:
+    """Return the folder ``metaexp`` in the user's cache folder; it need not be there.
+
+    That is XDG_CACHE_HOME where it is set, else what the system has for it, ~/.cache on Linux.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "metaexp" if base else platformdirs.user_cache_path("metaexp", appauthor=False)
