@@ -46,10 +46,12 @@ def main(arguments: Sequence[str]) -> int:
         print_text(f"{parser.format_help()}\n{OVERRIDES}\n{SWEEPS}")
         return 0
 
+    from metaexp.run.folder import check_writable
     from metaexp.sweep.plan import plan
     from metaexp.sweep.prepare import prepare
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
+    check_writable(prepared.path.parent)
     print_text(plan(prepared, options.overrides, _print_progress if options.measure else None))
     print_text("nothing was started; `metaexp train -m` with the same arguments starts it")
     return 0

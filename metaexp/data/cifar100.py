@@ -183,7 +183,7 @@ def _find(folder: Path, progress: Progress) -> Path:
         progress(f"paths.data={folder} is not there, so nothing is put there: CIFAR-100 goes into {fetched}.")
     try:
         download(_REMOTE, target, progress)
-    except (DataError, OSError) as error:
+    except DataError as error:
         raise DataError(
             f"CIFAR-100 is not in {folder.absolute()}, and {error} Put {_ARCHIVE} of {_REMOTE.url}, or the folder "
             f"cifar-100-python extracted from it, into {folder.absolute() / 'cifar100'}, or point paths.data "

@@ -174,15 +174,14 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
 
     fetched = user_cache() / "omniglot"
     places = [folder, folder / "omniglot", fetched]
-    found = first_existing(places, [f"{part.name}.zip", part.name])
-    if found is not None:
+    if (found := first_existing(places, [f"{part.name}.zip", part.name])) is not None:
         return found
     target = (folder / "omniglot" if can_write(folder) else fetched) / f"{part.name}.zip"
     if not folder.exists():
         progress(f"paths.data={folder} is not there, so nothing is put there: {part.name} goes into {fetched}.")
     try:
         download(part.remote, target, progress)
-    except (DataError, OSError) as error:
+    except DataError as error:
         raise DataError(
             f"Omniglot's {part.name} is not in {folder.absolute()}, and {error} "
             f"Put {part.name}.zip of {_SITE}, or the folder {part.name} extracted from it, into "

@@ -234,11 +234,15 @@ def read_record(folder: Path) -> RunRecord:
             or of the wrong type. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
+    if path != folder and folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is not a run folder: it is a file.")
     try:
         content = json.loads(read_regular(path, _MOST_BYTES))
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder} is not a run folder: it has no {RECORD_FILE}.") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} cannot be read as JSON: {error}.") from error
     return parse_record(content, path)
 

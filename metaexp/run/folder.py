@@ -165,6 +165,8 @@ def check_writable(folder: Path) -> None:
         Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
     except FileNotFoundError:  # what /proc answers
         raise PermissionError(errno.EACCES, "nothing can be made there", str(at)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(at)) from None
 
 
 def check_new_place(place: Path, folder: Path | None) -> None:
@@ -203,7 +205,8 @@ def existing(path: Path) -> RunFolder:
     """
     folder = RunFolder(path)
     if not path.is_dir():
-        raise RunFolderError(f"{path} is not a run folder: there is no such folder.")
+        what = "it is a file" if path.exists() else "there is no such folder"
+        raise RunFolderError(f"{path} is not a run folder: {what}.")
     if not folder.config.exists():
         raise RunFolderError(f"{path} is not a run folder: it has no {folder.config.name}.")
     refuse_links(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import shutil
 from pathlib import Path
@@ -51,6 +52,7 @@ PLACES = {"through a file": "a_file/x", "through a loop of links": "loop/x", "a 
 OUTPUTS = {
     "compare": ["compare", str(OLD), "--output"],
     "sweep": ["train", "-m", "seed=0,1", "train.steps=1", "hydra.sweep.dir="],
+    "plan": ["plan", "seed=0,1", "paths.outputs="],
     "search": ["search", "algorithm.inner_lr=tag(log,interval(0.01,1))", "search.trials=1", "search.folder="],
     "wandb-sweep": ["wandb-sweep", "algorithm.inner_lr=tag(log,interval(0.01,1))", "--output"],
     "picture": ["data", "dataset=glyphs", "--picture"],
@@ -113,3 +115,31 @@ def test_a_figure_that_can_be_drawn_is_drawn(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert main(["data", "dataset=sinusoid", "--figure", "new/examples.svg"]) == 0
     assert "<svg" in (tmp_path / "new" / "examples.svg").read_text()
+
+
+def test_a_read_only_place_is_named_and_not_a_name_of_ours_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(prefix: str, dir: Path) -> str:  # noqa: A002 - the name of tempfile's argument
+        raise OSError(errno.EROFS, "Read-only file system", str(dir / f"{prefix}abc"))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    for command in (
+        ["plan", "seed=0,1", f"hydra.sweep.dir={tmp_path}/a"],
+        ["compare", str(OLD), "--output", f"{tmp_path}/b"],
+    ):
+        assert main(command) == 6
+        assert f"{tmp_path} cannot be used: Read-only file system." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["why", str(OLD)], ["evaluate"], ["train", "from="]])
+def test_a_file_in_place_of_a_run_folder_is_said_to_be_one(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    *words, last = command
+    given = (
+        [*words, f"{last}{tmp_path}/file", "train.steps=9"] if last.endswith("=") else [*command, f"{tmp_path}/file"]
+    )
+    assert main(given) == 4
+    assert f"{tmp_path}/file is not a run folder: it is a file." in capsys.readouterr().err

@@ -47,11 +47,17 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
 
     Raises:
         UnreachableError: It cannot be fetched.
-        DataError: What came is not the published file.
-        OSError: It cannot be written.
+        DataError: What came is not the published file, or it cannot be written.
     """
     if not remote.url.startswith(("https://", "http://")):
         raise DataError(f"{remote.url}: only http and https addresses are fetched.")
+    try:
+        _download(remote, target, progress)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error
+
+
+def _download(remote: Remote, target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:

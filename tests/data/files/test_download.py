@@ -86,3 +86,9 @@ def test_no_server_is_an_error_that_says_so(tmp_path):
 def test_only_web_addresses_are_fetched(tmp_path):
     with pytest.raises(DataError, match="only http and https addresses are fetched"):
         download(remote("file:///etc/hostname"), tmp_path / "x.zip", print)
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path, site):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=f"^{tmp_path}/file/x.zip cannot be written: (File exists|Not a directory).$"):
+        download(remote(f"{site}/whole.zip"), tmp_path / "file" / "x.zip", print)
