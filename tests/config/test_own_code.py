@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,36 @@ def test_a_file_that_is_no_python_is_hashed_all_the_same(folder: Path) -> None:
 
 def test_a_configuration_of_shipped_classes_has_none() -> None:
     assert Composer().settings([], on_this_machine=False).own_code is None
+
+
+ELSEWHERE = {
+    "a namespace package beside it": ("import ns_utils.inner.tools\n", "ns_utils/inner/tools.py"),
+    "a submodule of its own without an __init__": ("from own_nets.plain import x\n", "own_nets/plain/x.py"),
+    "a literal name at run time": ("import importlib\nimportlib.import_module('late_one')\n", "late_one.py"),
+    "a relative name at run time": ("from importlib import import_module as i\nimport importlib as b\n"
+                                    "b.import_module('.plugin', __package__)\n", "own_nets/plugin.py"),
+    "a computed name": ("def f(n):\n    return __import__(n)\n", "own_nets/deep/plugin.py"),
+    "a computed name in another package": ("import importlib\nimportlib.import_module(f'plugs.{n}')\n", "plugs/a.py"),
+    "all modules of a folder": ("import pkgutil\npkgutil.walk_packages(__path__)\n", "own_nets/other/deep/a.py"),
+    "compiled code": ("from . import fast\n", f"own_nets/fast{EXTENSION_SUFFIXES[0]}"),
+    "compiled code beside it": ("import swift\n", f"swift{EXTENSION_SUFFIXES[-1]}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "name"), ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_an_edit_of_a_file_that_is_found_in_another_way_changes_the_digest(folder: Path, text: str, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("x = 1\n")
+    before = found()
+    assert name not in before.files
+    (folder / "own_nets" / "late.py").write_text(text)
+    with_it = found()
+    assert with_it.files[name] == b"x = 1\n"
+    assert name.partition("/")[0].partition(".")[0] in with_it.places
+    (folder / name).write_text("x = 2\n")
+    assert found().digest != with_it.digest
+
+
+def test_code_that_is_not_the_users_is_not_followed_by_a_computed_name(folder: Path) -> None:
+    (folder / "own_nets" / "late.py").write_text("import importlib\nimportlib.import_module(f'numpy.{n}')\n")
+    assert not [name for name in found().files if name.startswith("numpy")]

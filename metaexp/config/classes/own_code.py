@@ -1,8 +1,8 @@
 """The user's own code that a configuration names: which files it is made of, and their digest. Nothing is imported.
 
 Changed code gives other numbers, so the code is part of what a run is, like its settings. The files are found by
-following imports in source, from the modules of the classes. An import whose module is named at run time only
-(``importlib.import_module(name)``) is not found, nor is a file of data that the code reads.
+following imports in source, from the modules of the classes. Where a module is named at run time only
+(``importlib.import_module(name)``), every file of the package counts. A file of data that the code reads is not found.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
-from metaexp.config.classes.source import module_path
+from metaexp.config.classes.source import module_path, package_folders
 from metaexp.config.classes.targets import trusted
 from metaexp.config.schema import ClassSpec, OwnCode
+
+_COMPILED = tuple(EXTENSION_SUFFIXES)
+_SUFFIXES = (".py", *_COMPILED)
+_NAMING = ("import_module", "__import__")
+_IMPORTING = (*_NAMING, "spec_from_file_location", "run_path", "run_module", "walk_packages", "iter_modules")
+"""Functions of the standard library that import, or list for an import, modules that are named at run time."""
 
 
 def own_code(values: Any) -> OwnCode | None:
@@ -39,8 +46,12 @@ def own_code(values: Any) -> OwnCode | None:
         if name in seen:
             continue
         seen.add(name)
-        path = module_path(name) if _is_own(name) else None
+        if not _is_own(name):
+            continue
+        path = _file(name)
         if path is None:
+            if "." not in name and (folders := package_folders(name)):
+                places[name] = folders[0]  # a package without an __init__.py
             continue
         content = path.read_bytes()
         files[_inside(name, path)] = content
@@ -68,12 +79,47 @@ def _imported(name: str, path: Path, content: bytes) -> list[str]:
     except (SyntaxError, ValueError):  # the import will say so
         return found
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Call):
+            found += _named_at_run_time(name, node)
+        elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _base(package, node)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [part for name in found for part in _with_parents(name)]
+
+
+def _named_at_run_time(name: str, call: ast.Call) -> list[str]:
+    """The modules that a call may import: the one that it names, or all of a package where it computes a name."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if called not in _IMPORTING:
+        return []
+    argument = call.args[0] if call.args and called in _NAMING else None
+    start = argument.values[0] if isinstance(argument, ast.JoinedStr) and argument.values else argument
+    text = start.value if isinstance(start, ast.Constant) and isinstance(start.value, str) else ""
+    if text and start is argument and not text.startswith("."):
+        return [text]
+    return [
+        *_modules_of(name.partition(".")[0]),
+        *_modules_of(text.partition(".")[0] if "." in text.lstrip(".") else ""),
+    ]
+
+
+def _modules_of(package: str) -> list[str]:
+    """The dotted names of everything in a package of the user's."""
+    if not package or not _is_own(package):
+        return []
+    found = []
+    for folder in package_folders(package):
+        for file in sorted(path for path in folder.rglob("*") if path.name.endswith(_SUFFIXES)):
+            parts = [*file.relative_to(folder).parts[:-1], file.name.partition(".")[0]]
+            found.append(".".join([package, *(part for part in parts if part != "__init__")]))
+    return found
+
+
+def _file(name: str) -> Path | None:
+    """The source of a module, or its compiled code where it has no source."""
+    return module_path(name) or module_path(name, _COMPILED)
 
 
 def _base(package: str, node: ast.ImportFrom) -> str:
@@ -96,8 +142,9 @@ def _is_own(name: str) -> bool:
         return False
     if top in trusted():
         return True
-    path = module_path(top)
-    return path is not None and not any(path.is_relative_to(folder) for folder in _installed())
+    path = _file(top)
+    places = package_folders(top) if path is None else [path]
+    return any(not any(place.is_relative_to(folder) for folder in _installed()) for place in places)
 
 
 def _installed() -> set[str]:
@@ -107,4 +154,4 @@ def _installed() -> set[str]:
 
 def _inside(name: str, path: Path) -> str:
     parts = name.split(".")
-    return "/".join([*parts, "__init__.py"] if path.name == "__init__.py" else [*parts[:-1], f"{parts[-1]}.py"])
+    return "/".join([*parts, "__init__.py"] if path.name == "__init__.py" else [*parts[:-1], path.name])

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -146,27 +147,44 @@ def _is_worth_reading(name: str) -> bool:
     return top not in sys.stdlib_module_names
 
 
-def module_path(name: str) -> Path | None:
-    """Find the source file of a module, importing nothing but what `find_spec` needs; None if there is none."""
+def module_path(name: str, suffixes: Sequence[str] = (".py",)) -> Path | None:
+    """Find the file of a module, importing nothing but what `find_spec` needs; None if there is none.
+
+    Args:
+        name: The dotted name of the module.
+        suffixes: How its file may end.
+    """
     top, *parts = name.split(".")
-    if not all(part.isidentifier() for part in [top, *parts]):
-        return None
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
+    spec = _top_level(top) if all(part.isidentifier() for part in parts) else None
     if spec is None:
         return None
     if not parts:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(tuple(suffixes)) else None
+    folders = package_folders(top)
     for part in parts[:-1]:
         folders = [folder / part for folder in folders if (folder / part).is_dir()]
     for folder in folders:
-        for candidate in (folder / parts[-1] / "__init__.py", folder / f"{parts[-1]}.py"):
-            if candidate.is_file():
-                return candidate
+        for candidate in (folder / parts[-1] / "__init__", folder / parts[-1]):
+            for suffix in suffixes:
+                file = candidate.with_name(candidate.name + suffix)
+                if file.is_file():
+                    return file
     return None
+
+
+def package_folders(package: str) -> list[Path]:
+    """Return the folders of a top-level package, several where it has no ``__init__.py``; [] if there is none."""
+    spec = _top_level(package)
+    return [] if spec is None else [Path(folder) for folder in spec.submodule_search_locations or []]
+
+
+def _top_level(name: str) -> ModuleSpec | None:
+    if not name.isidentifier():
+        return None
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
