@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import stat
 from collections.abc import Mapping
@@ -13,8 +14,11 @@ from typing import Any
 
 from metaexp.config.schema import ClassSpec
 from metaexp.core.checkpoint_names import saved_steps, step_name
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.files import open_tensors, read_regular, refuse_links
 
+BEST = "best"
+"""The name of a run's selected weights, without suffix."""
 SAFETENSORS = ".safetensors"
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 """Suffixes of files that ``torch.save`` wrote. They are read with ``weights_only=True``, so they run no code."""
@@ -66,6 +70,7 @@ def weights_file(path: Path) -> Path:
 
     Raises:
         ConfigError: It is not there, holds no weights, or is of a kind that is not read.
+        RunFolderError: The run folder holds links, or weights that the run did not save.
     """
     if path.is_dir():
         return _of_run(path)
@@ -109,8 +114,8 @@ def digest_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, _size: int, _time: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_tensors(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _of_run(folder: Path) -> Path:
@@ -120,10 +125,11 @@ def _of_run(folder: Path) -> Path:
             f"model.weights={folder} is a folder, and not a run folder: it has no config.yaml. Give a run folder, or a "
             "file of weights."
         )
+    refuse_links(folder)
     checkpoints = folder / "checkpoints"
     try:
         names = list(map(step_name, saved_steps(path.name for path in checkpoints.iterdir())))
-        names = ["best"] if (checkpoints / "best.json").exists() else names
+        names = [BEST] if (checkpoints / f"{BEST}.json").exists() else names
     except OSError:
         names = []
     if not names:
@@ -132,9 +138,42 @@ def _of_run(folder: Path) -> Path:
             "Give a run folder with checkpoints, or a file of weights."
         )
     path = checkpoints / f"{names[-1]}{SAFETENSORS}"
-    if path.is_symlink() or not path.is_file():
+    if not path.is_file():
         raise ConfigError(f"model.weights={folder}: {path} is not there, or no regular file. Give another run folder.")
+    _check_run(folder, path)
     return path
+
+
+def _check_run(folder: Path, path: Path) -> None:
+    """Raise RunFolderError when the weights of a run are not those that it saved."""
+    from metaexp.results.record import RECORD_FILE, read_record  # runs from random weights need no records
+
+    manifest = path.with_suffix(".json")
+    try:
+        content = json.loads(read_regular(manifest))
+        values, expected = content["values"], content["sha256"]["tensors"]
+        found = {"config_hash": values["config_hash"], "selected_step": values["step"]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RunFolderError(
+            f"model.weights={folder}: {manifest} is damaged ({type(error).__name__}: {error}). Restore it, or give "
+            "another run folder."
+        ) from error
+    if digest_of(path) != expected:
+        raise RunFolderError(
+            f"model.weights={folder}: {path} was changed after the run: {manifest.name} has another SHA-256. Restore "
+            "it; to begin at changed weights, give a file outside of run folders."
+        )
+    if not (folder / RECORD_FILE).exists():
+        return  # a run that was killed at once
+    record = read_record(folder)
+    compared = found if path.stem == BEST else {"config_hash": found["config_hash"]}
+    wrong = [key for key, value in compared.items() if getattr(record, key) not in (None, value)]
+    if wrong:
+        key = wrong[0]
+        raise RunFolderError(
+            f"model.weights={folder}: {path} holds weights of another run: {key} is {str(found[key])[:12]} in "
+            f"{manifest.name}, and {str(getattr(record, key))[:12]} in {RECORD_FILE}. Put the run's own file back."
+        )
 
 
 def _changed(path: Path, found: str, expected: str) -> str:

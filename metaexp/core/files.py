@@ -7,6 +7,7 @@ regular files is opened: a link could lead to a file of the user, and a FIFO or 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,10 @@ from metaexp.core.errors import RunFolderError
 MOST_BYTES = 1 << 28
 """How much of a file is read at most where nothing else is said: 256 MiB."""
 
+_MOST_TENSOR_BYTES = 1 << 36
+"""64 GiB."""
+_MOST_HEADER_BYTES = 100_000_000
+"""As safetensors has it."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -108,6 +113,44 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         if size > most:
             raise RunFolderError(f"{path} has {size} bytes; at most {most} are read. It is not a file of a run.")
         return file.read(size)
+
+
+def open_tensors(path: Path) -> IO[bytes]:
+    """Open a file of weights as :func:`open_regular` does, and check its size before anybody reads it.
+
+    A hole of a terabyte takes no room on a disk, and hours to read. So a large safetensors file must be as long as its
+    header says.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The open file, at its beginning.
+
+    Raises:
+        RunFolderError: As :func:`open_regular`; or the file is longer or shorter than its header says, or has more than
+            64 GiB.
+        OSError: The file is missing.
+    """
+    file = open_regular(path)
+    size = os.fstat(file.fileno()).st_size
+    if size > MOST_BYTES and (size > _MOST_TENSOR_BYTES or (path.suffix == ".safetensors" and _length(file) != size)):
+        file.close()
+        raise RunFolderError(f"{path} has {size} bytes, and is no file of weights of that length. Restore it.")
+    file.seek(0)
+    return file
+
+
+def _length(file: IO[bytes]) -> int | None:
+    """The length that the header of a safetensors file gives it; None where there is no such header."""
+    header = int.from_bytes(file.read(8), "little")
+    if header > _MOST_HEADER_BYTES:
+        return None
+    try:
+        entries = json.loads(file.read(header))
+        return 8 + header + max(int(e["data_offsets"][1]) for name, e in entries.items() if name != "__metadata__")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def append_regular(path: Path) -> IO[bytes]:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import make_folder, read_regular, sync_folder, write_atomically
+from metaexp.core.files import make_folder, open_tensors, read_regular, sync_folder, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,13 +31,13 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-_MOST_TENSOR_BYTES = 1 << 36
-"""64 GiB."""
 OF_BEST = ("step", "config_hash", "interface")
 """What the manifest of selected weights holds."""
 OF_STATE = (*OF_BEST, "losses", "gradient_norms", "best", "optimizer", "data_hash", "environment")
 """What the manifest of a checkpoint holds."""
 _LARGEST_COUNT = 1 << 63
+_MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
+"""What code raises that takes up a state which is not its own."""
 
 
 class Checkpoint(NamedTuple):
@@ -181,7 +181,8 @@ def read_files(base: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         manifest = json.loads(read_regular(manifest_path))
         form, values, sha256 = manifest["format"], manifest["values"], dict(manifest["sha256"])
-        content = read_regular(tensor_path, _MOST_TENSOR_BYTES)
+        with open_tensors(tensor_path) as file:
+            content = file.read()
     except OSError as error:
         why = f"{error.filename} cannot be read ({error.strerror})"
         raise DamagedError(f"checkpoint {base} is damaged: {why}.") from error
@@ -227,7 +228,7 @@ def explain_misfit(base: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+    except _MISFITS as error:
         from metaexp.machine.failures import explained  # and torch with it
 
         if explained(error) is not None:  # out of memory, say

@@ -87,6 +87,14 @@ def check_metrics(path: Path, position: int, expected: str | None) -> None:
         )
 
 
+def check_saved_metrics(path: Path, position: int, expected: str | None) -> None:
+    """As :func:`check_metrics`, and raise RunFolderError also when the file is missing or too short."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < position:
+        raise RunFolderError(f"{path} has lost lines: it has {size} bytes, and the run wrote {position} and more.")
+    check_metrics(path, position, expected)
+
+
 @explain_disk_errors()
 def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Read the metrics of a run, and check them against its newest checkpoint and its record.
@@ -102,10 +110,8 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """
     path, record = folder / METRICS_FILE, read_record(folder)
     position, expected = _saved_position(folder / "checkpoints")
+    check_saved_metrics(path, position, expected)
     size = path.stat().st_size if path.exists() else 0
-    if size < position:
-        raise RunFolderError(f"{path} has lost lines: it has {size} bytes, and the run wrote {position} and more.")
-    check_metrics(path, position, expected)
     lines = list(read_lines(path))
     if any(later < earlier for (earlier, _), (later, _) in pairwise(lines)):
         raise RunFolderError(f"{path} is damaged: its steps go back. Restore it.")

@@ -18,6 +18,7 @@ from metaexp.core.files import (
     encode_text,
     make_folder,
     open_regular,
+    open_tensors,
     read_regular,
     refuse_links,
     write_atomically,
@@ -162,3 +163,26 @@ def test_links_of_other_programs_in_their_own_folder_stay_theirs(place: Path) ->
     refuse_links(place)
     (place.parent / "linked").symlink_to(place)
     refuse_links(place.parent / "linked")
+
+
+def test_a_large_file_of_weights_must_be_as_long_as_its_header_says(tmp_path: Path) -> None:
+    header = json.dumps({"x": {"dtype": "F32", "shape": [100_000_000], "data_offsets": [0, 400_000_000]}}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + 400_000_000)
+    with open_tensors(path) as file:
+        assert file.tell() == 0
+    for size in (400_000_000, 1 << 40):
+        os.truncate(path, size)
+        with pytest.raises(RunFolderError, match=f"has {size} bytes, and is no file of weights of that length"):
+            open_tensors(path)
+    for start in (
+        b"",
+        (1 << 60).to_bytes(8, "little"),
+        (4).to_bytes(8, "little") + b"[[[[",
+        b"\x02" + bytes(7) + b"{}",
+    ):
+        path.write_bytes(start)
+        os.truncate(path, 400_000_000)
+        with pytest.raises(RunFolderError, match="no file of weights"):
+            open_tensors(path)

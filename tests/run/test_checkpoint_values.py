@@ -65,6 +65,15 @@ def test_a_state_that_the_optimiser_cannot_use_is_refused(stopped: Path, silent:
         resume_job(stopped, silent)
 
 
+def test_a_setting_that_the_optimiser_asserts_against_is_refused(stopped: Path, silent: Lines) -> None:
+    for path in (stopped / "checkpoints").glob("step_*.json"):
+        state = json.loads(path.read_text())["values"]["optimizer"]
+        state["groups"][0]["capturable"] = True
+        forge(path, "optimizer", state)
+    with pytest.raises(RunFolderError, match=r"step_000000007\.json does not hold what a run saves \(AssertionError"):
+        resume_job(stopped, silent)
+
+
 def test_tensors_of_the_optimiser_that_do_not_fit_are_refused_at_the_first_step(stopped: Path, silent: Lines) -> None:
     for path in (stopped / "checkpoints").glob("step_*.safetensors"):
         tensors = safetensors.torch.load(path.read_bytes())

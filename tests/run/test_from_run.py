@@ -231,6 +231,31 @@ def test_a_folder_that_cannot_be_gone_on_from_is_refused(tiny: ModuleType, tmp_p
         read_further([f"from={parent}", "train.steps=20"])
 
 
+@pytest.mark.parametrize("left", [None, 0, 40])
+def test_a_parent_that_lost_metrics_is_refused_before_anything_is_written(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, left: int | None
+) -> None:
+    parent = parent_of(tiny, tmp_path, silent)
+    assert read_further([f"from={parent}", "train.steps=20"]).parent.run.step == 12
+    if left is None:
+        (parent / "metrics.jsonl").unlink()
+    else:
+        os.truncate(parent / "metrics.jsonl", left)
+    with pytest.raises(RunFolderError, match=rf"metrics\.jsonl has lost lines: it has {left or 0} bytes"):
+        read_further([f"from={parent}", "train.steps=20"])
+
+
+def test_a_parent_whose_last_checkpoint_is_gone_is_said(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent = parent_of(tiny, tmp_path, silent)
+    assert read_further([f"from={parent}", "train.steps=20"]).parent.run.step == 12
+    assert caplog.messages == []
+    (parent / "checkpoints" / "step_000000012.json").unlink()
+    assert read_further([f"from={parent}", "train.steps=20"]).parent.run.step == 10
+    assert "made 12 steps, and its newest whole checkpoint is of step 10." in caplog.messages[0]
+
+
 def test_a_parent_that_changes_after_the_check_is_refused(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
     parent = parent_of(tiny, tmp_path, silent)
     further = read_further([f"from={parent}", "train.steps=20"])

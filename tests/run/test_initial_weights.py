@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -261,6 +262,51 @@ def test_the_weights_of_a_run_that_has_only_checkpoints_are_those_that_did_best(
     found = untrained(tiny, tmp_path, silent, tmp_path / "stopped")
     assert all(torch.equal(t, tensors[f"best/{name}"]) for name, t in found.items())
     assert not all(torch.equal(t, tensors[f"weights/{name}"]) for name, t in found.items())
+
+
+def another_run(tiny: ModuleType, donor: Path, silent: Lines) -> None:
+    other = run_job(tiny.settings(donor.parent, seed=5), display=silent).folder
+    for suffix in ("json", "safetensors"):
+        shutil.copy(other / "checkpoints" / f"best.{suffix}", donor / "checkpoints")
+
+
+def changed_weights(tiny: ModuleType, donor: Path, silent: Lines) -> None:
+    path = donor / "checkpoints" / "best.safetensors"
+    tensors = safetensors.torch.load(path.read_bytes())
+    path.write_bytes(safetensors.torch.save({name: t + 1 for name, t in tensors.items()}))
+
+
+def linked_folder(tiny: ModuleType, donor: Path, silent: Lines) -> None:
+    (donor / "checkpoints").rename(donor.parent / "elsewhere")
+    (donor / "checkpoints").symlink_to(donor.parent / "elsewhere")
+
+
+def damaged_manifest(tiny: ModuleType, donor: Path, silent: Lines) -> None:
+    (donor / "checkpoints" / "best.json").write_text('{"values": 5}')
+
+
+def enormous(tiny: ModuleType, donor: Path, silent: Lines) -> None:
+    os.truncate(donor / "checkpoints" / "best.safetensors", 1 << 35)
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        (another_run, "holds weights of another run: config_hash is .* Put the run's own file back"),
+        (changed_weights, r"best\.safetensors was changed after the run: best\.json has another SHA-256"),
+        (linked_folder, "checkpoints is a symbolic link"),
+        (damaged_manifest, r"best\.json is damaged \(KeyError"),
+        (enormous, "has 34359738368 bytes, and is no file of weights of that length"),
+    ],
+)
+def test_a_run_folder_whose_weights_are_not_those_that_it_saved_is_refused(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path,
+    deed: Callable[[ModuleType, Path, Lines], None], words: str,
+) -> None:  # fmt: skip
+    assert from_weights(tiny, tmp_path, donor).config_hash
+    deed(tiny, donor, silent)
+    with pytest.raises(RunFolderError, match=words):
+        from_weights(tiny, tmp_path, donor)
 
 
 def test_such_a_run_can_be_made_again_where_its_file_of_weights_is(

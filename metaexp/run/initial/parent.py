@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,11 @@ from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lin
 from metaexp.core.locks import is_locked
 from metaexp.results.beginning import ParentRun
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.run.checkpoint import Checkpoints, read_files, write_files
+from metaexp.run.checkpoint import OF_STATE, Checkpoints, check_values, read_files, write_files
 from metaexp.run.folder import RunFolder, existing, resume_command
-from metaexp.run.integrity import check_config, check_metrics, check_weights
+from metaexp.run.integrity import check_config, check_saved_metrics, check_weights
+
+log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "eval.episodes", "eval.test",
@@ -62,7 +65,7 @@ class Parent:
         if hashlib.sha256(content).hexdigest() != self.run.weights_sha256:
             raise RunFolderError(f"{base}.safetensors was changed since this run was composed. Give the command again.")
         position = values["metrics_position"]
-        check_metrics(self.folder / METRICS_FILE, position, values.get("metrics_sha256"))
+        check_saved_metrics(self.folder / METRICS_FILE, position, values.get("metrics_sha256"))
         with open_regular(self.folder / METRICS_FILE) as file:
             write_atomically(place.path / METRICS_FILE, file.read(position))
         lines = [encode(step, v) for step, v in read_lines(self.folder / TIMINGS_FILE) if step <= self.run.step]
@@ -113,6 +116,11 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
     problems = [*_changes(config, settings.resolved, folder), *_steps(settings, given, folder, checkpoint[0])]
     if problems:
         raise ConfigError(problems)
+    if checkpoint[0] < record.steps:
+        log.warning(
+            "%s made %d steps, and its newest whole checkpoint is of step %d. This run goes on from there.",
+            folder, record.steps, checkpoint[0],
+        )  # fmt: skip
     run = ParentRun(
         name=folder.resolve().name,
         config_hash=record.config_hash,
@@ -164,6 +172,8 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
         )
     step, (content, values) = found
     check_weights(place.checkpoints / step_name(step), values, config)
+    check_values(place.checkpoints / step_name(step), values, (*OF_STATE, "metrics_position"))
+    check_saved_metrics(place.path / METRICS_FILE, values["metrics_position"], values.get("metrics_sha256"))
     return step, hashlib.sha256(content).hexdigest()
 
 

@@ -19,11 +19,9 @@ from torch import Tensor, nn
 from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import read_regular
+from metaexp.core.files import open_tensors
 from metaexp.results.beginning import InitialWeights
 
-_MOST_BYTES = 1 << 36
-"""64 GiB."""
 _MOST_ITEMS = 100_000
 _MOST_LEVELS = 16
 _SHOWN = 4
@@ -63,7 +61,8 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
     given = Path(model.options["weights"])
     path = weights_file(given)
     try:
-        content = read_regular(path, _MOST_BYTES)
+        with open_tensors(path) as file:
+            content = file.read()
     except OSError as error:
         raise ConfigError(f"model.weights={given} cannot be read ({error.strerror}).") from error
     sha256 = hashlib.sha256(content).hexdigest()
