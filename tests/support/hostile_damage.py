@@ -450,6 +450,11 @@ def catalogue() -> dict[str, list[Damage]]:
     found = [Damage("links and special files", f"{k.__name__} {n}", "", in_place(k, n)) for k, n in pairs]
     found += [Damage("links and special files", "in wandb or tensorboard", "", inside_foreign)] * 8
     found += [Damage("contents", f"{how} {name}", "", with_content(name, how)) for name in TEXTS for how in CONTENTS]
+    found += [
+        Damage("contents", f"{how} {name}", "", with_content(name, how))
+        for name in ("checkpoints/best.safetensors", "checkpoints/NEWEST.safetensors")
+        for how in ("empty", "truncated", "flipped", "zeros", "noise", "twice")
+    ]  # fmt: skip
     found += [Damage("contents", f"terabyte {name}", "", huge(name)) for name in PLACES if "." in name]
     for name in ("record.json", "checkpoints/best.json", "checkpoints/NEWEST.json", "evaluations/later.json"):
         found += [Damage("values", f"key of {name}", base, key_changed(name)) for base in both] * 4
