@@ -17,7 +17,13 @@ def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) ->
     return value if target.rpartition(".")[2] == name else otherwise
 
 
+def for_regression(value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    """Resolve ``${for_regression:0.01,0.4}``: 0.01 where tasks are regression (``task.n_way=0``), else 0.4."""
+    return value if OmegaConf.select(_root_, "task.n_way", default=None) == 0 else otherwise
+
+
 OmegaConf.register_new_resolver("for_dataset", for_dataset, replace=True)
+OmegaConf.register_new_resolver("for_regression", for_regression, replace=True)
 
 
 class Resolved(NamedTuple):

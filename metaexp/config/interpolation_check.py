@@ -15,7 +15,10 @@ from omegaconf.errors import GrammarParseError
 
 VARIABLES = "METAEXP_"
 """What the names of environment variables that a configuration may read begin with."""
-_RESOLVERS = ("for_dataset", "oc.env", "oc.select", "oc.dict.keys", "oc.dict.values", "oc.deprecated", "now", "hydra")
+_RESOLVERS = (
+    "for_dataset", "for_regression", "oc.env", "oc.select", "oc.dict.keys", "oc.dict.values", "oc.deprecated", "now",
+    "hydra",
+)  # fmt: skip
 _MOST_LEAVES = 100_000
 _MOST_INTERPOLATIONS = 2_000
 

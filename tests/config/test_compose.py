@@ -281,20 +281,33 @@ def test_an_earlier_configuration_takes_neither_an_experiment_nor_a_launcher(com
         (["dataset=sinusoid", "algorithm=maml"], 0.01),
         (["dataset=sinusoid", "algorithm=anil"], 0.01),
         (["dataset=sinusoid", "algorithm=maml_plus_plus"], 0.01),
-        (["dataset=curves"], 0.4),
+        (["dataset=curves"], 0.01),
+        (["dataset=curves", "algorithm=maml_plus_plus"], 0.01),
+        (["algorithm=maml_plus_plus"], 0.1),
+        (["dataset=sinusoid", "task=5way_1shot", "task.n_way=0"], 0.01),
         (["dataset=sinusoid", "algorithm.inner_lr=0.3"], 0.3),
         (["experiment=maml_sinusoid", "algorithm.inner_lr=0.2"], 0.2),
     ],
 )
-def test_a_dataset_with_large_errors_brings_a_smaller_inner_rate(overrides: list[str], expected: float) -> None:
+def test_regression_has_a_smaller_inner_rate_whatever_the_dataset_is_called(
+    overrides: list[str], expected: float
+) -> None:
     settings = Composer().settings(overrides, on_this_machine=False)
     assert settings.algorithm.arguments["inner_lr"] == expected
     assert settings.resolved["algorithm"]["inner_lr"] == expected
 
 
-def test_a_rule_for_datasets_that_is_written_wrongly_is_explained() -> None:
+@pytest.mark.parametrize("rule", ["for_dataset:Sinusoid", "for_regression:0.1"])
+def test_a_rule_that_is_written_wrongly_is_explained(rule: str) -> None:
     with pytest.raises(ConfigError, match=r"algorithm\.inner_lr=.*cannot be resolved"):
-        Composer().settings(["algorithm.inner_lr='${for_dataset:Sinusoid}'"], on_this_machine=False)
+        Composer().settings([f"algorithm.inner_lr='${{{rule}}}'"], on_this_machine=False)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Sinusoid", 1.0), ("Glyphs", 2.0)])
+def test_the_rule_for_a_class_of_datasets_that_earlier_files_have_still_works(name: str, expected: float) -> None:
+    rule = f"algorithm.inner_lr='${{for_dataset:{name},1.0,2.0}}'"
+    settings = Composer().settings(["dataset=sinusoid", rule], on_this_machine=False)
+    assert settings.algorithm.arguments["inner_lr"] == expected
 
 
 def test_another_dataset_for_an_earlier_run_is_looked_for_where_the_environment_says(
