@@ -15,10 +15,10 @@ from torch import Tensor
 from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.comparison import compare
 from metaexp.compare.gather import LeftOut, gather
-from metaexp.config.classes.targets import trust as trust_package
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
+from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import goes_on
 from metaexp.core.algorithm import Algorithm
@@ -55,7 +55,7 @@ def train(
     Args:
         overrides: As on the command line, such as ``"algorithm=maml"`` and ``"train.steps=200"``; ``"from=RUN"`` goes
             on from another run.
-        config_dir: A folder of your own groups and files.
+        config_dir: A folder of your own groups and files; else METAEXP_CONFIG_DIR or that of ``metaexp.toml``.
         trust: Packages whose classes configurations may name.
         folder: An empty folder for the run; by default that of ``hydra.run.dir``, or a fresh one below
             ``paths.outputs``.
@@ -69,10 +69,8 @@ def train(
         MetaexpError: Of the kind that says what went wrong. What was saved stays, and ``metaexp train resume=FOLDER``
             goes on with it.
     """
-    for package in trust:
-        trust_package(package)
+    own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
     lines = [*overrides, *(f"{key}={show(value)}" for key, value in keys.items())]
-    own = None if config_dir is None else Path(config_dir)
     if goes_on(lines):
         further = read_further(lines, own)
         provenance = Provenance.of_further(further)
@@ -94,8 +92,7 @@ def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
     Raises:
         RunFolderError: There is no run in ``folder``, or a file of it is damaged or of another run.
     """
-    for package in trust:
-        trust_package(package)
+    use_own_files(None, trust)
     return Run(Path(folder))
 
 

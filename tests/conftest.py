@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))  # so that tests can 
 # is imported, and handed on to the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("XDG_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"metaexp-tests-{os.getuid()}"))
-for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS"):
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="metaexp-tests-config-")  # no test changes the user's settings
+for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS", "METAEXP_CONFIG_DIR", "METAEXP_TRUST"):
     os.environ.pop(name, None)
 
 from hypothesis import HealthCheck, settings

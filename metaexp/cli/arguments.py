@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from metaexp.config.classes.targets import trust
+from metaexp.config.project import OwnFiles, use_own_files
 from metaexp.core.terminal_text import print_text
 
 OVERRIDES = """\
@@ -70,20 +71,27 @@ def make_parser(verb: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
     parser.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
     parser.add_argument(
-        "-cd", "--config-dir", type=Path, metavar="DIR", help="a folder with configuration files of your own"
+        "-cd",
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder with configuration files of your own; else METAEXP_CONFIG_DIR or that of metaexp.toml",
     )
     parser.add_argument(
         "--trust",
         action="append",
         default=[],
         metavar="PACKAGE",
-        help="allow the configuration to use classes of this package (installed, or in the current folder)",
+        help="allow the configuration to use classes of this package: its name (installed, or in the current folder), "
+        "or its path. METAEXP_TRUST=A,B and `metaexp trust` do it for more than one command",
     )
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Given) -> Given:
-    """Parse arguments and trust the packages of ``--trust``. Wrong options end the process with exit code 2.
+    """Parse arguments, and find the user's own files and code. Wrong options end the process with exit code 2.
+
+    ``config_dir`` and ``trust`` of the result have what the environment and the project name, too.
 
     Args:
         parser: The verb's parser.
@@ -94,9 +102,16 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
         ``options``.
     """
     parser.parse_intermixed_args(list(arguments), namespace=options)
-    for package in options.trust:
-        trust(package)
+    own = use_own_files(options.config_dir, options.trust)
+    options.config_dir, options.trust = own.config_dir, list(own.trust)
+    print_origin(own)
     return options
+
+
+def print_origin(own: OwnFiles) -> None:
+    """Say on standard error what named the user's own files, where the command line did not."""
+    if own.origin and os.environ.get("RANK", "0") == "0":
+        print_text(f"using {own.origin}", file=sys.stderr)
 
 
 SWEEPS = """\

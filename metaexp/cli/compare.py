@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Parser
+from metaexp.cli.arguments import Parser, print_origin
 from metaexp.compare.find import PAGE, is_earlier, run_folders
-from metaexp.config.classes.targets import trust
 from metaexp.config.identity import numeric_part
+from metaexp.config.project import use_own_files
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
 from metaexp.run.folder import check_writable, create_folder
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments, namespace=_Options())
     _check_output(options.output)
-    for package in options.trust:
-        trust(package)
+    own = use_own_files(options.config_dir, options.trust)
+    print_origin(own)
     run_folders(options.paths)  # reports a wrong path before numpy and matplotlib are imported
 
     from metaexp.compare.comparison import compare
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.retest:
         from metaexp.run.retest import retest
 
-        runs = retest(runs, options.config_dir)
+        runs = retest(runs, own.config_dir)
     names = sorted({run.record.algorithm for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"

@@ -44,6 +44,9 @@ VERBS = {
     "reproduce": Verb("repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main"),
     "search": Verb("search for hyper-parameters that do well on validation tasks", "metaexp.cli.search:main"),
     "wandb-sweep": Verb("write a sweep file for Weights & Biases", "metaexp.cli.wandb_sweep:main"),
+    "trust": Verb(
+        "allow a project to run its code: the packages that its metaexp.toml names", "metaexp.cli.trust:main"
+    ),
     "report": Verb("write the tables of results from committed records", "metaexp.cli.report:main"),
 }
 

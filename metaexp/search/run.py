@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from metaexp.config.classes.targets import trusted
+from metaexp.config.classes.targets import trust_arguments
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
@@ -47,10 +47,10 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     threads = threads_each(prepared.options.workers)
-    spawn = partial(start, trusted=trusted(), threads=threads)
+    spawn = partial(start, trusted=trust_arguments(), threads=threads)
     with (
         stop_on_signals() as stop,
-        job_starter(spawn, trusted(), threads, print_text, fork=prepared.options.fork) as begin,
+        job_starter(spawn, trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
     ):
         queue = TrialQueue(prepared, place, study, begin)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)

@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from metaexp.config.classes.targets import trusted
+from metaexp.config.classes.targets import trust_arguments
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
 from metaexp.config.overrides import first_line
@@ -183,7 +183,7 @@ class LauncherPool:
         self.folder = StopFolder(sweep.path.resolve() / f".stop-{secrets.token_hex(4)}")
         self.config = _configuration(composer, overrides, sweep.path.resolve())
         threads = _threads(self.config, len(sweep.names()))
-        task = Task(sweep.path.resolve(), self.folder.path, options, trusted(), threads)
+        task = Task(sweep.path.resolve(), self.folder.path, options, trust_arguments(), threads)
         self.launcher = _launcher(self.config, task)
         self.error: Exception | None = None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from metaexp.config.classes.targets import trusted
+from metaexp.config.classes.targets import trust_arguments
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -109,9 +109,9 @@ def _run(
         watcher = Reporter(sweep, left, display, advance)
         if launcher is None:
             threads = threads_each(min(prepared.options.n_jobs, len(prepared.jobs)))
-            spawn = partial(start, trusted=trusted(), threads=threads)
+            spawn = partial(start, trusted=trust_arguments(), threads=threads)
             fork = prepared.options.fork and len(left) > 1
-            with job_starter(spawn, trusted(), threads, display.line, fork=fork) as begin:
+            with job_starter(spawn, trust_arguments(), threads, display.line, fork=fork) as begin:
                 queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
                 Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
         else:

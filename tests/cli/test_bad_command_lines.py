@@ -64,6 +64,7 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "run --output=/proc/x/y", "run --retest=5", "run nowhere", "run --output=other",
     ],
     "why": [*FOLDERS, "run", "run run run", "run nowhere", "nowhere run", "run empty"],
+    "trust": [*FOLDERS, "run", "empty", "--remove", "--remove=5", "--list=5", "run run", "--no"],
     "report": [
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
         "run run --name=x", "--name=x", "run --check=5",
@@ -86,7 +87,9 @@ def lines() -> list[list[str]]:
         verb = verbs[number % len(verbs)]
         words = [left[verb].pop() if left[verb] else drawn.choice(BAD_OF_VERB[verb])]
         if verb in ("train", "plan", "search", "wandb-sweep", "data"):
-            words += [*drawn.sample(BAD, drawn.randint(0, 2)), *drawn.sample(FINE, drawn.randint(0, 2))]
+            words += drawn.sample(BAD, drawn.randint(0, 2))
+            keys = {word.partition("=")[0] for word in words}  # a good value after a bad one of the same key wins
+            words += [word for word in drawn.sample(FINE, drawn.randint(0, 2)) if word.partition("=")[0] not in keys]
             drawn.shuffle(words)
         if drawn.random() < 0.2:
             words.append(drawn.choice(OPTIONS))

@@ -2,7 +2,8 @@
 
 A configuration can come from anywhere, and making an object runs its code. So the file that defines the class is found
 by reading source, and the class is refused, before anything is imported, unless the file belongs to an allowed package.
-Trust is given on the command line (``--trust PACKAGE``), never in a configuration.
+Trust is given by the user: on the command line (``--trust PACKAGE``), in the environment, or for a project
+(``metaexp trust``); never by a configuration.
 """
 
 from __future__ import annotations
@@ -23,18 +24,35 @@ from metaexp.config.classes.values import nearest
 from metaexp.core.errors import ConfigError
 
 _trusted: set[str] = set()
+_folders: dict[str, Path] = {}
+_ways: dict[str, str] = {}
 
 
 def trust(package: str) -> None:
     """Allow the classes of a top-level package or module from now on, in this process.
 
-    A package in the current folder is found too, after installed ones.
+    Args:
+        package: Its name; it is installed, or lies in the current folder. Or its path: then it lies there.
 
     Raises:
-        ConfigError: There is no such package.
+        ConfigError: There is no such package, or Python finds another one of that name.
     """
-    if not package.isidentifier():
-        raise ConfigError(f"--trust {package}: give the name of one top-level package, such as my_package.")
+    place, name = Path(package).expanduser().parent, Path(package).name
+    if not name.isidentifier() or "\0" in package or package.endswith(("/", "\\")):
+        raise ConfigError(
+            f"--trust {package}: give the name of one top-level package, such as my_package, or its path, such as "
+            "src/my_package."
+        )
+    if package == name:
+        _find(package)
+    else:
+        _find_in(place.resolve(), name)
+        _folders[name] = place.resolve()
+    read_module.cache_clear()
+    _trusted.add(name)
+
+
+def _find(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         here = str(Path.cwd())
         sys.path.append(here)
@@ -45,13 +63,41 @@ def trust(package: str) -> None:
                 f"--trust {package}: there is no such package, neither installed nor in {here}. "
                 "Install it, or run from the folder that holds it."
             )
-    read_module.cache_clear()
-    _trusted.add(package)
+
+
+def _find_in(folder: Path, package: str) -> None:
+    if not (folder / package).is_dir() and not (folder / f"{package}.py").is_file():
+        raise ConfigError(f"--trust {folder / package}: there is no such package.")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
+    spec = importlib.util.find_spec(package)
+    places = [] if spec is None else [*(spec.submodule_search_locations or []), spec.origin or ""]
+    if not any(Path(place).resolve().is_relative_to(folder) for place in places[:1]):
+        raise ConfigError(
+            f"--trust {folder / package}: Python finds another package of this name, {places[0] if places else '?'}. "
+            "Rename yours."
+        )
 
 
 def trusted() -> tuple[str, ...]:
-    """Return the packages trusted so far, to hand on to other processes."""
+    """Return the names of the packages trusted so far."""
     return tuple(sorted(_trusted))
+
+
+def trust_arguments() -> tuple[str, ...]:
+    """Return what :func:`trust` takes in another process: the packages trusted so far, those in folders with paths."""
+    return tuple(str(_folders[name] / name) if name in _folders else name for name in sorted(_trusted))
+
+
+def suggest(package: str, way: str) -> None:
+    """Say how a package can be trusted, for the message that refuses it.
+
+    Args:
+        package: Its name.
+        way: What the user can do, in the imperative.
+    """
+    _ways[package] = way
 
 
 def is_allowed(path: str) -> bool:
@@ -95,5 +141,9 @@ def find_target(key: str, target: object, base: str, library: str = "") -> Class
 def _refusal(where: str, path: str, what_it_is: str) -> str:
     return (
         f"{where} is refused, and nothing of it was imported.{what_it_is} A configuration may name classes of metaexp "
-        f"and torch.optim. If you know the code and want to run it, add --trust {path.partition('.')[0]}."
+        f"and torch.optim. If you know the code and want to run it, {_way(path.partition('.')[0])}."
     )
+
+
+def _way(package: str) -> str:
+    return _ways.get(package, f"add --trust {package}")

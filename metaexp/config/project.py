@@ -1,0 +1,208 @@
+"""Where a user's own files and code are: named on the command line, in the environment, or in a ``metaexp.toml``.
+
+``--config-dir`` and ``--trust`` come first, then METAEXP_CONFIG_DIR and METAEXP_TRUST, then the ``metaexp.toml`` of the
+current folder or the nearest folder above it. Configuration files are data, so a project's own are read as they are
+found. Its code runs only where the user has said so: on the command line, in the environment, or once with
+``metaexp trust``. Torch and Hydra are not imported.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaexp.config.classes.targets import suggest, trust
+from metaexp.config.classes.values import nearest, show
+from metaexp.config.permissions import allowed
+from metaexp.core.errors import ConfigError
+
+FILE = "metaexp.toml"
+CONFIG_DIR = "METAEXP_CONFIG_DIR"
+TRUST = "METAEXP_TRUST"
+_KEYS = ("config_dir", "trust")
+_MOST_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Project:
+    """A ``metaexp.toml``.
+
+    Attributes:
+        file: The file.
+        config_dir: The folder of configuration files; None where it names none.
+        packages: The packages whose classes its configurations name; they lie beside it.
+    """
+
+    file: Path
+    config_dir: Path | None
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """Where the user's own files and code are.
+
+    Attributes:
+        config_dir: The folder of configuration files; None if there is none.
+        trust: Packages whose classes may be named; one in a folder with its path.
+        waiting: Packages that the project names and the user has not allowed.
+        origin: What named them, for the user; empty where only the command line did, or nothing.
+    """
+
+    config_dir: Path | None
+    trust: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
+    origin: str = ""
+
+
+def find_project(start: Path | None = None) -> Project | None:
+    """Return the project of a folder: the ``metaexp.toml`` in it, or in the nearest folder above that has one.
+
+    Args:
+        start: The folder; the current one by default.
+
+    Raises:
+        ConfigError: The file cannot be read, or says something that it may not.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if _is_file(folder / FILE):
+            return read_project(folder / FILE)
+    return None
+
+
+def read_project(file: Path) -> Project:
+    """Read a ``metaexp.toml``.
+
+    Raises:
+        ConfigError: With all problems.
+    """
+    values = _values(file)
+    problems = [
+        f"{file}: {key} is not a key of this file.{nearest(key, _KEYS) or ' Known: config_dir, trust.'}"
+        for key in values
+        if key not in _KEYS
+    ]
+    config_dir = _config_dir(file, values.get("config_dir"), problems)
+    packages = _packages(file, values.get("trust", []), problems)
+    if problems:
+        raise ConfigError(problems)
+    return Project(file, config_dir, packages)
+
+
+def own_files(config_dir: Path | None, packages: Sequence[str]) -> OwnFiles:
+    """Find the user's own files and code, without trusting anything yet.
+
+    Args:
+        config_dir: The value of ``--config-dir``.
+        packages: The values of ``--trust``.
+
+    Raises:
+        ConfigError: The environment or the project's file is wrong.
+    """
+    origins: list[str] = []
+    found = config_dir or _from_environment(origins)
+    named = [*packages, *_trusted_by_environment(origins)]
+    project = find_project()
+    if project is None:
+        return OwnFiles(found, tuple(named), (), "; ".join(origins))
+    parts: list[str] = []
+    if found is None and project.config_dir is not None:
+        found = project.config_dir
+        parts.append(f"files in {found.name}")
+    agreed = allowed(project.file) | set(named)
+    running = [name for name in project.packages if name in agreed]
+    waiting = tuple(name for name in project.packages if name not in agreed)
+    words = [name for name in named if name not in running]
+    words += [str(project.file.parent / name) for name in running]
+    parts += [f"code of {', '.join(running)}"] if running else []
+    parts += [f"code of {', '.join(waiting)} not allowed yet (metaexp trust)"] if waiting else []
+    origins += [f"{project.file}: {', '.join(parts)}"] if parts else []
+    return OwnFiles(found, tuple(words), waiting, "; ".join(origins))
+
+
+def use_own_files(config_dir: Path | None, packages: Sequence[str]) -> OwnFiles:
+    """Find the user's own files and code, and trust the code that the user has named or allowed.
+
+    Args:
+        config_dir: The value of ``--config-dir``.
+        packages: The values of ``--trust``.
+
+    Raises:
+        ConfigError: The environment or the project's file is wrong, or there is no such package.
+    """
+    found = own_files(config_dir, packages)
+    for package in found.trust:
+        trust(package)
+    for package in found.waiting:
+        suggest(package, f"run `metaexp trust`, which allows what {FILE} of this project asks for")
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; no, too, where the folder may not be read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _values(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(f"{file} has more than {_MOST_BYTES:,} bytes; it needs two lines.")
+        return tomllib.loads(content.decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} cannot be read as TOML: {(str(error).splitlines() or ['?'])[0]}.") from error
+
+
+def _config_dir(file: Path, value: object, problems: list[str]) -> Path | None:
+    if value is None:
+        return None
+    where = f"{file}: config_dir={show(value)}"
+    if not isinstance(value, str) or not value or "\0" in value:
+        problems.append(f'{where} must be the name of a folder beside the file, such as "conf".')
+        return None
+    folder = (file.parent / value).resolve()
+    if folder == file.parent.resolve() or not folder.is_relative_to(file.parent.resolve()):
+        problems.append(f'{where} must lie below the folder of the file, such as "conf".')
+    elif not folder.is_dir():
+        problems.append(f"{where}: there is no such folder. Make it, or remove the line.")
+    return folder
+
+
+def _packages(file: Path, value: object, problems: list[str]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.isidentifier() for name in value):
+        problems.append(f'{file}: trust={show(value)} must be a list of packages, such as ["my_methods"].')
+        return ()
+    for name in value:
+        if not (file.parent / name).is_dir() and not (file.parent / f"{name}.py").is_file():
+            problems.append(
+                f"{file}: trust names {name}, which does not lie beside the file. Put it there; an installed package "
+                f"is trusted with --trust {name} or {TRUST}."
+            )
+    return tuple(value)
+
+
+def _from_environment(origins: list[str]) -> Path | None:
+    value = os.environ.get(CONFIG_DIR)
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"{CONFIG_DIR}={value}: there is no such folder. Correct it or unset it.")
+    origins.append(f"{CONFIG_DIR}: files in {folder}")
+    return folder
+
+
+def _trusted_by_environment(origins: list[str]) -> list[str]:
+    names = [name.strip() for name in os.environ.get(TRUST, "").split(",") if name.strip()]
+    if names:
+        origins.append(f"{TRUST}: code of {', '.join(names)}")
+    return names
