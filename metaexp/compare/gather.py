@@ -122,21 +122,29 @@ def _episodes(path: Path, test: Score) -> Array:
 
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
-    """Keep the last of several runs of one configuration, seed and parent."""
-    chosen: dict[tuple[str, int, str | None], Run] = {}
+    """Keep the last of several runs of one configuration, seed, own code and parent."""
+    chosen: dict[tuple[str, int, str | None, str | None], Run] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
-        parent = run.record.parent
-        key = (run.record.config_hash, run.record.seed, parent.branch if parent else None)
+        parent, code = run.record.parent, run.record.own_code
+        branch, digest = parent.branch if parent else None, code.digest if code else None
+        key = (run.record.config_hash, run.record.seed, branch, digest)
         if key in chosen:
             earlier = chosen[key]
             same = np.array_equal(earlier.per_step, run.per_step) and earlier.bank == run.bank
             numbers = "with the same numbers" if same else "with OTHER numbers: `metaexp why` tells what differs"
-            left_out.append(
-                LeftOut(earlier.folder.name, f"is the same configuration and seed as {run.folder.name}, {numbers}")
-            )
+            name, other = _apart(earlier.folder, run.folder)
+            left_out.append(LeftOut(name, f"is the same configuration and seed as {other}, {numbers}"))
         chosen[key] = run
     kept = set(map(id, chosen.values()))
     return Gathered([run for run in runs if id(run) in kept], left_out)
+
+
+def _apart(first: Path, second: Path) -> tuple[str, str]:
+    """The names of two folders, with those of their parents where they are called the same."""
+    if first.name != second.name:
+        return first.name, second.name
+    names = [f"{folder.absolute().parent.name}/{folder.name}" for folder in (first, second)]
+    return names[0], names[1]
 
 
 def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:

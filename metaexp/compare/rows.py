@@ -93,15 +93,22 @@ def settings(record: RunRecord) -> dict[str, Any]:
     found = dict(flatten(record.config))
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
-    if record.parent is not None and record.parent.branch is not None:
-        found["from"] = record.parent.branch
-    return found
+    return {**found, **_beside_configuration(record)}
 
 
 def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
-    """What decides numbers: the configuration, and the run that it went on from where that makes a difference."""
-    found = dict(flatten(decide(record.config)))
-    return found if record.parent is None or record.parent.branch is None else {**found, "from": record.parent.branch}
+    """What decides numbers: the configuration, the user's own code, and the run that it went on from."""
+    return {**dict(flatten(decide(record.config))), **_beside_configuration(record)}
+
+
+def _beside_configuration(record: RunRecord) -> dict[str, Any]:
+    """What decides numbers and is no key of the configuration, where there is something."""
+    found = {}
+    if record.parent is not None and record.parent.branch is not None:
+        found["from"] = record.parent.branch
+    if record.own_code is not None:
+        found["own_code"] = record.own_code.digest[:12]
+    return found
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

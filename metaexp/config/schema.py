@@ -70,12 +70,15 @@ class OwnCode:
     places: Mapping[str, Path]
 
     @property
+    def digests(self) -> dict[str, str]:
+        """File -> SHA-256 (hex) of its content."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of the names and contents of all files."""
-        total = hashlib.sha256()
-        for name, content in sorted(self.files.items()):
-            total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-        return total.hexdigest()
+        lines = (f"{name} {digest}\n" for name, digest in self.digests.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

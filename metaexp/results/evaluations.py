@@ -42,6 +42,8 @@ class Evaluation:
     finished: str
     trained_classes: int = field(default=0, metadata=ADDED)
     """How many of the test classes the run was trained on."""
+    changed_code: list[str] = field(default_factory=list, metadata=ADDED)
+    """Files of the user's own code that were edited between the training and this test."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -79,9 +81,10 @@ def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
 def as_trained(folder: Path, record: RunRecord) -> Kept | None:
     """Return the first later test with the run's own settings; None if there is none.
 
-    It stands for the test of a run that ended before one (``eval.test=false``).
+    It stands for the test of a run that ended before one (``eval.test=false``). A test with edited code does not.
     """
-    return next((kept for kept in evaluations(folder, record) if not kept.evaluation.overrides), None)
+    own = (kept for kept in evaluations(folder, record) if not kept.evaluation.overrides)
+    return next((kept for kept in own if not kept.evaluation.changed_code), None)
 
 
 def _read(path: Path) -> Evaluation | None:

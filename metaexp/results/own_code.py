@@ -42,3 +42,8 @@ def differing_files(first: Mapping[str, str], second: Mapping[str, str]) -> list
     if not first or not second:
         return []
     return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
+
+
+def changed_files(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that both sides have and that are not the same."""
+    return sorted(name for name in then if name in now and then[name] != now[name])

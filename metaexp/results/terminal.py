@@ -95,6 +95,10 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     table = results_table(evaluation.test.metric)
     _add_score(table, "test", evaluation.test)
     console.print(table)
+    if evaluation.changed_code:
+        files = ", ".join(evaluation.changed_code[:3]) + (", ..." if len(evaluation.changed_code) > 3 else "")
+        line = f"not what was trained: your own code was edited since ({files})"
+        console.print(line, style="bold", soft_wrap=True)
     if evaluation.trained_classes:
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
         console.print(line, style="bold", soft_wrap=True)

@@ -25,6 +25,7 @@ from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
 from metaexp.results.episodes import write_episodes
 from metaexp.results.evaluations import Evaluation
+from metaexp.results.own_code import changed_files, source_files
 from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
@@ -110,8 +111,15 @@ def evaluate_run(
             versions=versions(),
             finished=utc_now(),
             trained_classes=n_trained,
+            changed_code=_changed_code(place.path, settings),
         )
     return _try_to_keep(evaluation, result, place.evaluations, display)
+
+
+def _changed_code(folder: Path, settings: Settings) -> list[str]:
+    """The files of the user's own code that the run was trained with otherwise."""
+    now = {} if settings.own_code is None else settings.own_code.digests
+    return changed_files(source_files(read_record(folder).own_code, folder), now)
 
 
 def _try_to_keep(evaluation: Evaluation, result: EvalResult, folder: Path, display: Display) -> Evaluated:
@@ -229,6 +237,7 @@ def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
     """Write the evaluation and its episodes under a name made from what decides its numbers."""
     make_folder(folder)
     decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
+    decides += " with edited code" if evaluation.changed_code else ""
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
     write_episodes(folder / f"{name}.csv", result.per_step.tolist())
     text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)

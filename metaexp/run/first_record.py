@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,8 +111,7 @@ def _own_code(settings: Settings) -> OwnCodeRecord | None:
         return None
     places = settings.own_code.places
     git = {name: git_state(path.parent, path.name) for name, path in sorted(places.items())}
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(settings.own_code.files.items())}
-    return OwnCodeRecord(settings.own_code.digest, git, files)
+    return OwnCodeRecord(settings.own_code.digest, git, settings.own_code.digests)
 
 
 def utc_now() -> str:

@@ -15,7 +15,7 @@ from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import group, rows
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.results.record import Score, read_record, write_record
+from metaexp.results.record import OwnCodeRecord, Score, read_record, write_record
 from metaexp.sweep.frozen_job import FROZEN_FILE
 from tests.compare.conftest import MakeRun, decide, keep
 
@@ -124,6 +124,30 @@ def test_of_duplicates_the_later_is_taken_and_the_other_named(make_run: MakeRun,
     reasons = sorted(item.reason for item in found.left_out)
     assert any("OTHER numbers" in reason for reason in reasons)
     assert any("with the same numbers" in reason for reason in reasons)
+
+
+def test_runs_of_edited_code_of_ones_own_are_rows_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, digest in enumerate(["a" * 64, "a" * 64, "b" * 64]):
+        code = OwnCodeRecord(digest, {"mine": None}, {"mine/net.py": digest})
+        make_run("maml", seed, own_code=code)
+    make_run("maml", 0, own_code=OwnCodeRecord("b" * 64, {"mine": None}))
+    assert labels(tmp_path / "sweep") == [f"maml own_code={12 * 'a'}", f"maml own_code={12 * 'b'}"]
+    assert not gather([tmp_path / "sweep"]).left_out
+    (row,) = rows(gather([tmp_path / "sweep"]).runs, ["algorithm"], decide)
+    assert row.pooled == ["own_code"]
+
+
+def test_runs_of_the_same_code_of_ones_own_are_one_row(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run("maml", seed, own_code=OwnCodeRecord("a" * 64, {"mine": None}))
+    assert labels(tmp_path / "sweep") == ["maml"]
+
+
+def test_duplicates_in_folders_of_one_name_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, folder="first/0")
+    shutil.copytree(tmp_path / "sweep" / "first", tmp_path / "sweep" / "second")
+    (left,) = gather([tmp_path / "sweep"]).left_out
+    assert {left.name, left.reason.partition(" seed as ")[2].partition(",")[0]} == {"first/0", "second/0"}
 
 
 def test_rows_of_one_algorithm_are_named_by_what_differs(make_run: MakeRun, tmp_path: Path) -> None:

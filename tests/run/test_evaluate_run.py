@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,9 +18,10 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.data.base import MetaDataset
 from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
-from metaexp.results.evaluations import Kept
+from metaexp.results.evaluations import Kept, as_trained
 from metaexp.results.record import RunRecord
 from metaexp.results.terminal import print_evaluation
+from metaexp.run import evaluate
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
@@ -238,3 +242,27 @@ def test_the_classes_of_a_run_that_did_not_record_them_are_those_of_its_data(
     del content["training_classes"], content["digest"]
     (folder / "record.json").write_text(json.dumps(content))
     assert evaluated(folder).evaluation.trained_classes == 0
+
+
+def test_a_test_with_edited_code_of_ones_own_says_so_and_does_not_stand_for_the_run(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, folder = run_job(tiny.settings(tmp_path, eval__test=False), display=silent)
+    assert evaluated(folder).evaluation.changed_code == []
+    before = as_trained(folder, record)
+    read = evaluate.revise
+
+    def edited(*arguments: Any) -> Any:
+        settings = read(*arguments)
+        code = dataclasses.replace(settings.own_code, files={"tiny_runs.py": b"# edited", "more.py": b""})
+        return dataclasses.replace(settings, own_code=code)
+
+    monkeypatch.setattr(evaluate, "revise", edited)
+    evaluation, path = evaluated(folder)
+    assert evaluation.changed_code == ["tiny_runs.py"]
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_evaluation(evaluation, path, console)
+    assert "not what was trained: your own code was edited since (tiny_runs.py)" in console.export_text()
+    assert before is not None
+    assert as_trained(folder, record) == before
+    assert path != before.path
