@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ TIMINGS_FILE = "timings.jsonl"
 
 _LONGEST_LINE = 1 << 20
 """Bytes of a line that are read at most."""
+_LARGEST = 1 << 63
+"""Whole numbers in a line are smaller."""
 _KEY = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)+")
 
 
@@ -29,7 +32,7 @@ def encode(step: int, values: Mapping[str, float]) -> bytes:
     """One line: ``{"step": 20, "train/loss": 0.5}``. Not-finite numbers become "nan", "inf" and "-inf"."""
     line: dict[str, int | float | str] = {"step": step}
     for key in sorted(values):
-        if not _KEY.fullmatch(key):
+        if not _is_key(key):
             raise ValueError(f"metric {key!r} is not named <split>/<quantity>, like 'val/accuracy'")
         value = values[key]
         number = value if isinstance(value, int) else float(value)
@@ -59,10 +62,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
 def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]:
     try:
         line: dict[str, Any] = json.loads(raw)
-        step = line.pop("step")
-        return int(step), {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
+        step = int(line.pop("step"))
+        values = {key: float(value) if isinstance(value, str) else value for key, value in line.items()}
+        is_whole = all(map(_is_key, values)) and all(map(_is_number, values.values()))
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise RunFolderError(f"{path}, line {number} is not a line of metrics: {raw[:80]!r}") from error
+    if not is_whole:
+        raise RunFolderError(f"{path}, line {number} is not a line of metrics: {raw[:80]!r}")
+    return step, values
+
+
+@lru_cache(maxsize=1024)
+def _is_key(name: str) -> bool:
+    return _KEY.fullmatch(name) is not None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < _LARGEST)
 
 
 _BYTES = 4096

@@ -6,6 +6,7 @@ Rank 0 has all of them. The other ranks run the same statements with :class:`NoO
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.results.episodes import write_episodes
@@ -112,11 +114,17 @@ class Outputs:
         return figures
 
     def seconds_before(self, step: int) -> tuple[float, float]:
-        """Seconds, and of them seconds of training, that earlier sessions took up to ``step``."""
-        found = (0.0, 0.0)
-        for at, values in read_lines(self.path / TIMINGS_FILE):
+        """Seconds, and of them seconds of training, that earlier sessions took up to ``step``.
+
+        Raises:
+            RunFolderError: The file of times is damaged.
+        """
+        path, found = self.path / TIMINGS_FILE, (0.0, 0.0)
+        for at, values in read_lines(path):
             if at <= step and "time/seconds" in values:
-                found = (values["time/seconds"], values["time/training_seconds"])
+                found = (values["time/seconds"], values.get("time/training_seconds", -1.0))
+                if not all(0 <= seconds < math.inf for seconds in found):
+                    raise RunFolderError(f"{path} is damaged: it does not hold the times at step {at}. Restore it.")
         return found
 
 

@@ -48,6 +48,20 @@ def test_damage_is_named_by_its_line(tmp_path: Path) -> None:
         list(read_lines(path))
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['{"step": 2, "train)loss": 0.4}', '{"step": 2, "train/loss": [0.4]}', '{"step": 2, "train/loss": true}',
+     '{"step": 2, "loss": 0.4}', f'{{"step": 2, "train/loss": 1{"0" * 400}}}', '{"step": 2, "train/loss": null}'],
+)  # fmt: skip
+def test_a_name_or_value_that_no_run_writes_is_damage(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": 0.5, "train/count": 7}))
+    assert list(read_lines(path)) == [(1, {"train/loss": 0.5, "train/count": 7})]
+    path.write_bytes(path.read_bytes() + line.encode() + b"\n")
+    with pytest.raises(RunFolderError, match="line 2 is not a line of metrics"):
+        list(read_lines(path))
+
+
 def test_a_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "metrics.jsonl")) == []
     assert last_step(tmp_path / "metrics.jsonl") == 0
