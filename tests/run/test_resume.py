@@ -240,6 +240,15 @@ def test_seconds_of_all_sessions_are_added_up(stopped: Path, silent: Lines) -> N
     assert record.episodes_per_second < 36 / 4000
 
 
+@pytest.mark.parametrize(
+    "times", [{"time/seconds": 1.0}, {"time/seconds": 2.0, "time/training_seconds": "inf"}, {"time/seconds": -1.0}]
+)
+def test_times_that_are_damaged_are_refused(stopped: Path, silent: Lines, times: dict[str, object]) -> None:
+    (stopped / "timings.jsonl").write_text(json.dumps({"step": 5, **times}) + "\n")
+    with pytest.raises(RunFolderError, match=r"timings\.jsonl is damaged: it does not hold the times at step 5"):
+        resume_job(stopped, silent)
+
+
 def test_a_run_that_is_going_on_is_not_resumed(stopped: Path) -> None:
     from metaexp.run.folder import RunFolder
 
@@ -264,9 +273,21 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, ex
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["kills"] >= 20
     assert report["folders"]
+    assert report["different"] == []
     for name in report["folders"]:
         assert result_of(tmp_path / name) == expected
         assert read_record(tmp_path / name).status == "completed"
+
+
+def test_killed_at_every_kind_of_call_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SUPPORT / "crash_points.py"), str(tmp_path), "--every", "30"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["points"] >= 5
+    assert report["failed"] == report["different"] == []
 
 
 def test_checkpoints_of_a_stopped_run_are_the_last_two(stopped: Path) -> None:

@@ -1,12 +1,15 @@
 """Starts a tiny run, kills it with SIGKILL, resumes it, kills it again, until it is done; then the next.
 
-usage: kill_and_resume.py FOLDER KILLS. Every session is a process of its own, forked from this one, which has
-imported torch already. Half of the kills come at a random time from outside. The other half come from inside, just
-before or after a random call that writes, syncs, renames or removes a file: moments that a timer hardly ever hits.
+usage: kill_and_resume.py FOLDER KILLS [OUTPUT]. Prints a JSON object, and writes it to OUTPUT.
+
+Every session is a process of its own, forked from this one, which has imported torch already. Half of the kills come at
+a random time from outside. The other half come from inside, just before or after a random call that writes, syncs,
+renames or removes a file: moments that a timer hardly ever hits.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -30,6 +33,9 @@ from metaexp.run import outputs as outputs_module
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
+RESULT = (
+    "metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors", "checkpoints/step_000000012.safetensors",
+)  # fmt: skip
 _LONGEST = 0.4
 """Seconds of processor time within which a kill from outside comes; a session takes about that."""
 _CALLS = 120
@@ -75,13 +81,14 @@ def session(folder: Path, calls: int | None) -> None:
         run_job(settings, folder=folder, display=display)
 
 
-def main(outputs: Path, wanted: int) -> None:
+def main(outputs: Path, wanted: int, output: Path | None = None) -> None:
     trust("tiny_runs")
     outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     torch.set_num_threads(1)
     session(outputs / "warm", None)  # torch imports much of itself when it is first used
     dice = random.Random(0)
     kills, sessions, folders = 0, 0, []
+    inside_kills = 0
     while kills < wanted:
         folder = outputs / f"run{len(folders)}"
         folders.append(folder.name)
@@ -96,9 +103,20 @@ def main(outputs: Path, wanted: int) -> None:
             status = wait(child, None if inside or spared else dice.uniform(0.0, _LONGEST))
             if os.WIFSIGNALED(status):
                 kills += 1
+                inside_kills += inside
             elif status != 0:
                 sys.exit("a session failed")
-    print(json.dumps({"kills": kills, "sessions": sessions, "folders": folders}))
+    expected = result_of(outputs / "warm")
+    different = [name for name in folders if result_of(outputs / name) != expected]
+    found = {"kills": kills, "inside": inside_kills, "sessions": sessions, "folders": folders, "different": different}
+    if output is not None:
+        output.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found))
+
+
+def result_of(folder: Path) -> dict[str, str]:
+    """The digests of what a run is about: its metrics, its test and its weights."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in RESULT}
 
 
 def run_session(folder: Path, calls: int | None) -> NoReturn:
@@ -134,4 +152,4 @@ def computed(child: int) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
