@@ -1,6 +1,6 @@
 """Rounds of runs on several ranks, each disturbed at random: does any hang, and does each go on bit for bit?
 
-usage: rank_rounds.py FOLDER [--rounds 50] [--seed 0]
+usage: rank_rounds.py FOLDER [--rounds 50] [--seed 0] [--output FILE]
 
 A round is a run of 1, 2 or 4 ranks with one disturbance: an error on one rank (in a step, between two steps, out of
 memory, other settings), a signal to one or to all ranks at a step or at any moment, or a rank killed. It hangs if a
@@ -89,8 +89,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="where the JSON object is written too")
     options = parser.parse_args()
     found = run_rounds(options.folder, options.rounds, options.seed)
+    if options.output is not None:
+        options.output.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 1 if found["hung"] or found["wrong"] else 0
 
