@@ -13,7 +13,7 @@ from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import is_quick, open_source
-from metaexp.data.files.folders import SPLIT_NAMES, images_by_folder, passed_over
+from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, passed_over
 from metaexp.data.files.locate import named_path
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class ImageFolder(Dataset):
         with open_source(path, self.follow_links) as source:
             names = source.names()
             files = {name: images for name, images in images_by_folder(names).items() if name}
+            source.check_once([image for images in files.values() for image in images])
             others = passed_over(names, source.passed_over)
         if others:
             progress(f"Passed over in {path}: {others}.")
@@ -157,6 +158,7 @@ class ImageFolder(Dataset):
         folders = sorted({name.removeprefix(inside).split("/", 1)[0] for name in classes})
         named = [SPLIT_NAMES.get(folder.lower()) for folder in folders]
         if not any(named):
+            _refuse_other_splits(folders, path)
             return split_by_fractions(classes, self.fractions, self.split_seed)
         of_split = {split: folder for split, folder in zip(named, folders, strict=True) if split}
         if set(named) != set(SPLITS) or len(folders) != len(SPLITS):
@@ -173,6 +175,16 @@ class ImageFolder(Dataset):
         }
         _refuse_shared({split: [n.removeprefix(prefixes[split]) for n in splits[split]] for split in SPLITS}, path)
         return splits
+
+
+def _refuse_other_splits(folders: list[str], path: Path) -> None:
+    """Raise DataError for folders whose names mean splits elsewhere, whose classes would be mixed."""
+    odd = [folder for folder in folders if OTHER_SPLIT_NAME.fullmatch(folder.lower())]
+    if len(odd) > 1 and len(odd) == len(folders):
+        raise DataError(
+            f"{path} has the folders {', '.join(folders)}, which look like splits. Call them train, val and test; or, "
+            "to divide all their classes by dataset.fractions, call them something else."
+        )
 
 
 def _common_folder(classes: list[str]) -> str:

@@ -159,7 +159,7 @@ def by_split(**changes: np.ndarray) -> dict[str, np.ndarray]:
             {"x_val": np.zeros((8, 5, 6), np.uint8)},
             r"an example of x_val is \(1, 5, 6\) and one of x_train is \(1, 6, 6\)",
         ),
-        ({"x_test": np.zeros((0, 6, 6), np.uint8)}, r"x_test is uint8 of shape \(0, 1, 6, 6\)"),
+        ({"x_test": np.zeros((0, 6, 6), np.uint8)}, r"x_test is uint8 of shape \(0, 6, 6\)"),
         ({"y_val": np.array([["a"]] * 8)}, r"y_val is <U1 of shape \(8, 1\)"),
         ({"y_test": np.array([b"a"] * 8)}, "y_test is text in bytes"),
         ({"y_test": np.array([1, "a", None] * 2 + [1, 2], dtype=object)}, "y_test holds Python objects"),
@@ -167,11 +167,14 @@ def by_split(**changes: np.ndarray) -> dict[str, np.ndarray]:
     ],
 )
 def test_each_split_is_checked_by_itself(tmp_path, changes, message):
-    with pytest.raises(DataError, match=message) as raised:
-        dataset().load(save(tmp_path, **by_split(**changes)), print)
-    assert "pickle" not in str(raised.value)
-    assert all(line.startswith(str(tmp_path)) for line in str(raised.value).splitlines())
+    data = save(tmp_path, **by_split(**changes))
+    for call in (lambda: dataset().load(data, print), lambda: dataset().capacity_in(data)):
+        with pytest.raises(DataError, match=message) as raised:
+            call()
+        assert "pickle" not in str(raised.value)
+        assert all(line.startswith(str(tmp_path)) for line in str(raised.value).splitlines())
     dataset().load(save(tmp_path, **by_split()), print)
+    dataset().capacity_in(tmp_path)
 
 
 def test_every_wrong_split_has_a_line(tmp_path):

@@ -377,3 +377,77 @@ def test_names_that_are_no_text_are_read_like_others(data):
     assert sum(c.n_classes for c in first.capacity().values()) == 8
     assert again.digest == first.digest
     assert sum(len(first.class_ids(split)) for split in SPLITS) == 8
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_files_with_several_images_are_counted_and_the_first_is_used(data, kind):
+    write(data / "images", FLAT)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((250, 0, 0), (0, 250, 0))]
+    for label in "ab":
+        frames[0].save(data / "images" / label / f"more.{kind.lower()}", kind, save_all=True, append_images=frames[1:])
+    lines: list[str] = []
+    loaded = dataset().load(data, lines.append)
+    assert "  of 2 files with several images, such as animations, the first image is used" in lines
+    split = next(
+        split for split in SPLITS if "a" in split_by_fractions(sorted("abcdefgh"), [0.5, 0.25, 0.25], 0)[split]
+    )
+    assert loaded.capacity()[split].per_class >= 2
+    read = read_image((data / "images" / "a" / f"more.{kind.lower()}").read_bytes(), "x", "y", Reading(3, 8))
+    assert read.pixels[0].min() > 200
+    write(data / "plain", FLAT)
+    lines.clear()
+    dataset(folder="plain").load(data, lines.append)
+    assert not [line for line in lines if "several images" in line]
+
+
+def test_one_grey_of_a_png_of_16_bits_may_be_transparent() -> None:
+    pixels = np.array([[0, 65535], [30000, 0]], np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", transparency=30000)
+    for background, value in (("white", 255), ("black", 0)):
+        read = read_image(file.getvalue(), "x", "y", Reading(1, 2, background))
+        assert read.pixels[0].tolist() == [[0, 255], [value, 0]]
+        assert read.treatment == f"scaled to 8 bits, composited on {background}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("meta-train", "meta-val", "meta-test"), ("base", "novel"), ("images_background", "images_evaluation"),
+     ("MetaTrain", "metaTest"), ("seen_classes", "unseen_classes"), ("train_set", "test_set")],
+)  # fmt: skip
+def test_folders_that_look_like_splits_are_not_mixed(data, names):
+    classes = [f"{folder}/{folder}{c}/{i}.png" for folder in names for c in "abcd" for i in range(2)]
+    write(data / "images", classes)
+    for call in (lambda: dataset().load(data, print), lambda: dataset().capacity_in(data)):
+        with pytest.raises(DataError, match=f"{sorted(names)[0]}.*look like splits. Call them train, val and test"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "names", [("Latin", "Greek"), ("basement", "novelty"), ("base", "Greek"), ("testament", "values")]
+)
+def test_folders_that_do_not_are_divided_by_fractions(data, names):
+    write(data / "images", [f"{folder}/{folder}{c}/{i}.png" for folder in names for c in "abcd" for i in range(2)])
+    assert dataset().load(data, print).capacity()["train"].n_classes == 4
+
+
+def test_classes_that_are_called_like_splits_are_classes(data):
+    write(data / "images", [f"{name}/{i}.png" for name in ("base", "test_set_1", "seen", *"abcde") for i in range(2)])
+    assert dataset().load(data, print).capacity()["train"].n_classes == 4
+
+
+def test_empty_folders_are_counted_among_what_is_passed_over(data):
+    write(data / "images", FLAT)
+    for name in ("z", "zz"):
+        (data / "images" / name).mkdir()
+    lines: list[str] = []
+    dataset().load(data, lines.append)
+    assert f"Passed over in {data / 'images'}: 2 empty folders." in lines
+
+
+def test_a_file_that_is_twice_in_an_archive_is_found_when_its_classes_are_counted(data):
+    with zipfile.ZipFile(data / "images.zip", "w") as archive:
+        for name in [*FLAT, f"./{FLAT[3]}"]:
+            archive.writestr(name, picture((1, 2, 3)))
+    with pytest.raises(DataError, match=f"has the file {FLAT[3]} twice"):
+        dataset(folder="images.zip").capacity_in(data)

@@ -53,6 +53,14 @@ class Source(ABC):
             DataError: A file is damaged, larger than ``most``, or there twice.
         """
 
+    def check_once(self, names: Collection[str]) -> None:
+        """Check that no file of ``names`` is there twice, which only archives allow.
+
+        Raises:
+            DataError: One is.
+        """
+        return
+
     def read(self, name: str, most: int) -> bytes:
         """Read one file of at most ``most`` bytes.
 
@@ -176,6 +184,16 @@ class _Archive(Source):
             )
         return "/".join(parts)
 
+    def check_once(self, names: Collection[str]) -> None:
+        wanted, seen = set(names), set[str]()
+        for name in self._stored():
+            if name in wanted:
+                self._once(name, seen)
+
+    @abstractmethod
+    def _stored(self) -> Iterator[str]:
+        """The name of every member, as often as it is there."""
+
     def _once(self, name: str, seen: set[str]) -> None:
         if name in seen:
             raise DataError(f"{self.path} has the file {name} twice. Pack the folder again, with each file once.")
@@ -192,7 +210,10 @@ class _Zip(_Archive):
         self._members = [(self._inside(info.filename), info) for info in self._zip.infolist() if not info.is_dir()]
 
     def names(self) -> list[str]:
-        return list(dict.fromkeys(name for name, _ in self._members))
+        return list(dict.fromkeys(self._stored()))
+
+    def _stored(self) -> Iterator[str]:
+        return (name for name, _ in self._members)
 
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
         wanted, seen = set(names), set[str]()
@@ -231,7 +252,10 @@ class _Tar(_Archive):
         self.passed_over = {what: n for what, n in others.items() if n}
 
     def names(self) -> list[str]:
-        return list(dict.fromkeys(name for name, _ in self._members))
+        return list(dict.fromkeys(self._stored()))
+
+    def _stored(self) -> Iterator[str]:
+        return (name for name, _ in self._members)
 
     def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
         wanted, seen = set(names), set[str]()

@@ -40,7 +40,9 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
     waiting: list[tuple[str, Path, tuple[Path, ...]]] = [("", root, (inside,))]
     while waiting:
         prefix, folder, above = waiting.pop()
-        for entry in _entries(folder):
+        entries = _entries(folder)
+        passed_over["empty folders"] += not entries
+        for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
             mode = _mode(root, inside, name, path, entry, follow_links)
             if stat.S_ISDIR(mode):
@@ -52,7 +54,7 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
                 files[name] = path
             else:
                 passed_over["FIFOs, sockets and devices"] += 1
-    return Scan({name: files[name] for name in sorted(files)}, dict(passed_over))
+    return Scan({name: files[name] for name in sorted(files)}, {what: n for what, n in passed_over.items() if n})
 
 
 def refuse_special(path: Path) -> None:

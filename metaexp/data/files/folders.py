@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,12 @@ SPLIT_NAMES: Final[Mapping[str, Split]] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What a folder of a split may be called, in small letters."""
+OTHER_SPLIT_NAME: Final = re.compile(
+    r"(?=.)((images|meta|my|the|data|set|few[-_ ]?shot)[-_ ]*)*"
+    r"(base|novel|dev|seen|unseen|background|eval|evaluation|held[-_ ]?out|train(ing)?|val(id|idation)?|test(ing)?)"
+    r"([-_ ]*(images|classes|data|set|split))*[-_ ]*[0-9]*"
+)
+"""What the folder of a split is called elsewhere, in small letters, such as ``meta_train`` or ``novel``."""
 
 
 def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:

@@ -74,9 +74,10 @@ def _from_contents(
     images = np.zeros((total, reading.channels, reading.size, reading.size), np.uint8)
     digests = np.zeros((total, 32), np.uint8)
     treatments: Counter[str] = Counter()
-    rows = set()
+    rows, n_with_frames = set(), 0
     for row, name, content in contents:
-        images[row], treatment = read_image(content, where, name, reading)
+        images[row], treatment, has_frames = read_image(content, where, name, reading)
+        n_with_frames += has_frames
         raw = content + f"\0{treatment}".encode() if treatment else content
         digests[row] = np.frombuffer(hashlib.sha256(raw).digest(), np.uint8)
         treatments[treatment] += 1
@@ -88,6 +89,8 @@ def _from_contents(
     for treatment, n in sorted(treatments.items()):
         if treatment:
             progress(f"  {n} of {total} images {'were' if n > 1 else 'was'} {treatment}")
+    if n_with_frames:
+        progress(f"  of {n_with_frames} files with several images, such as animations, the first image is used")
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 

@@ -53,11 +53,13 @@ class Read(NamedTuple):
     """An image as an array (C, size, size) uint8, and what was done to its values on the way.
 
     ``treatment`` is empty for 8-bit images that are neither transparent nor turned. It is part of the digest of the
-    data, so that images that were once read in another way have another digest now.
+    data, so that images that were once read in another way have another digest now. ``has_frames`` is whether there are
+    more images in the file, as in an animation, which are left out.
     """
 
     pixels: Bytes
     treatment: str
+    has_frames: bool = False
 
 
 def open_image(content: bytes, name: str) -> Image.Image:
@@ -100,14 +102,16 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
     label = f"{place}: {name}"
     image = open_image(content, label)
     try:
-        return _converted(image, label, name, reading)
+        pixels, treatment = _converted(image, label, name, reading)
+        has_frames = hasattr(image, "is_animated") and getattr(Image.open(io.BytesIO(content)), "is_animated", False)
+        return Read(pixels, treatment, has_frames)
     except DataError:
         raise
     except Exception as error:  # what a damaged file lets Pillow raise
         raise DataError(f"{label} is not an image that can be read: {error or type(error).__name__}.") from error
 
 
-def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> Read:
+def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> tuple[Bytes, str]:
     """``label`` names the image in messages, ``name`` its file for the crop."""
     treatment = []
     if reading.upright and image.getexif().get(_ORIENTATION, 1) in range(2, 9):
@@ -123,7 +127,7 @@ def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> R
         treatment.append(f"composited on {reading.background}")
     if reading.crop is not None:
         image = reading.crop(name, image)
-    return Read(to_array(image, reading.channels, reading.size, "lanczos"), ", ".join(treatment))
+    return to_array(image, reading.channels, reading.size, "lanczos"), ", ".join(treatment)
 
 
 def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -> Bytes:
@@ -159,4 +163,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
             f"{name} holds {kind} from {values.min():g} to {values.max():g}; the range must lie within 0 to {most:g}, "
             "which becomes black to white. Save it with 8 bits a pixel, or scale its values."
         )
-    return Image.fromarray((values.astype(np.float64) * (255 / most)).round().astype(np.uint8))
+    grey = Image.fromarray((values.astype(np.float64) * (255 / most)).round().astype(np.uint8))
+    if isinstance(value := image.info.get("transparency"), int):  # of a PNG in which one grey is transparent
+        grey.putalpha(Image.fromarray(np.where(values == value, 0, 255).astype(np.uint8)))
+    return grey

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.files.npz import array_names, read_npz
+from metaexp.data.files.npz import Header, array_headers, read_npz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 _CHANNELS = (1, 3)
+T = TypeVar("T")
 
 
 class Labels(NamedTuple):
@@ -46,14 +47,27 @@ def class_sizes(labels: Labels) -> dict[str, int]:
 
 
 def read_labels(path: Path) -> Labels:
-    """Read only the labels and class lists of a file.
+    """Read only the labels and class lists of a file; of the examples, their headers.
 
     Raises:
-        DataError: As :func:`read_labelled`, for the arrays that are read.
+        DataError: As :func:`read_labelled`, but for the values of the examples.
     """
-    names = array_names(path)
+    headers = array_headers(path)
+    names = list(headers)
+    ends = _splits_in(names, path)
+    problems, layouts = [], {}
+    for end in ends:
+        try:
+            layouts[end] = _layout(_array(headers, f"x{end}", path, names), f"x{end}", path)
+        except DataError as error:
+            problems.append(str(error))
+    if not problems:
+        problems += _differences(layouts, path)
+        problems += _wrong_lengths({name: header.shape for name, header in headers.items()}, ends, path)
+    if problems:
+        raise DataError("\n".join(problems))
     arrays = read_npz(path, [n for n in names if n.startswith("y") or n.endswith("_classes")])
-    return _labels(arrays, _splits_in(names, path), path, names)
+    return _labels(arrays, ends, path, names)
 
 
 def read_labelled(path: Path) -> Labelled:
@@ -78,8 +92,9 @@ def read_labelled(path: Path) -> Labelled:
         except DataError as error:
             problems.append(str(error))
     if not problems:
-        problems += _differences(dict(zip(ends, parts, strict=True)), path)
-        problems += _wrong_lengths(arrays, ends, path)
+        layouts = {end: Header(part.shape, part.dtype) for end, part in zip(ends, parts, strict=True)}
+        problems += _differences(layouts, path)
+        problems += _wrong_lengths({name: array.shape for name, array in arrays.items()}, ends, path)
     if problems:
         raise DataError("\n".join(problems))
     return Labelled(np.concatenate(parts) if len(parts) > 1 else parts[0], _labels(arrays, ends, path, list(arrays)))
@@ -116,7 +131,7 @@ def _labels(arrays: Mapping[str, Array], ends: tuple[str, ...], path: Path, name
     return Labels(np.concatenate(list(by_split.values())), splits)
 
 
-def _array(arrays: Mapping[str, Array], name: str, path: Path, names: list[str]) -> Array:
+def _array(arrays: Mapping[str, T], name: str, path: Path, names: list[str]) -> T:
     if name not in arrays:
         raise DataError(f"{path} has no array {name}; it has {', '.join(sorted(names)) or 'none'}.")
     return arrays[name]
@@ -140,36 +155,52 @@ def _examples(x: Array, name: str, path: Path) -> Array:
     """``x`` as (B, C, H, W) uint8 or (B, ...) float32, finite."""
     import numpy as np
 
+    wanted = _layout(Header(x.shape, x.dtype), name, path)
     if x.dtype == np.uint8:
-        return _channels_first(x[:, None] if x.ndim == 3 else x, name, path)
-    if x.dtype.kind != "f" or x.ndim not in (2, 3, 4):
-        raise DataError(
-            f"{path}: {name} is {x.dtype} of shape {x.shape}; it must be uint8 images, or floats (examples, features), "
-            "(examples, steps, features) or (examples, channels, height, width)."
-        )
-    if 0 in x.shape:
-        raise DataError(f"{path}: {name} is empty: its shape is {x.shape}.")
+        return x.reshape(wanted.shape) if x.ndim == 3 else _channels_first(x, wanted)
     with np.errstate(over="ignore"):
         x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise DataError(f"{path}: {name} has values that are not finite as float32.")
-    is_channels_last = x.ndim == 4 and x.shape[1] not in _CHANNELS and x.shape[3] in _CHANNELS
-    return x.transpose(0, 3, 1, 2) if is_channels_last else x
+    return _channels_first(x, wanted)
 
 
-def _channels_first(x: Array, name: str, path: Path) -> Array:
-    """uint8 images in either layout as (B, C, H, W)."""
-    if x.ndim == 4 and 0 not in x.shape and x.shape[1] in _CHANNELS:
-        return x
-    if x.ndim == 4 and 0 not in x.shape and x.shape[3] in _CHANNELS:
-        return x.transpose(0, 3, 1, 2)
-    raise DataError(
-        f"{path}: {name} is uint8 of shape {x.shape}; images must be (B, H, W), (B, C, H, W) or (B, H, W, C) with 1 or "
-        "3 channels, at least one of them."
-    )
+def _channels_first(x: Array, wanted: Header) -> Array:
+    return x if x.shape == wanted.shape else x.transpose(0, 3, 1, 2)
 
 
-def _differences(parts: Mapping[str, Array], path: Path) -> list[str]:
+def _layout(header: Header, name: str, path: Path) -> Header:
+    """What an array of examples becomes: (B, C, H, W) uint8 or (B, ...) float32. Raises DataError if neither."""
+    import numpy as np
+
+    shape, dtype = header
+    if dtype == np.uint8:
+        shape = (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
+        first = _with_channels_first(shape)
+        if first is None or 0 in shape:
+            raise DataError(
+                f"{path}: {name} is uint8 of shape {header.shape}; images must be (B, H, W), (B, C, H, W) or "
+                "(B, H, W, C) with 1 or 3 channels, at least one of them."
+            )
+        return Header(first, dtype)
+    if dtype.kind != "f" or len(shape) not in (2, 3, 4):
+        raise DataError(
+            f"{path}: {name} is {dtype} of shape {shape}; it must be uint8 images, or floats (examples, features), "
+            "(examples, steps, features) or (examples, channels, height, width)."
+        )
+    if 0 in shape:
+        raise DataError(f"{path}: {name} is empty: its shape is {shape}.")
+    return Header(_with_channels_first(shape) or shape, np.dtype(np.float32))
+
+
+def _with_channels_first(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape (B, C, H, W) of images in either layout; None for others."""
+    if len(shape) != 4 or (shape[1] not in _CHANNELS and shape[3] not in _CHANNELS):
+        return None
+    return shape if shape[1] in _CHANNELS else (shape[0], shape[3], *shape[1:3])
+
+
+def _differences(parts: Mapping[str, Header], path: Path) -> list[str]:
     """A line for each split whose examples are of another kind or shape than the first's."""
     (first, wanted), *others = parts.items()
     found = []
@@ -184,12 +215,12 @@ def _differences(parts: Mapping[str, Array], path: Path) -> list[str]:
     return found
 
 
-def _wrong_lengths(arrays: Mapping[str, Array], ends: tuple[str, ...], path: Path) -> list[str]:
+def _wrong_lengths(shapes: Mapping[str, tuple[int, ...]], ends: tuple[str, ...], path: Path) -> list[str]:
     return [
-        f"{path}: x{end} has {len(arrays[f'x{end}'])} examples and y{end} has {len(arrays[f'y{end}'])}. Give each "
-        "example one label."
+        f"{path}: x{end} has {shapes[f'x{end}'][0]} examples and y{end} has {shapes[f'y{end}'][0]}. Give each example "
+        "one label."
         for end in ends
-        if f"y{end}" in arrays and arrays[f"y{end}"].ndim and len(arrays[f"x{end}"]) != len(arrays[f"y{end}"])
+        if shapes.get(f"y{end}") and shapes[f"x{end}"][0] != shapes[f"y{end}"][0]
     ]
 
 

@@ -9,7 +9,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.data.files.folder_scan import refuse_special
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 _BARE: Final = b"\x93NUMPY"
 _FORMAT: Final = "numpy.savez(file, x=..., y=...)"
 _MOST_HEADER: Final = 10_000
+
+
+class Header(NamedTuple):
+    """What the header of an array says."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, Array]:
@@ -61,15 +68,22 @@ def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, Array
         raise DataError(f"{path} is not an .npz file of plain arrays: {error}. Save it by {_FORMAT}.") from error
 
 
-def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz file, without reading them.
+def array_headers(path: Path) -> dict[str, Header]:
+    """Return the shape and type of each array in an .npz file, without reading the arrays.
 
     Raises:
-        DataError: It is no .npz file.
+        DataError: It is no .npz file, or a header is damaged.
     """
     read_npz(path, only=())
+    found = {}
     with zipfile.ZipFile(path) as archive:
-        return [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name != info.filename:
+                with archive.open(info) as file:
+                    shape, _, kind = _header(file, f"{path}: {name}")
+                found[name] = Header(shape, kind)
+    return found
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
