@@ -77,8 +77,9 @@ class Shared:
         return codes
 
     def said(self, name: str, rank: int) -> str:
-        """What a rank printed, on either stream."""
-        return str(self.report[name]["out"][rank] + self.report[name]["err"][rank])
+        """What a rank printed, on either stream, without the lines that torch 2.10's gloo prints when ranks connect."""
+        lines = (self.report[name]["out"][rank] + self.report[name]["err"][rank]).splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("[Gloo] "))
 
     def record(self, name: str) -> RunRecord:
         return read_record(self.folder(name))
