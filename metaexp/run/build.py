@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
 from metaexp.models.plain import as_network
 from metaexp.results.beginning import InitialWeights
-from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
@@ -271,13 +271,15 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
     """
     if parts.optimizer is None or settings.train.steps == 0:
         return None
+    tasks = len(ranks.share(parts.tasks_per_step))
+    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
     return MetaStep(
         parts.algorithm,
         parts.train_source,
         parts.optimizer,
         parts.schedule,
         parts.clip,
-        compute,
+        replace(compute, task_chunk=chunk),
         parts.tasks_per_step,
         settings.train.steps,
         settings.seed,

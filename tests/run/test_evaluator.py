@@ -13,7 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
-from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluator import Evaluator, SealedSource
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -139,3 +139,17 @@ def test_chunks_shrink_with_the_size_of_images_and_tasks() -> None:
     assert chunk((3, 84, 84), TaskShape(20, 5, 15)) == 1
     assert chunk((1,), TaskShape(0, 10, 10)) == 1024
     assert chunk((1, 28, 28), TaskShape(5, 1, 15), given=3) == 3
+
+
+def test_training_tasks_are_computed_in_equal_chunks_that_fit_the_memory_of_a_small_machine() -> None:
+    def chunk(tasks: int, n_way: int, k_shot: int, given: int | None = None, device: str = "cpu") -> int | None:
+        compute = Compute(torch.device(device), "", "float32", 1, True, given)
+        return training_chunk(TaskShape(n_way, k_shot, k_shot), (1, 28, 28), compute, tasks)
+
+    assert chunk(32, 5, 1) == 32, "whole, so that rounding is as it was"
+    assert chunk(32, 5, 5) == 32
+    assert chunk(16, 20, 5) == 8
+    assert chunk(15, 20, 5) == 8
+    assert chunk(3, 400, 5) == 1
+    assert chunk(16, 20, 5, given=16) == 16
+    assert chunk(16, 20, 5, device="cuda") is None
