@@ -1,0 +1,204 @@
+"""What a run costs beside its bare steps: the loop, evaluation, memory, data from the cache, and its start.
+
+For each experiment, in a process of its own. Experiments whose data do not lie in METAEXP_DATA or the cache are left
+out:
+
+* loop: the time of a step of the training loop, divided by that of a bare one (loss and gradient of tasks made before,
+  and the optimiser). The two are timed in turn. The loop also makes tasks, checks, clips, counts and logs; validations
+  and checkpoints are not in it. Goal: 1.05.
+* episodes: validation episodes a second.
+* memory: the process's peak in MB after training and after evaluation, and what it held before the first step.
+* cache: seconds to load the data once they are cached. Goal: 0.3.
+
+Then the start: seconds from the command to the end of a run of one step on made-up data, all imports in it. Goal: 3.
+
+    python benchmarks/whole_runs.py [EXPERIMENT ...] [--steps 10] [--rounds 5] [--clock wall|processor] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import CLOCKS, save
+
+from metaexp.config.compose import Composer
+from metaexp.machine.signals import StopRequest
+from metaexp.machine.single_rank import SINGLE
+from metaexp.run.build import TrainingSetup, load_dataset, set_up
+from metaexp.run.outputs import NoOutputs
+from metaexp.run.train import Stopwatch, Trainer
+
+EXPERIMENTS = (
+    "maml_omniglot_5way_1shot",
+    "maml_omniglot_20way_5shot",
+    "maml_plus_plus_omniglot_5way_1shot",
+    "meta_sgd_omniglot_5way_1shot",
+    "anil_omniglot_20way_1shot",
+    "reptile_omniglot_5way_1shot",
+    "meta_lstm_omniglot_5way_1shot",
+    "relation_net_omniglot_5way_1shot",
+    "proto_net_omniglot_5way_1shot",
+    "matching_net_omniglot_5way_1shot",
+    "fine_tune_omniglot_5way_1shot",
+    "nearest_neighbour_omniglot_5way_1shot",
+    "maml_sinusoid",
+)
+GOALS = {"loop": 1.05, "cache": 0.3, "start": 3.0}
+ONE_STEP = ("algorithm=maml", "dataset=glyphs", "train.steps=1", "train.eval_episodes=1", "eval.test=false")
+
+
+class Loop(Trainer):
+    """The training loop without validations and checkpoints."""
+
+    def __init__(self, setup: TrainingSetup) -> None:
+        """Train with ``setup``, and write nothing."""
+        outputs = NoOutputs()
+        super().__init__(setup, outputs, outputs.checkpoints, StopRequest(), Stopwatch(), {})
+
+    def take(self, steps: int) -> None:
+        """Take ``steps`` more steps."""
+        self.total = self.state.step + steps
+        self.run()
+
+    def _validate(self) -> bool:
+        return True
+
+    def _save(self) -> None:
+        self._read()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; exit code 0."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/whole_runs.py", description=__doc__)
+    parser.add_argument("experiments", nargs="*", default=EXPERIMENTS)
+    parser.add_argument("--steps", type=int, default=5, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--note", default="", help="what the record should say of the machine, such as who shared it")
+    parser.add_argument("--output", type=Path, help="write the result as JSON")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.here:
+        print(json.dumps(measure(options.experiments[0], options)))
+        return 0
+    print(f"{'':40s}{'loop':>8s}{'episodes/s':>12s}{'before':>9s}{'training':>10s}{'evaluation':>12s}{'cache':>9s}")
+    rows: dict[str, Any] = {}
+    for experiment in options.experiments:
+        rows[experiment] = row = in_its_own_process(experiment, options)
+        if row is not None:
+            print(
+                f"{experiment:40s}{row['loop'] or 0:8.3f}{row['episodes_per_second']:12.1f}{row['mb_before']:6.0f} MB"
+                f"{row['mb_training']:7.0f} MB{row['mb_evaluation']:9.0f} MB{row['cache_seconds']:7.2f} s",
+                flush=True,
+            )
+    start = time_to_first_step(options.clock)
+    print(f"start: {start:.2f} s, goal {GOALS['start']} {'holds' if start <= GOALS['start'] else 'does not hold'}")
+    if options.output:
+        about = {"clock": options.clock, "goals": GOALS, "start_seconds": start, "note": options.note}
+        save(options.output, "whole_runs", rows, **about)
+    return 0
+
+
+def in_its_own_process(experiment: str, options: argparse.Namespace) -> dict[str, float] | None:
+    """The row of an experiment; None, and a line, where it does not run here."""
+    command = [sys.executable, __file__, experiment, "--here", "--clock", options.clock]
+    command += [f"--{name}={getattr(options, name)}" for name in ("steps", "rounds", "threads")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{experiment}: left out, {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        return None
+    row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+def measure(experiment: str, options: argparse.Namespace) -> dict[str, float | None]:
+    """All numbers of one experiment, in this process."""
+    overrides = [f"experiment={experiment}", "tracker=files", "device=cpu", f"device.threads={options.threads}"]
+    settings = Composer().settings(overrides)
+    now = CLOCKS[options.clock]
+
+    def seconds(run: Callable[[], object]) -> float:
+        start = now()
+        run()
+        return now() - start
+
+    with set_up(settings, SINGLE, lambda _: None) as setup:
+        cache = statistics.median(
+            seconds(lambda: load_dataset(settings, setup.compute, lambda _: None)) for _ in range(3)
+        )
+        before = peak()
+        loop = None if setup.step is None else loop_over_bare(setup, options, seconds)
+        training = peak()
+        evaluator, n_episodes = setup.evaluator, min(setup.evaluator.chunk, 32)
+        rates = [
+            n_episodes / seconds(lambda: evaluator.validate(setup.state.algorithm, n_episodes, lambda _: None))
+            for _ in range(3)
+        ]
+    return {
+        "loop": loop,
+        "episodes_per_second": statistics.median(rates),
+        "mb_before": before,
+        "mb_training": training,
+        "mb_evaluation": peak(),
+        "cache_seconds": cache,
+    }
+
+
+def loop_over_bare(
+    setup: TrainingSetup, options: argparse.Namespace, seconds: Callable[[Callable[[], object]], float]
+) -> float:
+    """The median time of a step of the loop, in parts of a bare one of the same round."""
+    step = setup.step
+    assert step is not None
+    episodes = step.source.episodes("train", step.indices(0))
+    loop = Loop(setup)
+
+    def bare() -> None:
+        for _ in range(options.steps):
+            step.optimizer.zero_grad()
+            step.backward(episodes)
+            step.optimizer.step()
+
+    bare()
+    loop.take(1)
+    ratios = []
+    for _ in range(options.rounds):
+        plain = seconds(bare)
+        ratios.append(seconds(lambda: loop.take(options.steps)) / plain)
+    return statistics.median(ratios)
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def time_to_first_step(clock: str) -> float:
+    """Median seconds of five runs of one step, from the command to the end."""
+    taken = []
+    for _ in range(5):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "metaexp", "train", f"hydra.run.dir={folder}/run", "tracker=files"]
+            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run([*command, *ONE_STEP], capture_output=True, check=True)
+            after, elapsed = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        taken.append(elapsed if clock == "wall" else spent)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
