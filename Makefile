@@ -22,7 +22,7 @@ PYTHON  := $(BIN)/python
 READY   := $(ENV)/.metaexp-ready
 DEV     := $(ENV)/.metaexp-dev
 L2L     := $(ENV)/.metaexp-learn2learn
-PINS    := setup.cfg pyproject.toml constraints.txt
+PINS    := setup.py setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
