@@ -16,11 +16,9 @@ from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.comparison import compare
 from metaexp.compare.gather import LeftOut, gather
 from metaexp.config.classes.values import show
-from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import goes_on
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import plain
@@ -29,9 +27,8 @@ from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
 from metaexp.run.build import build_algorithm
-from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder, existing
-from metaexp.run.initial.parent import read_further
+from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_run_files, checked_metrics
 from metaexp.run.job import run_job
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -71,15 +68,8 @@ def train(
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
     lines = [*overrides, *(f"{key}={show(value)}" for key, value in keys.items())]
-    if goes_on(lines):
-        further = read_further(lines, own)
-        provenance = Provenance.of_further(further)
-        return Run(run_job(further.settings, provenance, further.run_dir if folder is None else Path(folder)).folder)
-    composer = Composer(own)
-    job = composer.job(lines)
-    published = composer.published(job.settings.experiment) if job.settings.experiment else None
-    provenance = Provenance.of_job(job, published, lines)
-    return Run(run_job(job.settings, provenance, job.run_dir if folder is None else Path(folder)).folder)
+    new = compose_run(lines, own)
+    return Run(run_job(new.settings, new.provenance, new.run_dir if folder is None else Path(folder)).folder)
 
 
 def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:

@@ -149,6 +149,12 @@ def test_runs_are_compared_as_data(run: mx.Run, tmp_path: Path) -> None:
         mx.compare_runs(tmp_path / "nowhere")
 
 
+def test_the_folder_of_a_sweep_is_refused_for_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.sweep\.dir is the folder of a sweep; give hydra\.run\.dir"):
+        mx.train(*SMALL, f"hydra.sweep.dir={tmp_path}/sweep")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_mistakes_are_exceptions_of_metaexp(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="algoritm is not a key"):
         mx.train("algoritm=maml")

@@ -10,9 +10,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
-from metaexp.config.compose import Composer, Job
-from metaexp.config.hydra_dirs import check_hydra_dirs
-from metaexp.config.schema import Settings
+from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import goes_on, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
@@ -20,6 +18,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
+from metaexp.run.initial.command import compose_run
 
 
 class TrainOptions(Options):
@@ -64,37 +63,12 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
 
 
 def _train(options: TrainOptions, ranks: Ranks) -> int:
-    if goes_on(options.overrides):
-        return _train_further(options, ranks)
-    job, published = ranks.run(lambda: _compose(options))
+    new = ranks.run(lambda: compose_run(options.overrides, options.config_dir, options.config_name))
 
-    from metaexp.run.first_record import Provenance
-    from metaexp.run.job import run_job
+    from metaexp.run.job import run_job  # imports torch, and so comes after the check
 
-    provenance = Provenance.of_job(job, published, options.overrides)
-    finished = run_job(job.settings, provenance, job.run_dir, ranks=ranks)
+    finished = run_job(new.settings, new.provenance, new.run_dir, ranks=ranks)
     return _print(finished.record, finished.folder, ranks)
-
-
-def _train_further(options: TrainOptions, ranks: Ranks) -> int:
-    from metaexp.run.initial.parent import read_further
-
-    further = ranks.run(lambda: read_further(options.overrides, options.config_dir))
-
-    from metaexp.run.first_record import Provenance
-    from metaexp.run.job import run_job
-
-    finished = run_job(further.settings, Provenance.of_further(further), further.run_dir, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks)
-
-
-def _compose(options: TrainOptions) -> tuple[Job, Settings | None]:
-    """The job, and the settings of its experiment as published."""
-    composer = Composer(options.config_dir, options.config_name)
-    check_hydra_dirs(options.overrides, "run", composer.parse)
-    job = composer.job(options.overrides)
-    name = job.settings.experiment
-    return job, composer.published(name) if name else None
 
 
 def _refuse_ranks() -> None:

@@ -98,7 +98,7 @@ def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
         DataError: The data are not those of the run. Nothing was trained.
         MetaexpError: As :func:`metaexp.run.job.run_job` raises it.
     """
-    from metaexp.run.first_record import Provenance
+    from metaexp.run.initial.command import Provenance
     from metaexp.run.job import resume_job, run_job
 
     display = display or default_display()

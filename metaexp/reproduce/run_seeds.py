@@ -146,7 +146,7 @@ def _without_run_id(has_several: bool, display: Display) -> Iterator[None]:
 
 
 def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -> None:
-    from metaexp.run.first_record import Provenance
+    from metaexp.run.initial.command import Provenance
     from metaexp.run.job import resume_job, run_job
 
     if not (folder / RECORD_FILE).exists():
@@ -173,7 +173,7 @@ def _job(plan: SeedsPlan, steps: int | None, seed: int) -> Job:
     return plan.composer.job([f"experiment={plan.name}", *plan.overrides, *cut, f"seed={seed}"])
 
 
-def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
+def _steps(plan: SeedsPlan, print_line: Callable[[str], None]) -> int | None:
     """The number of steps of a cut schedule, else None. Prints first how long everything will take.
 
     The number depends on how fast this machine is, so it is kept, and the same command continues with the same.
@@ -186,7 +186,7 @@ def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
 
     from metaexp.run.throughput import measure
 
-    rate = measure(plan.base, say)
+    rate = measure(plan.base, print_line)
     full = plan.base.train.steps
     if plan.short and steps is None:
         most = max(min(full // SHORT_FRACTION, SHORT_STEPS), min(full, 1))
@@ -195,7 +195,7 @@ def _steps(plan: SeedsPlan, say: Callable[[str], None]) -> int | None:
         steps = min(most, max(_round_down(fitting), 1)) if most else 0
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, (json.dumps({"steps": steps, "of": full}) + "\n").encode())
-    say(_estimate(plan, rate.step, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
+    print_line(_estimate(plan, rate.step, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
     return steps
 
 

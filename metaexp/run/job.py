@@ -20,8 +20,9 @@ from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_re
 from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.checkpoint import Checkpoints, read_files
-from metaexp.run.first_record import Provenance, first_record
+from metaexp.run.first_record import first_record
 from metaexp.run.folder import RunFolder, check_new_place, check_unused, create_folder, existing
+from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import format_parent
 from metaexp.run.initial.weights import format_initial
 from metaexp.run.integrity import check_config

@@ -36,7 +36,7 @@ class FrozenJob:
         config: The resolved configuration.
         choices: Group -> chosen file.
         config_hash: Hash of the settings that decide its numbers.
-        group: Name of the sweep; see :class:`metaexp.run.first_record.Provenance`.
+        group: Name of the sweep; see :class:`metaexp.run.initial.command.Provenance`.
         full_steps: Steps of the published experiment; see Provenance.
         deviations: Settings that differ from the published experiment; see Provenance.
         files: Hydra's files for the run folder; see Provenance.

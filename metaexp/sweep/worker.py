@@ -84,7 +84,7 @@ def _run_and_note(folder: Path, threads: int | None, packages: Sequence[str]) ->
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
-    from metaexp.run.first_record import Provenance
+    from metaexp.run.initial.command import Provenance
     from metaexp.run.initial.parent import Parent
     from metaexp.run.job import resume_job, run_job
 

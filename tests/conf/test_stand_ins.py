@@ -9,7 +9,7 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.config.schema import Settings
-from metaexp.run.first_record import Provenance
+from metaexp.run.initial.command import Provenance
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 

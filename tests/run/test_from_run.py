@@ -25,8 +25,8 @@ from metaexp.machine.signals import Interrupted
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.run.evaluate import evaluate_run
-from metaexp.run.first_record import Provenance
 from metaexp.run.folder import RunFolder
+from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import read_further
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
@@ -141,7 +141,7 @@ def test_a_run_killed_before_it_had_a_record_still_knows_its_parent(
         ({"train__steps": 10}, 20, "a line of metrics was written after step 10, its last one then"),
     ],
 )  # fmt: skip
-def test_what_makes_it_another_run_than_one_from_the_start_is_said(
+def test_differences_from_a_run_from_the_start_are_printed(
     tiny: ModuleType,
     tmp_path: Path,
     silent: Lines,
@@ -176,7 +176,7 @@ def test_what_the_parent_began_at_and_how_it_went_on_stays_in_the_record(
     assert not record.exact_resume
 
 
-def test_an_interval_that_changes_is_said(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+def test_a_changed_interval_is_printed(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
     parent = parent_of(tiny, tmp_path, silent)
     further = read_further([f"from={parent}", "train.steps=20", "train.eval_every=2", "train.checkpoint_every=1"])
     assert further.parent.run.not_from_start == ["train.eval_every was 4 up to step 12"]

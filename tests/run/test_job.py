@@ -21,7 +21,7 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.checkpoint import Checkpoints, read
-from metaexp.run.first_record import Provenance
+from metaexp.run.initial.command import Provenance
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 
@@ -185,7 +185,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(tiny: ModuleType, tmp_p
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_finishes_the_update_saves_and_carries_the_exit_code(
+def test_a_run_finishes_its_step_and_saves_at_a_signal(
     tiny: ModuleType, tmp_path: Path, acting_at: Callable[..., Lines], number: signal.Signals, code: int
 ) -> None:
     before = signal.getsignal(number)

@@ -1,1 +1,1 @@
-"""Where a run begins, if not at random weights: a file of weights, or the last checkpoint of another run."""
+"""What a new run is made from: a command, a file of weights, the last checkpoint of another run."""
