@@ -9,6 +9,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import open_regular
+
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000
 
@@ -27,13 +30,34 @@ def read_yaml(path: Path) -> object:
     """Return the content of a YAML file as plain dicts, lists and scalars.
 
     Raises:
-        Exception: whatever the YAML reader raises; its errors have no common base. ValueError for a file that is too
-            large, or would be once its aliases are expanded.
+        Exception: Whatever the YAML reader raises. Its errors have no common base class.
+        ValueError: The file is too large, or would be once its aliases are expanded.
     """
     problems = yaml_problems(path)
     if problems:
         raise ValueError(problems[0])
     return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file of a run folder: keys and values.
+
+    Args:
+        path: The file. Links and special files are refused.
+
+    Raises:
+        RunFolderError: The file cannot be read, or is no mapping.
+    """
+    try:
+        open_regular(path).close()
+        found = read_yaml(path)
+    except RunFolderError:
+        raise
+    except Exception as error:  # errors of YAML have no common base class
+        raise RunFolderError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path} cannot be read: it has no keys.")
+    return {str(key): value for key, value in found.items()}
 
 
 def yaml_problems(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from metaexp.config.check import check
 from metaexp.config.schema import OwnCode, Settings
-from metaexp.config.yaml_files import read_yaml, to_yaml
+from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, refuse_links, write_atomically
@@ -24,7 +24,7 @@ from metaexp.results.record import RECORD_FILE
 
 
 class RunFolder:
-    """Paths inside a run folder. A run folder is enough to evaluate, resume, compare, cite or replay the run."""
+    """Paths inside a run folder. The folder is all that is needed to evaluate, resume, compare, cite or rerun it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What the run said, with times."""
+        """The messages of the run, with times."""
         return self.path / "run.log"
 
     @property
@@ -61,7 +61,7 @@ class RunFolder:
 
     @property
     def plots(self) -> Path:
-        """The folder of pictures."""
+        """The folder of figures."""
         return self.path / "plots"
 
     @property
@@ -94,17 +94,13 @@ class RunFolder:
         return check(config, choices)
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The resolved configuration and the choices, unchecked. Raises RunFolderError when they cannot be read."""
-        found = []
-        for path in (self.config, self.choices):
-            try:
-                found.append(read_yaml(path))
-            except Exception as error:  # YAML has no common base of its errors
-                raise RunFolderError(f"{path} cannot be read: {error}.") from error
-        config, choices = found
-        if not isinstance(config, dict) or not isinstance(choices, dict):
-            raise RunFolderError(f"{self.config} does not hold a configuration.")
-        return {str(key): value for key, value in config.items()}, {str(key): str(v) for key, v in choices.items()}
+        """Return the resolved configuration and the choices, unchecked.
+
+        Raises:
+            RunFolderError: They cannot be read.
+        """
+        config, choices = read_mapping(self.config), read_mapping(self.choices)
+        return config, {key: str(name) for key, name in choices.items()}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -170,14 +166,19 @@ def check_writable(folder: Path) -> None:
 
 
 def check_new_place(place: Path, folder: Path | None) -> None:
-    """Find out before the data are loaded whether the run can be written."""
+    """Raise an error if the run cannot be written. Called before the data are loaded.
+
+    Args:
+        place: The run folder, or the folder that it will be made in.
+        folder: The run folder, if the user has named it.
+    """
     check_writable(place)
     if folder is not None:
         check_unused(folder)
 
 
 def check_unused(folder: Path) -> None:
-    """Raise RunFolderError when a run, or files of one, are in the folder already."""
+    """Raise RunFolderError if the folder holds a run, or files of one."""
     if folder.is_dir():
         refuse_links(folder)
     if (folder / RECORD_FILE).exists():

@@ -215,7 +215,7 @@ def check_run_files(folder: Path, record: RunRecord) -> None:
 
 def _check_configurations(folder: Path, record: RunRecord) -> None:
     path, expected = folder / "config.yaml", record.config_hash
-    config = _read_config(path)
+    config = _config_of(path)
     record_is_right = has_hash(record.config, expected)
     if config is not None and record_is_right and not has_hash(config, expected):
         raise RunFolderError(
@@ -230,22 +230,11 @@ def _check_configurations(folder: Path, record: RunRecord) -> None:
         )
 
 
-def _read_config(path: Path) -> Mapping[str, Any] | None:
-    """The configuration of a run; None where the folder has none."""
-    from metaexp.config.yaml_files import read_yaml  # takes longer than an answer to a mistake should
+def _config_of(path: Path) -> Mapping[str, Any] | None:
+    """The configuration of a run; None if the folder has none."""
+    from metaexp.config.yaml_files import read_mapping  # its imports take longer than the answer to a typo may
 
-    try:
-        open_regular(path).close()  # a link or a FIFO is refused
-        config = read_yaml(path)
-    except FileNotFoundError:
-        return None
-    except RunFolderError:
-        raise
-    except Exception as error:  # YAML has no common base of its errors
-        raise RunFolderError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(config, Mapping):
-        raise RunFolderError(f"{path} does not hold a configuration.")
-    return {str(key): value for key, value in config.items()}
+    return read_mapping(path) if os.path.lexists(path) else None
 
 
 def _check_best(path: Path, record: RunRecord) -> None:

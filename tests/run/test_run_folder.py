@@ -71,9 +71,19 @@ def test_settings_come_back_from_the_folder_as_they_were(tiny: ModuleType, tmp_p
     assert folder.load_settings() != tiny.settings(tmp_path, seed=1, algorithm__inner_lr=1e-5)
 
 
-def test_settings_that_cannot_be_read_are_named(tiny: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["config.yaml", "choices.yaml"])
+def test_settings_that_cannot_be_read_are_named(tiny: ModuleType, tmp_path: Path, name: str) -> None:
     folder = RunFolder(tmp_path)
     folder.save_settings(tiny.settings(tmp_path))
-    folder.config.write_text("a: [1")
-    with pytest.raises(RunFolderError, match=r"config\.yaml cannot be read"):
+    folder.load_settings()
+    path = tmp_path / name
+    for content, reason in (("a: [1", "cannot be read"), ("- a\n", "cannot be read: it has no keys")):
+        path.write_text(content)
+        with pytest.raises(RunFolderError, match=rf"{name} {reason}"):
+            folder.load_settings()
+    path.unlink()
+    with pytest.raises(RunFolderError, match=rf"{name} cannot be read: .*No such file"):
+        folder.load_settings()
+    path.symlink_to(tmp_path / "elsewhere.yaml")
+    with pytest.raises(RunFolderError, match=rf"{name} is a symbolic link"):
         folder.load_settings()
