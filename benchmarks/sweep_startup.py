@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import timing
 
 from metaexp.machine.threads import cores
 from metaexp.sweep.folder import Sweep, create
-from metaexp.sweep.job_process import JobProcess, start
+from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.warm_start import WarmStarter, job_starter
 
@@ -92,7 +91,7 @@ def mebibytes(*, fork: bool) -> list[float]:
     prepared = prepare([*GLYPHS, "seed=0,1,2", f"hydra.sweep.dir=memory-{fork}"], None, "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
     found = []
-    with job_starter(partial(start, threads=1), (), 1, print, fork=fork) as begin:
+    with job_starter((), 1, print, fork=fork) as begin:
         running: list[JobProcess] = []
         try:
             for job in sweep.jobs():

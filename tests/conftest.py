@@ -52,7 +52,7 @@ def learn2learn() -> ModuleType:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module ``tiny_runs``, trusted for the length of a test."""
     monkeypatch.setattr(targets, "_trusted", {"tiny_runs"})
-    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # pictures take longer than these runs
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
 
@@ -61,32 +61,26 @@ _warm: list[bool] = []
 
 
 @pytest.fixture
-def forked_family(
-    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[str, str], ModuleType]:
-    """A function that gives a module of runs, trusted, whose ``FILES`` are in ./conf of an empty current folder.
+def family(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The module ``case_runs``, trusted, for sweeps and searches.
 
-    Its arguments: the module's name, and the function that starts processes of jobs; these are forked instead.
+    Jobs and trials are forked from this process and draw no figures. The current folder is empty but for ``conf``.
     """
-
-    def make(name: str, starter: str) -> ModuleType:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(targets, "_trusted", {name, "tiny_runs"})
-        read_module.cache_clear()
-        monkeypatch.setattr(starter, importlib.import_module("forking").start)
-        monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
-        module = importlib.import_module(name)
-        tiny.write_files(module.FILES, tmp_path / "conf")
-        if not _warm:
-            tiny.warm_up(tmp_path / "warm")
-            _warm.append(True)
-        return module
-
-    return make
+    module = importlib.import_module("case_runs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(targets, "_trusted", set(module.TRUSTED))
+    read_module.cache_clear()
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", importlib.import_module("forking").start)
+    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
+    tiny.write_files(module.FILES, tmp_path / "conf")
+    if not _warm:
+        tiny.warm_up(tmp_path / "warm")
+        _warm.append(True)
+    return module
 
 
 class StopAfter(Lines):
-    """A display that asks the run to stop after some updates of the run that is the ``which``-th to get there."""
+    """A display that stops the ``which``-th run that reaches a step, with SIGTERM."""
 
     def __init__(self, step: int, which: int = 1) -> None:
         super().__init__(Console(quiet=True))

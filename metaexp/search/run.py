@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
@@ -24,7 +23,6 @@ from metaexp.search.summary import (
     write_report,
 )
 from metaexp.sweep.folder import explain_moved
-from metaexp.sweep.job_process import start
 from metaexp.sweep.pool import Pool
 from metaexp.sweep.warm_start import job_starter
 
@@ -47,10 +45,9 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     threads = threads_each(prepared.options.workers)
-    spawn = partial(start, trusted=trust_arguments(), threads=threads)
     with (
         stop_on_signals() as stop,
-        job_starter(spawn, trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
+        job_starter(trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
     ):
         queue = TrialQueue(prepared, place, study, begin)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)

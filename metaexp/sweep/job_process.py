@@ -96,7 +96,7 @@ def final_state(folder: Path, code: int, *, asked_to_stop: bool) -> JobState:
         perhaps = ", as the system does when memory runs out" if name == "SIGKILL" else ""
         return _write_end(folder, "killed", code, f"its process was killed by {name}{perhaps}")
     if state.status in ("waiting", "killed"):
-        return _write_end(folder, "failed", code, f"its process ended with exit code {code} and said nothing")
+        return _write_end(folder, "failed", code, f"its process ended with exit code {code} and wrote no error")
     return state
 
 

@@ -1,8 +1,8 @@
-"""What a warm parent does before it forks jobs: the imports of a run, and the data of the next job.
+"""Prepares a warm parent for its forks: imports what runs need, and loads the data of the next job.
 
-Nothing here computes with torch: a parallel region would start threads, and a process with threads cannot be forked.
-Nothing of the user's own is imported either, so that each job reads it as it is then. This module itself is imported
-without torch.
+Nothing here computes with torch, because torch would start threads, and a process with threads cannot be forked safely.
+The user's own code is not imported either, so that each job imports its newest state. Importing this module imports no
+torch.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _LIBRARIES = (
     "matplotlib.backends.backend_agg", "matplotlib.patheffects", "rich._emoji_codes", "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
 )  # fmt: skip
-"""What a run imports late: torch when it makes the first optimiser and the first vmap, matplotlib for the figures."""
+"""Modules that a run imports late: with its first optimiser, its first vmap, its first figure."""
 
 
 _held_in: dict[tuple[str, Path], Path] = {}
-"""Data that were asked for -> the file of the cache that has them."""
+"""Section ``dataset`` (as JSON) and ``paths.data`` -> the file of the cache with these data."""
 
 
 def import_everything() -> None:
-    """Import what a run on the CPU will import, and see to it that forked processes differ where fresh ones do."""
+    """Import what a run on the CPU imports. Let forked processes draw different random numbers, as new ones do."""
     import numpy as np
 
     for name in (*_modules(), *_LIBRARIES):
         importlib.import_module(name)
-    os.register_at_fork(after_in_child=np.random.seed)  # from the system, as at an import; random does it by itself
+    os.register_at_fork(after_in_child=np.random.seed)  # the module random does this by itself
     gc.collect()
-    gc.freeze()  # so that no collection touches, and copies, what the processes share
+    gc.freeze()  # a collection would write to memory that the processes share, and so copy it
 
 
 def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
-    """Read the prepared data of a dataset into memory, where its cache is there, for the processes forked later.
+    """Load the prepared data of a dataset from its cache, for the processes that are forked later.
 
-    They look at the same key as ever, and read it anew where the files or the cache have changed since.
+    A process uses them only if the files and the cache are still the same. It reads them again otherwise.
 
     Args:
         dataset: The section ``dataset`` of a configuration.
@@ -57,13 +57,13 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
     """
     from metaexp.data.files.cache import HELD
 
-    assert not trusted(), "the user's own code is for the jobs"
+    assert not trusted(), "only jobs import the user's own code"
     asked = (json.dumps(dataset, sort_keys=True), folder)
     if asked in _held_in and HELD.is_current(_held_in[asked]):
         return
     try:
         spec = class_spec(dataset, Slot("metaexp.data.base.Dataset"), "dataset")
-    except ConfigError:  # of the user's own, or wrong; the job will tell
+    except ConfigError:  # a class of the user, or a wrong key, which the job will report
         return
     description = make(spec, Dataset)  # type: ignore[type-abstract]
     path = HELD.fill(lambda progress: description.load(folder, progress)) if description.reads_cache else None

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
@@ -21,7 +20,6 @@ from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, explain_moved, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import start
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
 from metaexp.sweep.pool import Pool
@@ -109,9 +107,8 @@ def _run(
         watcher = Reporter(sweep, left, display, advance)
         if launcher is None:
             threads = threads_each(min(prepared.options.n_jobs, len(prepared.jobs)))
-            spawn = partial(start, trusted=trust_arguments(), threads=threads)
             fork = prepared.options.fork and len(left) > 1
-            with job_starter(spawn, trust_arguments(), threads, display.line, fork=fork) as begin:
+            with job_starter(trust_arguments(), threads, display.line, fork=fork) as begin:
                 queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
                 Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
         else:

@@ -1,7 +1,7 @@
-"""Jobs on the CPU forked from one warm parent, so that none waits for imports. Without torch.
+"""Forks jobs on the CPU from one warm parent, so that they need not wait for imports. Without torch.
 
-A job is a process of its own as ever: it differs from one that was started by itself in how long it takes to begin,
-not in what it computes or writes. Where a warm parent cannot be, jobs are started by themselves.
+A forked job still has a process of its own. It begins sooner than a job in a new Python process, and computes and
+writes the same. If this system cannot fork a warm parent, each job gets a new Python process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +20,39 @@ from metaexp.config.accelerators import cuda_devices
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
-from metaexp.sweep.job_process import JobProcess, Process, job_environment, worker_arguments
+from metaexp.sweep.job_process import JobProcess, Process, job_environment, start, worker_arguments
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.pool import Start
 
 FORK_SERVER = "--fork-server"
-"""In the place of a job's folder: the worker becomes a warm parent."""
+"""Argument of the worker, in place of a job's folder. It makes the worker a warm parent."""
 
 _MOST_DEATHS = 3
-"""A warm parent that dies so often, by the memory killer perhaps, is given up."""
+"""After so many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
 
 State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
-"""What a warm parent was started in, and a job begins in: environment, current folder, and metaexp's own files."""
+"""Environment, current folder and metaexp's own files. A warm parent forks a job only if they are still the same."""
 
 
 @contextmanager
 def job_starter(
-    spawn: Start, packages: Sequence[str], threads: int | None, say: Callable[[str], None], *, fork: bool = True
+    packages: Sequence[str], threads: int | None, print_line: Callable[[str], None], *, fork: bool = True
 ) -> Iterator[Start]:
-    """What begins jobs within this block: forked where they can be, else by ``spawn``.
+    """Provide a function that starts jobs, within a ``with`` block. It forks them if it can.
 
     Args:
-        spawn: Starts a job by itself.
-        packages: The user's own packages whose classes jobs may use. They are imported in jobs only.
-        threads: For ``device.threads`` where a job leaves it open.
-        say: Hears when a warm parent dies.
-        fork: Whether to fork at all.
+        packages: The user's own packages whose classes jobs may use. Only jobs import them.
+        threads: Value of ``device.threads`` if a job's configuration leaves it open.
+        print_line: Called with a message when a warm parent dies.
+        fork: Whether jobs may be forked.
 
     Yields:
         The function that begins or continues the job in a folder.
     """
     if not fork or not can_fork():
-        yield spawn
+        yield partial(start, trusted=packages, threads=threads)
         return
-    starter = WarmStarter(spawn, packages, threads, say)
+    starter = WarmStarter(packages, threads, print_line)
     try:
         yield starter
     finally:
@@ -60,13 +60,12 @@ def job_starter(
 
 
 class WarmStarter:
-    """Begins jobs. The arguments are those of :func:`job_starter`."""
+    """Starts jobs, forked if they compute on the CPU. The arguments are those of :func:`job_starter`."""
 
-    def __init__(self, spawn: Start, packages: Sequence[str], threads: int | None, say: Callable[[str], None]) -> None:
-        self.spawn = spawn
+    def __init__(self, packages: Sequence[str], threads: int | None, print_line: Callable[[str], None]) -> None:
         self.packages = packages
         self.threads = threads
-        self.say = say
+        self.print_line = print_line
         self.deaths = 0
         self._parents: list[WarmParent] = []
         self._state: State | None = None
@@ -77,8 +76,12 @@ class WarmStarter:
             return self.spawn(folder)
         return JobProcess(folder, _Forked(self, folder))
 
+    def spawn(self, folder: Path) -> JobProcess:
+        """Begin or continue the job in a folder, in a new Python process."""
+        return start(folder, trusted=self.packages, threads=self.threads)
+
     def fork(self, folder: Path) -> ForkedProcess | None:
-        """Ask the warm parent for a process; None once it has been given up."""
+        """Ask the warm parent for a process. Returns None after too many deaths of warm parents."""
         while self.deaths < _MOST_DEATHS:
             parent = self._parent()
             process = parent.fork(worker_arguments(folder, self.packages, self.threads), folder / LOG_FILE)
@@ -89,12 +92,12 @@ class WarmStarter:
         return None
 
     def close(self) -> None:
-        """Let the warm parents end."""
+        """End the warm parents."""
         for parent in self._parents:
             parent.close()
 
     def _parent(self) -> WarmParent:
-        """The warm parent; another where it died, or where a job started by itself would be another by now."""
+        """The warm parent. A new one is started if it died, or if files or the environment have changed since."""
         state = (job_environment(), str(Path.cwd()), _sources())
         last = self._parents[-1] if self._parents else None
         if last is None or not last.is_alive or state != self._state:
@@ -104,17 +107,17 @@ class WarmStarter:
         return self._parents[-1]
 
     def note_death(self, parent: WarmParent) -> None:
-        """Say that a parent died, once."""
+        """Count the death of a warm parent and print it, once."""
         if parent.is_noted:
             return
         parent.is_noted = True
         self.deaths = self.deaths + 1 if parent.is_ready else _MOST_DEATHS
         then = "another takes its place" if self.deaths < _MOST_DEATHS else "each job imports for itself from now on"
-        self.say(f"the process that jobs are forked from ended ({parent.why_dead()}); {then}")
+        self.print_line(f"the process that jobs are forked from ended ({parent.why_dead()}); {then}")
 
 
 class _Forked:
-    """The process of a job that is forked; where its parent dies before that, it is begun again, by itself if need be.
+    """The process of a forked job. If the warm parent dies before it has forked, the job is started again.
 
     The methods are those of :class:`subprocess.Popen`.
     """
@@ -157,13 +160,13 @@ class _Forked:
 
 
 def become_job(number: int) -> list[str]:
-    """Make this process a warm parent, until it is one of the processes forked from it.
+    """Make this process a warm parent. Only its forked children return from this function.
 
     Args:
-        number: Of the socket that the pool talks through.
+        number: File descriptor of the socket to the pool.
 
     Returns:
-        The arguments of the job, in each forked process.
+        The arguments of the job.
     """
     import socket
 
@@ -189,10 +192,10 @@ def _prepare(arguments: Sequence[str]) -> None:
 
 
 def _is_for_cpu(folder: Path) -> bool:
-    """Whether a job computes on the CPU. What a GPU's driver has begun does not survive a fork."""
+    """Whether a job computes on the CPU. A process that has used a GPU cannot be forked."""
     try:
         accelerator = read_frozen(folder).config["device"]["accelerator"]
-    except RunFolderError:  # the job will tell
+    except RunFolderError:  # the job will report it
         return False
     return accelerator == "cpu" or (accelerator == "auto" and not _has_cuda())
 
@@ -201,7 +204,7 @@ _has_cuda = functools.cache(lambda: cuda_devices() > 0)
 
 
 def _sources() -> list[tuple[str, int, int]]:
-    """Name, size and time of metaexp's own files and of the folders that packages are installed in."""
+    """Name, size and time of metaexp's own files and of the folders with installed packages."""
     root = Path(metaexp.__file__).parent
     installed = [Path(place) for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
     found = [(path, path.stat()) for path in (*sorted(root.rglob("*.py")), *installed) if path.exists()]

@@ -98,7 +98,7 @@ def test_the_folder_is_found_again_by_the_words_of_the_command(family: ModuleTyp
     assert place("seed=7") != usual
 
 
-def test_a_run_or_a_sweep_says_where_a_search_belongs(composer: Composer) -> None:
+def test_a_run_or_a_sweep_refuses_keys_of_a_search(composer: Composer) -> None:
     for line in ("search=tpe", "search.trials=3"):
         with pytest.raises(
             ConfigError, match=f"{line} is about a search, which is many runs; use it with metaexp search"

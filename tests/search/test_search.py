@@ -9,10 +9,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import forking
 import pytest
 
 from metaexp.cli.main import main
@@ -24,6 +26,7 @@ from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
 from metaexp.search.queue import TrialQueue
 from metaexp.search.run import search
+from metaexp.sweep import warm_start
 
 pytest.importorskip("optuna")
 from metaexp.search.study import Study
@@ -92,7 +95,7 @@ def test_a_search_ends_with_the_best_on_validation_and_has_tested_nothing(
 
 
 def test_the_best_is_an_experiment_of_the_same_numbers(family: ModuleType) -> None:
-    assert run(family, *VARIED, "search.trials=2", "algorithm=hills,plains") == 0
+    assert run(family, *VARIED, "search.trials=2", "algorithm=cases,other_cases") == 0
     found = report()
     best = record(found["trials"][found["best"]])
     (Path("found/best/experiment/best.yaml")).rename(CONF / "best.yaml")
@@ -105,7 +108,7 @@ def test_the_best_is_an_experiment_of_the_same_numbers(family: ModuleType) -> No
     assert again["eval"].pop("test") is True
     assert saved["eval"].pop("test") is False
     assert again == saved
-    assert job.settings.choices["algorithm"] in ("hills", "plains")
+    assert job.settings.choices["algorithm"] in ("cases", "other_cases")
 
 
 def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) -> None:
@@ -124,7 +127,7 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: Modu
     assert run(family, *asked, folder="calm") == 0
     dice, kills, code = random.Random(1), 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
-        pid = family.fork(lambda: run(family, *asked, folder="wild"), tmp_path / "wild.log")
+        pid = forking.fork(lambda: run(family, *asked, folder="wild"), tmp_path / "wild.log")
         if kills < 6:
             enough = lines_of_metrics("wild") + dice.randint(1, 2)
             while lines_of_metrics("wild") < enough and not has_ended(pid):
@@ -158,9 +161,9 @@ def test_a_process_killed_while_it_writes_to_the_study_does_not_hold_up_the_next
         while True:
             signal.pause()
 
-    writer = family.fork(lock_and_stay, tmp_path / "writer.log")
+    writer = forking.fork(lock_and_stay, tmp_path / "writer.log")
     until(Path("locked").exists)
-    other = family.fork(lambda: run(family, *asked), tmp_path / "other.log")
+    other = forking.fork(lambda: run(family, *asked), tmp_path / "other.log")
     until((tmp_path / "other.log").exists)
     time.sleep(0.2)
     assert not has_ended(other), "it waits for the one that writes"
@@ -171,9 +174,25 @@ def test_a_process_killed_while_it_writes_to_the_study_does_not_hold_up_the_next
 
 
 def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleType, tmp_path: Path) -> None:
-    asked = [*VARIED, "algorithm.pause=0.03", "search.trials=6", "search.pruner=none"]
+    """No process starts its second trial before the other one has started its first."""
+    asked = [*VARIED, "search.trials=6", "search.pruner=none"]
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
-    pids = [family.fork(lambda: run(family, *asked), log) for log in logs]
+
+    def run_in_turn(me: Path, other: Path) -> int:
+        def start_in_turn(*arguments: Any, **more: Any) -> Any:
+            if me.exists():
+                until(other.exists)
+            me.touch()
+            return forking.start(*arguments, **more)
+
+        warm_start.start = start_in_turn
+        return run(family, *asked)
+
+    marks = [Path("a.started"), Path("b.started")]
+    pids = [
+        forking.fork(partial(run_in_turn, me, other), log)
+        for log, me, other in zip(logs, marks, reversed(marks), strict=True)
+    ]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     assert codes == [0, 0], [log.read_text() for log in logs]
     assert run(family, *asked) == 0
@@ -220,7 +239,7 @@ def test_a_bad_trial_is_stopped_early_and_not_taken_up_again(
     assert (Path("found") / ("study.db" if storage == "sqlite" else "study.journal")).exists()
 
 
-def test_a_search_that_is_told_to_stop_saves_its_trials_and_goes_on(family: ModuleType, tmp_path: Path) -> None:
+def test_a_stopped_search_saves_its_trials_and_can_be_continued(family: ModuleType, tmp_path: Path) -> None:
     asked = [*VARIED, "algorithm.pause=0.1", "search.trials=2", "search.pruner=none"]
 
     def told() -> int:
@@ -230,7 +249,7 @@ def test_a_search_that_is_told_to_stop_saves_its_trials_and_goes_on(family: Modu
             print(error)
             return error.exit_code
 
-    pid = family.fork(told, tmp_path / "log")
+    pid = forking.fork(told, tmp_path / "log")
     until(lambda: any(Path("found").glob("000-*/metrics.jsonl")))
     os.kill(pid, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
@@ -244,19 +263,19 @@ def test_a_search_that_is_told_to_stop_saves_its_trials_and_goes_on(family: Modu
 
 def test_trials_that_fail_are_told_apart(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     """One raises, one is killed each time it is tried; both cost only themselves."""
-    assert run(family, "algorithm.case=raises,dies,fine", "search=grid") == 10
+    assert run(family, "algorithm.case=5,7,0", "search=grid") == 10
     out = capsys.readouterr().out
-    assert "trial 0 (algorithm.case=raises): FAILED, RuntimeError: the roof is on fire (log: found/000-" in out
-    assert "trial 1 (algorithm.case=dies): FAILED, its process was killed by SIGKILL" in out
+    assert "trial 0 (algorithm.case=5): FAILED, RuntimeError: the roof is on fire (log: found/000-" in out
+    assert "trial 1 (algorithm.case=7): FAILED, its process was killed by SIGKILL" in out
     assert "3 trials: 1 completed, 2 failed" in out
     assert starts_of() == {0: 1, 1: 3, 2: 1}
     assert report()["best"] == 2
 
 
 def test_numbers_that_are_not_finite_are_an_answer(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(family, "algorithm.case=blows,fine", "search=grid") == 0
-    assert "trial 0 (algorithm.case=blows): FAILED, NotFiniteError" in capsys.readouterr().out
-    assert run(family, "algorithm.case=blows", "algorithm.inner_lr=0.1,0.2", "search=grid", folder="none") == 10
+    assert run(family, "algorithm.case=6,0", "search=grid") == 0
+    assert "trial 0 (algorithm.case=6): FAILED, NotFiniteError" in capsys.readouterr().out
+    assert run(family, "algorithm.case=6", "algorithm.inner_lr=0.1,0.2", "search=grid", folder="none") == 10
     assert "No trial completed, so there is no best one." in capsys.readouterr().out
 
 
@@ -279,22 +298,22 @@ def test_an_edit_of_a_file_is_seen_before_trials_are_mixed(family: ModuleType) -
 
 
 def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    calm = [*VARIED, "algorithm=hills,plains", "search.trials=4", "search.pruner=none"]
+    calm = [*VARIED, "algorithm=cases,other_cases", "search.trials=4", "search.pruner=none"]
     assert run(family, *calm, folder="calm") == 0
 
     def edit_and_start(*arguments: Any, **more: Any) -> Any:
-        (CONF / "algorithm" / "plains.yaml").write_text("_target_: search_runs.Hills\ninner_lr: 0.9\npause: 0.7\n")
+        (CONF / "algorithm" / "other_cases.yaml").write_text(
+            "_target_: case_runs.Cases\ninner_lr: 0.9\ncase: 0\npause: 0.7\n"
+        )
         (CONF / "model" / "net.yaml").write_text("_target_: tiny_runs.Net\nwidth: 1\ndropout: 0.9\n")
-        return family.start(*arguments, **more)
+        return forking.start(*arguments, **more)
 
-    monkeypatch.setattr("metaexp.search.run.start", edit_and_start)
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", edit_and_start)
     assert run(family, *calm, folder="wild") == 0
     assert outcome("wild") == outcome("calm")
 
 
-def test_the_best_is_tested_once_where_that_is_asked_for(
-    family: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_best_trial_is_tested_once_with_test_best(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["algorithm.inner_lr=0.1,0.2", "search=grid", "search.test_best=true"]
     assert run(family, *asked) == 0
     best = trials()[report()["best"]]
@@ -343,7 +362,7 @@ def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
     prepared = prepare(asked, CONF, "config")
     place = prepared.open(asked)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
-    queue = TrialQueue(prepared, place, study, family.start)
+    queue = TrialQueue(prepared, place, study, forking.start)
     left = [trial for trial in (queue._next() for _ in range(3)) if trial is not None]
     for trial in left:
         trial.release()
@@ -382,7 +401,7 @@ def test_a_search_whose_folder_is_moved_ends_with_one_line(family: ModuleType, t
         found.rename("elsewhere")
         return 0
 
-    mover = family.fork(move, tmp_path / "mover.log")
+    mover = forking.fork(move, tmp_path / "mover.log")
     with pytest.raises(RunFolderError, match=r"^found was moved or removed .* or add search\.folder=NEW_PLACE to"):
         run(family, *VARIED, "search.trials=2", "train.steps=100000", "search.pruner=none")
     os.waitpid(mover, 0)

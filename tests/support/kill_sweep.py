@@ -29,8 +29,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no process can be forked
 
+import case_runs
 import forking
-import sweep_runs
 import tiny_runs
 import torch
 from rich.console import Console
@@ -48,21 +48,21 @@ _SECONDS_BETWEEN_LOOKS = 0.02
 
 
 def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bool) -> int:
-    for package in sweep_runs.TRUSTED:
+    for package in case_runs.TRUSTED:
         trust(package)
     if warm:
         os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the warm parents, whose jobs import the family
     else:
-        outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
-        run_module.start = forking.start
+        outputs_module.draw = lambda *_: {}  # figures take longer than these runs
+        warm_start.start = forking.start
         warm_start.can_fork = lambda: False
     torch.set_num_threads(1)
     output = output and output.resolve()
     os.chdir(folder)
-    conf = tiny_runs.write_files(sweep_runs.FILES, Path("conf"))
+    conf = tiny_runs.write_files(case_runs.FILES, Path("conf"))
     tiny_runs.warm_up(Path("warm"))
     seeds = ",".join(map(str, range(n_jobs // 2)))
-    command = [*sweep_runs.COMMON, f"seed={seeds}", "algorithm.inner_lr=0.1,0.05", "sweep.n_jobs=2"]
+    command = [*case_runs.COMMON, f"seed={seeds}", "algorithm.inner_lr=0.1,0.05", "sweep.n_jobs=2"]
     undisturbed = [*command, "hydra.sweep.dir=undisturbed"]
     plain = os.waitstatus_to_exitcode(wait(sweep(undisturbed), None, False))
     both = spent()
@@ -100,9 +100,8 @@ def disturb(
         seen = len(begins(Path("disturbed")))
         left = of_workers * (1 - len(complete) / n_jobs)
         if not left:
-            tiny_runs.write_files(
-                sweep_runs.FILES, conf
-            )  # a complete sweep whose files were edited would be a new sweep
+            # A complete sweep whose files were edited would be a new sweep.
+            tiny_runs.write_files(case_runs.FILES, conf)
         of_leader = session % 5 == 0 or not left
         most = of_sweep if of_leader else left * min(1.0, 2 / max(1, kills - len(moments)))
         after = dice.uniform(0.0, most)
@@ -223,8 +222,8 @@ def compare(plain: Path, disturbed: Path, n_jobs: int) -> dict[str, Any]:
     """What is missing, and what is different from the undisturbed sweep."""
     missing = sorted(set(range(n_jobs)) - completed(disturbed))
     folders = {path.name: path for path in plain.glob("[0-9]*")}
-    results = {name: sweep_runs.result_of(path) for name, path in folders.items()}
-    different = [n for n, result in results.items() if sweep_runs.result_of(disturbed / n) != result]
+    results = {name: case_runs.result_of(path) for name, path in folders.items()}
+    different = [n for n, result in results.items() if case_runs.result_of(disturbed / n) != result]
     tells = len({result["metrics.jsonl"] for result in results.values()}) == n_jobs
     return {"jobs": len(folders), "missing": missing, "different": different, "tells_differences": tells}
 

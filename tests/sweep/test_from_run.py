@@ -87,7 +87,7 @@ def test_the_time_that_is_left_counts_from_the_parents_steps(family: ModuleType)
     assert alone.seconds == pytest.approx(160)
 
 
-def test_all_problems_of_such_jobs_are_said_before_any_starts(family: ModuleType) -> None:
+def test_all_problems_of_jobs_with_a_parent_are_reported_before_any_starts(family: ModuleType) -> None:
     train_parent(family)
     with pytest.raises(ConfigError) as refused:
         prepare(["from=parent", "train.steps=10,20", "seed=1"], CONF, "config")

@@ -52,7 +52,7 @@ def test_a_file_of_ones_own_may_say_how_to_go_on_after_an_error(tmp_path: Path) 
         ("sweep.n_jobs=1,2", r"sweep\.n_jobs=1,2 holds several values; a sweep has one"),
     ],
 )
-def test_a_mistake_is_told_with_what_is_allowed(composer: Composer, line: str, problem: str) -> None:
+def test_a_wrong_value_is_reported_with_what_is_allowed(composer: Composer, line: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         SweepOptions.parse(["seed=0,1", line], composer)
 
@@ -68,7 +68,7 @@ def test_a_single_run_has_no_sweep(composer: Composer) -> None:
             composer.settings([line])
 
 
-def test_a_launcher_that_is_not_installed_is_told_with_how_to_install_it(composer: Composer) -> None:
+def test_the_error_for_a_missing_launcher_says_how_to_install_it(composer: Composer) -> None:
     from metaexp.config.overrides import _group_problem
 
     known = set(composer.loader.get_group_options("hydra/launcher"))

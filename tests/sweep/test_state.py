@@ -30,7 +30,7 @@ def test_a_job_waits_runs_and_ends(tmp_path: Path) -> None:
         assert mine
         write_note(tmp_path, note)
         assert read_state(tmp_path).status == "running"
-    assert read_state(tmp_path).status == "killed", "its process is gone and said nothing"
+    assert read_state(tmp_path).status == "killed", "its process is gone and wrote no error"
     write_note(tmp_path, replace(note, status="failed", exit_code=3, error="DataError: no data"))
     state = read_state(tmp_path)
     assert (state.status, state.exit_code, state.error, state.attempts) == ("failed", 3, "DataError: no data", 1)
@@ -62,7 +62,7 @@ def test_only_one_process_claims_a_job_and_its_death_lets_go(tmp_path: Path) -> 
     [
         (-9, False, "killed", "killed by SIGKILL, as the system does when memory runs out"),
         (-11, False, "killed", "killed by SIGSEGV"),
-        (3, False, "failed", "ended with exit code 3 and said nothing"),
+        (3, False, "failed", "ended with exit code 3 and wrote no error"),
         (-15, True, "interrupted", "stopped before it could save"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Jobs forked from a warm parent compute and write what jobs that were started by themselves do."""
+"""Jobs forked from a warm parent compute and write the same as jobs in new Python processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_forked_jobs_write_the_bytes_of_spawned_ones() -> None:
     shutil.copytree("sweep", "fresh")
     folders = {}
     for how in ("forked", "spawned"):
-        with job_starter(partial(start, threads=1), (), 1, said.append, fork=how == "forked") as begin:
+        with job_starter((), 1, said.append, fork=how == "forked") as begin:
             assert isinstance(begin, WarmStarter) == (how == "forked")
             running = [begin(folder(sweep, number)) for number in (0, 1)]
             assert [process.wait(WAIT) for process in running] == [0, 0], (folder(sweep, 0) / "output.log").read_text()
@@ -132,7 +133,7 @@ def own(place: Path) -> Callable[[str], None]:
 def test_own_code_is_imported_by_jobs_only_and_an_edit_of_it_is_noticed(own: Callable[[str], None]) -> None:
     prepared = prepare([*OVERRIDES, "model=mine", "seed=0,1", "hydra.sweep.dir=sweep"], Path("my_conf"), "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
-    with job_starter(partial(start, trusted=("own_net",)), ("own_net",), 1, print) as begin:
+    with job_starter(("own_net",), 1, print) as begin:
         assert run(sweep, begin, 0) == 0
         own("# edited")
         assert run(sweep, begin, 1) == 2
@@ -148,7 +149,7 @@ def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     pool = os.fork()  # a pool of its own, to be killed
     if pool == 0:
         try:
-            with job_starter(start, (), 1, print) as begin:
+            with job_starter((), 1, print) as begin:
                 for number in (0, 1):
                     begin(folder(sweep, number))
                 time.sleep(WAIT)
@@ -159,7 +160,7 @@ def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     os.waitpid(pool, 0)
     until(lambda: all(sweep.state(job).status == "interrupted" for job in sweep.jobs()))
     assert [read_record(folder(sweep, number)).status for number in (0, 1)] == ["interrupted"] * 2
-    with job_starter(start, (), 1, print) as begin:
+    with job_starter((), 1, print) as begin:
         running = begin(folder(sweep, 0))
         until(lambda: begun(running) and sweep.state(sweep.jobs()[0]).status == "running")
         steps = read_record(folder(sweep, 0)).steps
@@ -180,16 +181,19 @@ def begun(process: JobProcess) -> bool:
     return (process.folder / "record.json").exists()
 
 
-def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_spawned() -> None:
+def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_spawned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sweep = sweep_of("sweep", "seed=0,1,2,3")
     said: list[str] = []
     spawned: list[Path] = []
 
-    def spawn(path: Path) -> JobProcess:
+    def start_and_note(path: Path, **more: Any) -> JobProcess:
         spawned.append(path)
-        return start(path, threads=1)
+        return start(path, **more)
 
-    with job_starter(spawn, (), 1, said.append) as begin:
+    monkeypatch.setattr(warm_start, "start", start_and_note)
+    with job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         for number in (0, 1, 2):
             warm = begin(folder(sweep, number))
@@ -216,8 +220,7 @@ def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.Mon
     """And one that cannot begin at all is not tried again."""
     sweep = sweep_of("sweep", "seed=0,1")
     said: list[str] = []
-    spawn = partial(start, threads=1)
-    with job_starter(spawn, (), 1, said.append) as begin:
+    with job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         running = begin(folder(sweep, 0))
         os.kill(begin._parents[0].pid, signal.SIGKILL)
@@ -225,7 +228,7 @@ def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.Mon
     assert len(said) == 1
     assert said[0].endswith("each job imports for itself from now on")
     monkeypatch.setattr(warm_start, "FORK_SERVER", "--no-such-option")
-    with job_starter(spawn, (), 1, said.append) as begin:
+    with job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         assert run(sweep, begin, 1) == 0
         assert len(begin._parents) == 1
@@ -246,7 +249,7 @@ def test_only_jobs_on_the_cpu_are_forked(
     monkeypatch.setattr(warm_start, "_has_cuda", lambda: gpus > 0)
     assert warm_start._is_for_cpu(sweep.folder(job)) == forks
     (sweep.folder(job) / "frozen.json").write_text("{")
-    assert not warm_start._is_for_cpu(sweep.folder(job)), "the job itself tells what is damaged"
+    assert not warm_start._is_for_cpu(sweep.folder(job)), "the job itself reports what is damaged"
 
 
 def test_another_environment_folder_or_source_file_takes_another_parent(
@@ -264,7 +267,7 @@ def test_another_environment_folder_or_source_file_takes_another_parent(
             """Nothing runs."""
 
     monkeypatch.setattr(warm_start, "WarmParent", Parent)
-    with job_starter(start, (), 1, print) as begin:
+    with job_starter((), 1, print) as begin:
         assert isinstance(begin, WarmStarter)
         begin._parent()
         begin._parent()
@@ -288,8 +291,11 @@ def test_the_files_of_metaexp_are_watched() -> None:
 
 
 def test_sweep_fork_false_spawns(monkeypatch: pytest.MonkeyPatch) -> None:
-    with job_starter(start, (), 1, print, fork=False) as begin:
-        assert begin is start
+    with job_starter((), 1, print, fork=False) as begin:
+        assert not isinstance(begin, WarmStarter)
     monkeypatch.setattr(warm_start, "can_fork", lambda: False)
-    with job_starter(start, (), 1, print) as begin:
-        assert begin is start
+    with job_starter((), 1, print) as begin:
+        assert not isinstance(begin, WarmStarter)
+    monkeypatch.undo()
+    with job_starter((), 1, print) as begin:
+        assert isinstance(begin, WarmStarter)

@@ -1,10 +1,11 @@
-"""A tiny family of runs of which some get into trouble, and its configuration files."""
+"""Tiny runs for sweeps and searches, of which some get into trouble, and their configuration files."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,8 @@ from metaexp.core.types import Episode
 from metaexp.models.base import Network
 
 FILES = {
-    "algorithm/cases.yaml": "_target_: sweep_runs.Cases\ninner_lr: 0.1\ncase: 0\n",
+    "algorithm/cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.1\ncase: 0\npause: 0.0\n",
+    "algorithm/other_cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.05\ncase: 0\npause: 0.0\n",
     "dataset/lines.yaml": "defaults:\n  - override /task@_global_.task: regression_5shot\n"
     "  - override /model@_global_.model: net\n_target_: tiny_runs.Lines\npoison: null\nversion: a\n",
     "model/net.yaml": "_target_: tiny_runs.Net\nwidth: 8\ndropout: 0.1\n",
@@ -28,18 +30,29 @@ COMMON = [
     "train.meta_batch_size=3", "train.eval_every=4", "train.eval_episodes=6", "train.checkpoint_every=2",
     "train.log_every=3", "eval.episodes=10",
 ]  # fmt: skip
-TRUSTED = ("sweep_runs", "tiny_runs")
+TRUSTED = ("case_runs", "tiny_runs")
 RESULTS = ("metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors")
 
 
 class Cases(TinyMAML):
-    """TinyMAML. Case 5 raises, case 6 is not finite and case 7 kills its process, each in update 8; others are fine."""
+    """TinyMAML in several cases.
 
-    def __init__(self, model: Network, inner_lr: float, case: int) -> None:
-        self.case = case
+    Case 5 raises, case 6 is not finite and case 7 kills its process, each in step 8. The others are fine.
+
+    Args:
+        model: The network.
+        inner_lr: The learning rate of the inner loop.
+        case: Which case.
+        pause: Seconds to sleep before each step.
+    """
+
+    def __init__(self, model: Network, inner_lr: float, case: int, pause: float) -> None:
+        self.case, self.pause, self.step = case, pause, -1
         super().__init__(model, inner_lr)
 
     def set_progress(self, step: int, total: int) -> None:
+        if step != self.step:
+            time.sleep(self.pause)
         self.step = step
         if (self.case, step) == (5, 8):
             raise RuntimeError("the roof is on fire\nand more about it")
