@@ -4,7 +4,8 @@
 set -eu
 python=$1
 "$python" -m pytest -q -n auto --dist worksteal -m "not slow" --cov=metaexp --cov-report= \
-    tests/core tests/algorithms tests/contracts tests/config tests/models/test_networks.py tests/results/test_record.py \
+    tests/core tests/algorithms tests/engines tests/contracts tests/config tests/models/test_networks.py \
+    tests/results/test_record.py \
     tests/run/test_checkpoint_files.py tests/run/test_checkpoint_values.py tests/run/test_job.py tests/run/test_resume.py \
     tests/run/test_integrity.py \
     tests/run/test_own_code.py tests/run/test_run_folder.py tests/run/test_meta_step.py tests/sweep/test_options.py \

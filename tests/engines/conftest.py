@@ -1,0 +1,3 @@
+"""Tiny tasks for these tests."""
+
+from tiny_tasks import make_task as make_task
