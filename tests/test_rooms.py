@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import os
 import shutil
@@ -74,6 +75,15 @@ def test_a_planted_import_breaks_its_contract(copy: Path, name: str) -> None:
     plant(copy, name, line)
     (found,) = broken(copy)
     assert found.startswith(contract)
+
+
+def test_every_room_that_must_not_know_hydra_is_listed() -> None:
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["importlinter:contract:hydra"]["source_modules"].split()
+    rooms = {f"metaexp.{path.parent.name}" for path in (ROOT / "metaexp").glob("*/__init__.py")}
+    allowed = {f"metaexp.{room}" for room in ("cli", "config", "search", "sweep")}
+    assert set(listed) == rooms - allowed | {"metaexp.api"}
 
 
 def test_every_contract_has_a_planted_violation() -> None:
