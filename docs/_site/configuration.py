@@ -65,7 +65,9 @@ def _table(section: str, schema: str, comments: dict[str, str]) -> str:
     for argument in constructor(source).arguments:
         default = "" if argument.default is NO_DEFAULT else f"`{show(argument.default)}`"
         key = f"{section}.{argument.name}"
-        lines.append(f"| `{key}` | {_cell(argument.kind.words())} | {default} | {_cell(comments.get(key, ''))} |")
+        lines.append(
+            f"| `{key}` | {_cell(argument.kind.format_allowed())} | {default} | {_cell(comments.get(key, ''))} |"
+        )
     return "\n".join(lines)
 
 
@@ -77,7 +79,7 @@ def _file(group: str, file: Path) -> str:
     )
     content: dict[str, Any] = yaml.safe_load(text) or {}
     source = find_class(str(content.get("_target_", "")))
-    kinds = {} if source is None else {a.name: a.kind.words() for a in constructor(source).arguments}
+    kinds = {} if source is None else {a.name: a.kind.format_allowed() for a in constructor(source).arguments}
     comments = _comments(file)
     title = f"#### {group}={file.stem}\n\n{_cell(head)}"
     keys = [key for key in content if key not in ("_target_", "defaults")]

@@ -55,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.figure is not None:
         _check_figure(options.figure)
 
-    from metaexp.data.overview import contact_sheet, describe
+    from metaexp.data.overview import contact_sheet, load_and_count
 
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    report, loaded = describe(dataset, settings.paths.data, lambda line: print_text(line, file=sys.stderr))
-    print_text(report.text())
+    report, loaded = load_and_count(dataset, settings.paths.data, lambda line: print_text(line, file=sys.stderr))
+    print_text(report.format())
     if options.figure is not None:
         contact_sheet(loaded, options.figure)
         print_text(f"  figure: {options.figure}")

@@ -20,7 +20,7 @@ overrides are those of metaexp train, with some keys that vary, and those of the
   search.trials=N search.workers=N search.seed=N      how many in all, how many at the same time, the sampler's seed
   search.pruner=median | halving | none               how bad trials are stopped early
   search.storage=journal | sqlite search.folder=DIR   where the search is stored
-  search.fork=false                                   start each trial by itself, which takes longer
+  search.fork=false                                   start each trial in a new Python process, which takes longer
   search.test_best=true                               test the best trial once, when all are done
 Give the same command again to continue until search.trials are done. In a second terminal, it shares the work.
 """

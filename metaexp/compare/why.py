@@ -171,7 +171,7 @@ def _config(a: RunRecord, b: RunRecord, decide: Decide) -> list[Finding]:
 
 
 def _code(a: RunRecord, b: RunRecord) -> list[Finding]:
-    def words(record: RunRecord) -> str:
+    def format_commit(record: RunRecord) -> str:
         if record.git is None:
             return "not recorded"
         return record.git.commit[:12] + (" with uncommitted changes" if record.git.dirty else "")
@@ -179,11 +179,11 @@ def _code(a: RunRecord, b: RunRecord) -> list[Finding]:
     own = _differ("code", {"own code": (_own(a), _own(b))})
     if a.sources is not None and b.sources is not None:
         sources = _differ("code", {"metaexp sources": (a.sources[:12], b.sources[:12])})
-        return [*own, *_differ("code", {"commit": (words(a), words(b))}), *sources]
+        return [*own, *_differ("code", {"commit": (format_commit(a), format_commit(b))}), *sources]
     both_dirty = a.git is not None and b.git is not None and a.git.dirty and b.git.dirty and a.git == b.git
     if both_dirty:
         return [*own, Finding("code", "uncommitted changes", "not recorded which", "not recorded which")]
-    return [*own, *_differ("code", {"commit": (words(a), words(b))})]
+    return [*own, *_differ("code", {"commit": (format_commit(a), format_commit(b))})]
 
 
 def _own_files(first: Side, second: Side) -> list[Finding]:

@@ -90,9 +90,9 @@ def check_verb_options(
         elif known[key].accepts(value):
             taken[key] = value
         elif value is not None or key not in defaults:
-            found.append(f"{section}.{key}={show(value)} must be {known[key].words()}.")
+            found.append(f"{section}.{key}={show(value)} must be {known[key].format_allowed()}.")
     found += [
-        f"{section}.{key} is missing; it must be {kind.words()}."
+        f"{section}.{key} is missing; it must be {kind.format_allowed()}."
         for key, kind in known.items()
         if key not in values and key not in defaults
     ]

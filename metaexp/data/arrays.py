@@ -95,7 +95,7 @@ class Arrays(Dataset):
         data = read_labelled(path)
         sizes = class_sizes(data.labels)
         splits = data.labels.splits or split_by_fractions(sizes, self.fractions, self.split_seed)
-        _say_what_is_left_out(sizes, splits, path, progress)
+        _report_left_out(sizes, splits, path, progress)
         self._check_pixels(data, path)
         x, y = data.x, data.labels.y
         digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + y.astype(np.str_).tobytes() + x.tobytes())
@@ -122,7 +122,7 @@ class Arrays(Dataset):
             )
 
 
-def _say_what_is_left_out(
+def _report_left_out(
     sizes: Mapping[str, int], splits: Mapping[Split, list[str]], path: Path, progress: Progress
 ) -> None:
     used = {name for split in SPLITS for name in splits[split]}

@@ -35,12 +35,12 @@ class SplitRow(NamedTuple):
 
 
 class DataReport(NamedTuple):
-    """What :func:`describe` found out.
+    """What :func:`load_and_count` found out.
 
     Attributes:
-        name: Of the dataset.
+        name: Name of the dataset.
         kind: ``classification`` or ``regression``.
-        input_shape: Of one example.
+        input_shape: Shape of one example.
         rows: One for each split; none for regression families.
         facts: Name -> value, among them the values of a sample of training data, per channel ``mean +- std``.
         seconds: How long loading took.
@@ -53,7 +53,7 @@ class DataReport(NamedTuple):
     facts: dict[str, str]
     seconds: float
 
-    def text(self) -> str:
+    def format(self) -> str:
         """Return the report as lines of plain text."""
         lines = [f"{self.name}: {self.kind}, examples of shape {'x'.join(map(str, self.input_shape))}"]
         if self.rows:
@@ -66,8 +66,8 @@ class DataReport(NamedTuple):
         return "\n".join([*lines, f"  loaded in {self.seconds:.2f} s"])
 
 
-def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataReport, MetaDataset]:
-    """Load a dataset, which finds, fetches and verifies it, and say what is in it.
+def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataReport, MetaDataset]:
+    """Load a dataset, which finds, fetches and verifies it, and count its classes and examples.
 
     Args:
         dataset: The description of the dataset.
@@ -75,7 +75,7 @@ def describe(dataset: Dataset, folder: Path, progress: Progress) -> tuple[DataRe
         progress: Receives a line now and then.
 
     Raises:
-        DataError: The data cannot be had.
+        DataError: The data are missing or damaged.
     """
     start = time.perf_counter()
     loaded = dataset.load(folder, progress)

@@ -12,7 +12,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, gap, ok, wrong
-from metaexp.doctor.subject import Subject, fixed_noise, losses_of, predictions, random_states
+from metaexp.doctor.subject import Subject, fix_noise, losses_of, predictions, random_states
 from metaexp.doctor.tiny import task
 
 _BITS = 1e-12
@@ -67,12 +67,12 @@ def no_randomness(subject: Subject) -> Finding:
     """Check that no random number is drawn at test, from torch, numpy or Python."""
     name = "no randomness"
     support, query = subject.task()
-    with fixed_noise(1):
+    with fix_noise(1):
         algorithm = subject.build().eval()
         before = random_states()
         first = predictions(algorithm, support, query.x)
         drawn = [library for library, state in random_states().items() if state != before[library]]
-    with fixed_noise(2):
+    with fix_noise(2):
         again = predictions(subject.build().eval(), support, query.x)
     numbers = {"another_seed_changes_predictions_by": gap(again, first)}
     if drawn or numbers["another_seed_changes_predictions_by"] > _BITS:
@@ -118,7 +118,7 @@ def _there_and_back(subject: Subject, algorithm: Algorithm) -> Iterator[Tensor]:
         return
     a = subject.task()
     for episode in (a, _another_task(subject, algorithm), a):
-        with fixed_noise(0):
+        with fix_noise(0):
             yield predictions(algorithm, episode.support, episode.query.x)
 
 

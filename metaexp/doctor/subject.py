@@ -94,7 +94,7 @@ class Subject:
         """
         shape = shape or self.shape
         n_outputs = TRAIN_CLASSES if self.is_supervised else shape.n_way or N_TARGETS
-        with fixed_noise(seed):
+        with fix_noise(seed):
             algorithm = self.make(
                 most_steps,
                 model=TinyConv(
@@ -126,7 +126,7 @@ def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = Non
         value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
         return value
 
-    with fixed_noise(0):
+    with fix_noise(0):
         out: Tensor = over_tasks(loss, batch, chunk_size if algorithm.vectorises else 1)
     return out
 
@@ -148,7 +148,7 @@ def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = N
 
 def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
     """Whether a meta-loss draws random numbers (dropout in training, say)."""
-    with fixed_noise(0), torch.no_grad():
+    with fix_noise(0), torch.no_grad():
         before = random_states()
         functional_call(algorithm, dict(algorithm.named_buffers()), (one_task(batch, 0),))
         return random_states() != before
@@ -162,7 +162,7 @@ def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def fixed_noise(seed: int) -> Iterator[None]:
+def fix_noise(seed: int) -> Iterator[None]:
     """Seed the global generators of torch (CPU), numpy and Python for this block, and restore them after it."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):

@@ -15,10 +15,10 @@ from metaexp.results import provenance
 from metaexp.results.record import Machine
 
 _BEFORE: Mapping[str, Any] = {"ranks": 1}
-"""What a checkpoint did not say yet while there was only one possibility."""
+"""Keys that older checkpoints lack, with the only value that was possible then."""
 
-_NOT_SAID = ("metaexp sources", "own code")
-"""What older checkpoints do not say; nothing is known to differ then."""
+_NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", "own code")
+"""Keys that older checkpoints lack. They count as unchanged then."""
 
 
 def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
@@ -36,6 +36,11 @@ def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
 
 
 def changed_environment(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """``threads was 2 and is 1`` and so on; ``then`` may be of a checkpoint that did not say everything yet."""
-    known = {key: here[key] for key in _NOT_SAID if key in here}
+    """List what changed, such as ``threads was 2 and is 1``.
+
+    Args:
+        then: The environment in a checkpoint. An older one lacks some keys.
+        here: The environment now.
+    """
+    known = {key: here[key] for key in _NOT_IN_OLD_CHECKPOINTS if key in here}
     return provenance.changed_values({**_BEFORE, **known, **then}, here)

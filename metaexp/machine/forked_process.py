@@ -1,4 +1,4 @@
-"""The warm parent and the processes that it forks, as the process that asks for them sees them. Linux only."""
+"""Controls a warm parent and the processes that it forks, from the process that started it. Linux only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def can_fork() -> bool:
-    """Whether this system can fork a warm parent safely: Linux with handles of processes, as all since 2019 are."""
+    """Whether this system can fork a warm parent safely: Linux with pidfd_open (since 2019)."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return False
     try:
@@ -39,7 +39,7 @@ class ForkedProcess:
 
     Attributes:
         returncode: The exit code, negative for a signal; None while it runs.
-        pid: The number of the process; None until the parent has told it.
+        pid: The number of the process; None until the parent has sent it.
         is_lost: Whether the parent ended before it forked, so that there is no process.
     """
 
@@ -64,11 +64,11 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended, and 1 where it was lost. Raises subprocess.TimeoutExpired."""
+        """Wait for the end and return the exit code, or 1 if it was lost. Raises subprocess.TimeoutExpired."""
         return wait_for(lambda: self.give_up(_UNKNOWN) if self.is_lost else self.poll(), timeout)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, or keep it until there is a process."""
+        """Send a signal, once there is a process."""
         if self.poll() is not None:
             return
         if self._handle < 0:
@@ -78,7 +78,7 @@ class ForkedProcess:
             signal.pidfd_send_signal(self._handle, number)
 
     def kill(self) -> None:
-        """End it at once. Where there is no process yet, the parent ends in its place."""
+        """Kill it at once. If there is no process yet, the parent is killed, so that it never forks it."""
         if self.poll() is None and self._handle < 0:
             self.parent.kill()
             self.give_up(-signal.SIGKILL)
@@ -86,7 +86,7 @@ class ForkedProcess:
             self.send_signal(signal.SIGKILL)
 
     def give_up(self, code: int) -> int:
-        """Take ``code`` for the exit code, and forget the process."""
+        """Set the exit code, close the file descriptors, and return the code."""
         self.returncode = code
         for handle in (self._stdin, self._handle):
             if handle >= 0:
@@ -95,13 +95,13 @@ class ForkedProcess:
         return code
 
     def began(self, pid: int, handle: int) -> None:
-        """The parent has forked."""
+        """Note that the parent has forked the process ``pid``, and send the signal that was asked for before."""
         self.pid, self._handle = pid, handle
         if self._signal is not None:
             self.send_signal(self._signal)
 
     def _ask_system(self, pid: int) -> None:
-        """The parent is dead, so that its children are ours now."""
+        """Ask the system for the exit code. After the parent's death, its children are children of this process."""
         try:
             done, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
@@ -112,7 +112,7 @@ class ForkedProcess:
 
 
 def wait_for(poll: Callable[[], int | None], timeout: float | None) -> int:
-    """The exit code, once ``poll`` gives one. Raises subprocess.TimeoutExpired."""
+    """Wait until ``poll`` returns an exit code, and return it. Raises subprocess.TimeoutExpired."""
     end = None if timeout is None else time.monotonic() + timeout
     while (code := poll()) is None:
         if end is not None and timeout is not None and time.monotonic() > end:
@@ -125,13 +125,13 @@ class WarmParent:
     """A process that forks itself when it is asked to, running :func:`metaexp.machine.warm_parent.serve_forks`.
 
     Args:
-        command: What to start. The number of its socket comes after it.
-        env: Its environment, which the forked processes have, too.
+        command: The command. The number of its socket is added as the last argument.
+        env: Its environment, and that of the forked processes.
 
     Attributes:
-        is_alive: Whether it can be asked.
-        is_ready: Whether it has come as far as to fork.
-        is_noted: For whoever tells the user of its death once.
+        is_alive: Whether it can still fork.
+        is_ready: Whether it has finished its imports.
+        is_noted: Whether the user has been told of its death. The owner sets it.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -161,11 +161,11 @@ class WarmParent:
         """Ask for a process.
 
         Args:
-            arguments: Of the process.
-            log: Where its output goes, after what is there.
+            arguments: Arguments of the process.
+            log: The file that its output is appended to.
 
         Returns:
-            The process, which is lost where the parent has ended.
+            The process. It is lost if the parent has ended.
         """
         self._number += 1
         end, stdin = os.pipe()
@@ -185,7 +185,7 @@ class WarmParent:
         return process
 
     def read(self) -> None:
-        """Take in what the parent has told meanwhile."""
+        """Read the messages that the parent has sent since."""
         while self.is_alive:
             try:
                 data, handles, _, _ = socket.recv_fds(self._channel, _MOST_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
@@ -199,14 +199,14 @@ class WarmParent:
                 self._end()
 
     def why_dead(self) -> str:
-        """How it ended, and the last line that it printed."""
+        """Wait for its end, and say how it ended and what it printed last."""
         code = self._process.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = os.pread(self._printed.fileno(), _MOST_BYTES, 0).decode(errors="replace").strip().splitlines()
         return f"{how}: {lines[-1]}" if lines else how
 
     def kill(self) -> None:
-        """End it at once; what it has forked goes on."""
+        """Kill it at once. The processes that it has forked go on."""
         if self.is_alive:
             self.is_alive = False
             self._channel.close()
@@ -214,7 +214,7 @@ class WarmParent:
             self._process.wait()
 
     def close(self) -> None:
-        """Let it end: nothing more is asked of it."""
+        """Close the socket and wait for its end. The processes that it has forked go on."""
         if self.is_alive:
             self.is_alive = False
             self._channel.close()
@@ -223,7 +223,7 @@ class WarmParent:
         adopt_orphans(False)
 
     def _end(self) -> None:
-        """The socket is closed at the other end: the parent has ended, or is about to."""
+        """Wait for a parent that has closed its socket; kill it if it does not end."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SECONDS_OF_AN_END)
         self.kill()
@@ -242,5 +242,5 @@ class WarmParent:
 
 
 def adopt_orphans(wanted: bool) -> None:
-    """Let the children of a warm parent that dies become children of this process, which asks how they end."""
+    """Choose whether this process adopts the children of a dead warm parent, so that it gets their exit codes."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Whether this process is one of several that share a run, told without torch, from what torchrun sets."""
+"""Reads from the environment whether torchrun started this process as one of several. Without torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Launch(NamedTuple):
 
 
 def launched() -> Launch | None:
-    """Return the place of this process among several, as torchrun sets it; None for a process alone.
+    """Return the place of this process among those that torchrun started; None for a single process.
 
     Raises:
         ConfigError: The environment names an impossible place.
@@ -40,7 +40,12 @@ def launched() -> Launch | None:
 
 
 def refuse(what: str, instead: str) -> None:
-    """Raise ConfigError for what one process does alone, when there are several."""
+    """Raise ConfigError if there are several processes, for a task that only a single process can do.
+
+    Args:
+        what: The task.
+        instead: What the user can do.
+    """
     launch = launched()
     if launch is not None:
         raise ConfigError(

@@ -20,7 +20,7 @@ class Ranks:
     Attributes:
         rank: The number of this process, from 0.
         size: How many processes share the run.
-        launch: What torchrun said about this process; None for a run of one process.
+        launch: The place of this process among those of torchrun; None for a run of one process.
     """
 
     rank = 0

@@ -7,7 +7,7 @@ import os
 from metaexp.core.errors import MachineError
 
 _MOST_THREADS, _MOST_THREADS_PER_CORE = 256, 4
-"""Threads beyond the larger of 256 and four a core help nobody; some tens of thousands end the process."""
+"""More threads than this bring no speed, and some tens of thousands would end the process."""
 
 
 def threads_each(n_at_once: int) -> int | None:
@@ -33,7 +33,7 @@ def cores() -> int:
 
 
 def check_threads(threads: int | None) -> None:
-    """Refuse a number of threads at which the system ends the process without a word."""
+    """Refuse a number of threads so large that the system would end the process without a message."""
     most = max(_MOST_THREADS, _MOST_THREADS_PER_CORE * cores())
     if threads is not None and threads > most:
         raise MachineError(

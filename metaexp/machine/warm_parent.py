@@ -1,7 +1,7 @@
-"""The warm parent: a process that has imported what is slow to import, and forks itself for each job. Linux only.
+"""The warm parent: a process that imports slow modules once, and forks itself for each job. Linux only.
 
-It runs no job, computes nothing and has one thread: after a fork only the forking thread goes on, and whatever the
-others held would be held forever. The other end of its socket is :class:`metaexp.machine.forked_process.WarmParent`.
+It runs no job and has one thread. A fork copies only the thread that calls it, so a lock of another thread would never
+be released in the child. The other end of its socket is :class:`metaexp.machine.forked_process.WarmParent`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from typing import Any, NoReturn
 from metaexp.machine.signals import HANDLED
 
 _MOST_BYTES = 1 << 20
-"""Of a message, and of what the imports of the parent may have printed."""
+"""At most so long is a message, and the output of the parent's imports that jobs get in their logs."""
 
 
 def serve_forks(
     channel: socket.socket, load: Callable[[], None], prepare: Callable[[Sequence[str]], None]
 ) -> list[str]:
-    """Fork this process whenever the other end of a socket asks for it, until that end closes.
+    """Fork this process at each request from a socket, until the other end closes.
 
     Args:
-        channel: The socket (SOCK_SEQPACKET). A request has the standard input and the log of the new process with it.
-        load: Imports what is slow to import. It must start no threads.
-        prepare: Called in this process before each fork, with the arguments. What it raises is ignored: the job will
-            find the same fault, and say so in its log.
+        channel: The socket (SOCK_SEQPACKET). Each request carries the file descriptors of the new process's standard
+            input and log.
+        load: Imports the slow modules. It must start no threads.
+        prepare: Called in this process before each fork, with the arguments. Errors are ignored, because the job
+            meets the same error and writes it to its log.
 
     Returns:
-        The arguments of the job, in each forked process. This process ends when the other end of the socket closes.
+        The arguments of the job, in each forked process. The parent itself never returns.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # Ctrl-C is for the jobs
     load()
@@ -71,14 +72,14 @@ class _Parent:
         """Handle of a process (pidfd) -> the number of its request, and its process number."""
 
     def send(self, message: dict[str, Any], *handles: int) -> None:
-        """Tell the other end something; where it is gone, this process ends."""
+        """Send a message and file descriptors. If the other end is closed, this process ends."""
         try:
             socket.send_fds(self.channel, [json.dumps(message).encode()], list(handles))
         except OSError:
             leave(0)
 
     def next_request(self) -> tuple[int, list[str], int, int]:
-        """Wait for a request, and tell meanwhile which children ended."""
+        """Wait for a request. Report meanwhile which children ended."""
         poller = select.poll()
         for handle in (self.channel.fileno(), *self.children):
             poller.register(handle, select.POLLIN)
@@ -95,7 +96,7 @@ class _Parent:
                 return request["number"], request["arguments"], *handles
 
     def fork(self, number: int) -> bool:
-        """Fork; whether this is the child."""
+        """Fork, and return whether this is the child."""
         sys.stdout.flush()
         sys.stderr.flush()
         try:
@@ -111,14 +112,14 @@ class _Parent:
         return False
 
     def close_handles(self) -> None:
-        """Close, in a child, what belongs to its siblings."""
+        """Close the file descriptors of siblings, in a child."""
         for handle in self.children:
             os.close(handle)
 
     def _tell_end(self, handle: int) -> None:
-        """Tell how a child ended, and only then let the system forget it: if we die before, the pool asks the system.
+        """Report the exit code of a child, negative for a signal.
 
-        Its exit code is negative for a signal.
+        Only then is the child waited for, so that the pool can ask the system if this process dies before.
         """
         number, pid = self.children.pop(handle)
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -130,10 +131,10 @@ class _Parent:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process as ``sys.exit`` does, but leave the interpreter as it is.
+    """End this process as ``sys.exit`` does, but without finalising the interpreter.
 
-    Threads are joined, what was registered with :mod:`atexit` is called, and everything is written. To take torch apart
-    would need half a second more.
+    Threads are joined, functions of :mod:`atexit` are called, and output is flushed. Finalising torch would take half a
+    second more.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -143,7 +144,7 @@ def leave(code: int) -> NoReturn:
 
 
 def _settle() -> None:
-    """Fork once, which ends the threads of libraries that can do without them; refuse to serve if others are left."""
+    """Fork once, because some libraries end their threads at a fork. End this process if any are left."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -152,14 +153,14 @@ def _settle() -> None:
 
 
 def _refuse_threads() -> None:
-    """End this process if it has several threads: a fork would take only one along, and hang where it needs another."""
+    """End this process if it has several threads, since a forked child could hang."""
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         sys.exit(f"the warm parent has {threads} threads, and cannot be forked safely")
 
 
 def _printed() -> bytes:
-    """What the imports have printed so far: a job that imports for itself has it in its log."""
+    """What the imports have printed. It goes to the log of each job, as if the job had imported the modules."""
     sys.stdout.flush()
     sys.stderr.flush()
     try:
@@ -177,7 +178,7 @@ def _try(prepare: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> 
 
 
 def _take_over(stdin: int, log: int, printed: bytes) -> None:
-    """In the child: its own input and output, and nothing that is the parent's to tidy up."""
+    """Give the child its own input and output, and leave the parent's temporary folders to the parent."""
     for handle, number in ((stdin, 0), (log, 1), (log, 2)):
         os.dup2(handle, number)
     os.close(stdin)

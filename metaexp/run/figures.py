@@ -19,7 +19,7 @@ from metaexp.core.types import Episode, Examples, one_task
 from metaexp.machine.device import Compute
 from metaexp.results.figures.episodes import Shown, adapted_episodes
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
-from metaexp.results.figures.run_curves import describe, draw_curves
+from metaexp.results.figures.run_curves import draw_curves, format_title
 from metaexp.results.record import RunRecord
 from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.folder import RunFolder
@@ -57,7 +57,7 @@ def draw(folder: RunFolder, setup: TrainingSetup, record: RunRecord) -> dict[str
     Returns:
         Name -> PNG file in the run folder.
     """
-    subject = Subject(setup.settings, setup.parts, setup.compute, describe(record), folder.plots)
+    subject = Subject(setup.settings, setup.parts, setup.compute, format_title(record), folder.plots)
     drawn: dict[str, Path] = {}
     works: tuple[Callable[[], dict[str, Path]], ...] = (
         partial(draw_curves, folder.path, record),

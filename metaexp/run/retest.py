@@ -1,4 +1,4 @@
-"""Runs that were tested on other episodes than the rest of a comparison, tested again on the rest's."""
+"""Tests runs again whose test episodes differ from those of the other runs of a comparison."""
 
 from __future__ import annotations
 
@@ -21,10 +21,22 @@ _KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_quer
 
 
 def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display | None = None) -> list[Run]:
-    """``runs`` with those on odd banks tested on the bank of the most runs of their group.
+    """Test runs on the episode bank that most runs of their group have, if their own is another.
 
-    An earlier test on that bank, kept in the run folder, is taken. Raises what an evaluation raises; RunFolderError
-    where the episodes still differ, because the data do.
+    An earlier test on that bank in the run folder is used instead of a new one.
+
+    Args:
+        runs: The runs of a comparison.
+        config_dir: The user's own configuration folder.
+        display: Shows the progress.
+
+    Returns:
+        All runs, with the tests on that bank.
+
+    Raises:
+        RunFolderError: The episodes still differ, because the data differ.
+        MachineError: A run folder cannot be written.
+        MetaexpError: As :func:`metaexp.run.evaluate.evaluate_run`.
     """
     replaced: dict[int, Run] = {}
     for item in group(runs):
@@ -36,7 +48,7 @@ def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display
 
 
 def overrides_for(run: Run, model: Run) -> list[str]:
-    """What to change in ``run``'s evaluation so that it sees the episodes of ``model``."""
+    """Return the overrides with which ``run`` is tested on the episodes of ``model``."""
     own, wanted = dict(flatten(run.record.config)), dict(flatten(model.record.config))
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
@@ -54,7 +66,7 @@ def _tested(run: Run, odd: OddRuns, config_dir: Path | None, display: Display | 
 
 
 def _earlier(run: Run, model: Run) -> Run | None:
-    """``run`` with an earlier test on the bank of ``model``, where its folder has one with nothing else changed."""
+    """``run`` with an earlier test on the bank of ``model``; None if its folder has none with the same settings."""
     for kept in evaluations(run.folder, run.record):
         found = kept.evaluation
         if found.episode_bank != model.bank or not all(line.startswith(("eval.", "task.")) for line in found.overrides):

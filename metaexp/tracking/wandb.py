@@ -18,7 +18,7 @@ from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import answers, within
-from metaexp.tracking.wandb_files import files_in, held_by_sweep, is_new_id_of_environment, run_id, take_own_id
+from metaexp.tracking.wandb_files import held_by_sweep, is_new_id_of_environment, run_id, take_own_id, write_files_in
 from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
 
 if TYPE_CHECKING:
@@ -99,19 +99,19 @@ class WandbTracker(Tracker):
         if mode == "disabled":
             return
         (run.folder / "wandb").mkdir(exist_ok=True)
-        with files_in(run.folder / "wandb", mode):
+        with write_files_in(run.folder / "wandb", mode):
             self._run = self._open_online(run) if mode == "online" else None
         if self._run is None:
-            with files_in(run.folder / "wandb", "offline"):
+            with write_files_in(run.folder / "wandb", "offline"):
                 self._run = self._open(run, "offline", suffix="-offline" if self._id_taken else "")
         self._define_metrics()
         if self._run.settings._offline:
-            self._replay(run)
+            self._send_earlier(run)
             identity = f"--id {self._run.id.removesuffix('-offline')} " if self._id_taken else ""
             log.info("W&B is offline. To upload this run: wandb sync %s%s", identity, self._run.settings.sync_dir)
         else:
             self._seen = _last_step(self._run) if run.resumed_at is not None else -1
-            self._replay(run)
+            self._send_earlier(run)
             log.info("W&B: %s", self._run.url)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -131,7 +131,7 @@ class WandbTracker(Tracker):
         run, info, self._run = self._run, self._info, None
         if run is None or info is None:
             return
-        with files_in(info.folder / "wandb", "offline" if run.settings._offline else "online"):
+        with write_files_in(info.folder / "wandb", "offline" if run.settings._offline else "online"):
             try:
                 run.summary.update({**summary, "outcome": outcome})
                 if self.artifacts and artifacts:
@@ -212,7 +212,7 @@ class WandbTracker(Tracker):
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
 
-    def _replay(self, run: RunInfo) -> None:
+    def _send_earlier(self, run: RunInfo) -> None:
         """Log what a resumed run recorded before, but for what the server has. An offline folder is always whole."""
         if run.resumed_at is not None:
             for step, values in read_lines(run.folder / METRICS_FILE):

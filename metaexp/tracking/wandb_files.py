@@ -119,8 +119,8 @@ def _owner(given: str, note: Path) -> Path | None:
 
 
 @contextmanager
-def files_in(folder: Path, mode: Mode) -> Iterator[None]:
-    """Let the client write its caches into ``folder`` instead of the home folder, where the user has not said where.
+def write_files_in(folder: Path, mode: Mode) -> Iterator[None]:
+    """Let the client write its caches into ``folder`` instead of the home folder, unless the user has named another.
 
     The user's own W&B settings are in the home folder, so online they are still read from there.
     """
@@ -128,7 +128,7 @@ def files_in(folder: Path, mode: Mode) -> Iterator[None]:
     if mode != "online":
         wanted["WANDB_CONFIG_DIR"] = folder / "config"
     added = {name: str(path) for name, path in wanted.items() if name not in os.environ}
-    # Reports about the client itself would hold the end of the process while their server does not answer.
+    # Reports about the client itself would delay the end of the process while their server does not answer.
     defaults = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     added |= {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)

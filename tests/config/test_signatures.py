@@ -108,7 +108,7 @@ def test_an_annotation_allows_what_it_says_and_nothing_else(invented: str, name:
     good, bad = GOOD_AND_BAD[name]
     assert [value for value in good if not kind.accepts(value)] == []
     assert [value for value in bad if kind.accepts(value)] == []
-    assert kind.words()
+    assert kind.format_allowed()
 
 
 def test_an_annotation_that_is_a_class_asks_for_an_object_of_it(invented: str) -> None:

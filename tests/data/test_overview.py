@@ -12,7 +12,7 @@ from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels
-from metaexp.data.overview import contact_sheet, describe
+from metaexp.data.overview import contact_sheet, load_and_count
 
 SIZES = {"train": [4, 6, 5], "val": [7, 7], "test": [3, 3, 3]}
 
@@ -80,11 +80,11 @@ def sheet(loaded: MetaDataset, path: Path) -> np.ndarray:
 def test_the_report_counts_classes_and_examples_and_names_conventions(tmp_path):
     tiny = tiny_dataset(SIZES, "classes", "train", Pixels(True, (0.5,), (0.25,)))
     lines: list[str] = []
-    report, loaded = describe(Given(tiny), tmp_path, lines.append)
+    report, loaded = load_and_count(Given(tiny), tmp_path, lines.append)
     assert loaded is tiny
     assert lines == ["loading"]
     assert report.rows == [("train", 12, 60, 4, 6), ("val", 2, 14, 7, 7), ("test", 3, 9, 3, 3)]
-    text = report.text()
+    text = report.format()
     assert text.splitlines()[0] == "tiny: classification, examples of shape 1x6x6"
     for expected in (
         "train 12 60 4 to 6",
@@ -104,7 +104,7 @@ def test_the_values_in_the_report_are_those_to_normalise_by(tmp_path):
     images[:, 0, :2] = 255
     images[:, 1] = 51
     loaded = ClassDataset(Origin("halves", "0" * 64), images, {"a": 40}, {"train": ["a"]})
-    report, _ = describe(Given(loaded), tmp_path, print)
+    report, _ = load_and_count(Given(loaded), tmp_path, print)
     assert report.facts["values"] == "0.5000 +- 0.5000, 0.2000 +- 0.0000 (40 examples)"
 
 
@@ -133,8 +133,8 @@ def test_sequences_are_drawn_as_lines(tmp_path):
 
 @pytest.mark.parametrize("input_shape", [(1,), (6, 1)])
 def test_regression_families_are_described_and_drawn_by_tasks(tmp_path, input_shape):
-    report, loaded = describe(Given(Waves(input_shape, 1.0)), tmp_path, print)
+    report, loaded = load_and_count(Given(Waves(input_shape, 1.0)), tmp_path, print)
     assert report.rows == []
-    assert "regression" in report.text()
+    assert "regression" in report.format()
     other = sheet(Waves(input_shape, -1.0), tmp_path / "other.png")
     assert np.abs(sheet(loaded, tmp_path / "tasks.png") - other).mean() > 0.1

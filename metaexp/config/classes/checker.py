@@ -128,11 +128,11 @@ class Checker:
         if "${" in show(value):
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
-            self.report(key, f"{key} has no value; give it one: it must be {kind.words()}.")
+            self.report(key, f"{key} has no value; give it one: it must be {kind.format_allowed()}.")
         elif _is_huge(value):
             self.report(key, f"{key}={show(value)} is too large; integers go up to 2^64 - 1.")
         elif not kind.accepts(value):
-            self.report(key, f"{key}={show(value)} must be {kind.words()}.{_as_integer(value, kind)}")
+            self.report(key, f"{key}={show(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}")
         elif _holds_node(value):
             self.report(key, f"{key}={show(value)} does not take an object; remove its _target_.")
         else:
@@ -175,7 +175,8 @@ class Checker:
         for argument in known.values():
             if argument.required and argument.name not in given:
                 self.report(
-                    f"{key}.{argument.name}", f"{key}.{argument.name} is missing; it must be {argument.kind.words()}."
+                    f"{key}.{argument.name}",
+                    f"{key}.{argument.name} is missing; it must be {argument.kind.format_allowed()}.",
                 )
         return {
             name: self.value(f"{key}.{name}", value, known[name].kind) if name in known else value

@@ -18,8 +18,8 @@ class Kind(ABC):
     """The values that one key may take."""
 
     @abstractmethod
-    def words(self) -> str:
-        """Return the values in words, to follow "must be"."""
+    def format_allowed(self) -> str:
+        """Format the allowed values, to follow "must be"."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:
@@ -42,8 +42,8 @@ class Number(Kind):
     type: type
     range: str = ""
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         noun = "an integer" if self.type is int else "a finite number"
         return f"{noun} {self.range}".strip()
 
@@ -64,8 +64,8 @@ class Number(Kind):
 class Flag(Kind):
     """true or false."""
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return "true or false"
 
     def accepts(self, value: Any) -> bool:
@@ -77,8 +77,8 @@ class Flag(Kind):
 class Text(Kind):
     """A string."""
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return "text"
 
     def accepts(self, value: Any) -> bool:
@@ -90,8 +90,8 @@ class Text(Kind):
 class Null(Kind):
     """null."""
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return "null"
 
     def accepts(self, value: Any) -> bool:
@@ -105,8 +105,8 @@ class OneOf(Kind):
 
     values: tuple[Scalar, ...]
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return "one of " + ", ".join(show(value) for value in self.values)
 
     def accepts(self, value: Any) -> bool:
@@ -121,9 +121,9 @@ class Sequence(Kind):
 
     item: Kind
 
-    def words(self) -> str:
-        """Return the values in words."""
-        return f"a list, each item {self.item.words()}"
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
+        return f"a list, each item {self.item.format_allowed()}"
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
@@ -140,11 +140,11 @@ class FixedSequence(Kind):
 
     items: tuple[Kind, ...]
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         if len(set(self.items)) == 1:
-            return f"a list of {len(self.items)}, each item {self.items[0].words()}"
-        return "a list of " + ", then ".join(item.words() for item in self.items)
+            return f"a list of {len(self.items)}, each item {self.items[0].format_allowed()}"
+        return "a list of " + ", then ".join(item.format_allowed() for item in self.items)
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
@@ -163,9 +163,9 @@ class Table(Kind):
 
     item: Kind
 
-    def words(self) -> str:
-        """Return the values in words."""
-        return f"a mapping whose values are each {self.item.words()}"
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
+        return f"a mapping whose values are each {self.item.format_allowed()}"
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
@@ -182,8 +182,8 @@ class Object(Kind):
 
     base: str
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return f"a node whose _target_ names a {self.base.rpartition('.')[2]}"
 
     def accepts(self, value: Any) -> bool:
@@ -195,8 +195,8 @@ class Object(Kind):
 class Anything(Kind):
     """Any value: the annotation says nothing that can be checked."""
 
-    def words(self) -> str:
-        """Return the values in words."""
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
         return "any value without NaN or infinity"
 
     def accepts(self, value: Any) -> bool:
@@ -210,9 +210,9 @@ class AnyOf(Kind):
 
     kinds: tuple[Kind, ...]
 
-    def words(self) -> str:
-        """Return the values in words."""
-        return " or ".join(kind.words() for kind in self.kinds)
+    def format_allowed(self) -> str:
+        """Format the allowed values."""
+        return " or ".join(kind.format_allowed() for kind in self.kinds)
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""

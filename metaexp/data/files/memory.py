@@ -1,4 +1,4 @@
-"""Contents of caches that are held in memory for processes forked from this one, which share it. Without torch."""
+"""Keeps contents of caches in memory, for the processes that are forked from this one. Without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metaexp.data.base import Progress
 
 Contents = TypeVar("Contents")
 Wanted = tuple[object, ...]
-"""All that decides whether the contents of a cache are accepted: its identity, its checksum."""
+"""What the contents of a cache must have to be used, such as its identity and its checksum."""
 Stamp = tuple[int, int, int, int]
 
 
@@ -21,31 +21,31 @@ class _Held(NamedTuple, Generic[Contents]):
 
 
 class _FillingError(Exception):
-    """Ends a load when its examples are held, or when it turns out that they are not in the cache."""
+    """Ends a load, once its examples are in memory or are found not to be in the cache."""
 
 
 class HeldContents(Generic[Contents]):
-    """Contents of caches, accepted once. One is used as long as its file is the same one, unchanged."""
+    """Contents of caches in memory. They are used as long as the file of the cache has not changed."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Start with no contents."""
         self._held: dict[Path, _Held[Contents]] = {}
         self._is_filling = False
 
     def find(self, path: Path, wanted: Wanted) -> Contents | None:
-        """Return the contents of a cache, where they are held and nothing has changed since; else None."""
+        """Return the contents of a cache if they are in memory and nothing has changed since; else None."""
         held = self._held.get(path)
         return held.contents if held is not None and held[:2] == (wanted, _stamp(path)) else None
 
     def is_current(self, path: Path) -> bool:
-        """Whether the contents of a cache are held, and the file has not changed since."""
+        """Whether the contents of a cache are in memory, and the file has not changed since."""
         held = self._held.get(path)
         return held is not None and held.stamp == _stamp(path)
 
     def offer(self, path: Path, wanted: Wanted, read: Callable[[], Contents | None]) -> Contents | None:
-        """Return the contents of a cache, held ones or else what ``read`` gives.
+        """Return the contents of a cache, from memory or else from ``read``.
 
-        While the memory is filled, they are held instead, and the load ends here.
+        Within :meth:`fill` they are kept in memory instead, and the load ends here.
         """
         stamp = _stamp(path)
         contents = self.find(path, wanted)
@@ -57,13 +57,13 @@ class HeldContents(Generic[Contents]):
         return contents
 
     def fill(self, load: Callable[[Progress], object]) -> Path | None:
-        """Hold what a load reads from the cache. Nothing is built, fetched or computed, and no torch operation runs.
+        """Keep in memory what a load reads from the cache. Nothing is built or fetched, and no torch operation runs.
 
         Args:
             load: :meth:`metaexp.data.base.Dataset.load` of a dataset that reads the cache first.
 
         Returns:
-            The file of the cache; None where there is none, or it is not accepted.
+            The file of the cache; None if there is none, or it cannot be used.
         """
         before = dict(self._held)
         self._is_filling = True
@@ -76,7 +76,7 @@ class HeldContents(Generic[Contents]):
         return next((path for path, held in self._held.items() if before.get(path) is not held), None)
 
     def end_filling(self) -> None:
-        """Called where examples would be built: that is not for the process that only holds them."""
+        """Call this before examples are built. Within :meth:`fill` none are, so the load ends here."""
         if self._is_filling:
             raise _FillingError
 

@@ -27,7 +27,7 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
         RunFolderError: A file is damaged.
     """
     history = read_history(folder)
-    title = describe(record)
+    title = format_title(record)
     lines = Lines(
         chance=1.0 / record.task.n_way if record.task.n_way and history.metric == "accuracy" else None,
         reference=record.reference if record.reference and record.reference.metric == history.metric else None,
@@ -46,6 +46,6 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
     return drawn
 
 
-def describe(record: RunRecord) -> str:
+def format_title(record: RunRecord) -> str:
     """Return the title of a run's figures: algorithm, dataset and task."""
     return f"{record.algorithm} on {record.dataset}, {w.format_task(record.task)}"
