@@ -154,7 +154,7 @@ def test_issue_forms_have_what_forms_need(path: Path) -> None:
     assert all(field["attributes"]["label"] for field in form["body"])
 
 
-def test_a_pull_request_is_asked_how_its_numbers_were_verified() -> None:
+def test_the_pull_request_template_asks_how_the_numbers_were_verified() -> None:
     assert "## How did you verify the numbers?" in (ROOT / ".github" / "pull_request_template.md").read_text()
 
 

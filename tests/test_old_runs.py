@@ -92,7 +92,7 @@ def test_an_old_run_stands_in_a_comparison(old: Path, capsys: pytest.CaptureFixt
     assert "maml" in capsys.readouterr().out
 
 
-def test_old_runs_can_be_asked_why_they_differ(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_compares_old_runs(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads((old / "interrupted" / "record.json").read_text())
     record["config"]["algorithm"]["inner_lr"] = 0.02
     record["config_hash"] = config_hash(record["config"])

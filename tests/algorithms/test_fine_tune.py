@@ -61,7 +61,7 @@ def test_tuning_everything_equals_torchs_sgd_with_weight_decay(make_task: MakeTa
     assert not torch.allclose(other.predict(other.adapt(support), query.x), scores)
 
 
-def test_only_the_head_is_tuned_unless_told_otherwise(make_task: MakeTask) -> None:
+def test_only_the_head_is_tuned_unless_set_otherwise(make_task: MakeTask) -> None:
     support, _ = make_task()
     assert fine_tune().eval().adapt(support).body == {}
     algorithm = fine_tune(tune="all").eval()

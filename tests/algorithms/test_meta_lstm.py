@@ -302,9 +302,7 @@ def episode_of_images() -> Episode:
     ("epochs", "batch_size", "n_support", "updates"),
     [(12, 5, 5, 12), (8, 25, 25, 8), (5, 5, 25, 25), (5, 25, 5, 5), (5, None, 25, 5), (2, 4, 10, 6)],
 )
-def test_updates_are_epochs_times_minibatches(
-    epochs: int, batch_size: int | None, n_support: int, updates: int
-) -> None:
+def test_steps_are_epochs_times_minibatches(epochs: int, batch_size: int | None, n_support: int, updates: int) -> None:
     algorithm = meta(inner_epochs=epochs, inner_batch_size=batch_size)
     support = one_task(episodes(n_way=5, k_shot=n_support // 5), 0).support
     network = Examples(support.x, support.y % 3, 3)

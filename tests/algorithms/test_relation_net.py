@@ -261,7 +261,7 @@ def test_a_tiny_run_repeats_the_numbers_it_gave_when_it_was_written() -> None:
     assert train(relation_net(), 5, lr=2e-2, k_shot=2) != pytest.approx(GOLDEN, rel=1e-6)
 
 
-def test_experiments_hold_the_published_schedule_clip_and_one_episode_per_update() -> None:
+def test_experiments_have_the_published_schedule_clip_and_one_episode_per_step() -> None:
     names = sorted(path.stem for path in EXPERIMENTS.glob("relation_net_[om]*.yaml"))
     assert len(names) == 6
     for name in names:

@@ -91,7 +91,7 @@ def test_mini_batches_go_round_through_the_support() -> None:
     assert [mini_batch(support, step, 9).x[:, 0].tolist() for step in (0, 3)] == [[0, 1, 2, 3, 4]] * 2
 
 
-def test_second_moments_go_on_to_the_next_meta_update(make_task: MakeTask) -> None:
+def test_second_moments_continue_in_the_next_step(make_task: MakeTask) -> None:
     algorithm, task = reptile("carried").train(), make_task()
     first, state = loss_and_buffers(algorithm, task)
     assert state["adam_updates"] == 3

@@ -139,7 +139,7 @@ def test_other_data_cannot_be_made_the_same_by_testing_again(
     assert "their data differ. Leave it out." in error
 
 
-def test_nothing_to_compare_is_said_with_the_reasons(
+def test_nothing_to_compare_is_reported_with_the_reasons(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = next(runs.iterdir())
@@ -315,7 +315,7 @@ def test_a_full_disk_leaves_no_folder_behind(
 
 
 @pytest.mark.parametrize("verb", ["compare", "report"])
-def test_a_place_where_nothing_can_be_written_is_said_in_one_line(
+def test_a_place_where_nothing_can_be_written_is_reported_in_one_line(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = ROOT / "tests" / "old_runs" / "completed"

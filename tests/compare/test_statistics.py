@@ -221,7 +221,7 @@ def test_what_is_required_would_show_the_pair_and_much_less_would_not() -> None:
     assert found[1] < 0.5
 
 
-def test_seeds_are_asked_for_where_only_they_can_show_it() -> None:
+def test_more_seeds_are_recommended_where_episodes_cannot_decide() -> None:
     first, second = rows(3, runs=0.05)
     near, nearer = (pair_of(first, second + (first - second).mean() - gap).required_sample for gap in (0.04, 0.02))
     assert near is not None

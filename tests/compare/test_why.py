@@ -38,7 +38,7 @@ def changed(folder: Path, **fields: object) -> None:
     write_record(dataclasses.replace(read_record(folder), **fields), folder)  # type: ignore[arg-type]
 
 
-def test_two_equal_runs_differ_in_nothing_and_it_is_said(twins: tuple[Path, Path]) -> None:
+def test_why_says_that_two_equal_runs_do_not_differ(twins: tuple[Path, Path]) -> None:
     found = explained(*twins)
     assert found.findings == []
     text = printed(found)
@@ -54,7 +54,7 @@ def test_other_numbers_without_a_difference_point_at_what_is_not_recorded(make_r
     assert any("95 % interval" in line and "episodes differ" in line for line in found.numbers)
 
 
-def test_a_run_that_several_processes_shared_is_told_from_one_that_had_one(twins: tuple[Path, Path]) -> None:
+def test_why_lists_the_number_of_processes(twins: tuple[Path, Path]) -> None:
     changed(twins[1], device=Machine("cpu", "AMD EPYC", "float32", 2, True, None, ranks=4))
     (found,) = explained(*twins).findings
     assert found == ("machine", "used ranks", "1", "4")

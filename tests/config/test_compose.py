@@ -51,7 +51,7 @@ def test_choices_and_values_override_the_defaults(composer: Composer) -> None:
     assert settings(composer).choices["algorithm"] == "maml"
 
 
-def test_training_follows_the_task_unless_told_otherwise(composer: Composer) -> None:
+def test_training_follows_the_task_unless_set_otherwise(composer: Composer) -> None:
     assert settings(composer, "task=5way_5shot").train.shape == settings(composer, "task=5way_5shot").task.shape
     apart = settings(composer, "algorithm=proto_net", "train.n_way=60")
     assert (apart.train.n_way, apart.task.n_way) == (60, 5)
@@ -123,7 +123,7 @@ def test_values_of_a_wrong_choice_are_not_held_against_another(composer: Compose
     assert len(problems(composer, "model=conv5", "model.depth=5")) == 1
 
 
-def test_what_is_missing_in_the_file_is_said_without_advice_to_add_a_typo(composer: Composer) -> None:
+def test_a_missing_key_is_reported_without_advice_to_add_a_typo(composer: Composer) -> None:
     for override in ("seeed=1", "train.stps=1"):
         assert all("+" not in problem for problem in problems(composer, override))
 

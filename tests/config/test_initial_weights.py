@@ -99,7 +99,7 @@ def test_what_is_no_file_of_weights_is_refused_before_anything_is_loaded(
         compose(f"model.weights={tmp_path / place}")
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as found:
         compose("model.weights=/nowhere.pt", "train.steps=-1", "model.weights_partial=2")
     text = str(found.value)

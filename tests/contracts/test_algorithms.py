@@ -141,7 +141,7 @@ def test_a_first_order_gradient_is_far_from_exact(case: Case) -> None:
 
 
 @every_case
-def test_what_is_said_to_depend_on_order_or_on_the_ways_does(case: Case) -> None:
+def test_algorithms_that_declare_to_depend_on_order_or_ways_do(case: Case) -> None:
     examined = subject(case)
     algorithm = examined.build()
     order, names = CHECKS["support order"](examined).measured, CHECKS["labels"](examined).measured

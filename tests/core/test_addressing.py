@@ -72,7 +72,7 @@ def test_seed_split_index_and_stream_each_change_the_key():
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 2**64))
 @settings(max_examples=30)
-def test_a_key_is_the_same_whatever_the_batch_it_is_asked_in(indices, seed):
+def test_a_key_is_the_same_in_every_batch(indices, seed):
     together = episode_keys(seed, "test", torch.tensor(indices))
     alone = torch.cat([episode_keys(seed, "test", torch.tensor([i])) for i in indices])
     assert torch.equal(together, alone)

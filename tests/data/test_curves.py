@@ -119,7 +119,7 @@ def test_a_single_family_can_be_chosen() -> None:
     assert (mixed.damping == 0).all()
 
 
-def test_noise_is_on_every_value_and_as_large_as_asked_for() -> None:
+def test_noise_is_on_every_value_and_as_large_as_configured() -> None:
     indices = torch.arange(500)
     clean, noisy = (tasks(noise=n).episodes("train", indices) for n in (0.0, 0.3))
     for before, after in ((clean.query.x, noisy.query.x), (clean.query.y, noisy.query.y)):
@@ -139,7 +139,7 @@ def test_shapes_are_sequences_in_and_the_horizon_out() -> None:
     assert loaded.capacity() is None
 
 
-def test_same_task_whatever_the_batch_it_is_asked_in() -> None:
+def test_a_task_is_the_same_in_every_batch() -> None:
     source = tasks()
     together = source.episodes("test", torch.arange(64))
     apart = source.episodes("test", torch.tensor([63, 5]))

@@ -91,7 +91,7 @@ def test_more_classes_and_drawings_keep_what_was_there(glyphs: ClassDataset, fol
     assert not torch.equal(few[40:50], many[40:50, :20])
 
 
-def test_capacity_is_what_was_asked_for(glyphs: ClassDataset) -> None:
+def test_capacity_is_what_was_configured(glyphs: ClassDataset) -> None:
     expected = {split: Capacity(n, 20) for split, n in COUNTS.items()}
     assert Glyphs(40, 10, 60, 20, 0).capacity() == expected == glyphs.capacity()
 

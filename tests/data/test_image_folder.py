@@ -344,7 +344,7 @@ def test_the_same_image_in_training_and_in_test_is_counted(data):
     assert "1 of the 6 examples of the test split are in the train split" in warning
 
 
-def test_links_out_of_the_folder_are_followed_only_when_asked(data):
+def test_links_out_of_the_folder_are_followed_only_with_follow_links(data):
     write(data / "images", FLAT)
     write(data / "elsewhere", ["0.png", "1.png"])
     (data / "images" / "linked").symlink_to(data / "elsewhere")

@@ -71,7 +71,7 @@ def test_shapes_are_one_number_in_and_one_out() -> None:
     assert loaded.capacity() is None
 
 
-def test_same_task_whatever_the_batch_it_is_asked_in() -> None:
+def test_a_task_is_the_same_in_every_batch() -> None:
     source = tasks()
     together = source.episodes("val", torch.arange(100))
     shuffled = torch.tensor([99, 3, 3, 41])
@@ -106,7 +106,7 @@ def test_the_true_curve_goes_through_the_examples() -> None:
     assert torch.equal(grid[1:2], source.curve("test", indices[1:2], torch.linspace(-5.0, 5.0, 101)))
 
 
-def test_the_bank_hash_tells_banks_apart_and_is_these_very_digits() -> None:
+def test_the_bank_hash_differs_between_banks_and_never_changes() -> None:
     hashes = {
         tasks().bank_hash("test", 600),
         tasks().bank_hash("test", 599),

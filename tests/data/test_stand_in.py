@@ -72,7 +72,7 @@ def test_omniglots_has_characters_of_two_grey_levels_and_turns_as_classes(data):
     assert 0.02 < x.mean() < 0.4  # ink is 1, and there is little of it
 
 
-def test_the_number_of_images_is_the_benchmarks_when_asked_for():
+def test_the_number_of_images_can_be_that_of_the_benchmark():
     assert MiniImageNet(84, None, stand_in=True).capacity()["test"] == Capacity(20, 40)
     assert MiniImageNet(84, None, stand_in=True, stand_in_images=600).capacity()["test"] == Capacity(20, 600)
     assert Omniglot(**OMNIGLOT, stand_in=True).capacity()["test"].per_class == 20

@@ -128,7 +128,7 @@ def test_an_algorithm_for_regression_alone_is_examined_on_regression_alone() -> 
     assert [finding.verdict for finding in on_numbers.findings if finding.name == "labels"] == ["does not apply"]
 
 
-def test_an_algorithm_that_works_on_classes_and_fails_on_numbers_is_told_how_to_refuse_them() -> None:
+def test_the_report_on_an_algorithm_that_fails_on_numbers_says_how_to_refuse_them() -> None:
     (finding,) = section(subject("RegressionUnrefused", "regression")).findings
     assert finding.verdict == "wrong"
     assert "planted.py, line " in finding.sentence

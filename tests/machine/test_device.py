@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there_is_an_error(accelerator: str, monkeypatch: p
         find(accelerator)
 
 
-def test_what_was_taken_is_said_and_recorded() -> None:
+def test_the_chosen_device_is_printed_and_recorded() -> None:
     with use_device(replace(CPU, accelerator="auto", threads=1, task_chunk=7)) as compute:
         recorded = compute.recorded()
         assert recorded.accelerator == compute.device.type
@@ -109,7 +109,7 @@ def test_reseeding_repeats_the_noise_and_another_seed_does_not() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
-def test_the_allocator_is_asked_to_keep_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_allocator_is_set_to_keep_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[int, int] = {}
 
     class Library:

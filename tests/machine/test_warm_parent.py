@@ -43,7 +43,7 @@ def dies(process: ForkedProcess) -> int:
     return process.wait(WAIT)
 
 
-def test_output_goes_to_the_log_and_the_exit_code_is_told(parent: WarmParent) -> None:
+def test_output_goes_to_the_log_and_the_exit_code_is_reported(parent: WarmParent) -> None:
     log().write_text("before\n")
     assert dies(parent.fork(["import sys; print('out'); print('err', file=sys.stderr); code = 7"], log())) == 7
     assert sorted(log().read_text().split()) == ["before", "err", "out"]
@@ -122,7 +122,7 @@ def test_where_the_parent_dies_its_processes_go_on_and_their_ends_are_known(pare
     assert lost.is_lost
 
 
-def test_a_parent_that_cannot_begin_loses_what_was_asked_of_it_and_says_why(tmp_path: Path) -> None:
+def test_a_parent_that_cannot_start_loses_its_requests_and_reports_why(tmp_path: Path) -> None:
     with warm_parent(ENV, "raise ImportError('no such thing')") as parent:
         process = parent.fork([""], tmp_path / "log.txt")
         while not process.is_lost:

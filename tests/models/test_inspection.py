@@ -187,7 +187,7 @@ def test_a_network_that_cannot_be_mapped_is_found_and_taken_one_task_at_a_time(
     assert "one at a time" not in caplog.text
 
 
-def test_an_algorithm_that_cannot_be_mapped_is_told_what_to_do() -> None:
+def test_the_error_for_an_algorithm_that_cannot_be_mapped_says_what_to_do() -> None:
     algorithm = maml(Net(Branching()), first_order=True)
     with pytest.raises(ConfigError, match=r"several tasks at once: vmap: .*Set device\.task_chunk=1"):
         over_tasks(algorithm, tasks(*SHAPE))

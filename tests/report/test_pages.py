@@ -127,7 +127,7 @@ def test_a_cell_cannot_break_the_table() -> None:
     ("seconds", "words"),
     [(None, "-"), (42.4, "42 s"), (99.4, "99 s"), (150, "2 min"), (5400, "90 min"), (11520, "3 h 12 min")],
 )
-def test_times_are_said_in_the_unit_that_fits(seconds: float | None, words: str) -> None:
+def test_times_are_printed_in_a_fitting_unit(seconds: float | None, words: str) -> None:
     assert wording.format_time(seconds) == words
 
 

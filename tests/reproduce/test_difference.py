@@ -56,7 +56,7 @@ def test_equal_folders_are_identical_and_everything_was_compared(pair: tuple[Pat
     ]  # fmt: skip
 
 
-def test_the_first_difference_names_the_update_the_quantity_both_values_and_their_ratio(
+def test_the_first_difference_names_the_step_the_quantity_both_values_and_their_ratio(
     pair: tuple[Path, Path],
 ) -> None:
     change(pair[1], 2, train__loss=0.5 / 30 * 1.01, train__lr=0.1)
@@ -174,7 +174,7 @@ def test_the_cause_is_what_is_not_as_it_was(
     assert not any("torch was" in text for text in causes) or "versions" in changes
 
 
-def test_what_has_changed_is_said_of_identical_runs_too(pair: tuple[Path, Path], record: RunRecord) -> None:
+def test_changed_conditions_are_listed_for_identical_runs_too(pair: tuple[Path, Path], record: RunRecord) -> None:
     write_record(dataclasses.replace(record, git=Git("b" * 40, False)), pair[1])
     found = compare_folders(*pair)
     assert found.identical

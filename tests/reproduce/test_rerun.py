@@ -271,7 +271,7 @@ def test_the_exit_code_tells_identical_from_different(run: Path, capsys: pytest.
         (["maml_sinusoid", "experiment=x"], "remove the override experiment="),
     ],
 )
-def test_mistakes_are_told_with_what_to_do(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_error_messages_say_what_to_do(arguments: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as told:
         main([str(tmp_path) if word == "RUN" else word for word in arguments])
     assert message in str(told.value)

@@ -142,7 +142,7 @@ def test_what_is_far_from_the_paper_is_not_reproduced(conf: Path, capsys: pytest
     assert promises(out)  # so that the tests below can fail
 
 
-def test_a_folder_with_the_name_of_an_experiment_is_told_apart(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_the_name_of_an_experiment_needs_a_path(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (conf.parent / "small").mkdir()
     (conf.parent / "small" / "config.yaml").write_text("")
     assert main(["small", "--config-dir", str(conf), "--short"]) == 0
@@ -194,7 +194,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(
     assert [r.test for r in undisturbed.records] == [r.test for r in done.records]
 
 
-def test_seeds_can_be_added_and_begin_where_they_are_told(conf: Path, silent: Lines) -> None:
+def test_seeds_can_be_added_and_start_at_the_given_one(conf: Path, silent: Lines) -> None:
     one = run_seeds(plan(conf, short=True), silent)
     more = run_seeds(plan(conf, seeds=2, short=True), silent)
     assert more.plan.folder == one.plan.folder
@@ -221,7 +221,7 @@ def test_a_seed_that_fails_costs_only_itself(
     assert summary(plan(conf, short=True))["failed"] == {"0": "the loss is not finite"}
 
 
-def test_a_file_that_was_changed_since_a_seed_was_begun_is_told(conf: Path, silent: Lines) -> None:
+def test_a_file_that_changed_since_a_seed_began_is_reported(conf: Path, silent: Lines) -> None:
     planned = plan(conf, short=True)
     run_seeds(planned, silent)
     path = conf / "experiment" / "small.yaml"
@@ -257,14 +257,14 @@ def test_a_short_schedule_fits_the_machine_and_is_kept(
     assert module._steps(plan(conf, short=True), said.append) == steps
 
 
-def test_the_time_of_all_seeds_is_said_first(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_all_seeds_is_printed_first(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(1.0, 0.5))
     said: list[str] = []
     assert module._steps(plan(conf, seeds=3), said.append) is None
     assert said == ["small: 200 steps at 1 s, as measured here: about 4 min for each of 3 seeds, 13 min in all"]
 
 
-def test_a_damaged_plan_is_told(conf: Path) -> None:
+def test_a_damaged_plan_is_reported(conf: Path) -> None:
     planned = plan(conf, short=True)
     planned.folder.mkdir(parents=True)
     for text in ("", "{}", '{"steps": -1}', '{"steps": "3"}'):

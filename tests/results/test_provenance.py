@@ -83,7 +83,7 @@ def test_versions_are_those_of_what_is_installed() -> None:
     assert platform.node() not in "".join(found.values()).split()
 
 
-def test_the_build_of_torch_is_told_where_its_metadata_leaves_it_out(tmp_path: Path) -> None:
+def test_the_build_of_torch_is_recorded_even_if_its_metadata_lacks_it(tmp_path: Path) -> None:
     (tmp_path / "torch-2.13.0.dist-info").mkdir()
     (tmp_path / "torch-2.13.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n"

@@ -167,7 +167,7 @@ def test_stale_seeds_do_not_count_among_current_ones(results: Path) -> None:
     assert [(row.name, row.stale, len(row.seeds)) for row in rows] == [(NAME, False, 2), (f"{NAME}-seed2", True, 0)]
 
 
-def test_the_protocol_is_said_in_the_words_of_papers(record: RunRecord) -> None:
+def test_the_protocol_is_described_in_the_terms_of_papers(record: RunRecord) -> None:
     assert format_protocol(record) == (
         "600 tasks, 5-way 1-shot, 1 query per class, 2 adaptation steps at test, batch norm transductive"
     )

@@ -159,7 +159,7 @@ def below_a_broken_link(place: Path) -> Path:
 
 @pytest.mark.parametrize("made", [too_long, below_a_file, a_file, a_loop, below_a_broken_link])
 @pytest.mark.parametrize("given", ["outputs", "folder"])
-def test_a_place_that_cannot_be_written_is_said_before_the_data_are_loaded(
+def test_a_place_that_cannot_be_written_is_reported_before_the_data_are_loaded(
     tiny: ModuleType, tmp_path: Path, silent: Lines, given: str, made: Callable[[Path], Path]
 ) -> None:
     place = made(tmp_path)

@@ -63,7 +63,7 @@ def maml(tiny: ModuleType, dropout: float = 0.5) -> Algorithm:
     return algorithm
 
 
-def test_an_update_is_a_step_down_the_mean_loss_over_its_tasks(tiny: ModuleType) -> None:
+def test_a_step_goes_down_the_mean_loss_over_its_tasks(tiny: ModuleType) -> None:
     step = meta_step(tiny)
     episodes = step.source.episodes("train", torch.arange(10, 15))
     x, y = episodes.query.x, episodes.query.y
@@ -96,7 +96,7 @@ def test_chunks_of_tasks_change_rounding_only(tiny: ModuleType, chunk: int) -> N
         assert torch.allclose(parts.buffers[name], t, atol=1e-6), name
 
 
-def test_what_an_update_does_does_not_depend_on_what_was_drawn_before(tiny: ModuleType) -> None:
+def test_a_step_does_not_depend_on_random_numbers_drawn_before(tiny: ModuleType) -> None:
     def after(draws: int, step: int, seed: int = 0) -> Tensor:
         made = meta_step(tiny, maml(tiny), seed=0)
         made.seed = seed
@@ -157,7 +157,7 @@ def test_the_norm_reported_is_the_one_before_clipping(tiny: ModuleType) -> None:
     assert free.algorithm.w.abs().item() > 0.1 * 0.02
 
 
-def test_an_algorithm_is_told_the_step_before_each_update(tiny: ModuleType) -> None:
+def test_set_progress_is_called_before_each_step(tiny: ModuleType) -> None:
     told: list[tuple[int, int]] = []
 
     class Told(Slope):

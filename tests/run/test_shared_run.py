@@ -183,7 +183,7 @@ def test_the_record_says_how_many_ranks_there_were(shared: Shared) -> None:
     assert "4 ranks, each on cpu" in (shared.folder("maml4") / "run.log").read_text()
 
 
-def test_a_signal_to_any_rank_stops_all_after_the_same_update(shared: Shared) -> None:
+def test_a_signal_to_any_rank_stops_all_after_the_same_step(shared: Shared) -> None:
     assert shared.codes("stopped") == [143, 143]
     assert "stopped by SIGTERM after 7 of 12 steps, and saved" in shared.said("stopped", 0)
     assert shared.said("stopped", 1) == ""
@@ -257,7 +257,7 @@ def test_all_ranks_end_and_the_first_says_why(shared: Shared, name: str) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in ENDS if name not in ("error", "outside")])
-def test_what_the_first_rank_says_no_other_repeats(shared: Shared, name: str) -> None:
+def test_other_ranks_do_not_repeat_the_messages_of_rank_0(shared: Shared, name: str) -> None:
     assert shared.said(name, 1) == ""
 
 

@@ -50,7 +50,7 @@ def _run(folder: Path, views: Mapping[str, Tracker]) -> bytes:
     return (folder / METRICS_FILE).read_bytes()
 
 
-def test_every_view_is_told_everything_in_order(tmp_path: Path) -> None:
+def test_every_tracker_gets_everything_in_order(tmp_path: Path) -> None:
     view = Recorder()
     _run(tmp_path / "run", {"view": view})
     assert view.calls == [

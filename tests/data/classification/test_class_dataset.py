@@ -82,7 +82,7 @@ def test_moving_to_a_device_keeps_everything():
     assert torch.equal(a.query.x, b.query.x)
 
 
-def test_rows_of_any_shape_can_be_asked_for():
+def test_rows_of_any_shape_can_be_requested():
     rows = torch.tensor([[[1, 4], [0, 2]]])
     assert torch.equal(numbers(tiny_dataset(SIZES).examples(rows)), rows)
 
@@ -118,7 +118,7 @@ def test_other_number_types_are_refused():
         ClassDataset(ORIGIN, torch.zeros(1, 3, dtype=torch.float64), {"a": 1}, {"train": ["a"]})
 
 
-def test_a_split_without_classes_is_named_when_asked_for():
+def test_a_request_for_a_split_without_classes_names_the_split():
     with pytest.raises(ConfigError, match=r"tiny has no val classes; it has train, test\."):
         tiny_dataset(SIZES).tasks(TaskShape(2, 1, 1), 0).episodes("val", torch.arange(1))
 

@@ -40,7 +40,7 @@ def test_episodes_hold_distinct_classes_disjoint_sets_and_the_right_counts(n_way
         assert torch.equal(episodes.query.y[t].bincount(minlength=n_way), torch.full((n_way,), n_query))
 
 
-def test_the_same_episode_whatever_the_batch_it_is_asked_in():
+def test_an_episode_is_the_same_in_every_batch():
     tasks = tiny_dataset(SIZES, "per_class").tasks(TaskShape(3, 2, 2), 5)
     together = tasks.episodes("val", torch.tensor([8, 3, 3, 10**9]))
     for place, index in enumerate([8, 3, 3, 10**9]):

@@ -104,7 +104,7 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path, monkeypatch):
     assert not (tmp_path / "absent").exists()
 
 
-def test_where_nothing_can_be_written_it_is_built_each_time_and_said(data, tmp_path):
+def test_without_a_writable_cache_data_are_built_each_time_with_a_message(data, tmp_path):
     (tmp_path / "home").mkdir(mode=0o555)
     (tmp_path / "home" / "metaexp").mkdir(mode=0o555)
     data.chmod(0o555)

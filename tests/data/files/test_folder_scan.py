@@ -26,7 +26,7 @@ def test_links_to_what_is_inside_are_followed(root):
 
 
 @pytest.mark.parametrize("target", ["outside", "outside/2.png"])
-def test_links_to_what_is_outside_are_followed_only_when_asked(root, target):
+def test_links_that_lead_outside_are_followed_only_with_follow_links(root, target):
     (root / "b.png").symlink_to(root.parent / target)
     with pytest.raises(DataError, match=r"b.png is a link to .*outside.*Set dataset.follow_links=true"):
         scan_folder(root)
