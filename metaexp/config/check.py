@@ -76,12 +76,13 @@ def check(
         earlier_problems: Problems found while composing, to be reported with the others.
         ignored: Top-level keys that ``earlier_problems`` already explain.
         is_trained: Whether the configuration is for another test of a finished run.
-        is_new: Whether it was composed now. Then the file of ``model.weights`` must be there; the configuration of
-            an earlier run has its digest, and may not need it any more.
+        is_new: Whether it was composed now. Then the file of ``model.weights`` must be there, and no file of the
+            dataset wrong; an earlier run may not need them any more.
 
     Raises:
         ConfigError: With all problems.
         MachineError: The accelerator is not here, and that is the only problem.
+        DataError: The files of the dataset are wrong, and that is the only problem.
     """
     checker = Checker(_framework_keys())
     values = _check_all(checker, config, ignored)
@@ -89,12 +90,15 @@ def check(
         values["model"], wrong = with_weights(values["model"], is_new)
         checker.problems += wrong
     problems = [*earlier_problems, *_without_echoes(checker.problems)]
-    problems += contradictions(values, choices, frozenset(values) - checker.broken, is_trained)
+    found = contradictions(values, choices, frozenset(values) - checker.broken, is_trained)
+    problems += found.problems
     missing = _missing_accelerator(values) if on_this_machine else None
     if problems:
         raise ConfigError(list(dict.fromkeys(problems + ([missing] if missing else []))))
     if missing:
         raise MachineError(missing)
+    if is_new and found.wrong_data is not None:
+        raise found.wrong_data
     return _settings(values, choices)
 
 

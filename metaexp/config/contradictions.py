@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.schema import ClassSpec, data_name
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset
@@ -21,9 +21,21 @@ _MOST_EPISODES = 1_000_000
 _MOST_THREADS = 1_024
 
 
+class Found(NamedTuple):
+    """What is wrong with sections that are each fine.
+
+    Attributes:
+        problems: A sentence for each contradiction.
+        wrong_data: Why the files of the dataset cannot be right; None where nothing of that is known.
+    """
+
+    problems: list[str]
+    wrong_data: DataError | None
+
+
 def contradictions(
     values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_trained: bool = False
-) -> list[str]:
+) -> Found:
     """Find contradictions between sections of a configuration.
 
     Args:
@@ -33,16 +45,10 @@ def contradictions(
         is_trained: Whether it is for another test of a finished run. Then what training needs does not matter.
 
     Returns:
-        A sentence for each contradiction.
+        A sentence for each contradiction, and what is wrong with the data.
     """
-    found: list[str] = []
-    data = algorithm = None
-    if "dataset" in sound:
-        try:
-            folder = Path(values["paths"]["data"]) if "paths" in sound else None
-            data = data_facts(values["dataset"], choices, folder)
-        except ConfigError as error:
-            found += error.problems
+    data, (found, wrong_data) = _data(values, choices, sound)
+    algorithm = None
     if "algorithm" in sound:
         algorithm = algorithm_facts(values["algorithm"], choices)
     if sound >= {"train", "task"}:
@@ -61,7 +67,22 @@ def contradictions(
         found += _tracker_problems(values["tracker"])
     if "paths" in sound and not all(values["paths"].values()):
         found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
-    return list(dict.fromkeys(found))
+    return Found(list(dict.fromkeys(found)), wrong_data)
+
+
+def _data(
+    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str]
+) -> tuple[DataFacts | None, Found]:
+    """What the dataset says of itself, if it can be made, and what is wrong with it."""
+    if "dataset" not in sound:
+        return None, Found([], None)
+    try:
+        folder = Path(values["paths"]["data"]) if "paths" in sound else None
+        return data_facts(values["dataset"], choices, folder), Found([], None)
+    except ConfigError as error:
+        return None, Found(error.problems, None)
+    except DataError as error:
+        return None, Found([], error)
 
 
 def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None = None) -> DataFacts:
@@ -71,17 +92,18 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         spec: The class of the dataset, with its arguments.
         choices: Group -> chosen file.
         folder: Where data are, to count what is in the files of a dataset that does not know it otherwise; None to
-            look at no file. Files that are missing or wrong tell nothing here; loading them says why.
+            look at no file. Files that are missing tell nothing here: they may be where the job runs.
 
     Raises:
         ConfigError: The dataset refuses its arguments.
+        DataError: The files are wrong.
     """
     dataset = make(spec, Dataset)  # type: ignore[type-abstract]
     capacity = dataset.capacity()
     if capacity is None and folder is not None:
         try:
             capacity = dataset.capacity_in(folder)
-        except (DataError, OSError):
+        except (MissingDataError, OSError):
             capacity = None
     return DataFacts(data_name(spec, _name(spec, choices, "dataset")), dataset.kind, capacity, dataset.equal_classes)
 

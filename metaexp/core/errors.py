@@ -59,6 +59,10 @@ class DataError(MetaexpError):
     exit_code = ExitCode.DATA
 
 
+class MissingDataError(DataError):
+    """Data are not here. They may be elsewhere, on the machine that a job will run on."""
+
+
 class RunFolderError(MetaexpError):
     """A checkpoint or a run folder is missing, damaged, in use, or does not fit."""
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
@@ -106,7 +106,7 @@ class Arrays(Dataset):
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.file", self.file)
         if not path.exists():
-            raise DataError(
+            raise MissingDataError(
                 f"dataset.file: there is no {path.absolute()}. Give an .npz file, absolute or inside paths.data, with "
                 "x and y, or with x_train, y_train, x_val, y_val, x_test and y_test."
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from metaexp.core.errors import DataError
+from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
@@ -123,7 +123,7 @@ def _find(folder: Path) -> Path:
     """Where the data is. Raises DataError where it is not."""
     path = first_existing([folder / "cub", folder, folder / "CUB"], _NAMES)
     if path is None:
-        raise DataError(
+        raise MissingDataError(
             f"CUB is not in {folder.absolute()}. Get CUB_200_2011.tgz from its authors (Caltech, "
             f"doi.org/10.22002/D1.20098) and put it, or the folder extracted from it, into "
             f"{folder.absolute() / 'cub'}."

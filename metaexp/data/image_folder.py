@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metaexp.core.errors import DataError
+from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
@@ -123,7 +123,7 @@ class ImageFolder(Dataset):
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.folder", self.folder)
         if not path.exists():
-            raise DataError(
+            raise MissingDataError(
                 f"dataset.folder={self.folder}: there is no {path.absolute()}. Give a folder of images, absolute or "
                 "inside paths.data, with train/class, val/class and test/class in it, or with one folder per class."
             )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from metaexp.core.errors import DataError
+from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
@@ -126,7 +126,7 @@ def _find(folder: Path) -> _Found:
         folders = [place / split for split in SPLITS]
         if place != folder and all(f.is_dir() for f in folders):
             return _Found("folders", place, tuple(folders))
-    raise DataError(
+    raise MissingDataError(
         f"mini-ImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
         f"Put into {folder.absolute() / 'mini_imagenet'} one of: mini-imagenet-cache-train.pkl, -val.pkl and "
         "-test.pkl; the folder images with train.csv, val.csv and test.csv of github.com/twitter/meta-learning-lstm; "

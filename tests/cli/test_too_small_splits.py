@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,40 @@ def test_files_that_are_not_there_are_reported_by_loading(
     assert main(["plan", f"dataset={name}", *TASK, f"paths.data={data}"]) == 0
     assert main(["data", f"dataset={name}", *TASK, f"paths.data={data}"]) == 3
     assert "there is no" in capsys.readouterr().err
+
+
+def _doubled(data: Path) -> list[str]:
+    with zipfile.ZipFile(data / "images.zip", "w") as archive:
+        for name in ("a/0.png", "b/0.png", "./b/0.png"):
+            archive.writestr(name, b"")
+    return ["dataset=image_folder", "dataset.folder=images.zip"]
+
+
+def _shifted(data: Path) -> list[str]:
+    name = arrays(data, {**CLASSES, "val": 3}, 4)
+    with np.load(data / "arrays.npz") as stored:
+        made = dict(stored)
+    made["y_train"], made["y_val"] = made["y_train"][:-1], np.append(made["y_val"], made["y_val"][-1])
+    np.savez(data / "arrays.npz", **made)
+    return name
+
+
+@pytest.mark.parametrize("make", [_doubled, _shifted])
+@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"], ["data"]])
+def test_files_that_are_wrong_are_one_line_of_every_verb_before_anything_starts(
+    data: Path, make: Callable[..., list[str]], verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*verb, *make(data), *TASK, f"paths.data={data}"]) == 3
+    assert "Reading" not in (error := capsys.readouterr().err)
+    assert " twice. Pack " in error or "x_train has 20 examples and y_train has 19" in error
+    assert not (data.parent / "outputs").exists()
+
+
+def test_wrong_files_are_reported_after_all_problems_of_the_configuration(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *_doubled(data), *TASK, f"paths.data={data}", "train.steps=-1"]) == 2
+    assert "train.steps" in capsys.readouterr().err
 
 
 def test_a_large_compressed_archive_is_counted_by_loading_and_refused_before_the_first_step(

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -104,6 +105,23 @@ def test_the_images_of_tiered_imagenet_are_counted_from_its_labels(data):
     found = TieredImageNet(4, None).capacity_in(data)
     assert found == {"train": Capacity(351, 2), "val": Capacity(97, 1), "test": Capacity(160, 2)}
     assert TieredImageNet(4, None).load(data, print).capacity() == found
+
+
+def test_the_images_of_tiered_imagenet_are_counted_in_its_folders(data):
+    image = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(image, "PNG")
+    for split, names in class_lists("tiered_imagenet").items():
+        for name in names:
+            folder = data / "tiered_imagenet" / split / name
+            folder.mkdir(parents=True)
+            (folder / "notes.txt").write_text("no image")
+            for i in range(1 if name == names[3] and split == "val" else 2):
+                (folder / f"{i}.png").write_bytes(image.getvalue())
+    found = TieredImageNet(4, None).capacity_in(data)
+    assert found == {"train": Capacity(351, 2), "val": Capacity(97, 1), "test": Capacity(160, 2)}
+    assert TieredImageNet(4, None).load(data, print).capacity() == found
+    shutil.rmtree(folder)
+    assert TieredImageNet(4, None).capacity_in(data)["test"] == Capacity(160, 0)
 
 
 def write_cifar(folder: Path, change) -> None:

@@ -69,6 +69,11 @@ def passed_over(names: Iterable[str], others: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
+def is_example(name: str) -> bool:
+    """Whether a file is an image by its name, and not hidden."""
+    return _is_image(name) and not _is_hidden(name)
+
+
 def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
