@@ -1,4 +1,4 @@
-"""What is command of a search: its keys, what it may be judged by, and what is refused before anything is written."""
+"""The command of a search: its keys, its metric, and what is refused before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caches that somebody changed, with a checksum that was made to fit."""
+"""Changes caches, and makes their checksum fit again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metaexp.data.files.cache import checksum_of
 
 
 def change(file: Path, more: int = 1, shape: tuple[int, ...] | None = None, **metadata: str) -> None:
-    """Write a cache again with ``more`` added to its examples, of another shape, and with other texts in it."""
+    """Write a cache again: add ``more`` to its examples, or give it another shape or other texts."""
     with safe_open(file, framework="pt") as opened:
         before, examples = opened.metadata(), opened.get_tensor("examples") + more
     examples = examples if shape is None else examples.view(shape)

@@ -1,4 +1,4 @@
-"""Small datasets whose images say which example they are."""
+"""Small datasets whose images contain the number of their example."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def numbered_images(n: int) -> Tensor:
 
 
 def numbers(x: Tensor) -> Tensor:
-    """The example's number (...) of delivered images (..., 1, SIDE, SIDE), whichever way they are turned."""
+    """The numbers (...) of the examples in images (..., 1, SIDE, SIDE), which may be rotated."""
     upright = torch.stack([_upright(image) for image in x.flatten(0, -4)])
     pixels = (upright * 255).round().long()
     return (pixels[:, 0, 0, 0] + 200 * pixels[:, 0, 0, 1]).view(x.shape[:-3])
 
 
 def turns(x: Tensor) -> Tensor:
-    """How many quarter turns (...) each delivered image was given."""
+    """How many quarter turns (...) each image was rotated by."""
     return torch.tensor([_turn(image) for image in x.flatten(0, -4)]).view(x.shape[:-3])
 
 

@@ -1,4 +1,4 @@
-"""Forks workers from this process, which has imported torch already. Everything else about them is as in a real sweep.
+"""Forks workers from this process, which has imported torch. All else is as in a real sweep.
 
 This process must have a single thread.
 """

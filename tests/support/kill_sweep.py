@@ -1,12 +1,16 @@
-"""Starts a sweep, kills it and its workers with SIGKILL at random moments, starts it again, until it is done.
+"""Starts a sweep, kills it with SIGKILL at random moments and starts it again, until it is done. Checks the results.
 
-The sweep and its workers are processes of one group, forked from this one, which has imported torch already; with
---warm the workers are forked from a warm parent of the sweep, which is killed, too. Moments
-are drawn in processor time, uniformly: of the workers, within what lets all kills come while there is work left, or,
-each fifth time and once there is none, of the sweep's own process, while it composes, finds what is there, and ends.
-After the second kill two files of the configuration are edited, until all jobs are complete. Afterwards the numbers are
-compared with those of an undisturbed sweep; and no job may have begun after it was complete.
-The last line is a report in JSON, which FILE gets, too; the exit code is 1 if anything is wrong.
+The sweep and its workers are one process group, and all are killed together. They are forked from this process, which
+has imported torch. With --warm, the workers are forked from a warm parent of the sweep, which is killed too.
+
+The moment of a kill is drawn uniformly, in processor time. Usually it is the time of the workers, chosen so that all
+kills come while work is left. Every fifth kill, and any kill after the last job, is timed by the sweep's own process.
+So it comes while that process composes, reads its folder, or ends.
+
+After the second kill two configuration files are edited, and stay so until all jobs are complete. At the end the
+results must equal those of a sweep that was not disturbed, and no job may have begun again after it was complete.
+
+The last line is a report in JSON, which is also written to FILE. The exit code is 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -79,7 +83,7 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bo
 
 
 def spent() -> float:
-    """Seconds of processor time of the children that ended, and of theirs."""
+    """Processor seconds of all child processes that have ended, and of their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -87,10 +91,19 @@ def spent() -> float:
 def disturb(
     command: list[str], conf: Path, kills: int, n_jobs: int, of_workers: float, of_sweep: float, *, warm: bool
 ) -> dict[str, Any]:
-    """Run the sweep with ``kills`` kills on the way; then let it end.
+    """Run the sweep, kill it ``kills`` times, and then let it end.
 
-    of_workers, of_sweep: seconds of processor time that all jobs, and the sweep's own process, take undisturbed. For
-    each kill the report says when it came, how many jobs that session had started, and how many were complete.
+    Args:
+        command: Overrides of the sweep.
+        conf: The folder of its configuration.
+        kills: How many kills.
+        n_jobs: How many jobs the sweep has.
+        of_workers: Processor seconds of all jobs together, without kills.
+        of_sweep: Processor seconds of the sweep's own process, without kills.
+        warm: Whether the jobs are forked from a warm parent.
+
+    Returns:
+        A report: when each kill came, how many jobs that session had started, and how many were complete.
     """
     dice = random.Random(1)
     again: list[int] = []
@@ -130,7 +143,7 @@ def edit(conf: Path) -> None:
 
 
 def sweep(command: list[str]) -> int:
-    """Start the sweep in a process group of its own; returns its id."""
+    """Start the sweep in its own process group and return the id of the group."""
     child = os.fork()
     if child:
         return child
@@ -150,14 +163,18 @@ def sweep(command: list[str]) -> int:
 
 
 def has_begun(seen: int) -> bool:
-    """Whether more jobs have begun than were ``seen``: before that, a warm parent imports."""
+    """Whether a job has begun beyond the first ``seen`` ones. Before that, a warm parent is still importing."""
     return len(begins(Path("disturbed"))) > seen
 
 
 def wait(leader: int, seconds: float | None, of_leader: bool, ready: Callable[[], bool] | None = None) -> int:
-    """The exit status of the sweep; with ``seconds``, its group is killed once it has computed for so long.
+    """Wait for the sweep and return its exit status.
 
-    What it computes before it is ``ready`` does not count.
+    Args:
+        leader: The process of the sweep.
+        seconds: Kill its group after so many processor seconds; None never does.
+        of_leader: Count the seconds of the sweep's own process, not those of the workers.
+        ready: Start to count once this returns True.
     """
     ahead = 0.0
     while seconds is not None:
@@ -176,7 +193,7 @@ def wait(leader: int, seconds: float | None, of_leader: bool, ready: Callable[[]
 
 
 def computed(leader: int, of_leader: bool) -> float:
-    """Seconds of processor time of the sweep's process, or of its workers together, those that ended included."""
+    """Processor seconds of the sweep's process, or of all its workers, including those that have ended."""
     ticks, children = 0, 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -193,7 +210,7 @@ def computed(leader: int, of_leader: bool) -> float:
 
 
 def begins(folder: Path) -> list[int]:
-    """The numbers of the jobs that began, in order."""
+    """The numbers of the jobs in the order in which they began."""
     path = folder / "journal.jsonl"
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -219,7 +236,7 @@ def completed(folder: Path) -> set[int]:
 
 
 def compare(plain: Path, disturbed: Path, n_jobs: int) -> dict[str, Any]:
-    """What is missing, and what is different from the undisturbed sweep."""
+    """List the jobs that are missing, or that differ from those of the undisturbed sweep."""
     missing = sorted(set(range(n_jobs)) - completed(disturbed))
     folders = {path.name: path for path in plain.glob("[0-9]*")}
     results = {name: case_runs.result_of(path) for name, path in folders.items()}

@@ -1,7 +1,7 @@
-"""Small algorithms: sound ones, and broken ones that each differ from a sound one in one mistake.
+"""Small algorithms: correct ones, and broken ones with one mistake each.
 
 ``Gradient`` adapts weights by gradient steps as MAML does, ``Prototypes`` compares with class means as Prototypical
-Networks do. The other classes say in their first line what is wrong with them.
+Networks do. The docstring of each other class says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STEPS = 2
 
 
 class Gradient(Algorithm):
-    """Sound: second-order gradient steps on all weights, normalised by the batch at hand."""
+    """Correct: second-order gradient steps on all weights, batch norm with the statistics of the batch."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Gradient(Algorithm):
 
 
 class Prototypes(Algorithm):
-    """Sound: squared distances to class means, normalised by stored statistics; refuses regression."""
+    """Correct: squared distances to class means, batch norm with stored statistics; refuses regression."""
 
     model_output = "embedding"
     fixed_way = False
@@ -99,14 +99,14 @@ class Prototypes(Algorithm):
 
 
 class NoisyInTraining(Prototypes):
-    """Sound: with dropout, in training alone."""
+    """Correct: dropout, only in training."""
 
     def embed(self, x: Tensor) -> Tensor:
         return F.dropout(super().embed(x), 0.2, self.training)
 
 
 class LineFit(Algorithm):
-    """Sound: regression alone, by ridge regression on features in closed form."""
+    """Correct: only regression, by ridge regression on features in closed form."""
 
     model_output = "embedding"
 
@@ -137,14 +137,14 @@ class LineFit(Algorithm):
 
 
 class MissingCreateGraph(Gradient):
-    """The inner gradients are constants, though it claims second order."""
+    """The inner gradients are constants, although it declares second order."""
 
     def path(self, support: Examples, first_order: bool = False) -> list[Params]:
         return super().path(support, first_order=True)
 
 
 class SecondOrderUnclaimed(Gradient):
-    """Claims first order and computes second."""
+    """Declares first order and computes second order."""
 
     @property
     def first_order(self) -> bool:
@@ -152,21 +152,21 @@ class SecondOrderUnclaimed(Gradient):
 
 
 class DetachedFastWeights(Gradient):
-    """The adapted weights are cut off from those that adaptation began with."""
+    """The adapted weights are detached from the initial weights."""
 
     def adapt(self, support: Examples) -> Params:
         return {name: p.detach() for name, p in super().adapt(support).items()}
 
 
 class DetachedStart(Gradient):
-    """The learned start of one layer is cut off, as a cell state that is copied by ``.data`` would be."""
+    """The learned start of one layer is detached, like a cell state that is copied by ``.data``."""
 
     def start(self) -> Params:
         return {name: p.detach() if "conv" in name else p for name, p in super().start().items()}
 
 
 class DetachedPrototypes(Prototypes):
-    """Class means are constants, so half of the gradient is missing, and there is no inner gradient to blame."""
+    """Class means are constants, so half of the gradient is missing. There is no inner gradient."""
 
     def adapt(self, support: Examples) -> Tensor:
         return super().adapt(support).detach()
@@ -181,7 +181,7 @@ class UnusedHead(Prototypes):
 
 
 class UnsaidInnerGradient(Gradient):
-    """Has inner gradients and says that it has none."""
+    """Has inner gradients and declares that it has none."""
 
     @property
     def first_order(self) -> bool | None:  # type: ignore[override]
@@ -192,7 +192,7 @@ class UnsaidInnerGradient(Gradient):
 
 
 class PositionsForLabels(Prototypes):
-    """Takes a class-ordered support for granted."""
+    """Assumes that the support is ordered by class."""
 
     def means(self, embedded: Tensor, support: Examples) -> Tensor:
         return embedded.unflatten(0, (support.n_way, -1)).mean(1)
@@ -206,7 +206,7 @@ class WrongClassSums(Prototypes):
 
 
 class FixedLabelMap(Prototypes):
-    """Names the classes itself, by the size of their means."""
+    """Numbers the classes itself, by the size of their means."""
 
     def means(self, embedded: Tensor, support: Examples) -> Tensor:
         means = super().means(embedded, support)
@@ -214,7 +214,7 @@ class FixedLabelMap(Prototypes):
 
 
 class SupportIgnored(Gradient):
-    """Predicts with the weights that it began with."""
+    """Predicts with its initial weights."""
 
     def path(self, support: Examples, first_order: bool = False) -> list[Params]:
         return [self.start()]
@@ -228,7 +228,7 @@ class LearnsFromQueries(Gradient):
 
 
 class SequentialSteps(Gradient):
-    """Takes a step per half of the support and does not say that its order matters."""
+    """Takes one step for each half of the support and does not declare that the order matters."""
 
     def path(self, support: Examples, first_order: bool = False) -> list[Params]:
         params = self.start()
@@ -258,7 +258,7 @@ class WrongSign(Gradient):
 
 
 class NegatedMetaLoss(Prototypes):
-    """Trains away from right answers; its loss by itself is right."""
+    """Trains towards wrong answers, because its meta-loss is negated."""
 
     def meta_loss(self, episode: Episode) -> Tensor:
         return -super().meta_loss(episode)
@@ -268,7 +268,7 @@ class NegatedMetaLoss(Prototypes):
 
 
 class SaysInductive(Prototypes):
-    """Normalises queries with each other and says that it uses stored statistics."""
+    """Normalises queries with each other and declares stored statistics."""
 
     def embed(self, x: Tensor) -> Tensor:
         with normalise_with("batch"):
@@ -276,7 +276,7 @@ class SaysInductive(Prototypes):
 
 
 class SaysTransductive(Prototypes):
-    """Normalises with stored statistics and says that it uses those of the queries."""
+    """Normalises with stored statistics and declares those of the queries."""
 
     @property
     def batch_norm(self) -> BatchNormMode:
@@ -284,7 +284,7 @@ class SaysTransductive(Prototypes):
 
 
 class SaysTransductiveAnyway(Gradient):
-    """Says that it is transductive whatever the network."""
+    """Declares that it is transductive with every network."""
 
     @property
     def batch_norm(self) -> BatchNormMode:
@@ -292,7 +292,7 @@ class SaysTransductiveAnyway(Gradient):
 
 
 class SaysNothingNormalised(Prototypes):
-    """Says that nothing is normalised by statistics, around a network that is."""
+    """Declares no batch norm, although its network has it."""
 
     @property
     def batch_norm(self) -> BatchNormMode:
@@ -300,7 +300,7 @@ class SaysNothingNormalised(Prototypes):
 
 
 class CentredQueries(Prototypes):
-    """Centres the queries by their own mean and does not say that they depend on each other."""
+    """Subtracts the mean of the queries and does not declare that they depend on each other."""
 
     def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
         embedded = self.embed(x)
@@ -308,7 +308,7 @@ class CentredQueries(Prototypes):
 
 
 class StatisticsUpdatedAtTest(Prototypes):
-    """Goes on collecting running statistics at test."""
+    """Still collects running statistics at test."""
 
     def embed(self, x: Tensor) -> Tensor:
         with normalise_with("collect"):
@@ -320,7 +320,7 @@ class StatisticsUpdatedAtTest(Prototypes):
 
 
 class PrototypesKept(Prototypes):
-    """Keeps the class means on itself, and predicts with those."""
+    """Stores the class means as an attribute and predicts with them."""
 
     def adapt(self, support: Examples) -> Tensor:
         self.kept = super().adapt(support)
@@ -331,7 +331,7 @@ class PrototypesKept(Prototypes):
 
 
 class WaySwapped(Prototypes):
-    """Writes the ways of the last task on itself."""
+    """Stores the ways of the last task as an attribute."""
 
     def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
         super().__init__(model, train_shape)
@@ -343,7 +343,7 @@ class WaySwapped(Prototypes):
 
 
 class FastWeightsOnParameters(Gradient):
-    """Hides the adapted weights on the parameters."""
+    """Stores the adapted weights as attributes of the parameters."""
 
     def adapt(self, support: Examples) -> Params:
         params = super().adapt(support)
@@ -365,7 +365,7 @@ class History(Prototypes):
 
 
 class UnresetLSTM(Prototypes):
-    """Reads class means with an LSTM whose state is carried on from task to task."""
+    """Reads class means with an LSTM whose state is kept from task to task."""
 
     def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
         super().__init__(model, train_shape)
@@ -417,7 +417,7 @@ class NumpyNoise(Prototypes):
 
 
 class StopsEarly(Gradient):
-    """Looks at a number on the way, which cannot be mapped over tasks."""
+    """Uses the value of a tensor in an if, which cannot be mapped over tasks."""
 
     def path(self, support: Examples, first_order: bool = False) -> list[Params]:
         found = super().path(support, first_order)
@@ -436,14 +436,14 @@ class NativeBatchNorm(Gradient):
 
 
 class WayHardCoded(Prototypes):
-    """Takes seven classes for granted."""
+    """Assumes seven classes."""
 
     def means(self, embedded: Tensor, support: Examples) -> Tensor:
         return super().means(embedded, support._replace(n_way=7))
 
 
 class OneShotOnly(Prototypes):
-    """Takes the shots it was trained with for granted."""
+    """Assumes the shots that it was trained with."""
 
     def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
         super().__init__(model, train_shape)
@@ -455,7 +455,7 @@ class OneShotOnly(Prototypes):
 
 
 class LostTensor(Prototypes):
-    """Compares with random weights that are neither parameter nor buffer."""
+    """Uses random weights that are neither parameters nor buffers."""
 
     def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
         super().__init__(model, train_shape)
@@ -480,7 +480,7 @@ class AdaptationPathWithoutStart(Gradient):
 
 
 class MadeElsewhere(Prototypes):
-    """Makes a tensor of its own, in the default precision and on the CPU."""
+    """Makes a tensor in the default precision and on the CPU."""
 
     def means(self, embedded: Tensor, support: Examples) -> Tensor:
         members = torch.eye(support.n_way)[support.y]
@@ -488,14 +488,14 @@ class MadeElsewhere(Prototypes):
 
 
 class RootOfZero(Prototypes):
-    """Its loss is fine, and its gradient is not a number: the derivative of a root at zero."""
+    """Its loss is finite, but its gradient is NaN: the derivative of a root at zero."""
 
     def compare(self, embedded: Tensor, means: Tensor) -> Tensor:
         return super().compare(embedded, means) + (means - means).square().sum(1).sqrt()
 
 
 class VectorsOnly(Prototypes):
-    """Sound: takes feature vectors, as most networks give them, and no maps."""
+    """Correct: takes feature vectors, but no feature maps."""
 
     def embed(self, x: Tensor) -> Tensor:
         out: Tensor = self.model(x)
@@ -504,7 +504,7 @@ class VectorsOnly(Prototypes):
 
 
 class RegressionUnrefused(Prototypes):
-    """Classifies alone, and lets itself be built for regression."""
+    """Only classifies, but can be built for regression."""
 
     def __init__(self, model: nn.Module) -> None:
         Algorithm.__init__(self)

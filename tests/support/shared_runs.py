@@ -8,11 +8,11 @@ usage: shared_runs.py FOLDER JOBS, where JOBS is a JSON file: name -> job. A job
     other     changes on the last rank only
     resume    whether to go on with the run in the folder ``in``; a new run otherwise
     in        the run folder, by name; the job's own name without it
-    argv      a command line instead: of a verb, or, where it starts with none, of ``train``
-    signal    [number, rank or "all", seconds]: sent to it so long after the start
-    act       what one rank does, in which update: [deed, rank, update]; see ``Deed``
+    argv      a command line instead; without a verb it is that of ``train``
+    signal    [number, rank or "all", seconds]: sent so many seconds after the start
+    act       what one rank does, and in which step: [deed, rank, step]; see ``Deed``
 
-Every process is forked from this one, which has imported torch already: starting torch takes longer than such a run.
+Every process is forked from this one, which has imported torch, because importing it takes longer than such a run.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _COMMON: dict[str, Any] = {
 def settings_of(job: dict[str, Any], outputs: Path) -> Settings:
     """The settings of a job. Five tasks are no multiple of two or four ranks; gradients are clipped in all.
 
-    Adam stays away from batch norm: a bias in front of it has no gradient but rounding, which Adam makes large.
+    Adam is not used with batch norm: the gradient of a bias in front of it is rounding only, which Adam makes large.
     """
     sgd = {"_target_": "torch.optim.SGD", "lr": 0.01, "momentum": 0.9}
     net = {"_target_": "tiny_runs.Net", "width": 8, "dropout": 0.0}
@@ -85,10 +85,10 @@ def _clip(threshold: float) -> dict[str, Any]:
 
 
 class Deed:
-    """What a rank does before its share of one update.
+    """What a rank does before its share of one step.
 
     stop, interrupt, kill: sends itself SIGTERM, SIGINT, SIGKILL. error, memory: raises an error, of memory, in its
-    share. outside: raises between two updates. drift: changes a weight of its own. slice, mean: from this update on,
+    share. outside: raises between two steps. drift: changes one of its weights. slice, mean: from this step on,
     computes the tasks of rank 0; divides by twice its own number of tasks instead of the number of all.
     """
 
@@ -127,7 +127,7 @@ def _own_mean(step: MetaStep) -> Callable[..., Partial]:
 
 
 def act(deed: str, at: int) -> None:
-    """From now on, in this process, ``deed`` is done before the share of update ``at`` (0-based)."""
+    """Make this process do ``deed`` before its share of step ``at`` (0-based)."""
     backward = MetaStep._backward_on_share
 
     def acting(self: MetaStep, step: int) -> Partial:
@@ -148,7 +148,7 @@ def act(deed: str, at: int) -> None:
 
 
 def train(arguments: list[str], ranks: Ranks = SINGLE) -> int:
-    """The verb of the command line that stands for ``train`` here: settings that no YAML file has."""
+    """Replaces the verb ``train``, with settings that no YAML file has."""
     job, folder = json.loads(arguments[0]), Path(arguments[1])
     if "argv" in job:
         return cli_train.main(job["argv"], ranks)
@@ -162,7 +162,7 @@ def train(arguments: list[str], ranks: Ranks = SINGLE) -> int:
 
 
 def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report: Path) -> NoReturn:
-    """In a child: one rank of a job, as torchrun would start it, its output in files."""
+    """Run one rank of a job in a child, as torchrun would start it, with its output in files."""
     size = job["ranks"]
     if size > 1:
         place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
@@ -184,7 +184,7 @@ def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report
 
 
 def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
-    """Run a job: the exit status of each rank (negative: the signal that killed it), what each said, seconds."""
+    """Run a job. Returns each rank's exit status (negative: the signal that killed it) and output, and the seconds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -161,7 +161,7 @@ class Net(Network):
 
 
 class CountingAdam(torch.optim.Adam):
-    """Adam whose steps shrink with a count that it keeps among its groups' settings, as some optimisers do."""
+    """Adam whose steps shrink with a count, which it keeps in its parameter groups, as some optimisers do."""
 
     def __init__(self, params: list[nn.Parameter], lr: float) -> None:
         super().__init__(params, lr=lr)
@@ -213,7 +213,7 @@ class TinyMAML(Algorithm):
 
 
 class SteadyMAML(TinyMAML):
-    """The same, with a rate that does not change, so that nothing in it depends on how many steps there will be."""
+    """The same with a constant rate, so that nothing depends on the number of all steps."""
 
     set_progress = Algorithm.set_progress
 
@@ -257,7 +257,7 @@ class Pretrained(Centroids):
 
 
 class Features(Network):
-    """Linear -> tanh, and a head where one is asked for."""
+    """Linear -> tanh, and a head if ``n_outputs`` asks for one."""
 
     def __init__(self, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
         super().__init__()
@@ -351,7 +351,7 @@ def blobs(outputs: Path, **changes: Any) -> Settings:
 
 
 def warm_up(folder: Path) -> None:
-    """Train once in this process: torch imports much of itself when it is first used."""
+    """Train once in this process, because torch imports many modules when it is first used."""
     run_job(settings(folder, train__steps=1), display=progress.Lines(Console(quiet=True)))
 
 

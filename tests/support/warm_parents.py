@@ -14,7 +14,7 @@ from metaexp.machine.warm_parent import leave, serve_forks
 
 @contextmanager
 def warm_parent(env: dict[str, str], load: str = "", prefix: Sequence[str] = ()) -> Iterator[WarmParent]:
-    """A warm parent that runs ``load`` once; what :meth:`WarmParent.fork` is given is run in the processes."""
+    """A warm parent that runs ``load`` once. The processes run the arguments of :meth:`WarmParent.fork`."""
     parent = WarmParent([*prefix, sys.executable, "-P", str(Path(__file__)), load], env)
     try:
         yield parent
