@@ -22,6 +22,8 @@ MOST_LINES = 300
 """At most so many lines in a file of the package."""
 MOST_FUNCTION_LINES = 50
 """At most so many lines in a function, without its docstring."""
+MANY_ARGUMENTS = 4
+"""Functions of so many arguments list them in their docstring."""
 MAKE_TARGETS = re.compile(r"^([a-z0-9]+):", re.MULTILINE)
 
 
@@ -183,6 +185,47 @@ def undocumented_methods(package: ModuleType) -> list[str]:
                     f"{module.name}.{cls.__name__}.{name}" for name, member in methods if not inspect.getdoc(member)
                 ]
     return found
+
+
+def without_arguments(package: ModuleType) -> list[str]:
+    """Public functions of many arguments whose docstring has no ``Args:``, unless it refers to another docstring."""
+    found = []
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.endswith("__main__"):
+            continue
+        members = vars(importlib.import_module(module.name))
+        functions = {name: member for name, member in members.items() if inspect.isfunction(member)}
+        for cls in members.values():
+            if inspect.isclass(cls) and cls.__module__ == module.name and not cls.__name__.startswith("_"):
+                own = {name: member for name, member in vars(cls).items() if inspect.isfunction(member)}
+                inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
+                functions |= {f"{cls.__name__}.{name}": f for name, f in own.items() if name not in inherited}
+        for name, function in functions.items():
+            if function.__module__ == module.name and lacks_arguments(name, function):
+                found.append(f"{module.name}.{name}")
+    return found
+
+
+def lacks_arguments(name: str, function: FunctionType) -> bool:
+    names = [argument for argument in inspect.signature(function).parameters if argument not in ("self", "cls")]
+    is_public = not name.rpartition(".")[2].startswith("_")
+    text = inspect.getdoc(function) or ""
+    return is_public and len(names) >= MANY_ARGUMENTS and "Args:" not in text and not text.startswith("As :")
+
+
+def test_functions_of_many_arguments_list_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "listed").mkdir()
+    (tmp_path / "listed" / "__init__.py").write_text("")
+    (tmp_path / "listed" / "all.py").write_text(
+        "class Base:\n    def go(self, a, b, c, d):\n        'Go.'\n\n"
+        "class Child(Base):\n    def go(self, a, b, c, d):\n        'Go.'\n\n"
+        "def three(a, b, c):\n    'Three.'\n\n"
+        "def same(a, b, c, d):\n    'As :func:`three`.'\n\n"
+        "def four(a, b, c, d):\n    'Four.\\n\\nArgs:\\n    a: One.'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert without_arguments(importlib.import_module("listed")) == ["listed.all.Base.go"]
+    assert without_arguments(metaexp) == []
 
 
 def is_public_method(name: str, member: object) -> bool:

@@ -217,7 +217,13 @@ def give_each_step_its_norm(model: nn.Module, steps: int) -> None:
 
 
 def multi_step_weights(steps: int, epoch: int, annealing_epochs: int) -> list[float]:
-    """The weights of the query losses after 1, 2, ..., ``steps`` inner steps during ``epoch``; they sum to one."""
+    """Return the weights of the query losses after 1, 2, ..., ``steps`` inner steps. They sum to one.
+
+    Args:
+        steps: Inner steps.
+        epoch: The epoch of training, from 0.
+        annealing_epochs: From this epoch on, only the loss after the last step counts.
+    """
     if epoch >= annealing_epochs:
         return [0.0] * (steps - 1) + [1.0]
     early = max(1 - epoch / annealing_epochs, _LEAST_SHARE) / steps

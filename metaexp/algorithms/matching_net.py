@@ -182,7 +182,13 @@ class LSTMCell(nn.Module):
         self.from_state = nn.Linear(n_recurrent, 4 * n_hidden, bias=False)
 
     def forward(self, x: Tensor, recurrent: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Next hidden state and cell, both (B, n_hidden), from (B, n_input), (B, n_recurrent), (B, n_hidden)."""
+        """Return the next hidden state and cell, both (B, n_hidden).
+
+        Args:
+            x: The input (B, n_input).
+            recurrent: What enters from the step before (B, n_recurrent).
+            cell: The cell before (B, n_hidden).
+        """
         gates = self.from_input(x) + self.from_state(recurrent)  # (B, 4 * n_hidden)
         entry, forget, output, candidate = gates.chunk(4, 1)
         cell = forget.sigmoid() * cell + entry.sigmoid() * candidate.tanh()

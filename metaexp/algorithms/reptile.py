@@ -169,7 +169,14 @@ class Reptile(Algorithm):
 
 
 def adam_step(params: Params, moments: Moments, gradients: Params, lr: float) -> tuple[Params, Moments]:
-    """One step of Adam with beta1 = 0, corrected for the moments' start from zero (Kingma & Ba, 2015, algorithm 1)."""
+    """One step of Adam with beta1 = 0, corrected for the moments' start from zero (Kingma & Ba, 2015, algorithm 1).
+
+    Args:
+        params: The weights.
+        moments: The second moments so far.
+        gradients: The gradient of each weight.
+        lr: The learning rate.
+    """
     updates = moments.updates + 1
     squares = {name: _BETA2 * v + (1 - _BETA2) * gradients[name] ** 2 for name, v in moments.squares.items()}
     correction = 1 - _BETA2**updates
@@ -180,7 +187,13 @@ def adam_step(params: Params, moments: Moments, gradients: Params, lr: float) ->
 
 
 def mini_batch(support: Examples, step: int, size: int) -> Examples:
-    """The ``size`` examples of mini-batch ``step``, going round and round through the support set."""
+    """Return the examples of one mini-batch. Mini-batches go round and round through the support set.
+
+    Args:
+        support: The support set (S, ...).
+        step: Which mini-batch, from 0.
+        size: How many examples it has, at most S.
+    """
     total = support.x.shape[0]
     size = min(size, total)
     start = step * size % total

@@ -148,5 +148,12 @@ def _apart(first: Path, second: Path) -> tuple[str, str]:
 
 
 def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
-    """Return a run with the results of a later test of the same weights."""
+    """Return a run with the results of a later test of the same weights.
+
+    Args:
+        run: The run.
+        test: The score of the later test.
+        bank: The hash of its episode bank.
+        per_step: The metric of every episode, (steps + 1, n_episodes).
+    """
     return replace(run, test=test, bank=bank, per_step=per_step, retested=True)

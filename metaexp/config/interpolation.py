@@ -12,7 +12,14 @@ from metaexp.core.errors import ConfigError
 
 
 def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """Resolve ``${for_dataset:Sinusoid,0.01,0.4}``: 0.01 where the dataset's class is Sinusoid, else 0.4."""
+    """Resolve ``${for_dataset:Sinusoid,0.01,0.4}``: 0.01 if the dataset's class is Sinusoid, else 0.4.
+
+    Args:
+        name: Name of the class.
+        value: The value for this class.
+        otherwise: The value for other classes.
+        _root_: The whole configuration, which omegaconf gives.
+    """
     target = str(OmegaConf.select(_root_, "dataset._target_", default=""))
     return value if target.rpartition(".")[2] == name else otherwise
 

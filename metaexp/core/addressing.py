@@ -35,13 +35,25 @@ _SPLIT_TAGS: Final[dict[Split, int]] = {"train": 0x7472, "val": 0x7661, "test": 
 
 
 def episode_keys(seed: int, split: Split, indices: Tensor) -> Tensor:
-    """The keys (T,) of the episodes of ``split`` at ``indices`` (T,) int64, on the device of ``indices``."""
+    """Return the keys (T,) of episodes, on the device of ``indices``.
+
+    Args:
+        seed: The seed of the episodes.
+        split: The split that they are drawn from.
+        indices: Their numbers (T,) int64.
+    """
     root = _mix_int(_mix_int(seed + _GOLDEN) ^ _SPLIT_TAGS[split])
     return _mix((indices + 1) * _signed(_GOLDEN) + _signed(root))
 
 
 def subkeys(keys: Tensor, stream: int, n: int) -> Tensor:
-    """``n`` keys (..., n) from each of ``keys`` (...); different streams give unrelated keys."""
+    """Return ``n`` keys (..., n) from each key.
+
+    Args:
+        keys: The keys (...).
+        stream: Different streams give unrelated keys.
+        n: How many keys to make from each.
+    """
     counter = torch.arange(1, n + 1, dtype=torch.int64, device=keys.device) * _signed(_GOLDEN)
     root = keys ^ _signed(_mix_int(stream + _GOLDEN))
     return _mix(root.unsqueeze(-1) + counter)
@@ -90,7 +102,13 @@ def distinct(keys: Tensor, stream: int, n: int, high: int | Tensor) -> Tensor:
 
 
 def permutation(keys: Tensor, stream: int, n: int) -> Tensor:
-    """A random order (..., n) of 0..n-1 from each of ``keys`` (...): the stable order of ``n`` random words."""
+    """Return a random order (..., n) of 0 ... n - 1 for each key: the stable order of ``n`` random words.
+
+    Args:
+        keys: The keys (...).
+        stream: Different streams give unrelated orders.
+        n: How many numbers are ordered.
+    """
     return subkeys(keys, stream, n).argsort(dim=-1, stable=True)
 
 

@@ -45,7 +45,15 @@ def descend(
     steps: int,
     first_order: bool,
 ) -> Iterator[Params]:
-    """Parameters after 0, 1, ..., ``steps`` gradient steps on the same ``loss``."""
+    """Yield the parameters after 0, 1, ..., ``steps`` gradient steps on the same loss.
+
+    Args:
+        loss: The loss () of parameters.
+        params: The parameters at the start.
+        lr: The learning rate, or one for each parameter, by name.
+        steps: How many steps.
+        first_order: Whether the gradients are constants for the outer gradient.
+    """
     yield params
     for _ in range(steps):
         params = gradient_step(loss, params, lr, first_order)

@@ -70,7 +70,13 @@ def n_tasks(episodes: Episode) -> int:
 
 
 def select_tasks(episodes: Episode, start: int, stop: int) -> Episode:
-    """Tasks ``start`` to ``stop`` of a batch, still with the leading axis."""
+    """Return some tasks of a batch, still with the leading axis.
+
+    Args:
+        episodes: A batch of tasks.
+        start: The first task.
+        stop: The task after the last one.
+    """
     selected: Episode = map_tensors(lambda t: t[start:stop], episodes)
     return selected
 

@@ -136,7 +136,12 @@ def choose_features(subject: Subject) -> tuple[Subject, Finding]:
 
 
 def make_check(check: Check, name: str, subject: Subject) -> Finding:
-    """Make one check. An exception in it is a finding.
+    """Make one check. An exception in it counts as a finding.
+
+    Args:
+        check: The check.
+        name: Its name.
+        subject: What is checked.
 
     Raises:
         ConfigError: In ``runs`` only: the constructor refuses such tasks.

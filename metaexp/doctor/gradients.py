@@ -97,7 +97,14 @@ def slope_error(
 
 
 def slope_by_differences(algorithm: Algorithm, batch: Episode, direction: Mapping[str, Tensor], step: float) -> float:
-    """Return the derivative of the mean meta-loss along a direction in the parameters, by central differences."""
+    """Return the derivative of the mean meta-loss along a direction in the parameters, by central differences.
+
+    Args:
+        algorithm: The algorithm.
+        batch: The tasks.
+        direction: A vector for each parameter, by name.
+        step: The distance to both sides along the direction.
+    """
     parameters = parameters_of(algorithm)
     kept = {name: parameters[name].detach().clone() for name in direction}
     values = []

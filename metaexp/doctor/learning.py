@@ -84,6 +84,11 @@ def learning(subject: Subject) -> Finding:
 def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
     """Train until the exam is passed, or for :data:`MOST_STEPS`.
 
+    Args:
+        subject: Provides the training tasks.
+        algorithm: It is trained.
+        exam: Decides when it has learned enough.
+
     Returns:
         The number of training steps.
     """
@@ -106,7 +111,13 @@ def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
 
 
 def metric_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> float:
-    """Return the mean accuracy, or squared error, over the tasks of a batch in test mode."""
+    """Return the mean accuracy, or squared error, over the tasks of a batch in test mode.
+
+    Args:
+        algorithm: The algorithm.
+        batch: The tasks.
+        chunk_size: How many tasks are computed at once; None for all.
+    """
 
     def metric(episode: Episode) -> Tensor:
         return task_metric(algorithm.predict(algorithm.adapt(episode.support), episode.query.x), episode.query.y)

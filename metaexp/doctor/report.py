@@ -22,7 +22,13 @@ _TASKS: dict[Kind, str] = {
 
 
 def print_report(title: str, sections: Sequence[Section], console: Console) -> None:
-    """Print a line for each check under a heading for each kind of task, and a conclusion at the end."""
+    """Print a line for each check under a heading for each kind of task, and a conclusion at the end.
+
+    Args:
+        title: What is checked.
+        sections: The findings for each kind of task.
+        console: The terminal.
+    """
     console.print(Text(title, "bold"))
     for section in sections:
         console.print()

@@ -89,7 +89,13 @@ def save_and_load(subject: Subject) -> Finding:
 
 
 def problem_with(subject: Subject, algorithm: Algorithm, shape: TaskShape) -> str:
-    """Return what goes wrong with a task of this shape; an empty text if nothing does."""
+    """Return what goes wrong with a task of this shape; an empty text if nothing does.
+
+    Args:
+        subject: What is checked.
+        algorithm: The algorithm.
+        shape: Ways, shots and queries of the task.
+    """
     support, query = task(shape, seed=0)
     scores = predictions(algorithm.eval(), support, query.x)
     wanted = (shape.n_queries, shape.n_way or N_TARGETS)

@@ -120,7 +120,13 @@ class Subject:
 
 
 def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> Tensor:
-    """Return meta-losses (T,) as training computes them. Noise always starts from the same seed."""
+    """Return meta-losses (T,) as training computes them. Noise always starts from the same seed.
+
+    Args:
+        algorithm: The algorithm.
+        batch: The tasks.
+        chunk_size: How many tasks are computed at once; None for all.
+    """
 
     def loss(episode: Episode) -> Tensor:
         value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
@@ -137,7 +143,13 @@ def parameters_of(algorithm: Algorithm) -> dict[str, Tensor]:
 
 
 def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> dict[str, Tensor]:
-    """Return the gradient of the mean meta-loss by name, with zeros for parameters that it does not reach."""
+    """Return the gradient of the mean meta-loss by name, with zeros for parameters that it does not reach.
+
+    Args:
+        algorithm: The algorithm.
+        batch: The tasks.
+        chunk_size: How many tasks are computed at once; None for all.
+    """
     parameters = parameters_of(algorithm)
     loss = losses_of(algorithm, batch, chunk_size).mean()
     if not loss.requires_grad:
@@ -155,7 +167,13 @@ def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
 
 
 def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
-    """Return scores (M, N) or outputs (M, D_out) of ``x`` after adaptation to ``support``."""
+    """Return scores (M, N) or outputs (M, D_out) after adaptation to one task.
+
+    Args:
+        algorithm: The algorithm.
+        support: The support set of the task.
+        x: The queries (M, ...).
+    """
     with torch.no_grad():
         scores: Tensor = algorithm.predict(algorithm.adapt(support), x)
     return scores

@@ -152,7 +152,13 @@ def class_axes(subject: Subject) -> dict[str, list[int]]:
 
 
 def permute_classes(algorithm: Algorithm, order: Tensor, axes: dict[str, list[int]]) -> None:
-    """Reorder the tensors of the algorithm along the axes that stand for classes."""
+    """Reorder the tensors of the algorithm along the axes that stand for classes.
+
+    Args:
+        algorithm: It is changed in place.
+        order: The new order of the classes (N,).
+        axes: Name of a tensor -> its axes that stand for classes.
+    """
     with torch.no_grad():
         for name, tensor in _tensors(algorithm):
             for axis in axes[name]:

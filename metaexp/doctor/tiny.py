@@ -69,7 +69,13 @@ def supervised_task(seed: int) -> Episode:
 
 
 def draw_images(generator: torch.Generator, centres: Tensor, per_class: int) -> Examples:
-    """Return shuffled noisy images, dark and bright, of classes with the given centres (N, 1, 8, 8)."""
+    """Return shuffled noisy images, dark and bright, of classes with the given centres (N, 1, 8, 8).
+
+    Args:
+        generator: Draws the noise.
+        centres: The mean image of each class.
+        per_class: How many images of each class.
+    """
     y = torch.randperm(len(centres) * per_class, generator=generator) % len(centres)
     noise = torch.randn(len(y), *IMAGE, generator=generator, dtype=torch.float64)
     light = torch.randn(len(y), 1, 1, 1, generator=generator, dtype=torch.float64)

@@ -64,10 +64,17 @@ def descend_by_learn2learn(
     steps: int,
     first_order: bool,
 ) -> Iterator[Params]:
-    """Parameters after 0, 1, ..., ``steps`` steps of learn2learn's MAML, or of its MetaSGD where ``lr`` is a mapping.
+    """Yield the parameters after 0, 1, ..., ``steps`` steps of learn2learn's MAML, or MetaSGD if ``lr`` is a mapping.
 
     As :func:`metaexp.core.inner.descend`, for ``params`` of one task that autograd reaches. Under ``torch.no_grad``
     the steps are taken all the same, and what they give is detached.
+
+    Args:
+        loss: The loss () of parameters.
+        params: The parameters at the start.
+        lr: The learning rate, or one for each parameter, by name.
+        steps: How many steps.
+        first_order: Whether the gradients are constants for the outer gradient.
     """
     algorithms = import_learn2learn().algorithms
     keeps_graph = torch.is_grad_enabled()

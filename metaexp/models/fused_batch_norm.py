@@ -88,7 +88,15 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_elementary_operations(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, pool: bool) -> Tensor:
-    """The values of :func:`normalise_and_activate`, in operations that can be differentiated any number of times."""
+    """Compute :func:`normalise_and_activate` by operations that can be differentiated any number of times.
+
+    Args:
+        x: The maps (B, C, H, W).
+        weight: Scale of each channel; None for 1.
+        bias: Shift of each channel; None for 0.
+        eps: Added to the variance.
+        pool: Whether to pool at the end.
+    """
     centred = x - x.mean((0, 2, 3), keepdim=True)
     gain = torch.rsqrt((centred * centred).mean((0, 2, 3)) + eps)
     if weight is not None:

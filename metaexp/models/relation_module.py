@@ -142,7 +142,15 @@ class PairNorm(BatchNorm):
 def relation_for(
     feature_shape: tuple[int, ...], channels: int, hidden: int, padding: int, norm_momentum: float
 ) -> Relation:
-    """The relation module for embeddings of ``feature_shape``: maps (C, h, w) or vectors (F,)."""
+    """Make the relation module for embeddings of a shape.
+
+    Args:
+        feature_shape: Shape of an embedding: maps (C, h, w), or a vector (F,).
+        channels: Channels of the convolutions.
+        hidden: Width of the hidden layer.
+        padding: Padding of the convolutions.
+        norm_momentum: Momentum of the running statistics of batch norm.
+    """
     if len(feature_shape) == 3:
         maps, height, width = feature_shape
         return MapRelation((maps, height, width), channels, hidden, padding, norm_momentum)

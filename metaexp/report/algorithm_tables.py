@@ -67,7 +67,13 @@ def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
 
 
 def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
-    """Return a table with a line for each record, each experiment without one, and records of no saved experiment."""
+    """Return a table with a line for each record, each experiment without one, and records of no saved experiment.
+
+    Args:
+        settings: The published experiments of the algorithm.
+        entries: The committed records.
+        link: Prefix of links to the pages of the records.
+    """
     header = ["Experiment", "Data", "Task", "Published", "Measured", "Steps", "Batch norm", "Verdict"]
     known = {setting.experiment for setting in settings}
     rows = [row for setting in sorted(settings, key=_order) for row in _rows(setting, entries, link)]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
-from metaexp.results import wording as w
 from metaexp.results.record import Reference, RunRecord
 from metaexp.results.seeds import SeedsResult, combine_seeds
+from metaexp.results.wording import NOTHING, format_batch_norm, format_reference, format_score, format_task
 
 SUMMARY_FILE = "summary.json"
 
@@ -51,10 +51,10 @@ def write_summary(
 
 def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
     """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several."""
-    found = [[f"seed {r.seed}", w.format_score(r.test), r.verdict.text if r.verdict else w.NOTHING] for r in records]
+    found = [[f"seed {r.seed}", format_score(r.test), r.verdict.text if r.verdict else NOTHING] for r in records]
     if len(records) > 1:
-        verdict = whole.verdict.text if whole.verdict else w.NOTHING
-        found.append([f"mean of {len(records)} seeds", w.format_score(whole.test), verdict])
+        verdict = whole.verdict.text if whole.verdict else NOTHING
+        found.append([f"mean of {len(records)} seeds", format_score(whole.test), verdict])
     return found
 
 
@@ -80,10 +80,10 @@ def format_protocol(record: RunRecord) -> str:
     steps = len(record.after_steps) - 1
     parts = [
         f"{n_episodes:,} tasks",
-        w.format_task(record.task),
+        format_task(record.task),
         f"{queries} per class" if record.task.n_way else queries,
         *([f"{steps} adaptation step{'' if steps == 1 else 's'} at test"] if record.after_steps else []),
-        f"batch norm {w.format_batch_norm(record.batch_norm)}",
+        f"batch norm {format_batch_norm(record.batch_norm)}",
     ]
     return ", ".join(parts)
 
@@ -92,7 +92,7 @@ def _published(reference: Reference | None) -> list[str]:
     if reference is None:
         return ["no published number to compare with"]
     return [
-        f"published: {w.format_reference(reference)} ({reference.paper}, {reference.table})",
+        f"published: {format_reference(reference)} ({reference.paper}, {reference.table})",
         f"published with: {reference.protocol}",
     ]
 

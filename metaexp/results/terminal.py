@@ -27,7 +27,13 @@ _UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
-    """Print the results of a completed run, its folder and its figures on standard output."""
+    """Print the results of a completed run, its folder and its figures on standard output.
+
+    Args:
+        record: The record.
+        folder: The run folder.
+        console: The terminal; standard output by default.
+    """
     console = console or make_console()
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
     measured = record.test or record.val
@@ -81,12 +87,24 @@ def format_after_steps(scores: list[Score]) -> str:
 
 
 def print_path(console: Console, what: str, path: Path) -> None:
-    """Print a path on a line that no terminal breaks or colours."""
+    """Print a path on a line that no terminal breaks or colours.
+
+    Args:
+        console: The terminal.
+        what: What is at the path.
+        path: The path.
+    """
     console.print(f"{what}: {path}", soft_wrap=True)
 
 
 def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console | None = None) -> None:
-    """Print the result of an evaluation, and its file, on standard output."""
+    """Print the result of an evaluation, and its file, on standard output.
+
+    Args:
+        evaluation: The result.
+        path: Its file; None if it could not be written.
+        console: The terminal; standard output by default.
+    """
     console = console or make_console()
     title = (
         f"{evaluation.algorithm} on {evaluation.dataset}, {format_task(evaluation.task)} (trained in {evaluation.run})"

@@ -123,7 +123,13 @@ def build(settings: Settings, compute: Compute, progress: Progress, *, begins: b
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:
-    """Load the dataset into the memory of the device."""
+    """Load the dataset into the memory of the device.
+
+    Args:
+        settings: The checked configuration.
+        compute: The device.
+        progress: Takes lines about what is done meanwhile.
+    """
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     return description.load(settings.paths.data, progress).to(compute.device)
 
@@ -152,7 +158,13 @@ def _make_module(settings: Settings, interface: Interface, outputs: int | None) 
 
 
 def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:
-    """Make the algorithm on the CPU, around ``model``, or around a network initialised from ``settings.seed``."""
+    """Make the algorithm on the CPU.
+
+    Args:
+        settings: The checked configuration.
+        interface: The shapes that it is built for.
+        model: Its network; None for a new one, initialised from ``settings.seed``.
+    """
     model = model or build_network(settings, interface)
     return make(
         settings.algorithm,

@@ -16,10 +16,15 @@ _FLOAT_BYTES = 4
 
 
 def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], compute: Compute) -> int:
-    """A chunk of evaluation tasks whose widest activations fit a fixed budget.
+    """Return how many evaluation tasks are computed at once, so that their widest activations fit a fixed budget.
 
     The widest layer of the common networks has 64 maps of the size of the image, so an example is counted as
     64 floats per pixel (per time step of a sequence, per number of a vector). ``device.task_chunk`` comes first.
+
+    Args:
+        shape: Shape of a task.
+        input_shape: Shape of an example.
+        compute: The device.
     """
     if compute.task_chunk is not None:
         return compute.task_chunk
@@ -28,10 +33,19 @@ def tasks_at_once(shape: TaskShape, input_shape: tuple[int, ...], compute: Compu
 
 
 def training_chunk(shape: TaskShape, input_shape: tuple[int, ...], compute: Compute, tasks: int) -> int | None:
-    """How many of ``tasks`` training tasks to compute at once: on a CPU, equal chunks whose activations fit a budget.
+    """Return how many training tasks to compute at once: on a CPU, equal chunks whose activations fit a budget.
 
-    The estimate is that of :func:`tasks_at_once`. MAML with five inner steps keeps some seven times as much. On an
-    accelerator all tasks are computed at once (None). ``device.task_chunk`` comes first.
+    The estimate is that of :func:`tasks_at_once`. MAML with five inner steps keeps about seven times as much.
+    ``device.task_chunk`` comes first.
+
+    Args:
+        shape: Shape of a task.
+        input_shape: Shape of an example.
+        compute: The device.
+        tasks: The tasks of one step.
+
+    Returns:
+        The number of tasks; None for all, as on an accelerator.
     """
     if compute.task_chunk is not None or compute.device.type != "cpu":
         return compute.task_chunk

@@ -75,7 +75,16 @@ class Evaluator:
         self.ranks = ranks
 
     def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
-        """The metric on validation episodes 0 ... n_episodes - 1 after all of adaptation: one row in ``per_step``."""
+        """Measure the metric on validation episodes 0 ... n_episodes - 1, after all steps of adaptation.
+
+        Args:
+            algorithm: The algorithm.
+            n_episodes: How many episodes.
+            report: Called with the number of episodes done so far.
+
+        Returns:
+            The metric, with one row in ``per_step``.
+        """
         return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)])
 
     def evaluate(self, algorithm: Algorithm, split: Split, n_episodes: int, report: Report) -> EvalResult:
@@ -83,6 +92,12 @@ class Evaluator:
 
         The algorithm is in evaluation mode meanwhile, and gradients reach only as far as it asks with torch.func (or
         under its own ``torch.enable_grad``).
+
+        Args:
+            algorithm: The algorithm.
+            split: The split.
+            n_episodes: How many episodes.
+            report: Called with the number of episodes done so far.
 
         Raises:
             RuntimeError: The algorithm changed its buffers.

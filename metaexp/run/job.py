@@ -132,7 +132,13 @@ def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: 
 
 
 def headline(record: RunRecord, device: str, folder: Path) -> list[str]:
-    """What is about to run, in a few lines."""
+    """Return a few lines about what is about to run.
+
+    Args:
+        record: The record of the run when it starts.
+        device: The device, in words.
+        folder: The run folder.
+    """
     order = "" if record.first_order is None else f", {format_order(record.first_order)} order"
     return [
         f"{record.algorithm} on {record.dataset}, {format_task(record.task)}, seed {record.seed}",

@@ -24,7 +24,13 @@ class Display(ABC):
 
     @abstractmethod
     def stretch(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
-        """A stretch of work, such as ``train``, ``validate`` or ``test``: ``total`` pieces, ``done`` of them before."""
+        """Show the progress of a piece of work, within a ``with`` block that yields a function to report it.
+
+        Args:
+            what: The work: ``train``, ``validate`` or ``test``.
+            total: How many parts it has.
+            done: How many of them were done before.
+        """
 
     @abstractmethod
     def note(self, loss: float) -> None:

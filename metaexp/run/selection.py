@@ -67,7 +67,14 @@ def best_checkpoint(state: TrainState) -> Best:
 
 
 def apply_weights(algorithm: Algorithm, settings: Settings, step: int, weights: Weights) -> None:
-    """Make the algorithm what it was after ``step`` steps."""
+    """Give the algorithm the weights, and the progress, that it had after some steps.
+
+    Args:
+        algorithm: It is changed.
+        settings: The settings of the run.
+        step: After how many steps.
+        weights: The weights.
+    """
     load_weights(algorithm, weights)
     algorithm.set_progress(step, max(settings.train.steps, 1))
 

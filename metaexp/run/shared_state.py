@@ -52,6 +52,11 @@ class SharedCheckpoints(Checkpoints):
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Save as :meth:`Checkpoints.save` does, if all ranks are in the same state.
 
+        Args:
+            step: How many steps were made.
+            tensors: Name -> tensor.
+            values: Values that JSON can hold.
+
         Raises:
             MachineError: The ranks have different weights or optimizer states.
         """

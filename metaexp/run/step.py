@@ -176,5 +176,11 @@ def _new_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tenso
 
 
 def noise_seed(seed: int, step: int, rank: int = 0) -> int:
-    """The seed of whatever draws global random numbers (dropout) in ``step`` on rank ``rank``."""
+    """Return the seed for global random numbers, such as those of dropout.
+
+    Args:
+        seed: The seed of the run.
+        step: The step, from 0.
+        rank: The rank.
+    """
     return (seed * _GOLDEN + step + (rank << 40)) % (1 << 63)

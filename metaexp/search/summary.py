@@ -94,7 +94,13 @@ def format_opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
 
 
 def format_trial_end(job: FrozenJob, ended: TrialEnd, metric: Metric) -> str:
-    """Format a trial that ended, in one line."""
+    """Format a trial that ended, in one line.
+
+    Args:
+        job: The trial.
+        ended: How it ended.
+        metric: The metric of the search.
+    """
     record = ended.state.record
     if ended.end == "completed" and record is not None:
         result = f"validation {metric.name} {format_score(record.val)}"

@@ -104,14 +104,26 @@ def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJo
 
 
 def digest(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> str:
-    """Return the SHA-256 (hex) of the parts of a command that decide which jobs run."""
+    """Return the SHA-256 (hex) of the parts of a command that decide which jobs run.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder.
+        config_name: The root file.
+    """
     asked = [line for line in overrides if not line.lstrip("+").startswith(_HOW)]
     where = None if config_dir is None else str(config_dir.resolve())
     return hashlib.sha256(json.dumps([asked, where, config_name]).encode()).hexdigest()
 
 
 def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
-    """Return ``seeds-3fa9c1d2`` for a sweep file, else ``algorithm-seed-3fa9c1d2`` with the keys that vary."""
+    """Return ``seeds-3fa9c1d2`` for a sweep file, else ``algorithm-seed-3fa9c1d2`` with the keys that vary.
+
+    Args:
+        name: Name of the sweep file; None without one.
+        swept: The keys that vary.
+        digest: The digest of the command.
+    """
     words = [name] if name else [key.rpartition(".")[2] for key in swept] or ["single"]
     text = "-".join(words)[:60]
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"

@@ -125,7 +125,13 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
 
 
 def worker_arguments(folder: Path, trusted: Sequence[str], threads: int | None) -> list[str]:
-    """The arguments of :mod:`metaexp.sweep.worker` for a job; see :func:`start`."""
+    """Return the arguments of :mod:`metaexp.sweep.worker` for a job.
+
+    Args:
+        folder: The job's folder.
+        trusted: As for :func:`start`.
+        threads: As for :func:`start`.
+    """
     given = [] if threads is None else ["--threads", str(threads)]
     return [str(folder), *given, *(word for package in trusted for word in ("--trust", package))]
 

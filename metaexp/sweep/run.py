@@ -140,7 +140,13 @@ class Reporter:
             self.display.line(f"  log: {state.log}")
 
     def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """Print that a job failed and is tried again."""
+        """Print that a job failed and is tried again.
+
+        Args:
+            job: The job.
+            state: How it ended.
+            attempt: The number of the next attempt.
+        """
         self.display.line(f"{format_job_line(job, state)}; it is tried again (attempt {attempt})")
 
     def runs_elsewhere(self, job: FrozenJob) -> None:

@@ -185,6 +185,11 @@ def estimate_difference(first: Row, second: Row, is_accuracy: bool, level: float
 def p_value(first: Row, second: Row, is_accuracy: bool) -> float | None:
     """Return the two-sided p-value of no difference: the level at which :func:`estimate_difference` just excludes 0.
 
+    Args:
+        first: A row.
+        second: Another row, tested on the same episodes.
+        is_accuracy: Whether the metric is an accuracy, so that differences are bounded.
+
     Returns:
         The p-value; None where a row has a single run, or there is no interval.
     """

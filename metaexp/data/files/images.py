@@ -147,7 +147,13 @@ def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -
 
 
 def resize_array(array: Bytes, size: int, resize: Resampling) -> Bytes:
-    """Resize an image (C, H, W) of 1 or 3 channels to (C, size, size)."""
+    """Resize an image (C, H, W) of 1 or 3 channels to (C, size, size).
+
+    Args:
+        array: The image.
+        size: Its new height and width.
+        resize: The filter of pillow.
+    """
     if array.shape[1:] == (size, size):
         return array
     pixels = array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)

@@ -46,6 +46,11 @@ class HeldContents(Generic[Contents]):
         """Return the contents of a cache, from memory or else from ``read``.
 
         Within :meth:`fill` they are kept in memory instead, and the load ends here.
+
+        Args:
+            path: The file of the cache.
+            wanted: What its contents must have to be used.
+            read: Reads the contents; None if they cannot be used.
         """
         stamp = _stamp(path)
         contents = self.find(path, wanted)

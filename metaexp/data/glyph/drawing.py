@@ -93,10 +93,15 @@ HAND: Final = Hand(
 
 
 def draw_classes(seed: int, n_classes: Mapping[Split, int], per_class: int) -> Tensor:
-    """Images (C * per_class, 1, SIDE, SIDE) uint8 of all C classes, ordered by split, class and drawing.
+    """Return images (C * per_class, 1, SIDE, SIDE) uint8 of all C classes, ordered by split, class and drawing.
 
     A few threads share the classes, and each computes alone. Torch's own threads would wait for each other after
     each of many small operations, which on a busy machine takes minutes.
+
+    Args:
+        seed: The seed of the programs and of the drawings.
+        n_classes: How many classes each split has.
+        per_class: How many drawings of each class.
     """
     before = torch.get_num_threads()
     try:

@@ -28,7 +28,13 @@ _BYTE_DEVIATION: Final = math.sqrt(8 * (256**2 - 1) / 12)
 
 
 def uniform(keys: Tensor, low: float, high: float) -> Tensor:
-    """One float32 in [low, high] from each of ``keys``, on an even grid of 2**24 values before rounding."""
+    """Return one float32 for each key, on an even grid of 2**24 values before rounding.
+
+    Args:
+        keys: The keys.
+        low: The least value.
+        high: The largest value.
+    """
     return unit_floats(keys) * (high - low) + low
 
 

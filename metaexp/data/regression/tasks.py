@@ -134,9 +134,14 @@ class FunctionTasks(TaskSource):
         return self.family.parameters(self._words(split, indices).task)
 
     def curve(self, split: Split, indices: Tensor, at: Tensor) -> Tensor:
-        """The true functions (T, P) of the tasks at ``indices`` (T,), at the places ``at`` (P,) or (T, P).
+        """Return the values (T, P) of the true functions of some tasks.
 
         Places are inputs of the function: x for ``sinusoid``, times for ``curves``.
+
+        Args:
+            split: The split of the tasks.
+            indices: The tasks (T,).
+            at: The places (P,) or (T, P).
         """
         at = at.to(self.family.device, torch.float32).expand(len(indices), -1)
         return self.family.function(self.parameters(split, indices), at)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaexp.results import wording as w
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
 from metaexp.results.history import read_history
 from metaexp.results.record import RunRecord
+from metaexp.results.wording import format_task
 
 
 def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
@@ -48,4 +48,4 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
 
 def format_title(record: RunRecord) -> str:
     """Return the title of a run's figures: algorithm, dataset and task."""
-    return f"{record.algorithm} on {record.dataset}, {w.format_task(record.task)}"
+    return f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
