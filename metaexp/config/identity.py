@@ -35,6 +35,8 @@ weights; a record without ``test`` shows that they were not tested.
 
 _OF_ONE_MACHINE = ("paths", "tracker", "reference")
 """Parts of a configuration that may differ between the machines of a run."""
+_ADDED_DEFAULTS = {"eval": {"weights": "best"}}
+"""Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
 """Keys of a network that do not change numbers where the digest of its file of weights is there."""
 
@@ -78,7 +80,21 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         resolved: Nested plain dicts without interpolations.
     """
-    return _numeric_keys(resolved, _without_defaults)
+    kept = _numeric_keys(resolved, _without_defaults)
+    for section, defaults in _ADDED_DEFAULTS.items():
+        if isinstance(kept.get(section), dict):
+            kept[section] = {k: v for k, v in kept[section].items() if k not in defaults or defaults[k] != v}
+    return kept
+
+
+def with_added_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of an earlier version with the keys of the framework that were added since.
+
+    Args:
+        config: A whole configuration, which is left as it is.
+    """
+    added = {key: {**defaults, **config[key]} for key, defaults in _ADDED_DEFAULTS.items() if key in config}
+    return {**config, **added}
 
 
 def _numeric_keys(

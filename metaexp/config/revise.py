@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from metaexp.config.check import check
 from metaexp.config.compose import Composer
+from metaexp.config.identity import with_added_keys
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
@@ -47,7 +48,7 @@ def revise(
     composer = Composer(config_dir)
     given = sort_overrides(overrides, composer.loader)
     fresh = composer.compose(given.choices) if given.choices else None
-    new_config, new_choices = dict(config), dict(choices)
+    new_config, new_choices = with_added_keys(config), dict(choices)
     problems = list(given.problems)
     for line in given.choices:
         group = line.partition("=")[0].lstrip("+")

@@ -103,11 +103,19 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """``eval``: the validation and test episodes. ``test=False`` ends a run before its test."""
+    """``eval``: the validation and test episodes, and the weights that are tested.
+
+    Attributes:
+        episodes: Test episodes.
+        seed: Of validation and test episodes.
+        test: False ends a run before its test.
+        weights: The weights to test: those that did best on validation, or those after the last step.
+    """
 
     episodes: PositiveInt
     seed: NonNegativeInt
     test: bool = True
+    weights: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metaexp.report.pages import format_verdict
 from metaexp.report.rows import Entry
+from metaexp.report.run_page import format_verdict
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Reference, Task
 from metaexp.results.wording import (

@@ -153,7 +153,7 @@ class RunRecord:
     deviations: list[str] = field(default_factory=list)
     """Settings other than the number of steps and the seeds that differ from the experiment file's."""
     selected_step: int | None = None
-    """The step whose weights were tested: the best on validation."""
+    """The step whose weights were tested: the best on validation, or with ``eval.weights=last`` the last."""
     val: Score | None = None
     test: Score | None = None
     after_steps: list[Score] = field(default_factory=list)
@@ -193,6 +193,12 @@ class RunRecord:
     """UTC, ISO 8601."""
     finished: str | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def tests_last(self) -> bool:
+        """Whether the weights after the last step were tested, not those that were best on validation."""
+        section = self.config.get("eval")
+        return isinstance(section, Mapping) and section.get("weights") == "last"
 
     @property
     def is_stand_in(self) -> bool:

@@ -49,7 +49,7 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     console.print(table)
     console.print(format_after_steps(record.after_steps), soft_wrap=True, end="")
     console.print(
-        f"weights after {record.selected_step:,} of {record.steps:,} steps; "
+        f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of {record.steps:,} steps; "
         f"batch norm {format_batch_norm(record.batch_norm)}; "
         + (f"{format_order(record.first_order)} order; " if record.first_order is not None else "")
         + format_time(record.seconds),

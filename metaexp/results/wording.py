@@ -63,6 +63,13 @@ def format_steps(record: RunRecord) -> str:
     return f"{record.steps:,}"
 
 
+def format_selected(record: RunRecord) -> str:
+    """Return which weights were tested: ``51,000 (best on validation)`` or ``60,000 (last)``; empty before a test."""
+    if record.selected_step is None:
+        return ""
+    return f"{record.selected_step:,} ({'last' if record.tests_last else 'best on validation'})"
+
+
 def format_time(seconds: float | None) -> str:
     """Return a time such as ``42 s``, ``21 min`` or ``3 h 12 min``."""
     if seconds is None:

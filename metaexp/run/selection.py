@@ -32,7 +32,9 @@ class Selected(NamedTuple):
 
 
 def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, Any]) -> Best:
-    """Load the weights that did best on validation into the algorithm, and save them as ``checkpoints/best``.
+    """Load the weights to test into the algorithm, and save them as ``checkpoints/best``.
+
+    These did best on validation, or with ``eval.weights=last`` they are those after the last step.
 
     Args:
         setup: What was trained.
@@ -43,9 +45,15 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
         The selected weights and their validation result.
 
     Raises:
-        NotFiniteError: No validation gave a number.
+        NotFiniteError: No validation gave a number, or that of the last weights gave none.
     """
     best = best_checkpoint(setup.state)
+    if setup.settings.eval.weights == "last" and best.step != setup.state.step:
+        raise NotFiniteError(
+            f"the validation after the last step, {setup.state.step}, gave no finite result, and eval.weights=last "
+            "tests the weights of that step. Lower optimizer.lr or the algorithm's inner learning rate, or give "
+            "eval.weights=best."
+        )
     outputs.save_best(best.weights, {"step": best.step, "mean": best.mean, **identity})
     apply_weights(setup.state.algorithm, setup.settings, best.step, best.weights)
     return best

@@ -118,7 +118,7 @@ class Trainer:
         Raises:
             NotFiniteError: A loss or a gradient is not finite. The last good checkpoint is kept.
         """
-        if self.state.unvalidated or (self.total == 0 and self.state.best is None):
+        if self.state.unvalidated or (self.total == 0 and self.state.best is None) or self._lacks_last():
             if not self._validate():
                 return  # it is made after the resume
             self._save()
@@ -136,6 +136,14 @@ class Trainer:
             self.watch.end_training()
         if self._saved_step != self.state.step:  # asked to stop
             self._save()
+
+    def _lacks_last(self) -> bool:
+        """Whether a run that is done has kept weights of before, as its parent chose them, and is to test the last."""
+        state = self.state
+        is_done = state.step == self.total
+        return (
+            self.settings.eval.weights == "last" and is_done and state.best is not None and state.best.step < state.step
+        )
 
     def _run_step(self, step: MetaStep) -> None:
         """Make a step. Raises AbortedWork when one is not finished some seconds after a signal; it changed nothing."""
@@ -244,8 +252,11 @@ class Trainer:
                 return self.evaluator.validate(self.state.algorithm, self.train.eval_episodes, report)
 
     def _is_best(self, result: EvalResult) -> bool:
+        """Whether these weights are to be tested as things stand: the best so far, or with eval.weights=last these."""
         if not math.isfinite(result.mean):
             return False
+        if self.settings.eval.weights == "last":
+            return True
         return self.state.best is None or self.metric.is_better(result.mean, self.state.best.mean)
 
     def _save(self) -> None:

@@ -37,7 +37,7 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
         drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
         learning_curve(
             drawn["learning_curve"], title, history.metric, history.validation, history.train_loss,
-            history.selected_step, history.test, lines,
+            record.selected_step if record.tests_last else history.selected_step, history.test, lines,
         )  # fmt: skip
     if len(history.after_steps) >= 2:
         drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"

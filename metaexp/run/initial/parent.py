@@ -29,10 +29,13 @@ from metaexp.run.integrity import check_config, check_saved_metrics, check_weigh
 log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
-    "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "eval.episodes", "eval.test",
+    "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every",
+    "eval.episodes", "eval.test", "eval.weights",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
+_OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "task.k_shot", "task.n_query")
+"""With one of these changed there is something to do even without further steps: another test."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +184,14 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
     """A sentence where keys differ that may not."""
     then, now = dict(leaves(before)), dict(leaves(after))
     changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
-    wrong = [key for key in changed if not key.startswith(MAY_CHANGE)]
+    tests_last = after["eval"].get("weights") == "last"  # then validation tasks, which the task shapes, choose nothing
+    may_change = (*MAY_CHANGE, *(_OF_THE_TEST if tests_last else ()))
+    wrong = [key for key in changed if not key.startswith(may_change)]
     if not wrong:
         return []
     return [
         f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
-        f"that goes on from another. These can: {', '.join(MAY_CHANGE)}. To train anew from the weights of that run, "
+        f"that goes on from another. These can: {', '.join(may_change)}. To train anew from the weights of that run, "
         f"with any settings, give model.weights={folder} instead of {FROM}={folder}."
     ]
 
@@ -198,6 +203,8 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
         return [
             f"give train.steps=N with {FROM}={folder}: to how many steps to train, more than the {step} that it has."
         ]
+    if steps == step and any(key_of(line) in _OF_THE_TEST for line in given):
+        return []
     if steps <= step:
         return [
             f"train.steps={steps} is not more than the {step} steps that {folder} has. Give more; "
@@ -213,6 +220,8 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], record: Ru
     """
     found = [] if record.parent is None else list(record.parent.not_from_start)
     train = before["train"]
+    if before["task"] != after["task"]:
+        found.append(f"it was validated on other tasks up to step {step}")
     for key, what in (("eval_every", "it was validated"), ("log_every", "a line of metrics was written")):
         if train[key] != after["train"][key]:
             found.append(f"train.{key} was {train[key]} up to step {step}")
