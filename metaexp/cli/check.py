@@ -1,4 +1,4 @@
-"""``metaexp check``: examine an algorithm, one of ours or one's own, on tiny tasks."""
+"""``metaexp check``: test an algorithm of metaexp, or your own, on tiny tasks."""
 
 from __future__ import annotations
 

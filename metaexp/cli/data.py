@@ -1,4 +1,4 @@
-"""``metaexp data``: find or fetch a dataset, verify it, and say what is in it."""
+"""``metaexp data``: find or download a dataset, verify it, and describe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``metaexp evaluate RUN``: the selected weights of a finished run on any bank, way, shot or dataset that fits."""
+"""``metaexp evaluate RUN``: test the selected weights of a finished run on any bank, way, shot or dataset that fits."""
 
 from __future__ import annotations
 

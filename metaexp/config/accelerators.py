@@ -1,4 +1,4 @@
-"""Whether an accelerator is on this machine. Torch is not imported: configurations are checked before it is."""
+"""Finds out whether an accelerator is on this machine, without torch, which is imported after the check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A composed configuration checked as a whole, and turned into :class:`Settings`. Torch is not imported.
+"""Checks a composed configuration as a whole and makes :class:`Settings`. Torch is not imported.
 
 All problems are found before any is reported: unknown keys, wrong types, impossible values, classes that may
 not be named, and settings that contradict each other or the data.

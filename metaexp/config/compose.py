@@ -1,4 +1,4 @@
-"""From YAML files and overrides to checked settings, by Hydra's rules. Torch is not imported."""
+"""Turns YAML files and overrides into checked settings, by Hydra's rules. Torch is not imported."""
 
 from __future__ import annotations
 

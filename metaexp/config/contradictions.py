@@ -1,4 +1,4 @@
-"""Settings that are each fine and cannot go together. Torch is not imported for the datasets of metaexp."""
+"""Finds valid settings that cannot be used together. Torch is not imported for the datasets of metaexp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comment at the head of an experiment's file: what it says about its departures from the paper."""
+"""Reads the comment at the head of an experiment's file, which names departures from the paper."""
 
 from __future__ import annotations
 

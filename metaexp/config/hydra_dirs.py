@@ -1,4 +1,4 @@
-"""The folders that ``hydra.run.dir`` and ``hydra.sweep.dir`` name, resolved and checked by the same rules."""
+"""Resolves and checks the folders of ``hydra.run.dir`` and ``hydra.sweep.dir`` by the same rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``model.weights``: the file that a network's first weights come from, found and hashed. Torch is not imported."""
+"""Finds and hashes the file of ``model.weights``, from which a network starts. Torch is not imported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
     options = spec.options
     place, digest = options.get("weights"), options.get("weights_sha256")
     if not isinstance(place, str) and place is not None:
-        return spec, []  # the check has said it
+        return spec, []  # the check has reported it
     if place is None:
         extra = [name for name in ("weights_partial", "weights_sha256") if options.get(name)]
         problems = [

@@ -1,4 +1,4 @@
-"""Interpolations (``${task.n_way}``) replaced by their values."""
+"""Replaces interpolations (``${task.n_way}``) by their values."""
 
 from __future__ import annotations
 

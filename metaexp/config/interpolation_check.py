@@ -1,4 +1,4 @@
-"""Interpolations (``${...}``) judged as they are written, before any is resolved.
+"""Checks interpolations (``${...}``) as they are written, before any is resolved.
 
 They could read secrets from the environment, since configurations are shown and logged, and a few lines of them could
 expand to more than memory holds.

@@ -1,4 +1,4 @@
-"""Overrides of the command line, each looked at by itself before anything is composed."""
+"""Checks each override of the command line, before anything is composed."""
 
 from __future__ import annotations
 

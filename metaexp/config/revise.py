@@ -1,4 +1,4 @@
-"""The configuration of an earlier run with overrides on top. Torch is not imported."""
+"""Applies overrides to the configuration of an earlier run. Torch is not imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``SECTION=NAME`` and ``SECTION.KEY=VALUE`` that are not of a run but of the verb that starts runs. Without torch."""
+"""Separates options of a verb (``sweep=NAME``, ``sweep.KEY=VALUE``) from overrides of its runs. Without torch."""
 
 from __future__ import annotations
 

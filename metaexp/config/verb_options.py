@@ -45,7 +45,7 @@ def read_verb_options(
     names, given, rest = section_overrides(section, overrides, composer, problems)
     name = names[0] if names and names[0] not in ("null", "") else None
     file = _read_file(section, name or default, composer, problems) if name or default else None
-    if file is None and default is not None:  # so that the other mistakes are told too
+    if file is None and default is not None:  # so that other mistakes are reported too
         file = _read_file(section, default, composer, problems)
     return VerbOptions(name, file or {}, given, rest)
 

@@ -1,4 +1,4 @@
-"""Resolved configurations as YAML files, in the form that Hydra writes, and bounds on what is read."""
+"""Reads and writes resolved configurations as YAML, in the form that Hydra writes, with limits on their size."""
 
 from __future__ import annotations
 

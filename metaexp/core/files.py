@@ -1,4 +1,4 @@
-"""Files: written so that a crash leaves the old one or the new one, and opened so that nobody is led elsewhere.
+"""Writes files so that a crash leaves the old or the new one, and opens them without following links.
 
 A run folder may come from a stranger, so it is data. Nothing in it is opened through a symbolic link, and nothing but
 regular files is opened: a link could lead to a file of the user, and a FIFO or a device would hold a reader up.
@@ -67,7 +67,7 @@ def encode_text(text: str) -> bytes:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and new names in ``folder`` survive a power cut, where the system can."""
+    """Make renames and new files in ``folder`` survive a power cut, if the system supports it."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows opens no folders

@@ -61,7 +61,7 @@ def descend(
 
 
 def last(items: Iterable[T]) -> T:
-    """The last of ``items``, of which no two are held at a time."""
+    """Return the last of ``items``, without keeping two of them in memory."""
     iterator = iter(items)
     item = next(iterator)
     for item in iterator:  # noqa: B007 - the last one is wanted

@@ -1,4 +1,4 @@
-"""Locks on files, by filelock: the system lets go of a lock when the process that took it dies, however it dies."""
+"""Locks on files, by filelock. The system releases a lock when its process ends, in whatever way."""
 
 from __future__ import annotations
 

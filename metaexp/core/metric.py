@@ -1,4 +1,4 @@
-"""What tasks are judged by. Without torch."""
+"""The metric of a kind of task. Without torch."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """What tasks are judged by."""
+    """The metric of a kind of task.
+
+    Attributes:
+        name: ``accuracy`` or ``mse``.
+        larger_is_better: Whether a larger value is better.
+    """
 
     name: str
     larger_is_better: bool
 
     @classmethod
     def of(cls, n_way: int) -> Metric:
-        """Accuracy for classification, mean squared error for regression (``n_way`` 0)."""
+        """Return accuracy for classification, mean squared error for regression (``n_way`` 0)."""
         return cls("accuracy", True) if n_way else cls("mse", False)
 
     def is_better(self, new: float, old: float) -> bool:
-        """Strictly, so that of equals the earlier one stays."""
+        """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays."""
         return new > old if self.larger_is_better else new < old
 
     @property

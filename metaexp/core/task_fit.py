@@ -12,7 +12,7 @@ from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 
 
 class DataFacts(NamedTuple):
-    """What a dataset says of itself."""
+    """The facts about a dataset that decide whether a task fits."""
 
     name: str
     """As chosen by ``dataset=NAME``."""
@@ -25,7 +25,7 @@ class DataFacts(NamedTuple):
 
 
 class AlgorithmFacts(NamedTuple):
-    """What an algorithm's class says of itself, and the arguments that it is made with."""
+    """The facts about an algorithm that decide whether a task fits, and its arguments."""
 
     name: str
     """As chosen by ``algorithm=NAME``."""

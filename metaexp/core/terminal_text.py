@@ -1,4 +1,4 @@
-"""The one place that prints. What came from outside (a record, a configuration, a file's name) obeys no terminal.
+"""The only place that prints. Text from records, configurations and file names is printed without control characters.
 
 A terminal obeys control characters: it would change colours, clear the screen, or retitle its window because the name
 of a run says so. Direction marks would let a line read as another. Both become a replacement character, whoever wrote

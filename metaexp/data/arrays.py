@@ -1,4 +1,4 @@
-"""One's own arrays: images, sequences or vectors in an .npz file. Importing this module does not import torch."""
+"""Your own arrays: images, sequences or vectors in an .npz file. Importing this module does not import torch."""
 
 from __future__ import annotations
 

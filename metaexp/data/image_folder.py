@@ -1,4 +1,4 @@
-"""One's own images in folders, one per class. Importing this module does not import torch."""
+"""Your own images in folders, one per class. Importing this module does not import torch."""
 
 from __future__ import annotations
 

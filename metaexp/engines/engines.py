@@ -1,4 +1,4 @@
-"""Who takes the inner steps: this package, or learn2learn's wrappers, a second opinion by other people's code.
+"""Takes the inner steps with this package, or with learn2learn's wrappers, as an independent comparison.
 
 ``algorithm.engine=learn2learn`` runs the same experiment, with the same tasks, weights, optimiser and records, whose
 inner loops are those of ``learn2learn.algorithms.MAML`` and ``MetaSGD`` (Arnold et al., "learn2learn: A Library for

@@ -1,4 +1,4 @@
-"""From each rank's part of a step to the whole step on every rank, by one all-reduce.
+"""Sums what the ranks computed in a step, so that every rank has the whole, with one all-reduce.
 
 Gradients, new buffers and losses of the rank's own tasks go into one flat buffer. Each is already divided by the
 number of all tasks, so the sum over ranks is the mean over tasks, even when ranks have different numbers of tasks.
@@ -17,7 +17,7 @@ from metaexp.machine.single_rank import Ranks
 
 
 class Partial(NamedTuple):
-    """What a rank's own tasks gave, beside gradients.
+    """What a rank computed from its own tasks, beside gradients.
 
     Attributes:
         losses: (T_r,), one loss for each task of this rank.

@@ -1,4 +1,4 @@
-"""Where numbers are computed, and how: one place that touches torch's global switches, and puts them back."""
+"""Chooses the device, and sets and restores torch's global switches, which no other file touches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 
 @dataclass(frozen=True)
 class Compute:
-    """The device that a run computes on, as it was found.
+    """The device that a run computes on.
 
     Attributes:
         device: As torch names it.
@@ -57,7 +57,7 @@ class Compute:
     ranks: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The block in which losses are computed: mixed precision under bf16, nothing otherwise."""
+        """Return the context in which losses are computed: mixed precision under bf16, nothing otherwise."""
         if self.precision != "bf16":
             return nullcontext()
         # The cache of casts keeps tensors beyond the transform (vmap, grad) that made them.
@@ -73,14 +73,14 @@ class Compute:
             torch.mps.manual_seed(seed)
 
     def wait(self) -> None:
-        """Return when the device has done everything asked of it, so that a clock can be read."""
+        """Wait until the device has finished all its work, so that a clock can be read."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
     def peak_memory(self) -> int | None:
-        """The most bytes held at once: on the GPU by tensors, on the CPU by the whole process."""
+        """Return the peak memory in bytes: of tensors on the GPU, of the whole process on the CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         if self.device.type == "cpu" and sys.platform != "win32":
@@ -153,7 +153,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
 
 @contextmanager
 def use_float32(compute: Compute) -> Iterator[Compute]:
-    """Within this block the same device computes in full float32, for a comparison."""
+    """Within this block, compute in full float32 on the same device, for a comparison."""
     switches = _switches()
     _switch(dict.fromkeys(_FLOAT32, "ieee"))
     try:

@@ -1,4 +1,4 @@
-"""What must be the same for a resumed run to continue bit for bit."""
+"""The conditions under which a resumed run continues bit for bit."""
 
 from __future__ import annotations
 

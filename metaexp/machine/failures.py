@@ -12,7 +12,7 @@ from metaexp.core.errors import ConfigError, MachineError, MetaexpError
 
 
 def explained(error: BaseException) -> MetaexpError | None:
-    """Return an error that a user can act on in place of ``error``; None if there is none."""
+    """Return an error that says what the user can do about ``error``; None if there is none."""
     if isinstance(error, MetaexpError):
         return error
     text = str(error)

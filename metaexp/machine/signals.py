@@ -1,4 +1,4 @@
-"""What ends a run with everything saved: a signal, or a step asked for beforehand."""
+"""Stops a run with everything saved: at a signal, or after a given step."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class StopRequest:
 
 
 class SharedStopRequest(StopRequest):
-    """The same for several ranks: a signal received by one of them stops the run when all know of it.
+    """The same for several ranks. A signal to one of them stops the run once all ranks know of it.
 
     Work is not given up in the middle, where another rank would wait for this one.
 

@@ -1,4 +1,4 @@
-"""What the ranks of a run can do together, and the run of a single rank. Importing this imports no torch."""
+"""The operations that ranks do together, for a run of a single rank. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Ranks:
         """Wait until every rank is here."""
 
     def stop_request(self) -> StopRequest:
-        """What a signal handler sets. All ranks stop for a signal at the same place."""
+        """Return the request that a signal handler sets. All ranks stop for a signal at the same place."""
         return StopRequest()
 
     def all_reduce(self, tensor: Tensor, flags: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How maps lie in memory."""
+"""Chooses the memory layout of feature maps."""
 
 from __future__ import annotations
 

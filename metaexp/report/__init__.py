@@ -1,1 +1,1 @@
-"""Committed records as the pages of docs/results."""
+"""Makes the pages of docs/results from committed records."""

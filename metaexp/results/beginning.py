@@ -1,4 +1,4 @@
-"""Where a run began, as its record keeps it: a file of weights, or the checkpoint of another run."""
+"""What the record says about the start of a run: a file of weights, or the checkpoint of another run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source files of the user's own code that a run was made with, by name and digest."""
+"""The source files of the user's own code that a run used, by name and digest."""
 
 from __future__ import annotations
 

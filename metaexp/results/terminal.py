@@ -1,4 +1,4 @@
-"""What a run or an evaluation says at its end: a table of results, and where everything is."""
+"""Prints the end of a run or an evaluation: a table of results, and where the files are."""
 
 from __future__ import annotations
 

@@ -177,12 +177,12 @@ def build_algorithm(settings: Settings, interface: Interface, model: Network | N
 
 
 def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
-    """The class of an algorithm, whose attributes are needed before an object is made."""
+    """Import the class of an algorithm, whose attributes are needed before an object is made."""
     return import_class(spec, Algorithm)  # type: ignore[type-abstract]
 
 
 def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
-    """Classes of a training task, outputs of a regression task, or, in supervised training, all training classes."""
+    """Return the outputs of a network: the classes of a task (or all training classes), or numbers of a target."""
     capacity = dataset.capacity()
     if cls.training_tasks == "supervised" and capacity is not None:
         return capacity["train"].n_classes
@@ -273,7 +273,7 @@ def check_shares(settings: Settings, n_ranks: int) -> None:
 
 
 def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
-    """The step of a training, or None where there is nothing to train.
+    """Make the steps of training; None if nothing is trained.
 
     Args:
         settings: The checked configuration.

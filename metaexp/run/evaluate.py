@@ -1,4 +1,4 @@
-"""A finished run, tested on other episodes, another task or another dataset that fits."""
+"""Tests a finished run again, on other episodes, another task or another dataset that fits."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def evaluate_run(
 
 
 def _changed_code(folder: Path, settings: Settings) -> list[str]:
-    """The files of the user's own code that the run was trained with otherwise."""
+    """The files of the user's own code that have changed since the training."""
     now = {} if settings.own_code is None else settings.own_code.digests
     return changed_files(source_files(read_record(folder).own_code, folder), now)
 
 
 def _try_to_keep(evaluation: Evaluation, result: EvalResult, folder: Path, display: Display) -> Evaluated:
-    """Keep the evaluation in the run folder; where that cannot be written, warn: the number is there."""
+    """Save the evaluation in the run folder. If that cannot be written, only warn, because the number is known."""
     try:
         return Evaluated(evaluation, _keep(evaluation, result, folder))
     except OSError as error:
@@ -186,7 +186,7 @@ def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The keys, such as ``train.steps``, of what decides training only and differs."""
+    """The keys that differ and matter for training only, such as ``train.steps``."""
     found = []
     for section in _TRAINING_KEYS:
         old, new = before.get(section), after.get(section)
@@ -199,7 +199,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
-    """The name of the dataset, which says of real images where the training was on made-up ones."""
+    """The name of the dataset. For real images it says so if the training was on made-up ones."""
     on_made_up = trained["dataset"].get(STAND_IN) is True and not settings.is_stand_in
     return settings.dataset_name + (" (trained on a stand-in)" if on_made_up else "")
 
@@ -224,7 +224,7 @@ def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> 
 
 
 def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: int) -> None:
-    """Raise ConfigError when queries would be normalised by statistics that training has never collected."""
+    """Raise ConfigError if batch norm would use statistics that training has never collected."""
     if algorithm.batch_norm == "running" and step > 0 and never_collected(algorithm):
         before = trained["algorithm"].get("batch_norm", "another mode")
         raise ConfigError(

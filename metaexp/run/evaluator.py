@@ -1,4 +1,4 @@
-"""A metric over a fixed bank of episodes, and the seal on the test split."""
+"""Measures a metric on a fixed bank of episodes, and seals the test split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Report = Callable[[int], None]
 
 
 class SealedSource(TaskSource):
-    """The tasks of an evaluation, whose test episodes cannot be had before :meth:`open_test`.
+    """The tasks of an evaluation. Test episodes cannot be read before :meth:`open_test`.
 
     So no validation, no choice of a checkpoint and no early look can use them by mistake.
     """
@@ -37,7 +37,7 @@ class SealedSource(TaskSource):
         self._open = False
 
     def open_test(self) -> None:
-        """From now on the test split is there: training has ended."""
+        """Allow test episodes from now on, because training has ended."""
         self._open = True
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
@@ -51,7 +51,7 @@ class SealedSource(TaskSource):
         return self._source.episodes(split, indices)
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """As the source's; a hash gives no episode away."""
+        """Return the hash of the source's bank, which reveals no episode."""
         return self._source.bank_hash(split, n_episodes)
 
 
@@ -154,7 +154,7 @@ def _evaluation_mode(algorithm: Algorithm) -> Iterator[None]:
 
 
 def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
-    """Which tensors the buffers are, and how often each was written to."""
+    """The buffers by identity, and how often each was written to."""
     return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]
 
 

@@ -14,7 +14,12 @@ from metaexp.run.initial.differences import with_differences
 
 
 def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
-    """The record of a run that has begun."""
+    """Return the record of a run that has begun.
+
+    Args:
+        setup: What the run trains and measures with.
+        provenance: Where its settings came from.
+    """
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
@@ -61,5 +66,5 @@ def _own_code(settings: Settings) -> OwnCodeRecord | None:
 
 
 def utc_now() -> str:
-    """The time, UTC, ISO 8601 to the second."""
+    """Return the time now: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Whether the files of a run folder are what the run wrote: they carry digests of one another."""
+"""Checks that the files of a run folder are what the run wrote, by the digests that they contain."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def _config_of(path: Path) -> Mapping[str, Any] | None:
 
 
 def _check_best(path: Path, record: RunRecord) -> None:
-    """The selected weights carry the hash of their run, and the step that they were taken after."""
+    """Check that the selected weights have the hash of the run and its selected step."""
     try:
         values = json.loads(read_regular(path))["values"]
         said = {"config_hash": values["config_hash"], "selected_step": values["step"]}

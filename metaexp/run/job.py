@@ -1,4 +1,4 @@
-"""A run from settings to a finished record, and a run that is continued."""
+"""Makes a run, from its settings to its finished record, or continues one."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
 
 
 def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
-    """The record of the next session: what the machine is now, and what earlier sessions knew."""
+    """The record of the next session: this machine, and what earlier sessions recorded."""
     return replace(
         fresh,
         overrides=before.overrides,

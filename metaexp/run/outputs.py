@@ -52,7 +52,7 @@ class Outputs:
         return self.folder.path
 
     def is_gone(self) -> bool:
-        """Whether the run folder is not there any more."""
+        """Whether the run folder has disappeared."""
         return not self.path.is_dir()
 
     def print(self, text: str) -> None:
@@ -64,7 +64,7 @@ class Outputs:
         """Open the metrics and the views of the run.
 
         Args:
-            run: What views are told about the run.
+            run: What views show about the run.
             views: The trackers beside the files.
             saved: What :meth:`metrics_state` gave when the checkpoint was saved; empty for a new run. Later metrics
                 are cut off.
@@ -78,7 +78,7 @@ class Outputs:
         self.trackers.start(position)
 
     def metrics_state(self) -> dict[str, Any]:
-        """Return the length and the digest of the metrics so far, which are on the disk then.
+        """Flush the metrics to the disk, and return their length and digest.
 
         Raises:
             MachineError: The file of metrics is gone, or shorter than what was written.
@@ -87,7 +87,7 @@ class Outputs:
         return {"metrics_position": position, "metrics_sha256": self._metrics.of(position)}
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The newest good checkpoint; what a killed process left half-written is removed."""
+        """Load the newest good checkpoint, and remove what a killed process left half-written."""
         self.checkpoints.tidy()
         found = self.checkpoints.load()
         if found is not None:
@@ -129,7 +129,7 @@ class Outputs:
 
 
 class NoOutputs(Outputs):
-    """The outputs of the other ranks: nothing, for rank 0 writes and shows it all."""
+    """The outputs of the other ranks: nothing, because rank 0 writes and shows everything."""
 
     def __init__(self) -> None:
         super().__init__(RunFolder(Path("RUN_FOLDER")), Silent())
@@ -173,7 +173,7 @@ class NoOutputs(Outputs):
 
 @contextmanager
 def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
-    """Within this block metaexp's log goes to ``run.log``, and its warnings to the display too.
+    """Send metaexp's log to ``run.log``, and its warnings to the display too, within a ``with`` block.
 
     Args:
         folder: The run folder, locked by this process.
@@ -202,7 +202,7 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
 
 
 class _ToDisplay(logging.Handler):
-    """Warnings for the eye, without a traceback: that is in the log file."""
+    """Shows warnings without their traceback, which is in the log file."""
 
     def __init__(self, display: Display) -> None:
         super().__init__(logging.WARNING)

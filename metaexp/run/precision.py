@@ -1,4 +1,4 @@
-"""Does a lower precision leave the meta-gradient right? Measured on the run's own tasks before it starts."""
+"""Checks that a lower precision keeps the meta-gradient right, on the run's own tasks before it starts."""
 
 from __future__ import annotations
 

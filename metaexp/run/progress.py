@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 
 Advance = Callable[[int], None]
-"""Told how many pieces of a stretch of work are done."""
+"""Called with the number of parts that are done."""
 
 
 class Display(ABC):
@@ -34,19 +34,19 @@ class Display(ABC):
 
     @abstractmethod
     def note(self, loss: float) -> None:
-        """The newest training loss, to stand beside the progress of ``train``."""
+        """Show the newest training loss beside the progress of ``train``."""
 
     @abstractmethod
     def validated(self, step: int, result: str) -> None:
-        """The validation result after ``step`` steps."""
+        """Show the validation result after ``step`` steps."""
 
     @abstractmethod
     def line(self, text: str) -> None:
-        """A line of text."""
+        """Show a line of text."""
 
 
 class Silent(Display):
-    """Nothing, where another process shows it all."""
+    """Shows nothing, because another process shows everything."""
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
@@ -160,7 +160,7 @@ class Bar(Display):
 
 
 def default_display() -> Display:
-    """A bar where standard error is a terminal, lines otherwise."""
+    """Return a bar if standard error is a terminal, lines otherwise."""
     console = make_console(to_errors=True)
     return Bar(console) if console.is_terminal else Lines(console)
 

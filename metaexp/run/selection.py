@@ -1,4 +1,4 @@
-"""The weights that are selected after training, written and read."""
+"""Selects the weights after training, and writes and reads them."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Session:
         return self.record
 
     def _begin(self) -> None:
-        """Take up the checkpoint, and open the record and the metrics before anything that takes time."""
+        """Restore the checkpoint, and open the record and the metrics, before anything that takes time."""
         if self.setup.parts.optimizer is None and self.settings.train.steps:
             log.warning("%s has no parameters: it is tested as it is, without training.", self.record.algorithm)
         if self.checkpoint is not None:
@@ -121,7 +121,7 @@ class Session:
         self.outputs.open_trackers(self._run_info(), views, self.checkpoint.values if self.checkpoint else {})
 
     def _continue_from(self, checkpoint: Checkpoint) -> None:
-        """Take up the state of a checkpoint, if it belongs to this run."""
+        """Restore the state of a checkpoint, if it belongs to this run."""
         values, identity = checkpoint.values, self._identity()
         for key, what in (("config_hash", "configuration"), ("data_hash", "data")):
             if values[key] != identity[key]:
@@ -138,7 +138,7 @@ class Session:
             self.state.restore(checkpoint.tensors, values)
 
     def _pause(self) -> RunRecord:
-        """End a run that was to go so far only: it can be continued, and has not been tested."""
+        """End a run that was to stop here. It can be continued, and has not been tested."""
         self._save_record(status="interrupted", steps=self.state.step, **self._costs(), finished=utc_now())
         self.outputs.trackers.finish("interrupted", {}, {})
         return self.record
@@ -216,7 +216,7 @@ class Session:
             self.outputs.trackers.finish(outcome, {}, {})
 
     def _explained(self, error: BaseException) -> BaseException:
-        """Return ``error``, or one that says what to do about it."""
+        """Return an error that says what to do about ``error``, or ``error`` itself."""
         if isinstance(error, FileNotFoundError) and self.outputs.is_gone():
             return MachineError(
                 f"the run folder {self.outputs.path} has disappeared while the run was going, so nothing more can be "
@@ -262,7 +262,7 @@ class Session:
         )
 
     def _identity(self) -> Mapping[str, Any]:
-        """What a checkpoint says about its run."""
+        """What a checkpoint stores about its run."""
         interface = self.setup.parts.interface
         return {
             "config_hash": self.record.config_hash,

@@ -1,4 +1,4 @@
-"""The state of a run on several ranks: sent from rank 0 at the start, compared at every checkpoint."""
+"""Sends the state of a run from rank 0 to the others at the start, and compares it at every checkpoint."""
 
 from __future__ import annotations
 

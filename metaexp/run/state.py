@@ -1,4 +1,4 @@
-"""Everything that changes while a run trains: what a checkpoint must hold, and nothing else."""
+"""The state of a run: everything that changes while it trains, and that a checkpoint must contain."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What an optimiser holds beside tensors: some keep counters in their state or in their groups."""
+    """The state of an optimiser that is no tensor: some have counters in their state or groups."""
     state = optimizer.state_dict()
     return {
         "groups": [{key: v for key, v in group.items() if key != "params"} for group in state["param_groups"]],

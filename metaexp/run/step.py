@@ -23,7 +23,7 @@ _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant stre
 
 
 class StepResult(NamedTuple):
-    """What a step gave, still on the device.
+    """The result of a step, still on the device.
 
     Attributes:
         losses: (T,), the meta-loss of each task.
@@ -96,7 +96,7 @@ class MetaStep:
         return self.reduce(partial(self._backward_on_share, step))
 
     def apply(self, step: int, mean: Partial) -> StepResult:
-        """Change weights and buffers by what :meth:`compute_mean` computed."""
+        """Update weights and buffers with the result of :meth:`compute_mean`."""
         self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
         self.clip.apply(self.algorithm)

@@ -1,4 +1,4 @@
-"""How fast a run would go on this machine, from a few of its steps and episodes."""
+"""Measures how fast a run would be on this machine, with a few of its steps and episodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 20
 
 
 class Throughput(NamedTuple):
-    """How fast a run goes.
+    """How fast a run is.
 
     Attributes:
         step: Seconds of one step of training.

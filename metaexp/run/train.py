@@ -51,18 +51,18 @@ class Stopwatch:
         return time.monotonic() - self._start
 
     def begin_training(self) -> None:
-        """Training steps begin."""
+        """Start to count the time of training steps."""
         self._resumed = time.monotonic()
 
     def end_training(self) -> None:
-        """Training steps pause or end. Without a beginning it does nothing."""
+        """Stop counting the time of training steps, if it is counted."""
         if self._resumed is not None:
             self.training += time.monotonic() - self._resumed
             self._resumed = None
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Within this block the time is not that of training steps."""
+        """Within this block, do not count the time as that of training steps."""
         running = self._resumed is not None
         self.end_training()
         yield
@@ -82,7 +82,7 @@ class Trainer:
         checkpoints: Where the state is saved.
         stop: Whether the user asked to stop.
         watch: Takes the time.
-        identity: What a checkpoint says about its run.
+        identity: What a checkpoint stores about its run.
     """
 
     def __init__(
@@ -274,5 +274,5 @@ class Trainer:
 
 
 def _reads_at_once(compute: Compute) -> bool:
-    """Whether reading a number waits for nothing: on the CPU it is there when the step is."""
+    """Whether reading a number needs no waiting: on the CPU it is there as soon as the step is."""
     return compute.device.type == "cpu"

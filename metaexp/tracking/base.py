@@ -1,4 +1,4 @@
-"""What a tracker is: a place outside the run folder where scalars and pictures are shown."""
+"""The interface of a tracker, which shows scalars and figures outside the run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunInfo:
         name: the name of the run.
         config: the resolved configuration as nested dicts.
         group: the group of runs that it belongs to, or None.
-        tags: words to find it by.
+        tags: labels of the run.
         resumed_at: None for a new run, otherwise the number of training steps that were already done. Their scalars
             are in ``metrics.jsonl``.
         facts: what is not configuration but worth searching for: number of parameters, device, digests.

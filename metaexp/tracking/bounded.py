@@ -1,4 +1,4 @@
-"""Waiting with a bound, for what may never end."""
+"""Waits for a limited time for something that may never end."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class TensorBoardTracker(Tracker):
             self._opened().add_scalar(name, value, step)
 
     def picture(self, name: str, path: Path) -> None:
-        """The picture, shown at the last step that was logged."""
+        """Show the figure at the last step that was logged."""
         import numpy as np
         from PIL import Image
 

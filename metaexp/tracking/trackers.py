@@ -1,4 +1,4 @@
-"""All trackers of one run behind one object: the files first, then the views, whose failures stay theirs."""
+"""All trackers of one run behind one object: first the files, then the views. A failed view does not stop the run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Trackers:
 
     def picture(self, name: str, path: Path) -> None:
         """Show the PNG file at ``path``, which is in the run folder, in every view."""
-        self._each("given a picture", lambda view: view.picture(name, path))
+        self._each("given a figure", lambda view: view.picture(name, path))
 
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
         """Close files and views. Safe to call when :meth:`start` failed half-way, and a second time."""
@@ -80,7 +80,7 @@ class Trackers:
 
 
 class NoTrackers(Trackers):
-    """Nothing is written: another process of the same run writes it all."""
+    """Writes nothing, because another process of the same run writes everything."""
 
     def __init__(self) -> None:
         pass

@@ -120,7 +120,7 @@ class WandbTracker(Tracker):
             self._run.log({"step": step, **values})
 
     def picture(self, name: str, path: Path) -> None:
-        """Show the picture in the run's media panel."""
+        """Show the figure in the run's media panel."""
         if self._run is not None:
             import wandb
 
@@ -199,7 +199,7 @@ class WandbTracker(Tracker):
 
         return wandb.Settings(
             console="off",  # the run has its own log, and progress bars do not survive being captured
-            silent=True,  # what matters is said through logging
+            silent=True,  # what matters goes to the log
             reinit="create_new",  # a job must never write into the run of an earlier, failed one
             init_timeout=self.timeout if mode == "online" else max(self.timeout, _OWN_PROCESS_TIMEOUT),
             finish_timeout=self.upload_timeout if mode == "online" else max(self.upload_timeout, _OWN_PROCESS_TIMEOUT),
@@ -213,7 +213,7 @@ class WandbTracker(Tracker):
         self._run.define_metric("*", step_metric="step")
 
     def _send_earlier(self, run: RunInfo) -> None:
-        """Log what a resumed run recorded before, but for what the server has. An offline folder is always whole."""
+        """Log what a resumed run recorded before and the server lacks. An offline folder gets everything."""
         if run.resumed_at is not None:
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)

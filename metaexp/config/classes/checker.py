@@ -1,4 +1,4 @@
-"""Values and nodes of a configuration checked against the constructors that they are for. Nothing is imported."""
+"""Checks values and nodes of a configuration against the constructors that they are for. Nothing is imported."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _imported(name: str, path: Path, content: bytes) -> list[str]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # the import will say so
+    except (SyntaxError, ValueError):  # the import will report it
         return found
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""Constructors read from source: what each argument may be, with nothing imported.
+"""Reads constructors from source: what each argument may be. Nothing is imported.
 
 So a constructor's annotations are the schema of its YAML file: ``inner_lr: PositiveFloat``,
 ``adapt: Literal["all", "head"]``, ``hidden: list[PositiveInt]``, ``threshold: PositiveFloat | None``.

@@ -1,4 +1,4 @@
-"""Fetching one file over the network, whole or not at all. Importing this module does not import torch."""
+"""Downloads one file, completely or not at all. Importing this module does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From image files to bytes in memory."""
+"""Reads image files into arrays."""
 
 from __future__ import annotations
 

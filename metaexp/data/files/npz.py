@@ -1,4 +1,4 @@
-"""Reading the arrays of an .npz file without pickle, each checked before memory is taken for it.
+"""Reads the arrays of an .npz file without pickle. Each is checked before memory is allocated for it.
 
 Importing this module does not import torch.
 """

@@ -1,4 +1,4 @@
-"""Small pickles that would take endless time or memory, found by their codes before they are read."""
+"""Finds small pickles that would take endless time or memory, by their opcodes, before they are loaded."""
 
 from __future__ import annotations
 

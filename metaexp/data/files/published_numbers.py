@@ -1,4 +1,4 @@
-"""Numbers in published files, checked before they are taken for places, labels or pixels. Imports no torch.
+"""Checks numbers in published files before they are used as positions, labels or pixels. Imports no torch.
 
 NumPy cuts fractions off and lets large numbers start again at 0 when it converts, and says nothing.
 """

@@ -1,4 +1,4 @@
-"""Reading the pickles that published datasets come in, without running anything they say.
+"""Reads the pickles of published datasets without running code in them.
 
 A pickle is a program: it names functions and calls them. Here every name it can call is one of a few plain
 Python classes below that only hold what they are given; any other is refused by name. Nothing of numpy is

@@ -1,4 +1,4 @@
-"""From the overrides of a command to a new run: its settings, their provenance and its folder. Without torch."""
+"""Turns the overrides of a command into a new run: its settings, their provenance and its folder. Without torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Provenance:
 
     @classmethod
     def of_further(cls, further: Further) -> Provenance:
-        """Return the provenance of a run that goes on from another one."""
+        """Return the provenance of a run that continues another one."""
         record = further.record
         return cls(
             overrides=further.overrides,

@@ -1,4 +1,4 @@
-"""What in a run depends on how many steps it is to make, so that going on is not what a longer run would have been."""
+"""Finds what depends on the number of steps, so that a continued run differs from a longer run from the start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_TORCH = frozenset(vars(nn.Module()))
 
 
 def with_differences(parent: Parent, setup: TrainingSetup) -> ParentRun:
-    """Return what is recorded about a parent, with what depends on the number of steps.
+    """Return what is recorded about a parent, and add what depends on the number of steps.
 
     Args:
         parent: The parent, composed.
@@ -41,7 +41,7 @@ def with_differences(parent: Parent, setup: TrainingSetup) -> ParentRun:
 
 
 def _schedule_depends(schedule: Schedule, step: int, then: int, now: int) -> bool:
-    """Whether the learning rates of the first ``step`` steps would have been others."""
+    """Whether the learning rates of the first ``step`` steps would be different in a longer run."""
     return any(schedule.factor(s, then) != schedule.factor(s, now) for s in range(step))
 
 

@@ -1,4 +1,4 @@
-"""``from=RUN``: a new run that goes on from the last checkpoint of another one, to more steps. Without torch."""
+"""``from=RUN``: a new run that continues from the last checkpoint of another one, to more steps. Without torch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "task.k_shot", "ta
 
 @dataclass(frozen=True)
 class Parent:
-    """A run to go on from.
+    """A run that another one continues.
 
     Attributes:
         folder: Its folder.
@@ -51,7 +51,7 @@ class Parent:
     run: ParentRun
 
     def copy_to(self, place: RunFolder, config_hash: str, recorded: ParentRun | None) -> None:
-        """Make a new run folder one that was stopped after the parent's checkpoint, so that it can be continued.
+        """Fill a new run folder as if its run had stopped after the parent's checkpoint, so that it can be continued.
 
         The checkpoint comes last: a folder without it has not begun.
 
@@ -79,7 +79,7 @@ class Parent:
 
 
 class Further(NamedTuple):
-    """A run that goes on from another one, composed and checked.
+    """A run that continues another one, composed and checked.
 
     Attributes:
         settings: The parent's settings, with what was given on top.
@@ -97,7 +97,7 @@ class Further(NamedTuple):
 
 
 def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on_this_machine: bool = True) -> Further:
-    """Compose a run that goes on from another one.
+    """Compose a run that continues another one.
 
     Args:
         overrides: Of the command, ``from=RUN`` among them.
@@ -140,7 +140,7 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
 
 
 def format_parent(parent: ParentRun | None, step: int) -> str:
-    """Say which run another one goes on from, after ``continues after step ...``."""
+    """Format which run another one continues, to follow ``continues after step ...``."""
     if parent is None or parent.step != step:
         return ""
     if not parent.not_from_start:
@@ -181,7 +181,7 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[str]:
-    """A sentence where keys differ that may not."""
+    """A sentence if keys differ that may not."""
     then, now = dict(leaves(before)), dict(leaves(after))
     changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
     tests_last = after["eval"].get("weights") == "last"  # then validation tasks, which the task shapes, choose nothing
@@ -197,7 +197,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
 
 
 def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) -> list[str]:
-    """A sentence where nothing would be left to train."""
+    """A sentence if nothing would be left to train."""
     steps = settings.train.steps
     if "train.steps" not in map(key_of, given):
         return [

@@ -1,4 +1,4 @@
-"""``model.weights``: a file of weights read, and put into a network by name and shape."""
+"""Reads the file of ``model.weights``, and copies the weights into a network by name and shape."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
 
 
 def format_initial(report: InitialWeights) -> list[str]:
-    """Say what was taken from a file of weights, in a few lines."""
+    """Format what was taken from a file of weights, in a few lines."""
     of = len(report.matched) + len(report.missing) + len(report.other_shape)
     under = f", whose names begin with {report.prefix} there" if report.prefix else ""
     lines = [
@@ -125,7 +125,7 @@ def format_initial(report: InitialWeights) -> list[str]:
 
 
 def _check(report: InitialWeights, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], is_partial: bool) -> None:
-    """Raise ConfigError where weights may not be taken as they are."""
+    """Raise ConfigError if the weights may not be used as they are."""
     start = f"model.weights={report.file}"
     shapes = [f"{name} is {tuple(theirs[name].shape)}, not {tuple(own[name].shape)}" for name in report.other_shape]
     if not report.matched:
@@ -149,7 +149,7 @@ def _check(report: InitialWeights, own: Mapping[str, Tensor], theirs: Mapping[st
 
 
 def _prefix(own: Sequence[str], file: WeightsFile) -> str:
-    """What stands before the network's names in the file. Raises ConfigError where two prefixes do equally well."""
+    """The prefix of the network's names in the file. Raises ConfigError if two prefixes match equally well."""
     found: Counter[str] = Counter()
     names = set(own)
     for theirs in file.tensors:
