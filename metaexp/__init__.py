@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metaexp.api import load_run as load_run
     from metaexp.api import train as train
     from metaexp.core.algorithm import Algorithm as Algorithm
+    from metaexp.core.errors import ConfigError as ConfigError
     from metaexp.core.errors import MetaexpError as MetaexpError
     from metaexp.core.fields import Fraction as Fraction
     from metaexp.core.fields import NonNegativeFloat as NonNegativeFloat
@@ -33,7 +34,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "metaexp.api": ("Comparison", "Learner", "Run", "compare_runs", "load_run", "train"),
     "metaexp.core.algorithm": ("Algorithm",),
-    "metaexp.core.errors": ("MetaexpError",),
+    "metaexp.core.errors": ("ConfigError", "MetaexpError"),
     "metaexp.core.fields": ("Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
     "metaexp.core.shapes": ("TaskShape",),
     "metaexp.core.types": ("Episode", "Examples"),

@@ -1,25 +1,35 @@
-"""``metaexp check``: test an algorithm of metaexp, or your own, on tiny tasks."""
+"""``metaexp check``: test an algorithm on tiny tasks, a network or a dataset, of metaexp or your own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from metaexp.cli.arguments import Options, make_parser, parse
-from metaexp.config.check import check
+from metaexp.config.check import SLOTS, check
+from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, sort_overrides
-from metaexp.config.schema import ClassSpec
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text
+
+if TYPE_CHECKING:
+    from metaexp.doctor.report import Part
+
+Kind = Literal["algorithm", "model", "dataset"]
+_KINDS: tuple[Kind, ...] = ("algorithm", "model", "dataset")
+_FILES = (*_KINDS, "experiment")
 
 _USAGE = """\
 examples:
   metaexp check algorithm=maml                       an algorithm with the values of its file
   metaexp check algorithm=maml first_order=true      the same with another value
-  metaexp check experiment=maml_sinusoid             with the values of an experiment
+  metaexp check experiment=maml_sinusoid             the algorithm of an experiment, with its values
+  metaexp check model=conv4                          a network, on examples of several shapes
+  metaexp check dataset=glyphs                       a dataset, which is loaded
   metaexp check my_package.my_file:MyAlgorithm inner_lr=0.1
                                                      a class of your own; naming it trusts its package, which is
                                                      installed or in the current folder
@@ -31,35 +41,42 @@ The exit code is 0 if no fault was found, and 11 otherwise.
 
 
 class CheckTarget(NamedTuple):
-    """The algorithm to examine.
+    """What to examine.
 
     Attributes:
+        kind: Whether it is an algorithm, a network or a dataset.
         name: Its name.
-        spec: Its class with arguments.
-        given: Keys that were given on the command line.
+        settings: The checked configuration that names it.
+        given: Keys of it that were given on the command line.
     """
 
+    kind: Kind
     name: str
-    spec: ClassSpec
+    settings: Settings
     given: frozenset[str]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``metaexp check`` and return its exit code: 0 if no fault was found, otherwise 11."""
-    parser = make_parser("check", "Test on tiny tasks, in float64, whether an algorithm does what it says.")
+    parser = make_parser(
+        "check", "Test whether an algorithm, a network or a dataset does what it says: an algorithm on tiny tasks."
+    )
     parser.usage = (
-        "metaexp check algorithm=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] [--config-dir DIR] [--trust PKG]"
+        "metaexp check algorithm=NAME | model=NAME | dataset=NAME | PACKAGE.MODULE:CLASS [KEY=VALUE ...] "
+        "[--config-dir DIR] [--trust PKG]"
     )
     options = parse(parser, arguments, Options())
     composer = Composer(options.config_dir)
     if options.help:
-        print_text(f"{parser.format_help()}\n{_USAGE}\nalgorithms: {', '.join(composer.groups()['algorithm'])}")
+        names = "\n".join(f"{kind}s: {', '.join(composer.groups()[kind])}" for kind in _KINDS)
+        print_text(f"{parser.format_help()}\n{_USAGE}\n{names}")
         return 0
-    return _examine(read_target(options.overrides, composer))
+    target = read_target(options.overrides, composer)
+    return {"algorithm": _examine, "model": _examine_network, "dataset": _examine_dataset}[target.kind](target)
 
 
 def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
-    """Find the algorithm that the arguments name. Does not import torch.
+    """Find what the arguments name. Does not import torch.
 
     Args:
         arguments: The arguments after the verb, without options.
@@ -69,46 +86,65 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
         ConfigError: With all problems.
     """
     targets = [line for line in arguments if "=" not in line and ":" in line]
-    overrides = [add_section(line) for line in arguments if line not in targets]
-    given = frozenset(_key(line).partition(".")[2] for line in overrides if _key(line).startswith("algorithm."))
-    files = [line for line in overrides if _key(line) in ("algorithm", "experiment")]
+    files = [line for line in arguments if _key(line) in _FILES]
     if len(targets) + len(files) != 1:
         known = ", ".join(composer.groups()["algorithm"])
         raise ConfigError(
-            "give one algorithm to check: algorithm=NAME, experiment=NAME, or package.module:Class of your own; "
-            f"{len(targets) + len(files)} were given. Known algorithms: {known}."
+            "give one thing to check: algorithm=NAME, model=NAME, dataset=NAME, experiment=NAME, or "
+            f"package.module:Class of your own; {len(targets) + len(files)} were given. Known algorithms: {known}."
         )
+    kind = _kind_of_class(targets[0]) if targets else _kind_of_file(files[0])
+    overrides = [add_section(line, kind) for line in arguments if line not in targets]
+    given = frozenset(_key(line).partition(".")[2] for line in overrides if _key(line).startswith(f"{kind}."))
     if targets:
-        return CheckTarget(targets[0].rpartition(":")[2], _class_spec(targets[0], overrides, composer), given)
+        name = targets[0].rpartition(":")[2]
+        return CheckTarget(kind, name, _class_settings(targets[0], kind, overrides, composer), given)
     settings = composer.settings(overrides, on_this_machine=False)
-    return CheckTarget(settings.choices["algorithm"], settings.algorithm, given)
+    return CheckTarget(kind, settings.choices[kind], settings, given)
 
 
-def add_section(line: str) -> str:
-    """Put ``algorithm.`` before a key without a section: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``."""
-    if "=" not in line or _key(line).partition(".")[0] in ("algorithm", "experiment"):
+def add_section(line: str, section: str) -> str:
+    """Put a section before a key without one: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``."""
+    if "=" not in line or _key(line).partition(".")[0] in (section, *_FILES):
         return line
     bare = line.lstrip("+~")
-    return f"{line[: len(line) - len(bare)]}algorithm.{bare}"
+    return f"{line[: len(line) - len(bare)]}{section}.{bare}"
 
 
-def _class_spec(target: str, overrides: Sequence[str], composer: Composer) -> ClassSpec:
-    """The checked class with its arguments."""
+def _kind_of_file(line: str) -> Kind:
+    return next((kind for kind in _KINDS if kind == _key(line)), "algorithm")
+
+
+def _kind_of_class(target: str) -> Kind:
+    """What a class is, by what it derives from; an algorithm where that is not known, which then says what is wrong."""
     module, _, name = target.partition(":")
     if module.endswith(".py") or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ConfigError(
             f"{target} is not the place of a class; write package.module:Class, such as my_package.my_file:MyAlgorithm."
         )
     trust(module.partition(".")[0])
+    source = find_class(f"{module}.{name}")
+    if source is not None:
+        for kind in ("algorithm", "dataset"):
+            if derives_from(source, SLOTS[kind].base):
+                return "algorithm" if kind == "algorithm" else "dataset"
+        if derives_from(source, SLOTS["model"].base) or derives_from_library(source, SLOTS["model"].library):
+            return "model"
+    return "algorithm"
+
+
+def _class_settings(target: str, kind: Kind, overrides: Sequence[str], composer: Composer) -> Settings:
+    """The settings with a class in the place of a chosen file."""
     given = sort_overrides([f"++{line.lstrip('+')}" if "=" in line else line for line in overrides], composer.loader)
-    composed = composer.compose([])
-    composed.config.algorithm = {"_target_": f"{module}.{name}"}
+    path = target.replace(":", ".")
+    source = find_class(path)
+    is_regression = kind == "dataset" and source is not None and class_attribute(source, "kind") == "regression"
+    composed = composer.compose(["task=regression_10shot", "model=mlp_sinusoid"] if is_regression else [])
+    composed.config[kind] = {"_target_": path}
     misapplied, _ = apply(given.values, composed.config)
     config, unresolved = resolve_all(composed.config)
     problems = [*given.problems, *misapplied, *unresolved]
-    return check(
-        config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=given.broken
-    ).algorithm
+    return check(config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=given.broken)
 
 
 def _key(line: str) -> str:
@@ -125,11 +161,52 @@ def _examine(target: CheckTarget) -> int:
 
     torch.set_num_threads(1)  # more threads are slower for tiny tensors
     console = make_console()
-    subject = make_subject(target.name, target.spec, target.given)
+    spec = target.settings.algorithm
+    subject = make_subject(target.name, spec, target.given)
     with console.status("examining") as status:
         sections = examine(subject, lambda kind, name: status.update(f"examining: {name} ({kind})"))
     print_report(f"{subject.cls.__name__}, examined on tiny tasks in float64", sections, console)
-    shorter = ", ".join(f"{key}={value}" for key, value in shorten_loops(target.spec, FEW_STEPS, target.given).items())
+    shorter = ", ".join(f"{key}={value}" for key, value in shorten_loops(spec, FEW_STEPS, target.given).items())
     if shorter:
         console.print(f"examined with {shorter}; give a key to examine it with another value", soft_wrap=True)
     return ExitCode.OK if is_all_ok(sections) else ExitCode.DIFFERENT
+
+
+def _examine_network(target: CheckTarget) -> int:
+    import torch
+    from torch import nn
+
+    from metaexp.config.classes.make import make
+    from metaexp.doctor.network import examine_network
+
+    torch.set_num_threads(1)
+
+    def build(*, input_shape: tuple[int, ...], n_outputs: int | None) -> nn.Module:
+        return make(target.settings.model, nn.Module, input_shape=input_shape, n_outputs=n_outputs)
+
+    title = f"{target.settings.model.path.rpartition('.')[2]}, a network, examined on examples of several shapes"
+    return _print(title, lambda watch: examine_network(target.name, build, watch))
+
+
+def _examine_dataset(target: CheckTarget) -> int:
+    from metaexp.config.classes.make import make
+    from metaexp.data.base import Dataset
+    from metaexp.doctor.dataset import examine_dataset
+
+    settings = target.settings
+
+    def build() -> Dataset:
+        return make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+
+    title = f"{settings.dataset.path.rpartition('.')[2]}, a dataset, loaded and examined"
+    return _print(title, lambda watch: examine_dataset(build, settings.paths.data, settings.task.shape, watch))
+
+
+def _print(title: str, examine: Callable[[Callable[[str, str], None]], list[Part]]) -> int:
+    from metaexp.doctor.report import is_all_ok, print_parts
+
+    console = make_console()
+    with console.status("examining") as status:
+        parts = examine(lambda heading, name: status.update(f"examining: {name} ({heading})"))
+    print_parts(title, parts, console)
+    return ExitCode.OK if is_all_ok(parts) else ExitCode.DIFFERENT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.padding import Padding
@@ -21,6 +22,20 @@ _TASKS: dict[Kind, str] = {
 }
 
 
+class Part(NamedTuple):
+    """What a report has under one heading.
+
+    Attributes:
+        heading: What was examined.
+        findings: One for each check.
+        refusal: Why the subject does not take this; empty if it does.
+    """
+
+    heading: str
+    findings: list[Finding]
+    refusal: str = ""
+
+
 def print_report(title: str, sections: Sequence[Section], console: Console) -> None:
     """Print a line for each check under a heading for each kind of task, and a conclusion at the end.
 
@@ -29,33 +44,53 @@ def print_report(title: str, sections: Sequence[Section], console: Console) -> N
         sections: The findings for each kind of task.
         console: The terminal.
     """
+    parts = [Part(_TASKS[section.kind], section.findings, section.refusal) for section in sections]
+    _print_parts(title, parts, conclusion(sections), console)
+
+
+def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
+    """Print a line for each check under each heading, and a conclusion at the end.
+
+    Args:
+        title: What is checked.
+        parts: The findings under each heading.
+        console: The terminal.
+    """
+    _print_parts(
+        title, parts, _conclusion([(part.heading, finding) for part in parts for finding in part.findings]), console
+    )
+
+
+def _print_parts(title: str, parts: Sequence[Part], end: str, console: Console) -> None:
     console.print(Text(title, "bold"))
-    for section in sections:
+    for part in parts:
         console.print()
-        console.print(Text(_TASKS[section.kind], "bold"))
-        if section.refusal:
-            console.print(Padding(Text(f"does not apply: {section.refusal}", "dim"), (0, 0, 0, 2)))
+        console.print(Text(part.heading, "bold"))
+        if part.refusal:
+            console.print(Padding(Text(f"does not apply: {part.refusal}", "dim"), (0, 0, 0, 2)))
             continue
         table = Table.grid(padding=(0, 2, 0, 0))
-        for finding in section.findings:
+        for finding in part.findings:
             table.add_row(_verdict(finding.verdict, console), finding.name, _explained(finding))
         console.print(Padding(table, (0, 0, 0, 2)))
     console.print()
-    style = _STYLES["ok" if is_all_ok(sections) else "wrong"]
-    console.print(Text(conclusion(sections), style), soft_wrap=True)
+    console.print(Text(end, _STYLES["ok" if is_all_ok(parts) else "wrong"]), soft_wrap=True)
 
 
 def conclusion(sections: Sequence[Section]) -> str:
     """Return one line that says that all is ok, or what is wrong."""
-    findings = [(section.kind, finding) for section in sections for finding in section.findings]
-    bad = [f"{finding.name} ({kind})" for kind, finding in findings if finding.verdict == "wrong"]
+    return _conclusion([(section.kind, finding) for section in sections for finding in section.findings])
+
+
+def _conclusion(findings: Sequence[tuple[str, Finding]]) -> str:
+    bad = [f"{finding.name} ({heading})" for heading, finding in findings if finding.verdict == "wrong"]
     checked = sum(finding.verdict != "does not apply" for _, finding in findings)
     if bad:
         return f"{len(bad)} of {checked} checks found something wrong: {', '.join(bad)}"
     return f"all {checked} checks are ok"
 
 
-def is_all_ok(sections: Sequence[Section]) -> bool:
+def is_all_ok(sections: Sequence[Section | Part]) -> bool:
     """Whether nothing wrong was found."""
     return not any(finding.verdict == "wrong" for section in sections for finding in section.findings)
 

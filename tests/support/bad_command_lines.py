@@ -81,6 +81,12 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "run --output=/proc/x/y", "run --retest=5", "run nowhere", "run --output=other",
     ],
     "why": [*FOLDERS, "run", "run run run", "run nowhere", "nowhere run", "run empty"],
+    "new": [
+        "", "algorithm", "maml", "algorithm maml", "model conv4", "dataset glyphs", "optimizer mine", "algorithm My",
+        "algorithm a-b", "algorithm ../x", "algorithm class", "algorithm mine --regression", "algorithm 1x",
+        "experiment maml_sinusoid", "algorithm mine --package=a.b", "algorithm mine --package", "dataset a b",
+        "model \x00",
+    ],
     "trust": [*FOLDERS, "run", "empty", "--remove", "--remove=5", "--list=5", "run run", "--no"],
     "report": [
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
