@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaexp.api import Comparison as Comparison
-    from metaexp.api import Learner as Learner
     from metaexp.api import Run as Run
     from metaexp.api import compare_runs as compare_runs
     from metaexp.api import load_run as load_run
@@ -28,11 +27,13 @@ if TYPE_CHECKING:
     from metaexp.core.types import Examples as Examples
     from metaexp.data.base import Dataset as Dataset
     from metaexp.models.base import Network as Network
+    from metaexp.run.predict.conformal import Calibration as Calibration
+    from metaexp.run.predict.learner import Learner as Learner
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "metaexp.api": ("Comparison", "Learner", "Run", "compare_runs", "load_run", "train"),
+    "metaexp.api": ("Comparison", "Run", "compare_runs", "load_run", "train"),
     "metaexp.core.algorithm": ("Algorithm",),
     "metaexp.core.errors": ("ConfigError", "MetaexpError"),
     "metaexp.core.fields": ("Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
@@ -40,6 +41,8 @@ _PLACES = {
     "metaexp.core.types": ("Episode", "Examples"),
     "metaexp.data.base": ("Dataset",),
     "metaexp.models.base": ("Network",),
+    "metaexp.run.predict.conformal": ("Calibration",),
+    "metaexp.run.predict.learner": ("Learner",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 

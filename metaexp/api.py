@@ -7,10 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.comparison import compare
@@ -20,24 +17,22 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import RunFolderError
+from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
-from metaexp.core.types import Adapted, Examples
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
-from metaexp.run.build import build_algorithm
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_run_files, checked_metrics
 from metaexp.run.job import run_job
-from metaexp.run.selection import Selected, apply_weights, selected
+from metaexp.run.predict.conformal import Calibration
+from metaexp.run.predict.learner import Array, Learner
+from metaexp.run.predict.predict import calibrate_run, make_learner
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = npt.ArrayLike | Tensor
-"""Numbers that numpy or torch can take."""
 
 
 def train(
@@ -133,17 +128,18 @@ class Run:
         Raises:
             RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
         """
-        weights = self._weights()
-        made = build_algorithm(self.settings, weights.interface)
-        apply_weights(made, self.settings, weights.step, weights.weights)
-        made.eval()
-        return made
+        return self.learner().algorithm
 
-    def _weights(self) -> Selected:
-        return selected(self._place, self._place.read_config()[0])
+    def learner(self) -> Learner:
+        """Return a learner with the selected weights, to adapt to any number of tasks.
+
+        Raises:
+            RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+        """
+        return make_learner(self._place, self.settings)
 
     def adapt(self, x: Array, y: Array) -> Learner:
-        """Adapt to a new task.
+        """Adapt to a new task. To adapt to many, keep :meth:`learner`, which reads the weights once.
 
         Args:
             x: The support examples (S, ...), as the dataset of the run prepares them: float32, images (S, C, H, W)
@@ -153,24 +149,7 @@ class Run:
         Raises:
             ConfigError: The examples or labels do not fit the run.
         """
-        weights = self._weights()
-        support = _tensor(x)
-        if tuple(support.shape[1:]) != weights.interface.input_shape or len(support) == 0:
-            raise ConfigError(
-                f"x has shape {tuple(support.shape)}; this run takes (S, "
-                f"{', '.join(map(str, weights.interface.input_shape))}), with at least one example."
-            )
-        algorithm = self.algorithm()
-        if self.settings.task.n_way == 0:
-            return Learner(algorithm, Examples(support, _tensor(y).reshape(len(support), -1), 0), None)
-        names, labels = np.unique(np.asarray(y), return_inverse=True)
-        if labels.shape != (len(support),):
-            raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(support)} examples.")
-        if algorithm.fixed_way and len(names) != self.settings.task.n_way:
-            raise ConfigError(
-                f"y names {len(names)} classes; the algorithm of this run takes exactly {self.settings.task.n_way}."
-            )
-        return Learner(algorithm, Examples(support, torch.from_numpy(labels), len(names)), names)
+        return self.learner().adapt(x, y)
 
     def predict(self, x: Array, y: Array, query: Array) -> npt.NDArray[Any]:
         """Adapt to ``x`` and ``y``, and return the label, or the regression output, of each example of ``query``.
@@ -182,32 +161,24 @@ class Run:
         """
         return self.adapt(x, y).predict(query)
 
+    def calibrate(
+        self, level: float = 0.9, n_way: int | None = None, k_shot: int | None = None, episodes: int | None = None
+    ) -> Calibration:
+        """Calibrate prediction sets on validation episodes, for ``learner.sets`` and ``learner.intervals``.
 
-class Learner:
-    """An algorithm adapted to one task.
+        Args:
+            level: The coverage over unseen tasks, such as 0.9.
+            n_way: Classes of the tasks that will be predicted; by default those of the run.
+            k_shot: Support examples of each class; by default those of the run.
+            episodes: Validation episodes to calibrate on; by default as many as the run was tested on.
 
-    Args:
-        algorithm: In evaluation mode.
-        support: What it adapts to.
-        names: The classes by label; None for regression.
-    """
-
-    def __init__(self, algorithm: Algorithm, support: Examples, names: npt.NDArray[Any] | None) -> None:
-        self.names = names
-        self._algorithm = algorithm
-        with torch.no_grad():
-            self._adapted: Adapted = algorithm.adapt(support)
-
-    def scores(self, x: Array) -> npt.NDArray[np.float32]:
-        """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out)."""
-        with torch.no_grad():
-            found: npt.NDArray[np.float32] = self._algorithm.predict(self._adapted, _tensor(x)).numpy()
-        return found
-
-    def predict(self, x: Array) -> npt.NDArray[Any]:
-        """Return the label (M,) of each example as it was given to :meth:`Run.adapt`, or outputs (M, D_out)."""
-        scores = self.scores(x)
-        return scores if self.names is None else np.asarray(self.names[scores.argmax(-1)])
+        Raises:
+            ConfigError: The level is impossible, or the dataset cannot serve such tasks.
+            DataError: The data of the run are not there.
+        """
+        task = self.settings.task
+        shape = TaskShape(task.n_way if n_way is None else n_way, k_shot or task.k_shot, task.n_query)
+        return calibrate_run(self.learner(), self.settings, shape, level, episodes or self.settings.eval.episodes)
 
 
 class Comparison:
@@ -279,8 +250,3 @@ def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str
     for run in found.runs:
         check_run_files(run.folder, run.record)
     return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare_runs"))
-
-
-def _tensor(values: Array) -> Tensor:
-    found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    return found.detach().to("cpu", torch.float32)

@@ -37,6 +37,7 @@ VERBS = {
     "train": Verb("train, validate and test (-m: many runs; resume=RUN: continue a run)", "metaexp.cli.train:main"),
     "plan": Verb("list the jobs of `train -m`: what is done, how long the rest takes", "metaexp.cli.plan:main"),
     "evaluate": Verb("test a finished run again, also on other data or tasks", "metaexp.cli.evaluate:main"),
+    "predict": Verb("name new images with the adapted learner of a run, or predict values", "metaexp.cli.predict:main"),
     "data": Verb("find or download a dataset, check it and describe it", "metaexp.cli.data:main"),
     "check": Verb("test an algorithm, network or dataset: does it do what it says?", "metaexp.cli.check:main"),
     "new": Verb("write an algorithm, model, dataset or experiment of your own to start from", "metaexp.cli.new:main"),

@@ -10,7 +10,14 @@ from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.preprocessing import (
+    ImagePreparation,
+    Origin,
+    RotationKind,
+    RotationPlace,
+    Rotations,
+    normalised_pixels,
+)
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
 
@@ -80,6 +87,10 @@ class Arrays(Dataset):
             for split, names in splits.items()
             if names
         }
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how bytes become examples; no image files are read."""
+        return ImagePreparation(self.pixels)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the file and order its examples by class."""

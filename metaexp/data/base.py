@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metaexp.core.types import Episode
+    from metaexp.data.classification.preprocessing import ImagePreparation
 
 Progress = Callable[[str], None]
 """Receives one line of text about long work (a download, a build)."""
@@ -57,6 +58,13 @@ class Dataset(ABC):
             DataError: The files are missing or wrong.
         """
         return self.capacity()
+
+    def image_preparation(self) -> ImagePreparation | None:
+        """Return how image files and bytes become examples, for ``metaexp predict``; None where nobody has said.
+
+        Subclasses that read image files override this.
+        """
+        return None
 
     @abstractmethod
     def load(self, folder: Path, progress: Progress) -> MetaDataset:

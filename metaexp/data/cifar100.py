@@ -14,7 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
@@ -65,6 +65,10 @@ class Cifar100(Dataset):
             split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
             for split, names in class_lists(self.lists).items()
         }
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how images become examples."""
+        return ImagePreparation(self.pixels, 3, SIDE)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and check it; from the cache the second time."""

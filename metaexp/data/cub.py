@@ -13,7 +13,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
@@ -82,6 +82,10 @@ class CUB(Dataset):
             split: Capacity(len(listed), min(sizes.get(name, 0) for name in listed))
             for split, listed in class_lists("cub").items()
         }
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how images become examples, without the bounding boxes that new images do not have."""
+        return ImagePreparation(self.pixels, 3, self.image_size)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""

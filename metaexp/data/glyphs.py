@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -59,6 +59,10 @@ class Glyphs(Dataset):
     def capacity(self) -> Mapping[Split, Capacity]:
         """Return what was asked for."""
         return {split: Capacity(n, self.per_class) for split, n in self.n_classes.items()}
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how image files become examples: strokes are bright on black."""
+        return ImagePreparation(channels=1, size=28, background="black")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""

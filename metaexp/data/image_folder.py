@@ -10,7 +10,14 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.preprocessing import (
+    ImagePreparation,
+    Origin,
+    RotationKind,
+    RotationPlace,
+    Rotations,
+    normalised_pixels,
+)
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, passed_over
@@ -94,6 +101,10 @@ class ImageFolder(Dataset):
             split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))
             for split, names in self._splits(list(sizes), path).items()
         }
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how images become examples."""
+        return ImagePreparation(self.pixels, self.channels, self.image_size, background=self.background, upright=True)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images; from the cache while no file changes."""

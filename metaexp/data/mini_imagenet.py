@@ -16,7 +16,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
@@ -80,6 +80,10 @@ class MiniImageNet(Dataset):
         if self.stand_in is not None:
             return self.stand_in.capacity(class_lists("mini_imagenet"))
         return {split: Capacity(len(names), IMAGES) for split, names in class_lists("mini_imagenet").items()}
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how images become examples."""
+        return ImagePreparation(self.pixels, 3, self.image_size)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images, check classes and counts; from the cache the second time."""

@@ -17,10 +17,18 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, RotationKind, RotationPlace, Rotations, normalised_pixels
+from metaexp.data.classification.preprocessing import (
+    ImagePreparation,
+    Origin,
+    RotationKind,
+    RotationPlace,
+    Rotations,
+    normalised_pixels,
+)
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
+from metaexp.data.files.drawings import SIDE, resized
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -28,11 +36,9 @@ if TYPE_CHECKING:
     from metaexp.data.files.images import Bytes
 
 DRAWINGS: Final = 20
-SIDE: Final = 105
 _NEAREST_28: Final = "795cbc57a795d4f33163eb153accb274e2e460bc00bc58190b32eaeb6777a9ce"
 """SHA-256 over all drawings at 28 pixels by nearest neighbour, the usual ones: no cache with others is taken."""
 _MOST_BYTES: Final = 65_536
-_UNPACKED_AT_ONCE: Final = 1000
 _FILE = re.compile(r"(?:.*/)?(images_background|images_evaluation)/([^/]+/character\d\d)/(\d{4}_\d\d\.png)")
 
 
@@ -118,6 +124,10 @@ class Omniglot(Dataset):
             split: Capacity(len(names) * self.rotations.classes_per_class(split), DRAWINGS)
             for split, names in class_lists(f"omniglot_{self.split}").items()
         }
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how drawings become examples."""
+        return ImagePreparation(self.pixels, 1, self.image_size, self.resize)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
@@ -237,35 +247,6 @@ def pixel_digest(characters: list[str], packed: Bytes) -> str:
         digest.update(character.encode())
         digest.update(packed[i * DRAWINGS : (i + 1) * DRAWINGS].tobytes())
     return digest.hexdigest()
-
-
-def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
-    """Unpack drawings and bring them to size.
-
-    Args:
-        packed: (B, 105, 14), see :func:`pixel_digest`.
-        size: Height and width of the result, in pixels.
-        resize: ``nearest`` is what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask
-            Pillow for Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two
-            grey levels. ``lanczos`` works on 8 bits, as in ports that convert to grey first.
-
-    Returns:
-        (B, 1, size, size) uint8, 0 for ink and 255 for paper.
-    """
-    import numpy as np
-
-    from metaexp.data.files.images import resize_array
-
-    out = np.empty((len(packed), 1, size, size), np.uint8)
-    centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
-    for start in range(0, len(packed), _UNPACKED_AT_ONCE):
-        drawings = np.unpackbits(packed[start : start + _UNPACKED_AT_ONCE], axis=-1, count=SIDE) * np.uint8(255)
-        if resize == "nearest":
-            out[start : start + len(drawings), 0] = drawings[:, centres[:, None], centres]
-        else:
-            for i, drawing in enumerate(drawings, start):
-                out[i] = resize_array(drawing[None], size, resize)
-    return out
 
 
 def _files_by_character(part: Part, names: list[tuple[str, str]], path: Path) -> list[list[str]]:

@@ -16,7 +16,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split, is_example
@@ -79,6 +79,10 @@ class TieredImageNet(Dataset):
             counts = Counter(label.tolist())
             sizes[split] = Capacity(len(names), min(counts[place] for place in range(len(names))))
         return sizes
+
+    def image_preparation(self) -> ImagePreparation:
+        """Return how images become examples."""
+        return ImagePreparation(self.pixels, 3, self.image_size)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""

@@ -72,6 +72,12 @@ BAD_OF_VERB: dict[str, list[str]] = {
         *FOLDERS, *OF_A_RUN, "run run", "run eval.episodes=0", "run train.steps=5", "run dataset=none",
         "run experiment=maml_sinusoid", "run --allow-trained-classes=5",
     ],
+    "predict": [
+        *(f"{word} --support=empty --query=empty" for word in FOLDERS), "run", "run run --support=empty --query=empty",
+        "run --support=empty", "run --query=file --support=nowhere", "run --support=empty --query=empty --conformal=2",
+        "run --support=file --query=file", "run --support=nowhere.npz --query=x.npz --conformal=x", "--output=file",
+        "run --support=empty --query=empty --output=file", "run --support=a\x00b --query=empty", "run --episodes=0",
+    ],
     "reproduce": [
         *FOLDERS, *OF_A_RUN, "run --steps=0", "run --steps=x", "run --seeds=3", "run train.steps=9", "run --short",
         "maml_sinusoid --seeds=0", "maml_sinusoid --steps=3",

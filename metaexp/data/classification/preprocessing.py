@@ -42,6 +42,26 @@ class Pixels(NamedTuple):
     std: tuple[float, ...] | None = None
 
 
+class ImagePreparation(NamedTuple):
+    """How a dataset brings image files to what a network sees, so that new images can be prepared in the same way.
+
+    Attributes:
+        pixels: How bytes become float32.
+        channels: 1 for grey, 3 for colour; 0 where the dataset reads no image files.
+        size: Height and width in pixels; 0 where the dataset reads no image files.
+        resize: The filter.
+        background: What shows through where an image is transparent.
+        upright: Whether photographs are turned as their EXIF orientation says.
+    """
+
+    pixels: Pixels = Pixels()
+    channels: int = 0
+    size: int = 0
+    resize: Literal["nearest", "lanczos"] = "lanczos"
+    background: Literal["white", "black"] = "white"
+    upright: bool = False
+
+
 class Rotations(NamedTuple):
     """Turns of square images by 0, 90, 180 or 270 degrees, counter-clockwise.
 

@@ -40,6 +40,7 @@ class Reading(NamedTuple):
         background: What shows through where an image is transparent.
         upright: Whether photographs are turned as their EXIF orientation says, as a viewer shows them.
         crop: (file name, image) -> the part of it to use; None for all of it.
+        resize: The filter.
     """
 
     channels: int
@@ -47,6 +48,7 @@ class Reading(NamedTuple):
     background: Background = "white"
     upright: bool = False
     crop: Callable[[str, Image.Image], Image.Image] | None = None
+    resize: Resampling = "lanczos"
 
 
 class Read(NamedTuple):
@@ -127,7 +129,7 @@ def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> t
         treatment.append(f"composited on {reading.background}")
     if reading.crop is not None:
         image = reading.crop(name, image)
-    return to_array(image, reading.channels, reading.size, "lanczos"), ", ".join(treatment)
+    return to_array(image, reading.channels, reading.size, reading.resize), ", ".join(treatment)
 
 
 def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -> Bytes:

@@ -88,7 +88,7 @@ def read_labelled(path: Path) -> Labelled:
     for end in ends:
         name = f"x{end}"
         try:
-            parts.append(_examples(_array(arrays, name, path, list(arrays)), name, path))
+            parts.append(examples_of(_array(arrays, name, path, list(arrays)), name, path))
         except DataError as error:
             problems.append(str(error))
     if not problems:
@@ -151,8 +151,17 @@ def _text(arrays: Mapping[str, Array], name: str, path: Path, names: list[str]) 
     return np.array([f"{n:06d}" for n in labels.tolist()], dtype=None if labels.size else "U6")
 
 
-def _examples(x: Array, name: str, path: Path) -> Array:
-    """``x`` as (B, C, H, W) uint8 or (B, ...) float32, finite."""
+def examples_of(x: Array, name: str, path: Path) -> Array:
+    """Return ``x``, an array of a file, as (B, C, H, W) uint8 or (B, ...) float32, finite.
+
+    Args:
+        x: The array.
+        name: Its name, for messages.
+        path: The file, for messages.
+
+    Raises:
+        DataError: It is of no known kind, empty, or not finite.
+    """
     import numpy as np
 
     wanted = _layout(Header(x.shape, x.dtype), name, path)

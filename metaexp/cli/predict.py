@@ -1,0 +1,155 @@
+"""``metaexp predict RUN``: the adapted learner of a run names new images, or predicts new values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.core.errors import ConfigError
+from metaexp.core.files import encode_text, write_atomically
+from metaexp.core.terminal_text import print_text
+from metaexp.run.folder import existing
+
+if TYPE_CHECKING:
+    from metaexp.run.predict.predict import Predictions
+
+_USAGE = """\
+examples:
+  metaexp predict outputs/RUN --support birds --query photos            birds/robin/1.jpg, birds/wren/1.jpg, ...
+  metaexp predict outputs/RUN --support birds --query photos --output names.csv
+  metaexp predict outputs/RUN --support birds --query photos --conformal 0.9
+  metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, and x; for regression, too
+
+Images are read as the dataset of the run reads its own. --conformal 0.9 gives a set of classes for each image. Over
+tasks like the validation tasks of the run, the true class is in the set in 90 % of cases or more.
+"""
+_SHOWN = 20
+
+
+class PredictOptions(Options):
+    """Options of ``metaexp predict``.
+
+    Attributes:
+        support: A folder with a folder of images for each class, or an .npz file with x and y.
+        query: A folder of images, or an .npz file with x.
+        output: The CSV file to write; None for none.
+        conformal: The coverage of prediction sets; None for none.
+        episodes: Validation episodes to calibrate on; None for as many as the run was tested on.
+    """
+
+    support: Path | None
+    query: Path | None
+    output: Path | None
+    conformal: float | None
+    episodes: int | None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp predict`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    parser = make_parser(
+        "predict", "Adapt the selected weights of a run to a few labelled examples, and predict new ones."
+    )
+    parser.usage = (
+        "metaexp predict RUN --support DIR_OR_NPZ --query DIR_OR_NPZ [--output CSV] [--conformal LEVEL] "
+        "[--trust PACKAGE]"
+    )
+    parser.add_argument("--support", type=Path, metavar="DIR_OR_NPZ", help="a folder for each class, or x and y")
+    parser.add_argument("--query", type=Path, metavar="DIR_OR_NPZ", help="images in any folders, or x")
+    parser.add_argument("--output", type=Path, metavar="CSV", help="write all labels and scores to this file")
+    parser.add_argument("--conformal", type=float, metavar="LEVEL", help="also sets of classes with this coverage: 0.9")
+    parser.add_argument("--episodes", type=int, metavar="N", help="validation episodes to calibrate on")
+    options = parse(parser, arguments, PredictOptions())
+    if options.help:
+        print_text(f"{parser.format_help()}\n{_USAGE}", end="")
+        return 0
+    folder, support, query = _check(options)
+    existing(folder).load_settings()  # reports problems before torch is imported
+
+    from metaexp.run.predict.predict import Asked, predict
+
+    found = predict(folder, Asked(support, query, options.conformal, options.episodes), print_text)
+    if options.output is not None:
+        write_atomically(options.output, encode_text(format_csv(found)))
+    _print(found, options.output)
+    return 0
+
+
+def _check(options: PredictOptions) -> tuple[Path, Path, Path]:
+    """The run, the support and the query. Raises ConfigError with all problems of the command line."""
+    problems: list[str] = []
+    if len(options.overrides) != 1:
+        problems.append(f"give one run folder; {len(options.overrides)} were given: {' '.join(options.overrides)}.")
+    for name, value in (("--support", options.support), ("--query", options.query)):
+        if value is None:
+            problems.append(f"{name} is missing: a folder of images, or an .npz file.")
+    if options.conformal is not None and not 0 < options.conformal < 1:
+        problems.append(f"--conformal {options.conformal:g} must be between 0 and 1, such as 0.9.")
+    if options.episodes is not None and (options.conformal is None or options.episodes < 1):
+        problems.append(f"--episodes {options.episodes} is for --conformal, and must be at least 1.")
+    if options.output is not None and options.output.exists():
+        problems.append(f"--output {options.output} is there already; name another file.")
+    elif options.output is not None and not options.output.parent.is_dir():
+        problems.append(f"--output {options.output}: there is no folder {options.output.parent}.")
+    if problems or options.support is None or options.query is None:
+        raise ConfigError(problems)
+    return Path(options.overrides[0]).expanduser(), options.support.expanduser(), options.query.expanduser()
+
+
+def format_csv(found: Predictions) -> str:
+    """Format predictions as CSV: name, label, a score for each class; or an output for each target; then sets."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    n_columns = found.scores.shape[1]
+    columns = (
+        [f"value_{i}" for i in range(n_columns)] if found.classes is None else [f"score_{c}" for c in found.classes]
+    )
+    header = ["name", *([] if found.labels is None else ["label"]), *columns]
+    if found.calibration is not None:
+        header += (
+            ["set"] if found.sets is not None else [f"{end}_{i}" for i in range(n_columns) for end in ("low", "high")]
+        )
+    writer.writerow(header)
+    for row, name in enumerate(found.names):
+        scores = [float(score) for score in found.scores[row]]
+        cells: list[object] = [name, *([] if found.labels is None else [found.labels[row]]), *scores]
+        if found.sets is not None:
+            cells.append("|".join(found.sets[row]))
+        elif found.calibration is not None:
+            cells += [end for s in scores for end in (s - found.calibration.threshold, s + found.calibration.threshold)]
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def _print(found: Predictions, output: Path | None) -> None:
+    width = min(max(map(len, found.names)), 60)
+    for row, name in enumerate(found.names[:_SHOWN]):
+        print_text(f"{name:{width}}  {_answer(found, row)}")
+    if len(found.names) > _SHOWN:
+        print_text(f"... and {len(found.names) - _SHOWN} more{'' if output else '; --output FILE.csv has all'}")
+    if found.calibration is not None:
+        made = found.calibration
+        print_text(
+            f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes of "
+            f"{made.shape.n_way} ways and {made.shape.k_shot} shots"
+            if made.shape.n_way
+            else f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes"
+        )
+    if output is not None:
+        print_text(f"all predictions: {output}")
+
+
+def _answer(found: Predictions, row: int) -> str:
+    scores = found.scores[row]
+    if found.labels is None:
+        interval = "" if found.calibration is None else f"  +- {found.calibration.threshold:.4g}"
+        return "  ".join(f"{score:.4g}" for score in scores) + interval
+    others = "" if found.sets is None else f"   set: {', '.join(found.sets[row])}"
+    return f"{found.labels[row]}  (score {scores.max():.4g}){others}"

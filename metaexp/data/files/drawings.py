@@ -1,0 +1,40 @@
+"""Omniglot's drawings of 105x105 pixels of 1 bit, brought to size. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from metaexp.data.files.images import Bytes
+
+SIDE: Final = 105
+_UNPACKED_AT_ONCE: Final = 1000
+
+
+def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> Bytes:
+    """Unpack drawings and bring them to size.
+
+    Args:
+        packed: (B, 105, 14), see :func:`metaexp.data.omniglot.pixel_digest`.
+        size: Height and width of the result, in pixels.
+        resize: ``nearest`` is what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask
+            Pillow for Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two
+            grey levels. ``lanczos`` works on 8 bits, as in ports that convert to grey first.
+
+    Returns:
+        (B, 1, size, size) uint8, 0 for ink and 255 for paper.
+    """
+    import numpy as np
+
+    from metaexp.data.files.images import resize_array
+
+    out = np.empty((len(packed), 1, size, size), np.uint8)
+    centres = ((np.arange(size) + 0.5) * SIDE / size).astype(np.int64)
+    for start in range(0, len(packed), _UNPACKED_AT_ONCE):
+        drawings = np.unpackbits(packed[start : start + _UNPACKED_AT_ONCE], axis=-1, count=SIDE) * np.uint8(255)
+        if resize == "nearest":
+            out[start : start + len(drawings), 0] = drawings[:, centres[:, None], centres]
+        else:
+            for i, drawing in enumerate(drawings, start):
+                out[i] = resize_array(drawing[None], size, resize)
+    return out

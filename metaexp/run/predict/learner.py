@@ -1,0 +1,162 @@
+"""The selected weights of a run, adapted to new tasks that are given as arrays."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.core.types import Adapted, Examples
+from metaexp.run.build import Interface
+
+Array = npt.ArrayLike | Tensor
+"""Numbers that numpy or torch can take."""
+
+
+class Calibrated(Protocol):
+    """A threshold for :meth:`Learner.sets` and :meth:`Learner.intervals`."""
+
+    @property
+    def threshold(self) -> float:
+        """The largest nonconformity of what is kept."""
+
+
+class Learner:
+    """An algorithm with the selected weights of a run; after :meth:`adapt`, one that knows a task.
+
+    Args:
+        algorithm: In evaluation mode, on the CPU.
+        interface: The shapes that it was built for.
+        n_way: The ways that it was tested with; 0 for regression.
+
+    Attributes:
+        names: The classes of the task by label; None for regression, and before :meth:`adapt`.
+    """
+
+    def __init__(self, algorithm: Algorithm, interface: Interface, n_way: int) -> None:
+        self.algorithm = algorithm
+        self.interface = interface
+        self.n_way = n_way
+        self.names: npt.NDArray[Any] | None = None
+        self._adapted: Adapted = None
+        self._is_adapted = False
+
+    def adapt(self, x: Array, y: Array) -> Learner:
+        """Adapt to a task.
+
+        Args:
+            x: The support examples (S, ...), as the dataset of the run prepares them: float32, images (S, C, H, W)
+                with their preprocessing done.
+            y: Their labels (S,), any values that can be sorted; or their targets (S, D_out) for regression.
+
+        Returns:
+            The adapted learner. This one stays as it is.
+
+        Raises:
+            ConfigError: The examples or labels do not fit the run.
+        """
+        examples = self.examples(x, "x")
+        found = Learner(self.algorithm, self.interface, self.n_way)
+        support, found.names = self._support(examples, y)
+        with torch.no_grad():
+            found._adapted = self.algorithm.adapt(support)
+        found._is_adapted = True
+        return found
+
+    def scores(self, x: Array) -> npt.NDArray[np.float32]:
+        """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out)."""
+        if not self._is_adapted:
+            raise ConfigError("this learner knows no task yet; call adapt(x, y) first.")
+        with torch.no_grad():
+            found = self.algorithm.predict(self._adapted, self.examples(x, "the query"))
+        scores: npt.NDArray[np.float32] = found.numpy()
+        if not np.isfinite(scores).all():
+            raise ConfigError("scores of the query are not finite; prepare the examples as those of the run.")
+        return scores
+
+    def predict(self, x: Array) -> npt.NDArray[Any]:
+        """Return the label (M,) of each example as it was given to :meth:`adapt`, or outputs (M, D_out)."""
+        scores = self.scores(x)
+        return scores if self.names is None else np.asarray(self.names[scores.argmax(-1)])
+
+    def sets(self, x: Array, calibration: Calibrated) -> list[list[Any]]:
+        """Return for each example the classes that it may belong to, the likeliest first.
+
+        Args:
+            x: New examples (M, ...).
+            calibration: What ``Run.calibrate`` returns.
+        """
+        if self.names is None:
+            raise ConfigError("prediction sets are of classes; use intervals(x, calibration) in regression.")
+        return [[self.names[label] for label in labels] for labels in label_sets(self.scores(x), calibration.threshold)]
+
+    def intervals(self, x: Array, calibration: Calibrated) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return lower and upper ends (M, D_out) for the targets of each example, in regression."""
+        if self.names is not None:
+            raise ConfigError("intervals are for regression; use sets(x, calibration) with classes.")
+        outputs = self.scores(x)
+        return outputs - np.float32(calibration.threshold), outputs + np.float32(calibration.threshold)
+
+    def examples(self, x: Array, name: str) -> Tensor:
+        """Return examples as float32 on the CPU.
+
+        Raises:
+            ConfigError: They are none, have another shape than the run takes, or are not finite.
+        """
+        found = as_tensor(x)
+        shape = self.interface.input_shape
+        if tuple(found.shape[1:]) != tuple(shape) or len(found) == 0:
+            raise ConfigError(
+                f"{name} has shape {tuple(found.shape)}; this run takes (S, {', '.join(map(str, shape))}), with at "
+                "least one example."
+            )
+        if not found.isfinite().all():
+            raise ConfigError(f"{name} has values that are not finite.")
+        return found
+
+    def _support(self, x: Tensor, y: Array) -> tuple[Examples, npt.NDArray[Any] | None]:
+        if self.n_way == 0:
+            targets = as_tensor(y)
+            if targets.numel() != len(x) * self.interface.n_outputs:
+                raise ConfigError(
+                    f"y has shape {tuple(targets.shape)}; this run takes (S, {self.interface.n_outputs}) targets, one "
+                    f"row for each of the {len(x)} examples."
+                )
+            return Examples(x, targets.reshape(len(x), -1), 0), None
+        names, labels = np.unique(np.asarray(y), return_inverse=True)
+        if labels.shape != (len(x),):
+            raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
+        if len(names) < 2:
+            raise ConfigError(f"y names one class, {names[0]}; a task has at least two.")
+        if self.algorithm.fixed_way and len(names) != self.n_way:
+            raise ConfigError(f"y names {len(names)} classes; the algorithm of this run takes exactly {self.n_way}.")
+        return Examples(x, torch.from_numpy(labels), len(names)), names
+
+
+def label_sets(scores: npt.NDArray[np.float32], threshold: float) -> list[list[int]]:
+    """Return for each row of scores (M, N) the labels whose nonconformity is at most a threshold, likeliest first.
+
+    The likeliest label is always among them, so no set is empty.
+    """
+    costs = nonconformity(torch.from_numpy(np.asarray(scores)))  # (M, N)
+    order = np.argsort(-np.asarray(scores), axis=-1, kind="stable")
+    return [
+        [int(label) for place, label in enumerate(row) if place == 0 or float(cost[label]) <= threshold]
+        for row, cost in zip(order, costs, strict=True)
+    ]
+
+
+def nonconformity(scores: Tensor) -> Tensor:
+    """How little each label fits, (..., N) from scores (..., N): one less the softmax of its score."""
+    return 1 - torch.softmax(scores.double(), -1)
+
+
+def as_tensor(values: Array) -> Tensor:
+    """Numbers as float32 on the CPU."""
+    found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    return found.detach().to("cpu", torch.float32)

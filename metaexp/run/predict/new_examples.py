@@ -1,0 +1,166 @@
+"""New examples from image files or an .npz file, prepared as the dataset of a run prepares its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
+from metaexp.data.files.archives import open_source
+from metaexp.data.files.folders import images_by_folder
+from metaexp.data.files.images import MOST_BYTES, Reading, read_image
+from metaexp.data.files.labelled_arrays import examples_of
+from metaexp.data.files.npz import read_npz
+
+_MOST = 100_000
+"""Examples of a support or query set."""
+
+
+class NewExamples(NamedTuple):
+    """Examples that are ready for a learner.
+
+    Attributes:
+        x: (B, ...) float32.
+        names: What each is called: the name of its file, or its number in the array.
+        y: Labels (B,) or targets (B, D_out); None where there are none.
+    """
+
+    x: Tensor
+    names: list[str]
+    y: npt.NDArray[Any] | None
+
+
+class Reader:
+    """Reads examples for a run.
+
+    Args:
+        preparation: How its dataset prepares images; None where that is not known.
+        input_shape: The shape of one example.
+        is_regression: Whether its tasks are regression.
+        dataset: What messages call the dataset.
+    """
+
+    def __init__(
+        self, preparation: ImagePreparation | None, input_shape: tuple[int, ...], is_regression: bool, dataset: str
+    ) -> None:
+        self.preparation = preparation
+        self.input_shape = input_shape
+        self.is_regression = is_regression
+        self.dataset = dataset
+
+    def support(self, path: Path) -> NewExamples:
+        """Read labelled examples: a folder for each class, or an .npz file with x and y.
+
+        Raises:
+            DataError: There are none, or they cannot be read.
+            ConfigError: They do not fit the run.
+        """
+        if is_array_file(path):
+            return self._arrays(path, needs_y=True)
+        files = self._files(path, "--support")
+        if "" in files:
+            raise DataError(
+                f"--support {path}: {files[''][0]} lies in no class folder. Put the images of each class into a folder "
+                "that has its name."
+            )
+        names = [name for images in files.values() for name in images]
+        labels = [folder for folder, images in files.items() for _ in images]
+        return NewExamples(self._images(path, names), names, np.array(labels))
+
+    def query(self, path: Path) -> NewExamples:
+        """Read examples without labels: images in any folders, or an .npz file with x.
+
+        Raises:
+            DataError: There are none, or they cannot be read.
+            ConfigError: They do not fit the run.
+        """
+        if is_array_file(path):
+            return self._arrays(path, needs_y=False)
+        names = sorted(name for images in self._files(path, "--query").values() for name in images)
+        return NewExamples(self._images(path, names), names, None)
+
+    def _files(self, path: Path, option: str) -> dict[str, list[str]]:
+        if not path.exists():
+            raise DataError(f"{option} {path}: there is no such folder or file.")
+        prepared = self.preparation
+        if self.is_regression or prepared is None or not prepared.size:
+            raise ConfigError(
+                f"{option} {path}: the dataset of this run, {self.dataset}, reads no image files. Give an .npz file "
+                f"with x of shape (B, {', '.join(map(str, self.input_shape))})."
+            )
+        with open_source(path) as source:
+            files = images_by_folder(source.names())
+        n_files = sum(map(len, files.values()))
+        if not 0 < n_files <= _MOST:
+            raise DataError(f"{option} {path} has {n_files} images; there must be at least one, and at most {_MOST}.")
+        return files
+
+    def _images(self, path: Path, names: list[str]) -> Tensor:
+        prepared = self.preparation
+        assert prepared is not None
+        reading = Reading(
+            prepared.channels, prepared.size, prepared.background, prepared.upright, resize=prepared.resize
+        )
+        rows = {name: row for row, name in enumerate(names)}
+        images = np.zeros((len(names), prepared.channels, prepared.size, prepared.size), np.uint8)
+        with open_source(path) as source:
+            for name, content in source.items(rows, MOST_BYTES):
+                images[rows[name]] = read_image(content, str(path), name, reading).pixels
+        return self._fitting(as_floats(images, prepared.pixels), f"images in {path}")
+
+    def _arrays(self, path: Path, *, needs_y: bool) -> NewExamples:
+        if not path.exists():
+            raise DataError(f"there is no file {path}.")
+        arrays = read_npz(path, ["x", "y"])
+        if "x" not in arrays or (needs_y and "y" not in arrays):
+            wanted = "x and y" if needs_y else "x"
+            raise DataError(f"{path} has {', '.join(arrays) or 'no array x or y'}; it must have {wanted}.")
+        x = arrays["x"]
+        if self.is_regression and x.dtype.kind in "iuf":
+            x = x.astype(np.float32).reshape(len(x), -1) if x.ndim == 1 else x.astype(np.float32)
+        found = examples_of(x, "x", path)
+        if not 0 < len(found) <= _MOST:
+            raise DataError(f"{path}: x has {len(found)} examples; there must be at least one, and at most {_MOST}.")
+        if found.dtype == np.uint8:
+            pixels = self.preparation.pixels if self.preparation is not None else Pixels()
+            examples = as_floats(np.ascontiguousarray(found), pixels)
+        else:
+            examples = torch.from_numpy(np.array(found, dtype=np.float32))
+        y = self._labels(arrays["y"], len(found), path) if needs_y else None
+        return NewExamples(self._fitting(examples, str(path)), [str(row) for row in range(len(found))], y)
+
+    def _labels(self, y: npt.NDArray[Any], n_examples: int, path: Path) -> npt.NDArray[Any]:
+        kinds = "iuf" if self.is_regression else "iuU"
+        if y.dtype.kind not in kinds or not y.ndim or len(y) != n_examples:
+            what = "one target, or one row of targets," if self.is_regression else "one whole number or text"
+            raise DataError(
+                f"{path}: y is {y.dtype} of shape {y.shape}; give {what} for each of {n_examples} examples."
+            )
+        return y
+
+    def _fitting(self, x: Tensor, what: str) -> Tensor:
+        if tuple(x.shape[1:]) != tuple(self.input_shape):
+            raise ConfigError(
+                f"{what}: an example has shape {tuple(x.shape[1:])}; this run takes {tuple(self.input_shape)}."
+            )
+        return x
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a path names arrays, not images."""
+    return path.suffix.lower() in (".npz", ".npy")
+
+
+def as_floats(images: npt.NDArray[np.uint8], pixels: Pixels) -> Tensor:
+    """Return images (B, C, H, W) uint8 as float32, by the code that does it for a dataset in a run."""
+    dataset = ClassDataset(
+        Origin("new examples", ""), torch.from_numpy(images.copy()), {"": len(images)}, {"test": [""]}, pixels
+    )
+    return dataset.examples(torch.arange(len(images)))

@@ -1,0 +1,154 @@
+"""The adapted learner of a run names new examples: what ``metaexp predict`` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from metaexp.config.classes.make import make
+from metaexp.config.schema import Settings
+from metaexp.core.shapes import TaskShape
+from metaexp.data.base import Dataset
+from metaexp.run.build import build_algorithm
+from metaexp.run.folder import RunFolder, existing
+from metaexp.run.predict.conformal import Calibration, calibrate, check_level
+from metaexp.run.predict.learner import Learner
+from metaexp.run.predict.new_examples import NewExamples, Reader
+from metaexp.run.selection import apply_weights, selected
+
+Report = Callable[[str], None]
+
+
+class Asked(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        support: A folder of classes, or an .npz file.
+        query: A folder of images, or an .npz file.
+        level: The coverage of prediction sets; None for none.
+        n_episodes: Validation episodes to calibrate on; None for as many as the run was tested on.
+    """
+
+    support: Path
+    query: Path
+    level: float | None = None
+    n_episodes: int | None = None
+
+
+class Predictions(NamedTuple):
+    """Predictions for new examples.
+
+    Attributes:
+        names: What each example is called.
+        classes: The classes of the task, in the order of the scores; None for regression.
+        scores: (M, N) scores, or (M, D_out) outputs.
+        labels: (M,) the class with the largest score; None for regression.
+        sets: For each example the classes that it may belong to; None without a calibration, and in regression.
+        calibration: What sets, or intervals, were calibrated with; None for neither.
+    """
+
+    names: list[str]
+    classes: list[str] | None
+    scores: npt.NDArray[np.float32]
+    labels: list[str] | None
+    sets: list[list[str]] | None
+    calibration: Calibration | None
+
+
+def make_learner(place: RunFolder, settings: Settings) -> Learner:
+    """Return a learner with the selected weights of a run.
+
+    Raises:
+        RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
+    """
+    weights = selected(place, place.read_config()[0])
+    algorithm = build_algorithm(settings, weights.interface)
+    apply_weights(algorithm, settings, weights.step, weights.weights)
+    algorithm.eval()
+    return Learner(algorithm, weights.interface, settings.task.n_way)
+
+
+def calibrate_run(
+    learner: Learner,
+    settings: Settings,
+    shape: TaskShape,
+    level: float,
+    n_episodes: int,
+    report: Report = lambda _: None,
+) -> Calibration:
+    """Calibrate on validation episodes of the run's dataset, after those that chose the checkpoint.
+
+    Args:
+        learner: With the selected weights.
+        settings: Of the run.
+        shape: Of the task that is to be predicted.
+        level: The coverage.
+        n_episodes: How many episodes.
+        report: Takes lines about long work.
+
+    Raises:
+        ConfigError: The level is impossible, or the dataset cannot serve such tasks.
+        DataError: The data are not there.
+    """
+    check_level(level, n_episodes)
+    dataset = make(settings.dataset, Dataset).load(settings.paths.data, report)  # type: ignore[type-abstract]
+    source = dataset.tasks(shape, settings.eval.seed)
+    return calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
+
+
+def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Predictions:
+    """Adapt to a support set, and predict a query set.
+
+    Args:
+        folder: The run.
+        asked: What is asked for.
+        report: Takes lines about long work.
+
+    Raises:
+        RunFolderError: The run has no weights.
+        ConfigError: The examples do not fit the run, or the level is impossible.
+        DataError: Files are missing or damaged.
+    """
+    place = existing(folder)
+    settings = place.load_settings()
+    n_episodes = asked.n_episodes or settings.eval.episodes
+    if asked.level is not None:
+        check_level(asked.level, n_episodes)
+    learner = make_learner(place, settings)
+    description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    reader = Reader(
+        description.image_preparation(), learner.interface.input_shape, settings.task.n_way == 0, settings.dataset_name
+    )
+    support, query = reader.support(asked.support), reader.query(asked.query)
+    assert support.y is not None
+    adapted = learner.adapt(support.x, support.y)
+    scores = adapted.scores(query.x)
+    calibration = None
+    if asked.level is not None:
+        shape = _shape_of(support, settings)
+        calibration = calibrate_run(learner, settings, shape, asked.level, n_episodes, report)
+    return _predictions(adapted, query, scores, calibration)
+
+
+def _shape_of(support: NewExamples, settings: Settings) -> TaskShape:
+    """The shape of the tasks to calibrate on: that of the support set, with the smallest class as shots."""
+    if settings.task.n_way == 0:
+        return TaskShape(0, len(support.names), settings.task.n_query)
+    counts: Counter[Any] = Counter(support.y.tolist() if support.y is not None else [])
+    return TaskShape(len(counts), min(counts.values()), settings.task.n_query)
+
+
+def _predictions(
+    adapted: Learner, query: NewExamples, scores: npt.NDArray[np.float32], calibration: Calibration | None
+) -> Predictions:
+    if adapted.names is None:
+        return Predictions(query.names, None, scores, None, None, calibration)
+    classes = [str(name) for name in adapted.names]
+    labels = [classes[label] for label in scores.argmax(-1)]
+    sets = None if calibration is None else [[str(n) for n in names] for names in adapted.sets(query.x, calibration)]
+    return Predictions(query.names, classes, scores, labels, sets, calibration)

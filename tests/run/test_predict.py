@@ -1,0 +1,319 @@
+"""metaexp predict: new images are read as the run's own, named by the adapted learner, and sets cover as promised."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import metaexp as mx
+from metaexp.cli.main import main
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import one_task
+from metaexp.data.image_folder import ImageFolder
+from metaexp.run.predict.conformal import calibrate, episode_costs, threshold_of
+from metaexp.run.predict.learner import Learner, label_sets
+from metaexp.run.predict.new_examples import Reader
+
+SHORT = [
+    "train.steps=2", "train.meta_batch_size=2", "train.eval_every=2", "train.eval_episodes=4", "eval.episodes=6",
+    "device=cpu", "device.threads=1", "tracker=files",
+]  # fmt: skip
+
+
+def picture(shade: int, seed: int) -> Image.Image:
+    """A colour image of 20 x 14 pixels around a shade."""
+    values = np.random.default_rng(seed).integers(-20, 20, (14, 20, 3)) + shade
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 classes that differ in shade, 6 images each."""
+    root = tmp_path_factory.mktemp("images")
+    for number in range(24):
+        (root / f"class{number:02d}").mkdir()
+        for index in range(6):
+            picture(10 * number + 5, 100 * number + index).save(root / f"class{number:02d}" / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    """A run on them, inverted and normalised: nearest neighbour, which needs no training."""
+    return mx.train(
+        "algorithm=nearest_neighbour", "model=mlp", "model.hidden=[8]", "dataset=image_folder",
+        f"dataset.folder={images}", "dataset.image_size=9", "dataset.channels=1", "dataset.invert=true",
+        "dataset.normalise=[0.5,0.25]", "dataset.fractions=[0.4,0.3,0.3]", "task.n_query=3", *SHORT,
+        folder=tmp_path_factory.mktemp("runs") / "images",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sinusoid(tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    return mx.train("dataset=sinusoid", "model.hidden=[8]", *SHORT, folder=tmp_path_factory.mktemp("runs") / "sin")
+
+
+@pytest.fixture
+def task(images: Path, tmp_path: Path) -> Path:
+    """Five classes to learn, one image each, and two queries of each in one flat folder."""
+    for number in range(5):
+        name = f"class{4 * number:02d}"
+        (tmp_path / "support" / name).mkdir(parents=True)
+        (tmp_path / "query").mkdir(exist_ok=True)
+        for index in range(3):
+            target = tmp_path / "support" / name / "0.png" if index == 0 else tmp_path / "query" / f"{name}-{index}.png"
+            target.write_bytes((images / name / f"{index}.png").read_bytes())
+    return tmp_path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def words(run: mx.Run, task: Path, *more: str) -> list[str]:
+    return ["predict", str(run.folder), "--support", str(task / "support"), "--query", str(task / "query"), *more]
+
+
+def test_images_are_named_and_all_scores_are_written(
+    run: mx.Run, task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(run, task, "--output", str(task / "out.csv"))) == 0
+    said = capsys.readouterr().out
+    found = rows(task / "out.csv")
+    assert [row["name"].rpartition("-")[0] for row in found] == [row["label"] for row in found]
+    assert len(found) == 10
+    for row in found:
+        scores = {key.removeprefix("score_"): float(value) for key, value in row.items() if key.startswith("score_")}
+        assert max(scores, key=lambda name: scores[name]) == row["label"]
+        assert f"{row['name']}  {row['label']}" in said
+
+
+def test_images_are_prepared_to_the_bit_as_those_of_the_run(run: mx.Run, images: Path) -> None:
+    assert run.settings.dataset.path.endswith("ImageFolder")
+    dataset = ImageFolder(**run.settings.dataset.arguments)
+    loaded = dataset.load(run.settings.paths.data, lambda _: None)
+    reader = Reader(dataset.image_preparation(), (1, 9, 9), False, "image_folder")
+    found = reader.support(images)
+    whole = loaded.examples(torch.arange(24 * 6))  # type: ignore[attr-defined]
+    assert torch.equal(found.x, whole)
+    assert found.y is not None
+    assert found.y.tolist() == [f"class{row // 6:02d}" for row in range(24 * 6)]
+    other = dataset.image_preparation()._replace(background="black", resize="nearest")
+    assert not torch.equal(Reader(other, (1, 9, 9), False, "").support(images).x, whole)
+
+
+def test_arrays_are_prepared_as_the_images_they_hold(run: mx.Run, task: Path, tmp_path: Path) -> None:
+    reader = Reader(ImageFolder(**run.settings.dataset.arguments).image_preparation(), (1, 9, 9), False, "")
+    bytes_ = np.random.default_rng(0).integers(0, 256, (4, 9, 9), np.uint8)
+    np.savez(tmp_path / "bytes.npz", x=bytes_)
+    floats = ((1 - bytes_[:, None] / 255) - 0.5) / 0.25
+    np.savez(tmp_path / "floats.npz", x=floats)
+    first, second = reader.query(tmp_path / "bytes.npz"), reader.query(tmp_path / "floats.npz")
+    assert torch.allclose(first.x, second.x, atol=1e-5)
+    assert first.names == ["0", "1", "2", "3"]
+
+
+def test_regression_gives_values_and_intervals(sinusoid: mx.Run, tmp_path: Path) -> None:
+    x = np.linspace(-4, 4, 10)
+    np.savez(tmp_path / "support.npz", x=x, y=np.sin(x))
+    np.savez(tmp_path / "query.npz", x=np.array([0.5, 1.5]))
+    out = tmp_path / "out.csv"
+    command = ["predict", str(sinusoid.folder), "--support", str(tmp_path / "support.npz")]
+    command += ["--query", str(tmp_path / "query.npz"), "--output", str(out), "--conformal", "0.8", "--episodes", "20"]
+    assert main(command) == 0
+    (first, _) = rows(out)
+    assert list(first) == ["name", "value_0", "low_0", "high_0"]
+    assert float(first["low_0"]) < float(first["value_0"]) < float(first["high_0"])
+    direct = sinusoid.predict(x[:, None], np.sin(x), [[0.5]])
+    assert float(first["value_0"]) == pytest.approx(float(direct[0, 0]), abs=1e-6)
+
+
+def source_of(run: mx.Run, images: Path, shape: TaskShape, seed: int = 5) -> tuple[Learner, mx.Dataset]:
+    loaded = ImageFolder(**run.settings.dataset.arguments).load(images, lambda _: None)
+    return run.learner(), loaded.tasks(shape, seed)  # type: ignore[return-value]
+
+
+class TwoWay(mx.Algorithm):
+    """An imperfect classifier: distances to class means in one noisy dimension."""
+
+    fixed_way = False
+
+    @property
+    def batch_norm(self) -> str:  # type: ignore[override]
+        return "none"
+
+    def adapt(self, support: mx.Examples) -> torch.Tensor:
+        one_hot = torch.nn.functional.one_hot(support.y, support.n_way).float()
+        return one_hot.T @ support.x / one_hot.sum(0).unsqueeze(1)
+
+    def predict(self, adapted: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(x, adapted).square()
+
+
+def blurred_tasks(spread: float, seed: int) -> mx.Dataset:
+    """Tasks whose classes overlap: points around class centres; a task's own difficulty varies."""
+    from metaexp.data.classification.class_dataset import ClassDataset
+    from metaexp.data.classification.preprocessing import Origin
+
+    generator = torch.Generator().manual_seed(seed)
+    names = [f"{split}{number:03d}" for split in ("train", "val", "test") for number in range(150)]
+    centres = torch.randn(450, 1, 2, generator=generator)
+    noise = spread * torch.rand(450, 1, 1, generator=generator) * torch.randn(450, 20, 2, generator=generator)
+    splits = {split: [name for name in names if name.startswith(split)] for split in ("train", "val", "test")}
+    x = (centres + noise).reshape(-1, 2)
+    return ClassDataset(Origin("blurred", "0"), x, dict.fromkeys(names, 20), splits)  # type: ignore[return-value,arg-type]
+
+
+def coverage(tasks: object, threshold: float, n_episodes: int) -> float:
+    """The part of test queries whose true class is in the set, one query a task, so that all are independent."""
+    hits = 0
+    for index in range(n_episodes):
+        episode = one_task(tasks.episodes("test", torch.tensor([index])), 0)  # type: ignore[attr-defined]
+        algorithm = TwoWay()
+        scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x[:1])
+        hits += int(episode.query.y[0]) in label_sets(scores.numpy(), threshold)[0]
+    return hits / n_episodes
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_sets_cover_as_promised_on_test_episodes_and_others_do_not(level: float) -> None:
+    shape, n = TaskShape(5, 2, 4), 600
+    tasks = blurred_tasks(1.5, 0).tasks(shape, 3)
+    found = calibrate(TwoWay().eval(), tasks, shape, level, n)
+    error = math.sqrt(level * (1 - level) / n)
+    seen = coverage(tasks, found.threshold, n)
+    assert level - 4 * error < seen < level + 6 * error
+    # calibrated on tasks that are easier, or without calibration: the promise is not kept
+    easier = calibrate(TwoWay().eval(), blurred_tasks(0.5, 0).tasks(shape, 3), shape, level, n)
+    assert coverage(tasks, easier.threshold, n) < level - 4 * error
+    assert coverage(tasks, 0.0, n) < level - 4 * error
+
+
+def test_intervals_cover_targets_of_unseen_regression_tasks(sinusoid: mx.Run) -> None:
+    from metaexp.data.sinusoid import Sinusoid
+
+    shape, n, level = TaskShape(0, 10, 10), 300, 0.9
+    tasks = Sinusoid(**sinusoid.settings.dataset.arguments).load(Path(), lambda _: None).tasks(shape, 3)
+    algorithm = sinusoid.algorithm()
+    found = calibrate(algorithm, tasks, shape, level, n)
+    costs = []
+    for index in range(n):
+        episode = one_task(tasks.episodes("test", torch.tensor([index])), 0)
+        with torch.no_grad():
+            costs.append(episode_costs(algorithm, episode))
+    covered = float((torch.stack(costs) <= found.threshold).double().mean(1).mean())
+    error = float((torch.stack(costs) <= found.threshold).double().mean(1).std()) / math.sqrt(n)
+    assert abs(covered - level) < 5 * error
+    assert abs(float((torch.stack(costs) <= found.threshold / 3).double().mean()) - level) > 5 * error
+
+
+def test_the_threshold_counts_a_task_more_than_there_are() -> None:
+    """Nine tasks of one query at 0.9: rank 9 of 9, where the plain quantile would take rank 8.1."""
+    costs = torch.arange(9.0).unsqueeze(1)
+    assert threshold_of(costs, 0.9) == 8.0
+    assert threshold_of(costs, 0.5) == 4.0
+    assert threshold_of(torch.arange(18.0).reshape(9, 2), 0.9) == 17.0
+    assert label_sets(np.array([[0.0, 5.0, 4.9]], np.float32), 0.0) == [[1]]
+    assert label_sets(np.array([[0.0, 5.0, 4.9]], np.float32), 1.0) == [[1, 2, 0]]
+
+
+def test_sets_are_printed_and_written(run: mx.Run, task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = task / "out.csv"
+    assert main(words(run, task, "--conformal", "0.9", "--episodes", "12", "--output", str(out))) == 0
+    said = capsys.readouterr().out
+    assert "coverage 0.9 over unseen tasks, calibrated on 12 validation episodes of 5 ways and 1 shots" in said
+    for row in rows(out):
+        assert row["label"] in row["set"].split("|")
+
+
+def test_python_gives_the_same_predictions_sets_and_intervals(run: mx.Run, task: Path, sinusoid: mx.Run) -> None:
+    reader = Reader(ImageFolder(**run.settings.dataset.arguments).image_preparation(), (1, 9, 9), False, "")
+    support, query = reader.support(task / "support"), reader.query(task / "query")
+    assert support.y is not None
+    learner = run.learner()
+    adapted = learner.adapt(support.x, support.y)
+    assert [str(name) for name in adapted.predict(query.x)] == [name.rpartition("-")[0] for name in query.names]
+    assert list(run.predict(support.x, support.y, query.x)) == list(adapted.predict(query.x))
+    calibration = run.calibrate(0.8, episodes=10)
+    assert (calibration.level, calibration.n_episodes, calibration.shape.n_way) == (0.8, 10, 5)
+    assert all(
+        label in names
+        for label, names in zip(adapted.predict(query.x), adapted.sets(query.x, calibration), strict=True)
+    )
+    with pytest.raises(ConfigError, match=r"call adapt\(x, y\) first"):
+        learner.predict(query.x)
+    with pytest.raises(ConfigError, match="intervals are for regression"):
+        adapted.intervals(query.x, calibration)
+    values = sinusoid.adapt([[0.0], [1.0]], [[0.0], [1.0]])
+    low, high = values.intervals([[0.5]], sinusoid.calibrate(0.5, k_shot=2, episodes=5))
+    assert low.shape == high.shape == (1, 1)
+    assert low < values.predict([[0.5]]) < high
+    with pytest.raises(ConfigError, match="prediction sets are of classes"):
+        values.sets([[0.5]], calibration)
+
+
+def test_what_does_not_fit_the_run_is_one_line(
+    run: mx.Run, sinusoid: mx.Run, task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(task / "one.npz", x=np.zeros((2, 1, 9, 9)), y=[1, 1])
+    np.savez(task / "small.npz", x=np.zeros((2, 1, 8, 8)), y=[1, 2])
+    np.savez(task / "unlabelled.npz", x=np.zeros((2, 1, 9, 9)))
+    np.savez(task / "few.npz", x=np.zeros((2, 1, 9, 9)), y=[1])
+    (task / "flat").mkdir()
+    (task / "empty").mkdir()
+    picture(5, 5).save(task / "flat" / "a.png")
+    (task / "broken").mkdir()
+    (task / "broken" / "a.png").write_bytes(b"no image")
+    support, query = ["--support", str(task / "support")], ["--query", str(task / "query")]
+    wrong = [
+        ([*support], 2, "--query is missing"),
+        ([*query], 2, "--support is missing"),
+        (["--support", f"{task}/one.npz", *query], 2, "y names one class, 1; a task has at least two"),
+        (["--support", f"{task}/small.npz", *query], 2, "an example has shape (1, 8, 8); this run takes (1, 9, 9)"),
+        (["--support", f"{task}/unlabelled.npz", *query], 3, "it must have x and y"),
+        (["--support", f"{task}/few.npz", *query], 3, "for each of 2 examples"),
+        (["--support", f"{task}/flat", *query], 3, "a.png lies in no class folder"),
+        (["--support", f"{task}/nowhere", *query], 3, "there is no such folder or file"),
+        (["--support", f"{task}/nowhere.npz", *query], 3, "there is no file"),
+        ([*support, "--query", f"{task}/empty"], 3, "has 0 images"),
+        ([*support, "--query", f"{task}/broken"], 3, "is not an image that can be read"),
+        ([*support, *query, "--conformal", "1.5"], 2, "--conformal 1.5 must be between 0 and 1"),
+        ([*support, *query, "--conformal", "0.99"], 2, "--conformal 0.99 needs at least 99 calibration episodes; 6"),
+        ([*support, *query, "--episodes", "5"], 2, "--episodes 5 is for --conformal"),
+        ([*support, *query, "--output", f"{task}/one.npz"], 2, "is there already"),
+        ([*support, *query, "--output", f"{task}/no/x.csv"], 2, "there is no folder"),
+    ]
+    for more, code, said in wrong:
+        assert main(["predict", str(run.folder), *more]) == code, more
+        error = capsys.readouterr().err.strip()
+        assert said in error
+        assert len(error.splitlines()) == 1
+    assert main(["predict", str(sinusoid.folder), *support, *query]) == 2
+    assert "reads no image files" in capsys.readouterr().err
+    assert main(["predict", *support, *query]) == 2
+    assert "give one run folder; 0 were given" in capsys.readouterr().err
+
+
+def test_a_fixed_way_algorithm_refuses_other_ways(sinusoid: mx.Run, tmp_path: Path) -> None:
+    maml = mx.train(
+        "model=mlp", "model.hidden=[4]", "dataset.train_classes=8", "dataset.val_classes=5", "dataset.test_classes=5",
+        "dataset.per_class=6", *SHORT, folder=tmp_path / "maml",
+    )  # fmt: skip
+    learner = maml.learner()
+    with pytest.raises(ConfigError, match="y names 3 classes; the algorithm of this run takes exactly 5"):
+        learner.adapt(np.zeros((3, 1, 28, 28)), ["a", "b", "c"])
+    assert learner.adapt(np.zeros((5, 1, 28, 28)), list("abcde")).predict(np.zeros((2, 1, 28, 28))).shape == (2,)
+    with pytest.raises(ConfigError, match="x has values that are not finite"):
+        learner.adapt(np.full((5, 1, 28, 28), np.nan), list("abcde"))
+    with pytest.raises(ConfigError, match=r"y has shape \(3,\); this run takes \(S, 1\) targets"):
+        sinusoid.adapt(np.zeros((2, 1)), [1.0, 2.0, 3.0])
+    with pytest.raises(DataError, match="reads no image files|there is no such folder"):
+        Reader(None, (1,), True, "x").query(tmp_path / "nowhere")
