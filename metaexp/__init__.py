@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from metaexp.api import Comparison as Comparison
     from metaexp.api import Run as Run
     from metaexp.api import compare_runs as compare_runs
+    from metaexp.api import dataset as dataset
     from metaexp.api import load_run as load_run
+    from metaexp.api import runs as runs
     from metaexp.api import train as train
     from metaexp.core.algorithm import Algorithm as Algorithm
     from metaexp.core.errors import ConfigError as ConfigError
@@ -26,21 +28,25 @@ if TYPE_CHECKING:
     from metaexp.core.types import Episode as Episode
     from metaexp.core.types import Examples as Examples
     from metaexp.data.base import Dataset as Dataset
+    from metaexp.data.loaded import LoadedDataset as LoadedDataset
     from metaexp.models.base import Network as Network
+    from metaexp.results.run_table import RunTable as RunTable
     from metaexp.run.predict.conformal import Calibration as Calibration
     from metaexp.run.predict.learner import Learner as Learner
 
 __version__ = "0.1.0"
 
 _PLACES = {
-    "metaexp.api": ("Comparison", "Run", "compare_runs", "load_run", "train"),
+    "metaexp.api": ("Comparison", "Run", "compare_runs", "dataset", "load_run", "runs", "train"),
     "metaexp.core.algorithm": ("Algorithm",),
     "metaexp.core.errors": ("ConfigError", "MetaexpError"),
     "metaexp.core.fields": ("Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveInt"),
     "metaexp.core.shapes": ("TaskShape",),
     "metaexp.core.types": ("Episode", "Examples"),
     "metaexp.data.base": ("Dataset",),
+    "metaexp.data.loaded": ("LoadedDataset",),
     "metaexp.models.base": ("Network",),
+    "metaexp.results.run_table": ("RunTable",),
     "metaexp.run.predict.conformal": ("Calibration",),
     "metaexp.run.predict.learner": ("Learner",),
 }

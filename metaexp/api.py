@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.comparison import compare
+from metaexp.compare.find import run_folders
 from metaexp.compare.gather import LeftOut, gather
+from metaexp.config.classes.make import make
 from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.config.schema import Settings
@@ -20,8 +23,11 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
+from metaexp.data.base import Dataset
+from metaexp.data.loaded import LoadedDataset
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.record import RunRecord, read_record
+from metaexp.results.run_table import RunTable, read_table
 from metaexp.results.wording import format_score
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run
@@ -79,6 +85,46 @@ def load_run(folder: str | Path, *, trust: Sequence[str] = ()) -> Run:
     """
     use_own_files(None, trust)
     return Run(Path(folder))
+
+
+def runs(*folders: str | Path, **filters: Any) -> RunTable:
+    """List the runs below some folders.
+
+    Args:
+        folders: Run folders, or folders with run folders below them; ``outputs`` by default.
+        filters: What runs must have, one value or a list: ``algorithm="maml"``, ``**{"train.steps": [100, 200]}``.
+
+    Returns:
+        The rows, in the order of the folders.
+
+    Raises:
+        RunFolderError: There is no such folder, or no run in or below it.
+        ConfigError: No run has such a key.
+    """
+    return read_table(run_folders([Path(folder) for folder in folders or ("outputs",)]), filters)
+
+
+def dataset(
+    name: str, *overrides: str, config_dir: str | Path | None = None, trust: Sequence[str] = ()
+) -> LoadedDataset:
+    """Load a dataset, to look at it or at the very episodes that runs have.
+
+    Args:
+        name: A file of the group ``dataset``, such as ``"omniglot"``.
+        overrides: As on the command line, such as ``"task=20way_1shot"`` and ``"dataset.invert=false"``.
+        config_dir: As for :func:`train`.
+        trust: As for :func:`train`.
+
+    Raises:
+        ConfigError: With all problems of the configuration.
+        DataError: The data are missing or damaged.
+    """
+    own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
+    settings = Composer(own).settings([f"dataset={name}", *overrides], on_this_machine=False)
+    data = make(settings.dataset, Dataset).load(settings.paths.data, lambda _: None)  # type: ignore[type-abstract]
+    training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
+    tasks = {"train": training, "val": evaluation, "test": evaluation}
+    return LoadedDataset(settings.dataset_name, data, tasks)
 
 
 class Run:
@@ -230,11 +276,11 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
 
-def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str] = ()) -> Comparison:
+def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: Sequence[str] = ()) -> Comparison:
     """Compare runs, paired by test episode, as ``metaexp compare`` does.
 
     Args:
-        runs: Runs, run folders, or folders with run folders below them.
+        runs: Runs, run folders, folders with run folders below them, or what :func:`runs` returns.
         by: Keys whose values make a row, such as ``"algorithm"``; by default what differs between the runs.
 
     Raises:
@@ -242,6 +288,8 @@ def compare_runs(runs: Sequence[Run | str | Path] | str | Path, by: Sequence[str
             was changed after its run.
         ConfigError: A key of ``by`` is unknown.
     """
+    if isinstance(runs, RunTable):
+        runs = runs.folders
     given = [runs] if isinstance(runs, (str, Path)) else list(runs)
     found = gather([run.folder if isinstance(run, Run) else Path(run) for run in given])
     if not found.runs:

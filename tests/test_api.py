@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,3 +162,81 @@ def test_mistakes_are_exceptions_of_metaexp(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="there is no such folder"):
         mx.load_run(tmp_path / "nowhere")
     assert issubclass(ConfigError, mx.MetaexpError)
+
+
+@pytest.fixture
+def outputs(run: mx.Run, tmp_path: Path) -> Path:
+    """A folder with the run, one of another algorithm, one whose record is damaged, and a folder without a record."""
+    shutil.copytree(run.folder, tmp_path / "outputs" / "a")
+    mx.train(*SMALL, "algorithm=nearest_neighbour", folder=tmp_path / "outputs" / "b", seed=4)
+    shutil.copytree(run.folder, tmp_path / "outputs" / "c")
+    (tmp_path / "outputs" / "c" / "record.json").write_text("{")
+    (tmp_path / "outputs" / "d").mkdir()
+    return tmp_path / "outputs"
+
+
+def test_runs_are_listed_as_rows_by_columns_and_by_keys_of_the_configuration(run: mx.Run, outputs: Path) -> None:
+    table = mx.runs(outputs)
+    assert [row["algorithm"] for row in table] == ["proto_net", "nearest_neighbour"]
+    assert [(row["seed"], row["status"], row["n_way"]) for row in table] == [(3, "completed", 5), (4, "completed", 5)]
+    assert table[0]["test"] == (run.record.test.mean if run.record.test else None)
+    assert list(table.left_out) == [outputs / "c"]
+    assert [row["seed"] for row in mx.runs(outputs, algorithm="nearest_neighbour")] == [4]
+    assert [row["seed"] for row in mx.runs(outputs, seed=[3, 4])] == [3, 4]
+    assert len(mx.runs(outputs, **{"train.steps": 3})) == 2
+    assert len(mx.runs(outputs, **{"train.steps": 4})) == 0
+    assert len(mx.runs(outputs / "a", outputs / "b", algorithm="proto_net", seed=4)) == 0
+    assert [row["seed"] for row in table[1:]] == [4]
+    with pytest.raises(
+        ConfigError, match=r"no run has a key algoritm\. Known: folder, name,.* keys of the configuration"
+    ):
+        mx.runs(outputs, algoritm="maml")
+    with pytest.raises(RunFolderError, match="there is no such folder"):
+        mx.runs(outputs / "nowhere")
+
+
+def test_a_table_of_runs_is_shown_compared_and_made_a_frame(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = mx.runs(outputs)
+    assert repr(table).count("test accuracy") == 2
+    assert table._repr_html_().count("<tr>") == 3
+    assert {row["label"] for row in mx.compare_runs(table, by=["algorithm"]).rows} == {"nearest_neighbour", "proto_net"}
+    table.rows[0]["name"] = "<script>"
+    assert "<script>" not in table._repr_html_()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match="needs pandas: pip install pandas"):
+        table.to_frame()
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("frame", rows)))  # type: ignore[arg-type]
+    assert table.to_frame() == ("frame", table.rows)
+
+
+def test_a_dataset_has_the_very_episodes_of_a_run(run: mx.Run) -> None:
+    glyphs = mx.dataset("glyphs", *(line for line in SMALL if line.startswith("dataset.")))
+    assert glyphs.digest == run.record.data_hash
+    assert (glyphs.kind, glyphs.input_shape) == ("classification", (1, 28, 28))
+    assert glyphs.capacity == {"train": (8, 6), "val": (5, 6), "test": (5, 6)}
+    episodes = glyphs.episodes("test", range(6))
+    found = [
+        np.mean(
+            run.predict(episodes.support.x[i], episodes.support.y[i], episodes.query.x[i])
+            == episodes.query.y[i].numpy()
+        )
+        for i in range(6)
+    ]
+    assert found == pytest.approx(run.test_episodes[-1])
+    assert not np.array_equal(glyphs.episodes("test", [0], seed=7).support.x, episodes.support.x[:1])
+    with pytest.raises(ConfigError, match=r"split=tset is unknown; there are train, val, test"):
+        glyphs.episodes("tset", [0])  # type: ignore[arg-type]
+    for wrong in ([], [-1]):
+        with pytest.raises(ConfigError, match="must be at least one whole number"):
+            glyphs.episodes("test", wrong)
+    with pytest.raises(ConfigError, match="glyfs"):
+        mx.dataset("glyfs")
+
+
+def test_the_import_takes_a_tenth_of_a_second_of_work() -> None:
+    """Counted in modules, which no load of the machine changes: none of its own rooms is imported, and no library."""
+    code = "import sys; before = set(sys.modules); import metaexp; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {name for name in done.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert found == {"metaexp"}
+    assert len(done.stdout.split()) < 15

@@ -8,10 +8,12 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
 
+import metaexp as mx
 from metaexp.core.errors import ExitCode
 from metaexp.results.record import RunRecord
 
@@ -71,19 +73,26 @@ def test_every_page_is_in_the_navigation_and_the_index() -> None:
 
 def test_what_the_page_about_python_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```py\n(.*?)^```$", (DOCS / "from-python.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```py\n(.*?)^```$", (DOCS / "python.md").read_text(), re.DOTALL | re.MULTILINE)
     small = (
         '"train.steps=2", "train.eval_episodes=4", "eval.episodes=4", "tracker=files", "train.meta_batch_size=2", '
-        '"train.log_every=1", "dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"'
+        '"train.log_every=1", "device=cpu", "device.threads=1", "dataset.train_classes=70", "dataset.val_classes=20", '
+        '"dataset.test_classes=20"'
     )
-    assert all('"train.steps=200"' in block for block in blocks[:1])
-    names: dict[str, object] = {}
-    exec(blocks[0].replace('"train.steps=200"', small), names)
-    code = "import numpy as np\nx, y = np.random.rand(5, 1, 28, 28), list('abcde')\nquery = x[:2]\n" + blocks[1]
-    exec(code, names)
-    assert len(names["names"]) == 2  # type: ignore[arg-type]
-    assert names["scores"].shape == (2, 5)  # type: ignore[attr-defined]
+    assert sum('"train.steps=200"' in block for block in blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        code = block.replace('"train.steps=200"', small).replace("episodes=100", "episodes=12")
+        exec(code.replace('"task=5way_1shot"', '"task=5way_1shot", "dataset.test_classes=20"'), names)
+    assert len(names["table"]) == 2
+    assert [row["algorithm"] for row in names["mine"]] == ["maml"]
+    assert len(names["comparison"].rows) == 2
+    assert names["scores"].shape == (25, 5)
+    assert set(names["names"]) <= set(names["y"])
+    assert all(name in found for name, found in zip(names["names"], names["sets"], strict=True))
     assert sys.modules["metaexp"] is names["mx"]
+    with pytest.raises(mx.ConfigError, match="no run has a key algoritm"):  # a typo on the page would be seen
+        exec(blocks[2].replace('algorithm="maml"', 'algoritm="maml"').partition("mine = ")[2], names)
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:
