@@ -166,7 +166,7 @@ class Run:
     @property
     def test_episodes(self) -> list[list[float]]:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
-        return tested_episodes(self.folder / EPISODES_FILE, self.record.test)
+        return tested_episodes(self.folder / EPISODES_FILE, self.record.test, self.record.test_episodes_sha256)
 
     def algorithm(self) -> Algorithm:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.compare.gather import gather
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
+from metaexp.results.record import read_record
+from metaexp.run.integrity import check_numbers
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
@@ -85,6 +89,36 @@ def test_metrics_that_are_not_those_of_the_run_are_refused(run: mx.Run, tmp_path
     path.write_text(CHANGES[change](path.read_text()))
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl"):
         mx.load_run(tmp_path / "run").metrics  # noqa: B018
+
+
+def rotate_episodes(path: Path) -> None:
+    """The mean and its interval stay what they are; pairs with the episodes of other runs do not."""
+    header, first, *rest = path.read_text().splitlines()
+    values = [line.partition(",")[2] for line in [*rest, first]]
+    path.write_text("\n".join([header, *(f"{number},{line}" for number, line in enumerate(values)), ""]))
+
+
+def test_episodes_in_another_order_are_refused_by_all_who_read_them(run: mx.Run, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("run", "other")]
+    for folder in folders:
+        shutil.copytree(run.folder, folder)
+    content = (run.folder / "test_episodes.csv").read_bytes()
+    assert run.record.test_episodes_sha256 == hashlib.sha256(content).hexdigest()
+    assert mx.load_run(folders[0]).test_episodes == run.test_episodes
+    assert explain_runs(*folders) == 0
+    rotate_episodes(folders[0] / "test_episodes.csv")
+    with pytest.raises(RunFolderError, match=r"test_episodes\.csv was changed after the test"):
+        mx.load_run(folders[0]).test_episodes  # noqa: B018
+    with pytest.raises(RunFolderError, match="was changed after the test"):
+        check_numbers(folders[0], read_record(folders[0]))
+    assert explain_runs(*folders) == 4
+    assert [out.reason for out in gather([folders[0]]).left_out] == [
+        "test_episodes.csv was changed after the test: its SHA-256 is not that of the record. Restore it."
+    ]
+
+
+def explain_runs(first: Path, second: Path) -> int:
+    return main(["why", str(first), str(second)])
 
 
 def test_episodes_that_are_not_those_of_the_record_are_refused(run: mx.Run, tmp_path: Path) -> None:

@@ -105,17 +105,19 @@ def _read(folder: Path, record: RunRecord) -> Run:
     Raises RunFolderError where there is none, or the episodes are missing or are not those of the record.
     """
     if record.test is not None and record.episode_bank is not None:
-        return Run(folder, record, _episodes(folder / EPISODES_FILE, record.test), record.test, record.episode_bank)
+        per_step = _episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)
+        return Run(folder, record, per_step, record.test, record.episode_bank)
     later = as_trained(folder, record)
     if later is None:
         raise RunFolderError("was not tested (eval.test=false); `metaexp evaluate` tests a run that was chosen.")
     test = later.evaluation.test
-    return Run(folder, record, _episodes(later.episodes, test), test, later.evaluation.episode_bank, retested=True)
+    per_step = _episodes(later.episodes, test, later.evaluation.episodes_sha256)
+    return Run(folder, record, per_step, test, later.evaluation.episode_bank, retested=True)
 
 
-def _episodes(path: Path, test: Score) -> Array:
-    """Read a file of episodes, (steps + 1, E), and check that its mean is the recorded score."""
-    per_step = np.array(tested_episodes(path, test), dtype=np.float64)
+def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
+    """Read a file of episodes, (steps + 1, E), and check that it is the one that was recorded."""
+    per_step = np.array(tested_episodes(path, test, sha256), dtype=np.float64)
     if test.n_episodes < 2:
         raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
     return per_step

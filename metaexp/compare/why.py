@@ -19,7 +19,7 @@ from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
-from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import differing_files, source_files
 from metaexp.results.record import RunRecord, read_record
@@ -107,9 +107,11 @@ def read_side(folder: Path) -> Side:
     path = place / EPISODES_FILE
     later = as_trained(place, record) if record.test is None else None
     if later is not None:
-        test, bank = later.evaluation.test, later.evaluation.episode_bank
-        record, path = dataclasses.replace(record, test=test, episode_bank=bank), later.episodes
-    return Side(folder, record, np.array(read_episodes(path), dtype=np.float64) if path.exists() else None)
+        found, path = later.evaluation, later.episodes
+        record = dataclasses.replace(record, test=found.test, episode_bank=found.episode_bank)
+        record = dataclasses.replace(record, test_episodes_sha256=found.episodes_sha256)
+    per_step = tested_episodes(path, record.test, record.test_episodes_sha256) if path.exists() else None
+    return Side(folder, record, None if per_step is None else np.array(per_step, dtype=np.float64))
 
 
 def explain(first: Side, second: Side, decide: Decide) -> Explanation:

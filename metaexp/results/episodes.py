@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,20 +24,34 @@ def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
         path: The file.
         per_step: (steps + 1, n_episodes), the metric.
     """
+    write_atomically(path, _encode(per_step))
+
+
+def episodes_sha256(per_step: Sequence[Sequence[float]]) -> str:
+    """Return the SHA-256 (hex) of the file that :func:`write_episodes` writes.
+
+    Args:
+        per_step: (steps + 1, n_episodes), the metric.
+    """
+    return hashlib.sha256(_encode(per_step)).hexdigest()
+
+
+def _encode(per_step: Sequence[Sequence[float]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["episode", *(f"after_{step}" for step in range(len(per_step)))])
     for episode, values in enumerate(zip(*per_step, strict=True)):
         writer.writerow([episode, *(repr(float(value)) for value in values)])
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
-def tested_episodes(path: Path, test: Score | None) -> list[list[float]]:
+def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[list[float]]:
     """Read the metric of every episode, and check it against the score that is said to be its mean.
 
     Args:
         path: The file of episodes.
         test: The score in the record; None for a run that was not tested, when nothing is compared.
+        sha256: Of the file, hex, as the record has it; None in records of before.
 
     Returns:
         The metric (steps + 1, n_episodes).
@@ -53,6 +68,8 @@ def tested_episodes(path: Path, test: Score | None) -> list[list[float]]:
     mean = sum(per_step[-1]) / max(n_episodes, 1)
     if not abs(mean - test.mean) <= 1e-6 * (1 + abs(test.mean)):  # not a number, too
         raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
+    if sha256 not in (None, episodes_sha256(per_step)):
+        raise RunFolderError(f"{path} was changed after the test: its SHA-256 is not that of the record. Restore it.")
     return per_step
 
 

@@ -44,6 +44,8 @@ class Evaluation:
     """How many of the test classes the run was trained on."""
     changed_code: list[str] = field(default_factory=list, metadata=ADDED)
     """Files of the user's own code that were edited between the training and this test."""
+    episodes_sha256: str | None = field(default=None, metadata=ADDED)
+    """Of ``<id>.csv``, hex; null in a test of before."""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -171,6 +171,8 @@ class RunRecord:
     """Identifiers of the classes of the training split: digests of their names and of their examples."""
     episode_bank: str | None = None
     """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
+    test_episodes_sha256: str | None = field(default=None, metadata=ADDED)
+    """Of ``test_episodes.csv``, hex; null where the run was not tested, and in a record of before."""
     n_parameters: int | None = None
     """Meta-parameters, all that the outer loop trains."""
     seconds: float | None = None

@@ -23,7 +23,7 @@ from metaexp.data.classification.trained_classes import all_class_ids, count_tra
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
 from metaexp.models.base import never_collected
-from metaexp.results.episodes import write_episodes
+from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.own_code import changed_files, source_files
 from metaexp.results.provenance import versions
@@ -112,6 +112,7 @@ def evaluate_run(
             finished=utc_now(),
             trained_classes=n_trained,
             changed_code=_changed_code(place.path, settings),
+            episodes_sha256=episodes_sha256(result.per_step.tolist()),
         )
     return _try_to_keep(evaluation, result, place.evaluations, display)
 

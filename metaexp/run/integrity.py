@@ -144,7 +144,7 @@ def check_numbers(folder: Path, record: RunRecord) -> None:
     checked_metrics(folder)
     episodes = folder / EPISODES_FILE
     if record.test is not None and os.path.lexists(episodes):
-        tested_episodes(episodes, record.test)
+        tested_episodes(episodes, record.test, record.test_episodes_sha256)
 
 
 def _saved_position(checkpoints: Path) -> tuple[int, str | None]:

@@ -12,7 +12,7 @@ from metaexp.compare.banks import OddRuns, odd_runs
 from metaexp.compare.gather import Run, with_test
 from metaexp.compare.rows import flatten, group
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.results.episodes import read_episodes
+from metaexp.results.episodes import read_episodes, tested_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.progress import Display
@@ -72,5 +72,6 @@ def _earlier(run: Run, model: Run) -> Run | None:
         if found.episode_bank != model.bank or not all(line.startswith(("eval.", "task.")) for line in found.overrides):
             continue
         with suppress(RunFolderError):  # a file of episodes that is damaged
-            return with_test(run, found.test, found.episode_bank, np.array(read_episodes(kept.episodes)))
+            per_step = tested_episodes(kept.episodes, found.test, found.episodes_sha256)
+            return with_test(run, found.test, found.episode_bank, np.array(per_step))
     return None

@@ -17,6 +17,7 @@ from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
+from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
@@ -178,6 +179,7 @@ class Session:
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
             test=test,
             after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
+            test_episodes_sha256=None if result is None else episodes_sha256(result.per_step.tolist()),
             batch_norm=algorithm.batch_norm,
             first_order=algorithm.first_order,
             verdict=self._verdict(test),

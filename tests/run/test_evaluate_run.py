@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -84,6 +85,8 @@ def test_an_evaluation_is_kept_under_one_name_and_says_what_it_was(regression: t
     assert content["overrides"] == ["task.k_shot=9"]
     assert content["task"] == {"n_way": 0, "k_shot": 9, "n_query": 3}
     assert content["test"]["mean"] == first.evaluation.test.mean
+    episodes = first.path.with_suffix(".csv").read_bytes()
+    assert content["episodes_sha256"] == hashlib.sha256(episodes).hexdigest()
 
 
 def test_the_run_itself_is_left_as_it_is(regression: tuple[RunRecord, Path]) -> None:
