@@ -406,15 +406,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0, help="how long a call may take")
     parser.add_argument("--verbs", nargs="*", default=list(VERBS), choices=list(VERBS))
-    parser.add_argument("--output", type=Path, help="where the JSON object is written too")
+    parser.add_argument("--output", type=Path, help="the record that this round is added to")
     given = parser.parse_args()
     output = given.output and given.output.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         found = fuzz(given.folder or Path(temporary), given.cases, given.seed, given.seconds, given.verbs)
-    text = json.dumps(found, indent=1)
     if output is not None:
-        output.write_text(text + "\n")
-    print(text)
+        rounds = json.loads(output.read_text())["rounds"] if output.exists() else []
+        rounds = sorted([*(r for r in rounds if r["seed"] != found["seed"]), found], key=lambda r: r["seed"])
+        output.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
     return 1 if found["faults"] else 0
 
 
