@@ -10,6 +10,8 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +32,17 @@ _FOREIGN = ("wandb", "tensorboard")
 """Folders in a run folder that other programs fill; they hold links of their own, to places inside it."""
 
 
+@contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Within this block, errors of the system that name no file, as those of writing do, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` so that a crash leaves the old file or the new one, never half of one.
 
@@ -47,7 +60,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
-        with os.fdopen(handle, "wb") as file:
+        with name_in_errors(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

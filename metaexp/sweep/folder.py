@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import sync_folder, write_atomically
+from metaexp.core.files import name_in_errors, sync_folder, write_atomically
 from metaexp.results.reading import ADDED, read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
 from metaexp.sweep.job_state import JobState, damaged_state, read_state
@@ -146,9 +146,8 @@ class Sweep:
         entry = {"time": _now(), "job": number, "event": event, "pid": os.getpid()} | ({"text": text} if text else {})
         handle = os.open(self.path / JOURNAL_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(
-                handle, b"\n" + json.dumps(entry).encode() + b"\n"
-            )  # the first newline ends a line that a crash cut short
+            with name_in_errors(self.path / JOURNAL_FILE):  # the first newline ends a line that a crash cut short
+                os.write(handle, b"\n" + json.dumps(entry).encode() + b"\n")
         finally:
             os.close(handle)
 

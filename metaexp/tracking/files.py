@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular, open_regular
+from metaexp.core.files import append_regular, name_in_errors, open_regular
 from metaexp.core.json_lines import encode
 
 _PIECE = 1 << 16
@@ -52,8 +52,9 @@ class JsonLines:
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Write one line and hand it to the operating system, so that other processes can read it at once."""
         file = self._opened()
-        file.write(encode(step, values))
-        file.flush()
+        with name_in_errors(self.path):
+            file.write(encode(step, values))
+            file.flush()
 
     def position(self) -> int:
         """Bytes written so far: what :meth:`open` takes to come back to this point."""
@@ -62,8 +63,9 @@ class JsonLines:
     def sync(self) -> None:
         """Wait until everything written is on the disk."""
         file = self._opened()
-        file.flush()
-        os.fsync(file.fileno())
+        with name_in_errors(self.path):
+            file.flush()
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Sync and close. A second call does nothing."""

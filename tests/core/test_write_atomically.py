@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from metaexp.core.files import write_atomically
+from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.files import name_in_errors, write_atomically
 
 
 def test_the_new_content_replaces_the_old_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -40,3 +42,21 @@ def test_a_file_gets_the_permissions_that_any_new_file_gets(tmp_path: Path) -> N
     (tmp_path / "plain").write_bytes(b"")
     write_atomically(tmp_path / "record.json", b"x")
     assert (tmp_path / "record.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        write_atomically(tmp_path / "record.json", b"x")
+    assert raised.value.filename == str(tmp_path / "record.json")
+    better = explain_disk_error(raised.value)
+    assert str(better).startswith(f"{tmp_path}/record.json cannot be used: Input/output error.")
+
+
+def test_an_error_that_names_a_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised, name_in_errors(tmp_path / "other"):
+        (tmp_path / "missing").read_bytes()
+    assert raised.value.filename == str(tmp_path / "missing")

@@ -139,3 +139,17 @@ def test_a_file_of_zeros_without_an_end_is_refused_unread(tmp_path: Path) -> Non
     with pytest.raises(RunFolderError, match="bytes that are no line"):
         JsonLines(path).open()
     assert path.stat().st_size == 1 << 40
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    lines = JsonLines(tmp_path / "metrics.jsonl")
+    lines.open()
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        lines.sync()
+    assert raised.value.filename == str(tmp_path / "metrics.jsonl")
+    monkeypatch.undo()
+    lines.close()

@@ -9,6 +9,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from metaexp.core.files import name_in_errors
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
@@ -81,7 +83,8 @@ class Canvas:
             if error is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # Without the version of matplotlib, so that equal figures are equal files.
-                self.figure.savefig(self.path, format="png", metadata={"Software": None})
+                with name_in_errors(self.path):
+                    self.figure.savefig(self.path, format="png", metadata={"Software": None})
         finally:
             self._style.__exit__(kind, error, trace)
 
