@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -183,8 +184,7 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
         The outputs of the run.
     """
     logger = logging.getLogger("metaexp")
-    file = logging.StreamHandler(TextIOWrapper(append_regular(folder.log), encoding="utf-8", errors="backslashreplace"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file = _LogFile(folder.log, display)
     shown = _ToDisplay(display)
     before = (logger.level, logger.propagate)
     logger.setLevel(logging.INFO)
@@ -198,7 +198,28 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
         logger.removeHandler(file)
         logger.removeHandler(shown)
         file.close()
-        file.stream.close()
+
+
+class _LogFile(logging.StreamHandler[TextIOWrapper]):
+    """``run.log``. It is for the eye: a run whose log cannot be written says so once, and goes on."""
+
+    def __init__(self, path: Path, display: Display) -> None:
+        super().__init__(TextIOWrapper(append_regular(path), encoding="utf-8", errors="backslashreplace"))
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._path, self._display = path, display
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger("metaexp").removeHandler(self)
+        self._display.line(f"warning: {self._path} cannot be written ({error.strerror}); the log ends here.")
+
+    def close(self) -> None:
+        super().close()
+        with suppress(OSError):  # what is left of the log cannot be written
+            self.stream.close()
 
 
 class _ToDisplay(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from rich.console import Console
 
 from metaexp.core.errors import RunFolderError
+from metaexp.run import outputs
 from metaexp.run.folder import RunFolder, create_folder, existing
+from metaexp.run.job import run_job
+from metaexp.run.progress import Lines
 
 HOLD = """
 import sys
@@ -87,3 +92,24 @@ def test_settings_that_cannot_be_read_are_named(tiny: ModuleType, tmp_path: Path
     path.symlink_to(tmp_path / "elsewhere.yaml")
     with pytest.raises(RunFolderError, match=rf"{name} is a symbolic link"):
         folder.load_settings()
+
+
+class Broken(io.RawIOBase):
+    """A file on a disk that does not answer."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _: object) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_run_whose_log_cannot_be_written_says_so_once_and_goes_on(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(outputs, "append_regular", lambda _: io.BufferedWriter(Broken()))
+    shown = io.StringIO()
+    done = run_job(tiny.settings(tmp_path), display=Lines(Console(file=shown, width=500)))
+    assert done.record.status == "completed"
+    assert shown.getvalue().count(f"{done.folder}/run.log cannot be written (Input/output error)") == 1
+    assert "Traceback" not in capsys.readouterr().err
