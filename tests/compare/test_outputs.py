@@ -311,6 +311,24 @@ def test_an_open_pair_tells_what_its_interval_allows(make_run: MakeRun, tmp_path
     ])))  # fmt: skip
 
 
+def test_an_open_pair_without_spread_or_difference_promises_no_sample(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("maml", seed, 1.0, n=20)
+        make_run("proto_net", seed, 1.0, n=20)
+    (table,) = compared(tmp_path / "sweep").tables
+    pair = table.pairs[0]
+    flat = dataclasses.replace(pair, required_sample=None)
+    same = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, mean=0.0),
+                               required_sample=RequiredSample(None, None))  # fmt: skip
+    texts = [" ".join(headline(dataclasses.replace(table, pairs=[one]))) for one in (flat, same)]
+    assert "No spread was measured, so nothing says how many episodes or seeds would show it." in texts[0]
+    assert "The interval allows a true difference of up to" in texts[1]
+    assert not [
+        text for text in texts if "would show it" in text.replace("nothing says how many", "") and "about" in text
+    ]
+    assert "to show" not in texts[1]
+
+
 def test_a_run_that_diverged_is_a_row_without_an_interval(make_run: MakeRun, tmp_path: Path) -> None:
     for seed in range(3):
         make_run("maml", seed, 1.0, metric="mse", way=0)

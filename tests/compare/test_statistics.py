@@ -239,6 +239,14 @@ def test_no_sample_shows_no_difference() -> None:
     assert found.episodes is None or abs(first.mean() - level.mean()) > 0
 
 
+@pytest.mark.parametrize("n_episodes", [2, 50])
+def test_without_any_spread_no_sample_is_promised(n_episodes: int) -> None:
+    first, second = np.full((2, n_episodes), 1.0), np.full((2, n_episodes), 0.96)
+    assert required_sample(summarise(first), summarise(second), LEVEL) is None
+    second[0, 0] = 0.9
+    assert required_sample(summarise(first), summarise(second), LEVEL) is not None
+
+
 def test_one_episode_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least two episodes; got 1"):
         summarise(np.zeros((3, 1)))

@@ -163,10 +163,12 @@ def _required(table: Table, pair: Pair) -> str:
     if required is not None and (required.episodes or required.seeds):
         return f"If this is the true difference, about {format_required_sample(pair)} would show it."
     most = max(abs(interval.low or 0.0), abs(interval.high or 0.0))
-    return (
-        f"The interval allows a true difference of up to {_gap(table.metric, most)}; one as small as measured would "
-        f"take {format_required_sample(pair)} to show."
-    )
+    allowed = f"The interval allows a true difference of up to {_gap(table.metric, most)}"
+    if required is None:
+        return f"{allowed}. No spread was measured, so nothing says how many episodes or seeds would show it."
+    if interval.mean == 0.0:
+        return f"{allowed}."
+    return f"{allowed}; one as small as measured would take {format_required_sample(pair)} to show."
 
 
 def _in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:

@@ -22,6 +22,8 @@ from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_o
 
 LEVEL = 0.05
 """Differences with a corrected p-value below this are called significant."""
+_NO_SPREAD = 1e-20
+"""A variance below this, relative to the squared difference, is rounding."""
 _POWER_80 = 0.8416
 """The normal quantile of 80 %: with the numbers named, four in five repeats would find the difference."""
 MOST_EPISODES = 1_000_000
@@ -239,8 +241,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def required_sample(first: Row, second: Row, level: float) -> RequiredSample:
-    """Return how many episodes, or seeds of each row, would show the measured difference.
+def required_sample(first: Row, second: Row, level: float) -> RequiredSample | None:
+    """Return how many episodes, or seeds of each row, would show the measured difference; None without any spread.
 
     Args:
         first: A row of several runs.
@@ -265,6 +267,8 @@ def required_sample(first: Row, second: Row, level: float) -> RequiredSample:
         over_runs = part.over_runs * n_runs / seeds
         return shows(Part(part.over_episodes, over_runs, 2.0 * (seeds - 1)), n_episodes)
 
+    if part.over_episodes + part.over_runs <= _NO_SPREAD * distance**2:
+        return None  # nothing was seen of the spread that more episodes would show
     if distance == 0.0:
         return RequiredSample(None, None)
     return RequiredSample(
