@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import open_regular
+from metaexp.core.files import open_regular, reason
 
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000
@@ -54,7 +54,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except RunFolderError:
         raise
     except Exception as error:  # errors of YAML have no common base class
-        raise RunFolderError(f"{path} cannot be read: {error}.") from error
+        raise RunFolderError(f"{path} cannot be read: {reason(error)}.") from error
     if not isinstance(found, dict):
         raise RunFolderError(f"{path} cannot be read: it has no keys.")
     return {str(key): value for key, value in found.items()}

@@ -107,6 +107,11 @@ def open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(_open(path, os.O_RDONLY), "rb")
 
 
+def reason(error: Exception) -> str:
+    """Return what went wrong in the words of the system, without number and file; the whole text of other errors."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     """Read a regular file, never through a link and never more than ``most`` bytes.
 

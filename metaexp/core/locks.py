@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metaexp.core.files import name_in_errors
+
 _SECONDS_OF_A_LOOK = 0.05
 """How long one waits for a lock that may only be looked at by another process."""
 
@@ -41,7 +43,8 @@ def acquire(path: Path, *, wait: bool = False) -> Callable[[], None]:
 
     lock = filelock.FileLock(path, fallback_to_soft=False, thread_local=False, on_acquired=_write_holder)
     try:
-        lock.acquire(timeout=-1 if wait else _SECONDS_OF_A_LOOK, poll_interval=0.01)
+        with name_in_errors(path):
+            lock.acquire(timeout=-1 if wait else _SECONDS_OF_A_LOOK, poll_interval=0.01)
     except filelock.Timeout:
         raise LockedError(_holder(path)) from None
     return lock.release

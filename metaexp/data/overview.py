@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from metaexp.core.files import name_in_errors
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -107,7 +108,8 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
         for split, row in zip(SPLITS, grid, strict=True):
             _draw_tasks(list(row), loaded, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with name_in_errors(path):
+        figure.savefig(path, dpi=100)
 
 
 def _row(dataset: ClassDataset, split: Split) -> SplitRow:

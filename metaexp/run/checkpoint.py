@@ -184,7 +184,7 @@ def read_files(base: Path) -> tuple[bytes, dict[str, Any]]:
         with open_tensors(tensor_path) as file:
             content = file.read()
     except OSError as error:
-        why = f"{error.filename} cannot be read ({error.strerror})"
+        why = f"{error.filename or 'a file'} cannot be read ({error.strerror})"
         raise DamagedError(f"checkpoint {base} is damaged: {why}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"checkpoint {base} is damaged: {manifest_path.name} is not a manifest.") from error

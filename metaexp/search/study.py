@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.extras import install_command
 from metaexp.core.locks import acquire
@@ -90,6 +91,9 @@ class Study:
                 load_if_exists=True,
             )
         except Exception as error:  # each storage raises its own errors
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(folder)
+                raise explain_disk_error(error) or error from error
             raise RunFolderError(f"the study in {folder} cannot be opened: {type(error).__name__}: {error}.") from error
 
     def points(self) -> list[Point]:

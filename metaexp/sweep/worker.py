@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from metaexp.config.classes.targets import trust
+from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted
@@ -99,6 +100,7 @@ def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
 
 def _note_of(error: Exception, note: Note) -> Note:
     """Return the note of a job that ended with an error. A bug is printed with its traceback, into the log."""
+    error = (explain_disk_error(error) if isinstance(error, OSError) else None) or error
     if not isinstance(error, MetaexpError):
         traceback.print_exc()
         return replace(note, status="failed", exit_code=ExitCode.BUG, error=_first_line(error))

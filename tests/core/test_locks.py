@@ -82,3 +82,13 @@ def test_a_lock_is_never_taken_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         acquire(tmp_path / "lock")
     assert (tmp_path / "mine").read_text() == "kept"
+
+
+def test_an_error_of_the_disk_names_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", broken)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        acquire(tmp_path / "lock")
+    assert raised.value.filename == str(tmp_path / "lock")
