@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import io
 import json
 import os
@@ -38,8 +39,9 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import case_runs
 import hostile_damage
-import sweep_runs
+import numpy as np
 import tiny_runs
 import torch
 from hostile_damage import Damage, planned
@@ -150,7 +152,7 @@ def further(run: Path) -> Said:
 
 def weights(run: Path) -> Said:
     begin = ["train.steps=2", f"model.weights=./{run}", "hydra.run.dir=outputs/begun"]
-    return _of_new_run(call("train", "--config-dir=conf", *sweep_runs.COMMON, *begin), Path("outputs/begun"))
+    return _of_new_run(call("train", "--config-dir=conf", *case_runs.COMMON, *begin), Path("outputs/begun"))
 
 
 def _of_new_run(said: Said, made: Path) -> Said:
@@ -164,6 +166,14 @@ def _of_new_run(said: Said, made: Path) -> Said:
 
 def settings(run: Path) -> Said:
     return call("train", f"from=./{run}", "train.steps=14", "--cfg", "job")
+
+
+def predict(run: Path) -> Said:
+    said = call("predict", f"./{run}", "--support", "known.npz", "--query", "new.npz", "--output", "predicted.csv")
+    if said.code:
+        return said
+    rows = csv.DictReader(Path("predicted.csv").read_text().splitlines())
+    return said._replace(numbers=[float(value) for row in rows for key, value in row.items() if key != "name"])
 
 
 def load_run(run: Path) -> Said:
@@ -180,11 +190,11 @@ def load_run(run: Path) -> Said:
 VERBS: dict[str, Callable[[Path], Said]] = {
     "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
     "load_run": load_run, "compare_runs": compare_runs, "train from": further, "model.weights": weights,
-    "settings": settings,
+    "settings": settings, "predict": predict,
 }  # fmt: skip
 
 
-_BOTH = ("evaluate", "load_run", "train from", "model.weights")
+_BOTH = ("evaluate", "load_run", "predict", "train from", "model.weights")
 MEASURED = {("completed", verb) for verb in (*_BOTH, "compare", "report", "compare_runs")} | {
     ("interrupted", verb) for verb in (*_BOTH, "resume")
 }
@@ -209,7 +219,11 @@ class Field:
         for name in [*(f"victim{suffix}" for suffix in suffixes), "folder/.profile", "folder/record.json"]:
             (outside / name).write_text(json.dumps({"step": 1, "secret": SECRET}) + "\n")
         os.environ |= {"HOSTILE_OUTSIDE": str(outside), "HOSTILE_SECRET": SECRET}
-        tiny_runs.write_files(sweep_runs.FILES, folder / "conf")
+        tiny_runs.write_files(case_runs.FILES, folder / "conf")
+        np.savez(
+            folder / "known.npz", x=np.linspace(-1, 1, 5, dtype=np.float32)[:, None], y=np.ones((5, 1), np.float32)
+        )
+        np.savez(folder / "new.npz", x=np.zeros((2, 1), np.float32))
         self.watch = Watch(outside)
         self.slowest = 0.0
         self.bases = {"completed": Path("bases/completed"), "interrupted": Path("bases/interrupted")}
@@ -262,7 +276,10 @@ class Field:
         return said, faults + _told(text + errors.getvalue()) + self._left_behind()
 
     def _fresh(self, damage: Damage, seed: int) -> Path:
-        for path in [*Path("runs").iterdir(), *map(Path, ("compared", "repository", "outputs", "data"))]:
+        for path in [
+            *Path("runs").iterdir(),
+            *map(Path, ("compared", "repository", "outputs", "data", "predicted.csv")),
+        ]:
             if path.name != "other":
                 _remove(path)
         Path("repository/docs/results").mkdir(parents=True)
@@ -364,7 +381,7 @@ def field(folder: Path, seconds: float, verbs: Sequence[str] = tuple(VERBS)) -> 
     here, draw = Path.cwd(), outputs_module.draw
     memory = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, memory[1]))
-    for package in sweep_runs.TRUSTED:
+    for package in case_runs.TRUSTED:
         trust(package)
     outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     torch.set_num_threads(1)
