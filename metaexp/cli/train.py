@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import goes_on, key_of
+from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -95,7 +95,7 @@ def _resumed_folder(options: TrainOptions) -> Path:
         instead = shlex.join(["metaexp", "train", f"from={folders[0]}", *(others or ["train.steps=N"])])
         longer = any(key_of(line) == "train.steps" for line in others)
         raise ConfigError(
-            f"a resumed run goes on with its own configuration; remove {' '.join(others) or '-m'}. "
+            f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
             + (f"To train for longer: {instead}" if longer else "To train on with other settings, start a new run.")
         )
     return Path(folders[0]).expanduser()
@@ -118,7 +118,7 @@ def format_configuration(options: TrainOptions) -> str:
     Raises:
         ConfigError: With all problems.
     """
-    if goes_on(options.overrides):
+    if continues_run(options.overrides):
         if options.cfg != "job" or options.package is not None:
             raise ConfigError("with from=RUN, --cfg job shows the configuration; the run is not composed by Hydra.")
         from metaexp.run.initial.parent import read_further

@@ -130,7 +130,7 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
         *_differ("data", {"data hash": (_short(a.data_hash), _short(b.data_hash)), "dataset": (a.dataset, b.dataset)}),
         *_config(a, b, decide),
         *_differ("course", {"steps done": (a.steps, b.steps), "tested after step": (a.selected_step, b.selected_step)}),
-        *_differ("course", {"goes on from": (_parent(a), _parent(b))}),
+        *_differ("course", {"continues": (_parent(a), _parent(b))}),
         *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
         *_code(a, b),
         *_own_files(first, second),

@@ -166,7 +166,7 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if key == "sweep" or key.startswith("sweep."):
         return f"{line} is about a sweep, which is several runs; use it with metaexp train -m, or metaexp plan."
     if key in ("from", "resume"):
-        return f"{line} goes on with a run; use it with metaexp train, and give the folder of one run."
+        return f"{line} continues a run; use it with metaexp train, and give the folder of one run."
     if override.is_sweep_override():
         values = line.partition("=")[2]
         return f"{line} holds several values; add -m to run them all, or write [{values}] for one value that is a list."

@@ -13,7 +13,7 @@ from metaexp.config.classes.values import Kind
 from metaexp.config.compose import Composer
 
 FROM = "from"
-"""``from=RUN``: go on from the last checkpoint of another run."""
+"""``from=RUN``: continue from the last checkpoint of another run."""
 
 
 class SectionOverrides(NamedTuple):
@@ -55,8 +55,8 @@ def key_of(line: str) -> str:
     return line.partition("=")[0].lstrip("+~")
 
 
-def goes_on(overrides: Sequence[str]) -> bool:
-    """Return whether overrides ask for a run that goes on from another one."""
+def continues_run(overrides: Sequence[str]) -> bool:
+    """Return whether overrides ask for a run that continues another one."""
     return any(key_of(line) == FROM for line in overrides)
 
 

@@ -88,7 +88,7 @@ def plan_rerun(
 def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
     """Train what the rerun still lacks, compare, and write the result to ``replay.json`` in its folder.
 
-    A rerun that was interrupted goes on where it stopped.
+    A rerun that was interrupted is continued.
 
     Args:
         plan: From :func:`plan_rerun`.
@@ -140,7 +140,7 @@ def _check_folder(run: Path, config: dict[str, Any], record: RunRecord) -> None:
     if record.parent is not None and record.parent.not_from_start:
         raise ConfigError(
             f"{run} went on from {record.parent.name} at step {record.parent.step}, and a run from the start would be "
-            f"another one ({'; '.join(record.parent.not_from_start)}). Reproduce that run, and go on from its rerun "
+            f"another one ({'; '.join(record.parent.not_from_start)}). Reproduce that run, and continue its rerun "
             f"with metaexp train from=RERUN train.steps={record.config['train']['steps']}."
         )
 

@@ -102,7 +102,7 @@ def plan_seeds(
 
 
 def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
-    """Run what is missing. A completed seed stays, an interrupted one goes on.
+    """Run what is missing. Completed seeds are kept, interrupted ones are continued.
 
     If one seed fails, the others still run.
 

@@ -157,7 +157,7 @@ def _check_data(setup: TrainingSetup, expected: str | None) -> None:
     digest = setup.parts.dataset.digest
     if expected not in (None, digest):
         raise DataError(
-            f"the data are not those of the run that is to be made again, or goes on: their digest is {digest}, the "
+            f"the data are not those of the run that is repeated or continued: their digest is {digest}, the "
             f"run's is {expected}. The data were read from {setup.settings.paths.data}; choose another place with "
             "paths.data=..."
         )

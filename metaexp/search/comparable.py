@@ -79,8 +79,8 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
         ConfigError: If the seed varies, or points have different validation tasks.
     """
     problems = [
-        f"{d.key} varies: a search over seeds would choose luck. Search with one seed, then run the best point with "
-        "several: metaexp train -m ... seed=0,1,2."
+        f"{d.key} varies: a search over seeds would choose the luckiest one. Search with one seed, then run the "
+        "best point with several: metaexp train -m ... seed=0,1,2."
         for d in dimensions
         if d.key == "seed"
     ]

@@ -144,7 +144,7 @@ def _check_fixed(overrides: Sequence[str]) -> None:
             problems.append(f"{line} is about a sweep; use it with metaexp train -m.")
         elif key in ("from", "resume"):
             problems.append(
-                f"{line} goes on with a run; use it with metaexp train. A search can begin at the weights of a run: "
+                f"{line} continues a run; use it with metaexp train. A search can begin at the weights of a run: "
                 "model.weights=RUN."
             )
     if problems:

@@ -131,7 +131,10 @@ class Sweep:
         try:
             folder.mkdir()
         except FileExistsError as error:
-            raise RunFolderError(f"{folder} exists already; a sweep's job is frozen once.") from error
+            raise RunFolderError(
+                f"{folder} exists already, and a job is frozen only once. Rename or remove the folder, and give the "
+                "same command again."
+            ) from error
         write_frozen(job, folder)
         return folder
 
@@ -250,7 +253,10 @@ def open_sweep(path: Path) -> Sweep:
     file = path / SWEEP_FILE
     head: Head = read_part(Head, file, "the folder of a sweep")
     if head.schema_version != SCHEMA_VERSION:
-        raise RunFolderError(f"{file}: schema_version is {head.schema_version}; this metaexp reads {SCHEMA_VERSION}.")
+        raise RunFolderError(
+            f"{file}: schema_version is {head.schema_version}, and this version of metaexp reads {SCHEMA_VERSION}. "
+            "Continue with the version that made the folder."
+        )
     return Sweep(path, head)
 
 

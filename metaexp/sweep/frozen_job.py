@@ -12,7 +12,7 @@ from typing import Any
 from metaexp.config.check import check
 from metaexp.config.compose import Composer, deviations, hydra_files
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import goes_on, key_of
+from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun
@@ -133,7 +133,7 @@ class Freezer:
             MachineError: If its accelerator is missing on this machine.
         """
         task = [line for line in overrides if not line.startswith("hydra")]
-        if goes_on(overrides):
+        if continues_run(overrides):
             return self._freeze_further(number, task)
         settings, composed, _ = self.composer.job(overrides, on_this_machine=self.on_this_machine)
         files = hydra_files(composed)
@@ -154,7 +154,7 @@ class Freezer:
         )
 
     def _freeze_further(self, number: int, task: Sequence[str]) -> FrozenJob:
-        """Compose and check a job that goes on from a run."""
+        """Compose and check a job that continues a run."""
         from metaexp.run.initial.parent import read_further
 
         further = read_further(task, self.composer.config_dir, on_this_machine=self.on_this_machine)

@@ -135,7 +135,7 @@ def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
         if before.own_code != after.own_code:
             return f"the code of your own that job {before.number} uses has changed since"
         if _parent(before) != _parent(after):
-            return f"the run that job {before.number} goes on from has changed since"
+            return f"the run that job {before.number} continues has changed since"
         if before.identity != after.identity:
             return f"the files have changed since: {_format_keys(before.config, after.config)} in job {before.number}"
     return ""

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 
 def within(seconds: float, action: Callable[[], object]) -> bool:
-    """Wait for ``action`` for a bounded time. It goes on in a thread of its own where that is not enough.
+    """Wait for ``action`` for a bounded time. If that is not enough, it goes on in its own thread.
 
     Args:
         seconds: how long to wait.

@@ -49,7 +49,7 @@ class TensorBoardTracker(Tracker):
         is_first = not (run.folder / "tensorboard").exists()
         purge = None if run.resumed_at is None or is_first else run.resumed_at + 1
         self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purge, flush_secs=self.flush_seconds)
-        if is_first and run.resumed_at is not None:  # it goes on from another run, whose metrics it has
+        if is_first and run.resumed_at is not None:  # it continues another run, whose metrics it has
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)
         if self.config and is_first:

@@ -155,7 +155,7 @@ def test_a_change_behind_the_compared_beginning_is_not_seen(run: Path, silent: L
     assert not again(run, silent).result.identical
 
 
-def test_an_interrupted_re_creation_goes_on_with_the_same_command(
+def test_an_interrupted_rerun_continues_with_the_same_command(
     run: Path, silent: Lines, stop_after: Callable[..., Lines]
 ) -> None:
     plan = plan_rerun(run)

@@ -1,4 +1,4 @@
-"""A run that goes on from another one is what a longer run from the start would have been, or says why it is not."""
+"""A run that continues another one equals a longer run from the start, or says why it does not."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_gone_on_from_is_refused(tiny: ModuleType, tmp_p
         read_further([f"from={parent}", "train.steps=20"])
     (parent / "config.yaml").write_text(text)
     shutil.rmtree(parent / "checkpoints")
-    with pytest.raises(RunFolderError, match="has no checkpoint to go on from"):
+    with pytest.raises(RunFolderError, match="has no checkpoint to continue from"):
         read_further([f"from={parent}", "train.steps=20"])
 
 
@@ -281,7 +281,7 @@ def test_other_data_are_refused_before_anything_is_written(tiny: ModuleType, tmp
     further = further._replace(record=read_record(parent))
     object.__setattr__(further.record, "data_hash", "0" * 64)
     assert record["data_hash"] != "0" * 64
-    with pytest.raises(DataError, match="the data are not those of the run that is to be made again, or goes on"):
+    with pytest.raises(DataError, match="the data are not those of the run that is repeated or continued"):
         run_job(further.settings, Provenance.of_further(further), tmp_path / "new", silent)
     assert not (tmp_path / "new").exists()
 
@@ -292,7 +292,7 @@ def test_the_other_verbs_know_the_parent(tiny: ModuleType, tmp_path: Path, silen
     longer = from_start(tiny, tmp_path, silent)
     assert evaluate_run(same, display=silent).evaluation.test == read_record(same).test
     found = explain(read_side(same), read_side(longer), numeric_part)
-    assert ("goes on from", "parent, step 12", "no other run") in [finding[1:] for finding in found.findings]
+    assert ("continues", "parent, step 12", "no other run") in [finding[1:] for finding in found.findings]
     done = rerun(plan_rerun(same, [f"paths.outputs={tmp_path}"]), silent)
     assert done.result.identical
     (kept,) = gather([same, longer]).runs  # the same numbers: one run
@@ -331,7 +331,7 @@ def test_the_command_line_and_python_go_on_alike(
     assert main(["train", f"resume={parent}", "seed=3"]) == 2
     assert "start a new run" in capsys.readouterr().err
     assert main(["search", f"from={parent}", "search.trials=1", "optimizer.lr=interval(0.1,0.2)"]) == 2
-    assert "goes on with a run; use it with metaexp train" in capsys.readouterr().err
+    assert "continues a run; use it with metaexp train" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

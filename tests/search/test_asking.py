@@ -67,7 +67,7 @@ def test_a_key_that_is_wrong_is_named_with_what_is_allowed(composer: Composer, l
         (["search.metric=test/mse"], "search.metric=test/mse: test results must not be used to choose"),
         (["search.metric=val/accuracy"], "search.metric=val/accuracy cannot say which point is better; use val/mse"),
         (["eval.test=true"], "eval.test=true: trials are never tested. search.test_best=true tests the best one"),
-        (["seed=0,1"], "seed varies: a search over seeds would choose luck"),
+        (["seed=0,1"], "seed varies: a search over seeds would choose the luckiest one"),
         (["dataset.version=a,b"], "dataset.version is a at one point and b at another"),
         (["train.eval_episodes=4,6"], "train.eval_episodes is 4 at one point and 6 at another"),
         (["search=grid"], "algorithm.inner_lr: search=grid tries every combination, and an interval has too many"),

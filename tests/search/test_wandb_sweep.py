@@ -88,7 +88,7 @@ def test_options_that_agents_need_are_passed_on(tmp_path: Path, capsys: pytest.C
             "algorithm.inner_lr: --method grid runs every combination, and an interval has too many",
         ),
         (["tracker=files"], "tracker does not log to W&B"),
-        (["seed=0,1"], "seed varies: a search over seeds would choose luck"),
+        (["seed=0,1"], "seed varies: a search over seeds would choose the luckiest one"),
         (["task.k_shot=1,2"], "task.k_shot is 1 at one point and 2 at another, so their validation tasks differ"),
         (["dataset=glyphs,sinusoid"], "some points are judged by val/accuracy and others by val/mse"),
         (["eval.test=true"], "eval.test=true: every run would be tested"),

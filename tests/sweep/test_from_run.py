@@ -1,4 +1,4 @@
-"""A sweep whose jobs go on from a run: the parent is part of what is done."""
+"""Sweeps whose jobs continue a run: a job with another parent is another job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train_parent(family: ModuleType, *overrides: str) -> Path:
     return Path("parent")
 
 
-def test_every_job_goes_on_from_the_run_and_the_same_command_runs_nothing(family: ModuleType, silent: Lines) -> None:
+def test_every_job_continues_the_run_and_the_same_command_runs_nothing(family: ModuleType, silent: Lines) -> None:
     parent = train_parent(family)
     assert run_all(ASKED, CONF, "config", silent) == 0
     prepared = prepare(ASKED, CONF, "config")
@@ -47,7 +47,7 @@ def test_every_job_goes_on_from_the_run_and_the_same_command_runs_nothing(family
     changed = prepare(ASKED, CONF, "config")
     assert changed.sweep is None
     (note,) = changed.notes
-    assert "is complete, and the run that job 0 goes on from has changed since: this is a new sweep" in note
+    assert "is complete, and the run that job 0 continues has changed since: this is a new sweep" in note
 
 
 def test_a_job_with_a_parent_is_another_than_one_without(family: ModuleType) -> None:
@@ -92,5 +92,5 @@ def test_all_problems_of_jobs_with_a_parent_are_reported_before_any_starts(famil
     with pytest.raises(ConfigError) as refused:
         prepare(["from=parent", "train.steps=10,20", "seed=1"], CONF, "config")
     text = str(refused.value)
-    assert "every job: seed cannot change in a run that goes on from another" in text
+    assert "every job: seed cannot change in a run that continues another" in text
     assert "job 0 (from=parent train.steps=10 seed=1): train.steps=10 is not more than the 12 steps" in text

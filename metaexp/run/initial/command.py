@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from metaexp.config.compose import Composer, Job, deviations, hydra_files
 from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import goes_on
+from metaexp.config.section_overrides import continues_run
 
 if TYPE_CHECKING:
     from metaexp.run.initial.parent import Further, Parent
@@ -27,7 +27,7 @@ class Provenance:
         deviations: Settings that differ from the experiment file's, except steps and seeds.
         files: Path inside the run folder -> text, kept with the run (what Hydra composed).
         data_hash: The digest that the data must have; None for any.
-        parent: The run whose checkpoint the run goes on from; None where it begins at step 0.
+        parent: The run whose checkpoint the run continues from; None if it begins at step 0.
     """
 
     overrides: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
         MachineError: The accelerator is not here.
         RunFolderError: With ``from=RUN``: the run cannot be continued.
     """
-    if goes_on(overrides):
+    if continues_run(overrides):
         from metaexp.run.initial.parent import read_further
 
         further = read_further(overrides, config_dir)

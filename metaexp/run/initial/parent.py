@@ -121,7 +121,7 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
         raise ConfigError(problems)
     if checkpoint[0] < record.steps:
         log.warning(
-            "%s made %d steps, and its newest whole checkpoint is of step %d. This run goes on from there.",
+            "%s made %d steps, and its newest whole checkpoint is of step %d. This run continues from there.",
             folder, record.steps, checkpoint[0],
         )  # fmt: skip
     run = ParentRun(
@@ -150,13 +150,13 @@ def format_parent(parent: ParentRun | None, step: int) -> str:
 
 def _folder(lines: Sequence[str]) -> Path:
     if len(lines) > 1:
-        raise ConfigError(f"{FROM}= is given {len(lines)} times; a run goes on from one run.")
+        raise ConfigError(f"{FROM}= is given {len(lines)} times; a run continues only one run.")
     value = lines[0].partition("=")[2]
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     path = Path(value).expanduser()
     if "," in value and not path.exists():
-        raise ConfigError(f"{lines[0]} holds several values; add -m to go on from each of them.")
+        raise ConfigError(f"{lines[0]} holds several values; add -m to continue each of them.")
     return path
 
 
@@ -167,11 +167,11 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
     except OSError:  # it may be read only
         busy = False
     if busy:
-        raise RunFolderError(f"{place.path} is still running; wait for it to end before another run goes on from it.")
+        raise RunFolderError(f"{place.path} is still running; wait for it to end before another run continues it.")
     found = Checkpoints(place.checkpoints).newest(read_files)
     if found is None:
         raise RunFolderError(
-            f"{place.path} has no checkpoint to go on from: it has not trained yet, or this is a published copy."
+            f"{place.path} has no checkpoint to continue from: it has not trained yet, or this is a published copy."
         )
     step, (content, values) = found
     check_weights(place.checkpoints / step_name(step), values, config)
@@ -191,7 +191,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
         return []
     return [
         f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
-        f"that goes on from another. These can: {', '.join(may_change)}. To train anew from the weights of that run, "
+        f"that continues another. These can: {', '.join(may_change)}. To train anew from the weights of that run, "
         f"with any settings, give model.weights={folder} instead of {FROM}={folder}."
     ]
 
@@ -208,7 +208,7 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
     if steps <= step:
         return [
             f"train.steps={steps} is not more than the {step} steps that {folder} has. Give more; "
-            f"{resume_command(folder)} goes on with an interrupted run itself."
+            f"{resume_command(folder)} continues an interrupted run itself."
         ]
     return []
 
