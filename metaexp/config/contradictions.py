@@ -59,6 +59,11 @@ def contradictions(
         found += _size_problems(values, train, test)
     if "eval" in sound and values["eval"]["episodes"] > _MOST_EPISODES:
         found.append(f"eval.episodes={values['eval']['episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it.")
+    if sound >= {"train", "eval"} and values["train"].get("patience") and values["eval"].get("weights") == "last":
+        found.append(
+            f"train.patience={values['train']['patience']} ends training where validation was best, and "
+            "eval.weights=last tests the weights after it. Set eval.weights=best, or train.patience=null."
+        )
     if "optimizer" in sound:
         found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:

@@ -35,7 +35,7 @@ weights; a record without ``test`` shows that they were not tested.
 
 _OF_ONE_MACHINE = ("paths", "tracker", "reference")
 """Parts of a configuration that may differ between the machines of a run."""
-_ADDED_DEFAULTS = {"eval": {"weights": "best"}}
+_ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"eval": {"weights": "best"}, "train": {"patience": None}}
 """Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
 """Keys of a network that do not change numbers where the digest of its file of weights is there."""

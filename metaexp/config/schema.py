@@ -94,6 +94,7 @@ class TrainSettings:
     eval_episodes: PositiveInt
     checkpoint_every: PositiveInt
     log_every: PositiveInt
+    patience: PositiveInt | None = None
 
     @property
     def shape(self) -> TaskShape:

@@ -100,7 +100,7 @@ class Session:
         trainer.run()
         if self.stop:
             raise self._interrupted("and saved")
-        if self.state.step < trainer.total:
+        if not trainer.is_over():
             return self._pause()
         best = select_best(self.setup, self.outputs, self._identity())
         result = self._test() if self.settings.eval.test else None

@@ -122,13 +122,13 @@ class Trainer:
             if not self._validate():
                 return  # it is made after the resume
             self._save()
-        if self.step is None or self.state.step >= self.total:
+        if self.step is None or self.is_over():
             return
         at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
             with suppress(AbortedWork):
-                while self.state.step < self.total and not self.stop.due(self.state.step):
+                while not self.is_over() and not self.stop.due(self.state.step):
                     self._run_step(self.step)
                     if at_once or len(self._unread) >= _UNREAD_STEPS:
                         self._read()
@@ -136,6 +136,20 @@ class Trainer:
             self.watch.end_training()
         if self._saved_step != self.state.step:  # asked to stop
             self._save()
+
+    def is_over(self) -> bool:
+        """Whether training has ended: all steps are made, or ``train.patience`` validations gave no better one.
+
+        The state alone decides it, so a resumed run ends where an undisturbed one does.
+        """
+        return self.state.step >= self.total or self._is_out_of_patience()
+
+    def _is_out_of_patience(self) -> bool:
+        every, state = self.train.eval_every, self.state
+        if self.train.patience is None or state.unvalidated:
+            return False
+        best = 0 if state.best is None else state.best.step
+        return state.step // every - best // every >= self.train.patience
 
     def _lacks_last(self) -> bool:
         """Whether a run that is done has kept weights of before, as its parent chose them, and is to test the last."""
@@ -160,6 +174,11 @@ class Trainer:
             self._log()
         if (last or done % train.eval_every == 0) and not self._validate():
             return  # a signal came; the checkpoint says that the validation is still to be made
+        if not last and self._is_out_of_patience():
+            last = True
+            if self.state.losses:
+                self._log()
+            log.info("training ends after %d of %d steps: train.patience=%s", done, self.total, self.train.patience)
         if last or done % train.checkpoint_every == 0:
             self._save()
         advance(done)

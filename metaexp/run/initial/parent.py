@@ -29,7 +29,7 @@ from metaexp.run.integrity import check_config, check_saved_metrics, check_weigh
 log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
-    "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every",
+    "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
     "eval.episodes", "eval.test", "eval.weights",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
 )  # fmt: skip
