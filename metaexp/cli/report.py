@@ -9,7 +9,7 @@ from typing import Any
 
 from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
-from metaexp.config.experiment_header import departures
+from metaexp.config.experiment_header import stated_departures
 from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -82,12 +82,7 @@ def is_current(record: RunRecord) -> bool:
 
 def departs(record: RunRecord) -> str:
     """Return the departures in the header of a record's experiment; empty if the record has no published number."""
-    if record.experiment is None or record.reference is None:
-        return ""
-    try:
-        return departures(record.experiment) or ""
-    except FileNotFoundError:  # an experiment of the user's own folder
-        return ""
+    return "" if record.reference is None else stated_departures(record.experiment)
 
 
 def _published(config: Mapping[str, Any]) -> list[Any]:

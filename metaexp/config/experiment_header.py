@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metaexp.config.compose import conf_folder
 
+_NOTHING = ("in nothing", "from nothing")
 _LABEL = re.compile(r"#\s{0,2}(\w+):\s+(.*)")
 
 
@@ -22,6 +23,22 @@ def departures(experiment: str, config_dir: Path | None = None) -> str | None:
         The text; None where the header has no such part.
     """
     return labelled(_text(experiment, config_dir)).get("Departs")
+
+
+def stated_departures(experiment: str | None) -> str:
+    """Return where an experiment of metaexp departs from its paper.
+
+    Args:
+        experiment: The name of its file; None for a run without an experiment.
+
+    Returns:
+        The text; empty if the header says that it departs in nothing, or there is no such file among metaexp's.
+    """
+    try:
+        text = (departures(experiment) if experiment else None) or ""
+    except FileNotFoundError:  # an experiment of the user's own folder
+        return ""
+    return "" if text.startswith(_NOTHING) else text
 
 
 def labelled(text: str) -> dict[str, str]:

@@ -135,8 +135,9 @@ def _cleaned(record: RunRecord) -> RunRecord:
     verdict = record.verdict
     if record.test is not None and record.reference is not None:  # in the words of this version
         verdict = reproduction_verdict(
-            record.test, record.reference, record.steps, record.full_steps, deviations, record.is_stand_in
-        )
+            record.test, record.reference, record.steps, record.full_steps, deviations, record.is_stand_in,
+            departs=record.departs,
+        )  # fmt: skip
     return dataclasses.replace(
         record, config=config, overrides=overrides, deviations=deviations, verdict=verdict, group=None
     )

@@ -66,6 +66,7 @@ class Reference:
         value: The number; accuracies are fractions.
         ci95: The half-width of its interval, as printed there; null where none is.
         protocol: How it was measured, in words.
+        steps: Training steps that it was published with, if the experiment has fewer.
     """
 
     paper: str
@@ -74,6 +75,7 @@ class Reference:
     value: float
     ci95: float | None
     protocol: str
+    steps: int | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class RunRecord:
     """Training steps of the experiment file, without overrides."""
     deviations: list[str] = field(default_factory=list)
     """Settings other than the number of steps and the seeds that differ from the experiment file's."""
+    departs: str = field(default="", metadata=ADDED)
+    """Where the experiment departs from its paper, as its header said it; empty in older records."""
     selected_step: int | None = None
     """The step whose weights were tested: the best on validation, or with ``eval.weights=last`` the last."""
     val: Score | None = None

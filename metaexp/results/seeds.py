@@ -31,8 +31,7 @@ def combine_seeds(records: Sequence[RunRecord]) -> SeedsResult:
     """Take completed runs of one setting together.
 
     The interval is Student's over the seeds' means, t(0.975, S - 1) * std / sqrt(S): how far another S seeds could
-    lead. It is wide for few seeds, and must not make a number easier to reproduce, so the verdict is given on
-    sqrt(e^2 + (1.96 std / sqrt(S))^2) instead, with e the mean interval over episodes, which all seeds share.
+    lead. It is wide for few seeds, which makes a number harder to reproduce, never easier.
 
     Raises:
         RunFolderError: A seed is there twice, or the metrics or numbers of episodes differ.
@@ -47,10 +46,8 @@ def combine_seeds(records: Sequence[RunRecord]) -> SeedsResult:
         return SeedsResult(seeds, tests[0], _verdict(records, tests[0]))
     metric, n_episodes, means = tests[0].metric, tests[0].n_episodes, [test.mean for test in tests]
     interval = mean_interval(means, "student")
-    variance = math.fsum((mean - interval.mean) ** 2 for mean in means) / (len(means) - 1)
     episodes = math.fsum(test.ci95 for test in tests) / len(tests)
-    strict = math.hypot(episodes, 1.96 * math.sqrt(variance / len(means)))
-    verdict = _verdict(records, Score(metric, interval.mean, strict, n_episodes))
+    verdict = _verdict(records, Score(metric, interval.mean, episodes, n_episodes), means)
     return SeedsResult(seeds, Score(metric, interval.mean, interval.ci95, n_episodes), verdict)
 
 
@@ -62,7 +59,7 @@ def combined_record(records: Sequence[RunRecord]) -> RunRecord:
     return dataclasses.replace(records[0], test=found.test, verdict=found.verdict, seconds=total)
 
 
-def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
+def _verdict(records: Sequence[RunRecord], test: Score, means: Sequence[float] = ()) -> Verdict | None:
     """The verdict on the mean. One shortened or changed run makes the whole shortened or changed."""
     first = records[0]
     if first.reference is None:
@@ -70,4 +67,11 @@ def _verdict(records: Sequence[RunRecord], test: Score) -> Verdict | None:
     deviations = list(dict.fromkeys(item for record in records for item in record.deviations))
     steps = min(record.steps for record in records)
     is_stand_in = any(record.is_stand_in for record in records)
-    return reproduction_verdict(test, first.reference, steps, first.full_steps, deviations, is_stand_in)
+    verdict = reproduction_verdict(
+        test, first.reference, steps, first.full_steps, deviations, is_stand_in, departs=first.departs, seeds=means
+    )
+    longest = max(record.steps for record in records)
+    if verdict is not None and verdict.kind == "reproduced" and longest > steps:  # no number of steps reached it
+        text = f"shortened: the runs made from {steps:,} to {longest:,} steps"
+        return Verdict("shortened", verdict.difference, text)
+    return verdict

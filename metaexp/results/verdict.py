@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from metaexp.core.intervals import student_quantile
 from metaexp.results.record import Reference, Score, Verdict
 
-NEAR_ACCURACY = 0.01
-"""A measured accuracy at most this far outside the intervals is "within": one percentage point."""
-NEAR_ERROR = 0.1
+MARGIN_ACCURACY = 0.01
+"""Two accuracies that differ by at most this are taken as equal: one percentage point."""
+MARGIN_ERROR = 0.1
 """The same for an error, as a fraction of the published value."""
-WIDE_ACCURACY = 0.05
-"""With an interval of more than five points a measurement confirms nothing."""
-WIDE_ERROR = 0.5
-"""The same for an error, as a fraction of the published value."""
+_SHOWN = 100
+"""Characters of a text about departures that a verdict shows."""
 
 _STAND_IN = "made on a stand-in: says nothing about the published number"
 
@@ -26,27 +25,38 @@ def reproduction_verdict(
     full_steps: int | None,
     deviations: Sequence[str] = (),
     is_stand_in: bool = False,
+    *,
+    departs: str = "",
+    seeds: Sequence[float] = (),
 ) -> Verdict | None:
-    """Decide whether the test score of a completed run reproduces the published number.
+    """Decide whether the test score of completed runs reproduces the published number.
+
+    It does if both are equal within a margin (one accuracy point, a tenth of a published error), shown by two
+    one-sided tests at 5 %: the 90 % interval of the difference lies within the margin. The interval covers the seeds
+    (Student's), the test episodes, which all seeds share, and the published interval. One seed says nothing about
+    other seeds, so it can come near but not reproduce.
 
     The kinds of verdict, the first that applies:
 
-    * changed: settings differ from the published ones, so the number answers another question. A cut schedule is
+    * changed: settings differ from the experiment's, so the number answers another question. A cut schedule is
       named, too.
-    * shortened: the schedule was cut, whatever came out.
-    * undecided: our interval is so wide that the published number could lie in it by chance, or there is only one
-      episode and so no interval.
-    * reproduced: the difference is at most the interval of a difference, sqrt(ours^2 + theirs^2), in either direction.
-    * within: at most one accuracy point (a tenth of the published error) beyond that.
-    * not_reproduced: everything else, better or worse.
+    * undecided: there is only one episode, and so no interval.
+    * reproduced: several seeds are equal to the published number within the margin. With a cut schedule the text says
+      after how many steps.
+    * shortened: the schedule was cut, and equality was not shown.
+    * within: the same test with the interval of one seed.
+    * not_reproduced: the 95 % interval of the difference lies beyond the margin, better or worse.
+    * undecided: everything else. The interval is too wide for the margin.
 
     Args:
-        test: The measured score.
+        test: The measured score. Over several seeds: their mean, with the interval over episodes.
         reference: The published number.
         steps: Training steps done.
         full_steps: Training steps of the experiment file; None if it gives none.
         deviations: Settings other than steps and seeds that differ from the experiment file.
         is_stand_in: Whether made-up images took the place of the dataset's, which is a changed setting in any case.
+        departs: Where the experiment departs from its paper, as its header says; empty if in nothing.
+        seeds: The score of each seed; fewer than two for a single run.
 
     Returns:
         The verdict; None when the metrics are not the same one.
@@ -56,35 +66,73 @@ def reproduction_verdict(
     difference = test.mean - reference.value
     gap = _gap(difference, reference)
     if is_stand_in or deviations:
-        text = _STAND_IN if is_stand_in else f"{_changes(steps, full_steps, deviations)}: {gap}"
+        text = _STAND_IN if is_stand_in else f"{_changes(steps, _full(reference, full_steps), deviations)}: {gap}"
         return Verdict("changed", difference, text)
-    cut = _cut(steps, full_steps)
-    if cut:
-        return Verdict("shortened", difference, f"{cut}: {gap}")
     if test.n_episodes < 2:
         return Verdict("undecided", difference, f"undecided, one episode gives no interval: {gap}")
-    interval = math.hypot(test.ci95, reference.ci95 or 0.0)
-    accuracy = _is_accuracy(reference.metric)
-    near = NEAR_ACCURACY if accuracy else NEAR_ERROR * abs(reference.value)
-    wide = WIDE_ACCURACY if accuracy else WIDE_ERROR * abs(reference.value)
-    if test.ci95 > wide and abs(difference) <= interval + near:
-        return Verdict("undecided", difference, f"undecided, the interval is too wide: {gap}")
-    if abs(difference) <= interval:
-        return Verdict("reproduced", difference, "reproduced")
-    if abs(difference) <= interval + near:
-        return Verdict("within", difference, f"within {gap}")
-    return Verdict("not_reproduced", difference, f"not reproduced: {gap}")
+    cut = _cut(steps, _full(reference, full_steps))
+    number = "one seed" if len(seeds) < 2 else f"{len(seeds)} seeds"
+    rest = f"{number}{_with_departures(departs)}"
+    if abs(difference) + _half_width(test, reference, seeds, 0.95) <= margin(reference):
+        after = f" after {steps:,} of {_full(reference, full_steps):,} steps" if cut else ""
+        equal = f"within {format_margin(reference)}"
+        if len(seeds) > 1:
+            reached = f"reproduced: reached{after}, {equal}" if cut else f"reproduced {equal}"
+            return Verdict("reproduced", difference, f"{reached}, {rest}")
+        return Verdict("shortened" if cut else "within", difference, f"{cut or equal}: {gap}, {rest}")
+    if cut:
+        return Verdict("shortened", difference, f"{cut}: {gap}, {rest}")
+    if abs(difference) - _half_width(test, reference, seeds, 0.975) > margin(reference):
+        return Verdict("not_reproduced", difference, f"not reproduced: {gap}, {rest}")
+    wide = f"undecided, the interval is too wide for {format_margin(reference)}: {gap}"
+    return Verdict("undecided", difference, f"{wide}, {rest}")
 
 
-def _cut(steps: int, full_steps: int | None) -> str:
+def margin(reference: Reference) -> float:
+    """Return the largest difference from a published number that counts as none."""
+    return MARGIN_ACCURACY if _is_accuracy(reference.metric) else MARGIN_ERROR * abs(reference.value)
+
+
+def format_margin(reference: Reference) -> str:
+    """Return the margin in words: ``1 point``, or ``0.067`` for an error."""
+    return "1 point" if _is_accuracy(reference.metric) else f"{margin(reference):.2g}"
+
+
+def _half_width(test: Score, reference: Reference, seeds: Sequence[float], quantile: float) -> float:
+    """Half the width of the interval of the difference, up to ``quantile`` on each side."""
+    normal = {0.95: 1.645, 0.975: 1.96}[quantile] / 1.96  # of what is given as a 95 % interval
+    parts = [normal * test.ci95, normal * (reference.ci95 or 0.0)]
+    if len(seeds) > 1:
+        mean = math.fsum(seeds) / len(seeds)
+        variance = math.fsum((seed - mean) ** 2 for seed in seeds) / (len(seeds) - 1)
+        parts.append(student_quantile(quantile, len(seeds) - 1) * math.sqrt(variance / len(seeds)))
+    return math.hypot(*parts)
+
+
+def _full(reference: Reference, full_steps: int | None) -> int | None:
+    """The steps of the published schedule."""
+    return full_steps if reference.steps is None else reference.steps
+
+
+def _cut(steps: int, full: int | None) -> str:
     """How a schedule was cut; empty where it was not."""
-    return f"shortened ({steps:,} of {full_steps:,} steps)" if full_steps is not None and steps < full_steps else ""
+    return f"shortened ({steps:,} of {full:,} steps)" if full is not None and steps < full else ""
 
 
-def _changes(steps: int, full_steps: int | None, deviations: Sequence[str]) -> str:
+def _changes(steps: int, full: int | None, deviations: Sequence[str]) -> str:
     more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
-    cut = _cut(steps, full_steps)
+    cut = _cut(steps, full)
     return f"{cut}{', ' if cut else ''}changed settings ({deviations[0]}{more})"
+
+
+def _with_departures(departs: str) -> str:
+    """The first sentence about departures, cut at a word where it is long; empty where there are none."""
+    if not departs:
+        return ""
+    first = departs.partition(". ")[0].rstrip(".")
+    if len(first) > _SHOWN:
+        first = first[:_SHOWN].rpartition(" ")[0].rstrip(",:;") + " ..."
+    return f", with departures: {first}"
 
 
 def _is_accuracy(metric: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.results.provenance import git_state, sources_digest, versions
@@ -38,6 +39,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         group=provenance.group,
         full_steps=provenance.full_steps,
         deviations=provenance.deviations,
+        departs="" if settings.reference is None else stated_departures(settings.experiment),
         parent=None if parent is None else with_differences(parent, setup),
         initial_weights=parts.initial_weights if before is None else before.initial_weights,
         exact_resume=before is None or before.exact_resume,

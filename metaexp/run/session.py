@@ -200,8 +200,9 @@ class Session:
         if test is None or known.reference is None:
             return None
         return reproduction_verdict(
-            test, known.reference, self.state.step, known.full_steps, known.deviations, known.is_stand_in
-        )
+            test, known.reference, self.state.step, known.full_steps, known.deviations, known.is_stand_in,
+            departs=known.departs,
+        )  # fmt: skip
 
     def _end_early(self, error: BaseException) -> None:
         """Record how it ended. The error itself matters more than a failure to write it down."""

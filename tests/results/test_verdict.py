@@ -2,82 +2,141 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from metaexp.results.record import Reference, Score
-from metaexp.results.verdict import reproduction_verdict
+from metaexp.config.experiment_header import stated_departures
+from metaexp.results.record import Reference, Score, Verdict
+from metaexp.results.verdict import format_margin, margin, reproduction_verdict
 
 PAPER = Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "600 tasks")
 ERROR = Reference("Finn et al.", "Table 2", "mse", 0.67, None, "600 sinusoids")
+SEEDS = (0.986, 0.987, 0.988)
 
 
 def _accuracy(mean: float, ci95: float = 0.003) -> Score:
     return Score("accuracy", mean, ci95, 600)
 
 
+def _verdict(test: Score, reference: Reference = PAPER, steps: int = 60000, **more: object) -> Verdict:
+    found = reproduction_verdict(test, reference, steps, 60000, **more)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
-    ("mean", "kind", "text"),
+    ("mean", "seeds", "kind"),
     [
-        (0.987, "reproduced", "reproduced"),
-        (0.9825, "reproduced", "reproduced"),
-        (0.9915, "reproduced", "reproduced"),
-        (0.978, "within", "within 0.9 points below"),
-        (0.998, "within", "within 1.1 points above"),
-        (0.95, "not_reproduced", "not reproduced: 3.7 points below"),
+        (0.987, SEEDS, "reproduced"),
+        (0.985, (0.984, 0.985, 0.986), "reproduced"),
+        (0.980, (0.979, 0.980, 0.981), "undecided"),  # 0.7 points below, and the interval reaches beyond one point
+        (0.987, (0.977, 0.987, 0.997), "undecided"),  # the mean is right, and three such seeds show nothing
+        (0.987, (0.9869, 0.9871), "reproduced"),
+        (0.987, (0.982, 0.992), "undecided"),  # Student's quantile of two seeds is 6.3
+        (0.960, (0.959, 0.960, 0.961), "not_reproduced"),
+        (1.0, (1.0, 1.0, 1.0), "undecided"),
     ],
 )
-def test_a_full_run_is_judged_by_its_distance(mean: float, kind: str, text: str) -> None:
-    verdict = reproduction_verdict(_accuracy(mean), PAPER, steps=60000, full_steps=60000)
-    assert verdict is not None
-    assert (verdict.kind, verdict.text) == (kind, text)
+def test_several_seeds_must_be_equal_within_a_point_by_two_one_sided_tests(
+    mean: float, seeds: tuple[float, ...], kind: str
+) -> None:
+    verdict = _verdict(_accuracy(mean), seeds=seeds)
+    assert verdict.kind == kind
+    assert f"{len(seeds)} seeds" in verdict.text
     assert verdict.difference == pytest.approx(mean - 0.987)
+    assert ("reproduced within 1 point" in verdict.text) == (kind == "reproduced")
 
 
-def test_an_interval_that_holds_anything_confirms_nothing() -> None:
-    for test, reference in ((_accuracy(0.95, 0.06), PAPER), (Score("mse", 0.8, 0.4, 600), ERROR)):
-        verdict = reproduction_verdict(test, reference, steps=60000, full_steps=60000)
-        assert verdict is not None
-        assert verdict.kind == "undecided"
-        assert verdict.text.startswith("undecided, the interval is too wide: ")
-    far = reproduction_verdict(_accuracy(0.5, 0.06), PAPER, steps=60000, full_steps=60000)
-    assert far is not None
-    assert far.kind == "not_reproduced"
+def test_the_lack_of_a_difference_is_not_equality() -> None:
+    """The intervals overlap by far, so no test would find a difference."""
+    wide = _verdict(_accuracy(0.985, 0.02), seeds=SEEDS)
+    assert (wide.kind, wide.text) == (
+        "undecided", "undecided, the interval is too wide for 1 point: 0.2 points below, 3 seeds",
+    )  # fmt: skip
+    assert _verdict(_accuracy(0.985, 0.002), seeds=SEEDS).kind == "reproduced"
+
+
+def test_a_wide_published_interval_counts_too() -> None:
+    loose = dataclasses.replace(PAPER, ci95=0.0184)
+    assert _verdict(_accuracy(0.987), loose, seeds=SEEDS).kind == "undecided"
 
 
 @pytest.mark.parametrize(
     ("mean", "kind", "text"),
     [
-        (0.70, "reproduced", "reproduced"),
-        (0.77, "within", "within 0.1 above"),
-        (0.90, "not_reproduced", "not reproduced: 0.23 above"),
-        (0.30, "not_reproduced", "not reproduced: 0.37 below"),
+        (0.987, "within", "within 1 point: 0.0 points above, one seed"),
+        (0.975, "undecided", "undecided, the interval is too wide for 1 point: 1.2 points below, one seed"),
+        (0.95, "not_reproduced", "not reproduced: 3.7 points below, one seed"),
     ],
 )
-def test_an_error_is_judged_relative_to_the_published_one(mean: float, kind: str, text: str) -> None:
-    verdict = reproduction_verdict(Score("mse", mean, 0.05, 600), ERROR, steps=70000, full_steps=None)
-    assert verdict is not None
-    assert (verdict.kind, verdict.text) == (kind, text)
+def test_one_seed_is_said_to_be_one_and_never_reproduces(mean: float, kind: str, text: str) -> None:
+    assert (_verdict(_accuracy(mean)).kind, _verdict(_accuracy(mean)).text) == (kind, text)
+    assert _verdict(_accuracy(mean), seeds=[mean]).text == text
 
 
-@pytest.mark.parametrize("mean", [0.95, 0.987, 0.999])
-def test_a_cut_schedule_is_never_called_reproduced(mean: float) -> None:
-    verdict = reproduction_verdict(_accuracy(mean), PAPER, steps=59999, full_steps=60000)
-    assert verdict is not None
+@pytest.mark.parametrize(
+    ("mean", "kind"), [(0.67, "reproduced"), (0.70, "reproduced"), (0.73, "undecided"), (0.85, "not_reproduced")]
+)
+def test_an_error_is_judged_relative_to_the_published_one(mean: float, kind: str) -> None:
+    seeds = (mean - 0.005, mean, mean + 0.005)
+    verdict = _verdict(Score("mse", mean, 0.02, 600), ERROR, seeds=seeds)
+    assert verdict.kind == kind
+    assert margin(ERROR) == pytest.approx(0.067)
+    assert format_margin(ERROR) == "0.067"
+
+
+def test_a_cut_schedule_that_gets_there_says_after_how_many_steps() -> None:
+    verdict = _verdict(_accuracy(0.987), steps=6000, seeds=SEEDS)
+    assert verdict.kind == "reproduced"
+    assert verdict.text == "reproduced: reached after 6,000 of 60,000 steps, within 1 point, 3 seeds"
+    full = _verdict(_accuracy(0.987), seeds=SEEDS)
+    assert full.text == "reproduced within 1 point, 3 seeds"
+
+
+@pytest.mark.parametrize(("mean", "seeds"), [(0.987, ()), (0.95, (0.949, 0.95, 0.951))])
+def test_a_cut_schedule_that_does_not_show_it_is_shortened(mean: float, seeds: tuple[float, ...]) -> None:
+    verdict = _verdict(_accuracy(mean), steps=59999, seeds=seeds)
     assert verdict.kind == "shortened"
     assert verdict.text.startswith("shortened (59,999 of 60,000 steps): ")
     assert "reproduced" not in verdict.text
 
 
+def test_a_published_schedule_counts_where_the_experiment_has_a_shorter_one() -> None:
+    reference = dataclasses.replace(PAPER, steps=60000)
+    verdict = reproduction_verdict(_accuracy(0.95), reference, 6000, 6000)
+    assert verdict is not None
+    assert verdict.text.startswith("shortened (6,000 of 60,000 steps)")
+    alone = reproduction_verdict(_accuracy(0.95), PAPER, 6000, 6000)
+    assert alone is not None
+    assert alone.kind == "not_reproduced"
+
+
 @pytest.mark.parametrize("steps", [6000, 60000])
 def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
-    verdict = reproduction_verdict(
-        _accuracy(0.987), PAPER, steps, 60000, ["algorithm.first_order: false -> true", "b: 1 -> 2"]
-    )
-    assert verdict is not None
+    verdict = _verdict(
+        _accuracy(0.987), PAPER, steps, deviations=["algorithm.first_order=true", "b=2"], seeds=SEEDS
+    )  # fmt: skip
     assert verdict.kind == "changed"
-    assert "algorithm.first_order: false -> true and 1 more" in verdict.text
+    assert "algorithm.first_order=true and 1 more" in verdict.text
     assert verdict.text.startswith("shortened (6,000 of 60,000 steps), changed") == (steps == 6000)
     assert "reproduced" not in verdict.text
+
+
+def test_departures_stand_in_the_verdict_up_to_the_first_sentence() -> None:
+    text = "images are not augmented. We test 1000 tasks once."
+    verdict = _verdict(_accuracy(0.987), seeds=SEEDS, departs=text)
+    assert verdict.text == "reproduced within 1 point, 3 seeds, with departures: images are not augmented"
+    assert "departures" not in _verdict(_accuracy(0.987), seeds=SEEDS).text
+    long = _verdict(_accuracy(0.987), departs="word " * 60).text
+    assert long.endswith(" word ...")
+    assert len(long) < 180
+
+
+def test_a_header_that_departs_in_nothing_is_no_departure() -> None:
+    assert stated_departures("maml_mini_imagenet_5way_1shot") == ""
+    assert stated_departures("no_such_experiment") == stated_departures(None) == ""
+    assert stated_departures("maml_omniglot_5way_1shot").startswith("the authors drew their split without a seed")
 
 
 def test_another_metric_gives_no_verdict() -> None:
@@ -87,16 +146,12 @@ def test_another_metric_gives_no_verdict() -> None:
 @pytest.mark.parametrize("mean", [0.987, 0.95, 1.0])
 def test_one_episode_decides_nothing(mean: float) -> None:
     """Its interval is recorded as 0, which would make every difference certain."""
-    verdict = reproduction_verdict(Score("accuracy", mean, 0.0, 1), PAPER, 60000, 60000)
-    assert verdict is not None
+    verdict = _verdict(Score("accuracy", mean, 0.0, 1))
     assert verdict.kind == "undecided"
     assert verdict.text.startswith("undecided, one episode gives no interval: ")
-    two = reproduction_verdict(Score("accuracy", mean, 0.0, 2), PAPER, 60000, 60000)
-    assert two is not None
-    assert two.kind != "undecided"
+    assert "one episode" not in _verdict(Score("accuracy", mean, 0.0, 2)).text
 
 
 def test_a_number_made_on_a_stand_in_is_never_reproduced() -> None:
-    verdict = reproduction_verdict(_accuracy(0.987), PAPER, 60000, 60000, (), is_stand_in=True)
-    assert verdict is not None
+    verdict = _verdict(_accuracy(0.987), is_stand_in=True, seeds=SEEDS)
     assert (verdict.kind, verdict.text) == ("changed", "made on a stand-in: says nothing about the published number")

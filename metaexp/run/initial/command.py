@@ -61,7 +61,7 @@ class Provenance:
         return cls(
             overrides=further.overrides,
             full_steps=record.full_steps,
-            deviations=record.deviations,
+            deviations=further.deviations,
             data_hash=record.data_hash,
             parent=further.parent,
         )

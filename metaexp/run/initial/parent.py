@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.compose import Composer, leaves
+from metaexp.config.compose import Composer, deviations, leaves
 from metaexp.config.overrides import with_home_quoted
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
@@ -87,6 +87,7 @@ class Further(NamedTuple):
         record: The parent's record.
         overrides: Of the parent and of the command; they compose the settings again.
         run_dir: The folder that ``hydra.run.dir`` asks for; None where it is left open.
+        deviations: Settings that differ from the experiment file's, except steps and seeds.
     """
 
     settings: Settings
@@ -94,6 +95,7 @@ class Further(NamedTuple):
     record: RunRecord
     overrides: list[str]
     run_dir: Path | None
+    deviations: list[str]
 
 
 def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on_this_machine: bool = True) -> Further:
@@ -136,7 +138,9 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
     keys = {key_of(line) for line in given}
     earlier = [line for line in record.overrides if key_of(line) not in keys]
     run_dir = _run_dir(overrides, config_dir)
-    return Further(settings, Parent(folder.absolute(), run), record, [*earlier, *given], run_dir)
+    parent = Parent(folder.absolute(), run)
+    changed = _deviations(settings, record, config_dir)
+    return Further(settings, parent, record, [*earlier, *given], run_dir, changed)
 
 
 def format_parent(parent: ParentRun | None, step: int) -> str:
@@ -228,6 +232,17 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any], record: Ru
         elif step == train["steps"] and step % train[key]:
             found.append(f"{what} after step {step}, its last one then")
     return found
+
+
+def _deviations(settings: Settings, record: RunRecord, config_dir: Path | None) -> list[str]:
+    """The changed settings of the new run; those of its parent where the experiment is not found any more."""
+    if record.experiment is None:
+        return record.deviations
+    try:
+        published = Composer(config_dir).published(record.experiment)
+    except ConfigError:
+        return record.deviations
+    return deviations(settings.resolved, published.resolved)
 
 
 def _run_dir(overrides: Sequence[str], config_dir: Path | None) -> Path | None:
