@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
+from metaexp.core.extra_metrics import name_problem
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset
@@ -59,6 +60,8 @@ def contradictions(
         found += _size_problems(values, train, test)
     if "eval" in sound and values["eval"]["episodes"] > _MOST_EPISODES:
         found.append(f"eval.episodes={values['eval']['episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it.")
+    if sound >= {"eval", "task"}:
+        found += _metric_problems(values["eval"].get("metrics") or [], values["task"]["n_way"])
     if sound >= {"train", "eval"} and values["train"].get("patience") and values["eval"].get("weights") == "last":
         found.append(
             f"train.patience={values['train']['patience']} ends training where validation was best, and "
@@ -188,3 +191,9 @@ def _tracker_problems(trackers: Mapping[str, ClassSpec]) -> list[str]:
         except ConfigError as error:
             found += error.problems
     return found
+
+
+def _metric_problems(names: Sequence[str], n_way: int) -> list[str]:
+    """Find names of further metrics that tasks do not have, or that are there twice."""
+    found = [f"eval.metrics: {problem}." for name in names if (problem := name_problem(name, n_way))]
+    return found + [f"eval.metrics has {name} twice." for name in sorted({n for n in names if names.count(n) > 1})]

@@ -24,18 +24,22 @@ NON_NUMERIC_KEYS: frozenset[str] = frozenset(
         "device.deterministic",
         "device.task_chunk",
         "eval.test",
+        "eval.metrics",
     }
 )
 """Keys that do not change the numbers, or change them by rounding only.
 
 The machine is not part of a run's identity: an experiment is the same experiment on a GPU or with two threads. The
-record names device and threads beside the number. Precision is part of the identity. ``eval.test`` does not change the
-weights; a record without ``test`` shows that they were not tested.
+record names device and threads beside the number. Precision is part of the identity. ``eval.test`` and ``eval.metrics``
+do not change the weights; a record without ``test`` shows that they were not tested.
 """
 
 _OF_ONE_MACHINE = ("paths", "tracker", "reference")
 """Parts of a configuration that may differ between the machines of a run."""
-_ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"eval": {"weights": "best"}, "train": {"patience": None}}
+_ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "eval": {"weights": "best", "metrics": []},
+    "train": {"patience": None},
+}
 """Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
 """Keys of a network that do not change numbers where the digest of its file of weights is there."""

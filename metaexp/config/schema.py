@@ -111,12 +111,14 @@ class EvalSettings:
         seed: Of validation and test episodes.
         test: False ends a run before its test.
         weights: The weights to test: those that did best on validation, or those after the last step.
+        metrics: Further metrics of the test episodes.
     """
 
     episodes: PositiveInt
     seed: NonNegativeInt
     test: bool = True
     weights: Literal["best", "last"] = "best"
+    metrics: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

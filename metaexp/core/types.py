@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -42,6 +43,7 @@ class EvalResult(NamedTuple):
         per_episode: (n_episodes,) float64, the metric on each episode.
         per_step: (steps + 1, n_episodes), the metric after 0..S adaptation steps. Its last row is ``per_episode``.
             Algorithms without steps have a single row.
+        extra: name -> (n_episodes,), the metrics of ``eval.metrics`` after the last step.
     """
 
     mean: float
@@ -49,6 +51,7 @@ class EvalResult(NamedTuple):
     n_episodes: int
     per_episode: Tensor
     per_step: Tensor
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
@@ -13,6 +13,8 @@ from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.record import RECORD_FILE, Score
 
 EPISODES_FILE = "test_episodes.csv"
+METRICS_OF_EPISODES = "test_metrics.csv"
+"""The further metrics of every test episode."""
 
 
 def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
@@ -43,6 +45,21 @@ def _encode(per_step: Sequence[Sequence[float]]) -> bytes:
     for episode, values in enumerate(zip(*per_step, strict=True)):
         writer.writerow([episode, *(repr(float(value)) for value in values)])
     return text.getvalue().encode()
+
+
+def write_metrics(path: Path, values: Mapping[str, Sequence[float]]) -> None:
+    """Write one line per episode: its index, then each of the further metrics.
+
+    Args:
+        path: The file.
+        values: Name -> (n_episodes,).
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["episode", *values])
+    for episode, row in enumerate(zip(*values.values(), strict=True)):
+        writer.writerow([episode, *(repr(float(value)) for value in row)])
+    write_atomically(path, text.getvalue().encode())
 
 
 def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[list[float]]:

@@ -46,6 +46,8 @@ class Evaluation:
     """Files of the user's own code that were edited between the training and this test."""
     episodes_sha256: str | None = field(default=None, metadata=ADDED)
     """Of ``<id>.csv``, hex; null in a test of before."""
+    metrics: list[Score] = field(default_factory=list, metadata=ADDED)
+    """Those of ``eval.metrics``."""
     schema_version: int = SCHEMA_VERSION
 
 

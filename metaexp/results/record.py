@@ -162,6 +162,8 @@ class RunRecord:
     test: Score | None = None
     after_steps: list[Score] = field(default_factory=list)
     """The test metric after 0, 1, ... adaptation steps; empty for algorithms without steps."""
+    metrics: list[Score] = field(default_factory=list, metadata=ADDED)
+    """The further metrics on the test episodes that ``eval.metrics`` names; empty in older records."""
     parent: ParentRun | None = field(default=None, metadata=ADDED)
     """Null where the run began at step 0, and in a record of before."""
     initial_weights: InitialWeights | None = field(default=None, metadata=ADDED)

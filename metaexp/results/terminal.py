@@ -48,6 +48,7 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         table.add_row("verdict", record.verdict.text, "")
     console.print(table)
     console.print(format_after_steps(record.after_steps), soft_wrap=True, end="")
+    console.print(format_metrics(record.metrics), soft_wrap=True, end="")
     console.print(
         f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of {record.steps:,} steps; "
         f"batch norm {format_batch_norm(record.batch_norm)}; "
@@ -86,6 +87,13 @@ def format_after_steps(scores: list[Score]) -> str:
     return f"test {scores[0].metric} after 0 to {len(scores) - 1} steps of adaptation: {values}\n"
 
 
+def format_metrics(scores: list[Score]) -> str:
+    """Return one line with the further metrics; an empty text without any."""
+    if not scores:
+        return ""
+    return f"test {', '.join(f'{score.metric} {score.mean:.4f} +- {score.ci95:.4f}' for score in scores)}\n"
+
+
 def print_path(console: Console, what: str, path: Path) -> None:
     """Print a path on a line that no terminal breaks or colours.
 
@@ -121,6 +129,7 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
         console.print(line, style="bold", soft_wrap=True)
     console.print(format_after_steps(evaluation.after_steps), soft_wrap=True, end="")
+    console.print(format_metrics(evaluation.metrics), soft_wrap=True, end="")
     chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     if path is not None:

@@ -249,7 +249,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
             parts,
             TrainState(parts.algorithm, parts.optimizer),
             make_step(settings, parts, compute, ranks),
-            Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks),
+            Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
         )
 
 

@@ -30,7 +30,7 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluator import Evaluator, check_finite, score, scores_after_steps
+from metaexp.run.evaluator import Evaluator, check_finite, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import existing
 from metaexp.run.integrity import check_config
@@ -90,7 +90,7 @@ def evaluate_run(
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         n_episodes = settings.eval.episodes
-        evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
+        evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics)
         result = _test(evaluator, algorithm, n_episodes, display)
         evaluation = Evaluation(
             run=path.resolve().name,
@@ -171,7 +171,8 @@ def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: 
 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
-    return {"test": score(result, metric), "after_steps": scores_after_steps(result, metric)}
+    after = scores_after_steps(result, metric)
+    return {"test": score(result, metric), "after_steps": after, "metrics": extra_scores(result)}
 
 
 def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError
+from metaexp.core.extra_metrics import extra_metric
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import task_metric
 from metaexp.core.over_tasks import over_tasks
@@ -65,14 +66,24 @@ class Evaluator:
         chunk: How many tasks are computed at once.
         ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others
             whatever their number.
+        extra: Names of further metrics, measured after the last step of adaptation when testing.
     """
 
-    def __init__(self, source: TaskSource, seed: int, compute: Compute, chunk: int, ranks: Ranks = SINGLE) -> None:
+    def __init__(
+        self,
+        source: TaskSource,
+        seed: int,
+        compute: Compute,
+        chunk: int,
+        ranks: Ranks = SINGLE,
+        extra: Sequence[str] = (),
+    ) -> None:
         self.source = source
         self.seed = seed
         self.compute = compute
         self.chunk = chunk
         self.ranks = ranks
+        self.extra = tuple(extra)
 
     def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
         """Measure the metric on validation episodes 0 ... n_episodes - 1, after all steps of adaptation.
@@ -85,7 +96,7 @@ class Evaluator:
         Returns:
             The metric, with one row in ``per_step``.
         """
-        return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)])
+        return self._measure(algorithm, "val", n_episodes, report, lambda support: [algorithm.adapt(support)], ())
 
     def evaluate(self, algorithm: Algorithm, split: Split, n_episodes: int, report: Report) -> EvalResult:
         """Measure the metric on episodes 0 ... n_episodes - 1 of ``split`` after 0, 1, ... steps of adaptation.
@@ -102,7 +113,7 @@ class Evaluator:
         Raises:
             RuntimeError: The algorithm changed its buffers.
         """
-        return self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path)
+        return self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra)
 
     def _measure(
         self,
@@ -111,13 +122,18 @@ class Evaluator:
         n_episodes: int,
         report: Report,
         states: Callable[[Examples], Iterable[Adapted]],
+        extra: Sequence[str],
     ) -> EvalResult:
         def metrics(episode: Episode) -> Tensor:
             x, y = episode.query.x, episode.query.y
-            return torch.stack([task_metric(algorithm.predict(state, x), y) for state in states(episode.support)])
+            found: list[Tensor] = []
+            for state in states(episode.support):
+                scores = algorithm.predict(state, x)
+                found.append(task_metric(scores, y))
+            return torch.stack([*found, *(extra_metric(name, scores, y) for name in extra)])
 
         def measure(start: int) -> list[list[float]]:
-            """The metric (T, steps + 1) on the chunk of episodes from ``start``; nothing beyond the last."""
+            """The metric (T, steps + 1), then further ones, on the chunk from ``start``; nothing beyond the last."""
             indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
             if len(indices) == 0:
                 return []
@@ -138,9 +154,11 @@ class Evaluator:
                 report(len(rows))
         if _versions(algorithm) != before:
             raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
-        per_step = torch.tensor(rows, dtype=torch.float64).T.contiguous()  # (steps + 1, n_episodes)
+        columns = torch.tensor(rows, dtype=torch.float64).T.contiguous()  # (steps + 1 + len(extra), n_episodes)
+        per_step = columns[: len(columns) - len(extra)]
+        further = dict(zip(extra, columns[len(per_step) :], strict=True))
         interval = mean_interval(per_step[-1].tolist())
-        return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step)
+        return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step, further)
 
 
 @contextmanager
@@ -164,6 +182,12 @@ def check_finite(result: EvalResult) -> None:
     if bad:
         shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
         raise NotFiniteError(f"the metric of test episode{'s' if len(bad) > 1 else ''} {shown} is not finite.")
+
+
+def extra_scores(result: EvalResult) -> list[Score]:
+    """The further metrics as the record has them, without those that are not finite: a record holds numbers only."""
+    finite = {name: values for name, values in result.extra.items() if values.isfinite().all()}
+    return [Score(name, *mean_interval(values.tolist()), result.n_episodes) for name, values in finite.items()]
 
 
 def score(result: EvalResult, metric: str) -> Score:

@@ -125,6 +125,7 @@ def _is_test_line(step: int, values: Mapping[str, float], record: RunRecord, tes
     """Whether a line of metrics is the test result of a record: no checkpoint comes after it and holds its digest."""
     expected = {f"test/{test.metric}": test.mean, "test/ci95": test.ci95}
     expected |= {f"test/{test.metric}_after_{number}": after.mean for number, after in enumerate(record.after_steps)}
+    expected |= {f"test/{further.metric}": further.mean for further in record.metrics}
     found = dict(values)
     if math.isnan(found.get("test/ci95", 0.0)):  # of a single episode, in runs of before
         found["test/ci95"] = test.ci95

@@ -18,7 +18,7 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
-from metaexp.results.episodes import write_episodes
+from metaexp.results.episodes import METRICS_OF_EPISODES, write_episodes, write_metrics
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import OF_STATE, Checkpoint, Checkpoints, check_values, write
@@ -107,6 +107,10 @@ class Outputs:
         """Write the test metric of every episode after 0, 1, ... steps of adaptation."""
         write_episodes(self.folder.test_episodes, per_step)
 
+    def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:
+        """Write the further metrics of every test episode, after the last step of adaptation."""
+        write_metrics(self.path / METRICS_OF_EPISODES, values)
+
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
         """Draw the figures of the run and show them in every view: name -> PNG file."""
         figures = draw(self.folder, setup, record)
@@ -161,6 +165,9 @@ class NoOutputs(Outputs):
         """Do nothing."""
 
     def save_test_episodes(self, per_step: list[list[float]]) -> None:
+        """Do nothing."""
+
+    def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:
         """Do nothing."""
 
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluator import check_finite, score, scores_after_steps
+from metaexp.run.evaluator import check_finite, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import resume_command
 from metaexp.run.outputs import Outputs
@@ -161,10 +161,13 @@ class Session:
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
                 raise self._interrupted("and saved") from None
         self.outputs.save_test_episodes(result.per_step.tolist())
+        if result.extra:
+            self.outputs.save_test_metrics({name: values.tolist() for name, values in result.extra.items()})
         check_finite(result)
         values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}
         for steps, after in enumerate(scores_after_steps(result, self.metric.name)):
             values[f"test/{self.metric.name}_after_{steps}"] = after.mean
+        values |= {f"test/{further.metric}": further.mean for further in extra_scores(result)}
         self.outputs.trackers.scalars(self.state.step, values)
         return result
 
@@ -179,6 +182,7 @@ class Session:
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
             test=test,
             after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
+            metrics=[] if result is None else extra_scores(result),
             test_episodes_sha256=None if result is None else episodes_sha256(result.per_step.tolist()),
             batch_norm=algorithm.batch_norm,
             first_order=algorithm.first_order,

@@ -125,7 +125,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown key at the top": ({"seeed": 3}, ["seeed is not a key of the configuration. Did you mean seed?"]),
     "a key with no near name": (
         {"eval__zzz": 3},
-        ["eval.zzz is not a key of eval. Known: episodes, seed, test, weights."],
+        ["eval.zzz is not a key of eval. Known: episodes, seed, test, weights, metrics."],
     ),
     "the right key in the wrong section": (
         {"eval__meta_batch_size": 3},

@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
-    "eval.episodes", "eval.test", "eval.weights",
+    "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
-_OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "task.k_shot", "task.n_query")
+_OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")
 """With one of these changed there is something to do even without further steps: another test."""
 
 

@@ -1,0 +1,117 @@
+"""eval.metrics: further metrics of test episodes, beside numbers that stay what they are."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import metaexp as mx
+from metaexp.cli.main import main
+from metaexp.config.compose import Composer
+from metaexp.core.errors import ConfigError
+from metaexp.core.extra_metrics import extra_metric
+
+SMALL = [
+    "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
+    "dataset.test_classes=5", "dataset.per_class=6", "train.steps=3", "train.meta_batch_size=2", "train.eval_every=2",
+    "train.eval_episodes=4", "eval.episodes=6", "device=cpu", "tracker=files", "device.threads=1",
+]  # fmt: skip
+WITH = "eval.metrics=[nll,ece,top_2]"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    return mx.train(*SMALL, WITH, folder=tmp_path_factory.mktemp("runs") / "with")
+
+
+def test_values_are_those_of_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, y = 2 * torch.randn(40, 5, generator=generator), torch.arange(40) % 5
+    p = torch.softmax(scores.double(), -1).numpy()
+    confidence, right = p.max(-1), p.argmax(-1) == y.numpy()
+    ece = 0.0
+    for low in range(10):
+        inside = (confidence * 10).astype(int).clip(max=9) == low
+        if inside.any():
+            ece += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    order = np.argsort(-p, -1)
+    assert float(extra_metric("nll", scores, y)) == pytest.approx(-np.log(p[np.arange(40), y.numpy()]).mean(), rel=1e-5)
+    assert float(extra_metric("ece", scores, y)) == pytest.approx(ece, rel=1e-5)
+    for k in (2, 3):
+        expected = np.mean([label in row[:k] for label, row in zip(y.tolist(), order, strict=True)])
+        assert float(extra_metric(f"top_{k}", scores, y)) == pytest.approx(expected)
+    assert float(extra_metric("top_2", scores, y)) < float(extra_metric("top_3", scores, y))
+    assert float(extra_metric("mae", torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]]))) == 1.5
+
+
+def test_a_sure_and_right_learner_is_calibrated_and_a_sure_and_wrong_one_is_not() -> None:
+    y = torch.arange(5)
+    right = 100.0 * torch.eye(5)
+    assert float(extra_metric("ece", right, y)) == pytest.approx(0.0, abs=1e-6)
+    assert float(extra_metric("ece", right, (y + 1) % 5)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_metrics_are_recorded_for_every_episode_and_leave_all_else_alone(run: mx.Run, tmp_path: Path) -> None:
+    with (run.folder / "test_metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["episode", "nll", "ece", "top_2"]
+    assert len(rows) == 6
+    for score in run.record.metrics:
+        assert score.mean == pytest.approx(np.mean([float(row[score.metric]) for row in rows]))
+    assert all(float(row["top_2"]) >= hit for row, hit in zip(rows, run.test_episodes[-1], strict=True))
+    assert run.metrics[-1]["test/nll"] == run.record.metrics[0].mean  # and checked against the record when read
+
+    plain = mx.train(*SMALL, folder=tmp_path / "without")
+    assert plain.record.config_hash == run.record.config_hash
+    assert plain.record.test == run.record.test
+    assert plain.test_episodes == run.test_episodes
+    assert not (plain.folder / "test_metrics.csv").exists()
+    assert plain.record.metrics == []
+    kept = [{k: v for k, v in line.items() if k not in ("test/nll", "test/ece", "test/top_2")} for line in run.metrics]
+    assert kept == plain.metrics
+
+
+def test_a_finished_run_is_measured_again_with_further_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: mx.Run
+) -> None:
+    plain = mx.train(*SMALL, folder=tmp_path / "run")
+    capsys.readouterr()
+    assert main(["evaluate", str(plain.folder), "eval.metrics=[nll]"]) == 0
+    assert f"test nll {run.record.metrics[0].mean:.4f} +- " in capsys.readouterr().out
+
+
+def test_regression_has_its_own(tmp_path: Path) -> None:
+    asked = [
+        "dataset=sinusoid",
+        "model.hidden=[8]",
+        *(line for line in SMALL if line.startswith(("train", "eval", "dev"))),
+    ]
+    found = mx.train(*asked, "tracker=files", "eval.metrics=[mae]", folder=tmp_path / "run")
+    (score,) = found.record.metrics
+    assert score.metric == "mae"
+    assert found.record.test is not None
+    assert 0 < score.mean <= math.sqrt(found.record.test.mean) * 1.5
+
+
+WRONG = {
+    "eval.metrics=[auc]": "auc is no metric of classification; known: nll, ece, top_2 (any number of classes)",
+    "eval.metrics=[mae]": "mae is no metric of classification",
+    "eval.metrics=[top_5]": "top_5 is not between top_2 and top_4",
+    "eval.metrics=[top_1]": "top_1 is not between top_2 and top_4",
+    "eval.metrics=[nll,nll]": "eval.metrics has nll twice",
+    "eval.metrics=nll": "must be a list",
+}
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_what_cannot_be_measured_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Composer().settings([override], on_this_machine=False)
+    assert WRONG[override] in str(caught.value)
+    with pytest.raises(ConfigError, match="nll is no metric of regression; known: mae"):
+        Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], on_this_machine=False)
