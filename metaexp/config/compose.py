@@ -28,6 +28,7 @@ from metaexp.config.interpolation import resolve_all
 from metaexp.config.overrides import apply, parse, sort_overrides, with_home_quoted
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import file_problems, folder_problems, section_problems
+from metaexp.config.yaml_files import unreadable_file
 from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
@@ -153,7 +154,8 @@ class Composer:
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
         except (YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
-            raise ConfigError(f"a configuration file cannot be read: {_in_one_line(error)}") from error
+            said = "" if isinstance(error, YAMLError) else unreadable_file(self.config_dir)
+            raise ConfigError(said or f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
         OmegaConf.set_readonly(hydra, False)
         return Composed(_without_hydra(config), hydra, chosen_files(hydra))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +21,7 @@ _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.s
 
 _IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256")
 """Keys that every configuration may have, and that no file needs to name."""
+_SUFFIX = re.compile(r"\.ya?ml$", re.IGNORECASE)
 _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 10_000
 
@@ -191,8 +193,13 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return None
     if override.is_force_add():
         return f"{override.input_line}: write {group}={show(choice)}, without ++."
-    if isinstance(choice, str) and choice.removesuffix(".yaml") in known and choice not in known:
-        return f"{override.input_line}: write {group}={choice.removesuffix('.yaml')}, without .yaml."
+    if (
+        isinstance(choice, str)
+        and choice not in known
+        and (name := _SUFFIX.sub("", choice).rpartition("/")[2]) in known
+    ):
+        left_out = choice.removeprefix(name) if choice.startswith(name) else "folders and suffix"
+        return f"{override.input_line}: write {group}={name}, without {left_out}."
     if not isinstance(choice, str) or choice not in known:
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
         hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)

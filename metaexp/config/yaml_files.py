@@ -84,6 +84,25 @@ def yaml_problems(path: Path) -> list[str]:
     return [f"{path} expands to more than {_MOST_NODES:,} values through its aliases (*name). Write the values out."]
 
 
+def unreadable_file(folder: Path | None) -> str:
+    """Say which YAML file below a folder cannot be read for its encoding or its depth, which Hydra says without a name.
+
+    Returns:
+        A sentence; empty where none is such a file.
+    """
+    for path in sorted(folder.rglob("*.yaml")) if folder is not None else []:
+        try:
+            yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        except UnicodeDecodeError as error:
+            byte = f"its byte {error.start + 1} is {error.object[error.start]:#x}"
+            return f"{path} is not UTF-8 text: {byte}. Save it as UTF-8."
+        except RecursionError:
+            return f"{path} has lists or mappings inside each other too deeply. Write it with fewer levels."
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+    return ""
+
+
 def _size(node: Any, known: dict[int, int]) -> int:
     """The number of nodes below one, each alias expanded, without expanding any."""
     if id(node) in known:

@@ -351,6 +351,8 @@ def test_nesterov_needs_momentum_and_no_dampening(composer: Composer) -> None:
         ("optimizer.lr=2 task.n_way=5.0", "Write 5."),
         ("algorithm=maml.yaml", "write algorithm=maml, without .yaml"),
         ("model=mlp.yaml", "write model=mlp, without .yaml"),
+        ("model=conv4.yml", "write model=conv4, without .yml"),
+        ("dataset=conf/dataset/glyphs.yaml", "write dataset=glyphs, without folders and suffix"),
         ("hydra.searchpath=[/tmp]", "--config-dir DIR"),
         ("seed=18446744073709551616", "integers go up to 2^64 - 1"),
         ("dataset.seed=-99999999999999999999999", "integers go up to 2^64 - 1"),

@@ -98,9 +98,15 @@ def test_a_file_of_megabytes_is_refused_unread(own: Path) -> None:
 
 
 def test_a_file_that_is_nested_too_deeply_is_refused(own: Path) -> None:
-    assert problems(own, f"{GLOBAL}x: {'[' * 5_000}{']' * 5_000}\n")[0].startswith(
-        "a configuration file cannot be read"
-    )
+    (said,) = problems(own, f"{GLOBAL}x: {'[' * 5_000}{']' * 5_000}\n")
+    assert said.startswith(f"{own / 'experiment' / 'mine.yaml'} has lists or mappings inside each other too deeply.")
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "1 is 0xff"), ("latin-1", "23 is 0xe9")])
+def test_a_file_that_is_not_utf_8_is_named(own: Path, encoding: str, byte: str) -> None:
+    (own / "experiment" / "a.yaml").write_text(f"{GLOBAL}seed: 1\n")
+    (said,) = problems(own, f"{GLOBAL}# \xe9t\xe9\nseed: 3\n".encode(encoding))
+    assert said == f"{own / 'experiment' / 'mine.yaml'} is not UTF-8 text: its byte {byte}. Save it as UTF-8."
 
 
 def doubling(levels: int) -> dict[str, Any]:
