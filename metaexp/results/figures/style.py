@@ -82,11 +82,20 @@ class Canvas:
         try:
             if error is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._arrange()
                 # Without the version of matplotlib, so that equal figures are equal files.
                 with name_in_errors(self.path):
                     self.figure.savefig(self.path, format="png", metadata={"Software": None})
         finally:
             self._style.__exit__(kind, error, trace)
+
+
+    def _arrange(self) -> None:
+        """Place the axes here, once. ``savefig`` would draw the whole figure one more time for it."""
+        engine = self.figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(self.figure)
+            self.figure.set_layout_engine(None)
 
 
 def outlined(text: Text) -> None:
