@@ -149,6 +149,8 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"]
     if words[0] == "report":
         return [*words, "--check", "--root", str(ROOT)]
+    if words == ["trust"]:
+        return ["trust", str(project())]
     if words[0] == "reproduce":
         return reproduction(words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
@@ -157,6 +159,14 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, "train.steps=3", "eval.episodes=4"]  # one more than the run has
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]
+
+
+def project() -> Path:
+    """Make a project of one's own in the current folder, with one package."""
+    (Path("project") / "my_methods").mkdir(parents=True, exist_ok=True)
+    Path("project/my_methods/__init__.py").touch()
+    Path("project/metaexp.toml").write_text('trust = ["my_methods"]\n')
+    return Path("project")
 
 
 def learn2learn_is_there() -> bool:

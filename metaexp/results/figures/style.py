@@ -89,7 +89,6 @@ class Canvas:
         finally:
             self._style.__exit__(kind, error, trace)
 
-
     def _arrange(self) -> None:
         """Place the axes here, once. ``savefig`` would draw the whole figure one more time for it."""
         engine = self.figure.get_layout_engine()
