@@ -451,3 +451,9 @@ def test_a_file_that_is_twice_in_an_archive_is_found_when_its_classes_are_counte
             archive.writestr(name, picture((1, 2, 3)))
     with pytest.raises(DataError, match=f"has the file {FLAT[3]} twice"):
         dataset(folder="images.zip").capacity_in(data)
+
+
+def test_a_folder_with_nothing_in_it_is_not_its_own_empty_folder(data):
+    (data / "images").mkdir()
+    with pytest.raises(DataError, match="images has no folders with images in them.$"):
+        dataset().load(data, print)

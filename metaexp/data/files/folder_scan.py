@@ -41,7 +41,7 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
     while waiting:
         prefix, folder, above = waiting.pop()
         entries = _entries(folder)
-        passed_over["empty folders"] += not entries
+        passed_over["empty folders"] += bool(prefix) and not entries
         for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
             mode = _mode(root, inside, name, path, entry, follow_links)
