@@ -1,4 +1,4 @@
-"""Examines a dataset of one's own: what runs, comparisons and resumed runs rely on."""
+"""Examines a dataset of your own: what runs, comparisons and resumed runs rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examines a network of one's own: what algorithms and records rely on, on examples of several shapes."""
+"""Examines a network of your own: what algorithms and records rely on, on examples of several shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs below a folder as rows: what they are, how they ended, and their scores. Imports no torch."""
+"""Lists the runs below a folder as rows: what they are, how they ended, and their scores. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""New examples: read as the run's dataset reads its own, named by the adapted learner, with calibrated sets."""
+"""Predicts new examples with the adapted learner of a run, with calibrated sets."""
