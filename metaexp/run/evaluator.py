@@ -11,9 +11,9 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError
-from metaexp.core.extra_metrics import extra_metric
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import task_metric
+from metaexp.core.metric import extra_metric
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples

@@ -14,7 +14,7 @@ import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
-from metaexp.core.extra_metrics import extra_metric
+from metaexp.core.metric import extra_metric
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
