@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import one_task
 from metaexp.data.image_folder import ImageFolder
+from metaexp.data.omniglot import Omniglot
 from metaexp.run.predict.conformal import calibrate, episode_costs, threshold_of
 from metaexp.run.predict.learner import Learner, label_sets
 from metaexp.run.predict.new_examples import Reader
@@ -108,6 +111,21 @@ def test_images_are_prepared_to_the_bit_as_those_of_the_run(run: mx.Run, images:
     assert found.y.tolist() == [f"class{row // 6:02d}" for row in range(24 * 6)]
     other = dataset.image_preparation()._replace(background="black", resize="nearest")
     assert not torch.equal(Reader(other, (1, 9, 9), False, "").support(images).x, whole)
+
+
+@pytest.mark.omniglot
+@pytest.mark.parametrize("resize", ["nearest", "lanczos"])
+def test_drawings_of_omniglot_are_prepared_to_the_bit_as_those_of_a_run(resize: Literal["nearest", "lanczos"]) -> None:
+    folder = Path(os.environ.get("METAEXP_DATA", "data"))
+    archive = folder / "omniglot" / "images_background.zip"
+    if not archive.is_file():
+        pytest.skip(f"there is no {archive}")
+    dataset = Omniglot("maml", "none", "train", 28, resize, True, None)
+    found = Reader(dataset.image_preparation(), (1, 28, 28), False, "omniglot").support(archive)
+    loaded = dataset.load(folder, lambda _: None)
+    assert torch.equal(loaded.examples(torch.arange(len(found.names))), found.x)  # type: ignore[attr-defined]
+    other = Omniglot("maml", "none", "train", 28, resize, False, None).image_preparation()
+    assert not torch.equal(Reader(other, (1, 28, 28), False, "omniglot").support(archive).x, found.x)
 
 
 def test_arrays_are_prepared_as_the_images_they_hold(run: mx.Run, task: Path, tmp_path: Path) -> None:
