@@ -69,12 +69,14 @@ def hostile(found: Found) -> str:
     kinds = _sums(item["tried"] for item in rounds)
     failed = _sums(item["failed"] for item in rounds)
     calls = sum(item["calls"] for item in rounds)
-    verbs = rounds[0]["verbs"]
+    verbs = list(dict.fromkeys(verb for item in rounds for verb in item["verbs"]))
+    at_most = "" if {len(item["verbs"]) for item in rounds} == {len(verbs)} else "up to "
     seeds = ", ".join(str(item["seed"]) for item in rounds)
     sizes = " and ".join(sorted({str(item["cases"]) for item in rounds}))
     slowest = max(item["slowest_seconds"] for item in rounds)
     tried = (
-        f"{len(rounds)} rounds (seeds {seeds}) of {sizes} folders. Each folder was given to {len(verbs)} readers: "
+        f"{len(rounds)} rounds (seeds {seeds}) of {sizes} folders. Each folder was given to "
+        f"{at_most}{len(verbs)} readers: "
         f"{', '.join(f'`{verb}`' for verb in verbs)}. These are {calls:,} calls. The slowest one took {slowest} s of "
         "processor time.\n"
     )
