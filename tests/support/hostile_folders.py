@@ -303,15 +303,16 @@ class Field:
                 if _odd(text):
                     faults.append(f"escape: {path} holds control characters")
                 text = _without_code(text) if path.suffix == ".md" else text
-                if _MARKUP.search(text):
+                if (_LATEX if path.suffix == ".tex" else _HTML).search(text) and path.suffix != ".csv":
                     faults.append(f"escape: {path} holds text of the record as markup")
         return faults
 
 
 _OLDER_CHECKPOINT = re.compile(r"newest whole checkpoint is of step \d+")
 """Where a run goes on from an older checkpoint because the newest one is damaged or gone, and says so."""
-_MARKUP = re.compile(r"(?<!\\)<img src=x-hostile|\\input\{x-hostile")
-"""HTML and LaTeX of a record that a browser or LaTeX would obey. In Markdown a backslash before it makes it plain."""
+_HTML = re.compile(r"(?<!\\)<img src=x-hostile")
+"""HTML of a record that a browser would obey. In Markdown a backslash before it makes it plain."""
+_LATEX = re.compile(r"\\input\{x-hostile")
 
 
 def _without_code(text: str) -> str:
