@@ -71,6 +71,7 @@ def test_a_loaded_run_has_settings_record_metrics_and_episodes(run: mx.Run) -> N
 CHANGES = {
     "a digit": lambda text: text.replace('"step": 2', '"step": 1', 1),
     "cut": lambda text: text[: len(text) // 2],
+    "a line after the test": lambda text: text + '{"step": 3, "train/loss": 0.5}\n',
     "the last line": lambda text: "".join(text.splitlines(keepends=True)[:-1]),
     "twice": lambda text: text * 2,
     "none": lambda text: "",

@@ -174,6 +174,9 @@ def _length(file: IO[bytes]) -> int | None:
 def append_regular(path: Path) -> IO[bytes]:
     """Open a regular file for appending, made where it is missing, never through a link.
 
+    A file with other names elsewhere (hard links, as ``cp -al`` makes them) is replaced by a copy first, so that what
+    is written here does not appear there.
+
     Args:
         path: The file.
 
@@ -184,7 +187,14 @@ def append_regular(path: Path) -> IO[bytes]:
         RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket.
         OSError: The file cannot be written.
     """
-    return os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
+    handle = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    if os.fstat(handle).st_nlink > 1:
+        os.close(handle)
+        with open_regular(path) as file:
+            content = file.read()
+        write_atomically(path, content)
+        handle = _open(path, os.O_WRONLY | os.O_APPEND)
+    return os.fdopen(handle, "ab")
 
 
 def make_folder(path: Path) -> None:

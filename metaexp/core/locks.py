@@ -76,6 +76,8 @@ def is_locked(path: Path) -> bool:
 
 
 def _write_holder(handle: int) -> None:
+    if os.fstat(handle).st_nlink > 1:  # a hard link: the file has another name elsewhere, and is not only a lock
+        return
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps({"pid": os.getpid()}).encode(), 0)
 

@@ -116,8 +116,10 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     if any(later < earlier for (earlier, _), (later, _) in pairwise(lines)):
         raise RunFolderError(f"{path} is damaged: its steps go back. Restore it.")
     test = record.test if record.status == "completed" and size else None
-    if test is not None and not any(_is_test_line(step, values, record, test) for step, values in lines):
-        raise RunFolderError(f"{path} does not hold the test result of {RECORD_FILE}: it lost lines, or was changed.")
+    if test is not None and not (lines and _is_test_line(*lines[-1], record, test)):
+        raise RunFolderError(
+            f"{path} does not end with the test result of {RECORD_FILE}: it lost lines, or was changed."
+        )
     return lines
 
 

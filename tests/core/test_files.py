@@ -186,3 +186,17 @@ def test_a_large_file_of_weights_must_be_as_long_as_its_header_says(tmp_path: Pa
         os.truncate(path, 400_000_000)
         with pytest.raises(RunFolderError, match="no file of weights"):
             open_tensors(path)
+
+
+def test_what_is_appended_does_not_appear_under_other_names_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "original").write_bytes(b"first\n")
+    os.link(tmp_path / "original", tmp_path / "copy")
+    with append_regular(tmp_path / "copy") as file:
+        assert file.tell() == 6
+        file.write(b"second\n")
+    assert (tmp_path / "copy").read_bytes() == b"first\nsecond\n"
+    assert (tmp_path / "original").read_bytes() == b"first\n"
+    inode = (tmp_path / "original").stat().st_ino
+    with append_regular(tmp_path / "original") as file:
+        file.write(b"third\n")
+    assert (tmp_path / "original").stat().st_ino == inode  # a file with one name stays the same file

@@ -92,3 +92,13 @@ def test_an_error_of_the_disk_names_the_lock(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="Input/output error") as raised:
         acquire(tmp_path / "lock")
     assert raised.value.filename == str(tmp_path / "lock")
+
+
+def test_the_holder_is_not_written_into_a_file_with_other_names(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    os.link(tmp_path / "precious", tmp_path / ".lock")
+    with hold_lock(tmp_path / ".lock"):
+        assert is_locked(tmp_path / ".lock")
+    assert (tmp_path / "precious").read_text() == "precious"
+    with hold_lock(tmp_path / "own"):
+        assert (tmp_path / "own").read_text() == f'{{"pid": {os.getpid()}}}'

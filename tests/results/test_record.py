@@ -75,9 +75,8 @@ def test_a_faulty_record_is_refused_with_file_and_key(fault: str, record: RunRec
 
 
 @pytest.mark.parametrize("key", ["seconds", "overrides", "n_parameters", "error"])
-def test_a_record_that_was_changed_is_refused_unless_its_digest_was_removed(
-    key: str, record: RunRecord, tmp_path: Path
-) -> None:
+def test_a_record_that_was_changed_is_refused(key: str, record: RunRecord, tmp_path: Path) -> None:
+    record = dataclasses.replace(record, test_episodes_sha256="f" * 64)
     path = write_record(record, tmp_path)
     assert read_record(tmp_path) == record
     changed: dict[str, object] = {"seconds": 1.0, "overrides": ["seed=1"], "n_parameters": 1, "error": "no"}
@@ -86,6 +85,10 @@ def test_a_record_that_was_changed_is_refused_unless_its_digest_was_removed(
     with pytest.raises(RunFolderError, match=r"record\.json was changed after it was written: key digest is"):
         read_record(tmp_path)
     del content["digest"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match=r"was changed after it was written: key digest is missing\. Restore it"):
+        read_record(tmp_path)
+    del content["test_episodes_sha256"]  # as records were before they had digests
     path.write_text(json.dumps(content))
     assert getattr(read_record(tmp_path), key) == changed[key]
 

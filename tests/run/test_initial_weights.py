@@ -309,6 +309,17 @@ def test_a_run_folder_whose_weights_are_not_those_that_it_saved_is_refused(
         from_weights(tiny, tmp_path, donor)
 
 
+def test_a_run_folder_whose_configuration_is_of_another_run_is_refused(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path
+) -> None:
+    settings = from_weights(tiny, tmp_path, donor)
+    assert run_job(settings, display=silent).record.status == "completed"
+    text = (donor / "config.yaml").read_text()
+    (donor / "config.yaml").write_text(text.replace("seed: 0", "seed: 4"))
+    with pytest.raises(RunFolderError, match=r"config\.yaml has the hash .*: it was changed after the run"):
+        run_job(settings, display=silent)
+
+
 def test_such_a_run_can_be_made_again_where_its_file_of_weights_is(
     tiny: ModuleType, tmp_path: Path, silent: Lines, donor: Path
 ) -> None:

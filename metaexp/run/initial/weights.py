@@ -21,6 +21,8 @@ from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import open_tensors
 from metaexp.results.beginning import InitialWeights
+from metaexp.results.record import RECORD_FILE, read_record
+from metaexp.run.integrity import check_run_files
 
 _MOST_ITEMS = 100_000
 _MOST_LEVELS = 16
@@ -60,6 +62,8 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
         return None
     given = Path(model.options["weights"])
     path = weights_file(given)
+    if given.is_dir() and (given / RECORD_FILE).exists():
+        check_run_files(given, read_record(given))
     try:
         with open_tensors(path) as file:
             content = file.read()
