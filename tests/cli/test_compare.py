@@ -130,7 +130,11 @@ def test_other_data_cannot_be_made_the_same_by_testing_again(
 ) -> None:
     """As when the others were tested before the data changed."""
     for run in runs.iterdir():
-        record = json.loads((run / "record.json").read_text()) | {"digest": None, "episode_bank": "f" * 64}
+        record = json.loads((run / "record.json").read_text()) | {
+            "digest": None,
+            "test_episodes_sha256": None,
+            "episode_bank": "f" * 64,
+        }
         (run / "record.json").write_text(json.dumps(record))
     odd = odd_bank(tiny, runs, silent)
     assert main(["compare", str(runs), "--output", str(tmp_path / "out"), "--retest"]) == 4
@@ -143,7 +147,12 @@ def test_nothing_to_compare_is_reported_with_the_reasons(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = next(runs.iterdir())
-    record = json.loads((run / "record.json").read_text()) | {"digest": None, "status": "failed", "error": "boom"}
+    record = json.loads((run / "record.json").read_text()) | {
+        "digest": None,
+        "test_episodes_sha256": None,
+        "status": "failed",
+        "error": "boom",
+    }
     (run / "record.json").write_text(json.dumps(record))
     assert main(["compare", str(run), "--output", str(tmp_path / "out")]) == 4
     error = capsys.readouterr().err
@@ -212,7 +221,7 @@ def test_a_configuration_that_its_own_hash_denies_is_refused(
     run = sorted(runs.iterdir())[0]
     record = json.loads((run / "record.json").read_text())
     record["config"][key] = value
-    del record["digest"]
+    del record["digest"], record["test_episodes_sha256"]
     (run / "record.json").write_text(json.dumps(record))
     assert main(["compare", str(runs), "--output", str(tmp_path / "out")]) == 4
     error = capsys.readouterr().err
