@@ -82,7 +82,7 @@ def test_a_record_that_was_changed_is_refused(key: str, record: RunRecord, tmp_p
     changed: dict[str, object] = {"seconds": 1.0, "overrides": ["seed=1"], "n_parameters": 1, "error": "no"}
     content = json.loads(path.read_text()) | {key: changed[key]}
     path.write_text(json.dumps(content))
-    with pytest.raises(RunFolderError, match=r"record\.json was changed after it was written: key digest is"):
+    with pytest.raises(RunFolderError, match=r"record\.json was changed after it was written: key digest is not"):
         read_record(tmp_path)
     del content["digest"]
     path.write_text(json.dumps(content))
