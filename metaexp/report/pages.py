@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
-from metaexp.report.rows import Entry, format_measured, grouped, of_row
+from metaexp.report.rows import Entry, best_first, format_measured, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_title, format_verdict, run_page
 from metaexp.results.markdown import between_markers, harmless, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -32,6 +32,8 @@ IsCurrent = Callable[[RunRecord], bool]
 """Whether a record's experiment and overrides still give the configuration that it was made with."""
 
 MARKER = "results"
+README_ROWS = 10
+"""Rows of the README's table. docs/results has all."""
 
 
 Pages = Callable[[Sequence[Entry]], Mapping[Path, str]]
@@ -175,7 +177,7 @@ def results_page(entries: Sequence[Entry]) -> str:
 
 
 def short_table(entries: Sequence[Entry], link: str) -> str:
-    """Return the table of the project's README.
+    """Return the table of the project's README: the rows that say most about published numbers, best first.
 
     Args:
         entries: The records.
@@ -191,7 +193,7 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
             format_batch_norm(entry.record.batch_norm),
             format_time(entry.record.seconds),
         ]
-        for entry in grouped(entries)
+        for entry in best_first(grouped(entries), README_ROWS)
     ]
     return table(header, rows, right=(1, 2, 5))
 

@@ -20,6 +20,10 @@ from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.results.verdict import reproduction_verdict
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+WEIGHTS = ("checkpoints/best.json", "checkpoints/best.safetensors")
+"""The selected weights: their manifest and their tensors."""
+MOST_BYTES = 1_000_000
+"""Larger files of weights are not copied."""
 TRAIN_LINES = 500
 """At most this many lines of training metrics are kept in the copy; every validation line is."""
 
@@ -27,7 +31,8 @@ TRAIN_LINES = 500
 def publish(run: Path, results: Path, name: str | None = None) -> Path:
     """Copy a run folder to ``results/<name>``, in place of an earlier copy.
 
-    The copy holds the record, the configuration, the metrics (thinned), the test episodes and the figures. Absolute
+    The copy holds the record, the configuration, the metrics (thinned), the test episodes, the figures and the
+    selected weights, if these are smaller than :data:`MOST_BYTES`. So ``metaexp evaluate`` takes a copy. Absolute
     paths are blanked, ``paths`` become relative and the W&B account is left out.
 
     Args:
@@ -80,6 +85,7 @@ def _files(run: Path) -> dict[str, bytes]:
             found[name] = change(read_regular(run / name))
         except (ValueError, TypeError, RecursionError) as error:
             raise RunFolderError(f"{run / name} is damaged ({type(error).__name__}: {error}). Restore it.") from error
+    found |= _weights(run)
     plots = run / "plots"
     if plots.is_symlink():
         raise RunFolderError(f"{plots} is a symbolic link, so it was not opened. Replace it by a copy.")
@@ -91,6 +97,17 @@ def _files(run: Path) -> dict[str, bytes]:
             )
         found[f"plots/{figure.name}"] = read_regular(figure)
     return found
+
+
+def _weights(run: Path) -> dict[str, bytes]:
+    """The selected weights as they are, whose manifest holds their digest; empty where they are too large."""
+    if (run / "checkpoints").is_symlink():
+        raise RunFolderError(f"{run / 'checkpoints'} is a symbolic link, so it was not opened. Replace it by a copy.")
+    if not all(os.path.lexists(run / name) for name in WEIGHTS):
+        return {}
+    if (run / WEIGHTS[1]).lstat().st_size > MOST_BYTES:
+        return {}
+    return {name: read_regular(run / name) for name in WEIGHTS}
 
 
 def _checked_name(name: str, run: Path) -> str:

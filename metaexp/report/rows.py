@@ -9,8 +9,11 @@ from typing import NamedTuple
 from metaexp.results.markdown import table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import combined_record
+from metaexp.results.verdict import margin
 from metaexp.results.wording import NOTHING, format_score, format_time
 
+_KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
+"""Kinds of verdicts, from the one that shows most."""
 _SEED = re.compile(r"-seed\d+$")
 
 
@@ -54,6 +57,23 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
         first = min(members, key=lambda entry: (len(entry.name), entry.record.seed))
         rows.append(Entry(first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered)))
     return rows
+
+
+def best_first(rows: Sequence[Entry], most: int) -> list[Entry]:
+    """Return the rows that say most about published numbers: reproduced ones first, then by distance.
+
+    Args:
+        rows: Rows of a table.
+        most: How many to return.
+    """
+    return sorted(rows, key=_weight)[:most]
+
+
+def _weight(row: Entry) -> tuple[int, float, str]:
+    verdict, reference = row.record.verdict, row.record.reference
+    if verdict is None or reference is None:
+        return len(_KINDS), 0.0, row.name
+    return _KINDS.index(verdict.kind), abs(verdict.difference) / margin(reference), row.name
 
 
 def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,7 @@ def evaluate_run(
     display = display or default_display()
     place = existing(path)
     config, choices = place.read_config()
+    config = _with_own_data(config)
     settings = revise(config, choices, overrides, config_dir)
     _check_overrides(config, settings.resolved)
     check_config(path, config)
@@ -115,6 +117,13 @@ def evaluate_run(
             episodes_sha256=episodes_sha256(result.per_step.tolist()),
         )
     return _try_to_keep(evaluation, result, place.evaluations, display)
+
+
+def _with_own_data(config: dict[str, Any]) -> dict[str, Any]:
+    """A published copy does not say where the data are; METAEXP_DATA does."""
+    if config.get("paths", {}).get("data") != "./data" or "METAEXP_DATA" not in os.environ:
+        return config
+    return config | {"paths": config["paths"] | {"data": os.environ["METAEXP_DATA"]}}
 
 
 def _changed_code(folder: Path, settings: Settings) -> list[str]:

@@ -23,7 +23,7 @@ def test_a_setting_with_a_record_one_without_and_a_record_without_setting(record
     assert rows(algorithm_table(settings, entries, "results")) == [
         ["`maml_omniglot_5way_1shot`", "omniglot", "5-way 1-shot", "98.7 ± 0.4 %",
          "[98.27 ± 0.31 %](results/maml_omniglot_5way_1shot/README.md)", "6,000 of 60,000", "transductive",
-         "shortened (6,000 of 60,000 steps): 0.4 points below"],
+         "shortened (6,000 of 60,000 steps): 0.4 points below, one seed"],
         ["`maml_sinusoid`", "sinusoid", "5-shot", "-", "-", "-", "-", "-"],
         ["-", "glyphs", "5-way 1-shot", "-", "[98.27 ± 0.31 %](results/mine/README.md)", "6,000", "transductive",
          "stale: settings changed since"],

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.report.pages import Documentation, generate, outdated, read_entries, write_outdated
+from metaexp.report.pages import Documentation, generate, outdated, read_entries, short_table, write_outdated
+from metaexp.report.rows import Entry, best_first
 from metaexp.results import wording
 from metaexp.results.markdown import between_markers, table
-from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, write_record
+from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, write_record
 
 README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"
 
@@ -45,7 +46,7 @@ def test_the_page_says_everything_that_belongs_beside_a_number(docs: Path) -> No
     page = (docs / "README.md").read_text()
     assert _cells(page, "maml_omniglot_5way_1shot") == [
         "[maml_omniglot_5way_1shot](maml_omniglot_5way_1shot/README.md)", "maml", "omniglot", "5-way 1-shot",
-        "98.27 ± 0.31 %", "600", "98.7 ± 0.4 %", "shortened (6,000 of 60,000 steps): 0.4 points below",
+        "98.27 ± 0.31 %", "600", "98.7 ± 0.4 %", "shortened (6,000 of 60,000 steps): 0.4 points below, one seed",
         "6,000 of 60,000", "transductive", "second", "AMD EPYC, 2 threads", "21 min",
     ]  # fmt: skip
     assert _cells(page, "maml_sinusoid")[3:11] == [
@@ -174,3 +175,16 @@ def test_texts_of_records_have_no_meaning_on_pages(
     write_record(changed, folder / "one")
     for text in generate(Documentation(folder, None, lambda _: True)).values():
         assert forbidden not in text
+
+
+def test_the_readme_shows_ten_rows_best_first(record: RunRecord) -> None:
+    def row(name: str, kind: str | None, difference: float = 0.0) -> Entry:
+        verdict = None if kind is None else Verdict(kind, difference, kind)  # type: ignore[arg-type]
+        return Entry(name, dataclasses.replace(record, verdict=verdict, experiment=name), False)
+
+    far, near = row("far", "within", 0.009), row("near", "within", -0.001)
+    rows = [row("none", None), row("cut", "shortened"), far, near, row("best", "reproduced", 0.005)]
+    assert [entry.name for entry in best_first(rows, 10)] == ["best", "near", "far", "cut", "none"]
+    assert [entry.name for entry in best_first(rows, 2)] == ["best", "near"]
+    many = [row(f"run{number}", "within") for number in range(12)]
+    assert short_table(many, "x").count("](x/run") == 10

@@ -11,7 +11,7 @@ import pytest
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
 from metaexp.report.pages import Entry, run_page, short_table
-from metaexp.report.publish import TRAIN_LINES, publish
+from metaexp.report.publish import MOST_BYTES, TRAIN_LINES, publish
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.privacy import clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
@@ -48,7 +48,9 @@ def run(record: RunRecord, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_copy_reads_as_a_record_and_leaves_weights_and_logs_behind(run: Path, tmp_path: Path) -> None:
+def test_the_copy_reads_as_a_record_and_leaves_logs_and_weights_without_a_manifest_behind(
+    run: Path, tmp_path: Path
+) -> None:
     target = publish(run, tmp_path / "results")
     assert target == tmp_path / "results" / "maml_omniglot_5way_1shot"
     assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == {
@@ -205,3 +207,22 @@ def test_a_name_that_means_something_on_a_page_is_refused(name: str, run: Path, 
     with pytest.raises(RunFolderError, match="cannot stand on a page"):
         publish(run, tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_the_selected_weights_are_copied_as_they_are_unless_they_are_large(run: Path, tmp_path: Path) -> None:
+    (run / "checkpoints" / "best.json").write_bytes(b"manifest")
+    (run / "checkpoints" / "step_000000012.safetensors").write_bytes(b"state")
+    copied = publish(run, tmp_path / "results") / "checkpoints"
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == {
+        "best.json": b"manifest", "best.safetensors": b"weights",
+    }  # fmt: skip
+    (run / "checkpoints" / "best.safetensors").write_bytes(bytes(MOST_BYTES + 1))
+    assert not (publish(run, tmp_path / "results") / "checkpoints").exists()
+
+
+def test_weights_are_not_read_through_a_link(run: Path, tmp_path: Path) -> None:
+    (run / "checkpoints" / "best.json").write_bytes(b"manifest")
+    (run / "checkpoints").rename(tmp_path / "elsewhere")
+    (run / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunFolderError, match="checkpoints is a symbolic link, so it was not opened"):
+        publish(run, tmp_path / "results")

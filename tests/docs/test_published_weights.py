@@ -1,0 +1,87 @@
+"""The weights of published runs give the numbers of their records."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaexp.machine.device import device_name
+from metaexp.report.publish import MOST_BYTES, WEIGHTS
+from metaexp.results.record import RunRecord, Score, read_record
+from metaexp.run.checkpoint import read, write
+from metaexp.run.evaluate import evaluate_run
+from metaexp.run.progress import Lines
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+RUNS = sorted(path.parent.name for path in RESULTS.glob("*/record.json"))
+WITHOUT = {
+    "fine_tune_conv4_ravi_omniglot_5way_1shot", "maml_lstm_omniglot_5way_1shot", "maml_omniglot_5way_1shot_two_cores",
+    "meta_lstm_lstm_omniglot_5way_1shot", "meta_lstm_omniglot_5way_1shot", "proto_net_omniglot_5way_1shot",
+    "relation_net_omniglot_5way_1shot",
+}  # fmt: skip
+"""Published before weights were kept. A new run of them has weights."""
+WITH = [name for name in RUNS if name not in WITHOUT]
+
+
+def copy_of(name: str, place: Path) -> Path:
+    """A copy that an evaluation may write to."""
+    return Path(shutil.copytree(RESULTS / name, place / name))
+
+
+def data_missing(record: RunRecord) -> str:
+    """Why a run cannot be tested here; empty where it can."""
+    folder = Path(os.environ.get("METAEXP_DATA", "no METAEXP_DATA"))
+    needed = folder / record.dataset
+    return "" if record.dataset in ("sinusoid", "glyphs", "curves") or needed.is_dir() else f"{needed} is not there"
+
+
+def score_of(folder: Path, display: Lines) -> Score:
+    record = read_record(folder)
+    threads = f"device.threads={record.device.threads}" if record.device else "device.threads=1"
+    return evaluate_run(folder, [threads, "device.accelerator=cpu"], display=display).evaluation.test
+
+
+def is_same_machine(record: RunRecord) -> bool:
+    """Whether numbers must be equal to the last digit. On another processor or torch, sums are rounded otherwise."""
+    device = record.device
+    return (
+        device is not None
+        and device.name == device_name(torch.device("cpu"))
+        and record.versions.get("torch") == torch.__version__
+    )
+
+
+def agree(found: Score, record: RunRecord) -> bool:
+    expected = record.test
+    assert expected is not None
+    if is_same_machine(record):
+        return found == expected
+    margin = 1e-3 if expected.metric == "accuracy" else 1e-4 * expected.mean  # an image in a thousand, or rounding
+    return found.n_episodes == expected.n_episodes and abs(found.mean - expected.mean) <= margin
+
+
+def test_every_published_run_has_small_weights_except_those_from_before() -> None:
+    having = {name for name in RUNS if all((RESULTS / name / file).is_file() for file in WEIGHTS)}
+    assert set(RUNS) - having == WITHOUT & set(RUNS)
+    assert all((RESULTS / name / WEIGHTS[1]).stat().st_size <= MOST_BYTES for name in having)
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent: Lines) -> None:
+    record = read_record(RESULTS / name)
+    why = data_missing(record)
+    if why:
+        pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
+    assert agree(score_of(copy_of(name, tmp_path), silent), record)
+
+
+def test_other_weights_give_another_number(tmp_path: Path, silent: Lines) -> None:
+    folder = copy_of("maml_sinusoid", tmp_path)
+    base = folder / "checkpoints" / "best"
+    tensors, values = read(base)
+    write(base, {key: 1.001 * tensor for key, tensor in tensors.items()}, values)
+    assert not agree(score_of(folder, silent), read_record(folder))
