@@ -50,6 +50,7 @@ VERBS = {
         "allow a project to run its code: the packages that its metaexp.toml names", "metaexp.cli.trust:main"
     ),
     "report": Verb("write the tables of results from committed records", "metaexp.cli.report:main"),
+    "leaderboard": Verb("write a page of runs, each measured again from its weights", "metaexp.cli.leaderboard:main"),
 }
 
 USAGE = """metaexp {version}: an experiment framework for meta-learning.

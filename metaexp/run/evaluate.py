@@ -33,7 +33,7 @@ from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import utc_now
-from metaexp.run.folder import existing
+from metaexp.run.folder import RunFolder, existing
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -75,8 +75,7 @@ def evaluate_run(
     """
     display = display or default_display()
     place = existing(path)
-    config, choices = place.read_config()
-    config = _with_own_data(config)
+    config, choices = _read_config(place)
     settings = revise(config, choices, overrides, config_dir)
     _check_overrides(config, settings.resolved)
     check_config(path, config)
@@ -119,11 +118,12 @@ def evaluate_run(
     return _try_to_keep(evaluation, result, place.evaluations, display)
 
 
-def _with_own_data(config: dict[str, Any]) -> dict[str, Any]:
-    """A published copy does not say where the data are; METAEXP_DATA does."""
-    if config.get("paths", {}).get("data") != "./data" or "METAEXP_DATA" not in os.environ:
-        return config
-    return config | {"paths": config["paths"] | {"data": os.environ["METAEXP_DATA"]}}
+def _read_config(place: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration of a run. A published copy does not say where the data are; METAEXP_DATA does."""
+    config, choices = place.read_config()
+    if config.get("paths", {}).get("data") == "./data" and "METAEXP_DATA" in os.environ:
+        config["paths"] = config["paths"] | {"data": os.environ["METAEXP_DATA"]}
+    return config, choices
 
 
 def _changed_code(folder: Path, settings: Settings) -> list[str]:

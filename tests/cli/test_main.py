@@ -69,6 +69,8 @@ MISTAKES = [
     ["why", "nowhere"],
     ["why", "nowhere", "nowhere"],
     ["report", "--help"],
+    ["leaderboard", "--help"],
+    ["leaderboard", "nowhere"],
 ]
 
 

@@ -98,6 +98,10 @@ BAD_OF_VERB: dict[str, list[str]] = {
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
         "run run --name=x", "--name=x", "run --check=5",
     ],
+    "leaderboard": [
+        "nowhere", "empty", "--output=x.html", "run --output=x.txt", "run --output=nowhere/x.html", "run --output",
+        "run nowhere", "run --no",
+    ],
 }  # fmt: skip
 DO_WORK = (
     "metaexp.run.job.run_job", "metaexp.run.job.resume_job", "metaexp.sweep.pool.Pool.run", "metaexp.search.run.search",

@@ -1,0 +1,149 @@
+"""Published runs as one HTML file: for each dataset and task the learners, best first. Without torch.
+
+The file needs no server and no network. The template escapes every text, and the content security policy of the page
+allows only its own script, by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, NamedTuple
+
+from metaexp.core.terminal_text import plain
+from metaexp.report.rows import Entry, format_measured, grouped
+from metaexp.results.record import RunRecord
+from metaexp.results.wording import (
+    NOTHING,
+    format_batch_norm,
+    format_command,
+    format_device,
+    format_reference,
+    format_steps,
+    format_task,
+    format_time,
+)
+
+FILTERS = {
+    "algorithm": "learner",
+    "batch_norm": "batch norm",
+    "together": "queries seen together",
+    "departures": "departures from the paper",
+    "machine": "machine",
+}
+"""Property of a row -> what the filter for it is called."""
+_LARGER_IS_BETTER = ("accuracy",)
+
+
+class LeftOut(NamedTuple):
+    """A run that is not on the page.
+
+    Attributes:
+        name: The name of its folder.
+        reason: Why it is not.
+    """
+
+    name: str
+    reason: str
+
+
+def leaderboard_html(entries: Sequence[Entry], links: Mapping[str, str], left_out: Sequence[LeftOut]) -> str:
+    """Return the page.
+
+    Args:
+        entries: Runs whose weights gave their recorded numbers.
+        links: Name of a run -> the address of its weights, as seen from the page.
+        left_out: The other runs.
+    """
+    import jinja2  # only the page needs it
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_resource), finalize=_plain,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = _resource("leaderboard.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    boards = _boards(entries, links)
+    rows = [row for board in boards for row in board["rows"]]
+    page = environment.get_template("leaderboard.html.j2").render(
+        policy=policy,
+        style=_resource("leaderboard.css"),
+        script=script,
+        boards=boards,
+        filters=[
+            {"key": key, "label": label, "values": sorted({row["keys"][key] for row in rows})}
+            for key, label in FILTERS.items()
+        ],
+        left_out=left_out,
+    )
+    return f"{page.rstrip()}\n"
+
+
+def seen_together(record: RunRecord) -> bool:
+    """Whether the queries of a task share their batch statistics, so that each prediction depends on the others."""
+    return record.batch_norm == "transductive"
+
+
+def _boards(entries: Sequence[Entry], links: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A board for each dataset, task and metric, in the order of their names."""
+    boards: dict[tuple[str, tuple[int, int], str], list[Entry]] = {}
+    for entry in grouped(entries):
+        record = entry.record
+        if record.test is not None:
+            key = (record.dataset, (record.task.n_way, record.task.k_shot), record.test.metric)
+            boards.setdefault(key, []).append(entry)
+    found = []
+    for (dataset, _, metric), members in sorted(boards.items(), key=lambda item: item[0]):
+        best = sorted(members, key=lambda entry: _sign(metric) * _mean(entry))
+        title = f"{dataset}, {format_task(members[0].record.task)}"
+        found.append({"title": title, "metric": metric, "rows": [_row(entry, links) for entry in best]})
+    return found
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric in _LARGER_IS_BETTER else 1
+
+
+def _mean(entry: Entry) -> float:
+    assert entry.record.test is not None
+    return entry.record.test.mean
+
+
+def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
+    record = entry.record
+    seeds = entry.seeds or (entry,)
+    return {
+        "name": entry.name,
+        "measured": format_measured(entry),
+        "mean": _mean(entry),
+        "published": format_reference(record.reference),
+        "verdict": record.verdict.text if record.verdict else NOTHING,
+        "departs": "; ".join(filter(None, [*record.deviations, record.departs])),
+        "episodes": f"{record.test.n_episodes:,}" if record.test else NOTHING,
+        "steps": format_steps(record),
+        "time": format_time(record.seconds),
+        "seconds": record.seconds or 0.0,
+        "command": format_command(record),
+        "downloads": [(f"seed {seed.record.seed}", links[seed.name]) for seed in seeds if seed.name in links],
+        "keys": {
+            "algorithm": record.algorithm,
+            "batch_norm": format_batch_norm(record.batch_norm),
+            "together": "yes" if seen_together(record) else "no",
+            "departures": "yes" if record.deviations or record.departs else "none stated",
+            "machine": format_device(record.device),
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Texts in one line without control characters, numbers in full; jinja2 calls this on every value it prints."""
+    if type(value) is str:
+        return plain(value)
+    return repr(value) if isinstance(value, float) else value
+
+
+def _resource(name: str) -> str:
+    return resources.files("metaexp.report").joinpath(name).read_text("utf-8")

@@ -1,0 +1,72 @@
+"""``metaexp leaderboard``: weights are evaluated again before a run appears."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.leaderboard import agree
+from metaexp.cli.main import main
+from metaexp.results.record import Score, read_record, write_record
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder with a good run, one whose record claims more, and one without weights."""
+    place = tmp_path / "runs"
+    for name in ("good", "claims more", "without weights"):
+        shutil.copytree(RESULTS / "fine_tune_sinusoid", place / name)
+    shutil.rmtree(place / "without weights" / "checkpoints")
+    record = read_record(place / "claims more")
+    assert record.test is not None
+    write_record(
+        dataclasses.replace(record, test=dataclasses.replace(record.test, mean=1.5)), place / "claims more"
+    )  # fmt: skip
+    return place
+
+
+def test_only_runs_whose_weights_give_their_number_are_on_the_page(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["leaderboard", str(runs), "--output", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    assert "measured again: good" in said
+    assert "left out: claims more: its weights give 2.7" in said
+    assert "its record says 1.5" in said
+    assert "left out: without weights: checkpoints/best.json is missing" in said
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert 'href="runs/good/checkpoints/best.safetensors"' in page
+    assert page.index("<strong>good") < page.index("Left out") < page.index("<strong>claims more")
+    assert not (runs / "good" / "evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere"], 4, "nowhere is no run folder, and has none in it"),
+        ([".", "--output", "page.txt"], 2, "--output page.txt: give a file .html in a folder that exists"),
+        ([".", "--output", "nowhere/page.html"], 2, "give a file .html in a folder that exists"),
+    ],
+)
+def test_a_wrong_path_is_refused(
+    words: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["leaderboard", *words]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_scores_agree_up_to_rounding_only() -> None:
+    recorded = Score("accuracy", 0.9, 0.01, 600)
+    assert agree(dataclasses.replace(recorded, mean=0.9005), recorded)
+    assert not agree(dataclasses.replace(recorded, mean=0.902), recorded)
+    assert not agree(dataclasses.replace(recorded, n_episodes=599), recorded)
+    error = Score("mse", 0.7, 0.1, 600)
+    assert agree(dataclasses.replace(error, mean=0.70001), error)
+    assert not agree(dataclasses.replace(error, mean=0.701), error)
