@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaexp.core.files import name_in_errors
+from metaexp.core.files import write_atomically
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -108,8 +109,9 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
         for split, row in zip(SPLITS, grid, strict=True):
             _draw_tasks(list(row), loaded, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with name_in_errors(path):
-        figure.savefig(path, dpi=100)
+    content = BytesIO()
+    figure.savefig(content, format=path.suffix.lower().lstrip("."), dpi=100)
+    write_atomically(path, content.getvalue())
 
 
 def _row(dataset: ClassDataset, split: Split) -> SplitRow:

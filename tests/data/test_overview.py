@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -138,3 +139,18 @@ def test_regression_families_are_described_and_drawn_by_tasks(tmp_path, input_sh
     assert "regression" in report.format()
     other = sheet(Waves(input_shape, -1.0), tmp_path / "other.png")
     assert np.abs(sheet(loaded, tmp_path / "tasks.png") - other).mean() > 0.1
+
+
+def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny_dataset(SIZES, "classes", "train", Pixels(True, (0.5,), (0.25,)))
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        contact_sheet(loaded, tmp_path / "examples.png")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    contact_sheet(loaded, tmp_path / "examples.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from metaexp.core.files import name_in_errors
+from metaexp.core.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,9 +84,10 @@ class Canvas:
             if error is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._arrange()
+                content = BytesIO()
                 # Without the version of matplotlib, so that equal figures are equal files.
-                with name_in_errors(self.path):
-                    self.figure.savefig(self.path, format="png", metadata={"Software": None})
+                self.figure.savefig(content, format="png", metadata={"Software": None})
+                write_atomically(self.path, content.getvalue())
         finally:
             self._style.__exit__(kind, error, trace)
 
