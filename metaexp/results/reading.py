@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -119,3 +119,11 @@ def _format_hint(hint: Any) -> str:
     if hint in names:
         return names[hint]
     return {list: "a list", dict: "a mapping"}.get(get_origin(hint), "a mapping")
+
+
+def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> None:
+    """Raise FaultError where the text of one of ``keys`` has more than ``most`` letters, which no name has."""
+    for key in keys:
+        text = fields.get(key)
+        if isinstance(text, str) and len(text) > most:
+            raise FaultError(f"{key} has {len(text)} letters; names have at most {most}.")

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.results.beginning import InitialWeights, ParentRun
-from metaexp.results.reading import ADDED, FaultError, build
+from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 
 _MOST_BYTES = 1 << 24
 """Of a record: 16 MiB."""
+_NAMES = ("name", "algorithm", "dataset", "model", "experiment", "group")
 RECORD_FILE = "record.json"
 _DIGEST = "digest"
 SCHEMA_VERSION = 1
@@ -244,8 +245,8 @@ def read_record(folder: Path) -> RunRecord:
         folder: The run folder, or the file itself.
 
     Raises:
-        RunFolderError: The file is missing, is no JSON or has another schema version, or a field is missing, unknown
-            or of the wrong type. The message names the file and the key.
+        RunFolderError: The file is missing, is no JSON or has another schema version, or a field is missing, unknown,
+            of the wrong type or too long. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     if path != folder and folder.exists() and not folder.is_dir():
@@ -283,15 +284,13 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         raise RunFolderError(f"{path} holds {type(content).__name__}, not a record.")
     version = content.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise RunFolderError(
-            f"{path}: schema_version is {version!r}; this version of metaexp reads {SCHEMA_VERSION}. "
-            "A newer metaexp wrote it: upgrade."
-            if isinstance(version, int) and version > SCHEMA_VERSION
-            else f"{path}: schema_version is {version!r}; this version of metaexp reads {SCHEMA_VERSION}."
-        )
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        known = f"{SCHEMA_VERSION}.{' A newer metaexp wrote it: upgrade.' if newer else ''}"
+        raise RunFolderError(f"{path}: schema_version is {version!r}; this version of metaexp reads {known}")
     fields = dict(content)
     digest = fields.pop(_DIGEST, None)  # absent from records of before
     try:
+        check_lengths(fields, _NAMES, 500)
         record: RunRecord = build(RunRecord, fields)
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault
