@@ -121,7 +121,7 @@ def test_a_published_copy_is_made_again_with_this_users_paths(
     assert done.result.identical
     assert done.folder.parent == tmp_path / "mine" / "reproduced"
     assert done.plan.settings.paths.data == tmp_path / "my data"
-    assert "the selected weights" not in done.result.compared
+    assert "the selected weights" in done.result.compared  # the copy has them, too
     assert "10 test episodes" in done.result.compared
     tamper(copy, 0, "train/loss", 1.1)
     assert not again(copy, silent).result.identical
