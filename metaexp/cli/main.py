@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.config.classes.values import nearest
-from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.disk_errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import launched, refuse
@@ -133,7 +133,7 @@ def _end(given: list[str], error: BaseException, *, is_shown: bool) -> int:
     elif isinstance(error, ConfigError):
         text, code = format_problems(name, error.problems), error.exit_code
     elif isinstance(error, MetaexpError):
-        text, code = f"{name}: {error}", error.exit_code
+        text, code = f"{name}: {error}", ExitCode.MACHINE if is_disks_fault(error) else error.exit_code
     else:
         raise error
     if is_shown:

@@ -45,3 +45,12 @@ def explain_disk_error(error: OSError) -> MachineError | None:
             "interrupted run continues with resume=..."
         )
     return None
+
+
+def is_disks_fault(error: BaseException) -> bool:
+    """Whether an error was raised from one of a disk: an input or output error, a full or a read-only disk."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK | _NO_SPACE:
+            return True
+    return False

@@ -1,0 +1,51 @@
+"""Errors of a disk end a command with the code of the machine, whoever explained them."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.main import main
+from metaexp.core.disk_errors import is_disks_fault
+from metaexp.core.errors import DataError, RunFolderError
+
+OLD = Path(__file__).resolve().parents[1] / "old_runs" / "completed"
+
+
+def raised_from(number: int) -> RunFolderError:
+    cause = DataError("the bank cannot be read")
+    cause.__cause__ = OSError(number, "text", "file")
+    error = RunFolderError("the run cannot be read")
+    error.__cause__ = cause
+    return error
+
+
+def test_only_a_disk_is_at_fault_for_what_no_user_can_do() -> None:
+    for number in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.ESTALE):
+        assert is_disks_fault(raised_from(number))
+    for number in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
+        assert not is_disks_fault(raised_from(number))
+    assert not is_disks_fault(RunFolderError("no cause"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, 6), (errno.ENOTDIR, 4)])
+@pytest.mark.parametrize("verb", ["evaluate", "why", "reproduce"])
+def test_a_record_that_a_disk_does_not_give_ends_with_the_code_of_the_machine(
+    verb: str,
+    number: int,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def fails(path: Path, *_: int) -> bytes:
+        raise OSError(number, "does not work", str(path))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metaexp.results.record.read_regular", fails)
+    assert main([verb, str(OLD), *([str(OLD)] if verb == "why" else [])]) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "record.json" in line
+    assert "does not work" in line
