@@ -1,19 +1,15 @@
 """Published runs as one HTML file: for each dataset and task the learners, best first. Without torch.
 
-The file needs no server and no network. The template escapes every text, and the content security policy of the page
-allows only its own script, by its hash.
+``render_page`` escapes every text and allows the page only its own script.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any, NamedTuple
 
-from metaexp.core.terminal_text import plain
 from metaexp.report.rows import Entry, format_measured, grouped
+from metaexp.results.html_page import render_page
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import (
     NOTHING,
@@ -57,21 +53,11 @@ def leaderboard_html(entries: Sequence[Entry], links: Mapping[str, str], left_ou
         links: Name of a run -> the address of its weights, as seen from the page.
         left_out: The other runs.
     """
-    import jinja2  # only the page needs it
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_resource), finalize=_plain,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    script = _resource("leaderboard.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     boards = _boards(entries, links)
     rows = [row for board in boards for row in board["rows"]]
-    page = environment.get_template("leaderboard.html.j2").render(
-        policy=policy,
-        style=_resource("leaderboard.css"),
-        script=script,
+    return render_page(
+        "metaexp.report",
+        "leaderboard",
         boards=boards,
         filters=[
             {"key": key, "label": label, "values": sorted({row["keys"][key] for row in rows})}
@@ -79,7 +65,6 @@ def leaderboard_html(entries: Sequence[Entry], links: Mapping[str, str], left_ou
         ],
         left_out=left_out,
     )
-    return f"{page.rstrip()}\n"
 
 
 def seen_together(record: RunRecord) -> bool:
@@ -136,14 +121,3 @@ def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
             "machine": format_device(record.device),
         },
     }
-
-
-def _plain(value: Any) -> Any:
-    """Texts in one line without control characters, numbers in full; jinja2 calls this on every value it prints."""
-    if type(value) is str:
-        return plain(value)
-    return repr(value) if isinstance(value, float) else value
-
-
-def _resource(name: str) -> str:
-    return resources.files("metaexp.report").joinpath(name).read_text("utf-8")

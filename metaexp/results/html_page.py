@@ -1,0 +1,50 @@
+"""Pages of one HTML file that need no server and no network.
+
+The template escapes every text. As a second barrier, the page's content security policy allows only its own script,
+by its hash, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from metaexp.core.terminal_text import plain
+
+
+def render_page(package: str, name: str, **values: Any) -> str:
+    """Return a page, with its style and its script in it.
+
+    Args:
+        package: The package that holds ``NAME.html.j2``, ``NAME.css`` and ``NAME.js``.
+        name: NAME of these files.
+        **values: What the template shows beside ``policy``, ``style`` and ``script``.
+    """
+    import jinja2  # only pages need it
+
+    def resource(file: str) -> str:
+        return resources.files(package).joinpath(file).read_text("utf-8")
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(resource), finalize=_plain,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = resource(f"{name}.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    page = environment.get_template(f"{name}.html.j2").render(
+        policy=policy, style=resource(f"{name}.css"), script=script, **values
+    )
+    return f"{page.rstrip()}\n"
+
+
+def _plain(value: Any) -> Any:
+    """Texts in one line without control characters, numbers in full; jinja2 calls this on every value it prints."""
+    if type(value) is str:
+        return plain(value)
+    return repr(value) if isinstance(value, float) else value
