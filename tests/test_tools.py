@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load(path: str) -> ModuleType:
-    """A script as a module."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def gate() -> ModuleType:
-    return load("scripts/coverage_gate.py")
+    return load_program("scripts/coverage_gate.py")
 
 
 @pytest.fixture(scope="module")
 def numbers() -> ModuleType:
-    return load("benchmarks/same_numbers.py")
+    return load_program("benchmarks/same_numbers.py")
 
 
 def report(gate: ModuleType, low: str = "", share: float = 0.95) -> dict[str, Any]:

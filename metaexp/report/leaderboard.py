@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from metaexp.core.metric import Metric
 from metaexp.report.rows import Entry, format_measured, grouped
 from metaexp.results.html_page import render_page
 from metaexp.results.record import RunRecord
@@ -30,7 +31,6 @@ FILTERS = {
     "machine": "machine",
 }
 """Property of a row -> what the filter for it is called."""
-_LARGER_IS_BETTER = ("accuracy",)
 
 
 class LeftOut(NamedTuple):
@@ -82,14 +82,11 @@ def _boards(entries: Sequence[Entry], links: Mapping[str, str]) -> list[dict[str
             boards.setdefault(key, []).append(entry)
     found = []
     for (dataset, _, metric), members in sorted(boards.items(), key=lambda item: item[0]):
-        best = sorted(members, key=lambda entry: _sign(metric) * _mean(entry))
+        larger_is_better = Metric.of(members[0].record.task.n_way).larger_is_better
+        best = sorted(members, key=_mean, reverse=larger_is_better)
         title = f"{dataset}, {format_task(members[0].record.task)}"
         found.append({"title": title, "metric": metric, "rows": [_row(entry, links) for entry in best]})
     return found
-
-
-def _sign(metric: str) -> int:
-    return -1 if metric in _LARGER_IS_BETTER else 1
 
 
 def _mean(entry: Entry) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import load_program
 
 from metaexp.core.errors import ConfigError
 
@@ -19,12 +19,7 @@ NOISE = 3.0
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("comparison_simulation", ROOT / "benchmarks" / "comparison.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("benchmarks/comparison.py")
 
 
 @pytest.mark.slow

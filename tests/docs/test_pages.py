@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from programs import load_program
 
 import metaexp as mx
 from metaexp.core.errors import ExitCode
@@ -42,12 +42,7 @@ def test_the_page_of_exit_codes_has_every_code() -> None:
 def configuration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module that makes the reference of configuration keys."""
     monkeypatch.syspath_prepend(str(DOCS / "_site"))
-    spec = importlib.util.spec_from_file_location("configuration", DOCS / "_site" / "configuration.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("docs/_site/configuration.py")
 
 
 def test_the_reference_has_every_key_of_every_file_and_says_what_it_may_be(configuration: ModuleType) -> None:

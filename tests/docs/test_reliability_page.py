@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import load_program
 
 from metaexp.core.errors import ConfigError
 
@@ -21,12 +21,7 @@ RECORDS = ROOT / "benchmarks" / "records"
 
 @pytest.fixture(scope="module")
 def reliability() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reliability", ROOT / "benchmarks" / "reliability.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("benchmarks/reliability.py")
 
 
 def test_the_page_is_that_of_the_records(reliability: ModuleType, tmp_path: Path) -> None:
