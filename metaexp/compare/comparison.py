@@ -13,9 +13,8 @@ from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
+from metaexp.core.metric import LARGER_IS_BETTER
 from metaexp.results.wording import format_batch_norm, format_device, format_order
-
-LARGER_IS_BETTER = {"accuracy": True, "mse": False}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGER_IS_BETTER = {"accuracy": True, "mse": False}
+"""The direction of the metric of each kind of task."""
 OF_CLASSES = ("nll", "ece", "top_2")
 OF_REGRESSION = ("mae",)
 N_BINS = 10
@@ -29,7 +31,8 @@ class Metric(NamedTuple):
     @classmethod
     def of(cls, n_way: int) -> Metric:
         """Return accuracy for classification, mean squared error for regression (``n_way`` 0)."""
-        return cls("accuracy", True) if n_way else cls("mse", False)
+        name = "accuracy" if n_way else "mse"
+        return cls(name, LARGER_IS_BETTER[name])
 
     def is_better(self, new: float, old: float) -> bool:
         """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays."""
