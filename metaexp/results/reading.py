@@ -127,3 +127,18 @@ def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> 
         text = fields.get(key)
         if isinstance(text, str) and len(text) > most:
             raise FaultError(f"{key} has {len(text)} letters; names have at most {most}.")
+
+
+def first_other(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:
+    """Say which of the values that a checkpoint has is not that of the record; an empty text where none is.
+
+    Args:
+        found: Key of the record -> the checkpoint's value.
+        record: The record. Where its value is null, any will do.
+        place: What the sentence calls the place of ``found``.
+        record_place: What it calls the record.
+    """
+    for key, value in found.items():
+        if (expected := getattr(record, key)) not in (None, value):
+            return f"{key} is {str(value)[:12]} {place}, and {str(expected)[:12]} {record_place}"
+    return ""
