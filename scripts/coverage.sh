@@ -9,6 +9,6 @@ python=$1
     tests/run/test_checkpoint_files.py tests/run/test_checkpoint_values.py tests/run/test_job.py tests/run/test_resume.py \
     tests/run/test_integrity.py \
     tests/run/test_own_code.py tests/run/test_run_folder.py tests/run/test_meta_step.py tests/sweep/test_options.py \
-    tests/run/test_build.py tests/run/test_extra_metrics.py tests/compare/test_statistics.py tests/results/test_strange_files.py
+    tests/run/test_build.py tests/run/test_extra_metrics.py tests/compare/statistics/test_statistics.py tests/results/test_strange_files.py
 "$python" -m coverage json -q -o .coverage.json
 "$python" scripts/coverage_gate.py .coverage.json

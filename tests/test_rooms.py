@@ -151,6 +151,29 @@ def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
     assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
 
 
+NOT_OF_ROOMS = {"conf", "contracts", "docs", "old_runs", "support"}
+"""Folders of tests/ that belong to no room of the package."""
+
+
+def holding(folder: Path, pattern: str) -> set[str]:
+    """The folders below ``folder``, at any depth, that hold such a file."""
+    return {path.parent.relative_to(folder).as_posix() for path in folder.glob(f"*/**/{pattern}")}
+
+
+def not_mirrored(root: Path) -> list[str]:
+    """Rooms without a folder of tests at the same path, and folders of tests without a room there."""
+    tests = {name for name in holding(root / "tests", "test_*.py") if name.split("/")[0] not in NOT_OF_ROOMS}
+    return sorted(holding(root / "metaexp", "__init__.py") ^ tests)
+
+
+def test_the_tests_lie_where_the_package_has_what_they_test(tmp_path: Path) -> None:
+    assert not_mirrored(ROOT) == []
+    for name in ("metaexp/a/__init__.py", "metaexp/a/b/__init__.py", "tests/a/test_b.py", "tests/c/d/test_d.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert not_mirrored(tmp_path) == ["a/b", "c/d"]
+
+
 def circles(folder: Path) -> list[list[str]]:
     """Groups of modules of the package in ``folder`` that import each other in a loop."""
     code = """

@@ -11,7 +11,7 @@ from programs import load_program
 
 from metaexp.core.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "benchmarks" / "records" / "comparison.json"
 NOISE = 3.0
 """Standard errors of a simulated share that are allowed beyond 5 %."""
