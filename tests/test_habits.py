@@ -22,7 +22,7 @@ MOST_LINES = 300
 """At most so many lines in a file of the package."""
 MOST_FUNCTION_LINES = 50
 """At most so many lines in a function, without its docstring."""
-MANY_ARGUMENTS = 4
+MANY_ARGUMENTS = 2
 """Functions of so many arguments list them in their docstring."""
 MAKE_TARGETS = re.compile(r"^([a-z0-9]+):", re.MULTILINE)
 
@@ -207,24 +207,33 @@ def without_arguments(package: ModuleType) -> list[str]:
 
 
 def lacks_arguments(name: str, function: FunctionType) -> bool:
-    names = [argument for argument in inspect.signature(function).parameters if argument not in ("self", "cls")]
-    is_public = not name.rpartition(".")[2].startswith("_")
+    """Whether a public function has no list of its arguments and needs one, or has a list of others."""
+    names = list(inspect.signature(function).parameters)
+    names = names["." in name :]  # without self
     text = inspect.getdoc(function) or ""
-    return is_public and len(names) >= MANY_ARGUMENTS and "Args:" not in text and not text.startswith("As :")
+    if name.rpartition(".")[2].startswith("_") or text.startswith("As :"):
+        return False
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
+    if section is None:
+        return len(names) >= MANY_ARGUMENTS
+    return re.findall(r"^    \**(\w+):", section[1], re.MULTILINE) != names
 
 
-def test_functions_of_many_arguments_list_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_of_several_arguments_list_them_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "listed").mkdir()
     (tmp_path / "listed" / "__init__.py").write_text("")
     (tmp_path / "listed" / "all.py").write_text(
-        "class Base:\n    def go(self, a, b, c, d):\n        'Go.'\n\n"
-        "class Child(Base):\n    def go(self, a, b, c, d):\n        'Go.'\n\n"
-        "def three(a, b, c):\n    'Three.'\n\n"
-        "def same(a, b, c, d):\n    'As :func:`three`.'\n\n"
-        "def four(a, b, c, d):\n    'Four.\\n\\nArgs:\\n    a: One.'\n"
+        "class Base:\n    def go(self, a, b):\n        'Go.'\n\n"
+        "class Child(Base):\n    def go(self, a, b):\n        'Go.'\n\n"
+        "def one(a):\n    'One.'\n\n"
+        "def same(a, b):\n    'As :func:`two`.'\n\n"
+        "def two(a, b):\n    'Two.\\n\\nArgs:\\n    a: One.\\n    b: Other.'\n\n"
+        "def old(a):\n    'Old.\\n\\nArgs:\\n    b: An argument that is gone.'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert without_arguments(importlib.import_module("listed")) == ["listed.all.Base.go"]
+    assert without_arguments(importlib.import_module("listed")) == ["listed.all.old", "listed.all.Base.go"]
     assert without_arguments(metaexp) == []
 
 

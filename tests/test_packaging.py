@@ -147,7 +147,8 @@ def test_a_wheel_holds_every_file_and_trains_from_another_folder(tmp_path: Path)
 def test_a_checkout_that_was_never_installed_finds_its_configuration(tmp_path: Path) -> None:
     """``python -S`` has no site-packages, so no editable install; the dependencies come by the path."""
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; from metaexp.config.compose import Composer, conf_folder\n"
+        "import sys; sys.path[:0] = sys.argv[1:3]; from metaexp.config.compose import Composer\n"
+        "from metaexp.config.loader import conf_folder\n"
         "print(conf_folder()); print(Composer().settings([], on_this_machine=False).choices['algorithm'])"
     )
     command = [sys.executable, "-S", "-c", code, str(ROOT), sysconfig.get_path("purelib")]

@@ -140,7 +140,12 @@ class MAML(Algorithm):
 
 
 def adapted_names(model: nn.Module, adapt: Literal["all", "no_batch_norm", "head"]) -> frozenset[str]:
-    """Names of the parameters that the inner loop changes."""
+    """Names of the parameters that the inner loop changes.
+
+    Args:
+        model: The network.
+        adapt: Which parameters: all of them, all but those of batch norm, or those of ``head`` alone.
+    """
     names = frozenset(parameters_of(model))
     if adapt == "head":
         return frozenset(name for name in names if name.startswith("head."))

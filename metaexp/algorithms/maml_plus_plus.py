@@ -207,6 +207,10 @@ def give_each_step_its_norm(model: nn.Module, steps: int) -> None:
     """Give gammas, betas and statistics of ``model`` a leading axis of ``steps`` sets, equal at first.
 
     The network can then only be called with one set in their place.
+
+    Args:
+        model: The network; changed in place.
+        steps: Inner steps.
     """
     for module in model.modules():
         if isinstance(module, BatchNorm):

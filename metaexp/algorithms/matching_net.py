@@ -147,7 +147,12 @@ class FullContext(nn.Module):
         return embedded + there + back
 
     def embed_queries(self, embedded: Tensor, support: Tensor) -> Tensor:
-        """f: K steps of an LSTM that starts from each of (M, F) and reads support (S, F) by attention; (M, F)."""
+        """f: K steps of an LSTM that starts from each of (M, F) and reads support (S, F) by attention; (M, F).
+
+        Args:
+            embedded: Query embeddings (M, F).
+            support: Support embeddings (S, F).
+        """
         hidden = torch.zeros_like(embedded)
         cell = torch.zeros_like(embedded)
         for _ in range(self.steps):

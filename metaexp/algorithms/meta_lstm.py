@@ -230,6 +230,10 @@ def gradient_and_value(
 
     One task at a time, as published, torch.autograd does it with less bookkeeping than torch.func, which has to
     be ready for second derivatives; under ``torch.vmap`` only the latter works.
+
+    Args:
+        loss: Returns a loss () and the new buffers from parameters.
+        params: Where the gradients are taken, by name.
     """
     if torch._C._are_functorch_transforms_active():
         by_name, values = grad_and_value(loss, has_aux=True)(params)
@@ -242,7 +246,12 @@ def gradient_and_value(
 
 
 def preprocess(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """Magnitude and direction of ``x`` (any shape), each of that shape and of order one (appendix of the paper)."""
+    """Magnitude and direction of ``x`` (any shape), each of that shape and of order one (appendix of the paper).
+
+    Args:
+        x: Gradients or losses, of any shape.
+        p: Magnitudes below exp(-p) count as small.
+    """
     size = x.abs()
     large = size > math.exp(-p)
     magnitude = torch.where(large, size.clamp(min=math.exp(-p)).log() / p, -1.0)

@@ -106,6 +106,11 @@ class ProtoNet(Algorithm):
 
 
 def class_means(embedded: Tensor, support: Examples) -> Tensor:
-    """The mean (N, F) of the embeddings (S, F) of every class of ``support``."""
+    """The mean (N, F) of the embeddings (S, F) of every class of ``support``.
+
+    Args:
+        embedded: Support embeddings (S, F).
+        support: The support set, for its labels (S,).
+    """
     members = F.one_hot(support.y, support.n_way).to(embedded.dtype)  # (S, N)
     return (members.T @ embedded) / members.sum(0).unsqueeze(1)

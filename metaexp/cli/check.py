@@ -104,7 +104,12 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
 
 
 def add_section(line: str, section: str) -> str:
-    """Put a section before a key without one: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``."""
+    """Put a section before a key without one: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``.
+
+    Args:
+        line: An argument of the command line.
+        section: The section of the configuration, such as ``algorithm``.
+    """
     if "=" not in line or _key(line).partition(".")[0] in (section, *_FILES):
         return line
     bare = line.lstrip("+~")

@@ -93,6 +93,10 @@ def main(arguments: Sequence[str]) -> int:
 def check_name(kind: str, name: str) -> None:
     """Check the name of something new.
 
+    Args:
+        kind: The group of configurations it would be in, such as ``model``.
+        name: Its name.
+
     Raises:
         ConfigError: It is not a name for a Python module, or metaexp has something of that name.
     """

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     for folder in (options.first, options.second):
         check_run_files(folder, read_record(folder))  # before numpy is imported
 
-    from metaexp.compare.why import explain, print_explanation, read_side
+    from metaexp.compare.output.explanation import print_explanation
+    from metaexp.compare.why import explain, read_side
 
     explanation = explain(read_side(options.first), read_side(options.second), numeric_part)
 

@@ -31,7 +31,12 @@ class Difference:
 
 
 def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Difference]:
-    """Return the settings and conditions that are not the same in all rows; what concerns fairness comes first."""
+    """Return the settings and conditions that are not the same in all rows; what concerns fairness comes first.
+
+    Args:
+        members: The rows of one table.
+        decide: Returns the part of a configuration that decides numbers.
+    """
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
         [dict(flatten(decide(run.record.config))) | _conditions(run.record) for run in row.runs] for row in members

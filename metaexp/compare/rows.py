@@ -112,7 +112,12 @@ def _beside_configuration(record: RunRecord) -> dict[str, Any]:
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Return every leaf of a nested mapping with its dotted key. Lists are leaves."""
+    """Return every leaf of a nested mapping with its dotted key. Lists are leaves.
+
+    Args:
+        value: The mapping, or a leaf.
+        prefix: The dotted key of ``value`` itself.
+    """
     if isinstance(value, Mapping) and value:
         return [
             leaf for key, item in value.items() for leaf in flatten(item, f"{prefix}.{key}" if prefix else str(key))

@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from metaexp.compare.output.wording import format_difference, format_range
 from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
-from metaexp.core.terminal_text import plain
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import differing_files, source_files
@@ -274,25 +269,3 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
             "deterministic, memory or a driver. `metaexp train` both again to see which changes."
         )
     return lines
-
-
-def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print the numbers, then one table for each kind of difference."""
-    console.print(Text(f"A: {plain(str(explanation.first.folder))}"), soft_wrap=True)
-    console.print(Text(f"B: {plain(str(explanation.second.folder))}"), soft_wrap=True)
-    for line in explanation.numbers:
-        console.print(Text(plain(line)))
-    if not explanation.findings:
-        console.print(Text("Nothing that is recorded differs.", style="bold"))
-    for kind in KINDS:
-        found = [finding for finding in explanation.findings if finding.kind == kind.name]
-        if not found:
-            continue
-        console.print()
-        console.print(Text.assemble((kind.name, "bold"), f": {kind.meaning}"))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("", "A", "B"):
-            table.add_column(heading, overflow="fold")
-        for finding in found:
-            table.add_row(*(Text(plain(text)) for text in (finding.key, finding.first, finding.second)))
-        console.print(table)

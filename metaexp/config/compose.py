@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import version
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.default_element import ResultDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
@@ -22,35 +19,16 @@ from yaml import YAMLError
 from metaexp.config.check import check
 from metaexp.config.classes.values import show
 from metaexp.config.hydra_dirs import override_key, read_hydra_dir, read_sweep_dir
-from metaexp.config.hydra_internals import ConfigLoaderImpl, IConfigRepository, create_config_search_path
 from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
+from metaexp.config.loader import make_loader
 from metaexp.config.overrides import apply, parse, sort_overrides, with_home_quoted
 from metaexp.config.schema import Settings
-from metaexp.config.untrusted import file_problems, folder_problems, section_problems
+from metaexp.config.untrusted import section_problems
 from metaexp.config.yaml_files import unreadable_file
 from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
-
-
-class Loader(ConfigLoaderImpl):
-    """Hydra's loader, which also remembers the files that the last configuration was made of.
-
-    Attributes:
-        files: The chosen files.
-        contents: Reads them.
-    """
-
-    files: Sequence[ResultDefault] = ()
-    contents: IConfigRepository | None = None
-
-    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
-        self.files, self.contents = defaults, repo
-        problems = file_problems(defaults, repo)
-        if problems:
-            raise ConfigError(problems)
-        return super()._compose_config_from_defaults_list(defaults, repo)
 
 
 class Composed(NamedTuple):
@@ -98,10 +76,15 @@ class Composer:
         JobRuntime().set("name", "metaexp")
         self.config_dir = config_dir
         self.config_name = config_name
-        self.loader = _loader(config_dir)
+        self.loader = make_loader(config_dir)
 
     def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Settings:
-        """Return the checked settings for these overrides; see :meth:`job`."""
+        """Return the checked settings for these overrides; see :meth:`job`.
+
+        Args:
+            overrides: Those of the command line, such as ``seed=1``.
+            on_this_machine: Whether the run happens here, so that the accelerator must be here.
+        """
         return self.job(overrides, on_this_machine=on_this_machine).settings
 
     def job(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Job:
@@ -234,34 +217,6 @@ def hydra_files(composed: Composed) -> dict[str, str]:
     }
 
 
-def conf_folder() -> str:
-    """Return where the shipped configuration is: in the package, or beside it in a plain checkout."""
-    if importlib.util.find_spec("metaexp.conf") is not None:
-        return "pkg://metaexp.conf"
-    folder = Path(__file__).resolve().parents[2] / "conf"
-    if not (folder / "config.yaml").is_file():
-        raise ConfigError("the configuration files of metaexp are missing; install the package again.")
-    return str(folder)
-
-
-def _loader(config_dir: Path | None) -> Loader:
-    search_path = create_config_search_path(conf_folder())
-    shipped = Loader(search_path)
-    if config_dir is None:
-        return shipped
-    if not config_dir.is_dir():
-        raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
-    problems = folder_problems(config_dir, shipped.repository)
-    if problems:
-        raise ConfigError(problems)
-    search_path.prepend(
-        provider="command-line",
-        path=f"file://{config_dir.resolve()}",
-        anchor=SearchPathQuery(provider="schema"),
-    )
-    return Loader(search_path)
-
-
 def _without_hydra(config: DictConfig) -> DictConfig:
     """The job's own part of a composed configuration."""
     job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -270,7 +225,12 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value of everything in nested mappings."""
+    """Yield dotted key and value of everything in nested mappings.
+
+    Args:
+        value: The nested mappings.
+        path: What comes before each key; empty, or it ends with a dot.
+    """
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
             yield from leaves(item, f"{path}{key}.")

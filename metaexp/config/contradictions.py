@@ -117,7 +117,12 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:
-    """Return what an algorithm's class says of itself, read from its source."""
+    """Return what an algorithm's class says of itself, read from its source.
+
+    Args:
+        spec: The algorithm's class and arguments.
+        choices: The chosen file of each group, for the algorithm's name.
+    """
     source = find_class(spec.path)
     assert source is not None, spec.path
     return AlgorithmFacts(

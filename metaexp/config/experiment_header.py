@@ -6,7 +6,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from metaexp.config.compose import conf_folder
+from metaexp.config.loader import conf_folder
 
 _NOTHING = ("in nothing", "from nothing")
 _LABEL = re.compile(r"#\s{0,2}(\w+):\s+(.*)")

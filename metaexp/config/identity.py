@@ -54,6 +54,10 @@ def has_hash(resolved: Mapping[str, Any], digest: str) -> bool:
     """Whether ``digest`` is the hash of a resolved configuration, by today's rule or by the first one.
 
     The first rule kept arguments at their constructor's default. Records that were made under it stay valid.
+
+    Args:
+        resolved: A resolved configuration.
+        digest: The hash in a record.
     """
     return digest in (config_hash(resolved), _sha256(_numeric_keys(resolved, dict)))
 
@@ -146,7 +150,12 @@ def run_name(resolved: Mapping[str, Any], choices: Mapping[str, str]) -> str:
 
 
 def folder_name(name: str, now: datetime) -> str:
-    """Return the name of a new run folder: the run's name and the time, to the microsecond."""
+    """Return the name of a new run folder: the run's name and the time, to the microsecond.
+
+    Args:
+        name: The name of the run.
+        now: The time at which it starts.
+    """
     return f"{name}-{now:%Y%m%d-%H%M%S-%f}"
 
 

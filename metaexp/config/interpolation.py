@@ -25,7 +25,13 @@ def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) ->
 
 
 def for_regression(value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
-    """Resolve ``${for_regression:0.01,0.4}``: 0.01 where tasks are regression (``task.n_way=0``), else 0.4."""
+    """Resolve ``${for_regression:0.01,0.4}``: 0.01 where tasks are regression (``task.n_way=0``), else 0.4.
+
+    Args:
+        value: The value for regression.
+        otherwise: The value for classification.
+        _root_: The whole configuration, which OmegaConf passes.
+    """
     return value if OmegaConf.select(_root_, "task.n_way", default=None) == 0 else otherwise
 
 

@@ -76,7 +76,12 @@ def resolver_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def is_refused(value: Any, section: str) -> bool:
-    """Whether a value, as written in a top-level section, holds an interpolation that may not be resolved."""
+    """Whether a value, as written in a top-level section, holds an interpolation that may not be resolved.
+
+    Args:
+        value: The value as written.
+        section: The top-level section it stands in.
+    """
     if not isinstance(value, str):
         return False
     return any(isinstance(item, Resolver) and bool(_refusal(item, section)) for item in interpolations(value))

@@ -51,7 +51,12 @@ class SortedOverrides(NamedTuple):
 
 
 def sort_overrides(overrides: Sequence[str], loader: ConfigLoaderImpl) -> SortedOverrides:
-    """Sort overrides into those that can be composed and those that cannot, with a sentence for each of these."""
+    """Sort overrides into those that can be composed and those that cannot, with a sentence for each of these.
+
+    Args:
+        overrides: Those of the command line.
+        loader: Hydra's loader, which knows the groups.
+    """
     accepted: list[Override] = []
     problems: list[str] = []
     broken: set[str] = set()
@@ -153,7 +158,12 @@ def _values_problem(override: Override) -> str | None:
 
 
 def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:
-    """Whether an override chooses a file of a group, rather than setting a value."""
+    """Whether an override chooses a file of a group, rather than setting a value.
+
+    Args:
+        override: A parsed override.
+        loader: Hydra's loader, which knows the groups.
+    """
     chooses = not isinstance(override.value(), dict)
     return chooses and bool(loader.repository.group_exists(override.key_or_group))
 

@@ -49,7 +49,12 @@ def is_stand_in(dataset: ClassSpec) -> bool:
 
 
 def data_name(dataset: ClassSpec, name: str) -> str:
-    """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in."""
+    """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in.
+
+    Args:
+        dataset: The dataset's class and arguments.
+        name: The name of its file or class.
+    """
     return f"{name} (stand-in)" if is_stand_in(dataset) else name
 
 

@@ -64,6 +64,10 @@ def integers(keys: Tensor, high: int | Tensor) -> Tensor:
 
     The upper half of the word is scaled (Lemire, 2019, without the rejection step): every value has the
     probability 1 / high to within 2**-32.
+
+    Args:
+        keys: Words of 64 bits, int64 of any shape.
+        high: The end of the range, which is not reached.
     """
     return _shift_right(keys, 32) * high >> 32
 

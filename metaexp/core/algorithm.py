@@ -123,10 +123,20 @@ class Algorithm(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, adapted: Adapted, x: Tensor) -> Tensor:
-        """Scores (M, N) of a classification task, or outputs (M, D_out) of a regression task, for ``x`` (M, ...)."""
+        """Scores (M, N) of a classification task, or outputs (M, D_out) of a regression task, for ``x`` (M, ...).
+
+        Args:
+            adapted: What :meth:`adapt` returned for the task.
+            x: Query inputs (M, ...).
+        """
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
-        """The loss () of ``scores`` (M, N) or (M, D_out) against ``y`` (M,) or (M, D_out)."""
+        """The loss () of ``scores`` (M, N) or (M, D_out) against ``y`` (M,) or (M, D_out).
+
+        Args:
+            scores: What :meth:`predict` returned, (M, N) or (M, D_out).
+            y: Labels (M,) int64, or targets (M, D_out) float32.
+        """
         return task_loss(scores, y)
 
     def meta_loss(self, episode: Episode) -> Tensor:

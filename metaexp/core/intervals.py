@@ -65,7 +65,12 @@ def student_quantile(probability: float, freedom: float) -> float:
 
 
 def student_tails(t: float, freedom: float) -> float:
-    """P(abs(T) >= abs(t)) of a Student-t variable T with ``freedom`` degrees, which need not be whole."""
+    """P(abs(T) >= abs(t)) of a Student-t variable T with ``freedom`` degrees, which need not be whole.
+
+    Args:
+        t: The value; only its size counts.
+        freedom: Degrees of freedom, above 0.
+    """
     if math.isinf(t):
         return 0.0
     return _incomplete_beta(0.5 * freedom, 0.5, freedom / (freedom + t * t))

@@ -29,7 +29,12 @@ _KEY = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)+")
 
 
 def encode(step: int, values: Mapping[str, float]) -> bytes:
-    """One line: ``{"step": 20, "train/loss": 0.5}``. Not-finite numbers become "nan", "inf" and "-inf"."""
+    """One line: ``{"step": 20, "train/loss": 0.5}``. Not-finite numbers become "nan", "inf" and "-inf".
+
+    Args:
+        step: The training step.
+        values: Number of each metric, by its name ``<split>/<quantity>``.
+    """
     line: dict[str, int | float | str] = {"step": step}
     for key in sorted(values):
         if not _is_key(key):

@@ -52,7 +52,12 @@ def acquire(path: Path, *, wait: bool = False) -> Callable[[], None]:
 
 @contextmanager
 def hold_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock on ``path`` within this block. Arguments and errors are those of :func:`acquire`."""
+    """Hold the lock on ``path`` within this block. Arguments and errors are those of :func:`acquire`.
+
+    Args:
+        path: The lock file.
+        wait: Whether to wait while another process has locked it.
+    """
     release = acquire(path, wait=wait)
     try:
         yield

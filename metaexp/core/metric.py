@@ -35,7 +35,12 @@ class Metric(NamedTuple):
         return cls(name, LARGER_IS_BETTER[name])
 
     def is_better(self, new: float, old: float) -> bool:
-        """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays."""
+        """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays.
+
+        Args:
+            new: A value.
+            old: The best value so far.
+        """
         return new > old if self.larger_is_better else new < old
 
     @property

@@ -17,7 +17,12 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during training step ``step`` (0-based) of ``total_steps``."""
+        """The factor during training step ``step`` (0-based) of ``total_steps``.
+
+        Args:
+            step: The training step, from 0.
+            total_steps: Steps of the whole run.
+        """
 
 
 class Constant(Schedule):

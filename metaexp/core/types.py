@@ -55,7 +55,12 @@ class EvalResult(NamedTuple):
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Apply ``function`` to every tensor in a nest of tuples, lists and dicts; other leaves stay."""
+    """Apply ``function`` to every tensor in a nest of tuples, lists and dicts; other leaves stay.
+
+    Args:
+        function: Called with each tensor.
+        tree: The nest.
+    """
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
@@ -85,6 +90,11 @@ def select_tasks(episodes: Episode, start: int, stop: int) -> Episode:
 
 
 def one_task(episodes: Episode, index: int) -> Episode:
-    """Task ``index`` of a batch, without the leading axis."""
+    """Task ``index`` of a batch, without the leading axis.
+
+    Args:
+        episodes: Tasks with a leading axis T.
+        index: Which one, in [0, T).
+    """
     task: Episode = map_tensors(lambda t: t[index], episodes)
     return task

@@ -107,7 +107,12 @@ class MetaDataset(ABC):
 
     @abstractmethod
     def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
-        """Return the tasks of a shape, addressed by (seed, split, index)."""
+        """Return the tasks of a shape, addressed by (seed, split, index).
+
+        Args:
+            shape: Ways, shots and queries of a task.
+            seed: Another seed gives other tasks.
+        """
 
     @abstractmethod
     def batches(self, batch_size: int, seed: int) -> TaskSource:
@@ -136,8 +141,18 @@ class TaskSource(ABC):
 
     @abstractmethod
     def episodes(self, split: Split, indices: Tensor) -> Episode:
-        """Return the episodes at ``indices`` (T,) int64, as a batch with leading T."""
+        """Return the episodes at ``indices`` (T,) int64, as a batch with leading T.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the episodes (T,), int64.
+        """
 
     @abstractmethod
     def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """Return the SHA-256 (hex) over which examples make up the first episodes of a split, in order, with labels."""
+        """Return the SHA-256 (hex) over which examples make up the first episodes of a split, in order, with labels.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            n_episodes: How many episodes, from number 0.
+        """

@@ -96,7 +96,12 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
 
 
 def contact_sheet(loaded: MetaDataset, path: Path) -> None:
-    """Save a figure (PNG) of some examples of some classes of every split, or of some tasks of a regression family."""
+    """Save a figure (PNG) of some examples of some classes of every split, or of some tasks of a regression family.
+
+    Args:
+        loaded: The dataset.
+        path: The PNG file, whose folder is made.
+    """
     figure = Figure(figsize=(10, 10), layout="constrained")
     FigureCanvasAgg(figure)
     if isinstance(loaded, ClassDataset):

@@ -44,7 +44,13 @@ class DatasetSubject:
         return self.loaded.tasks(self.shape, seed)
 
     def episodes(self, split: Split, indices: list[int] | None = None, seed: int = 0) -> Episode:
-        """Return episodes of a split; the first four by default."""
+        """Return episodes of a split; the first four by default.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the episodes.
+            seed: The seed of the tasks.
+        """
         return self.source(seed).episodes(split, torch.tensor(indices or list(range(_EPISODES))))
 
 

@@ -38,17 +38,34 @@ class Finding(NamedTuple):
 
 
 def ok(name: str, sentence: str, **measured: float) -> Finding:
-    """Return a finding of nothing wrong. Names of measured numbers have underscores for spaces."""
+    """Return a finding of nothing wrong. Names of measured numbers have underscores for spaces.
+
+    Args:
+        name: The name of the check.
+        sentence: What was found.
+        **measured: The numbers behind it.
+    """
     return Finding(name, "ok", sentence, _spaced(measured))
 
 
 def wrong(name: str, sentence: str, **measured: float) -> Finding:
-    """Return a finding of something wrong."""
+    """Return a finding of something wrong.
+
+    Args:
+        name: The name of the check.
+        sentence: What is wrong.
+        **measured: The numbers behind it.
+    """
     return Finding(name, "wrong", sentence, _spaced(measured))
 
 
 def does_not_apply(name: str, sentence: str) -> Finding:
-    """Return a finding where there is nothing to check."""
+    """Return a finding where there is nothing to check.
+
+    Args:
+        name: The name of the check.
+        sentence: Why it does not apply.
+    """
     return Finding(name, "does not apply", sentence, {})
 
 
@@ -56,6 +73,10 @@ def gap(a: Tensor, b: Tensor) -> float:
     """Return the largest difference between two tensors of predictions, in standard deviations of ``b``.
 
     The unit makes scores in any range comparable. The result is infinite where something is not a number.
+
+    Args:
+        a: Predictions, of any shape.
+        b: Predictions of the same shape.
     """
     largest = float((a - b).abs().max())
     spread = float(b.std()) if b.numel() > 1 else 0.0

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.finding import SAME, Finding, does_not_apply, format_error, gap, ok, wrong
+from metaexp.doctor.network_subject import N_EXAMPLES, N_OUTPUTS, MakeNetwork, NetworkSubject
 from metaexp.doctor.report import Part
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import normalise_with
-from metaexp.models.inspection import prepare_network
-from metaexp.models.plain import as_network
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "grey images, 1 x 28 x 28": (1, 28, 28),
@@ -26,41 +23,8 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "vectors, 1": (1,),
 }
 """The shapes of examples that a network is examined on; it may refuse all but one."""
-N_OUTPUTS = 5
-_N_EXAMPLES = 10
 _STEPS = 60
 _RATES = (0.01, 0.001, 0.1)
-
-
-class MakeNetwork(Protocol):
-    """Makes the network from its settings. ``n_outputs`` is None for features."""
-
-    def __call__(self, *, input_shape: tuple[int, ...], n_outputs: int | None) -> nn.Module:
-        """Make the network."""
-
-
-@dataclass(frozen=True)
-class NetworkSubject:
-    """A network under examination, for examples of one shape."""
-
-    name: str
-    make: MakeNetwork
-    input_shape: tuple[int, ...] = (1, 28, 28)
-
-    def raw(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> nn.Module:
-        """Make the network as its class makes it. Global generators stay as they are."""
-        with fix_noise(seed):
-            return self.make(input_shape=self.input_shape, n_outputs=n_outputs)
-
-    def build(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> Network:
-        """Make the network as a run uses it."""
-        network = as_network(self.raw(n_outputs, seed), n_outputs)
-        prepare_network(network, self.input_shape, n_outputs)
-        return network
-
-    def examples(self, seed: int = 0) -> Tensor:
-        """Return examples (10, ...)."""
-        return torch.randn(_N_EXAMPLES, *self.input_shape, generator=torch.Generator().manual_seed(seed))
 
 
 def runs(subject: NetworkSubject) -> Finding:
@@ -83,8 +47,8 @@ def features(subject: NetworkSubject) -> Finding:
             f"with n_outputs=None it {format_error(error)}; algorithms that ask for features, such as proto_net, "
             "cannot use it. Leave out the last layer where n_outputs is None",
         )
-    if len(out) != _N_EXAMPLES or not out.isfinite().all():
-        return wrong("features", f"with n_outputs=None it gives {tuple(out.shape)} for {_N_EXAMPLES} examples")
+    if len(out) != N_EXAMPLES or not out.isfinite().all():
+        return wrong("features", f"with n_outputs=None it gives {tuple(out.shape)} for {N_EXAMPLES} examples")
     return ok("features", f"with n_outputs=None it gives features of shape {tuple(out.shape[1:])}")
 
 
@@ -153,7 +117,7 @@ def second_derivatives(subject: NetworkSubject) -> Finding:
         return does_not_apply("second derivatives", "it has no parameters to train")
     try:
         with fix_noise(0), normalise_with("batch"):
-            loss = F.cross_entropy(network(subject.examples()), torch.arange(_N_EXAMPLES) % N_OUTPUTS)
+            loss = F.cross_entropy(network(subject.examples()), torch.arange(N_EXAMPLES) % N_OUTPUTS)
             first = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
             norm = sum((g.square().sum() for g in first if g is not None), torch.zeros(()))
             second = torch.autograd.grad(norm, parameters, allow_unused=True)
@@ -211,7 +175,7 @@ def save_and_load(subject: NetworkSubject) -> Finding:
 
 def learning(subject: NetworkSubject) -> Finding:
     """Check that gradient steps fit a few labelled examples."""
-    x, y = subject.examples(), torch.arange(_N_EXAMPLES) % N_OUTPUTS
+    x, y = subject.examples(), torch.arange(N_EXAMPLES) % N_OUTPUTS
     best = (float("inf"), float("inf"))
     for rate in _RATES:
         network = subject.build().train()
@@ -229,9 +193,9 @@ def learning(subject: NetworkSubject) -> Finding:
         best = min(best, (losses[-1] / losses[0], rate))
         if best[0] < 0.7:
             return ok(
-                "learning", f"{_STEPS} steps fit {_N_EXAMPLES} examples", loss_before=losses[0], loss_after=losses[-1]
+                "learning", f"{_STEPS} steps fit {N_EXAMPLES} examples", loss_before=losses[0], loss_after=losses[-1]
             )
-    return wrong("learning", f"{_STEPS} steps of Adam hardly change the loss on {_N_EXAMPLES} examples", ratio=best[0])
+    return wrong("learning", f"{_STEPS} steps of Adam hardly change the loss on {N_EXAMPLES} examples", ratio=best[0])
 
 
 CHECKS: Mapping[str, Callable[[NetworkSubject], Finding]] = {

@@ -85,7 +85,12 @@ def _compared(name: str, subject: Subject, use_batch_norm: bool) -> Finding:
 
 
 def dependence(algorithm: Algorithm, episode: Episode) -> Dependence:
-    """Measure what a prediction depends on. The algorithm's stored statistics are others afterwards."""
+    """Measure what a prediction depends on. The algorithm's stored statistics are others afterwards.
+
+    Args:
+        algorithm: The algorithm; its batch norm is changed.
+        episode: One task.
+    """
     support, query = episode
     calls = 0
 

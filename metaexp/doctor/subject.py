@@ -115,7 +115,12 @@ class Subject:
         return supervised_task(seed) if self.is_supervised else task(self.shape, seed)
 
     def training_batch(self, n_tasks: int, start: int = 0) -> Episode:
-        """Return training tasks ``start``, ``start + 1``, ... along a leading T."""
+        """Return training tasks ``start``, ``start + 1``, ... along a leading T.
+
+        Args:
+            n_tasks: T.
+            start: The number of the first task.
+        """
         return stack([self.training_task(start + i) for i in range(n_tasks)])
 
 
@@ -159,7 +164,12 @@ def gradient_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = N
 
 
 def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
-    """Whether a meta-loss draws random numbers (dropout in training, say)."""
+    """Whether a meta-loss draws random numbers (dropout in training, say).
+
+    Args:
+        algorithm: The algorithm, in training or evaluation mode.
+        batch: Tasks with a leading T, of which the first is used.
+    """
     with fix_noise(0), torch.no_grad():
         before = random_states()
         functional_call(algorithm, dict(algorithm.named_buffers()), (one_task(batch, 0),))

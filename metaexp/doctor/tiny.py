@@ -52,7 +52,12 @@ class TinyConv(Network):
 
 
 def task(shape: TaskShape, seed: int) -> Episode:
-    """Return the task of a shape and a seed, in float64."""
+    """Return the task of a shape and a seed, in float64.
+
+    Args:
+        shape: Ways, shots and queries; 0 ways make a regression task.
+        seed: Another seed gives another task.
+    """
     generator = torch.Generator().manual_seed(seed)
     if shape.n_way == 0:
         rule = torch.randn(2, N_TARGETS, generator=generator, dtype=torch.float64)
@@ -106,12 +111,22 @@ def stack(tasks: list[Episode]) -> Episode:
 
 
 def reordered(examples: Examples, order: Tensor) -> Examples:
-    """Return the same examples in another order (S,)."""
+    """Return the same examples in another order (S,).
+
+    Args:
+        examples: Examples of one set, S of them.
+        order: Their new order (S,), int64.
+    """
     return Examples(examples.x[order], examples.y[order], examples.n_way)
 
 
 def shuffled(examples: Examples, seed: int) -> Examples:
-    """Return the same examples in the random order of a seed."""
+    """Return the same examples in the random order of a seed.
+
+    Args:
+        examples: Examples of one set.
+        seed: Another seed gives another order.
+    """
     return reordered(examples, torch.randperm(len(examples.x), generator=torch.Generator().manual_seed(seed)))
 
 

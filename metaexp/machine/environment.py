@@ -22,7 +22,12 @@ _NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", "own code")
 
 
 def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
-    """Versions, device, threads and ranks."""
+    """Versions, device, threads and ranks.
+
+    Args:
+        compute: The device and threads in use.
+        own_code: The user's code that the configuration names, if any.
+    """
     machine: Machine = compute.recorded()
     git = provenance.git_state()
     return {

@@ -95,7 +95,12 @@ class ForkedProcess:
         return code
 
     def began(self, pid: int, handle: int) -> None:
-        """Note that the parent has forked the process ``pid``, and send the signal that was asked for before."""
+        """Note that the parent has forked the process ``pid``, and send the signal that was asked for before.
+
+        Args:
+            pid: The process.
+            handle: Its file descriptor for signals (pidfd).
+        """
         self.pid, self._handle = pid, handle
         if self._signal is not None:
             self.send_signal(self._signal)
@@ -112,7 +117,12 @@ class ForkedProcess:
 
 
 def wait_for(poll: Callable[[], int | None], timeout: float | None) -> int:
-    """Wait until ``poll`` returns an exit code, and return it. Raises subprocess.TimeoutExpired."""
+    """Wait until ``poll`` returns an exit code, and return it. Raises subprocess.TimeoutExpired.
+
+    Args:
+        poll: Returns the exit code, or None while the process runs.
+        timeout: Seconds; None waits for ever.
+    """
     end = None if timeout is None else time.monotonic() + timeout
     while (code := poll()) is None:
         if end is not None and timeout is not None and time.monotonic() > end:

@@ -129,7 +129,12 @@ class Group(Ranks):
             self._stop.stop_for(number)
 
     def leave(self, error: BaseException, stderr: TextIO) -> None:
-        """End after ``error``: rank 0 prints it, and others print only what rank 0 cannot know."""
+        """End after ``error``: rank 0 prints it, and others print only what rank 0 cannot know.
+
+        Args:
+            error: Why this rank ends.
+            stderr: Where to print.
+        """
         if self.rank == 0:
             # When another rank has failed, torchrun stops this one, which still has to say why.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -61,6 +61,10 @@ class StopRequest:
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal: the first one is noted, a second one ends everything where it is.
 
+        Args:
+            number: The signal.
+            _frame: Not used; Python gives it to every handler.
+
         Raises:
             KeyboardInterrupt: This is a second SIGINT, or another signal some seconds after the first.
             AbortedWork: The signal came inside :meth:`abort_on_signal`.

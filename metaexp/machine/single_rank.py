@@ -59,7 +59,12 @@ class Ranks:
         return work()
 
     def require_equal(self, what: str, work: Callable[[], str]) -> None:
-        """Raise MachineError when ``work`` returns different strings on different ranks."""
+        """Raise MachineError when ``work`` returns different strings on different ranks.
+
+        Args:
+            what: What is compared, for the message.
+            work: Returns this rank's string.
+        """
 
     def barrier(self) -> None:
         """Wait until every rank is here."""

@@ -95,7 +95,12 @@ class ConvBlock(nn.Module):
 
 
 def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
-    """(C, H, W), or a ConfigError when the data are not images."""
+    """(C, H, W), or a ConfigError when the data are not images.
+
+    Args:
+        input_shape: The shape of one example.
+        name: The network's name, for the message.
+    """
     if len(input_shape) != 3:
         raise ConfigError(
             f"model={name} takes images (channels, height, width), but the dataset gives examples of shape "

@@ -40,12 +40,22 @@ def tile(vector: Tensor) -> Tensor:
 
 
 def untile(tiles: Tensor, size: int) -> Tensor:
-    """The vector (..., size) whose tiles (..., n_tiles, width) these are."""
+    """The vector (..., size) whose tiles (..., n_tiles, width) these are.
+
+    Args:
+        tiles: (..., n_tiles, width).
+        size: Length of the vector without what fills the last tile.
+    """
     return tiles.flatten(-2)[..., :size]
 
 
 def per_tile(weight: Tensor, tiles: Tensor) -> Tensor:
-    """A view of ``weight`` (a, b) as (n_tiles, a, b) for torch.bmm: torch.matmul would copy the tiles instead."""
+    """A view of ``weight`` (a, b) as (n_tiles, a, b) for torch.bmm: torch.matmul would copy the tiles instead.
+
+    Args:
+        weight: (a, b).
+        tiles: Tiles along a leading axis, for their number.
+    """
     return weight.expand(tiles.shape[0], *weight.shape)
 
 

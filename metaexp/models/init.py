@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 
 def truncated_normal(weight: Tensor, std: float) -> None:
-    """In place, a normal distribution cut at two standard deviations, as TensorFlow's initialiser."""
+    """In place, a normal distribution cut at two standard deviations, as TensorFlow's initialiser.
+
+    Args:
+        weight: The tensor to fill, of any shape.
+        std: The standard deviation before the cut.
+    """
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 

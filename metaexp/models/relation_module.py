@@ -114,7 +114,12 @@ class PairNorm(BatchNorm):
     """
 
     def halves(self, memory: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, F, h, w) and (M, F, h, w) whose sums for all pairs are the normalised sums of the given halves."""
+        """(N, F, h, w) and (M, F, h, w) whose sums for all pairs are the normalised sums of the given halves.
+
+        Args:
+            memory: One map per class (N, F, h, w).
+            query: One map per query (M, F, h, w).
+        """
         statistics = self.statistics_in_use()
         if statistics == "stored":
             mean, variance = self.running_mean, self.running_var

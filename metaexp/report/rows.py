@@ -77,7 +77,12 @@ def _weight(row: Entry) -> tuple[int, float, str]:
 
 
 def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """Return the row over several seeds that has the name of ``entry``; None where there is none."""
+    """Return the row over several seeds that has the name of ``entry``; None where there is none.
+
+    Args:
+        entry: One of ``entries``.
+        entries: All published runs.
+    """
     return next((row for row in grouped(entries) if row.seeds and row.name == entry.name), None)
 
 

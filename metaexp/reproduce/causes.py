@@ -12,7 +12,12 @@ from metaexp.results.record import RunRecord
 
 
 def conditions(before: RunRecord, now: RunRecord) -> list[str]:
-    """Return what has changed since the run: versions, device, threads, commit; one sentence each, in this order."""
+    """Return what has changed since the run: versions, device, threads, commit; one sentence each, in this order.
+
+    Args:
+        before: The record of the run.
+        now: The record of the same run made again.
+    """
     return [
         *changed_values(before.versions, now.versions),
         *changed_values(_device(before), _device(now)),

@@ -86,6 +86,10 @@ def as_trained(folder: Path, record: RunRecord) -> Kept | None:
     """Return the first later test with the run's own settings; None if there is none.
 
     It stands for the test of a run that ended before one (``eval.test=false``). A test with edited code does not.
+
+    Args:
+        folder: The run folder.
+        record: Its record.
     """
     own = (kept for kept in evaluations(folder, record) if not kept.evaluation.overrides)
     return next((kept for kept in own if not kept.evaluation.changed_code), None)

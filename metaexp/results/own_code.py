@@ -38,12 +38,22 @@ def source_files(own: OwnCodeRecord | None, folder: Path | None = None) -> dict[
 
 
 def differing_files(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
-    """Return the names of the files that differ, or that only one side has; none where one side is not known."""
+    """Return the names of the files that differ, or that only one side has; none where one side is not known.
+
+    Args:
+        first: Digest of each file, by its name.
+        second: The same of the other side.
+    """
     if not first or not second:
         return []
     return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
 
 
 def changed_files(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of the files that both sides have and that are not the same."""
+    """Return the names of the files that both sides have and that are not the same.
+
+    Args:
+        then: Digest of each file, by its name.
+        now: The same of today.
+    """
     return sorted(name for name in then if name in now and then[name] != now[name])

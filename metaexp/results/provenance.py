@@ -50,7 +50,12 @@ def _version(package: metadata.Distribution) -> str:
 
 
 def changed_values(then: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return a line such as ``threads was 2 and is 1`` for every value that changed, ordered by key."""
+    """Return a line such as ``threads was 2 and is 1`` for every value that changed, ordered by key.
+
+    Args:
+        then: The values of the run.
+        here: The values of today.
+    """
     keys = sorted({*then, *here})
     return [f"{key} was {then.get(key)} and is {here.get(key)}" for key in keys if then.get(key) != here.get(key)]
 

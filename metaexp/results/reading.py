@@ -122,7 +122,13 @@ def _format_hint(hint: Any) -> str:
 
 
 def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> None:
-    """Raise FaultError where the text of one of ``keys`` has more than ``most`` letters, which no name has."""
+    """Raise FaultError where the text of one of ``keys`` has more than ``most`` letters, which no name has.
+
+    Args:
+        fields: A mapping from a file.
+        keys: The keys to check.
+        most: Letters.
+    """
     for key in keys:
         text = fields.get(key)
         if isinstance(text, str) and len(text) > most:

@@ -217,10 +217,11 @@ class RunRecord:
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
-    """Write ``folder/record.json``. A reader sees the old file or the new one, never half of one.
+    """Write ``folder/record.json`` and return its path. A reader sees the old file or the new one, never half of one.
 
-    Returns:
-        The path of the file.
+    Args:
+        record: The record.
+        folder: The run folder.
 
     Raises:
         ValueError: A number is not finite, which JSON cannot hold.

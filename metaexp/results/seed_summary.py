@@ -50,7 +50,12 @@ def write_summary(
 
 
 def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
-    """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several."""
+    """Return lines of a table: the seed, its test score, its verdict; and one for all seeds if there are several.
+
+    Args:
+        records: The records of the seeds.
+        whole: The result over all of them.
+    """
     found = [[f"seed {r.seed}", format_score(r.test), r.verdict.text if r.verdict else NOTHING] for r in records]
     if len(records) > 1:
         verdict = whole.verdict.text if whole.verdict else NOTHING
@@ -59,7 +64,12 @@ def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
 
 
 def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
-    """Return what belongs beside the verdict: both protocols, departures from the paper, changed settings, commits."""
+    """Return what belongs beside the verdict: both protocols, departures from the paper, changed settings, commits.
+
+    Args:
+        records: The records of the seeds.
+        departs: How the experiment departs from the paper; None where it does not.
+    """
     if not records:
         return []
     first = records[0]

@@ -28,7 +28,7 @@ from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
-from metaexp.run.step import MetaStep
+from metaexp.run.step import MetaStep, check_shares
 
 
 class Interface(NamedTuple):
@@ -135,7 +135,12 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
 
 
 def build_network(settings: Settings, interface: Interface) -> Network:
-    """Make the network on the CPU, initialised from ``settings.seed``."""
+    """Make the network on the CPU, initialised from ``settings.seed``.
+
+    Args:
+        settings: The checked settings.
+        interface: Shapes that the data give the network.
+    """
     cls = algorithm_class(settings.algorithm)
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
@@ -182,7 +187,13 @@ def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
 
 
 def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
-    """Return the outputs of a network: the classes of a task (or all training classes), or numbers of a target."""
+    """Return the outputs of a network: the classes of a task (or all training classes), or numbers of a target.
+
+    Args:
+        cls: The algorithm's class.
+        dataset: The loaded dataset.
+        shape: The shape of a training task.
+    """
     capacity = dataset.capacity()
     if cls.training_tasks == "supervised" and capacity is not None:
         return capacity["train"].n_classes
@@ -234,7 +245,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
         made: list[tuple[Compute, Parts]] = []
 
         def start() -> None:
-            check_shares(settings, ranks.size)
+            check_shares(settings, algorithm_class(settings.algorithm), ranks.size)
             compute = stack.enter_context(use_device(settings.device, ranks.launch))
             made.append((compute, build(settings, compute, progress, begins=begins)))
 
@@ -250,25 +261,6 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
             TrainState(parts.algorithm, parts.optimizer),
             make_step(settings, parts, compute, ranks),
             Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
-        )
-
-
-def check_shares(settings: Settings, n_ranks: int) -> None:
-    """Raise ConfigError when a step has too few tasks for every rank to have one."""
-    tasks = settings.train.meta_batch_size
-    if n_ranks == 1 or settings.train.steps == 0:
-        return
-    if algorithm_class(settings.algorithm).training_tasks == "supervised" and settings.task.n_way:
-        raise ConfigError(
-            f"{algorithm_class(settings.algorithm).__name__} trains on one batch of train.meta_batch_size={tasks} "
-            f"examples per step, and {n_ranks} ranks share tasks, not examples. Start it with one process."
-        )
-    if tasks < n_ranks:
-        most = f"at most {tasks} processes" if tasks > 1 else "one process"
-        raise ConfigError(
-            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per step, which "
-            f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
-            f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
         )
 
 

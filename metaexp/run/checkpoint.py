@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import make_folder, open_tensors, read_regular, sync_folder, write_atomically
+from metaexp.results.checkpoint_values import misfit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,11 +31,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-OF_BEST = ("step", "config_hash", "interface")
-"""What the manifest of selected weights holds."""
-OF_STATE = (*OF_BEST, "losses", "gradient_norms", "best", "optimizer", "data_hash", "environment")
-"""What the manifest of a checkpoint holds."""
-_LARGEST_COUNT = 1 << 63
 _MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
 """What code raises that takes up a state which is not its own."""
 
@@ -65,7 +60,13 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Write a checkpoint, then drop all but the newest ``keep``. An OSError (a full disk) leaves the old ones."""
+        """Write a checkpoint, then drop all but the newest ``keep``. An OSError (a full disk) leaves the old ones.
+
+        Args:
+            step: Steps done.
+            tensors: Tensors by name, on any device.
+            values: What else the manifest holds, as JSON.
+        """
         make_folder(self.folder)
         write(self.folder / step_name(step), tensors, values)
         for old in self.steps()[: -self.keep]:
@@ -138,7 +139,13 @@ class Checkpoints:
 
 
 def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Write ``base.safetensors``, then its manifest ``base.json``."""
+    """Write ``base.safetensors``, then its manifest ``base.json``.
+
+    Args:
+        base: The path without a suffix.
+        tensors: Tensors by name, on any device.
+        values: What else the manifest holds, as JSON.
+    """
     import safetensors.torch
 
     write_files(base, safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}), values)
@@ -201,24 +208,6 @@ def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def check_values(base: Path, values: Any, required: tuple[str, ...]) -> None:
-    """Raise RunFolderError when values are missing or of the wrong kind.
-
-    Args:
-        base: The checkpoint's file, without suffix, for the message.
-        values: What its manifest holds.
-        required: The keys that must be there.
-    """
-    if not isinstance(values, Mapping):
-        raise _misfit(base, f"its values are {type(values).__name__}, not a mapping")
-    for key in required:
-        if key not in values:
-            raise _misfit(base, f"key {key} is missing")
-    for key, is_kind in _KINDS.items():
-        if key in values and not is_kind(values[key]):
-            raise _misfit(base, f"key {key} is {str(values[key])[:40]!r}")
-
-
 @contextmanager
 def explain_misfit(base: Path) -> Iterator[None]:
     """Within this block, raise RunFolderError where what was saved cannot be taken up.
@@ -233,66 +222,4 @@ def explain_misfit(base: Path) -> Iterator[None]:
 
         if explained(error) is not None:  # out of memory, say
             raise
-        raise _misfit(base, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error
-
-
-def _misfit(base: Path, what: str) -> RunFolderError:
-    return RunFolderError(
-        f"{base}.json does not hold what a run saves ({what}): it was changed, or made by something else. "
-        "Restore the checkpoints, or start a new run."
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and not (isinstance(value, int) and abs(value) >= _LARGEST_COUNT)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _LARGEST_COUNT
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
-
-
-def _is_best(value: Any) -> bool:
-    if value is None:
-        return True
-    return _are_numbers(value) and len(value) == 4 and _is_count(value[0]) and _is_count(value[3])
-
-
-def _is_interface(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], list):
-        return False
-    return all(map(_is_count, value[0])) and (value[1] is None or _is_count(value[1]))
-
-
-def _is_optimizer(value: Any) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, Mapping) or set(value) != {"groups", "slots"}:
-        return False
-    groups, slots = value["groups"], value["slots"]
-    return (
-        isinstance(groups, list)
-        and all(isinstance(group, Mapping) for group in groups)
-        and isinstance(slots, Mapping)
-        and all(key.isdecimal() and isinstance(slot, Mapping) for key, slot in slots.items())
-    )
-
-
-_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "step": _is_count,
-    "metrics_position": _is_count,
-    "metrics_sha256": lambda value: value is None or isinstance(value, str),
-    "losses": _are_numbers,
-    "gradient_norms": _are_numbers,
-    "unvalidated": lambda value: isinstance(value, bool),
-    "best": _is_best,
-    "mean": lambda value: _is_number(value) and math.isfinite(value),
-    "config_hash": lambda value: value is None or isinstance(value, str),
-    "data_hash": lambda value: value is None or isinstance(value, str),
-    "interface": _is_interface,
-    "environment": lambda value: isinstance(value, Mapping),
-    "optimizer": _is_optimizer,
-}
+        raise misfit(base, f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error

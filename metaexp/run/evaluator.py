@@ -191,7 +191,12 @@ def extra_scores(result: EvalResult) -> list[Score]:
 
 
 def score(result: EvalResult, metric: str) -> Score:
-    """The result as the record has it."""
+    """The result as the record has it.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
     return Score(metric, result.mean, result.ci95, result.n_episodes)
 
 
@@ -199,6 +204,10 @@ def scores_after_steps(result: EvalResult, metric: str) -> list[Score]:
     """The metric after 0, 1, ... adaptation steps; empty for an algorithm without steps.
 
     A state that is not finite (too large a step) ends the list, for a record holds numbers only.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
     """
     if len(result.per_step) == 1:
         return []

@@ -18,10 +18,11 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.episodes import METRICS_OF_EPISODES, write_episodes, write_metrics
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
-from metaexp.run.checkpoint import OF_STATE, Checkpoint, Checkpoints, check_values, write
+from metaexp.run.checkpoint import Checkpoint, Checkpoints, write
 from metaexp.run.figures import draw
 from metaexp.run.folder import RunFolder
 from metaexp.run.integrity import MetricsDigest, check_metrics
@@ -100,7 +101,12 @@ class Outputs:
         write_record(record, self.path)
 
     def save_best(self, weights: Weights, values: Mapping[str, Any]) -> None:
-        """Write the selected weights, and the values that identify them."""
+        """Write the selected weights, and the values that identify them.
+
+        Args:
+            weights: Tensors of the algorithm, by name.
+            values: What identifies them, as JSON.
+        """
         write(self.folder.best, weights, dict(values))
 
     def save_test_episodes(self, per_step: list[list[float]]) -> None:
@@ -112,7 +118,12 @@ class Outputs:
         write_metrics(self.path / METRICS_OF_EPISODES, values)
 
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
-        """Draw the figures of the run and show them in every view: name -> PNG file."""
+        """Draw the figures of the run and show them in every view: name -> PNG file.
+
+        Args:
+            setup: The parts of the run.
+            record: Its record.
+        """
         figures = draw(self.folder, setup, record)
         for name, path in figures.items():
             self.trackers.picture(name, path)

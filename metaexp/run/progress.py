@@ -38,7 +38,12 @@ class Display(ABC):
 
     @abstractmethod
     def validated(self, step: int, result: str) -> None:
-        """Show the validation result after ``step`` steps."""
+        """Show the validation result after ``step`` steps.
+
+        Args:
+            step: Steps done.
+            result: The result, formatted.
+        """
 
     @abstractmethod
     def line(self, text: str) -> None:

@@ -48,7 +48,12 @@ def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display
 
 
 def overrides_for(run: Run, model: Run) -> list[str]:
-    """Return the overrides with which ``run`` is tested on the episodes of ``model``."""
+    """Return the overrides with which ``run`` is tested on the episodes of ``model``.
+
+    Args:
+        run: The run to test.
+        model: The run whose episodes are wanted.
+    """
     own, wanted = dict(flatten(run.record.config)), dict(flatten(model.record.config))
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 

@@ -9,8 +9,9 @@ from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError, RunFolderError
+from metaexp.results.checkpoint_values import OF_BEST, OF_STATE, check_values
 from metaexp.run.build import Interface, TrainingSetup
-from metaexp.run.checkpoint import OF_BEST, OF_STATE, Checkpoints, DamagedError, check_values, read
+from metaexp.run.checkpoint import Checkpoints, DamagedError, read
 from metaexp.run.folder import RunFolder, resume_command
 from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs

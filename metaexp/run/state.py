@@ -106,6 +106,10 @@ def copy_weights(algorithm: Algorithm) -> Weights:
 def load_weights(algorithm: Algorithm, weights: Weights) -> None:
     """Copy ``weights`` into the algorithm.
 
+    Args:
+        algorithm: The algorithm, changed in place.
+        weights: Tensors by name, on any device.
+
     Raises:
         RunFolderError: A tensor is missing, is not the algorithm's, or has another shape.
     """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
@@ -96,7 +97,12 @@ class MetaStep:
         return self.reduce(partial(self._backward_on_share, step))
 
     def apply(self, step: int, mean: Partial) -> StepResult:
-        """Update weights and buffers with the result of :meth:`compute_mean`."""
+        """Update weights and buffers with the result of :meth:`compute_mean`.
+
+        Args:
+            step: The training step, from 0.
+            mean: What :meth:`compute_mean` returned.
+        """
         self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
         self.clip.apply(self.algorithm)
@@ -184,3 +190,28 @@ def noise_seed(seed: int, step: int, rank: int = 0) -> int:
         rank: The rank.
     """
     return (seed * _GOLDEN + step + (rank << 40)) % (1 << 63)
+
+
+def check_shares(settings: Settings, cls: type[Algorithm], n_ranks: int) -> None:
+    """Raise ConfigError when a step has too few tasks for every rank to have one.
+
+    Args:
+        settings: The checked settings.
+        cls: The algorithm's class.
+        n_ranks: Processes of the launch.
+    """
+    tasks = settings.train.meta_batch_size
+    if n_ranks == 1 or settings.train.steps == 0:
+        return
+    if cls.training_tasks == "supervised" and settings.task.n_way:
+        raise ConfigError(
+            f"{cls.__name__} trains on one batch of train.meta_batch_size={tasks} "
+            f"examples per step, and {n_ranks} ranks share tasks, not examples. Start it with one process."
+        )
+    if tasks < n_ranks:
+        most = f"at most {tasks} processes" if tasks > 1 else "one process"
+        raise ConfigError(
+            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per step, which "
+            f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
+            f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
+        )

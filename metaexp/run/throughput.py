@@ -29,7 +29,12 @@ class Throughput(NamedTuple):
     episode: float
 
     def seconds(self, settings: Settings, steps: int) -> float:
-        """An estimate for a run of ``steps`` steps: training, validations and test."""
+        """An estimate for a run of ``steps`` steps: training, validations and test.
+
+        Args:
+            settings: The checked settings.
+            steps: Training steps.
+        """
         train = settings.train
         validations = math.ceil(steps / train.eval_every) if steps else 1
         return steps * self.step + (validations * train.eval_episodes + settings.eval.episodes) * self.episode

@@ -82,7 +82,12 @@ def best_of(found: SearchResult) -> Point | None:
 
 
 def format_opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
-    """Format the first lines that a search prints."""
+    """Format the first lines that a search prints.
+
+    Args:
+        prepared: The search.
+        points: Trials of earlier calls.
+    """
     options, done = prepared.options, sum(point.is_counted and point.state != "running" for point in points)
     goal = f"{'highest' if prepared.metric.larger_is_better else 'lowest'} {prepared.metric.validation}"
     before = f", {done} of them done before" if done else ""

@@ -44,7 +44,12 @@ def is_left(state: JobState, options: SweepOptions) -> bool:
 
 
 def is_complete(sweep: Sweep, jobs: Sequence[FrozenJob]) -> bool:
-    """Return whether every job is completed. Duplicates of other jobs do not count."""
+    """Return whether every job is completed. Duplicates of other jobs do not count.
+
+    Args:
+        sweep: The sweep folder.
+        jobs: All jobs of the sweep.
+    """
     same = duplicates(jobs)
     return all(sweep.state(job).status == "completed" for job in jobs if job.number not in same)
 

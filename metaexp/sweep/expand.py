@@ -69,7 +69,12 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
 
 
 def swept_keys(composer: Composer, overrides: Sequence[str]) -> frozenset[str]:
-    """Return the keys that have several values."""
+    """Return the keys that have several values.
+
+    Args:
+        composer: Parses overrides.
+        overrides: Those of the command line.
+    """
     parsed = [composer.parse(override) for override in overrides]
     return frozenset(o.key_or_group for o in parsed if isinstance(o, Override) and o.is_sweep_override())
 

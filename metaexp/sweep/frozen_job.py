@@ -192,7 +192,12 @@ def frozen_digest(job: FrozenJob) -> str:
 
 
 def write_frozen(job: FrozenJob, folder: Path) -> None:
-    """Write ``folder/frozen.json`` atomically, with its own digest."""
+    """Write ``folder/frozen.json`` atomically, with its own digest.
+
+    Args:
+        job: The job.
+        folder: The folder of the job.
+    """
     content = asdict(job)
     content[_DIGEST] = _digest(content)
     write_atomically(folder / FROZEN_FILE, (json.dumps(content, indent=1) + "\n").encode())

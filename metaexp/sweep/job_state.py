@@ -137,7 +137,12 @@ def read_note(folder: Path) -> Note | None:
 
 
 def write_note(folder: Path, note: Note) -> None:
-    """Write the note of the job's worker, in place of an earlier one."""
+    """Write the note of the job's worker, in place of an earlier one.
+
+    Args:
+        folder: The folder of the job.
+        note: What the worker says of itself.
+    """
     write_atomically(folder / STATE_FILE, (json.dumps(asdict(note)) + "\n").encode())
 
 

@@ -125,13 +125,24 @@ class JobReporter:
         self.options = options
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """Mark the job as ended. If it failed and ``sweep.on_error=stop`` is set, ask all jobs to stop."""
+        """Mark the job as ended. If it failed and ``sweep.on_error=stop`` is set, ask all jobs to stop.
+
+        Args:
+            job: The job.
+            state: How it ended.
+        """
         if state.ended_badly and self.options.on_error == "stop":
             self.folder.ask_to_stop()
         self.folder.mark_ended(job.number)
 
     def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
-        """Do nothing: a job that is tried again has not ended."""
+        """Do nothing: a job that is tried again has not ended.
+
+        Args:
+            job: The job.
+            state: How it ended.
+            attempt: The number of the next try.
+        """
 
     def runs_elsewhere(self, job: FrozenJob) -> None:
         """Do nothing: the process that runs the job marks its end."""

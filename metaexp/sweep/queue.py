@@ -19,7 +19,12 @@ class Watcher(Protocol):
     """Is called when something happens to a job."""
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """Handle the end of a job that is not tried again."""
+        """Handle the end of a job that is not tried again.
+
+        Args:
+            job: The job.
+            state: How it ended.
+        """
 
     def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
         """Handle a failure of a job that is tried again.

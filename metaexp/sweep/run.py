@@ -133,7 +133,12 @@ class Reporter:
         self.counted = time.monotonic()
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
-        """Print the result of a job, and its log if it failed."""
+        """Print the result of a job, and its log if it failed.
+
+        Args:
+            job: The job.
+            state: How it ended.
+        """
         self.steps[job.number] = job.steps
         self.display.line(format_job_line(job, state))
         if state.ended_badly:

@@ -47,7 +47,12 @@ def format_job(job: FrozenJob) -> str:
 
 
 def format_job_line(job: FrozenJob, state: JobState) -> str:
-    """Format one job with its state in one line."""
+    """Format one job with its state in one line.
+
+    Args:
+        job: The job.
+        state: Its state.
+    """
     return f"{format_job(job)}: {format_state(state)}"
 
 

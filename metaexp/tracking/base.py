@@ -49,11 +49,21 @@ class Tracker(ABC):
 
     @abstractmethod
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Show ``values`` (``<split>/<quantity>`` -> number) at training step ``step``."""
+        """Show ``values`` (``<split>/<quantity>`` -> number) at training step ``step``.
+
+        Args:
+            step: The training step.
+            values: Numbers by name ``<split>/<quantity>``.
+        """
 
     @abstractmethod
     def picture(self, name: str, path: Path) -> None:
-        """Show the PNG file at ``path`` under ``name``."""
+        """Show the PNG file at ``path`` under ``name``.
+
+        Args:
+            name: The name of the figure.
+            path: The PNG file.
+        """
 
     @abstractmethod
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:

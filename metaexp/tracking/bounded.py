@@ -41,7 +41,12 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
 
 
 def answers(url: str, seconds: float) -> bool:
-    """Whether the server at ``url`` answers a request with anything at all within ``seconds``."""
+    """Whether the server at ``url`` answers a request with anything at all within ``seconds``.
+
+    Args:
+        url: The address of the server.
+        seconds: How long to wait.
+    """
 
     def ask() -> None:
         with suppress(urllib.error.HTTPError):  # that is an answer, too

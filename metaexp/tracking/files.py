@@ -50,7 +50,12 @@ class JsonLines:
             self._drop_torn_line(size)
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one line and hand it to the operating system, so that other processes can read it at once."""
+        """Write one line and hand it to the operating system, so that other processes can read it at once.
+
+        Args:
+            step: The training step.
+            values: Numbers by name ``<split>/<quantity>``.
+        """
         file = self._opened()
         with name_in_errors(self.path):
             file.write(encode(step, values))

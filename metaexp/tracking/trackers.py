@@ -41,12 +41,22 @@ class Trackers:
         self._each("started", lambda view: view.start(self.run))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Record ``values`` at training step ``step``. They must not depend on a clock."""
+        """Record ``values`` at training step ``step``. They must not depend on a clock.
+
+        Args:
+            step: The training step.
+            values: Numbers by name ``<split>/<quantity>``.
+        """
         self._metrics.append(step, values)
         self._each("written to", lambda view: view.scalars(step, values))
 
     def timings(self, step: int, values: Mapping[str, float]) -> None:
-        """Record rates and times (``time/<quantity>``), which differ between equal runs."""
+        """Record rates and times (``time/<quantity>``), which differ between equal runs.
+
+        Args:
+            step: The training step.
+            values: Numbers by name ``time/<quantity>``.
+        """
         self._timings.append(step, values)
         self._each("written to", lambda view: view.scalars(step, values))
 
@@ -56,11 +66,22 @@ class Trackers:
         return self._metrics.position()
 
     def picture(self, name: str, path: Path) -> None:
-        """Show the PNG file at ``path``, which is in the run folder, in every view."""
+        """Show the PNG file at ``path``, which is in the run folder, in every view.
+
+        Args:
+            name: The name of the figure.
+            path: The PNG file.
+        """
         self._each("given a figure", lambda view: view.picture(name, path))
 
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
-        """Close files and views. Safe to call when :meth:`start` failed half-way, and a second time."""
+        """Close files and views. Safe to call when :meth:`start` failed half-way, and a second time.
+
+        Args:
+            outcome: How the run ended.
+            summary: Its final numbers, by name.
+            artifacts: Files that views may keep, by name.
+        """
         self._metrics.close()
         self._timings.close()
         self._each("closed", lambda view: view.finish(outcome, summary, artifacts))

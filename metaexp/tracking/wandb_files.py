@@ -123,6 +123,10 @@ def write_files_in(folder: Path, mode: Mode) -> Iterator[None]:
     """Let the client write its caches into ``folder`` instead of the home folder, unless the user has named another.
 
     The user's own W&B settings are in the home folder, so online they are still read from there.
+
+    Args:
+        folder: A folder that may be written to.
+        mode: ``online``, ``offline`` or ``disabled``.
     """
     wanted = {"WANDB_CACHE_DIR": folder / "cache", "WANDB_DATA_DIR": folder / "data"}
     if mode != "online":

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaexp.compare.why import KINDS, Explanation, explain, print_explanation, read_side
+from metaexp.compare.output.explanation import print_explanation
+from metaexp.compare.why import KINDS, Explanation, explain, read_side
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import Git, Machine, read_record, write_record
 from tests.compare.conftest import MakeRun, decide, keep

@@ -30,7 +30,12 @@ from metaexp.results.markdown import table as markdown_table
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print the sentences, scores and costs of every group, the differences in settings, and what was left out."""
+    """Print the sentences, scores and costs of every group, the differences in settings, and what was left out.
+
+    Args:
+        comparison: What to print.
+        console: Where to.
+    """
     for table in comparison.tables:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
         for sentence in headline(table):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.compare.statistics.pairs import MOST_EPISODES, MOST_SEEDS, Estimate, Pair
+from metaexp.compare.statistics.pairs import Estimate, Pair
+from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
 
 
 def format_mean(metric: str, value: float) -> str:
-    """Return ``98.27 %`` or ``0.512``."""
+    """Return ``98.27 %`` or ``0.512``.
+
+    Args:
+        metric: The name of the metric, such as ``accuracy``.
+        value: Its mean; for accuracies in [0, 1].
+    """
     return f"{value * 100:.2f} %" if metric == "accuracy" else f"{value:.3g}"
 
 
 def format_range(metric: str, estimate: Estimate) -> str:
-    """Return ``97.9 to 98.6``, in the unit of :func:`format_mean`; ``-`` where there is no interval."""
+    """Return ``97.9 to 98.6``, in the unit of :func:`format_mean`; ``-`` where there is no interval.
+
+    Args:
+        metric: The name of the metric.
+        estimate: The mean with its interval.
+    """
     if estimate.low is None or estimate.high is None:
         return NOTHING
     scale, form = (100.0, ".2f") if metric == "accuracy" else (1.0, ".3g")
@@ -24,7 +35,12 @@ def format_range(metric: str, estimate: Estimate) -> str:
 
 
 def format_difference(metric: str, value: float) -> str:
-    """Return ``+1.20 points`` for accuracies, ``\N{MINUS SIGN}0.031`` for others."""
+    """Return ``+1.20 points`` for accuracies, ``\N{MINUS SIGN}0.031`` for others.
+
+    Args:
+        metric: The name of the metric.
+        value: The difference of two means.
+    """
     return f"{_signed(value * 100, '.2f')} points" if metric == "accuracy" else _signed(value, ".3g")
 
 

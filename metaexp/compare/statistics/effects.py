@@ -121,7 +121,12 @@ def mean_variance(row: Row) -> Variance:
 
 
 def difference_variances(first: Row, second: Row) -> list[PairVariance]:
-    """Return the candidates for the variance of a difference: Welch's, and for unequal S the pooled one, too."""
+    """Return the candidates for the variance of a difference: Welch's, and for unequal S the pooled one, too.
+
+    Args:
+        first: One row.
+        second: The other row, over the same episodes.
+    """
     rows = (first, second)
     parts = [_over_runs(row) for row in rows]
     total = parts[0] + parts[1]
@@ -140,7 +145,12 @@ def difference_variances(first: Row, second: Row) -> list[PairVariance]:
 
 
 def pairing_gain(first: Row, second: Row) -> Array:
-    """Return the factor (...) by which pairing narrows the standard error of a difference; 0 without spread."""
+    """Return the factor (...) by which pairing narrows the standard error of a difference; 0 without spread.
+
+    Args:
+        first: One row.
+        second: The other row, over the same episodes.
+    """
     variance = difference_variances(first, second)[0].difference
     n_episodes = first.n_episodes
     apart = (first.episode_means.var(-1, ddof=1) + second.episode_means.var(-1, ddof=1)) / n_episodes

@@ -40,7 +40,12 @@ class Part(NamedTuple):
         return self.over_episodes + self.over_runs > 0.0
 
     def squared_margin(self, p: float, n_episodes: int) -> float:
-        """Return the squared margin of the interval that holds the truth with probability 1 - ``p``."""
+        """Return the squared margin of the interval that holds the truth with probability 1 - ``p``.
+
+        Args:
+            p: The probability that the interval misses the truth, in (0, 1).
+            n_episodes: Episodes of the mean.
+        """
         margin = quantile(p, n_episodes - 1.0) ** 2 * self.over_episodes if self.over_episodes else 0.0
         return margin + (quantile(p, self.degrees_of_freedom) ** 2 * self.over_runs if self.over_runs else 0.0)
 

@@ -48,7 +48,12 @@ class Checker:
         self._known_keys = list(known_keys)
 
     def report(self, key: str, problem: str) -> None:
-        """Note a problem with the value at dotted ``key``."""
+        """Note a problem with the value at dotted ``key``.
+
+        Args:
+            key: The dotted key.
+            problem: A sentence for the user.
+        """
         self.broken.add(key.partition(".")[0])
         self.problems.append(problem)
 

@@ -74,7 +74,12 @@ def lineage(source: ClassSource) -> list[ClassSource]:
 
 
 def derives_from(source: ClassSource, base: str) -> bool:
-    """Whether the class is, or has among its bases, the class at dotted path ``base``."""
+    """Whether the class is, or has among its bases, the class at dotted path ``base``.
+
+    Args:
+        source: The class.
+        base: The dotted path of another class.
+    """
     origin = find_class(base)
     wanted = origin.path if origin else base
     ancestors = list(lineage(source))
@@ -82,7 +87,12 @@ def derives_from(source: ClassSource, base: str) -> bool:
 
 
 def derives_from_library(source: ClassSource, library: str) -> bool:
-    """Whether a base of the class is defined in the package at dotted path ``library``, and none in metaexp."""
+    """Whether a base of the class is defined in the package at dotted path ``library``, and none in metaexp.
+
+    Args:
+        source: The class.
+        library: The dotted path of the package, such as ``torch.nn``.
+    """
     ancestors = list(lineage(source))
     if any(ancestor.path.startswith("metaexp.") for ancestor in ancestors):
         return False
@@ -100,10 +110,11 @@ def _base_paths(ancestors: Iterable[ClassSource]) -> Iterator[str]:
 
 
 def class_attribute(source: ClassSource, name: str) -> Any:
-    """Return the literal assigned to ``name`` in the body of the class, or of the nearest base that has one.
+    """Return the literal that the class, or the nearest base that has one, assigns to an attribute; None without one.
 
-    Returns:
-        Its value; None where no class assigns it, or where it is no literal.
+    Args:
+        source: The class.
+        name: The attribute.
     """
     for ancestor in lineage(source):
         for statement in ancestor.node.body:

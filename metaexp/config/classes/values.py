@@ -282,7 +282,12 @@ def show(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ' Did you mean X?' for the nearest known name, or '' where none is near."""
+    """Return ' Did you mean X?' for the nearest known name, or '' where none is near.
+
+    Args:
+        name: The unknown name.
+        known: The names that would be right.
+    """
     candidates = list(known)
     matches = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not matches and "." in name:  # the right name in the wrong section

@@ -60,7 +60,12 @@ class ClassTasks(TaskSource):
         )
 
     def draw(self, split: Split, indices: Tensor) -> Draw:
-        """Return the rows and labels of the episodes at ``indices`` (T,)."""
+        """Return the rows and labels of the episodes at ``indices`` (T,).
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the episodes (T,), int64.
+        """
         table = self._data.table(split)
         if split not in self._fits:
             self._check_fits(split, table)
@@ -121,7 +126,12 @@ class ClassBatches(TaskSource):
         return Episode(batch, batch)
 
     def draw(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows (T, B) and labels (T, B) of the batches at ``indices`` (T,)."""
+        """Return the rows (T, B) and labels (T, B) of the batches at ``indices`` (T,).
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the batches (T,), int64.
+        """
         table = self._data.table(split)
         if self._batch_size > table.total:
             raise ConfigError(

@@ -10,7 +10,12 @@ from metaexp.data.base import MetaDataset
 
 
 def all_class_ids(dataset: MetaDataset, split: Split) -> list[str]:
-    """Return the identifiers of all classes of a split, sorted; none in regression."""
+    """Return the identifiers of all classes of a split, sorted; none in regression.
+
+    Args:
+        dataset: The loaded dataset.
+        split: ``train``, ``val`` or ``test``.
+    """
     return sorted({identifier for ids in dataset.class_ids(split).values() for identifier in ids})
 
 

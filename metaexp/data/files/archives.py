@@ -64,6 +64,10 @@ class Source(ABC):
     def read(self, name: str, most: int) -> bytes:
         """Read one file of at most ``most`` bytes.
 
+        Args:
+            name: The file's path in the folder or archive.
+            most: Bytes it may have.
+
         Raises:
             DataError: It is not there, damaged or larger.
         """
@@ -125,6 +129,10 @@ def is_quick(path: Path) -> bool:
 def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
     """List the files in a folder or archive as :func:`open_source` does, where that takes no more than a moment.
 
+    Args:
+        path: The folder or archive.
+        follow_links: As in :func:`open_source`.
+
     Returns:
         The names; None for a large compressed tar, of which only reading all would tell.
 
@@ -147,7 +155,12 @@ def _is_plain_tar(path: Path) -> bool:
 
 
 def first_existing(folders: Collection[Path], names: Collection[str]) -> Path | None:
-    """Return the first of ``names`` that is there in the first of ``folders`` that has one."""
+    """Return the first of ``names`` that is there in the first of ``folders`` that has one.
+
+    Args:
+        folders: Where to look, in this order.
+        names: Names of files or folders to look for, in this order.
+    """
     return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
 
 

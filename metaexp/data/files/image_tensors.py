@@ -119,7 +119,12 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
 
 
 def images_digest(images: Bytes, classes: Mapping[str, int]) -> str:
-    """Return the digest of :func:`from_arrays` for images (B, C, H, W) that are not resized."""
+    """Return the digest of :func:`from_arrays` for images (B, C, H, W) that are not resized.
+
+    Args:
+        images: The images (B, C, H, W), uint8, class by class.
+        classes: Images of each class, by its name.
+    """
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     return _digest(classes, np.frombuffer(b"".join(digests), np.uint8))
 

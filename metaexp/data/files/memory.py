@@ -33,7 +33,12 @@ class HeldContents(Generic[Contents]):
         self._is_filling = False
 
     def find(self, path: Path, wanted: Wanted) -> Contents | None:
-        """Return the contents of a cache if they are in memory and nothing has changed since; else None."""
+        """Return the contents of a cache if they are in memory and nothing has changed since; else None.
+
+        Args:
+            path: The cache file.
+            wanted: What its content must have been made from.
+        """
         held = self._held.get(path)
         return held.contents if held is not None and held[:2] == (wanted, _stamp(path)) else None
 

@@ -43,7 +43,12 @@ def load_pickle(path: Path) -> Any:
 
 
 def loads_pickle(content: bytes, name: str) -> Any:
-    """:func:`load_pickle` of ``content``, which messages call ``name``."""
+    """:func:`load_pickle` of ``content``, which messages call ``name``.
+
+    Args:
+        content: The bytes of a pickle.
+        name: What messages call it.
+    """
     return _read(io.BytesIO(content), name)
 
 

@@ -119,6 +119,10 @@ def curve_points(knots: Tensor, weights: Tensor) -> Tensor:
 
     Knots are rounded to 2**-16, and weights already are whole multiples of 2**-14, so that every product and sum
     in the matrix product is exact in float64, in whichever order a machine takes them.
+
+    Args:
+        knots: Knots of the strokes (..., KNOTS, 2).
+        weights: Spline weights (..., P, KNOTS).
     """
     points = weights.to(torch.float64) @ (knots * 65536.0).round().to(torch.float64)
     return (points * 2.0**-16).to(torch.float32)
@@ -128,6 +132,10 @@ def choose_programs(seed: int, wanted: Mapping[Split, int]) -> dict[Split, Progr
     """The first ``wanted`` fair programs of every split.
 
     Asking for more classes in a split keeps those that were there, and changes no other split.
+
+    Args:
+        seed: Another seed gives other characters.
+        wanted: Programs of each split.
     """
     inventory = Inventory.make()
     thumbnails: list[Tensor] = []

@@ -68,11 +68,21 @@ class FunctionFamily(MetaDataset):
 
     @abstractmethod
     def function(self, parameters: Any, at: Tensor) -> Tensor:
-        """Return the values (T, P) of the functions of ``parameters`` at the places ``at`` (T, P), without noise."""
+        """Return the values (T, P) of the functions of ``parameters`` at the places ``at`` (T, P), without noise.
+
+        Args:
+            parameters: A NamedTuple of tensors (T,).
+            at: Places (T, P).
+        """
 
     @abstractmethod
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs (T, S, *input_shape) and targets (T, S, target_size), from the words (T, S, V)."""
+        """Return inputs (T, S, *input_shape) and targets (T, S, target_size), from the words (T, S, V).
+
+        Args:
+            parameters: A NamedTuple of tensors (T,).
+            words: Random words of 64 bits (T, S, V), int64.
+        """
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: there is no end of tasks and examples."""
@@ -130,7 +140,12 @@ class FunctionTasks(TaskSource):
         )
 
     def parameters(self, split: Split, indices: Tensor) -> Any:
-        """Return the parameters of the tasks at ``indices`` (T,): a NamedTuple of tensors (T,)."""
+        """Return the parameters of the tasks at ``indices`` (T,): a NamedTuple of tensors (T,).
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the tasks (T,), int64.
+        """
         return self.family.parameters(self._words(split, indices).task)
 
     def curve(self, split: Split, indices: Tensor, at: Tensor) -> Tensor:

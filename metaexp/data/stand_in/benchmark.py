@@ -45,7 +45,12 @@ class StandIn(NamedTuple):
         return f"{self.benchmark} (stand-in)"
 
     def capacity(self, splits: Mapping[Split, Sequence[str]], turns: Rotations | None = None) -> dict[Split, Capacity]:
-        """Return the classes and images of each split, turned classes counted."""
+        """Return the classes and images of each split, turned classes counted.
+
+        Args:
+            splits: Names of the classes of each split.
+            turns: How turned images become classes; not at all by default.
+        """
         return {
             split: Capacity(len(splits[split]) * (turns or Rotations()).classes_per_class(split), self.per_class)
             for split in SPLITS

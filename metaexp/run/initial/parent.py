@@ -21,8 +21,9 @@ from metaexp.core.files import make_folder, open_regular, read_regular, write_at
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
 from metaexp.core.locks import is_locked
 from metaexp.results.beginning import ParentRun
+from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.run.checkpoint import OF_STATE, Checkpoints, check_values, read_files, write_files
+from metaexp.run.checkpoint import Checkpoints, read_files, write_files
 from metaexp.run.folder import RunFolder, existing, resume_command
 from metaexp.run.integrity import check_config, check_saved_metrics, check_weights
 
@@ -144,7 +145,12 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
 
 
 def format_parent(parent: ParentRun | None, step: int) -> str:
-    """Format which run another one continues, to follow ``continues after step ...``."""
+    """Format which run another one continues, to follow ``continues after step ...``.
+
+    Args:
+        parent: The run that is continued, if any.
+        step: The step from which this run goes on.
+    """
     if parent is None or parent.step != step:
         return ""
     if not parent.not_from_start:

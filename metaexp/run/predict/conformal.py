@@ -84,7 +84,12 @@ def calibrate(
 
 
 def check_level(level: float, n_episodes: int) -> None:
-    """Refuse a level that cannot be had with as many calibration episodes."""
+    """Refuse a level that cannot be had with as many calibration episodes.
+
+    Args:
+        level: The wanted coverage.
+        n_episodes: Calibration episodes.
+    """
     if not 0 < level < 1:
         raise ConfigError(f"--conformal {level:g} must be between 0 and 1, such as 0.9.")
     least = math.ceil(level / (1 - level) - 1e-9)
@@ -96,7 +101,12 @@ def check_level(level: float, n_episodes: int) -> None:
 
 
 def episode_costs(algorithm: Algorithm, episode: Episode) -> Tensor:
-    """Return the nonconformity (M,) of the true labels or targets of one episode's queries."""
+    """Return the nonconformity (M,) of the true labels or targets of one episode's queries.
+
+    Args:
+        algorithm: The learner, with the weights to calibrate.
+        episode: One task with M queries.
+    """
     scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x)
     if episode.support.n_way == 0:
         return (scores.double() - episode.query.y.double()).abs().amax(-1)
@@ -104,7 +114,12 @@ def episode_costs(algorithm: Algorithm, episode: Episode) -> Tensor:
 
 
 def threshold_of(costs: Tensor, level: float) -> float:
-    """Return the threshold for nonconformities (K, M) of K tasks."""
+    """Return the threshold for nonconformities (K, M) of K tasks.
+
+    Args:
+        costs: What :func:`episode_costs` returned, (K, M).
+        level: The wanted coverage, in (0, 1).
+    """
     n_tasks, per_task = costs.shape
     rank = math.ceil(level * (n_tasks + 1) * per_task - 1e-9)
     return float(costs.flatten().sort().values[min(rank, n_tasks * per_task) - 1])

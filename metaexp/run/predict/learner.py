@@ -96,7 +96,12 @@ class Learner:
         return [[self.names[label] for label in labels] for labels in label_sets(self.scores(x), calibration.threshold)]
 
     def intervals(self, x: Array, calibration: Calibrated) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return lower and upper ends (M, D_out) for the targets of each example, in regression."""
+        """Return lower and upper ends (M, D_out) for the targets of each example, in regression.
+
+        Args:
+            x: Inputs (M, ...).
+            calibration: A calibration of this run.
+        """
         if self.names is not None:
             raise ConfigError("intervals are for regression; use sets(x, calibration) with classes.")
         outputs = self.scores(x)
@@ -104,6 +109,10 @@ class Learner:
 
     def examples(self, x: Array, name: str) -> Tensor:
         """Return examples as float32 on the CPU.
+
+        Args:
+            x: Inputs (S, ...).
+            name: What the message calls them.
 
         Raises:
             ConfigError: They are none, have another shape than the run takes, or are not finite.
@@ -142,6 +151,10 @@ def label_sets(scores: npt.NDArray[np.float32], threshold: float) -> list[list[i
     """Return for each row of scores (M, N) the labels whose nonconformity is at most a threshold, likeliest first.
 
     The likeliest label is always among them, so no set is empty.
+
+    Args:
+        scores: (M, N).
+        threshold: The calibrated threshold.
     """
     costs = nonconformity(torch.from_numpy(np.asarray(scores)))  # (M, N)
     order = np.argsort(-np.asarray(scores), axis=-1, kind="stable")

@@ -159,7 +159,12 @@ def is_array_file(path: Path) -> bool:
 
 
 def as_floats(images: npt.NDArray[np.uint8], pixels: Pixels) -> Tensor:
-    """Return images (B, C, H, W) uint8 as float32, by the code that does it for a dataset in a run."""
+    """Return images (B, C, H, W) uint8 as float32, by the code that does it for a dataset in a run.
+
+    Args:
+        images: (B, C, H, W), uint8.
+        pixels: How the run scales and normalises images.
+    """
     dataset = ClassDataset(
         Origin("new examples", ""), torch.from_numpy(images.copy()), {"": len(images)}, {"test": [""]}, pixels
     )

@@ -63,6 +63,10 @@ class Predictions(NamedTuple):
 def make_learner(place: RunFolder, settings: Settings) -> Learner:
     """Return a learner with the selected weights of a run.
 
+    Args:
+        place: The run folder.
+        settings: The checked settings of the run.
+
     Raises:
         RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
     """

@@ -25,7 +25,7 @@ from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
 from metaexp.compare.output.wording import headline
 from metaexp.compare.output.write import render, write
-from metaexp.compare.statistics.pairs import RequiredSample
+from metaexp.compare.statistics.required_sample import RequiredSample
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 

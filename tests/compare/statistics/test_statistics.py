@@ -11,7 +11,8 @@ from scipy import stats
 
 from metaexp.compare.statistics.effects import Array, Variance, difference_variances, pairing_gain, summarise
 from metaexp.compare.statistics.margins import Difference, Part, Proportion, p_of_zero, quantile
-from metaexp.compare.statistics.pairs import LEVEL, Pair, compare_rows, holm, required_sample
+from metaexp.compare.statistics.pairs import LEVEL, Pair, compare_rows, holm
+from metaexp.compare.statistics.required_sample import required_sample
 from metaexp.core.intervals import student_tails
 
 

@@ -1,0 +1,58 @@
+"""The network that is examined, made anew for each check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from metaexp.doctor.subject import fix_noise
+from metaexp.models.base import Network
+from metaexp.models.inspection import prepare_network
+from metaexp.models.plain import as_network
+
+N_OUTPUTS = 5
+N_EXAMPLES = 10
+
+
+class MakeNetwork(Protocol):
+    """Makes the network from its settings. ``n_outputs`` is None for features."""
+
+    def __call__(self, *, input_shape: tuple[int, ...], n_outputs: int | None) -> nn.Module:
+        """Make the network."""
+
+
+@dataclass(frozen=True)
+class NetworkSubject:
+    """A network under examination, for examples of one shape."""
+
+    name: str
+    make: MakeNetwork
+    input_shape: tuple[int, ...] = (1, 28, 28)
+
+    def raw(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> nn.Module:
+        """Make the network as its class makes it. Global generators stay as they are.
+
+        Args:
+            n_outputs: The network's outputs; None for an embedding.
+            seed: Decides the first weights.
+        """
+        with fix_noise(seed):
+            return self.make(input_shape=self.input_shape, n_outputs=n_outputs)
+
+    def build(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> Network:
+        """Make the network as a run uses it.
+
+        Args:
+            n_outputs: The network's outputs; None for an embedding.
+            seed: Decides the first weights.
+        """
+        network = as_network(self.raw(n_outputs, seed), n_outputs)
+        prepare_network(network, self.input_shape, n_outputs)
+        return network
+
+    def examples(self, seed: int = 0) -> Tensor:
+        """Return examples (10, ...)."""
+        return torch.randn(N_EXAMPLES, *self.input_shape, generator=torch.Generator().manual_seed(seed))
