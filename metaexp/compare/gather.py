@@ -15,6 +15,7 @@ from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
+from metaexp.results.own_code import codes_used
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
@@ -125,11 +126,10 @@ def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:
     """Keep the last of several runs of one configuration, seed, own code and parent."""
-    chosen: dict[tuple[str, int, str | None, str | None], Run] = {}
+    chosen: dict[tuple[str, int, str | None, str], Run] = {}
     for run in sorted(runs, key=lambda run: run.record.finished or ""):
-        parent, code = run.record.parent, run.record.own_code
-        branch, digest = parent.branch if parent else None, code.digest if code else None
-        key = (run.record.config_hash, run.record.seed, branch, digest)
+        branch = run.record.parent.branch if run.record.parent else None
+        key = (run.record.config_hash, run.record.seed, branch, " ".join(codes_used(run.record)))
         if key in chosen:
             earlier = chosen[key]
             same = np.array_equal(earlier.per_step, run.per_step) and earlier.bank == run.bank

@@ -9,6 +9,7 @@ from typing import Any
 
 from metaexp.compare.gather import Run
 from metaexp.core.errors import ConfigError
+from metaexp.results.own_code import codes_used
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_task
 
@@ -106,8 +107,8 @@ def _beside_configuration(record: RunRecord) -> dict[str, Any]:
     found = {}
     if record.parent is not None and record.parent.branch is not None:
         found["from"] = record.parent.branch
-    if record.own_code is not None:
-        found["own_code"] = record.own_code.digest[:12]
+    if codes := codes_used(record):
+        found["own_code"] = ", then ".join(codes)
     return found
 
 

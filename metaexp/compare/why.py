@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
-from metaexp.results.own_code import differing_files, source_files
+from metaexp.results.own_code import codes_used, differing_files, inexact_resumes, source_files
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.wording import format_score
 
@@ -127,9 +127,10 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
         *_differ("course", {"steps done": (a.steps, b.steps), "tested after step": (a.selected_step, b.selected_step)}),
         *_differ("course", {"continues": (_parent(a), _parent(b))}),
         *_differ("course", {"resumed bit for bit": (a.exact_resume, b.exact_resume)}),
+        *_differ_by_name("course", inexact_resumes(a), inexact_resumes(b)),
         *_code(a, b),
         *_own_files(first, second),
-        *_versions(a.versions, b.versions),
+        *_differ_by_name("versions", a.versions, b.versions, [*_NUMERIC, *sorted({**a.versions, **b.versions})]),
         *_machine(a, b),
     ]
     order = {kind.name: place for place, kind in enumerate(KINDS)}
@@ -139,6 +140,10 @@ def explain(first: Side, second: Side, decide: Decide) -> Explanation:
 
 def _differ(kind: str, values: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
     return [Finding(kind, key, format_setting(x), format_setting(y)) for key, (x, y) in values.items() if x != y]
+
+
+def _differ_by_name(kind: str, a: Mapping[str, str], b: Mapping[str, str], names: Iterable[str] = ()) -> list[Finding]:
+    return _differ(kind, {name: (a.get(name, ABSENT), b.get(name, ABSENT)) for name in names or {**a, **b}})
 
 
 def _banks(a: RunRecord, b: RunRecord) -> list[Finding]:
@@ -200,7 +205,7 @@ def _own(record: RunRecord) -> str:
         for name, state in record.own_code.git.items()
         if state is not None
     ]
-    return record.own_code.digest[:12] + (f" ({', '.join(commits)})" if commits else "")
+    return ", then ".join(codes_used(record)) + (f" ({', '.join(commits)})" if commits else "")
 
 
 def _parent(record: RunRecord) -> str:
@@ -208,11 +213,6 @@ def _parent(record: RunRecord) -> str:
     if record.parent is None:
         return "no other run"
     return "; ".join([f"{record.parent.name}, step {record.parent.step}", *record.parent.not_from_start])
-
-
-def _versions(a: Mapping[str, str], b: Mapping[str, str]) -> list[Finding]:
-    names = [*_NUMERIC, *sorted((a.keys() | b.keys()) - set(_NUMERIC))]
-    return _differ("versions", {name: (a.get(name, ABSENT), b.get(name, ABSENT)) for name in names})
 
 
 def _machine(a: RunRecord, b: RunRecord) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from metaexp.config.accelerators import why_missing
 from metaexp.config.classes.checker import Checker, Slot
+from metaexp.config.classes.loaded_code import edited_since_import
 from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
@@ -23,6 +24,7 @@ from metaexp.config.schema import (
     ClassSpec,
     DeviceSettings,
     EvalSettings,
+    OwnCode,
     PathSettings,
     Settings,
     TaskSettings,
@@ -178,9 +180,20 @@ def _settings(values: Mapping[str, Any], choices: Mapping[str, str]) -> Settings
         experiment=choices.get("experiment"),
         reference=values.get("reference"),
         resolved=resolved,
-        own_code=own_code(values),
+        own_code=_own_code(values),
         choices=dict(choices),
     )
+
+
+def _own_code(values: Mapping[str, Any]) -> OwnCode | None:
+    """The user's own code, as it is imported here; an error where it was edited since."""
+    code = own_code(values)
+    if code is not None and (edited := edited_since_import(code.files)):
+        raise ConfigError(
+            f"{', '.join(edited)} was edited after this Python process had imported it, so the code from before the "
+            "edit would run. Start Python (in a notebook: the kernel) again."
+        )
+    return code
 
 
 def _plain(value: Any) -> Any:

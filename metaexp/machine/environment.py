@@ -17,7 +17,10 @@ from metaexp.results.record import Machine
 _BEFORE: Mapping[str, Any] = {"ranks": 1}
 """Keys that older checkpoints lack, with the only value that was possible then."""
 
-_NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", "own code")
+OWN_CODE = "own code"
+"""The key of the user's own code: the first 12 digits of its digest."""
+
+_NOT_IN_OLD_CHECKPOINTS = ("metaexp sources", OWN_CODE)
 """Keys that older checkpoints lack. They count as unchanged then."""
 
 
@@ -34,7 +37,7 @@ def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
         "metaexp": metaexp.__version__,
         "commit": None if git is None else git.commit,
         "metaexp sources": provenance.sources_digest()[:12],
-        "own code": None if own_code is None else own_code.digest[:12],
+        OWN_CODE: None if own_code is None else own_code.digest[:12],
         "torch": torch.__version__,
         **dataclasses.asdict(machine),
     }

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from metaexp.results.own_code import differing_files, source_files
+from metaexp.results.own_code import differing_files, inexact_resumes, source_files
 from metaexp.results.provenance import changed_values
 from metaexp.results.record import RunRecord
 
@@ -39,7 +39,9 @@ def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> 
         if record.git is not None and record.git.dirty:
             causes.append(f"{which} was made with source files that differ from its commit")
         if not record.exact_resume:
-            causes.append(f"{which} was continued on another machine, thread count or version")
+            changed = [f"{where}: {what}" for where, what in inexact_resumes(record).items()]
+            why = f" ({', '.join(changed)})" if changed else ""
+            causes.append(f"{which} was continued on another machine, thread count, version or code{why}")
         if record.device is not None and not record.device.deterministic:
             causes.append(
                 f"{which} was made with device.deterministic=false, which allows differences in the last bits"

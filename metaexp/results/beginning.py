@@ -1,4 +1,4 @@
-"""What the record says about the start of a run: a file of weights, or the checkpoint of another run."""
+"""What the record says about the starts of a run: a file of weights, the checkpoint of another run, inexact resumes."""
 
 from __future__ import annotations
 
@@ -52,3 +52,17 @@ class ParentRun:
     def branch(self) -> str | None:
         """What sets its children apart from runs from the start: ``step 100 of 200``; None where nothing does."""
         return f"step {self.step} of {self.steps}" if self.not_from_start else None
+
+
+@dataclass(frozen=True)
+class InexactResume:
+    """A resume that could not be bit for bit, because something had changed."""
+
+    step: int
+    """The step of the checkpoint that it went on from."""
+    changed: list[str]
+    """What had changed, such as ``threads was 2 and is 1``."""
+    own_code_before: str | None
+    """The user's own code up to there: the first 12 digits of its digest; null where it had none or it is not known."""
+    own_code: str | None
+    """The user's own code from there on."""

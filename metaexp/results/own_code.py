@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metaexp.core.files import read_regular
-from metaexp.results.record import OwnCodeRecord
+from metaexp.results.record import OwnCodeRecord, RunRecord
 
 CODE = "code"
 """The folder of copies, in a run folder."""
@@ -32,9 +32,35 @@ def source_files(own: OwnCodeRecord | None, folder: Path | None = None) -> dict[
         return {}
     if own.files or folder is None or not _DIGEST.fullmatch(own.digest):
         return dict(own.files)
-    copies = folder / CODE / own.digest[:12]
+    return copied_files(folder, own.digest[:12])
+
+
+def copied_files(folder: Path, digest: str) -> dict[str, str]:
+    """Return source file -> SHA-256 (hex) of the copies that a run folder has of one version of the user's own code.
+
+    Args:
+        folder: The run folder.
+        digest: The first 12 digits of the digest of the version.
+
+    Raises:
+        RunFolderError: A copy is a link or another special file.
+    """
+    copies = folder / CODE / digest
     paths = sorted(path for path in copies.rglob("*") if path.is_symlink() or not path.is_dir())
     return {path.relative_to(copies).as_posix(): hashlib.sha256(read_regular(path)).hexdigest() for path in paths}
+
+
+def codes_used(record: RunRecord) -> list[str]:
+    """Return the first 12 digits of the digest of the user's own code; several where a resume had other code."""
+    used = [code for resume in record.inexact_resumes for code in (resume.own_code_before, resume.own_code)]
+    if not used and record.own_code is not None:
+        used = [record.own_code.digest[:12]]
+    return list(dict.fromkeys(code for code in used if code is not None))
+
+
+def inexact_resumes(record: RunRecord) -> dict[str, str]:
+    """Return what changed at each resume that was not bit for bit; the key says at which step."""
+    return {f"resumed after step {made.step}": "; ".join(made.changed) for made in record.inexact_resumes}
 
 
 def differing_files(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:

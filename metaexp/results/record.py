@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
-from metaexp.results.beginning import InitialWeights, ParentRun
+from metaexp.results.beginning import InexactResume, InitialWeights, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 
-_MOST_BYTES = 1 << 24
-"""Of a record: 16 MiB."""
+_MOST_BYTES = 1 << 24  # of a record: 16 MiB
 _NAMES = ("name", "algorithm", "dataset", "model", "experiment", "group")
 RECORD_FILE = "record.json"
 _DIGEST = "digest"
@@ -195,7 +194,9 @@ class RunRecord:
     """Null where every class is metaexp's or torch's, and in older records."""
     versions: dict[str, str] = field(default_factory=dict)
     exact_resume: bool = True
-    """False after a resume that could not be bit for bit (another machine, thread count or number of ranks)."""
+    """False after a resume that could not be bit for bit (another machine, thread count, number of ranks or code)."""
+    inexact_resumes: list[InexactResume] = field(default_factory=list, metadata=ADDED)
+    """Those resumes; empty in older records."""
     error: str | None = None
     """The first line of the error that ended a failed run."""
     started: str | None = None
@@ -246,8 +247,7 @@ def read_record(folder: Path) -> RunRecord:
         folder: The run folder, or the file itself.
 
     Raises:
-        RunFolderError: The file is missing, is no JSON or has another schema version, or a field is missing, unknown,
-            of the wrong type or too long. The message names the file and the key.
+        RunFolderError: It is missing or no record of this version. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     if path != folder and folder.exists() and not folder.is_dir():

@@ -56,6 +56,9 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         + format_time(record.seconds),
         soft_wrap=True,
     )
+    for resume in record.inexact_resumes:
+        line = f"continued after step {resume.step:,}, but not bit for bit: {'; '.join(resume.changed)}"
+        console.print(line, style="bold", soft_wrap=True)
     if record.test is None:
         console.print(
             f"not tested, as eval.test=false says; when you want it: metaexp evaluate {folder}", soft_wrap=True

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.data.classification.trained_classes import all_class_ids
+from metaexp.machine.environment import OWN_CODE
+from metaexp.results.beginning import InexactResume
+from metaexp.results.own_code import copied_files, differing_files
 from metaexp.results.provenance import git_state, sources_digest, versions
 from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task, read_record
 from metaexp.run.build import TrainingSetup
+from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.differences import with_differences
 
@@ -43,6 +51,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         parent=None if parent is None else with_differences(parent, setup),
         initial_weights=parts.initial_weights if before is None else before.initial_weights,
         exact_resume=before is None or before.exact_resume,
+        inexact_resumes=[] if before is None else before.inexact_resumes,
         batch_norm=parts.algorithm.batch_norm,
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),
@@ -65,6 +74,37 @@ def _own_code(settings: Settings) -> OwnCodeRecord | None:
     places = settings.own_code.places
     git = {name: git_state(path.parent, path.name) for name, path in sorted(places.items())}
     return OwnCodeRecord(settings.own_code.digest, git, settings.own_code.digests)
+
+
+def inexact_resume(
+    folder: Path, checkpoint: Checkpoint, changed: Sequence[str], environment: Mapping[str, Any]
+) -> InexactResume:
+    """Return what is recorded about a resume that cannot be bit for bit.
+
+    Args:
+        folder: The run folder.
+        checkpoint: Where the run goes on.
+        changed: What changed, such as ``threads was 2 and is 1``.
+        environment: The environment now.
+    """
+    before, now = checkpoint.values["environment"].get(OWN_CODE), environment[OWN_CODE]
+    said = list(changed)
+    if before is not None and now is not None and before != now:
+        files = differing_files(copied_files(folder, before), copied_files(folder, now))
+        said += [f"own code differs in {', '.join(files)}"] if files else []
+    return InexactResume(checkpoint.step, said, before, now)
+
+
+def with_resume(record: RunRecord, step: int, resume: InexactResume | None) -> RunRecord:
+    """Return the record of a run that goes on at a step. Inexact resumes at later steps are undone, and left out.
+
+    Args:
+        record: The record of the run so far.
+        step: The step of the checkpoint.
+        resume: What changed; None if nothing did.
+    """
+    earlier = [made for made in record.inexact_resumes if made.step < step]
+    return replace(record, inexact_resumes=[*earlier, *([resume] if resume is not None else [])])
 
 
 def utc_now() -> str:

@@ -223,6 +223,7 @@ def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
         full_steps=before.full_steps,
         deviations=before.deviations,
         exact_resume=before.exact_resume,
+        inexact_resumes=before.inexact_resumes,
         started=before.started,
         git=before.git,
         sources=before.sources,

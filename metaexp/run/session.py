@@ -23,7 +23,7 @@ from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
 from metaexp.run.evaluator import check_finite, extra_scores, score, scores_after_steps
-from metaexp.run.first_record import utc_now
+from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import resume_command
 from metaexp.run.outputs import Outputs
 from metaexp.run.precision import check_precision
@@ -131,10 +131,12 @@ class Session:
                     f"({key} {values[key][:12]}, now {identity[key][:12]}), so the run cannot be continued."
                 )
         changed = changed_environment(values["environment"], self.environment)
-        if changed:
-            log.warning("the run continues, but not bit for bit: %s", "; ".join(changed))
+        resume = inexact_resume(self.outputs.path, checkpoint, changed, self.environment) if changed else None
+        if resume is not None:
+            log.warning("the run continues, but not bit for bit: %s", "; ".join(resume.changed))
             device = self.setup.compute.recorded()
             self.record = dataclasses.replace(self.record, exact_resume=False, device=device)
+        self.record = with_resume(self.record, checkpoint.step, resume)
         with explain_misfit(self.outputs.path / "checkpoints" / step_name(checkpoint.step)):
             self.state.restore(checkpoint.tensors, values)
 

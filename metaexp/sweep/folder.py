@@ -25,6 +25,7 @@ from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import name_in_errors, sync_folder, write_atomically
+from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
 from metaexp.sweep.job_state import JobState, damaged_state, read_state
@@ -116,10 +117,24 @@ class Sweep:
         return self.path / job.name
 
     def state(self, job: FrozenJob) -> JobState:
-        """Return how far a job is. A job that is not done and whose ``frozen.json`` is damaged has failed."""
+        """Return how far a job is.
+
+        A job that is not done and whose ``frozen.json`` is damaged has failed, and so has one that somebody completed
+        by hand with other code.
+        """
         state = read_state(self.folder(job))
+        codes = codes_used(state.record) if state.status == "completed" and state.record is not None else []
+        if job.own_code is not None and codes not in ([], [job.own_code[:12]]):
+            return damaged_state(self.folder(job), self._other_code(job, codes))
         problem = self._read(job.name) if state.status not in ("completed", "running") else None
         return damaged_state(self.folder(job), problem) if isinstance(problem, RunFolderError) else state
+
+    def _other_code(self, job: FrozenJob, codes: Sequence[str]) -> RunFolderError:
+        return RunFolderError(
+            f"{self.folder(job)} was completed with other code of your own ({', then '.join(codes)}) than the sweep "
+            f"was made with ({str(job.own_code)[:12]}), so it is not a job of this sweep. To run all jobs with one "
+            "version of the code, add hydra.sweep.dir=NEW_PLACE to the command."
+        )
 
     def add(self, job: FrozenJob) -> Path:
         """Write one more frozen job and return its folder.

@@ -21,7 +21,7 @@ def find_reusable_runs(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Pa
     """Find completed runs that jobs would repeat.
 
     A run is reusable if it has the same configuration, seed, data folder, device settings and versions, the same own
-    code of the user, and the same commit, without uncommitted changes.
+    code of the user, and the same commit, without uncommitted changes, and if every resume of it was bit for bit.
 
     Args:
         jobs: The jobs of the new sweep.
@@ -58,7 +58,7 @@ def _is_same(run: RunRecord, job: FrozenJob) -> bool:
         del then["threads"], now["threads"]
     tested = run.test is not None or not job.config["eval"]["test"]
     same_data = run.config["paths"]["data"] == job.config["paths"]["data"]
-    same_code = job.own_code == (None if run.own_code is None else run.own_code.digest)
+    same_code = run.exact_resume and job.own_code == (None if run.own_code is None else run.own_code.digest)
     same_parent = (run.parent and run.parent.identity) == (job.parent and job.parent.identity)
     return run.config_hash == job.config_hash and same_parent and same_code and then == now and tested and same_data
 

@@ -159,7 +159,7 @@ def test_the_validation_of_a_run_that_was_not_tested_is_compared(pair: tuple[Pat
         ({"git": Git("b" * 40, False)}, "commit was aaaaaaaaaaaa and is bbbbbbbbbbbb"),
         ({"git": Git("a" * 40, True)}, "the rerun was made with source files that differ from its commit"),
         ({"data_hash": "f" * 64}, "the data differ"),
-        ({"exact_resume": False}, "the rerun was continued on another machine, thread count or version"),
+        ({"exact_resume": False}, "the rerun was continued on another machine, thread count, version or code"),
         ({}, "none of what is recorded (versions, device, threads, commit, data) differs: look at"),
         ({"git": None}, "differs (its commit is not in the record): look at"),
     ],

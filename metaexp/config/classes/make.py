@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from metaexp.config.classes.loaded_code import import_module
 from metaexp.config.classes.targets import is_allowed
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, MetaexpError
@@ -67,7 +67,7 @@ def _import(spec: ClassSpec) -> Any:
     if not is_allowed(spec.path):  # the check has refused it before; nothing gets past this line
         raise ConfigError(f"_target_={spec.path} is refused: its package is not trusted.")
     module, _, name = spec.path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(import_module(module), name)
 
 
 def _value(value: Any) -> Any:

@@ -144,10 +144,11 @@ def _is_own(name: str) -> bool:
         return True
     path = _file(top)
     places = package_folders(top) if path is None else [path]
-    return any(not any(place.is_relative_to(folder) for folder in _installed()) for place in places)
+    return any(not any(place.is_relative_to(folder) for folder in installed_folders()) for place in places)
 
 
-def _installed() -> set[str]:
+def installed_folders() -> set[str]:
+    """Return the folders of the standard library and of installed packages."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return {sysconfig.get_path(name) for name in names} | {*site.getsitepackages(), site.getusersitepackages()}
 
