@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ KINDS = [
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty current folder, with settings of the user's own beside it."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -30,7 +33,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(targets, "_folders", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     read_module.cache_clear()
-    return tmp_path / "here"
+    yield tmp_path / "here"
+    for name in [name for name in sys.modules if f"{name}.".startswith("my_code.")]:
+        del sys.modules[name]
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -40,26 +45,58 @@ def texts(folder: Path) -> dict[str, str]:
 SUFFIXES = (".py", ".yaml", ".toml")
 
 
+def run_tests(here: Path) -> tuple[int, str]:
+    """Run the tests of the project, up to the first failure, in a process forked from this one: exit code, output."""
+    for module in ("run.job", "run.figures", "doctor.examine", "doctor.network", "doctor.dataset", "data.glyphs"):
+        importlib.import_module(f"metaexp.{module}")  # once, not in every process
+    log = here.parent / "tests.log"
+    log.unlink(missing_ok=True)
+    arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "tests"]
+    pid = importlib.import_module("forking").fork(lambda: int(pytest.main(arguments)), log)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), log.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", KINDS, ids=" ".join)
 def test_the_files_pass_check_and_train_and_their_own_tests_pass(words: list[str], here: Path) -> None:
-    """In processes of their own, as a user runs them: the permission is the one that ``new`` has written."""
+    """The tests that ``new`` writes run ``metaexp check`` and train."""
     kind, name = words[:2]
     assert main(["new", *words]) == 0
     found = texts(here)
     assert f"conf/{kind}/{name}.yaml" in found
     assert f"tests/test_{kind}_{name}.py" in found
     assert re.findall(r"@[A-Z]+@", "".join(found.values())) == []
-    done = subprocess.run([sys.executable, "-P", "-m", "metaexp", "check", f"{kind}={name}"], capture_output=True)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, capture_output=True, cwd=here)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
-    code = [path for path in here.rglob(f"{name}.py") if kind in str(path)]
-    for path in code:  # a fault is found: by the check, or because nothing can be trained
+    code, output = run_tests(here)
+    assert code == 0, output
+    assert "2 passed" in output
+    files = [path for path in here.rglob(f"{name}.py") if kind in str(path)]
+    for path in files:  # a fault is found: by the check, or because nothing can be trained
         path.write_text(path.read_text().replace("super().__init__", "super().__init_subclass__"))
         if kind != "dataset" or "--regression" in words:
-            assert subprocess.run(command, capture_output=True, cwd=here).returncode != 0
+            code, output = run_tests(here)
+            assert code == 1, output
+
+
+@pytest.mark.parametrize("words", KINDS, ids=" ".join)
+def test_the_new_code_may_run_at_once_by_the_permission_that_new_has_written(
+    words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", *words]) == 0
+    command = ["train", f"{words[0]}={words[1]}", "--cfg", "job"]
+    monkeypatch.setattr(targets, "_trusted", set())
+    assert main(command) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(targets, "_trusted", set())
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "of another user"))
+    assert main(command) == (0 if words[0] == "experiment" else 2)  # which has no code
+    assert words[0] == "experiment" or "my_code" in capsys.readouterr().err
+
+
+def test_a_process_of_its_own_checks_the_new_code(here: Path) -> None:
+    """As a user starts it; -P keeps Python from finding the code in the current folder by itself."""
+    assert main(["new", "model", "mine"]) == 0
+    done = subprocess.run([sys.executable, "-P", "-m", "metaexp", "check", "model=mine"], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
 def test_several_go_into_one_project_from_any_folder_of_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

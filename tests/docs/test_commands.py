@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import forking
 import pytest
+from programs import load_program
 from torch.distributed.run import get_args_parser
 
 from metaexp.cli.main import main
@@ -67,7 +69,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the pages show; the first line of such a block is the file's path."""
+    """A folder with a finished run and the files that pages show, whose blocks have the path in their first line."""
     folder = tmp_path_factory.mktemp("workplace")
     for block in blocks():
         if block.language in ("python", "yaml"):
@@ -77,25 +79,22 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert not path.exists(), f"{block.page}: {path.name} stands on two pages"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(rest)
+    assert main(["train", *SHORT, *SMALL_GLYPHS, f"hydra.run.dir={folder / 'finished'}"]) == 0
     return folder
 
 
 @pytest.fixture
 def inside(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The process runs in the workplace, and forgets afterwards which packages it trusted."""
+    """The process runs in the workplace, and forgets afterwards which packages it trusted.
+
+    Jobs are forked from this process, which has imported torch already.
+    """
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
+    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
     monkeypatch.chdir(workplace)
     monkeypatch.setattr(targets, "_trusted", set())
     monkeypatch.setattr(sys, "path", list(sys.path))
     return workplace
-
-
-@pytest.fixture
-def run(inside: Path) -> Path:
-    """A finished run."""
-    folder = inside / "finished"
-    if not folder.exists():
-        assert main(["train", *SHORT, *SMALL_GLYPHS, f"hydra.run.dir={folder}"]) == 0
-    return folder
 
 
 def test_there_are_commands_to_run() -> None:
@@ -105,7 +104,7 @@ def test_there_are_commands_to_run() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_documentation_works(command: str, inside: Path, request: pytest.FixtureRequest) -> None:
+def test_a_command_of_the_documentation_works(command: str, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
@@ -116,25 +115,25 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, reques
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
-        assert main(shortened(with_runs(words[1:], request))) == 0
+        assert main(shortened(with_runs(words[1:], inside))) == 0
     elif words[0] == "python":
-        assert words[1].startswith("benchmarks/")
-        subprocess.run([sys.executable, ROOT / words[1], *words[2:], "--rounds", "1"], check=True, capture_output=True)
+        assert words[1] == "benchmarks/maml.py"
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        program = load_program(words[1])
+        monkeypatch.setattr(program, "N_TASKS", 2)
+        assert program.main([*words[2:], "--rounds", "1"]) == 0
     elif words[0] == "torchrun":
         given = get_args_parser().parse_args(words[1:])
         assert (given.module, given.training_script) in ((True, "metaexp"), (False, "scripts/train.py"))
         ours = given.training_script_args if given.module else ["train", *given.training_script_args]
-        assert main(shortened(with_runs(ours, request))) == 0  # in one process
+        assert main(shortened(with_runs(ours, inside))) == 0  # in one process
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
 
 
-def with_runs(words: list[str], request: pytest.FixtureRequest) -> list[str]:
+def with_runs(words: list[str], inside: Path) -> list[str]:
     """``words`` with a finished run where one is meant."""
-    if not any(STAND_FOR_A_RUN.search(word) for word in words):
-        return words
-    run = str(request.getfixturevalue("run"))
-    return [STAND_FOR_A_RUN.sub(lambda _: run, word) for word in words]
+    return [STAND_FOR_A_RUN.sub(lambda _: str(inside / "finished"), word) for word in words]
 
 
 def shortened(words: list[str]) -> list[str]:
