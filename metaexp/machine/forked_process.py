@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.files import append_regular
+
 _MOST_BYTES = 1 << 20
 _SECONDS_BETWEEN_LOOKS = 0.01
 _SECONDS_OF_AN_END = 10.0
@@ -183,16 +185,18 @@ class WarmParent:
         self._waiting[self._number] = process
         request = json.dumps({"number": self._number, "arguments": list(arguments)}).encode()
         try:
-            with log.open("ab") as file:
-                socket.send_fds(self._channel, [request], [end, file.fileno()])
-        except OSError:
-            if not log.parent.is_dir():
-                raise
-            self.read()
-            self._end()
+            with append_regular(log) as file:
+                self._send(request, end, file.fileno())
         finally:
             os.close(end)
         return process
+
+    def _send(self, request: bytes, *handles: int) -> None:
+        try:
+            socket.send_fds(self._channel, [request], list(handles))
+        except OSError:
+            self.read()
+            self._end()
 
     def read(self) -> None:
         """Read the messages that the parent has sent since."""

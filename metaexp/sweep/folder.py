@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import name_in_errors, sync_folder, write_atomically
+from metaexp.core.files import append_regular, name_in_errors, read_regular, sync_folder, write_atomically
 from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
@@ -162,17 +162,14 @@ class Sweep:
             text: Details, such as an error.
         """
         entry = {"time": _now(), "job": number, "event": event, "pid": os.getpid()} | ({"text": text} if text else {})
-        handle = os.open(self.path / JOURNAL_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            with name_in_errors(self.path / JOURNAL_FILE):  # the first newline ends a line that a crash cut short
-                os.write(handle, b"\n" + json.dumps(entry).encode() + b"\n")
-        finally:
-            os.close(handle)
+        with append_regular(self.path / JOURNAL_FILE) as file, name_in_errors(self.path / JOURNAL_FILE):
+            os.write(file.fileno(), b"\n" + json.dumps(entry).encode() + b"\n")  # the first newline ends a cut line
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of the journal."""
         path = self.path / JOURNAL_FILE
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        text = read_regular(path).decode(errors="replace") if os.path.lexists(path) else ""
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import metaexp
+from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
+from metaexp.core.files import append_regular
 from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
 
 BUSY = 75
@@ -108,6 +111,47 @@ def _write_end(folder: Path, status: Literal["interrupted", "failed", "killed"],
     return read_state(folder)
 
 
+def unless_log_opens(folder: Path) -> JobProcess | None:
+    """Return a job that has failed if its output cannot be appended to its ``output.log``; None if it can.
+
+    Args:
+        folder: The job's folder.
+
+    Raises:
+        FileNotFoundError: The folder is gone.
+    """
+    try:
+        append_regular(folder / LOG_FILE).close()
+    except FileNotFoundError:
+        raise
+    except (OSError, RunFolderError) as problem:
+        error = (explain_disk_error(problem) if isinstance(problem, OSError) else problem) or problem
+        code = error.exit_code if isinstance(error, MetaexpError) else ExitCode.BUG
+        if not read_state(folder).is_damaged:
+            _write_end(folder, "failed", code, f"{type(error).__name__}: {error}")
+        return JobProcess(folder, _NotStarted(code))
+    return None
+
+
+class _NotStarted:
+    """What stands for the process of a job that could not be started. It has ended already."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def poll(self) -> int:
+        return self.code
+
+    def wait(self, timeout: float | None = None) -> int:
+        return self.code
+
+    def send_signal(self, number: int, /) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
 def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
     """Start a process that begins or resumes a job. Its output is appended to ``output.log`` in the job's folder.
 
@@ -117,7 +161,9 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
         threads: Value of ``device.threads`` if the job's configuration leaves it open.
     """
     command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", *worker_arguments(folder, trusted, threads)]
-    with (folder / LOG_FILE).open("ab") as log:
+    if (failed := unless_log_opens(folder)) is not None:
+        return failed
+    with append_regular(folder / LOG_FILE) as log:
         process = subprocess.Popen(
             command, env=job_environment(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
         )

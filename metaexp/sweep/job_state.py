@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.locks import LockedError, acquire, is_locked
 from metaexp.results.reading import FaultError, build
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -20,6 +20,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 STATE_FILE = "job_state.json"
 LOG_FILE = "output.log"
 LOCK_FILE = ".claim"
+_MOST_BYTES = 1 << 20  # of a note: 1 MiB
 
 Status = Literal["waiting", "running", "completed", "interrupted", "failed", "killed"]
 
@@ -128,7 +129,7 @@ def read_note(folder: Path) -> Note | None:
     """
     path = folder / STATE_FILE
     try:
-        note: Note = build(Note, json.loads(path.read_bytes()))
+        note: Note = build(Note, json.loads(read_regular(path, _MOST_BYTES)))
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError, FaultError) as error:

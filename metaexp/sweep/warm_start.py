@@ -20,7 +20,7 @@ from metaexp.config.accelerators import cuda_devices
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
-from metaexp.sweep.job_process import JobProcess, Process, job_environment, start, worker_arguments
+from metaexp.sweep.job_process import JobProcess, Process, job_environment, start, unless_log_opens, worker_arguments
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.pool import Start
 
@@ -74,7 +74,7 @@ class WarmStarter:
         """Begin or continue the job in a folder."""
         if self.deaths >= _MOST_DEATHS or not _is_for_cpu(folder):
             return self.spawn(folder)
-        return JobProcess(folder, _Forked(self, folder))
+        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, folder))
 
     def spawn(self, folder: Path) -> JobProcess:
         """Begin or continue the job in a folder, in a new Python process."""

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -102,9 +103,11 @@ def _note_of(error: Exception, note: Note) -> Note:
     """Return the note of a job that ended with an error. A bug is printed with its traceback, into the log."""
     error = (explain_disk_error(error) if isinstance(error, OSError) else None) or error
     if not isinstance(error, MetaexpError):
-        traceback.print_exc()
+        with suppress(OSError):  # the log itself may be what cannot be written
+            traceback.print_exc()
         return replace(note, status="failed", exit_code=ExitCode.BUG, error=_first_line(error))
-    print_text(f"{type(error).__name__}: {error}", file=sys.stderr)
+    with suppress(OSError):
+        print_text(f"{type(error).__name__}: {error}", file=sys.stderr)
     status: Literal["interrupted", "failed"] = "interrupted" if isinstance(error, Interrupted) else "failed"
     return replace(note, status=status, exit_code=error.exit_code, error=_first_line(error))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from metaexp.sweep import worker
-from metaexp.sweep.job_process import JobProcess
+from metaexp.sweep.job_process import JobProcess, unless_log_opens
 from metaexp.sweep.job_state import LOG_FILE
 
 
@@ -56,8 +56,10 @@ class ForkedProcess(JobProcess):
         os.close(self.stdin)
 
 
-def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> ForkedProcess:
+def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
     """Start a worker by forking. Replaces :func:`metaexp.sweep.job_process.start`."""
+    if (failed := unless_log_opens(folder)) is not None:
+        return failed
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
