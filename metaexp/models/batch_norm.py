@@ -104,9 +104,10 @@ class BatchNorm(nn.Module):
     def activate(self, x: Tensor, *, pool: bool = False) -> Tensor:
         """ReLU of the normalised ``x``, max-pooled by 2x2 where ``pool``: the same as calling one after the other.
 
-        On a CPU a single autograd node does all three: one for plain gradients, another inside ``torch.func``
-        transforms (``torch.vmap`` over tasks, an inner loop by ``torch.func.grad``), where torch's kernel has wrong
-        second-order gradients. On other devices it is torch's kernel, and elementary operations inside transforms.
+        A single autograd node does all three: one for plain gradients on a CPU, another inside ``torch.func``
+        transforms (``torch.vmap`` over tasks, an inner loop by ``torch.func.grad``) on CPU and CUDA, where torch's
+        kernel has wrong second-order gradients. Otherwise it is torch's kernel, and elementary operations inside
+        transforms.
 
         Args:
             x: maps (B, F, H, W), or vectors (B, F) without ``pool``.
@@ -123,7 +124,7 @@ class BatchNorm(nn.Module):
             if statistics == "stored" and x.is_cpu:
                 gain = torch.rsqrt(self.running_var + self.eps)
                 return activate_with(x, self.running_mean, gain, self.weight, self.bias, pool)
-        if statistics in ("batch", "collect") and x.dim() == 4 and x.is_cpu and _mapped_block_applies():
+        if statistics in ("batch", "collect") and x.dim() == 4 and _mapped_block_applies(x):
             return self._activate_mapped(x, pool, collects=statistics == "collect")
         out = self(x)
         if pool and x.is_cpu and not torch.is_grad_enabled():
@@ -145,7 +146,10 @@ class BatchNorm(nn.Module):
                 self._collect(mean, variance, x.numel() // self.n_features)
             return out
         mean, variance = self.running_mean.clone(), self.running_var.clone()  # the kernel writes into them
-        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        # torch's kernel for CUDA has no gradient where gamma or beta alone is missing
+        weight = x.new_ones(self.n_features) if self.weight is None else self.weight
+        bias = x.new_zeros(self.n_features) if self.bias is None else self.bias
+        out = F.batch_norm(x, mean, variance, weight, bias, True, self.momentum, self.eps)
         if collects:
             self.running_mean, self.running_var = mean, variance
         return (F.max_pool2d(out, 2) if pool else out).relu()
@@ -169,8 +173,8 @@ def in_transform() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-def _mapped_block_applies() -> bool:
+def _mapped_block_applies(x: Tensor) -> bool:
     """Whether gradients are wanted inside transforms. In forward mode, for which it has no formula, it does not."""
-    if not in_transform() or not torch.is_grad_enabled():
+    if x.device.type not in ("cpu", "cuda", "meta") or not in_transform() or not torch.is_grad_enabled():
         return False
     return all(level.key() != TransformType.Jvp for level in get_interpreter_stack() or [])

@@ -14,6 +14,7 @@ from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm, in_transform
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
+from metaexp.models.mapped_conv import Conv2d
 
 
 class Conv4(Network):
@@ -84,7 +85,7 @@ class ConvBlock(nn.Module):
         norm_momentum: float,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.conv = Conv2d(n_in, n_out, 3, padding=1)
         self.norm = BatchNorm(n_out, scale=norm_scale, eps=norm_eps, momentum=norm_momentum)
         if norm_init == "uniform" and self.norm.weight is not None:
             nn.init.uniform_(self.norm.weight)

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.func import vjp
+
+from metaexp.models.mapped_function import MappedFunction
 
 _AXES = (-4, -2, -1)
 """All axes of maps (..., B, C, H, W) that a channel's statistics are taken over."""
@@ -67,26 +68,7 @@ def max_pool(x: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
 
 
-class _Mapped(Function):
-    """A function of tensors with any number of leading axes: mapping it over tasks adds one to each tensor."""
-
-    @classmethod
-    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
-        """Call the function once on all tasks (see torch's page on extending torch.func)."""
-        found = cls.apply(  # type: ignore[no-untyped-call]
-            *(_in_front(a, dim, info.batch_size) for a, dim in zip(arguments, in_dims, strict=True))
-        )
-        return found, tuple(0 if isinstance(item, Tensor) else None for item in found)
-
-
-def _in_front(argument: Any, dim: int | None, size: int) -> Any:
-    """A tensor with the tasks' axis in front; anything else as it is."""
-    if not isinstance(argument, Tensor):
-        return argument
-    return argument.expand(size, *argument.shape) if dim is None else argument.movedim(dim, 0)
-
-
-class _Block(_Mapped):
+class _Block(MappedFunction):
     """From maps, gamma, beta and signs: values, mean, variance, and what derivatives need: u, t, p and the winners.
 
     p is None where nothing is pooled, and so are the winners. These are (..., 4, B, C, h, w): 1 at the place of a
@@ -123,7 +105,7 @@ class _Block(_Mapped):
         return dx, dgamma, dbeta, None, None, None
 
 
-class _BlockBackward(_Mapped):
+class _BlockBackward(MappedFunction):
     """The gradients by x, gamma and beta, and g (..., B, C, h, w), the gradient by z."""
 
     @staticmethod

@@ -13,6 +13,7 @@ from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv4 import image_shape, xavier_
 from metaexp.models.init import zero_bias
+from metaexp.models.mapped_conv import Conv2d
 
 
 class OmniglotConv(Network):
@@ -79,7 +80,7 @@ class StridedBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, norm_scale: bool, norm_eps: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(n_in, n_out, 3, stride=2, padding=1)
+        self.conv = Conv2d(n_in, n_out, 3, stride=2, padding=1)
         self.norm = BatchNorm(n_out, scale=norm_scale, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv4 import image_shape
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
+from metaexp.models.mapped_conv import Conv2d
 
 
 class RelationEmbedding(Network):
@@ -73,7 +74,7 @@ class EmbeddingBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, norm_momentum: float, *, padding: int, pool: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(n_in, n_out, 3, padding=padding)
+        self.conv = Conv2d(n_in, n_out, 3, padding=padding)
         self.norm = BatchNorm(n_out, momentum=norm_momentum)
         self.pool = pool
 

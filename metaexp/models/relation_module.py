@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.mapped_conv import Conv2d
 from metaexp.models.relation_embedding import initialise_as_published
 
 
@@ -59,9 +60,9 @@ class MapRelation(Relation):
                 "published for 28x28 images), or use larger images."
             )
         self.padding = padding
-        self.conv1 = nn.Conv2d(2 * n_maps, channels, 3, padding=padding)
+        self.conv1 = Conv2d(2 * n_maps, channels, 3, padding=padding)
         self.norm1 = PairNorm(channels, momentum=norm_momentum)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=padding)
+        self.conv2 = Conv2d(channels, channels, 3, padding=padding)
         self.norm2 = BatchNorm(channels, momentum=norm_momentum)
         self.linear1 = nn.Linear(channels * sides[0] * sides[1], hidden)
         self.linear2 = nn.Linear(hidden, 1)
