@@ -6,8 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
 
@@ -126,10 +125,7 @@ class ClipNormPerModule(Clip):
 
 def _clip_norm(parameters: Iterable[nn.Parameter], threshold: float) -> None:
     """Scale gradients so that their global norm is at most ``threshold``, without reading it back to the host."""
-    gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    scale = (threshold / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale)
+    found = [p for p in parameters if p.grad is not None]
+    if found:
+        norm = nn.utils.get_total_norm([p.grad for p in found if p.grad is not None])
+        nn.utils.clip_grads_with_norm_(found, threshold, norm)

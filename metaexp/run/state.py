@@ -129,6 +129,10 @@ def load_weights(algorithm: Algorithm, weights: Weights) -> None:
             t.copy_(weights[name])
 
 
+_OF_ONE_MACHINE = ("params", "fused")
+"""What a group of parameters has from this process: its parameters, and how its device computes the step."""
+
+
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
@@ -154,7 +158,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     if len(plain["groups"]) != len(state["param_groups"]) or any(i >= _n_parameters(optimizer) for i in slots):
         raise RunFolderError("the saved state of the optimiser does not fit: it is of other parameters.")
     groups = [
-        {key: tuple(v) if isinstance(v, list) else v for key, v in saved.items()} | {"params": group["params"]}
+        {key: tuple(v) if isinstance(v, list) else v for key, v in saved.items()}
+        | {key: group[key] for key in _OF_ONE_MACHINE if key in group}
         for saved, group in zip(plain["groups"], state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
