@@ -23,6 +23,7 @@ NON_NUMERIC_KEYS: frozenset[str] = frozenset(
         "device.threads",
         "device.deterministic",
         "device.task_chunk",
+        "device.cuda_graphs",
         "eval.test",
         "eval.metrics",
     }

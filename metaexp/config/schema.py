@@ -149,6 +149,7 @@ class DeviceSettings:
     threads: PositiveInt | None
     deterministic: bool
     task_chunk: PositiveInt | None
+    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Compute:
         deterministic: Whether only deterministic operations are allowed.
         task_chunk: Tasks computed at once; None for the whole meta-batch.
         ranks: Processes that share the run, each on a device of this kind.
+        cuda_graphs: Whether training steps on a GPU may be recorded and replayed.
     """
 
     device: torch.device
@@ -55,6 +56,7 @@ class Compute:
     deterministic: bool
     task_chunk: int | None
     ranks: int = 1
+    cuda_graphs: bool = True
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which losses are computed: mixed precision under bf16, nothing otherwise."""
@@ -145,6 +147,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
             deterministic=settings.deterministic,
             task_chunk=settings.task_chunk,
             ranks=1 if launch is None else launch.size,
+            cuda_graphs=settings.cuda_graphs,
         )
     finally:
         _switch(switches)

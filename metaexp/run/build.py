@@ -115,21 +115,15 @@ def build(settings: Settings, compute: Compute, progress: Progress, *, begins: b
         ),
         eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
         tasks_per_step=1 if on_batches else batch,
-        optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
+        optimizer=_make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
         initial_weights=taken,
     )
 
 
-def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
-    """Make the optimiser. On a GPU it takes its step in one operation where it can, unless the settings say how.
-
-    Args:
-        spec: The class and its arguments.
-        parameters: It changes these.
-        compute: The device.
-    """
+def _make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
+    """The optimiser. On a GPU it takes its step in one operation where it can, unless the settings say how."""
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
     how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
     return make(spec, torch.optim.Optimizer, params=parameters, **how)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaexp.config.schema import Settings
@@ -18,6 +18,7 @@ from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
+from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
@@ -81,6 +82,9 @@ class MetaStep:
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
         self.rank, self.share = ranks.rank, ranks.share(tasks)
+        self.gradient: Gradient = self._gradient
+        if is_recordable(algorithm, compute, ranks):
+            self.gradient = RecordedGradient(self._gradient, algorithm, compute.device)
         self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
     def indices(self, step: int) -> Tensor:
@@ -114,7 +118,10 @@ class MetaStep:
         """Add the gradient over this rank's tasks of ``step`` to ``.grad``."""
         self.algorithm.set_progress(step, self.total_steps)
         self.compute.reseed(noise_seed(self.seed, step, self.rank))
-        indices = self.indices(step)[self.share.start : self.share.stop]  # (T_r,)
+        return self.gradient(self.indices(step)[self.share.start : self.share.stop])  # (T_r,)
+
+    def _gradient(self, indices: Tensor) -> Partial:
+        """Add the gradient over the tasks at ``indices`` (T_r,) to ``.grad``."""
         return self._backward(self.source.episodes("train", indices), self.tasks)
 
     def backward(self, episodes: Episode) -> Tensor:
@@ -145,9 +152,7 @@ class MetaStep:
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
-        norms = [torch.linalg.vector_norm(p.grad) for p in self.parameters if p.grad is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return norm
+        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def lr(self, step: int) -> float:
         """The learning rate of ``step``, of the first group of parameters."""
@@ -167,9 +172,9 @@ class MetaStep:
         return loss, {name: t.detach() for name, t in state.items() if t is not self.buffers[name]}
 
     def _replace_buffers(self, new: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, value in new.items():
-                self.buffers[name].copy_(value)
+        if new:
+            with torch.no_grad():
+                torch._foreach_copy_([self.buffers[name] for name in new], list(new.values()))
 
 
 def _new_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
