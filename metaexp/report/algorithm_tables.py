@@ -10,6 +10,7 @@ from metaexp.report.rows import Entry
 from metaexp.report.run_page import format_verdict
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Reference, Task
+from metaexp.results.verdict import is_another_task
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
@@ -104,7 +105,7 @@ def _measured(experiment: str, reference: Reference | None, entry: Entry, link: 
         experiment,
         record.dataset,
         format_task(record.task),
-        format_reference(reference),
+        NOTHING if is_another_task(record.deviations) else format_reference(reference),
         f"[{format_score(record.test)}]({link}/{entry.name}/README.md)",
         format_steps(record),
         format_batch_norm(record.batch_norm),

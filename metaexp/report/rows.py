@@ -9,7 +9,7 @@ from typing import NamedTuple
 from metaexp.results.markdown import table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import combined_record
-from metaexp.results.verdict import margin
+from metaexp.results.verdict import is_another_task, margin
 from metaexp.results.wording import NOTHING, format_score, format_time
 
 _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
@@ -71,7 +71,7 @@ def best_first(rows: Sequence[Entry], most: int) -> list[Entry]:
 
 def _weight(row: Entry) -> tuple[int, float, str]:
     verdict, reference = row.record.verdict, row.record.reference
-    if verdict is None or reference is None:
+    if verdict is None or reference is None or is_another_task(row.record.deviations):
         return len(_KINDS), 0.0, row.name
     return _KINDS.index(verdict.kind), abs(verdict.difference) / margin(reference), row.name
 

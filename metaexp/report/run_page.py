@@ -12,7 +12,7 @@ from metaexp.results.wording import (
     format_command,
     format_device,
     format_order,
-    format_reference,
+    format_published,
     format_score,
     format_selected,
     format_steps,
@@ -74,8 +74,8 @@ def _sentence(entry: Entry) -> str:
     metric = record.test.metric if record.test else "not tested"
     task, score = format_task(record.task), format_score(record.test)
     parts = [f"{record.algorithm} on {record.dataset}, {task}: **{score}** ({metric})."]
-    if record.reference is not None:
-        parts.append(f"Published: {format_reference(record.reference)}.")
+    if format_published(record) != NOTHING:
+        parts.append(f"Published: {format_published(record)}.")
     if format_verdict(entry) != NOTHING:
         parts.append(f"Verdict: {format_verdict(entry)}.")
     return " ".join(parts)

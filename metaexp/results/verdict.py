@@ -39,7 +39,7 @@ def reproduction_verdict(
     The kinds of verdict, the first that applies:
 
     * changed: settings differ from the experiment's, so the number answers another question. A cut schedule is
-      named, too.
+      named, too. With another task (:func:`is_another_task`) the distance to the published number is left out.
     * undecided: there is only one episode, and so no interval.
     * reproduced: several seeds are equal to the published number within the margin. With a cut schedule the text says
       after how many steps.
@@ -66,7 +66,7 @@ def reproduction_verdict(
     difference = test.mean - reference.value
     gap = _gap(difference, reference)
     if is_stand_in or deviations:
-        text = _STAND_IN if is_stand_in else f"{_changes(steps, _full(reference, full_steps), deviations)}: {gap}"
+        text = _STAND_IN if is_stand_in else _changed(gap, _full(reference, full_steps), steps, deviations)
         return Verdict("changed", difference, text)
     if test.n_episodes < 2:
         return Verdict("undecided", difference, f"undecided, one episode gives no interval: {gap}")
@@ -86,6 +86,20 @@ def reproduction_verdict(
         return Verdict("not_reproduced", difference, f"not reproduced: {gap}, {rest}")
     wide = f"undecided, the interval is too wide for {format_margin(reference)}: {gap}"
     return Verdict("undecided", difference, f"{wide}, {rest}")
+
+
+def _changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
+    changes = _changes(steps, full, deviations)
+    return f"another task than the published one, {changes}" if is_another_task(deviations) else f"{changes}: {gap}"
+
+
+def is_another_task(deviations: Sequence[str]) -> bool:
+    """Whether settings that differ from the experiment's make the test another one: its classes, shots or data.
+
+    Args:
+        deviations: As ``key=value``.
+    """
+    return any(deviation.startswith(("task.n_way=", "task.k_shot=", "dataset=")) for deviation in deviations)
 
 
 def margin(reference: Reference) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
+from metaexp.results.verdict import is_another_task
 
 NOTHING = "-"
 """Stands where there is no value."""
@@ -39,6 +40,11 @@ def format_reference(reference: Reference | None) -> str:
     scale, unit = (100.0, " %") if reference.metric == "accuracy" else (1.0, "")
     spread = "" if reference.ci95 is None else f" ± {reference.ci95 * scale:.6g}"
     return f"{reference.value * scale:.6g}{spread}{unit}"
+
+
+def format_published(record: RunRecord) -> str:
+    """Return the published number that a run can be held against; a dash where it was tested on another task."""
+    return NOTHING if is_another_task(record.deviations) else format_reference(record.reference)
 
 
 def format_task(task: Task) -> str:

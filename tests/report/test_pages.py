@@ -102,6 +102,12 @@ def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> 
     assert "| Commit | `aaaaaaaaaaaa` |" in page
 
 
+def test_a_run_on_another_task_is_shown_without_the_published_number(record: RunRecord) -> None:
+    assert wording.format_published(record) == "98.7 ± 0.4 %"
+    assert wording.format_published(dataclasses.replace(record, deviations=["task.k_shot=10"])) == wording.NOTHING
+    assert wording.format_published(dataclasses.replace(record, deviations=["train.steps=10"])) == "98.7 ± 0.4 %"
+
+
 def test_no_records_give_an_empty_table(tmp_path: Path) -> None:
     tmp_path.joinpath("results").mkdir()
     assert "| Run |" in generate(Documentation(tmp_path / "results", None, _same))[tmp_path / "results" / "README.md"]

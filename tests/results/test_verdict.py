@@ -123,6 +123,14 @@ def test_changed_settings_are_never_called_reproduced(steps: int) -> None:
     assert "reproduced" not in verdict.text
 
 
+@pytest.mark.parametrize("change", ["task.k_shot=10", "task.n_way=20", "dataset=glyphs"])
+def test_another_task_is_not_held_against_the_published_number(change: str) -> None:
+    text = _verdict(_accuracy(0.95), deviations=[change]).text
+    assert text == f"another task than the published one, changed settings ({change})"
+    assert "points below" in _verdict(_accuracy(0.95), deviations=["task.n_query=10"]).text
+    assert "points below" in _verdict(_accuracy(0.95), deviations=["algorithm.task.k_shot=1"]).text
+
+
 def test_departures_stand_in_the_verdict_up_to_the_first_sentence() -> None:
     text = "images are not augmented. We test 1000 tasks once."
     verdict = _verdict(_accuracy(0.987), seeds=SEEDS, departs=text)
