@@ -17,6 +17,8 @@ _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
                          identical, or the first difference and its possible cause
 metaexp reproduce NAME   run a saved experiment and compare with its published number
+metaexp reproduce NAME --weights   train nothing: test the weights of a published run (in docs/results, or a run folder)
+                         again, of all its seeds, and repeat the verdict
 
 Give the same command again to continue what was interrupted. No existing file is overwritten."""
 _MORE = """\
@@ -36,12 +38,14 @@ class ReproduceOptions(Options):
         fresh: For a run: start a new rerun.
         seeds: For an experiment: number of seeds.
         short: For an experiment: shorten the schedule.
+        weights: Train nothing, and test published weights again.
     """
 
     steps: int | None
     fresh: bool
     seeds: int | None
     short: bool
+    weights: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,11 +55,12 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The arguments after the verb.
     """
     parser = make_parser("reproduce", _DESCRIPTION)
-    parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short]"
+    parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights]"
     parser.add_argument("--steps", type=int, metavar="N", help="for RUN: train and compare only the first N steps")
     parser.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
     parser.add_argument("--seeds", type=int, metavar="N", help="for NAME: train with N seeds: 0, 1, ... (default: 1)")
     parser.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
+    parser.add_argument("--weights", action="store_true", help="train nothing: test published weights again")
     options = parse(parser, arguments, ReproduceOptions())
     if options.help:
         print_text(f"{parser.format_help()}\n{_MORE}", end="")
@@ -63,6 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     if not starts_with_folder(options.overrides):
         raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")
     what, overrides = options.overrides[0], options.overrides[1:]
+    if options.weights:
+        return _weights(what, overrides, options)
     experiments = Composer(options.config_dir).groups().get("experiment", [])
     if what in experiments:
         if (Path(what) / "config.yaml").exists():
@@ -89,6 +96,18 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
         done = rerun(plan)
     print_text(format_rerun(done))
     return 0 if done.result.identical else ExitCode.DIFFERENT
+
+
+def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> int:
+    if options.steps is not None or options.fresh or options.seeds is not None or options.short:
+        raise ConfigError("--weights trains nothing. Remove --steps, --fresh, --seeds and --short.")
+    if others := [line for line in overrides if not line.lstrip("+~").startswith(("paths.", "device"))]:
+        raise ConfigError(f"{others[0]}: with --weights only paths.data=... and device=... can be given.")
+    from metaexp.reproduce.from_weights import find_row, format_retested, retest_weights
+
+    runs = [retest_weights(folder, overrides) for folder in find_row(what)]
+    print_text(format_retested(runs))
+    return 0 if all(run.agrees for run in runs) else ExitCode.DIFFERENT
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.leaderboard import agree
 from metaexp.cli.main import main
-from metaexp.results.record import Score, read_record, write_record
+from metaexp.results.record import read_record, write_record
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -60,13 +59,3 @@ def test_a_wrong_path_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main(["leaderboard", *words]) == code
     assert message in capsys.readouterr().err
-
-
-def test_scores_agree_up_to_rounding_only() -> None:
-    recorded = Score("accuracy", 0.9, 0.01, 600)
-    assert agree(dataclasses.replace(recorded, mean=0.9005), recorded)
-    assert not agree(dataclasses.replace(recorded, mean=0.902), recorded)
-    assert not agree(dataclasses.replace(recorded, n_episodes=599), recorded)
-    error = Score("mse", 0.7, 0.1, 600)
-    assert agree(dataclasses.replace(error, mean=0.70001), error)
-    assert not agree(dataclasses.replace(error, mean=0.701), error)

@@ -1,0 +1,143 @@
+"""Test the weights of published runs again, all seeds of a row, and compare with their records. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.report.publish import WEIGHTS
+from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
+from metaexp.results.seeds import SeedsResult, combine_seeds
+from metaexp.results.wording import format_score
+from metaexp.run.integrity import check_run_files
+from metaexp.run.progress import Display
+
+PUBLISHED = Path("docs/results")
+"""Where the published runs of a checkout are."""
+_FILES = (RECORD_FILE, "config.yaml", "choices.yaml", *WEIGHTS)
+_SEED = re.compile(r"-seed\d+$")
+
+
+class Retested(NamedTuple):
+    """A run whose weights were tested again.
+
+    Attributes:
+        folder: The run folder.
+        recorded: Its record.
+        found: The score of its weights, as measured now.
+    """
+
+    folder: Path
+    recorded: RunRecord
+    found: Score
+
+    @property
+    def recorded_mean(self) -> float:
+        """The recorded score."""
+        assert self.recorded.test is not None  # retest_weights refuses other runs
+        return self.recorded.test.mean
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the weights gave the recorded score, up to the rounding of another machine."""
+        return self.recorded.test is not None and agree(self.found, self.recorded.test)
+
+
+def find_row(what: str) -> list[Path]:
+    """Return the folders of all seeds of a published row, in the order of their seeds.
+
+    Args:
+        what: The folder of one of them, or its name in docs/results.
+
+    Raises:
+        ConfigError: There is no such run.
+    """
+    folder = Path(what).expanduser()
+    if not (folder / RECORD_FILE).is_file():
+        folder = PUBLISHED / what
+    if not (folder / RECORD_FILE).is_file():
+        raise ConfigError(
+            f"{what} is neither a run folder nor a published run in {PUBLISHED}. Give the folder of a run, with its "
+            "weights in checkpoints/."
+        )
+    folder = folder.resolve()
+    stem = _SEED.sub("", folder.name)
+    others = [path.parent for path in folder.parent.glob(f"{stem}*/{RECORD_FILE}")]
+    setting = _setting(read_record(folder))
+    row = [path for path in others if _SEED.sub("", path.name) == stem and _setting(read_record(path)) == setting]
+    return sorted(row, key=lambda path: read_record(path).seed)
+
+
+def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display | None = None) -> Retested:
+    """Test the selected weights of a run on the episodes of its record. It happens in a copy.
+
+    Args:
+        folder: The run folder.
+        overrides: Where the data are, and the device.
+        display: Shows the progress.
+
+    Raises:
+        RunFolderError: It was not tested, has no weights, was changed since, or its test episodes are others here.
+    """
+    from metaexp.run.evaluate import evaluate_run
+
+    record = read_record(folder)
+    check_run_files(folder, record)
+    if record.status != "completed" or record.test is None:
+        raise RunFolderError(f"{folder} is no completed run with a test result, so there is nothing to compare with.")
+    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
+    if missing:
+        raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
+    threads = record.device.threads if record.device else 1
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "run"
+        (copy / "checkpoints").mkdir(parents=True)
+        for name in _FILES:
+            if (folder / name).is_file():
+                shutil.copy(folder / name, copy / name)
+        found = evaluate_run(copy, [f"device.threads={threads}", *overrides], display=display).evaluation
+    if found.episode_bank != record.episode_bank:
+        raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
+    return Retested(folder, record, found.test)
+
+
+def agree(found: Score, recorded: Score) -> bool:
+    """Return whether two measurements of the same weights agree, up to the rounding of another machine.
+
+    Args:
+        found: Measured now.
+        recorded: In the record.
+    """
+    margin = 1e-3 if recorded.metric == "accuracy" else 1e-4 * abs(recorded.mean)
+    same = (found.metric, found.n_episodes) == (recorded.metric, recorded.n_episodes)
+    return same and abs(found.mean - recorded.mean) <= margin
+
+
+def combined(runs: Sequence[Retested]) -> SeedsResult:
+    """Return the score and the verdict of all seeds, from what was measured now."""
+    return combine_seeds([dataclasses.replace(run.recorded, test=run.found) for run in runs])
+
+
+def format_retested(runs: Sequence[Retested]) -> str:
+    """Return a line for each seed, the score of all, and the verdict."""
+    lines = []
+    for run in runs:
+        same = "as recorded" if run.found == run.recorded.test else f"recorded {format_score(run.recorded.test)}"
+        outcome = same if run.agrees else f"NOT what is recorded: {format_score(run.recorded.test)}"
+        lines.append(f"seed {run.recorded.seed}: {format_score(run.found)}, {outcome}")
+    whole = combined(runs)
+    if len(runs) > 1:
+        lines.append(f"{len(runs)} seeds: {format_score(whole.test)}")
+    if whole.verdict is not None:
+        lines.append(f"verdict: {whole.verdict.text}")
+    return "\n".join(lines)
+
+
+def _setting(record: RunRecord) -> object:
+    return record.experiment, record.steps, tuple(record.deviations), record.episode_bank

@@ -1,0 +1,91 @@
+"""``metaexp reproduce NAME --weights``: published weights give the recorded numbers and verdict again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.main import main
+from metaexp.reproduce.from_weights import agree, find_row
+from metaexp.results.record import Score, read_record, write_record
+
+ROOT = Path(__file__).parents[2]
+ROW = "fine_tune_sinusoid"
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the three seeds of a row, one of another setting, and one whose name only begins alike."""
+    results = tmp_path / "docs" / "results"
+    for name in (ROW, f"{ROW}-seed1", f"{ROW}-seed2"):
+        shutil.copytree(ROOT / "docs" / "results" / name, results / name)
+    shutil.copytree(results / ROW, results / f"{ROW}_wide")
+    other = shutil.copytree(results / f"{ROW}-seed1", results / f"{ROW}-seed7")
+    write_record(dataclasses.replace(read_record(other), deviations=["task.k_shot=10"]), other)
+    monkeypatch.chdir(tmp_path)
+    return results
+
+
+def test_all_seeds_of_a_row_are_tested_again_and_the_verdict_is_repeated(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reproduce", ROW, "--weights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    page = (ROOT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| [{ROW}]"))
+    assert [line.partition(":")[0] for line in lines[-5:]] == ["seed 0", "seed 1", "seed 2", "3 seeds", "verdict"]
+    assert lines[-2].partition(": ")[2] in row
+    assert lines[-1].partition(": ")[2] in row
+    assert not list(published.glob("*/evaluations"))
+
+
+def test_a_number_that_the_weights_do_not_give_ends_with_another_code(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = published / f"{ROW}-seed1"
+    record = read_record(folder)
+    assert record.test is not None
+    write_record(dataclasses.replace(record, test=dataclasses.replace(record.test, mean=1.5)), folder)
+    assert main(["reproduce", str(folder), "--weights"]) == 11
+    assert "NOT what is recorded: 1.5" in capsys.readouterr().out
+
+
+def test_the_row_of_a_seed_has_the_seeds_of_its_setting(published: Path) -> None:
+    names = [ROW, f"{ROW}-seed1", f"{ROW}-seed2"]
+    assert [path.name for path in find_row(ROW)] == names
+    assert [path.name for path in find_row(str(published / f"{ROW}-seed2"))] == names
+    assert [path.name for path in find_row(f"{ROW}-seed7")] == [f"{ROW}-seed7"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere", "--weights"], "nowhere is neither a run folder nor a published run in docs/results"),
+        ([ROW, "--weights", "--seeds", "3"], "--weights trains nothing. Remove --steps, --fresh, --seeds and --short"),
+        ([ROW, "--weights", "train.steps=3"], "train.steps=3: with --weights only paths.data=... and device=..."),
+    ],
+)
+def test_a_wrong_command_is_refused(
+    words: list[str], message: str, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reproduce", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_without_weights_is_refused(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(published / f"{ROW}-seed7" / "checkpoints")
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 4
+    assert "checkpoints/best.json is missing" in capsys.readouterr().err
+
+
+def test_scores_agree_up_to_rounding_only() -> None:
+    recorded = Score("accuracy", 0.9, 0.01, 600)
+    assert agree(dataclasses.replace(recorded, mean=0.9005), recorded)
+    assert not agree(dataclasses.replace(recorded, mean=0.902), recorded)
+    assert not agree(dataclasses.replace(recorded, n_episodes=599), recorded)
+    error = Score("mse", 0.7, 0.1, 600)
+    assert agree(dataclasses.replace(error, mean=0.70001), error)
+    assert not agree(dataclasses.replace(error, mean=0.701), error)
