@@ -4,11 +4,13 @@ For each experiment: the time of a whole step (making the tasks, loss, gradient 
 without, whether both give the same weights to the bit, validation episodes a second, and the peak of memory.
 
     python benchmarks/gpu.py [EXPERIMENT ...] [--steps 50] [--rounds 5] [--output FILE]
+    python benchmarks/gpu.py --record benchmarks/records/gpu_h200.json --page docs/gpu.md     writes the record's table
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +22,7 @@ from timing import save
 from metaexp.config.compose import Composer
 from metaexp.core.errors import MetaexpError
 from metaexp.machine.single_rank import SINGLE
+from metaexp.results.markdown import between_markers
 from metaexp.run.build import TrainingSetup, set_up
 
 EXPERIMENTS = (
@@ -52,7 +55,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
+    parser.add_argument("--record", type=Path, help="measure nothing, and take this record")
+    parser.add_argument("--page", type=Path, help="write the record's table into this page")
     options = parser.parse_args(arguments)
+    if options.record and options.page:
+        text = options.page.read_text(encoding="utf-8")
+        options.page.write_text(on_page(text, json.loads(options.record.read_bytes())), encoding="utf-8")
+        return 0
     print(f"{'':40s}{'launched':>12s}{'replayed':>12s}{'ratio':>8s}{'bits':>8s}{'episodes/s':>12s}{'memory':>11s}")
     rows: dict[str, Any] = {}
     for experiment in options.experiments:
@@ -71,6 +80,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def on_page(text: str, found: dict[str, Any]) -> str:
+    """The text of a page with the table of a record."""
+    machine = found["machine"]
+    lines = [
+        f"Measured on one {machine['cuda']} with torch {machine['torch']}: medians of {found['rounds']} rounds of "
+        f"{found['steps']} steps.",
+        "",
+        "| Experiment | Launched | Replayed | Times as fast | Same bits | Validation episodes a second | Peak memory |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for name, row in found["results"].items():
+        lines.append(
+            f"| `{name}` | {row['launched_ms']:.1f} ms | {row['replayed_ms']:.2f} ms | {row['ratio']:.1f} "
+            f"| {'yes' if row['bits_equal'] else 'no'} | {row['episodes_per_second']:,.0f} | {row['peak_mb']:,.0f} MB |"
+        )
+    return between_markers(text, "steps", "\n".join(lines))
+
+
 def measure(experiment: str, options: argparse.Namespace) -> dict[str, Any]:
     """The row of an experiment. Medians over rounds; the ratio is taken round by round."""
     times: dict[str, list[float]] = {}
@@ -83,7 +110,8 @@ def measure(experiment: str, options: argparse.Namespace) -> dict[str, Any]:
             times[kind] = steps(setup, options.steps, options.rounds)
             weights[kind] = [p.detach().clone() for p in setup.parts.algorithm.parameters()]
             row["peak_mb"] = (setup.compute.peak_memory() or 0) / 2**20
-            row["episodes_per_second"] = validation(setup)
+            if graphs == "true":
+                row["episodes_per_second"] = validation(setup)
     row["launched_ms"], row["replayed_ms"] = (1000 * statistics.median(times[k]) for k in ("launched", "replayed"))
     row["ratio"] = statistics.median(a / b for a, b in zip(times["launched"], times["replayed"], strict=True))
     row["bits_equal"] = all(torch.equal(a, b) for a, b in zip(weights["launched"], weights["replayed"], strict=True))
@@ -109,7 +137,7 @@ def steps(setup: TrainingSetup, count: int, rounds: int) -> list[float]:
 
 def validation(setup: TrainingSetup) -> float:
     """Validation episodes a second, after one validation that is not counted."""
-    episodes = min(setup.settings.train.eval_episodes, 600)
+    episodes = min(setup.settings.train.eval_episodes, 200)
     setup.evaluator.validate(setup.state.algorithm, episodes, lambda _: None)
     start = time.perf_counter()
     setup.evaluator.validate(setup.state.algorithm, episodes, lambda _: None)
