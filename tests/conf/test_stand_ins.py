@@ -31,8 +31,14 @@ def composer() -> Composer:
     return Composer()
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds no data but the stand-ins, each of which is drawn once."""
+    return tmp_path_factory.mktemp("nothing") / "data"
+
+
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def nowhere(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Overrides for folders without data, while whatever asks the network fails."""
 
     def no_network(*_: object, **__: object) -> None:
@@ -40,7 +46,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(urllib.request, "urlopen", no_network)
     monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
-    return [f"paths.data={tmp_path / 'data'}", f"paths.outputs={tmp_path / 'outputs'}"]
+    return [f"paths.data={data}", f"paths.outputs={tmp_path / 'outputs'}"]
 
 
 def needs_files(settings: Settings) -> bool:

@@ -26,6 +26,7 @@ from metaexp.run.step import MetaStep
 ROOT = Path(__file__).resolve().parents[2]
 META = Compute(torch.device("meta"), "test", "float32", 1, True, None)
 SMALL = ("tracker=files", "device=cpu", "dataset=glyphs", "train.steps=2", "train.meta_batch_size=2")
+FEW_CLASSES = ("dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20")
 READS = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique", "unique_dim", "bincount")
 """Operations that a GPU's host waits for."""
 
@@ -59,7 +60,8 @@ def algorithms() -> list[str]:
 
 def step_on_meta(*overrides: str) -> MetaStep:
     """A step of training, with all tensors on the device without numbers."""
-    settings = Composer().settings([*SMALL, *overrides])
+    few = () if "dataset=sinusoid" in overrides else FEW_CLASSES
+    settings = Composer().settings([*SMALL, *few, *overrides])
     step = make_step(settings, build(settings, META, lambda _: None), META, SINGLE)
     assert step is not None
     return step
@@ -74,9 +76,15 @@ def reads(step: MetaStep) -> Reads:
     return reads
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the data, which are drawn once."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(autouse=True)
-def _data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METAEXP_DATA", str(tmp_path))
+def _data(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAEXP_DATA", str(data))
 
 
 @pytest.mark.parametrize("algorithm", algorithms())

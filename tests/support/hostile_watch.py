@@ -38,6 +38,22 @@ def snapshot(folder: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+_listening: list[Watch] = []
+"""The watch that hears what Python does, if any. Hooks cannot be removed, so there is one for all watches."""
+
+
+def _listen(watch: Watch | None) -> None:
+    """Let one watch hear what Python does, or none."""
+    global _has_hook
+    if not _has_hook:
+        sys.addaudithook(lambda event, arguments: _listening[0].heard(event, arguments) if _listening else None)
+        _has_hook = True
+    _listening[:] = [] if watch is None else [watch]
+
+
+_has_hook = False
+
+
 class Watch:
     """Watches a folder that nothing may read or write.
 
@@ -50,9 +66,8 @@ class Watch:
         self.opened: list[str] = []
         self._prefix = os.path.realpath(outside) + os.sep
         self._is_on = False
-        sys.addaudithook(self._heard)
 
-    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Note every file below the folder that Python opens, lists, removes or makes, also through a link."""
         if not self._is_on or not event.startswith(("open", "os.", "shutil.", "pickle.find_class")):
             return
@@ -82,11 +97,13 @@ class Watch:
         for path in files:
             os.utime(path, ns=(_OLD, path.stat().st_mtime_ns))
         before = {name: state[:3] for name, state in before.items()}
+        _listen(self)
         self._is_on = True
         try:
             yield faults
         finally:
             self._is_on = False
+            _listen(None)
             faults += [f"opened outside: {what}" for what in self.opened]
             there = [path for path in files if path.exists()]
             faults += [f"read outside: {path.name}" for path in there if path.stat().st_atime_ns != _OLD]
