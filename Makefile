@@ -1,5 +1,5 @@
 # make demo         set up and run the main job: MAML on made-up characters, half a minute on two cores
-# make test         set up with the development tools, then all checks and all tests
+# make test         set up with the development tools, then all checks and all tests; COVERAGE=yes adds `make coverage`
 # make lint         ruff: rules and format
 # make types        mypy, strict
 # make imports      import-linter: which room may import which
@@ -51,9 +51,9 @@ docs: $(DEV)
 # learn2learn is a second opinion for some tests; they are skipped, and say so, where it cannot be built.
 unit: $(DEV)
 	@$(MAKE) --no-print-directory learn2learn || echo "learn2learn could not be installed; its tests will be skipped"
-	$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
+	$(if $(COVERAGE),scripts/coverage.sh $(PYTHON) --all,$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS))
 
-# Outside `unit`: counting branches makes the tests slower.
+# Outside `unit`: counting branches makes the tests slower. COVERAGE=yes counts them in `unit`, where that is needed.
 coverage: $(DEV)
 	scripts/coverage.sh $(PYTHON)
 

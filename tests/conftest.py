@@ -30,6 +30,7 @@ from rich.console import Console
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
+from metaexp.machine.threads import cores
 from metaexp.run.progress import Advance, Lines
 
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,6 +56,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
     read_module.cache_clear()
     return importlib.import_module("tiny_runs")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: many tests wait for processes that they have started."""
+    return cores() + 1
 
 
 _warm: list[bool] = []

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forking import Ended, run_main
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = [
@@ -26,14 +25,14 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, command: str) -> Ended:
+    """Run a command of a page in a process forked from this one, which has imported torch."""
     words = shlex.split(command)
     assert words[0] == "metaexp"
     short = SHORT if words[1] == "train" else []
     if words[1] == "train" and "dataset=lines" not in words:
         short = [*short, "dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
-    arguments = [sys.executable, "-m", "metaexp", *words[1:], *short]
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+    return run_main([*words[1:], *short], folder)
 
 
 def test_every_folder_has_commands() -> None:
@@ -48,8 +47,8 @@ def test_a_command_of_the_examples_works(tmp_path: Path, folder: str, command: s
         ROOT / "examples" / folder, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__", "outputs")
     )
     done = run(tmp_path / "copy", command)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert run(tmp_path / "copy", f"{command} no.such_key=1").returncode == 2
+    assert done.code == 0, done.output
+    assert run(tmp_path / "copy", f"{command} no.such_key=1").code == 2
 
 
 @pytest.mark.parametrize("override", ["algorithm.temperature=0", "algorithm.temperature=-1", "dataset=sinusoid"])
@@ -57,8 +56,8 @@ def test_the_algorithm_refuses_what_it_cannot_do(tmp_path: Path, override: str) 
     shutil.copytree(ROOT / "examples" / "algorithm", tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
     command = "metaexp train --config-dir conf --trust my_methods algorithm=centroids model=conv4"
     done = run(tmp_path / "copy", f"{command} {override}")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "Traceback" not in done.output
 
 
 def test_the_algorithm_of_the_readme_is_that_of_the_examples() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def test_enough_branches_pass_the_gate(gate: ModuleType, capsys: pytest.CaptureF
     assert capsys.readouterr().out.count("95.0 % of branches\n") == len(gate.ROOMS)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_one_room_with_too_few_branches_fails_the_gate(
     gate: ModuleType, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
@@ -60,6 +61,30 @@ def test_a_room_that_was_not_measured_fails_the_gate(gate: ModuleType) -> None:
 
 def test_the_gate_watches_what_there_is(gate: ModuleType) -> None:
     assert [room for room in gate.ROOMS if not (ROOT / room).exists()] == []
+
+
+def pytest_calls(tmp_path: Path, *options: str) -> list[list[str]]:
+    """The arguments of each call of pytest by ``scripts/coverage.sh``, with a program in the place of Python."""
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" END >> {tmp_path / "calls"}\n')
+    program.chmod(0o755)
+    (tmp_path / "calls").unlink(missing_ok=True)
+    subprocess.run([ROOT / "scripts" / "coverage.sh", program, *options], cwd=ROOT, check=True)
+    calls = [call.splitlines() for call in (tmp_path / "calls").read_text().split("END\n")]
+    return [call for call in calls if "pytest" in call]
+
+
+def test_coverage_counts_files_that_are_there_and_with_all_runs_every_test_once(tmp_path: Path) -> None:
+    others, counting = pytest_calls(tmp_path, "--all")
+    counted = [word for word in counting if word.startswith("tests/")]
+    assert len(counted) > 15
+    assert [path for path in counted if not (ROOT / path).exists()] == []
+    assert [word.partition("=")[2] for word in others if word.startswith("--ignore=")] == counted
+    assert not any(word.startswith("tests") for word in others)
+    assert counting[counting.index("-m", 2) + 1] == ""  # of these tests, the slow ones, too
+    (alone,) = pytest_calls(tmp_path)
+    assert [word for word in alone if word.startswith("tests/")] == counted
+    assert "not slow" in alone
 
 
 def made(folder: Path, name: str = "maml") -> Path:

@@ -14,6 +14,7 @@ from metaexp.report.algorithm_tables import Page, page_text
 from metaexp.report.pages import read_entries
 from metaexp.report.published_settings import published_settings
 
+pytestmark = pytest.mark.usefixtures("remembers")
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "algorithms.md"
 RESULTS = ROOT / "docs" / "results"

@@ -13,6 +13,7 @@ from metaexp.report.pages import MARKER, read_entries
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord, read_record
 
+pytestmark = pytest.mark.usefixtures("remembers")
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 

@@ -5,14 +5,18 @@ This process must have a single thread.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from metaexp.cli.main import main
+from metaexp.config.classes import targets
+from metaexp.config.classes.source import read_module
 from metaexp.sweep import worker
 from metaexp.sweep.job_process import JobProcess, unless_log_opens
 from metaexp.sweep.job_state import LOG_FILE
@@ -76,6 +80,38 @@ def fork(action: Callable[[], int], log: Path) -> int:
     if pid == 0:
         _in_child(action, os.open(os.devnull, os.O_RDONLY), log)
     return pid
+
+
+class Ended(NamedTuple):
+    """A command that has ended.
+
+    Attributes:
+        code: Its exit code.
+        output: What it printed, errors and all.
+    """
+
+    code: int
+    output: str
+
+
+def run_main(arguments: Sequence[str], folder: Path) -> Ended:
+    """Run ``metaexp`` with these arguments in a folder, in a forked process that knows no code of a user."""
+    for name in ("run.job", "run.figures", "doctor.examine", "doctor.network", "data.glyphs"):
+        importlib.import_module(f"metaexp.{name}")  # once, not in every process
+
+    def action() -> int:
+        os.chdir(folder)
+        targets._trusted.clear()
+        targets._folders.clear()
+        read_module.cache_clear()
+        for name in [name for name in sys.modules if (folder / name.partition(".")[0]).is_dir()]:
+            del sys.modules[name]  # another test's, of the same name
+        return main(arguments)
+
+    log = folder / "printed.log"
+    log.unlink(missing_ok=True)
+    code = os.waitstatus_to_exitcode(os.waitpid(fork(action, log), 0)[1])
+    return Ended(code, log.read_text())
 
 
 def _in_child(action: Callable[[], int], stdin: int, log: Path) -> NoReturn:

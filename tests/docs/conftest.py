@@ -1,0 +1,28 @@
+"""Configurations composed once for all tests of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+
+from metaexp.config.compose import Composer
+from metaexp.config.schema import Settings
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> Settings:
+    return Composer().settings(overrides, on_this_machine=False)
+
+
+def _settings(overrides: Sequence[str], *, on_this_machine: bool) -> Settings:
+    assert not on_this_machine
+    return _composed(tuple(overrides))
+
+
+@pytest.fixture
+def remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``metaexp report`` composes each configuration once in this process; the files do not change meanwhile."""
+    monkeypatch.setattr("metaexp.cli.report.Composer", lambda: SimpleNamespace(settings=_settings))
