@@ -20,7 +20,6 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 RUNS = sorted(path.parent.name for path in RESULTS.glob("*/record.json"))
 WITHOUT = {
     "fine_tune_conv4_ravi_omniglot_5way_1shot",  # its head over 4,400 classes is larger than a megabyte
-    "relation_net_omniglot_5way_1shot",  # published before weights were kept; a new run of it has weights
 }
 WITH = [name for name in RUNS if name not in WITHOUT]
 
