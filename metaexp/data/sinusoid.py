@@ -9,7 +9,7 @@ from metaexp.data.regression.number_range import number_range
 
 
 class Sinusoid(Dataset):
-    """Tasks y = amplitude * sin(x - phase), one input and one output, without noise.
+    """Tasks y = amplitude * sin(x - phase), one output, without noise.
 
     Amplitude, phase and inputs are uniform in their ranges, [lowest, highest]; in the paper and the authors' code
     [0.1, 5], [0, pi] and [-5, 5].
@@ -17,13 +17,15 @@ class Sinusoid(Dataset):
 
     kind = "regression"
 
-    def __init__(self, amplitude: list[float], phase: list[float], x: list[float]) -> None:
+    def __init__(self, amplitude: list[float], phase: list[float], x: list[float], task_as_input: bool = False) -> None:
         """Describe the family.
 
         Args:
             amplitude: [lowest, highest].
             phase: [lowest, highest], in radians.
             x: [lowest, highest] of the inputs.
+            task_as_input: An example is (x, amplitude, phase) in place of x, so nothing is left to find out about a
+                task. That is the input of the paper's oracle.
 
         Raises:
             ConfigError: A range is impossible.
@@ -31,6 +33,7 @@ class Sinusoid(Dataset):
         self.amplitude = number_range("amplitude", amplitude)
         self.phase = number_range("phase", phase)
         self.x = number_range("x", x)
+        self.task_as_input = task_as_input
 
     def capacity(self) -> None:
         """Return None: there is no end of tasks."""
@@ -40,4 +43,4 @@ class Sinusoid(Dataset):
         """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import SinusoidFamily
 
-        return SinusoidFamily(self.amplitude, self.phase, self.x)
+        return SinusoidFamily(self.amplitude, self.phase, self.x, self.task_as_input)

@@ -148,3 +148,17 @@ def test_a_range_must_be_two_numbers_in_order(amplitude: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.amplitude=.* must be \[lowest, highest\]: two finite numbers"):
         Sinusoid(amplitude, [0.0, 3.0], [-5.0, 5.0])
     assert Sinusoid([2.0, 2.0], [0.0, 3.0], [-5.0, 5.0]).amplitude == (2.0, 2.0)
+
+
+def test_the_oracle_gets_amplitude_and_phase_beside_the_same_inputs_and_targets() -> None:
+    known = Sinusoid([0.1, 5.0], [0.0, math.pi], [-5.0, 5.0], task_as_input=True).load(Path("nowhere"), lambda _: None)
+    assert isinstance(known, FunctionFamily)
+    indices = torch.arange(20)
+    told, usual = known.tasks(SHAPE, 0).episodes("val", indices), tasks().episodes("val", indices)
+    for with_task, without in zip(told[:2], usual[:2], strict=True):
+        assert torch.equal(with_task.x[..., :1], without.x)
+        assert torch.equal(with_task.y, without.y)
+        x, amplitude, phase = with_task.x.double().unbind(-1)
+        assert float((with_task.y[..., 0] - amplitude * (x - phase).sin()).abs().max()) < 3e-6
+    assert known.input_shape == (3,)
+    assert known.digest != family().digest

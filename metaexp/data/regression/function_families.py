@@ -31,16 +31,19 @@ class Waves(NamedTuple):
 
 
 class SinusoidFamily(FunctionFamily):
-    """Sinusoids of one number; amplitude, phase and inputs are uniform in their ranges."""
+    """Sinusoids; amplitude, phase and inputs are uniform in their ranges."""
 
     words_per_task = 2
     words_per_example = 1
 
-    def __init__(self, amplitude: Range, phase: Range, x: Range) -> None:
-        """Take the ranges of amplitude, phase and inputs."""
-        ranges = {"amplitude": amplitude, "phase": phase, "x": x}
-        super().__init__("sinusoid", (1,), 1, {**ranges, "version": 1})
+    def __init__(self, amplitude: Range, phase: Range, x: Range, task_as_input: bool = False) -> None:
+        """Take the ranges of amplitude, phase and inputs, and whether examples have amplitude and phase, too."""
+        conventions: dict[str, Any] = {"amplitude": amplitude, "phase": phase, "x": x}
+        if task_as_input:
+            conventions["task_as_input"] = True
+        super().__init__("sinusoid", (3,) if task_as_input else (1,), 1, {**conventions, "version": 1})
         self.amplitude, self.phase, self.x = amplitude, phase, x
+        self.task_as_input = task_as_input
 
     def parameters(self, words: Tensor) -> Waves:
         """Return the sinusoids of ``words`` (T, 2)."""
@@ -52,9 +55,13 @@ class SinusoidFamily(FunctionFamily):
         return waves.amplitude[:, None] * sine(at - waves.phase[:, None])
 
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (T, S, 1) and y (T, S, 1)."""
+        """Return x (T, S, 1), or (T, S, 3) with amplitude and phase, and y (T, S, 1)."""
         x = uniform(words[..., 0], *self.x)
-        return x.unsqueeze(-1), self.function(parameters, x).unsqueeze(-1)
+        y = self.function(parameters, x).unsqueeze(-1)
+        if not self.task_as_input:
+            return x.unsqueeze(-1), y
+        waves: Waves = parameters
+        return torch.stack([x, *(value[:, None].expand_as(x) for value in waves)], dim=-1), y
 
 
 class Signals(NamedTuple):
