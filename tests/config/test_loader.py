@@ -1,0 +1,56 @@
+"""The shipped configuration, and a folder of the user's own before it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from metaexp.config import loader
+from metaexp.config.compose import Composer
+from metaexp.config.loader import conf_folder, make_loader
+from metaexp.core.errors import ConfigError
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_files_of_the_user_are_found_beside_the_shipped_ones(tmp_path: Path) -> None:
+    write(tmp_path, "task/mine", "n_way: 7\nk_shot: 2\nn_query: 3\n")
+    assert Composer(tmp_path).settings(["task=mine"], on_this_machine=False).task.shape == (7, 2, 3)
+    assert make_loader(tmp_path).repository.config_exists("task/5way_1shot")
+    assert not make_loader(None).repository.config_exists("task/mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("task/5way_1shot", "n_way: 7\n", "has the name of a shipped file"),
+        ("task/mine", "x: 1\n" * 200_000, "has 1,000,000 bytes; a configuration has at most"),
+    ],
+)
+def test_a_folder_with_a_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    write(tmp_path, name, text)
+    with pytest.raises(ConfigError, match=said):
+        make_loader(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        make_loader(tmp_path / "nowhere")
+
+
+def test_the_shipped_files_are_in_the_package_or_beside_it_or_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert conf_folder() == "pkg://metaexp.conf"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert Path(conf_folder()) == Path(loader.__file__).parents[2] / "conf"
+    monkeypatch.setattr(loader, "__file__", str(tmp_path / "metaexp" / "config" / "loader.py"))
+    with pytest.raises(ConfigError, match="install the package again"):
+        conf_folder()
