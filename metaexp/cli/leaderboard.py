@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from metaexp.cli.arguments import Parser
+from metaexp.compare.find import run_folders
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
@@ -16,7 +17,6 @@ from metaexp.report.leaderboard import LeftOut, leaderboard_html
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import Entry
 from metaexp.reproduce.from_weights import retest_weights
-from metaexp.results.record import RECORD_FILE
 
 _DESCRIPTION = """\
 Write a page that ranks finished runs: for each dataset and task the learners, with filters, intervals, costs, commands
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
     links: dict[str, str] = {}
-    for folder in list(_runs(options.runs)):  # a wrong path is reported before anything is evaluated
-        name = folder.resolve().name
+    for name, folder in _runs(options.runs):  # a wrong path is reported before anything is evaluated
         if any(entry.name == name for entry in entries):
             left_out.append(LeftOut(name, f"another run has this name; rename {folder}"))
+            print_text(f"left out: {name}: {left_out[-1].reason}")
             continue
         try:
             again = retest_weights(folder)
@@ -60,16 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _runs(paths: Sequence[Path]) -> Iterator[Path]:
-    """The run folders that are named, and those directly in folders that are named."""
+def _runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Names and folders of the runs in or below some paths, found as ``metaexp compare`` finds them, each once."""
+    found: dict[Path, tuple[str, Path]] = {}
     for path in paths:
-        if (path / RECORD_FILE).is_file():
-            yield path
-            continue
-        found = sorted(record.parent for record in path.glob(f"*/{RECORD_FILE}"))
-        if not found:
-            raise RunFolderError(f"{path} is no run folder, and has none in it.")
-        yield from found
+        for folder in run_folders([path]):
+            name = folder.resolve().name if folder == path else folder.relative_to(path).as_posix()
+            found.setdefault(folder.resolve(), (name, folder))
+    return list(found.values())
 
 
 def _parser() -> argparse.ArgumentParser:

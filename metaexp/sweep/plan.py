@@ -79,27 +79,28 @@ def _format_job(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[i
 def _format_total(
     left: Sequence[FrozenJob], times: Mapping[int, Estimate | None], outputs: Path, n_at_once: int | None
 ) -> str:
-    """The time of all jobs together, and what it is estimated from."""
+    """The time of all jobs together, and what it is estimated from, in sentences."""
     if not left:
-        return "nothing is left to run"
+        return "Nothing is left to run."
     known = [time for time in times.values() if time is not None]
     unknown = [job for job in left if times[job.number] is None]
     parts = [f"{_n_jobs(len(left))} to run"]
+    more = []
     if known:
         seconds = sum(time.seconds for time in known)
-        parts.append(f"about {format_time(seconds)} of computing")
+        of_those = f" for {len(known)} of them" if unknown else ""
+        parts.append(f"about {format_time(seconds)} of computing{of_those}")
         if n_at_once is not None and n_at_once > 1:
             parts.append(f"{format_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
-        parts.append(
-            "estimated from " + "; ".join(source for source, _ in Counter(t.source for t in known).most_common())
-        )
+        sources = "; ".join(source for source, _ in Counter(t.source for t in known).most_common())
+        more.append(f"The time is estimated from {sources}.")
     if unknown:
         which = sorted({f"{job.choices.get('algorithm')} on {job.choices.get('dataset')}" for job in unknown})
-        parts.append(
-            f"the time of {len(unknown)} is unknown, because {outputs} has no finished run like them "
-            f"({', '.join(which)}); --measure measures it"
+        more.append(
+            f"The time of {len(unknown)} is unknown, because {outputs} has no finished run like them "
+            f"({', '.join(which)}); --measure measures it."
         )
-    return ", ".join(parts)
+    return " ".join([", ".join(parts) + ".", *more])
 
 
 def _n_jobs(n: int) -> str:

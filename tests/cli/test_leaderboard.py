@@ -44,10 +44,27 @@ def test_only_runs_whose_weights_give_their_number_are_on_the_page(
     assert not (runs / "good" / "evaluations").exists()
 
 
+def test_runs_are_found_below_folders_and_named_by_their_way_there(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the jobs of a sweep lie; two sweeps may have jobs of one name."""
+    for sweep in ("one", "other"):
+        shutil.copytree(runs / "good", tmp_path / "outputs" / "sweeps" / sweep / "000-job")
+    shutil.copytree(runs / "good", tmp_path / "copies" / "good")
+    folders = [tmp_path / "outputs", runs / "good", runs / "good", tmp_path / "copies"]
+    assert main(["leaderboard", "--output", str(tmp_path / "page.html"), *map(str, folders)]) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith("measured again")] == [
+        f"measured again: {name}" for name in ("sweeps/one/000-job", "sweeps/other/000-job", "good")
+    ]
+    assert "<strong>sweeps/one/000-job" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert said.count(f"left out: good: another run has this name; rename {tmp_path / 'copies' / 'good'}") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["nowhere"], 4, "nowhere is no run folder, and has none in it"),
+        (["nowhere"], 4, "nowhere: there is no such folder"),
         ([".", "--output", "page.txt"], 2, "--output page.txt: give a file .html in a folder that exists"),
         ([".", "--output", "nowhere/page.html"], 2, "give a file .html in a folder that exists"),
     ],

@@ -60,7 +60,7 @@ def test_a_plan_shows_duplicates_and_unknown_times_and_writes_nothing() -> None:
     assert "6 jobs in outputs/sweeps/seed-algorithm-" in text
     assert ": not there yet" in text
     assert "the same as job 0" in text
-    assert "4 jobs to run, the time of 4 is unknown, because outputs has no finished run like them" in text
+    assert "4 jobs to run. The time of 4 is unknown, because outputs has no finished run like them" in text
     assert "(maml on glyphs, proto_net on glyphs)" in text
     assert list(Path().iterdir()) == []
 
@@ -76,7 +76,7 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     assert next(line for line in lines if "seed=1 algorithm=maml" in line).endswith("to run, about 50 s")
     assert "about 90 s of computing, 45 s with 2 at once" in lines[-1]
     assert "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks" in lines[-1]
-    assert "the time of 2 is unknown" in lines[-1]
+    assert "The time of 2 is unknown" in lines[-1]
 
 
 def test_a_plan_shows_what_is_done_and_what_is_resumed() -> None:
@@ -143,5 +143,5 @@ def test_measuring_computes_but_writes_nothing(
     assert "steps and episodes of proto_net on glyphs, measured here" in output.out
     assert list(Path().iterdir()) == []
     assert main([*small, "seed=0,1"]) == 0
-    assert "the time of 2 is unknown" in (out := capsys.readouterr().out)
+    assert "The time of 2 is unknown" in (out := capsys.readouterr().out)
     assert "--measure measures it" in out
