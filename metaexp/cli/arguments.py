@@ -54,12 +54,13 @@ class Parser(argparse.ArgumentParser):
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
 
 
-def make_parser(verb: str, description: str) -> argparse.ArgumentParser:
+def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argparse.ArgumentParser:
     """Make a parser for overrides, ``--config-dir``, ``--trust`` and ``--help``. The verb itself prints the help.
 
     Args:
         verb: Name of the verb.
         description: What it does, for its help.
+        words: What its help calls the words that are no options.
     """
     parser = Parser(
         prog=f"metaexp {verb}",
@@ -68,7 +69,7 @@ def make_parser(verb: str, description: str) -> argparse.ArgumentParser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="see below")
+    parser.add_argument("overrides", nargs="*", metavar=words, help="see below")
     parser.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
     parser.add_argument(
         "-cd",

@@ -35,7 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The arguments after the verb.
     """
     parser = make_parser(
-        "evaluate", "Test the selected weights of a finished run. The result is saved in the run folder."
+        "evaluate",
+        "Test the selected weights of a finished run. The result is saved in the run folder.",
+        "RUN, OVERRIDE",
     )
     parser.usage = "metaexp evaluate RUN [OVERRIDE ...] [--allow-trained-classes] [--config-dir DIR] [--trust PACKAGE]"
     parser.add_argument(

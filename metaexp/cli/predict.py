@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The arguments after the verb.
     """
     parser = make_parser(
-        "predict", "Adapt the selected weights of a run to a few labelled examples, and predict new ones."
+        "predict", "Adapt the selected weights of a run to a few labelled examples, and predict new ones.", "RUN"
     )
     parser.usage = (
         "metaexp predict RUN --support DIR_OR_NPZ --query DIR_OR_NPZ [--output CSV] [--conformal LEVEL] "
@@ -138,7 +138,7 @@ def _print(found: Predictions, output: Path | None) -> None:
         made = found.calibration
         print_text(
             f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes of "
-            f"{made.shape.n_way} ways and {made.shape.k_shot} shots"
+            f"{made.shape.n_way} ways and {made.shape.k_shot} shot{'s' if made.shape.k_shot != 1 else ''}"
             if made.shape.n_way
             else f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes"
         )

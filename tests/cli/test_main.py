@@ -131,6 +131,16 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert f"metaexp {verb}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("verb", "words"), [("train", "OVERRIDE "), ("evaluate", "RUN, OVERRIDE "), ("predict", "RUN ")]
+)
+def test_help_calls_the_words_of_a_verb_what_they_are(
+    verb: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"positional arguments:\n  {words}" in capsys.readouterr().out
+
+
 def test_help_lists_the_groups_with_their_choices(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "own" / "model").mkdir(parents=True)
     (here / "own" / "model" / "tiny.yaml").write_text("_target_: metaexp.models.mlp.MLP\n")

@@ -247,7 +247,7 @@ def test_sets_are_printed_and_written(run: mx.Run, task: Path, capsys: pytest.Ca
     out = task / "out.csv"
     assert main(words(run, task, "--conformal", "0.9", "--episodes", "12", "--output", str(out))) == 0
     said = capsys.readouterr().out
-    assert "coverage 0.9 over unseen tasks, calibrated on 12 validation episodes of 5 ways and 1 shots" in said
+    assert "coverage 0.9 over unseen tasks, calibrated on 12 validation episodes of 5 ways and 1 shot\n" in said
     for row in rows(out):
         assert row["label"] in row["set"].split("|")
 
