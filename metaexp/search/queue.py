@@ -14,7 +14,7 @@ from metaexp.search.space import Interval, format_value
 from metaexp.search.study import Point, Study
 from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
-from metaexp.sweep.folder import Sweep
+from metaexp.sweep.folder import Sweep, check_in_place
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
 from metaexp.sweep.pool import Start
 
@@ -50,7 +50,7 @@ class TrialQueue:
 
     def next_job(self) -> RunningTrial | None:
         """Start an interrupted trial, or else a new one; None if none is left."""
-        self.sweep.check_in_place("search.folder")
+        check_in_place(self.sweep.path, "search.folder")
         trial = None if self._is_empty else self._next()
         if trial is None:
             self._is_empty = True
@@ -73,7 +73,7 @@ class TrialQueue:
 
     def tick(self, running: list[RunningTrial]) -> None:
         """Check that the search's folder is there. Each running trial reads its own metrics."""
-        self.sweep.check_in_place("search.folder")
+        check_in_place(self.sweep.path, "search.folder")
 
     def _next(self) -> LockedTrial | None:
         with hold_lock(self._lock_file("trials"), wait=True):

@@ -73,17 +73,6 @@ class Sweep:
         """The name of the folder. It is the group of the sweep's runs in W&B."""
         return self.path.name
 
-    def check_in_place(self, key: str) -> None:
-        """Check that nobody has moved or removed the folder while its jobs run.
-
-        Args:
-            key: The key that names another folder, for the message.
-
-        Raises:
-            RunFolderError: If the folder is gone.
-        """
-        check_in_place(self.path, key)
-
     def jobs(self) -> list[FrozenJob]:
         """Read all frozen jobs whose files are intact, in the order of their numbers."""
         read = self.read_all().values()
@@ -222,7 +211,7 @@ def create(
 
 
 def check_in_place(path: Path, key: str) -> None:
-    """Do what :meth:`Sweep.check_in_place` does.
+    """Check that nobody has moved or removed the folder of a sweep or a search while its jobs run.
 
     Args:
         path: The folder of a sweep or a search.

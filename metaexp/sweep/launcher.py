@@ -31,7 +31,7 @@ from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
-from metaexp.sweep.folder import Sweep, open_sweep
+from metaexp.sweep.folder import Sweep, check_in_place, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import JobProcess, start
 from metaexp.sweep.job_state import JobState
@@ -213,7 +213,7 @@ class LauncherPool:
         thread.start()
         asked: float | None = None
         while thread.is_alive():
-            self.sweep.check_in_place("hydra.sweep.dir")
+            check_in_place(self.sweep.path, "hydra.sweep.dir")
             if asked is None and stop():
                 self.folder.ask_to_stop()
                 asked = time.monotonic()

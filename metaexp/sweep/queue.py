@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from metaexp.sweep.decide import is_tried_again
-from metaexp.sweep.folder import Sweep
+from metaexp.sweep.folder import Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_process import BUSY, JobProcess, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
@@ -102,7 +102,7 @@ class SweepQueue:
 
     def next_job(self) -> RunningSweepJob | None:
         """Start the job that has waited longest; None if none waits."""
-        self.sweep.check_in_place("hydra.sweep.dir")
+        check_in_place(self.sweep.path, "hydra.sweep.dir")
         free = [job for job in self.elsewhere if not is_job_locked(self.sweep.folder(job))]
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         self.waiting.extend(free)  # a worker ends at once if its job is completed
@@ -114,7 +114,7 @@ class SweepQueue:
     def ended(self, job: RunningSweepJob) -> None:
         """Report how a job ended, or put it back if it is tried again or another command runs it."""
         assert job.exit_code is not None
-        self.sweep.check_in_place("hydra.sweep.dir")
+        check_in_place(self.sweep.path, "hydra.sweep.dir")
         if job.exit_code == BUSY:
             if not self.stopping:
                 self.elsewhere.append(job.job)
@@ -140,7 +140,7 @@ class SweepQueue:
 
     def tick(self, running: Sequence[RunningSweepJob]) -> None:
         """Tell the watcher which jobs run. Stop them if one failed and ``sweep.on_error=stop`` is set."""
-        self.sweep.check_in_place("hydra.sweep.dir")
+        check_in_place(self.sweep.path, "hydra.sweep.dir")
         if self.stopping:
             for job in running:
                 job.stop()

@@ -18,7 +18,7 @@ from metaexp.machine.threads import threads_each
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, explain_moved, open_sweep
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, check_in_place, create, explain_moved, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
@@ -65,7 +65,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         if left:
             with explain_moved(sweep.path, "hydra.sweep.dir"):
                 _run(sweep, prepared, left, overrides, display, stop)
-        sweep.check_in_place("hydra.sweep.dir")
+        check_in_place(sweep.path, "hydra.sweep.dir")
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
