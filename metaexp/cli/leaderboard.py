@@ -54,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
             continue
         print_text(f"measured again: {name}")
         entries.append(Entry(name, again.recorded, False))
-        links[name] = quote(Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent)).as_posix())
+        relative = Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent))
+        links[name] = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
     write_atomically(output, encode_text(leaderboard_html(entries, links, left_out)))
     print_text(f"page: {output}")
     return 0

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.sweep.prepare import prepare
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
-    check_writable(prepared.path.parent)
+    check_writable(prepared.path)
     print_text(plan(prepared, options.overrides, _print_progress if options.measure else None))
     print_text("nothing was started; `metaexp train -m` with the same arguments starts it")
     return 0

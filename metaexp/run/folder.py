@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,9 @@ from metaexp.core.locks import LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.record import RECORD_FILE
+
+_LEAST_ROOM = 1 << 20
+"""Bytes that every run writes: metrics, a record, checkpoints."""
 
 
 class RunFolder:
@@ -145,24 +149,45 @@ def check_writable(folder: Path) -> None:
     """Raise an OSError now, before anything that takes time, if nothing can be written to ``folder``.
 
     Args:
-        folder: It need not exist yet. Nothing is left behind.
+        folder: It need not exist yet. A small file is written to it, or to the folder that it will be made in, to see
+            whether the disk has room. Nothing is left behind.
     """
-    at = folder.absolute()
-    while True:
-        try:
-            at.lstat()
-            break
-        except FileNotFoundError:
-            at = at.parent
+    at = _existing_part(folder)
     if not at.is_dir():
         what = "it is a link to a folder that is not there" if at.is_symlink() else os.strerror(errno.ENOTDIR)
         raise NotADirectoryError(errno.ENOTDIR, what, str(at))
     try:
-        Path(tempfile.mkdtemp(prefix=".metaexp-", dir=at)).rmdir()
+        with tempfile.TemporaryDirectory(prefix=".metaexp-", dir=at) as made:
+            (Path(made) / "room").write_bytes(bytes(_LEAST_ROOM))
     except FileNotFoundError:  # what /proc answers
         raise PermissionError(errno.EACCES, "nothing can be made there", str(at)) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(at)) from None
+
+
+def check_room(folder: Path, n_bytes: int) -> None:
+    """Raise an OSError if a disk has too little room.
+
+    Args:
+        folder: A folder on it, which need not exist yet.
+        n_bytes: How much will be written at least.
+    """
+    at = _existing_part(folder)
+    free = shutil.disk_usage(at).free
+    if free < n_bytes:
+        what = f"{free / 1e6:,.0f} MB are free, and checkpoints of this run take {n_bytes / 1e6:,.0f} MB at least"
+        raise OSError(errno.ENOSPC, what, str(at))
+
+
+def _existing_part(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    at = folder.absolute()
+    while True:
+        try:
+            at.lstat()
+            return at
+        except FileNotFoundError:
+            at = at.parent
 
 
 def check_new_place(place: Path, folder: Path | None) -> None:

@@ -21,7 +21,7 @@ from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.checkpoint import Checkpoints, read_files
 from metaexp.run.first_record import first_record
-from metaexp.run.folder import RunFolder, check_new_place, check_unused, create_folder, existing
+from metaexp.run.folder import RunFolder, check_new_place, check_room, check_unused, create_folder, existing
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import format_parent
 from metaexp.run.initial.weights import format_initial
@@ -29,6 +29,9 @@ from metaexp.run.integrity import check_config
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
 from metaexp.run.session import Session
+
+_SAVED_WEIGHTS = 3
+"""How often a run saves weights at least: in its last two checkpoints, and the best ones."""
 
 
 class Finished(NamedTuple):
@@ -174,6 +177,8 @@ def _new_outputs(
     """Make and lock the folder of a new run, and write its configuration."""
     if setup.ranks.rank > 0:
         return NoOutputs()
+    weights = sum(tensor.nbytes for tensor in setup.state.tensors().values())
+    check_room(folder or setup.settings.paths.outputs, _SAVED_WEIGHTS * weights)
     if folder is None:
         place = create_folder(setup.settings.paths.outputs, folder_name(setup.settings.name, datetime.now()))
     else:

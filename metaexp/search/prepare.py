@@ -84,7 +84,7 @@ class Prepared(NamedTuple):
                 raise RunFolderError(
                     f"{self.path} exists and is not the folder of a search; choose another search.folder."
                 )
-            check_writable(self.path.parent)
+            check_writable(self.path)
             try:
                 return create(self.path, command, self.digest, [])
             except RunFolderError:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.errors import RunFolderError
+from metaexp.core.files import refuse_links
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import RunRecord
 from metaexp.sweep.estimate import finished_runs
@@ -36,7 +38,7 @@ def find_reusable_runs(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Pa
     runs = {path: run for path, run in finished_runs(outputs).items() if run.git == git and run.versions == here}
     found: dict[int, Path] = {}
     for job in jobs:
-        same = [path for path, run in runs.items() if _is_same(run, job)]
+        same = [path for path, run in runs.items() if _is_same(run, job) and _has_files_only(path)]
         if same and (job.own_code or all(target.startswith(_RECORDED_PACKAGES) for target in _targets(job.config))):
             found[job.number] = same[-1]
     return found
@@ -50,6 +52,15 @@ def copy_run(run: Path, folder: Path) -> None:
         folder: The job's folder.
     """
     shutil.copytree(run, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+
+
+def _has_files_only(folder: Path) -> bool:
+    """Whether a run folder has no links, which a copy would follow, and no FIFOs or devices."""
+    try:
+        refuse_links(folder)
+    except RunFolderError:
+        return False
+    return True
 
 
 def _is_same(run: RunRecord, job: FrozenJob) -> bool:

@@ -78,7 +78,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
 
 def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     """Write the new sweep; if the same command, given twice, has just written it, open that one."""
-    check_writable(prepared.path.parent)
+    check_writable(prepared.path)
     reused = prepared.reusable_runs()
     for number, run in reused.items():
         display.line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_runs_are_found_below_folders_and_named_by_their_way_there(
     ]
     assert "<strong>sweeps/one/000-job" in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert said.count(f"left out: good: another run has this name; rename {tmp_path / 'copies' / 'good'}") == 1
+
+
+def test_a_name_that_is_no_text_has_a_link_and_a_link_to_a_folder_is_not_followed(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = runs / os.fsdecode(b"odd\xff")
+    (runs / "good").rename(odd)
+    assert main(["leaderboard", str(odd), "--output", str(tmp_path / "page.html")]) == 0
+    assert 'href="runs/odd%FF/checkpoints/best.safetensors"' in (tmp_path / "page.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "record.json").symlink_to(odd)
+    assert main(["leaderboard", str(tmp_path / "case"), "--output", str(tmp_path / "page.html")]) == 0
+    assert "left out: case: " in (said := capsys.readouterr().out)
+    assert "record.json is a symbolic link" in said
 
 
 @pytest.mark.parametrize(

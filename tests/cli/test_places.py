@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from metaexp.cli.arguments import starts_with_folder
 from metaexp.cli.main import main
-from metaexp.run.folder import resume_command
+from metaexp.run.folder import check_room, resume_command
 
 OLD = Path(__file__).resolve().parents[1] / "old_runs" / "completed"
 
@@ -120,7 +122,7 @@ def test_a_figure_that_can_be_drawn_is_drawn(tmp_path: Path, monkeypatch: pytest
 def test_a_read_only_place_is_named_and_not_a_name_of_ours_below_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(prefix: str, dir: Path) -> str:  # noqa: A002 - the name of tempfile's argument
+    def refuse(suffix: str | None, prefix: str, dir: Path) -> str:  # noqa: A002 - names of tempfile
         raise OSError(errno.EROFS, "Read-only file system", str(dir / f"{prefix}abc"))
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
@@ -130,6 +132,37 @@ def test_a_read_only_place_is_named_and_not_a_name_of_ours_below_it(
     ):
         assert main(command) == 6
         assert f"{tmp_path} cannot be used: Read-only file system." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+@pytest.mark.parametrize("verb", ["plan", "train", "train -m", "search"])
+def test_a_disk_that_takes_nothing_more_is_found_before_anything_starts(
+    verb: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: Path, content: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr("metaexp.run.job.set_up", lambda *_, **__: pytest.fail("the data were loaded"))
+    words = ["algorithm=maml", "dataset=sinusoid", "train.steps=2", f"paths.outputs={tmp_path}/new"]
+    more = {"train": [], "search": ["algorithm.inner_lr=interval(0.1,0.2)"]}.get(verb, ["seed=0,1"])
+    assert main([*verb.split(), *words, *more]) == 6
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("metaexp ")]
+    assert str(tmp_path) in line
+    assert os.strerror(number) in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_with_too_little_room_for_checkpoints_is_found_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2_000_000))
+    words = ["train", "algorithm=maml", "dataset=sinusoid", "train.steps=1", f"paths.outputs={tmp_path}/new"]
+    assert main([*words, "model.hidden=[600,600]"]) == 6
+    expected = f"the disk is full at {tmp_path}: 2 MB are free, and checkpoints of this run take 4 MB at least."
+    assert expected in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    check_room(tmp_path / "new", 2_000_000)
 
 
 @pytest.mark.parametrize("command", [["why", str(OLD)], ["evaluate"], ["train", "from="]])

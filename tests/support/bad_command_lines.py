@@ -28,6 +28,7 @@ from bad_words import BAD, FINE
 
 from metaexp.cli.main import VERBS
 from metaexp.cli.main import main as command
+from metaexp.config.project import FILE
 from metaexp.core.errors import ExitCode
 
 SEED = 20_261_126
@@ -48,10 +49,25 @@ FOLDERS = [
 """Not run folders."""
 SEARCHED = ("/", "..", "", "../../../etc")
 """Folders that hold the run, or more than a test may search, for a verb that looks for runs below."""
-OF_A_RUN = [f"run {word}" for word in BAD if "\x00" not in word]
+_FINE_OF_A_RUN = ("task.k_shot=19 task.n_query=19", "eval.metrics=[mae]", "task=regression_10shot")
+"""The run is of regression on computed functions, which have as many examples as one likes."""
+OF_A_RUN = [f"run {word}" for word in BAD if "\x00" not in word and word not in _FINE_OF_A_RUN]
+PROJECTS = {
+    "@no-toml": b"[trust", "@other-key": b"packages = ['x']\n", "@near-key": b"confg_dir = 'empty'\n",
+    "@number": b"config_dir = 5\n", "@empty": b"config_dir = ''\n", "@nowhere": b"config_dir = 'nowhere'\n",
+    "@above": b"config_dir = '..'\n", "@root": b"config_dir = '/etc'\n", "@itself": b"config_dir = '.'\n",
+    "@a-file": b"config_dir = 'file'\n", "@zero": b"config_dir = \"a\\u0000b\"\n", "@text": b"trust = 'run'\n",
+    "@installed": b"trust = ['numpy']\n", "@path": b"trust = ['../other']\n", "@numbers": b"trust = [1]\n",
+    "@table": b"[trust]\nrun = true\n", "@nested": b"trust = " + b"[" * 5_000, "@latin": b"config_dir = '\xe9'\n",
+    "@twice": b"trust = []\ntrust = []\n", "@large": b"#" * 200_000, "@escape": b"config_dir = \"\\u001b[31m\"\n",
+}  # fmt: skip
+"""Word -> a ``metaexp.toml`` that is wrong, for a command line that is right without it."""
 BAD_OF_VERB: dict[str, list[str]] = {
-    "train": BAD,
-    "plan": [*BAD, "--measure=5", "-m=5", "sweep.n_jobs=0", "sweep.on_error=never", "sweep=none_such", "sweep.jobs=2"],
+    "train": [*BAD, *PROJECTS],
+    "plan": [
+        *BAD, *(f"seed=1,2 {word}" for word in PROJECTS), "--measure=5", "-m=5", "sweep.n_jobs=0",
+        "sweep.on_error=never", "sweep=none_such", "sweep.jobs=2",
+    ],
     "search": [
         *BAD, "search.trials=0", "search.trials=x", "search.sampler=none", "search=none_such", "search.space={}",
         "search.space.seed=5", "search.nothing=1", "algorithm.inner_lr=interval(2,1)", "search.trials=1e9",
@@ -61,15 +77,18 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "search.space={}",
     ],
     "data": [
-        *BAD, "--figure", "--figure=/nowhere/x.png", "dataset=none", "dataset.folder=/nowhere", "dataset=image_folder",
+        *BAD, *(f"dataset=sinusoid {word}" for word in PROJECTS),
+        "--figure", "--figure=/nowhere/x.png", "dataset=none", "dataset.folder=/nowhere", "dataset=image_folder",
         "dataset=arrays dataset.file=/nowhere.npz", "dataset=omniglot paths.data=/nowhere",
     ],
     "check": [
+        *(f"maml {word}" for word in PROJECTS),
         "nothing", "maml maml", "algorithm=none", "algorithm=maml x", "os.system", "os.", ".", "maml.yaml", "\x00",
         "maml inner_lr=text", "maml nothing=5", "maml inner_steps=-1", "maml _target_=os.system",
     ],
     "evaluate": [
-        *FOLDERS, *OF_A_RUN, "run run", "run eval.episodes=0", "run train.steps=5", "run dataset=none",
+        *FOLDERS, *OF_A_RUN, *(f"run {word}" for word in PROJECTS),
+        "run run", "run eval.episodes=0", "run train.steps=5", "run dataset=none",
         "run experiment=maml_sinusoid", "run --allow-trained-classes=5",
     ],
     "predict": [
@@ -83,17 +102,19 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "maml_sinusoid --seeds=0", "maml_sinusoid --steps=3",
     ],
     "compare": [
-        *(word for word in FOLDERS if word not in SEARCHED), "run --by=nothing", "run --output=file", "run --title",
+        *(word for word in FOLDERS if word not in SEARCHED), *(f"run {word}" for word in PROJECTS),
+        "run --by=nothing", "run --output=file", "run --title",
         "run --output=/proc/x/y", "run --retest=5", "run nowhere", "run --output=other",
     ],
     "why": [*FOLDERS, "run", "run run run", "run nowhere", "nowhere run", "run empty"],
     "new": [
+        *(f"algorithm mine {word}" for word in PROJECTS),
         "", "algorithm", "maml", "algorithm maml", "model conv4", "dataset glyphs", "optimizer mine", "algorithm My",
         "algorithm a-b", "algorithm ../x", "algorithm class", "algorithm mine --regression", "algorithm 1x",
         "experiment maml_sinusoid", "algorithm mine --package=a.b", "algorithm mine --package", "dataset a b",
         "model \x00",
     ],
-    "trust": [*FOLDERS, "run", "empty", "--remove", "--remove=5", "--list=5", "run run", "--no"],
+    "trust": [*FOLDERS, *PROJECTS, "run", "empty", "--remove", "--remove=5", "--list=5", "run run", "--no"],
     "report": [
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
         "run run --name=x", "--name=x", "run --check=5",
@@ -168,6 +189,7 @@ def place(folder: Path) -> Iterator[Path]:
     (folder / "file").write_text("a file\n")
     (folder / "loop").symlink_to("loop")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(folder / "settings")}))
         for name in DO_WORK:
             stack.enter_context(mock.patch(name, _not_refused))
         os.chdir(folder)
@@ -179,6 +201,16 @@ def place(folder: Path) -> Iterator[Path]:
 
 def fault(words: Sequence[str], folder: Path) -> str | None:
     """What is wrong with how a bad command line is answered; None where nothing is."""
+    projects = [PROJECTS[word] for word in words if word in PROJECTS]
+    for content in projects[:1]:
+        Path(FILE).write_bytes(content)
+    try:
+        return _fault([word for word in words if word not in PROJECTS], folder)
+    finally:
+        Path(FILE).unlink(missing_ok=True)
+
+
+def _fault(words: Sequence[str], folder: Path) -> str | None:
     before = _content(folder)
     try:
         answer = run(words)

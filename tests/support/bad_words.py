@@ -30,7 +30,17 @@ BAD = [
     "search.n_trials=3", "seed=glob(*)", "seed=range(0,1000000000)", "seed=(", "seed='", 'seed="a', "seed=]",
     "\x00=1", "seed=\x00", "ключ=1", "seed=\u202e5", "train.steps=" + "9" * 5_000, "seed=" + "[" * 3_000,
     "x=" + "a" * 30_000, "paths.data=" + "${paths.outputs}" * 2_500, "--train.steps=5", "--no-such-option",
-    "--config-dir=/nowhere", "--trust=no.such", "--cfg=nothing", "-cn=nothing",
+    "--config-dir=/nowhere", "--trust=no.such", "--cfg=nothing", "-cn=nothing", "eval.weights=worst",
+    "eval.weights=null", "eval.weights=[last]", "eval.weight=last", "eval.metrics=[none]", "eval.metrics=5",
+    "eval.metrics=[nll,nll]", "eval.metrics=[top_0]", "eval.metrics=[top_99999999999999999999]", "eval.metrics=[mae]",
+    "eval.metrics={nll:1}", "eval.metrics=[nll", "eval.metrics=[[nll]]", "dataset=sinusoid eval.metrics=[ece]",
+    "train.patience=0", "train.patience=-1", "train.patience=1.5", "train.patience=true", "train.patience=[1]",
+    "train.patience=18446744073709551616", "train.patients=3", "model.weights=/nowhere.pt", "model.weights=/",
+    "model.weights=5", "model.weights=[a,b]", "model.weights=\x00", "model.weights=/dev/zero",
+    "model.weights=~nobody/x.pt", "model.weights_partial=5", "model.weights_partial=true",
+    "model.weights_sha256=abc", "from=/nowhere", "from=", "from=/", "from=null", "from=a,b", "from=\x00",
+    "from=${oc.env:HOME}", "from=~nobody/x", "from=/nowhere train.steps=5 seed=1", "+from=/nowhere",
+    "resume=/nowhere", "resume=", "resume=/nowhere from=/nowhere",
 ]  # fmt: skip
 FINE = [
     "algorithm=reptile",

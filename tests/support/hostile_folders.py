@@ -168,6 +168,28 @@ def settings(run: Path) -> Said:
     return call("train", f"from=./{run}", "train.steps=14", "--cfg", "job")
 
 
+def leaderboard(run: Path) -> Said:
+    said = call("leaderboard", f"./{run}", "runs/other", "--output", "repository/board.html")
+    test = read_record(run).test if said.code == 0 and f"measured again: {run.name}" in said.text else None
+    return said._replace(numbers=[test.mean, test.ci95] if test else [])
+
+
+def plan(run: Path) -> Said:
+    """Times of finished runs in the folder of outputs, of which the damaged one is one."""
+    return call("plan", "--config-dir=conf", *case_runs.COMMON, "seed=0,1", f"paths.outputs=./{run.parent}")
+
+
+def plan_from(run: Path) -> Said:
+    return call("plan", f"from=./{run}", "train.steps=14,15", "hydra.sweep.dir=outputs/planned")
+
+
+def runs(run: Path) -> Said:
+    table = mx.runs(run)
+    numbers = [float(row[key]) for row in table for key in ("test", "ci95") if isinstance(row.get(key), float)]
+    text = [repr(table), *map(str, table.left_out.values())]
+    return Said(0, "\n".join(text) + re.sub(r"<[^>]*>", "", table._repr_html_()), numbers)
+
+
 def predict(run: Path) -> Said:
     said = call("predict", f"./{run}", "--support", "known.npz", "--query", "new.npz", "--output", "predicted.csv")
     if said.code:
@@ -190,12 +212,13 @@ def load_run(run: Path) -> Said:
 VERBS: dict[str, Callable[[Path], Said]] = {
     "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
     "load_run": load_run, "compare_runs": compare_runs, "train from": further, "model.weights": weights,
-    "settings": settings, "predict": predict,
+    "settings": settings, "predict": predict, "leaderboard": leaderboard, "plan": plan, "plan from": plan_from,
+    "runs": runs,
 }  # fmt: skip
 
 
 _BOTH = ("evaluate", "load_run", "predict", "train from", "model.weights")
-MEASURED = {("completed", verb) for verb in (*_BOTH, "compare", "report", "compare_runs")} | {
+MEASURED = {("completed", verb) for verb in (*_BOTH, "compare", "report", "compare_runs", "leaderboard", "runs")} | {
     ("interrupted", verb) for verb in (*_BOTH, "resume")
 }
 """With what numbers are compared."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
     assert "sweep.reuse=true copies nothing: outputs has no completed run of these jobs" in plan(
         prepare(overrides, None, "config"), overrides
     )
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_run_with_links_or_special_files_is_not_taken_over(job: FrozenJob, kind: str) -> None:
+    run = keep(done(job))
+    prepared = prepare([*ASKED, "sweep.reuse=true"], None, "config")
+    assert prepared.reusable_runs() == {0: run}
+    if kind == "link":
+        Path("secret.txt").write_text("of the user")
+        (run / "checkpoints" / "notes.txt").symlink_to(Path("secret.txt").absolute())
+    else:
+        os.mkfifo(run / "pipe")
+    assert prepared.reusable_runs() == {}
 
 
 def test_what_is_taken_over_is_not_started(job: FrozenJob, capsys: pytest.CaptureFixture[str]) -> None:
