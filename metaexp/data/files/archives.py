@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from metaexp.core.errors import DataError
+from metaexp.data.files.bounded_tar import open_tar
 from metaexp.data.files.folder_scan import refuse_special, scan_folder
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError)
@@ -248,7 +249,7 @@ class _Tar(_Archive):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            self._tar = tarfile.open(path)  # noqa: SIM115 - closed by close()
+            self._tar, self._stream = open_tar(path)
         except tarfile.ReadError as error:
             raise DataError(
                 f"{path} is damaged, or no archive: neither a zip nor a tar. Replace it, or give a folder."
@@ -257,6 +258,7 @@ class _Tar(_Archive):
             raise self._damaged(error) from error
         try:
             members = [member for member in self._tar.getmembers() if not member.isdir()]
+            self._stream.lists = False
         except _DAMAGE as error:
             raise self._damaged(error) from error
         self._members = [(self._inside(member.name), member) for member in members if member.isfile()]
@@ -284,3 +286,4 @@ class _Tar(_Archive):
 
     def close(self) -> None:
         self._tar.close()
+        self._stream.close()
