@@ -21,6 +21,8 @@ from metaexp.core.files import open_regular
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 
+MOST_METRICS = 1 << 26
+"""Of a file that is read as a whole: 64 MiB, some 600,000 lines."""
 _LONGEST_LINE = 1 << 20
 """Bytes of a line that are read at most."""
 _LARGEST = 1 << 63
@@ -62,6 +64,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
                     raise RunFolderError(f"{path}, line {number} is longer than a line of metrics: {raw[:80]!r}")
                 return
             yield _decode(raw, path, number)
+
+
+def read_all_lines(path: Path) -> list[tuple[int, dict[str, float]]]:
+    """Read a whole file of lines, as :func:`read_lines` does.
+
+    Raises:
+        RunFolderError: It is damaged, or has more than 64 MiB, which would take long to read and much memory.
+    """
+    size = path.lstat().st_size if os.path.lexists(path) else 0
+    if size > MOST_METRICS:
+        raise RunFolderError(
+            f"{path} has {size:,} bytes; at most {MOST_METRICS:,} are read as a whole. A larger train.log_every gives "
+            "fewer lines."
+        )
+    return list(read_lines(path))
 
 
 def _decode(raw: bytes, path: Path, number: int) -> tuple[int, dict[str, float]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
-from metaexp.core.json_lines import METRICS_FILE
+from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
@@ -82,7 +82,7 @@ def _files(run: Path) -> dict[str, bytes]:
         if not os.path.lexists(run / name):
             continue
         try:
-            found[name] = change(read_regular(run / name))
+            found[name] = change(read_regular(run / name, MOST_METRICS))
         except (ValueError, TypeError, RecursionError) as error:
             raise RunFolderError(f"{run / name} is damaged ({type(error).__name__}: {error}). Restore it.") from error
     found |= _weights(run)

@@ -11,7 +11,7 @@ from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import open_regular
-from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
 from metaexp.reproduce.causes import conditions, likely_causes
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -100,12 +100,12 @@ def compare_folders(run: Path, again: Path, until: int | None = None) -> RunComp
 
 def last_step_of(run: Path) -> int:
     """Return the last step in the metrics of ``run``; 0 where there is none."""
-    return max((step for step, _ in read_lines(run / METRICS_FILE)), default=0)
+    return max((step for step, _ in read_all_lines(run / METRICS_FILE)), default=0)
 
 
 def first_step(run: Path) -> int | None:
     """Return the first step in the metrics of ``run``; None where there is none."""
-    return min((step for step, _ in read_lines(run / METRICS_FILE)), default=None)
+    return min((step for step, _ in read_all_lines(run / METRICS_FILE)), default=None)
 
 
 def is_published(run: Path) -> bool:
@@ -188,7 +188,7 @@ def _weights(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
 
 
 def _lines(folder: Path, until: int | None) -> list[Line]:
-    return [line for line in read_lines(folder / METRICS_FILE) if until is None or line[0] <= until]
+    return [line for line in read_all_lines(folder / METRICS_FILE) if until is None or line[0] <= until]
 
 
 def _kind(line: Line) -> tuple[int, str]:

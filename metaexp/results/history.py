@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.intervals import mean_interval
-from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.core.json_lines import METRICS_FILE, read_all_lines
 from metaexp.core.metric import LARGER_IS_BETTER
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import Score
@@ -53,7 +53,7 @@ def read_history(folder: Path) -> History:
     Raises:
         RunFolderError: A file is damaged.
     """
-    lines = list(read_lines(folder / METRICS_FILE))
+    lines = read_all_lines(folder / METRICS_FILE)
     names = {name for _, values in lines for name in values}
     metric = next((m for m in ("accuracy", "mse") if f"val/{m}" in names or f"test/{m}" in names), "accuracy")
     validation = [(step, v[f"val/{metric}"], v.get("val/ci95")) for step, v in lines if f"val/{metric}" in v]

@@ -16,7 +16,7 @@ from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular, refuse_links
-from metaexp.core.json_lines import METRICS_FILE, read_lines
+from metaexp.core.json_lines import METRICS_FILE, read_all_lines
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
 from metaexp.results.reading import first_other
@@ -113,7 +113,7 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
     position, expected = _saved_position(folder / "checkpoints")
     check_saved_metrics(path, position, expected)
     size = path.stat().st_size if path.exists() else 0
-    lines = list(read_lines(path))
+    lines = read_all_lines(path)
     if any(later < earlier for (earlier, _), (later, _) in pairwise(lines)):
         raise RunFolderError(f"{path} is damaged: its steps go back. Restore it.")
     test = record.test if record.status == "completed" and size else None

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.core import json_lines
 from metaexp.core.errors import RunFolderError
-from metaexp.core.json_lines import encode, last_step, read_lines
+from metaexp.core.json_lines import encode, last_step, read_all_lines, read_lines
 
 
 def test_lines_are_read_back_as_they_were_written(tmp_path: Path) -> None:
@@ -73,3 +74,22 @@ def test_a_line_without_an_end_takes_no_memory_without_an_end(tmp_path: Path) ->
     os.truncate(path, 1 << 40)
     with pytest.raises(RunFolderError, match="line 2 is longer than a line of metrics"):
         list(read_lines(path))
+
+
+def test_a_whole_file_is_read_up_to_a_size_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(encode(1, {"train/loss": 0.5}) * 3)
+    assert read_all_lines(path) == [(1, {"train/loss": 0.5})] * 3
+    assert read_all_lines(tmp_path / "none.jsonl") == []
+    monkeypatch.setattr(json_lines, "MOST_METRICS", 10)
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl has \d+ bytes; at most 10 are read as a whole"):
+        read_all_lines(path)
+    assert len(list(read_lines(path))) == 3
+
+
+def test_a_hole_of_a_terabyte_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunFolderError, match="1,099,511,627,776 bytes"):
+        read_all_lines(path)

@@ -168,6 +168,32 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert "step_000000007 is damaged" in (stopped / "run.log").read_text()
 
 
+@pytest.mark.parametrize("removed", [".json .safetensors", ".json", ".safetensors"])
+def test_who_removes_the_newest_checkpoint_goes_on_from_the_one_before_bit_for_bit(
+    stopped: Path, expected: dict[str, bytes], silent: Lines, removed: str
+) -> None:
+    before = (stopped / "metrics.jsonl").read_bytes()
+    for suffix in removed.split():
+        (stopped / "checkpoints" / f"step_000000007{suffix}").unlink()
+    older = json.loads(min(stopped.glob("checkpoints/step_*.json")).read_text())["values"]
+    assert older["metrics_position"] < len(before)  # there are metrics beyond it, which are cut
+    resume_job(stopped, silent)
+    assert result_of(stopped) == expected
+
+
+def test_metrics_before_an_older_checkpoint_that_were_changed_are_refused_as_well(stopped: Path, silent: Lines) -> None:
+    for path in stopped.glob("checkpoints/step_000000007.*"):
+        path.unlink()
+    path = stopped / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"train/loss": 0', b'"train/loss": 9', 1))
+    before = path.read_bytes()
+    assert before != whole
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl"):
+        resume_job(stopped, silent)
+    assert path.read_bytes() == before
+
+
 def test_nothing_is_resumed_from_damaged_checkpoints_only(stopped: Path, silent: Lines) -> None:
     for path in stopped.glob("checkpoints/*.safetensors"):
         path.write_bytes(b"")
