@@ -72,6 +72,11 @@ def find_project(start: Path | None = None) -> Project | None:
     for folder in (here, *here.parents):
         if _is_file(folder / FILE):
             return read_project(folder / FILE)
+        if os.path.lexists(folder / FILE):
+            raise ConfigError(
+                f"{folder / FILE} is no file, or a link to one that is not there, so what it should say is not known. "
+                "Replace it by a file, or remove it."
+            )
     return None
 
 

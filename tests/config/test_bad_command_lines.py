@@ -21,11 +21,9 @@ def lines() -> list[list[str]]:
     drawn = random.Random(SEED)
     found = []
     for number in range(N_LINES):
-        words = [
-            BAD[number % len(BAD)],
-            *drawn.sample(BAD, drawn.randint(0, 2)),
-            *drawn.sample(FINE, drawn.randint(0, 2)),
-        ]
+        words = [BAD[number % len(BAD)], *drawn.sample(BAD, drawn.randint(0, 2))]
+        keys = {word.partition("=")[0] for word in words}  # a good value after a bad one of the same key wins
+        words += [word for word in drawn.sample(FINE, drawn.randint(0, 2)) if word.partition("=")[0] not in keys]
         drawn.shuffle(words)
         found.append([part for word in words for part in (word.split() if word.count("=") == 2 else [word])])
     return found

@@ -233,3 +233,22 @@ def test_what_cannot_be_allowed_is_explained(
     (project / "metaexp.toml").write_text("trust = ['deep']")
     assert main(["trust"]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nothing", "a loop"])
+def test_what_is_no_file_is_not_passed_over_for_a_project_above(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "metaexp.toml").write_text("")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    found = find_project(inner)
+    assert found is not None
+    assert found.file == tmp_path / "metaexp.toml"
+    file = inner / "metaexp.toml"
+    if kind == "a folder":
+        file.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("metaexp.toml" if kind == "a loop" else "nowhere")
+    with pytest.raises(ConfigError, match=r"inner/metaexp\.toml is no file, or a link"):
+        find_project(inner)
