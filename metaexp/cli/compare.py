@@ -31,6 +31,7 @@ examples:
   metaexp compare outputs/SWEEP                                one row for each setting, over all its seeds
   metaexp compare outputs/A outputs/B docs/results/C --output outputs/mine
   metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
+  metaexp compare outputs/SWEEP --metric nll                   another metric, which the runs have by eval.metrics
   metaexp compare outputs/SWEEP --retest                       test runs again that were tested on other episodes
 """
 
@@ -41,6 +42,7 @@ class _Options(argparse.Namespace):
     output: Path | None
     title: str | None
     retest: bool
+    metric: str | None
     config_dir: Path | None
     trust: list[str]
 
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments, namespace=_Options())
     _check_output(options.output)
+    if options.metric and options.retest:
+        raise ConfigError("--retest measures the accuracy or the squared error. Remove it or --metric.")
     own = use_own_files(options.config_dir, options.trust)
     print_origin(own)
     run_folders(options.paths)  # reports a wrong path before numpy and matplotlib are imported
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.compare.gather import gather
     from metaexp.compare.output.write import render, write
 
-    found = gather(options.paths)
+    found = gather(options.paths, options.metric)
     if not found.runs:
         raise RunFolderError(_format_nothing(found))
     runs = found.runs
@@ -167,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the folder to write to (default: outputs/compare-...)"
+    )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="compare this metric of eval.metrics, such as nll, ece, top_2 or mae"
     )
     parser.add_argument("--title", help="the heading of the page")
     parser.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")

@@ -13,7 +13,7 @@ from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
-from metaexp.core.metric import LARGER_IS_BETTER
+from metaexp.core.metric import is_hit_rate, larger_is_better
 from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 
@@ -103,7 +103,7 @@ class Table:
     @property
     def larger_is_better(self) -> bool:
         """The direction of the metric."""
-        return LARGER_IS_BETTER[self.metric]
+        return larger_is_better(self.metric)
 
     @property
     def single_seed_rows(self) -> list[RowResult]:
@@ -171,7 +171,7 @@ def compare(
 
 
 def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
-    larger = LARGER_IS_BETTER[item.metric]
+    larger = larger_is_better(item.metric)
     means = [fmean(run.test.mean for run in row.runs) for row in members]
     order = sorted(
         range(len(members)),
@@ -179,7 +179,7 @@ def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
     )
     ordered = [members[index] for index in order]
     values = [np.stack([run.values for run in row.runs]) for row in ordered]
-    verdicts = compare_rows(values, larger, is_accuracy=item.metric == "accuracy")
+    verdicts = compare_rows(values, larger, is_accuracy=is_hit_rate(item.metric))
     return Table(
         title=item.title,
         dataset=item.dataset,

@@ -13,7 +13,7 @@ from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
-from metaexp.results.episodes import EPISODES_FILE, tested_episodes
+from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import codes_used
 from metaexp.results.privacy import clean_text
@@ -63,8 +63,12 @@ class Gathered:
 
 
 @explain_disk_errors()
-def gather(paths: Sequence[Path]) -> Gathered:
+def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
     """Read every run in or below some paths.
+
+    Args:
+        paths: Run folders, or folders that contain some.
+        metric: A metric of ``eval.metrics`` to compare in place of the accuracy or the squared error.
 
     Raises:
         RunFolderError: A path has no run in or below it.
@@ -84,7 +88,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
             if reason:
                 left_out.append(LeftOut(folder.name, clean_text(reason)))
             else:
-                runs.append(_read(folder, record))
+                runs.append(_read(folder, record) if metric is None else _read_metric(folder, record, metric))
         except (RunFolderError, PermissionError) as error:
             left_out.append(LeftOut(folder.name, clean_text(str(error).replace(f"{folder}/", ""))))
     return _without_duplicates(runs, left_out)
@@ -116,12 +120,30 @@ def _read(folder: Path, record: RunRecord) -> Run:
     return Run(folder, record, per_step, test, later.evaluation.episode_bank, retested=True)
 
 
+def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
+    """Read a run with a further metric of its test, which was measured after the last step of adaptation."""
+    score = next((score for score in record.metrics if score.metric == metric), None)
+    if score is None or record.episode_bank is None:
+        raise RunFolderError(
+            f"was tested without {metric}. Train with 'eval.metrics=[{metric}]'."
+            if record.test is not None
+            else "was not tested (eval.test=false)."
+        )
+    values = read_metric(folder / METRICS_OF_EPISODES, score)
+    _check_several(score)
+    return Run(folder, record, np.array([values], dtype=np.float64), score, record.episode_bank)
+
+
 def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
     """Read a file of episodes, (steps + 1, E), and check that it is the one that was recorded."""
     per_step = np.array(tested_episodes(path, test, sha256), dtype=np.float64)
+    _check_several(test)
+    return per_step
+
+
+def _check_several(test: Score) -> None:
     if test.n_episodes < 2:
         raise RunFolderError(f"was tested on {test.n_episodes} episode; an interval needs at least two.")
-    return per_step
 
 
 def _without_duplicates(runs: Sequence[Run], left_out: list[LeftOut]) -> Gathered:

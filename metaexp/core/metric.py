@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGER_IS_BETTER = {"accuracy": True, "mse": False}
-"""The direction of the metric of each kind of task."""
+LARGER_IS_BETTER = {"accuracy": True, "mse": False, "nll": False, "ece": False, "mae": False}
+"""The direction of a metric; those that are not here are ``top_K``, see :func:`larger_is_better`."""
+_WORDS = {
+    "accuracy": "accuracy",
+    "mse": "mean squared error",
+    "nll": "negative log-likelihood",
+    "ece": "expected calibration error",
+    "mae": "mean absolute error",
+}
 OF_CLASSES = ("nll", "ece", "top_2")
 OF_REGRESSION = ("mae",)
 N_BINS = 10
@@ -47,6 +54,21 @@ class Metric(NamedTuple):
     def validation(self) -> str:
         """Its name among the scalars of a run, measured on validation tasks."""
         return f"val/{self.name}"
+
+
+def larger_is_better(name: str) -> bool:
+    """Whether larger values of a metric are better."""
+    return LARGER_IS_BETTER.get(name, True)
+
+
+def is_hit_rate(name: str) -> bool:
+    """Whether a metric is a share of queries that are right, from 0 to 1: the accuracy, and ``top_K``."""
+    return name == "accuracy" or _TOP.fullmatch(name) is not None
+
+
+def metric_words(name: str) -> str:
+    """Return what a metric is called in tables and figures."""
+    return _WORDS.get(name) or (f"top-{name.removeprefix('top_')} accuracy" if is_hit_rate(name) else name)
 
 
 def name_problem(name: str, n_way: int) -> str:

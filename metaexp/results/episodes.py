@@ -62,6 +62,32 @@ def write_metrics(path: Path, values: Mapping[str, Sequence[float]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+def read_metric(path: Path, score: Score) -> list[float]:
+    """Read one of the further metrics of every episode, and check it against the score that is said to be its mean.
+
+    Args:
+        path: The file that :func:`write_metrics` wrote.
+        score: The score in the record.
+
+    Returns:
+        The metric (n_episodes,).
+
+    Raises:
+        RunFolderError: The file is missing or damaged, or is not that of the score.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_regular(path).decode(), newline="")))
+        values = [float(row[score.metric]) for row in rows]
+    except FileNotFoundError:
+        raise RunFolderError(f"{path} is missing, and {RECORD_FILE} has {score.metric}. Restore it.") from None
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunFolderError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+    mean = sum(values) / max(len(values), 1)
+    if len(values) != score.n_episodes or not abs(mean - score.mean) <= 1e-6 * (1 + abs(score.mean)):
+        raise RunFolderError(f"the mean of {score.metric} in {path.name} is not that of {RECORD_FILE}.")
+    return values
+
+
 def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[list[float]]:
     """Read the metric of every episode, and check it against the score that is said to be its mean.
 

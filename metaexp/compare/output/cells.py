@@ -18,6 +18,7 @@ from metaexp.compare.output.wording import (
     format_throughput,
 )
 from metaexp.compare.statistics.pairs import Estimate
+from metaexp.core.metric import metric_words
 from metaexp.results.wording import NOTHING, format_time
 
 
@@ -58,7 +59,7 @@ class Cells(NamedTuple):
 
 def scores_cells(table: Table) -> Cells:
     """Return rank, mean, difference to the first row, and what belongs beside every number."""
-    metric = {"accuracy": "Accuracy", "mse": "Mean squared error"}[table.metric]
+    metric = metric_words(table.metric).capitalize()
     columns = [
         Column("Rank", True), Column("Row"), Column("Batch norm"), Column("Gradient order"), Column(metric, True),
         Column("95 % interval", True), Column("Behind the best", True), Column("95 % interval of that", True),

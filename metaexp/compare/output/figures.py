@@ -13,6 +13,7 @@ from metaexp.compare.gather import Run
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
 from metaexp.core.errors import RunFolderError
+from metaexp.core.metric import is_hit_rate, metric_words
 from metaexp.results.history import read_history
 
 _TOO_LARGE = 1e30
@@ -87,11 +88,6 @@ def figures(comparison: Comparison) -> list[FigureData]:
     return [figure for figure in found if figure is not None]
 
 
-def format_metric(metric: str) -> str:
-    """Return the name of a metric for an axis."""
-    return {"accuracy": "accuracy", "mse": "mean squared error"}[metric]
-
-
 def _point(x: float, estimate: Estimate) -> Point | None:
     """A point with its interval; None for values that are too large to draw."""
     low = estimate.mean if estimate.low is None else estimate.low
@@ -117,8 +113,8 @@ def _scores(table: Table, colours: dict[str, int], name: str) -> FigureData | No
     if not series:
         return None
     return FigureData(
-        name, f"{table.title}: test {format_metric(table.metric)}", "dots", series,
-        f"test {format_metric(table.metric)}", "", table.metric == "accuracy",
+        name, f"{table.title}: test {metric_words(table.metric)}", "dots", series,
+        f"test {metric_words(table.metric)}", "", is_hit_rate(table.metric),
         _note("95 % intervals; small marks are single seeds.", series, table.rows),
     )  # fmt: skip
 
@@ -132,11 +128,11 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> FigureData
             series.append(Series(row.label, colours[row.label], [point], []))
     if not series:
         return None
-    unit = "points of accuracy" if table.metric == "accuracy" else format_metric(table.metric)
+    unit = "points of accuracy" if is_hit_rate(table.metric) else metric_words(table.metric)
     note = "Paired differences with 95 % intervals, not corrected for their number."
     return FigureData(
         name, f"{table.title}: how far behind {table.rows[0].label}", "dots", series,
-        f"{unit} behind {table.rows[0].label}", "", table.metric == "accuracy",
+        f"{unit} behind {table.rows[0].label}", "", is_hit_rate(table.metric),
         _note(note, series, table.rows[1:]), True,
     )  # fmt: skip
 
@@ -160,7 +156,7 @@ def _learning(table: Table, colours: dict[str, int], name: str) -> FigureData | 
         return None
     return FigureData(
         name, f"{table.title}: learning", "lines", series, "training steps",
-        f"validation {format_metric(table.metric)}", table.metric == "accuracy",
+        f"validation {metric_words(table.metric)}", is_hit_rate(table.metric),
         "Mean over seeds; bands reach from the lowest seed to the highest.",
     )  # fmt: skip
 
@@ -184,7 +180,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
         points = []
         for step in range(n_steps):
             values = np.stack([run.per_step[step] for run in row.runs])
-            point = _point(step, estimate_mean(summarise(values), table.metric == "accuracy"))
+            point = _point(step, estimate_mean(summarise(values), is_hit_rate(table.metric)))
             if point is None:
                 break
             points.append(point)
@@ -194,7 +190,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
         return None
     return FigureData(
         name, f"{table.title}: adaptation", "lines", series, "adaptation steps on the support set",
-        f"test {format_metric(table.metric)}", table.metric == "accuracy",
+        f"test {metric_words(table.metric)}", is_hit_rate(table.metric),
         "95 % intervals. Algorithms without steps are not shown.",
     )  # fmt: skip
 
@@ -234,6 +230,6 @@ def _over(
     return FigureData(
         f"{words}_{other.replace('-', '_')}", f"{dataset}, {other}: {words}", "lines",
         [Series(label, colours[label], points, []) for label, points in sorted(lines.items())],
-        {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {format_metric(metric)}",
-        metric == "accuracy", "95 % intervals. Every place on the x axis is its own bank of episodes.",
+        {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {metric_words(metric)}",
+        is_hit_rate(metric), "95 % intervals. Every place on the x axis is its own bank of episodes.",
     )  # fmt: skip

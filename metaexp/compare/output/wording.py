@@ -5,6 +5,7 @@ from __future__ import annotations
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
+from metaexp.core.metric import is_hit_rate, metric_words
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
@@ -17,7 +18,7 @@ def format_mean(metric: str, value: float) -> str:
         metric: The name of the metric, such as ``accuracy``.
         value: Its mean; for accuracies in [0, 1].
     """
-    return f"{value * 100:.2f} %" if metric == "accuracy" else f"{value:.3g}"
+    return f"{value * 100:.2f} %" if is_hit_rate(metric) else f"{value:.3g}"
 
 
 def format_range(metric: str, estimate: Estimate) -> str:
@@ -29,7 +30,7 @@ def format_range(metric: str, estimate: Estimate) -> str:
     """
     if estimate.low is None or estimate.high is None:
         return NOTHING
-    scale, form = (100.0, ".2f") if metric == "accuracy" else (1.0, ".3g")
+    scale, form = (100.0, ".2f") if is_hit_rate(metric) else (1.0, ".3g")
     low, high = (_signed(end * scale, form, plus=False) for end in (estimate.low, estimate.high))
     return f"{low} to {high}"
 
@@ -41,7 +42,7 @@ def format_difference(metric: str, value: float) -> str:
         metric: The name of the metric.
         value: The difference of two means.
     """
-    return f"{_signed(value * 100, '.2f')} points" if metric == "accuracy" else _signed(value, ".3g")
+    return f"{_signed(value * 100, '.2f')} points" if is_hit_rate(metric) else _signed(value, ".3g")
 
 
 def format_p(p: float | None) -> str:
@@ -127,7 +128,7 @@ def _caution(table: Table) -> list[str]:
 def _best(table: Table) -> str:
     best, others = table.rows[0], [row for row in table.rows[1:] if row.rank is not None]
     number = f"{format_mean(table.metric, best.estimate.mean)}{_in_brackets(table.metric, best.estimate)}"
-    what = {"accuracy": "accuracy", "mse": "mean squared error"}[table.metric]
+    what = metric_words(table.metric)
     if len(table.rows) == 1:
         return f"{best.label} reaches {number} {what}. There is nothing to compare it with."
     if not others:
@@ -240,7 +241,7 @@ def legend(comparison: Comparison) -> list[str]:
 
 
 def _gap(metric: str, value: float) -> str:
-    return f"{value * 100:.2f} points" if metric == "accuracy" else f"{value:.3g}"
+    return f"{value * 100:.2f} points" if is_hit_rate(metric) else f"{value:.3g}"
 
 
 def _equals(p: float | None) -> str:
