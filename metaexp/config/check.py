@@ -57,6 +57,8 @@ SECTIONS = {
 }
 REFERENCE = "metaexp.results.record.Reference"
 TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", "reference"]
+_ON_COMMAND_LINE = ["experiment", "sweep", "search", "resume", "from"]
+"""What a command line may give beside them."""
 
 
 def check(
@@ -108,7 +110,8 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
     """Check everything; return the values in canonical form, a ClassSpec in place of each node."""
     for key in config:
         if key not in TOP_LEVEL and key not in ignored:
-            checker.report(key, f"{key} is not a key of the configuration.{checker.hint(key, key, TOP_LEVEL)}")
+            hint = checker.hint(key, key, [*TOP_LEVEL, *_ON_COMMAND_LINE])
+            checker.report(key, f"{key} is not a key of the configuration.{hint}")
     values = {
         key: _check_part(checker, key, value)
         for key, value in config.items()

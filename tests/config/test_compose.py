@@ -95,6 +95,8 @@ UNREADABLE = {
     "++train.stps=1": "train.stps is not a key of train. Did you mean train.steps?",
     "train.stps=1": "train.stps is not a key of train. Did you mean train.steps?",
     "algorithm.inner_lrr=1": "algorithm.inner_lrr is not an argument of metaexp.algorithms.maml.MAML. Did you mean ",
+    "experment=maml_sinusoid": "experment is not a key of the configuration. Did you mean experiment?",
+    "resum=outputs/RUN": "resum is not a key of the configuration. Did you mean resume?",
     "algoritm=maml": "algoritm is not a key of the configuration. Did you mean algorithm?",
     "+train.steps=3": "+train.steps=3: train.steps is there already; write train.steps=3, without the plus.",
     "~train.stps": "~train.stps: there is no train.stps to take out.",
