@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,10 @@ class Options(argparse.Namespace):
 Given = TypeVar("Given", bound=Options)
 
 
+_KEY = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*")
+"""What a key of the configuration looks like."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that prints no control characters and explains an override written as an option."""
 
@@ -50,7 +55,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and what to write instead, and exit with code 2."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
-        overrides = [word.lstrip("-") for word in unknown if word.startswith("--") and "=" in word]
+        words = [word.lstrip("-") for word in unknown if word.startswith("--")]
+        overrides = [word if "=" in word else f"{word}=VALUE" for word in words if "=" in word or _KEY.fullmatch(word)]
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
 
 

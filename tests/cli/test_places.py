@@ -50,6 +50,24 @@ def test_an_override_written_as_an_option_is_shown_as_it_should_be(capsys: pytes
         assert "write train.steps=5 seed=3, without --" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--seed", "3"], "unrecognized arguments: --seed; write seed=VALUE, without --"),
+        (["--train.steps", "3"], "; write train.steps=VALUE, without --"),
+        (["--no-such-option"], "unrecognized arguments: --no-such-option\n"),
+        (["-x"], "unrecognized arguments: -x\n"),
+    ],
+)
+def test_a_key_written_as_an_option_without_a_value_is_shown_as_it_should_be(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *words])
+    assert caught.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
 PLACES = {"through a file": "a_file/x", "through a loop of links": "loop/x", "a name that is too long": "a" * 300}
 OUTPUTS = {
     "compare": ["compare", str(OLD), "--output"],
