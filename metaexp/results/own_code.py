@@ -83,3 +83,13 @@ def changed_files(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         now: The same of today.
     """
     return sorted(name for name in then if name in now and then[name] != now[name])
+
+
+def format_edited(files: list[str]) -> str:
+    """Return a line that says that a number or a prediction is not of the code that was trained.
+
+    Args:
+        files: The files that were edited since.
+    """
+    named = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+    return f"not what was trained: your own code was edited since ({named})"

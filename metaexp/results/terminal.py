@@ -10,6 +10,7 @@ from rich.table import Table
 
 from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
+from metaexp.results.own_code import format_edited
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
 from metaexp.results.seeds import SeedsResult
@@ -125,9 +126,7 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     _add_score(table, "test", evaluation.test)
     console.print(table)
     if evaluation.changed_code:
-        files = ", ".join(evaluation.changed_code[:3]) + (", ..." if len(evaluation.changed_code) > 3 else "")
-        line = f"not what was trained: your own code was edited since ({files})"
-        console.print(line, style="bold", soft_wrap=True)
+        console.print(format_edited(evaluation.changed_code), style="bold", soft_wrap=True)
     if evaluation.trained_classes:
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
         console.print(line, style="bold", soft_wrap=True)

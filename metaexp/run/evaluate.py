@@ -112,7 +112,7 @@ def evaluate_run(
             versions=versions(),
             finished=utc_now(),
             trained_classes=n_trained,
-            changed_code=_changed_code(place.path, settings),
+            changed_code=edited_code(place.path, settings),
             episodes_sha256=episodes_sha256(result.per_step.tolist()),
         )
     return _try_to_keep(evaluation, result, place.evaluations, display)
@@ -126,8 +126,13 @@ def _read_config(place: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
     return config, choices
 
 
-def _changed_code(folder: Path, settings: Settings) -> list[str]:
-    """The files of the user's own code that have changed since the training."""
+def edited_code(folder: Path, settings: Settings) -> list[str]:
+    """Return the files of the user's own code that have changed since the training.
+
+    Args:
+        folder: The run folder.
+        settings: The checked settings of the run.
+    """
     now = {} if settings.own_code is None else settings.own_code.digests
     return changed_files(source_files(read_record(folder).own_code, folder), now)
 

@@ -62,6 +62,12 @@ def _tested(run: Run, odd: OddRuns, config_dir: Path | None, display: Display | 
     evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
     if path is None:
         raise MachineError(f"{run.folder} cannot be written, so its new test could not be kept. Compare a copy of it.")
+    if evaluation.changed_code:
+        files = ", ".join(evaluation.changed_code)
+        raise RunFolderError(
+            f"{run.folder.name} cannot be tested again: your own code was edited since it was trained ({files}). "
+            "Restore the code, or leave the run out."
+        )
     if evaluation.episode_bank != odd.model.bank:
         raise RunFolderError(
             f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes are still "
@@ -74,7 +80,9 @@ def _earlier(run: Run, model: Run) -> Run | None:
     """``run`` with an earlier test on the bank of ``model``; None if its folder has none with the same settings."""
     for kept in evaluations(run.folder, run.record):
         found = kept.evaluation
-        if found.episode_bank != model.bank or not all(line.startswith(("eval.", "task.")) for line in found.overrides):
+        if found.episode_bank != model.bank or found.changed_code:
+            continue
+        if not all(line.startswith(("eval.", "task.")) for line in found.overrides):
             continue
         with suppress(RunFolderError):  # a file of episodes that is damaged
             per_step = tested_episodes(kept.episodes, found.test, found.episodes_sha256)

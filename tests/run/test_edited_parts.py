@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import metaexp as mx
+from metaexp.cli.main import main
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import settings as settings_of
 from metaexp.compare.why import explain, read_side
@@ -129,6 +134,42 @@ def test_a_resume_without_an_edit_is_exact_and_nothing_is_said(capsys: pytest.Ca
     assert "bit for bit" not in capsys.readouterr().out
     assert explain(read_side(whole), read_side(folder), numeric_part).findings == []
     assert len(gather([whole, folder]).runs) == 1
+
+
+@pytest.mark.parametrize("part", EDITS)
+def test_predictions_with_an_edited_part_say_so(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = begun("whole")
+    x, y = np.linspace(-1, 1, 4, dtype=np.float32)[:, None], np.ones((4, 1), np.float32)
+    np.savez("known.npz", x=x, y=y)
+    np.savez("new.npz", x=x)
+    words = ["predict", str(folder), "--support", "known.npz", "--query", "new.npz"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mx.load_run(folder).predict(x, y, x)
+    assert main(words) == 0
+    assert "edited" not in "".join(capsys.readouterr())
+    line = f"not what was trained: your own code was edited since ({edit(part)})"
+    with pytest.warns(UserWarning, match=re.escape(line)):
+        mx.load_run(folder).predict(x, y, x)
+    assert main(words) == 0
+    assert line in capsys.readouterr().out
+
+
+def test_a_run_is_not_tested_again_for_a_comparison_with_edited_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, folder in enumerate(["first", "second"]):
+        begun(folder, f"seed={seed}")
+    begun("odd", "seed=2", "eval.episodes=6")
+    words = ["compare", "first", "second", "odd", "--retest", "--output"]
+    name = edit("loss")
+    assert main([*words, "edited"]) == 4
+    assert (
+        f"odd cannot be tested again: your own code was edited since it was trained ({name})."
+        in capsys.readouterr().err
+    )
+    assert not Path("edited").exists()
+    Path(name).write_text(LOSS)
+    as_a_new_process()
+    assert main([*words, "same"]) == 0
 
 
 @pytest.mark.parametrize("part", EDITS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,10 @@ from metaexp.config.classes.make import make
 from metaexp.config.schema import Settings
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
+from metaexp.results.own_code import format_edited
+from metaexp.results.record import RECORD_FILE
 from metaexp.run.build import build_algorithm
+from metaexp.run.evaluate import edited_code
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.predict.conformal import Calibration, calibrate, check_level
 from metaexp.run.predict.learner import Learner
@@ -60,16 +65,19 @@ class Predictions(NamedTuple):
     calibration: Calibration | None
 
 
-def make_learner(place: RunFolder, settings: Settings) -> Learner:
+def make_learner(place: RunFolder, settings: Settings, report: Report = warnings.warn) -> Learner:
     """Return a learner with the selected weights of a run.
 
     Args:
         place: The run folder.
         settings: The checked settings of the run.
+        report: Takes a line where the user's own code was edited since the training.
 
     Raises:
         RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
     """
+    if os.path.lexists(place.path / RECORD_FILE) and (files := edited_code(place.path, settings)):
+        report(format_edited(files))
     weights = selected(place, place.read_config()[0])
     algorithm = build_algorithm(settings, weights.interface)
     apply_weights(algorithm, settings, weights.step, weights.weights)
@@ -123,7 +131,7 @@ def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Pred
     n_episodes = asked.n_episodes or settings.eval.episodes
     if asked.level is not None:
         check_level(asked.level, n_episodes)
-    learner = make_learner(place, settings)
+    learner = make_learner(place, settings, report)
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     reader = Reader(
         description.image_preparation(), learner.interface.input_shape, settings.task.n_way == 0, settings.dataset_name
