@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from metaexp.compare.banks import check_banks
 from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.gather import LeftOut, Run
+from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
 from metaexp.core.metric import is_hit_rate, larger_is_better
+from metaexp.results.history import History
 from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 
@@ -127,14 +130,16 @@ class Comparison:
     Attributes:
         title: The heading.
         tables: One for each group.
-        left_out: The run folders that are not compared.
+        left_out: The run folders that are not compared, and the learning curves that cannot be read.
         command: The command that made it.
+        histories: The scalars of training, by run folder, of every run whose file of them can be read.
     """
 
     title: str
     tables: list[Table]
     left_out: list[LeftOut]
     command: str
+    histories: Mapping[Path, History]
 
     @property
     def labels(self) -> list[str]:
@@ -167,7 +172,8 @@ def compare(
     groups = group(runs)
     check_banks(groups)
     tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
-    return Comparison(title, tables, list(left_out), command)
+    histories, unread = read_histories([run for item in groups for run in item.runs])
+    return Comparison(title, tables, [*left_out, *unread], command, histories)
 
 
 def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:

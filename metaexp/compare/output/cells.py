@@ -194,7 +194,7 @@ def pooled_warnings(table: Table) -> list[str]:
 
 
 def left_out_cells(comparison: Comparison) -> Cells:
-    """Return the run folders that are not compared, and why."""
+    """Return the run folders that are not compared and the learning curves that cannot be read, and why."""
     rows = [[Cell(item.name), Cell(item.reason)] for item in comparison.left_out]
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)
 

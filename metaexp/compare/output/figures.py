@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
-from metaexp.compare.gather import Run
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
-from metaexp.core.errors import RunFolderError
 from metaexp.core.metric import is_hit_rate, metric_words
-from metaexp.results.history import read_history
+from metaexp.results.history import History
 
 _TOO_LARGE = 1e30
 """Values of runs that diverged beyond this cannot be drawn."""
@@ -80,7 +79,7 @@ def figures(comparison: Comparison) -> list[FigureData]:
         found += [
             _scores(table, colours, f"scores{end}"),
             _differences(table, colours, f"differences{end}"),
-            _learning(table, colours, f"learning{end}"),
+            _learning(table, colours, f"learning{end}", comparison.histories),
             _adaptation(table, colours, f"adaptation{end}"),
         ]
     found += _over_tasks(comparison, colours, "k_shot", "n_way", "shots")
@@ -137,10 +136,12 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> FigureData
     )  # fmt: skip
 
 
-def _learning(table: Table, colours: dict[str, int], name: str) -> FigureData | None:
+def _learning(table: Table, colours: dict[str, int], name: str, histories: Mapping[Path, History]) -> FigureData | None:
     series = []
+    unread = [run for row in table.rows for run in row.runs if run.folder not in histories]
     for row in table.rows:
-        curves = [curve for curve in (_validation(run, table.metric) for run in row.runs) if curve]
+        known = [histories[run.folder] for run in row.runs if run.folder in histories]
+        curves = [curve for curve in (_validation(history, table.metric) for history in known) if curve]
         steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
         if len(steps) < 2:
             continue
@@ -157,18 +158,16 @@ def _learning(table: Table, colours: dict[str, int], name: str) -> FigureData | 
     return FigureData(
         name, f"{table.title}: learning", "lines", series, "training steps",
         f"validation {metric_words(table.metric)}", is_hit_rate(table.metric),
-        "Mean over seeds; bands reach from the lowest seed to the highest.",
+        "Mean over seeds; bands reach from the lowest seed to the highest."
+        + (f" Without {len(unread)} runs whose curve cannot be read." if len(unread) > 1 else "")
+        + (" Without one run, whose curve cannot be read." if len(unread) == 1 else ""),
     )  # fmt: skip
 
 
-def _validation(run: Run, metric: str) -> dict[float, float]:
-    try:
-        history = read_history(run.folder)
-    except RunFolderError:
+def _validation(history: History, metric: str) -> dict[float, float]:
+    if history.metric != metric:
         return {}
-    return (
-        dict(zip(history.validation.steps, history.validation.values, strict=True)) if history.metric == metric else {}
-    )
+    return dict(zip(history.validation.steps, history.validation.values, strict=True))
 
 
 def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData | None:
