@@ -99,6 +99,7 @@ class Arrays(Dataset):
 
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
+        from metaexp.data.classification.scales import warn_of_scales
         from metaexp.data.files.labelled_arrays import class_sizes, read_labelled
 
         path = self._path(folder)
@@ -112,6 +113,7 @@ class Arrays(Dataset):
         digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + y.astype(np.str_).tobytes() + x.tobytes())
         examples = torch.from_numpy(np.ascontiguousarray(x[np.argsort(y, kind="stable")]))
         warn_of_duplicates(examples, sizes, splits, progress)
+        warn_of_scales(examples, sizes, splits, progress)
         return ClassDataset(Origin(path.stem, digest.hexdigest()), examples, sizes, splits, self.pixels, self.rotations)
 
     def _path(self, folder: Path) -> Path:

@@ -268,3 +268,34 @@ def test_a_fifo_or_a_device_is_not_read(tmp_path):
             dataset(file=file).load(tmp_path, print)
     with pytest.raises(DataError, match="is a folder. Give an .npz file in it"):
         dataset(file=str(tmp_path)).load(tmp_path, print)
+
+
+def _of_scales(folder: Path, **factors: float) -> list[str]:
+    """What is said of float splits that are multiplied by factors."""
+    arrays = {}
+    for number, split in enumerate(SPLITS):
+        arrays[f"x_{split}"] = np.random.default_rng(number).random((20, 7)) * factors.get(split, 1.0)
+        arrays[f"y_{split}"] = np.repeat(np.arange(4), 5) + 10 * number
+    said: list[str] = []
+    dataset().load(save(folder, **arrays), said.append)
+    return [line for line in said if "scale" in line]
+
+
+@pytest.mark.parametrize(
+    ("factors", "named"),
+    [
+        ({"train": 255.0}, ["val", "test"]),
+        ({"test": 255.0}, ["test"]),
+        ({"val": 0.001}, ["val"]),
+        ({"val": 0}, ["val"]),
+    ],
+)
+def test_float_splits_of_other_scales_are_named(tmp_path, factors, named):
+    said = _of_scales(tmp_path, **factors)
+    assert [line.split()[4] for line in said] == named
+    assert all("such as 0 to 255 and 0 to 1" in line for line in said)
+
+
+def test_float_splits_that_only_differ_as_data_do_are_not_named(tmp_path):
+    assert not _of_scales(tmp_path, val=3.0, test=0.4)
+    assert not _of_scales(tmp_path, train=255.0, val=255.0, test=255.0)
