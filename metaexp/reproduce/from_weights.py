@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.report.publish import WEIGHTS
+from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
 from metaexp.results.wording import format_score
@@ -31,11 +32,13 @@ class Retested(NamedTuple):
         folder: The run folder.
         recorded: Its record.
         found: The score of its weights, as measured now.
+        changed_code: The files of the user's own code that were edited since the training.
     """
 
     folder: Path
     recorded: RunRecord
     found: Score
+    changed_code: list[str]
 
     @property
     def recorded_mean(self) -> float:
@@ -104,7 +107,7 @@ def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display
         found = evaluate_run(copy, [f"device.threads={threads}", *overrides], display=display).evaluation
     if found.episode_bank != record.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return Retested(folder, record, found.test)
+    return Retested(folder, record, found.test, found.changed_code)
 
 
 def agree(found: Score, recorded: Score) -> bool:
@@ -131,6 +134,8 @@ def format_retested(runs: Sequence[Retested]) -> str:
         same = "as recorded" if run.found == run.recorded.test else f"recorded {format_score(run.recorded.test)}"
         outcome = same if run.agrees else f"NOT what is recorded: {format_score(run.recorded.test)}"
         lines.append(f"seed {run.recorded.seed}: {format_score(run.found)}, {outcome}")
+        if run.changed_code:
+            lines.append(format_edited(run.changed_code))
     whole = combined(runs)
     if len(runs) > 1:
         lines.append(f"{len(runs)} seeds: {format_score(whole.test)}")

@@ -25,7 +25,7 @@ from metaexp.run.folder import RunFolder, check_new_place, check_room, check_unu
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import format_parent
 from metaexp.run.initial.weights import format_initial
-from metaexp.run.integrity import check_config
+from metaexp.run.integrity import check_config, check_run_files
 from metaexp.run.outputs import NoOutputs, Outputs, open_outputs
 from metaexp.run.progress import Display, Silent, default_display
 from metaexp.run.session import Session
@@ -100,7 +100,7 @@ def resume_job(
         The record and the run folder.
 
     Raises:
-        RunFolderError: The folder is no run's, is in use, or has damaged checkpoints only.
+        RunFolderError: The folder is no run's, is in use, has damaged checkpoints only, or was changed since.
         MetaexpError: As :func:`run_job`.
     """
     shown = _display(display, ranks)
@@ -108,6 +108,8 @@ def resume_job(
         saved: dict[str, Any] = ranks.broadcast(lambda: _read_locked(stack, path))
         before = None if saved["record"] is None else parse_record(saved["record"], path / RECORD_FILE)
         if before is not None and before.status == "completed":
+            completed = before
+            ranks.run(lambda: check_run_files(path, completed))
             shown.line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
         settings = ranks.run(lambda: check(saved["config"], saved["choices"]))

@@ -14,11 +14,13 @@ import pytest
 from metaexp.compare.why import explain, read_side
 from metaexp.config.identity import numeric_part
 from metaexp.config.schema import OwnCode
+from metaexp.core.errors import RunFolderError
 from metaexp.machine import environment
 from metaexp.reproduce.causes import conditions
+from metaexp.reproduce.from_weights import format_retested, retest_weights
 from metaexp.results.own_code import source_files
 from metaexp.results.record import OwnCodeRecord, read_record
-from metaexp.run import job
+from metaexp.run import evaluate, job
 from metaexp.run.job import resume_job, run_job
 
 
@@ -141,3 +143,31 @@ def test_a_digest_that_is_no_digest_leads_to_no_file(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "key").write_text("secret")
     assert source_files(OwnCodeRecord("../../secret", {}), tmp_path / "run") == {}
+
+
+def test_weights_that_are_tested_again_with_edited_code_say_so(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_job(tiny.settings(tmp_path)).folder
+    assert "your own code" not in format_retested([retest_weights(folder)])
+    read = evaluate.revise
+    monkeypatch.setattr(evaluate, "revise", lambda *a: (s := read(*a)) and replace(s, own_code=edited(s.own_code)))
+    text = format_retested([retest_weights(folder)])
+    assert "not what was trained: your own code was edited since (tiny_runs.py)" in text
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/best.json"])
+def test_a_completed_run_whose_files_were_edited_is_not_called_complete(
+    name: str, tiny: ModuleType, tmp_path: Path
+) -> None:
+    folder = run_job(tiny.settings(tmp_path)).folder
+    assert resume_job(folder).record.status == "completed"
+    path = folder / name
+    if name == "config.yaml":
+        path.write_text(path.read_text().replace("  steps: 1", "  steps: 3"))
+    else:
+        content = json.loads(path.read_text())
+        content["values"]["config_hash"] = "f" * 64
+        path.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match=name):
+        resume_job(folder)
