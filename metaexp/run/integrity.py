@@ -164,7 +164,7 @@ def _saved_position(checkpoints: Path) -> tuple[int, str | None]:
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise RunFolderError when ``config.yaml`` is not the configuration that the record names.
+    """Raise RunFolderError when ``config.yaml`` or ``choices.yaml`` is not what the record names.
 
     Args:
         folder: The run folder. Without a record (a run that was killed at once) nothing is compared.
@@ -172,7 +172,9 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """
     if not (folder / RECORD_FILE).exists():
         return
-    expected, found = read_record(folder).config_hash, config_hash(config)
+    record = read_record(folder)
+    _check_choices(folder, record)
+    expected, found = record.config_hash, config_hash(config)
     if not has_hash(config, expected):
         raise RunFolderError(
             f"the configuration of {folder} changed since the run began: config.yaml has the hash {found[:12]}, and "
@@ -212,6 +214,7 @@ def check_run_files(folder: Path, record: RunRecord) -> None:
     """
     place = folder if folder.is_dir() else folder.parent
     refuse_links(place)
+    _check_choices(place, record)
     if BLANK not in str(record.config):
         _check_configurations(place, record)
     _check_best(place / "checkpoints" / "best.json", record)
@@ -234,8 +237,21 @@ def _check_configurations(folder: Path, record: RunRecord) -> None:
         )
 
 
+def _check_choices(folder: Path, record: RunRecord) -> None:
+    """Check that the names by which a run is shown are those of its record."""
+    path = folder / "choices.yaml"
+    choices = _config_of(path) or {}
+    for group in ("algorithm", "model", "dataset", "experiment"):
+        name, expected = choices.get(group), getattr(record, group)
+        if name is not None and str(name) != expected:
+            raise RunFolderError(
+                f"{path}: {group} is {name}, and in {RECORD_FILE} it is {expected or 'not there'}: one of them was "
+                "changed after the run. Restore it, or leave the run out."
+            )
+
+
 def _config_of(path: Path) -> Mapping[str, Any] | None:
-    """The configuration of a run; None if the folder has none."""
+    """What a file of the configuration holds; None if the folder has none."""
     from metaexp.config.yaml_files import read_mapping  # its imports take longer than the answer to a typo may
 
     return read_mapping(path) if os.path.lexists(path) else None

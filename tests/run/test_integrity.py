@@ -18,6 +18,7 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run import evaluate as evaluate_module
 from metaexp.run.evaluate import evaluate_run
+from metaexp.run.integrity import check_run_files
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
@@ -65,6 +66,23 @@ def test_an_edited_configuration_is_refused(finished: Path, silent: Lines, key: 
     with pytest.raises(RunFolderError, match=r"changed since the run began: config\.yaml") as refused:
         evaluate_run(finished, display=silent)
     assert refused.value.exit_code == ExitCode.RUN_FOLDER
+
+
+@pytest.mark.parametrize("group", ["algorithm", "model", "dataset", "experiment"])
+def test_a_run_is_not_shown_under_another_name_than_that_of_its_record(
+    group: str, finished: Path, stopped: Path, silent: Lines
+) -> None:
+    for folder in (finished, stopped):
+        check_run_files(folder, read_record(folder))
+        path = folder / "choices.yaml"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{group}:")]
+        path.write_text("\n".join([*lines, f"{group}: other"]) + "\n")
+        with pytest.raises(RunFolderError, match=rf"choices.yaml: {group} is other, and in record.json it is"):
+            check_run_files(folder, read_record(folder))
+    with pytest.raises(RunFolderError, match=f"{group} is other"):
+        evaluate_run(finished, [], display=silent)
+    with pytest.raises(RunFolderError, match=f"{group} is other"):
+        resume_job(stopped, display=silent)
 
 
 def test_a_key_that_decides_no_number_may_be_edited(finished: Path, silent: Lines) -> None:
