@@ -25,6 +25,8 @@ os.environ.setdefault("XDG_CACHE_HOME", str(Path(tempfile.gettempdir()) / f"meta
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="metaexp-tests-config-")  # no test changes the user's settings
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS", "METAEXP_CONFIG_DIR", "METAEXP_TRUST"):
     os.environ.pop(name, None)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, and tests send it
 
 from hypothesis import HealthCheck, settings
 from records import record as record
