@@ -7,6 +7,7 @@ one later has to be allowed again, and the owner of the file, so that nobody els
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Collection
@@ -16,7 +17,7 @@ from typing import TypedDict
 import platformdirs
 
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
+from metaexp.core.files import is_special, write_atomically
 
 _MOST_BYTES = 1_000_000
 
@@ -90,6 +91,8 @@ def read_list() -> dict[str, Permission]:
     """
     path = list_file()
     try:
+        if is_special(path):
+            raise OSError(errno.EINVAL, "it is no regular file")
         with path.open("rb") as file:
             listed = json.loads(file.read(_MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):

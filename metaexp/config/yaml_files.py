@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import open_regular, reason
+from metaexp.core.files import is_special, open_regular, reason
 
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000
@@ -61,7 +61,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def yaml_problems(path: Path) -> list[str]:
-    """Say why a YAML file is too large to be a configuration. A file that cannot be read has no problem of this kind.
+    """Say why a YAML file is too large to be a configuration, or no file. One that cannot be read has no such problem.
 
     Args:
         path: The file.
@@ -70,6 +70,8 @@ def yaml_problems(path: Path) -> list[str]:
         At most one sentence.
     """
     try:
+        if is_special(path):
+            return [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
         size = path.stat().st_size
         if size > _MOST_BYTES:
             return [f"{path} has {size:,} bytes; a configuration has at most {_MOST_BYTES:,}."]

@@ -107,6 +107,15 @@ def open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(_open(path, os.O_RDONLY), "rb")
 
 
+def is_special(path: Path) -> bool:
+    """Whether something is neither a file nor a folder: a FIFO or a device, which reading may wait for without end.
+
+    Args:
+        path: Links are followed. What is not there is not special.
+    """
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def reason(error: Exception) -> str:
     """Return what went wrong in the words of the system, without number and file; the whole text of other errors."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
+from metaexp.config import permissions
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.config.permissions import allow, allowed, forget, list_file, read_list
@@ -233,6 +234,16 @@ def test_what_cannot_be_allowed_is_explained(
     (project / "metaexp.toml").write_text("trust = ['deep']")
     assert main(["trust"]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_list_of_permissions_that_is_no_file_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "trusted.json"
+    os.mkfifo(fifo)
+    monkeypatch.setattr(permissions, "list_file", lambda: fifo)
+    with pytest.raises(ConfigError, match=r"trusted\.json.* cannot be read \(it is no regular file\)"):
+        permissions.read_list()
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nothing", "a loop"])

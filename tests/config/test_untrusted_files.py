@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,20 @@ def test_an_alias_of_itself_is_not_a_hang(own: Path) -> None:
     path = own / "loop.yaml"
     path.write_text("a: &a [*a, *a]\n")
     assert yaml_problems(path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("where", ["experiment/waits.yaml", "waits.yaml", "model/deep/waits.yaml"])
+def test_a_fifo_in_the_folder_is_refused_unread(own: Path, where: str) -> None:
+    path = own / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    assert problems(own, GLOBAL) == [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert problems(own, GLOBAL) == [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
+    path.unlink()
+    Composer(own).settings(["experiment=mine"], on_this_machine=False)
 
 
 def test_a_file_of_megabytes_is_refused_unread(own: Path) -> None:
