@@ -14,6 +14,7 @@ import safetensors.torch
 
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
+from metaexp.results.checkpoint_values import check_values
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
@@ -102,3 +103,17 @@ def test_values_that_a_run_saved_are_taken(stopped: Path, silent: Lines) -> None
     for path in (stopped / "checkpoints").glob("step_*.json"):
         forge(path, "unvalidated", False)
     assert resume_job(stopped, silent).record.status == "completed"
+
+
+@pytest.mark.parametrize("values", [[], "text", None, 5])
+def test_values_that_are_no_mapping_are_refused(values: object) -> None:
+    with pytest.raises(RunFolderError, match=rf"step\.json does not hold .*{type(values).__name__}, not a mapping"):
+        check_values(Path("step"), values, ())
+
+
+def test_a_run_that_trains_nothing_has_no_optimiser_and_no_best() -> None:
+    right = {"step": 0, "optimizer": None, "best": None}
+    check_values(Path("step"), right, ("step", "optimizer"))
+    for wrong in ({"optimizer": False}, {"best": 0}, {"step": -1}):
+        with pytest.raises(RunFolderError, match=f"key {next(iter(wrong))} is"):
+            check_values(Path("step"), right | wrong, ("step",))
