@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGER_IS_BETTER = {"accuracy": True, "mse": False, "nll": False, "ece": False, "mae": False}
+_LARGER_IS_BETTER = {"accuracy": True, "mse": False, "nll": False, "ece": False, "mae": False}
 """The direction of a metric; those that are not here are ``top_K``, see :func:`larger_is_better`."""
 _WORDS = {
     "accuracy": "accuracy",
@@ -39,7 +39,7 @@ class Metric(NamedTuple):
     def of(cls, n_way: int) -> Metric:
         """Return accuracy for classification, mean squared error for regression (``n_way`` 0)."""
         name = "accuracy" if n_way else "mse"
-        return cls(name, LARGER_IS_BETTER[name])
+        return cls(name, _LARGER_IS_BETTER[name])
 
     def is_better(self, new: float, old: float) -> bool:
         """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays.
@@ -58,7 +58,7 @@ class Metric(NamedTuple):
 
 def larger_is_better(name: str) -> bool:
     """Whether larger values of a metric are better."""
-    return LARGER_IS_BETTER.get(name, True)
+    return _LARGER_IS_BETTER.get(name, True)
 
 
 def is_hit_rate(name: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metaexp.core.metric import LARGER_IS_BETTER
+from metaexp.core.metric import larger_is_better
 from metaexp.report.rows import Entry, format_measured, grouped
 from metaexp.results.html_page import render_page
 from metaexp.results.record import RunRecord
@@ -82,7 +82,7 @@ def _boards(entries: Sequence[Entry], links: Mapping[str, str]) -> list[dict[str
             boards.setdefault(key, []).append(entry)
     found = []
     for (dataset, _, metric), members in sorted(boards.items(), key=lambda item: item[0]):
-        best = sorted(members, key=_mean, reverse=LARGER_IS_BETTER.get(metric, False))
+        best = sorted(members, key=_mean, reverse=larger_is_better(metric))
         title = f"{dataset}, {format_task(members[0].record.task)}"
         found.append({"title": title, "metric": metric, "rows": [_row(entry, links) for entry in best]})
     return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metaexp.core.intervals import mean_interval
 from metaexp.core.json_lines import METRICS_FILE, read_all_lines
-from metaexp.core.metric import LARGER_IS_BETTER
+from metaexp.core.metric import larger_is_better
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import Score
 
@@ -79,5 +79,5 @@ def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | Non
     """The step with the best validation; of equals the earlier one."""
     if not validation:
         return None
-    sign = -1.0 if LARGER_IS_BETTER.get(metric) else 1.0
+    sign = -1.0 if larger_is_better(metric) else 1.0
     return min(validation, key=lambda point: (sign * point[1], point[0]))[0]

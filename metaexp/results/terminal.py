@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from metaexp.core.metric import metric_words
 from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.own_code import format_edited
@@ -23,8 +24,6 @@ from metaexp.results.wording import (
     format_time,
     format_value,
 )
-
-_UNITS = {"accuracy": "accuracy", "mse": "mean squared error"}
 
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
@@ -73,7 +72,7 @@ def results_table(metric: str) -> Table:
     """Return an empty table of scores."""
     table = Table()
     table.add_column("")
-    table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
+    table.add_column(f"{metric_words(metric)}, 95 % interval", justify="right")
     table.add_column("episodes", justify="right")
     return table
 
@@ -163,7 +162,7 @@ def print_seeds(
     table = Table()
     metric = whole.test.metric if whole.test else "test"
     table.add_column("")
-    table.add_column(f"{_UNITS.get(metric, metric)}, 95 % interval", justify="right")
+    table.add_column(f"{metric_words(metric)}, 95 % interval", justify="right")
     table.add_column("verdict")
     for row in rows(records, whole):
         table.add_row(*row)
