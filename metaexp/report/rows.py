@@ -14,7 +14,8 @@ from metaexp.results.wording import NOTHING, format_score, format_time
 
 _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
 """Kinds of verdicts, from the one that shows most."""
-_SEED = re.compile(r"-seed\d+$")
+SEED_SUFFIX = re.compile(r"-seed\d+$")
+"""The end of the name of a further seed's folder."""
 
 
 class Entry(NamedTuple):
@@ -112,7 +113,7 @@ def _setting(entry: Entry) -> object:
     record = entry.record
     test = record.test
     return (
-        _SEED.sub("", entry.name),
+        SEED_SUFFIX.sub("", entry.name),
         record.experiment,
         record.steps,
         record.full_steps,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.report.publish import WEIGHTS
+from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
@@ -22,7 +22,6 @@ from metaexp.run.progress import Display
 PUBLISHED = Path("docs/results")
 """Where the published runs of a checkout are."""
 _FILES = (RECORD_FILE, "config.yaml", "choices.yaml", *WEIGHTS)
-_SEED = re.compile(r"-seed\d+$")
 
 
 class Retested(NamedTuple):
@@ -70,11 +69,9 @@ def find_row(what: str) -> list[Path]:
             "weights in checkpoints/."
         )
     folder = folder.resolve()
-    stem = _SEED.sub("", folder.name)
-    others = [path.parent for path in folder.parent.glob(f"{stem}*/{RECORD_FILE}")]
-    setting = _setting(read_record(folder))
-    row = [path for path in others if _SEED.sub("", path.name) == stem and _setting(read_record(path)) == setting]
-    return sorted(row, key=lambda path: read_record(path).seed)
+    near = [path.parent for path in folder.parent.glob(f"{SEED_SUFFIX.sub('', folder.name)}*/{RECORD_FILE}")]
+    rows = [row.seeds or (row,) for row in grouped([Entry(path.name, read_record(path), False) for path in near])]
+    return next([folder.parent / run.name for run in runs] for runs in rows if folder.name in {r.name for r in runs})
 
 
 def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display | None = None) -> Retested:
@@ -142,7 +139,3 @@ def format_retested(runs: Sequence[Retested]) -> str:
     if whole.verdict is not None:
         lines.append(f"verdict: {whole.verdict.text}")
     return "\n".join(lines)
-
-
-def _setting(record: RunRecord) -> object:
-    return record.experiment, record.steps, tuple(record.deviations), record.episode_bank
