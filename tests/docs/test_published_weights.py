@@ -13,6 +13,7 @@ import torch
 from metaexp.core.intervals import mean_interval
 from metaexp.machine.device import device_name
 from metaexp.report.publish import MOST_BYTES, WEIGHTS
+from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RunRecord, Score, read_record
 from metaexp.run.checkpoint import read, write
@@ -69,8 +70,7 @@ def agree(found: Score, record: RunRecord) -> bool:
     assert expected is not None
     if is_same_machine(record):
         return found == expected
-    margin = 1e-3 if expected.metric == "accuracy" else 1e-4 * expected.mean  # an image in a thousand, or rounding
-    return found.n_episodes == expected.n_episodes and abs(found.mean - expected.mean) <= margin
+    return agree_up_to_rounding(found, expected)
 
 
 def test_every_published_run_has_small_weights_except_those_from_before() -> None:
