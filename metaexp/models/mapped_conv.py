@@ -157,9 +157,9 @@ def _patches(x: Tensor, geometry: Geometry) -> tuple[Tensor, tuple[int, int]]:
 
 def _add_patches(patches: Tensor, full: tuple[int, int], stride: int) -> Tensor:
     """Sum patches (..., B, h, w, k, k, C) at their places in maps (..., B, H, W, C)."""
-    size, rows = patches.shape[-3], patches.shape[-5]
+    size = patches.shape[-3]
     windows = patches.movedim((-3, -2), (-2, -1))  # (..., B, h, w, C, k, k)
-    wide = [*windows.shape[:-6], windows.shape[-6], rows, full[1], *windows.shape[-3:-1]]  # (..., B, h, W, C, k)
+    wide = [*windows.shape[:-4], full[1], *windows.shape[-3:-1]]  # (..., B, h, W, C, k)
     by_rows = torch.ops.aten.unfold_backward(windows, wide, len(wide) - 3, size, stride)
     tall = [*wide[:-4], full[0], full[1], wide[-2]]  # (..., B, H, W, C)
     found: Tensor = torch.ops.aten.unfold_backward(by_rows, tall, len(tall) - 3, size, stride)

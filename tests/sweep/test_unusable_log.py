@@ -36,6 +36,15 @@ def replace(path: Path, kind: str) -> None:
         path.symlink_to(Path(target[kind]).absolute())
 
 
+def two_jobs(family: ModuleType) -> tuple[list[str], Path, Path]:
+    """The overrides of a sweep that was made and not run, and the folders of its two jobs."""
+    overrides = [*family.COMMON, "algorithm.case=0,1"]
+    prepared = prepare(overrides, CONF, "config")
+    sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
+    first, second = (sweep.folder(job) for job in prepared.jobs)
+    return overrides, first, second
+
+
 @pytest.mark.parametrize("fork", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_process_is_started_for_a_job_whose_log_cannot_be_written(
@@ -60,8 +69,7 @@ def test_no_process_is_started_for_a_job_whose_log_cannot_be_written(
 def test_a_disk_that_takes_no_log_is_an_error_of_the_machine(
     family: ModuleType, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = prepare([*family.COMMON, "algorithm.case=0,1"], CONF, "config")
-    folder = create(prepared.path, [], prepared.digest, prepared.jobs).folder(prepared.jobs[0])
+    _, folder, _ = two_jobs(family)
 
     def refuse(path: Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
@@ -80,10 +88,7 @@ def test_a_disk_that_takes_no_log_is_an_error_of_the_machine(
 def test_a_job_whose_log_cannot_be_written_is_named_and_the_others_run(
     family: ModuleType, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = [*family.COMMON, "algorithm.case=0,1"]
-    prepared = prepare(overrides, CONF, "config")
-    sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
-    bad, good = (sweep.folder(job) for job in prepared.jobs)
+    overrides, bad, good = two_jobs(family)
     Path("outside.txt").write_text("mine")
     replace(bad / "output.log", kind)
     assert run_all(overrides, CONF, "config", Lines(Console(quiet=True))) == ExitCode.JOBS_FAILED
@@ -109,10 +114,7 @@ def test_a_job_whose_log_cannot_be_written_is_named_and_the_others_run(
 def test_a_note_that_is_no_file_is_named_and_the_others_run(
     family: ModuleType, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = [*family.COMMON, "algorithm.case=0,1"]
-    prepared = prepare(overrides, CONF, "config")
-    sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
-    bad, good = (sweep.folder(job) for job in prepared.jobs)
+    overrides, bad, good = two_jobs(family)
     replace(bad / "job_state.json", kind)
     assert run_all(overrides, CONF, "config", Lines(Console(quiet=True))) == ExitCode.JOBS_FAILED
     assert f"{bad / 'job_state.json'} is a" in capsys.readouterr().out
