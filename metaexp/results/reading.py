@@ -11,6 +11,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -40,7 +41,7 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
     Raises:
         FaultError: A key is unknown, missing, or has a value of another type.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     names = [field.name for field in fields(cls)]
     for name in content:
         if name not in names:
@@ -51,6 +52,12 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
         if field.name not in content and "added" not in field.metadata:
             raise FaultError(f"key {where}{field.name} is missing.")
     return cls(**{name: _value(hints[name], content[name], where + name) for name in names if name in content})
+
+
+@cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields. Finding them takes as long as checking a record."""
+    return get_type_hints(cls)
 
 
 def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
@@ -85,6 +92,8 @@ def _value(hint: Any, value: Any, key: str) -> Any:
             return value
         raise FaultError(f"key {key} is {value!r}; allowed: {', '.join(map(repr, arguments))}.")
     if origin is list and isinstance(value, list):
+        if arguments[0] is str and all(type(item) is str for item in value):  # thousands of names of classes
+            return list(value)
         return [_value(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {name: _value(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
