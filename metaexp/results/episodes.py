@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
-from metaexp.results.record import RECORD_FILE, Score
+from metaexp.results.record import RECORD_FILE, RunRecord, Score
 
 EPISODES_FILE = "test_episodes.csv"
 METRICS_OF_EPISODES = "test_metrics.csv"
@@ -114,6 +115,26 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
     if sha256 not in (None, episodes_sha256(per_step)):
         raise RunFolderError(f"{path} was changed after the test: its SHA-256 is not that of the record. Restore it.")
     return per_step
+
+
+def check_tested(folder: Path, record: RunRecord) -> None:
+    """Check in little time that the test episodes in a run folder are those of its record.
+
+    Args:
+        folder: The run folder. It may lack the file.
+        record: Its record.
+
+    Raises:
+        RunFolderError: The file is another run's, or was changed.
+    """
+    path = folder / EPISODES_FILE
+    if record.test_episodes_sha256 is None or not os.path.lexists(path):
+        return
+    if hashlib.sha256(read_regular(path)).hexdigest() != record.test_episodes_sha256:
+        raise RunFolderError(
+            f"{path} is not the file that {RECORD_FILE} was written for: one of the two was changed or is another "
+            "run's. Restore it."
+        )
 
 
 def read_episodes(path: Path) -> list[list[float]]:

@@ -11,7 +11,6 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -24,6 +23,9 @@ ADDED = types.MappingProxyType({"added": True})
 
 _LARGEST = 1e300
 """Numbers in JSON must be smaller."""
+
+
+_HINTS: dict[type[Any], dict[str, Any]] = {}
 
 
 class FaultError(ValueError):
@@ -54,10 +56,11 @@ def build(cls: type[Any], content: Mapping[str, Any], where: str = "") -> Any:
     return cls(**{name: _value(hints[name], content[name], where + name) for name in names if name in content})
 
 
-@cache
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields. Finding them takes as long as checking a record."""
-    return get_type_hints(cls)
+    """The types of a dataclass's fields. Finding them takes as long as checking a record, so they are kept."""
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def read_part(cls: type[Any], path: Path, what: str, advice: str = "") -> Any:
@@ -92,9 +95,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
             return value
         raise FaultError(f"key {key} is {value!r}; allowed: {', '.join(map(repr, arguments))}.")
     if origin is list and isinstance(value, list):
-        if arguments[0] is str and all(type(item) is str for item in value):  # thousands of names of classes
-            return list(value)
-        return [_value(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(value)]
+        return _list(arguments[0], value, key)
     if origin is dict and isinstance(value, dict):
         return {name: _value(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
@@ -104,6 +105,13 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     if isinstance(hint, type) and not is_dataclass(hint) and type(value) is hint:
         return value
     raise FaultError(f"key {key} is {value!r}; it must be {_format_hint(hint)}.")
+
+
+def _list(hint: Any, items: list[Any], key: str) -> list[Any]:
+    """Check every item of a list. A record may name thousands of classes, so text is checked as a whole."""
+    if hint is str and set(map(type, items)) <= {str}:
+        return list(items)
+    return [_value(hint, item, f"{key}[{i}]") for i, item in enumerate(items)]
 
 
 def _number(hint: type[int] | type[float], value: float, key: str) -> int | float:

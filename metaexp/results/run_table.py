@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import plain
+from metaexp.results.episodes import check_tested
 from metaexp.results.record import RunRecord, read_record
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def read_table(folders: Sequence[Path], filters: Mapping[str, Any]) -> RunTable:
     for folder in folders:
         try:
             record = read_record(folder)
+            check_tested(folder, record)
         except RunFolderError as error:
             left_out[folder] = str(error)
             continue

@@ -14,7 +14,7 @@ from metaexp.search.space import Interval, format_value
 from metaexp.search.study import Point, Study
 from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
-from metaexp.sweep.folder import Sweep, check_in_place
+from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
 from metaexp.sweep.pool import Start
 
@@ -151,7 +151,7 @@ class TrialQueue:
             return None
 
     def _lock_file(self, name: str) -> Path:
-        folder = self.sweep.path / ".locks"
+        folder = self.sweep.path / LOCKS_FOLDER
         folder.mkdir(exist_ok=True)
         return folder / name
 

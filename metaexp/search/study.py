@@ -18,6 +18,7 @@ from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Dimension, Interval, Value, format_value
+from metaexp.sweep.folder import LOCKS_FOLDER
 
 try:
     import optuna
@@ -239,7 +240,7 @@ class _JournalLock(JournalFileOpenLock):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / ".locks" / "journal"
+        self._path = folder / LOCKS_FOLDER / "journal"
 
     def acquire(self) -> bool:
         self._path.parent.mkdir(exist_ok=True)

@@ -17,14 +17,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular, name_in_errors, read_regular, sync_folder, write_atomically
+from metaexp.core.files import append_regular, make_folder, name_in_errors, read_regular, sync_folder, write_atomically
+from metaexp.core.locks import hold_lock
 from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
@@ -33,6 +34,8 @@ from metaexp.sweep.reuse import copy_run
 
 SWEEP_FILE = "sweep.json"
 JOURNAL_FILE = "journal.jsonl"
+LOCKS_FOLDER = ".locks"
+"""In the folder of a sweep or a search: files that commands lock while they work on it."""
 SCHEMA_VERSION = 1
 _SECONDS_OF_A_DRAFT = 3600.0
 
@@ -208,6 +211,25 @@ def create(
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(path.parent)
     return Sweep(path, head)
+
+
+@contextmanager
+def lock_command(path: Path) -> Iterator[None]:
+    """Within this block, others can see that a command works on a sweep, also between two of its jobs.
+
+    Several commands may do so at the same time; each locks a file of its own.
+
+    Args:
+        path: The sweep's folder.
+    """
+    file = path / LOCKS_FOLDER / f"command-{os.getpid()}"
+    make_folder(file.parent)
+    try:
+        with hold_lock(file, wait=True):
+            yield
+    finally:
+        with suppress(OSError):
+            file.unlink()
 
 
 def check_in_place(path: Path, key: str) -> None:

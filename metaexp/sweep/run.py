@@ -18,7 +18,7 @@ from metaexp.machine.threads import threads_each
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, check_in_place, create, explain_moved, open_sweep
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, check_in_place, create, explain_moved, lock_command, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
@@ -63,7 +63,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     display.line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     with stop_on_signals() as stop:
         if left:
-            with explain_moved(sweep.path, "hydra.sweep.dir"):
+            with explain_moved(sweep.path, "hydra.sweep.dir"), lock_command(sweep.path):
                 _run(sweep, prepared, left, overrides, display, stop)
         check_in_place(sweep.path, "hydra.sweep.dir")
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,20 +146,31 @@ def shortened(words: list[str]) -> list[str]:
         pytest.skip("needs the data themselves: set METAEXP_DATA")
     if "algorithm.engine=learn2learn" in words and not learn2learn_is_there():
         pytest.skip("needs learn2learn: make learn2learn")
-    if words[0] == "search":
-        return [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"]
-    if words[0] == "report":
-        return [*words, "--check", "--root", str(ROOT)]
-    if words == ["trust"]:
-        return ["trust", str(project())]
-    if words[0] == "reproduce":
-        return reproduction(words)
+    if words[0] in OTHER_WORDS:
+        return OTHER_WORDS[words[0]](words)
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
     if any(word.startswith("from=") for word in words):
         return [*words, "train.steps=3", "eval.episodes=4"]  # one more than the run has
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]
+
+
+def removal(_: list[str]) -> list[str]:
+    """A copy of the run is removed, not the run."""
+    shutil.copytree("finished", "to-remove", dirs_exist_ok=True)
+    return ["rm", "--yes", "to-remove"]
+
+
+OTHER_WORDS: dict[str, Callable[[list[str]], list[str]]] = {
+    "ls": lambda words: [*words, "finished"],
+    "rm": removal,
+    "search": lambda words: [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"],
+    "report": lambda words: [*words, "--check", "--root", str(ROOT)],
+    "trust": lambda words: words if len(words) > 1 else ["trust", str(project())],
+    "reproduce": lambda words: reproduction(words),
+}
+"""Verb -> what is given in place of the words on a page."""
 
 
 def project() -> Path:

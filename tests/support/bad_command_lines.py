@@ -106,6 +106,19 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "run --by=nothing", "run --output=file", "run --title",
         "run --output=/proc/x/y", "run --retest=5", "run nowhere", "run --output=other",
     ],
+    "ls": [
+        *(word for word in FOLDERS if word not in (*SEARCHED, "empty", "~nobody/x", "a=b")), "run state=fialed",
+        "run --sort", "run nothing=5", "run seed=", "run =5", "run --sort=nothing", "run --show=a.b", "run nowhere",
+        "run --json --folders", "run state=completed,none", "run algorithm.inner_lrr=0.1", "run --jobs=5",
+    ],
+    "show": [
+        *FOLDERS, "", "run run", "run --config-dir=/nowhere", "run --trust=..", "run --json",
+        *(f"run {word}" for word in PROJECTS),
+    ],
+    "rm": [
+        *FOLDERS, "run", "run nowhere --yes", "other --yes", "empty --yes", "file --yes", "loop --yes", ". --yes",
+        "run/record.json --yes", "run/checkpoints --yes", "--yes", "run --yess", "run --yes=1", "run ../x --yes",
+    ],
     "why": [*FOLDERS, "run", "run run run", "run nowhere", "nowhere run", "run empty"],
     "new": [
         *(f"algorithm mine {word}" for word in PROJECTS),
@@ -126,7 +139,7 @@ BAD_OF_VERB: dict[str, list[str]] = {
 }  # fmt: skip
 DO_WORK = (
     "metaexp.run.job.run_job", "metaexp.run.job.resume_job", "metaexp.sweep.pool.Pool.run", "metaexp.search.run.search",
-    "metaexp.doctor.examine.examine", "metaexp.run.evaluate.load_dataset",
+    "metaexp.doctor.examine.examine", "metaexp.run.evaluate.load_dataset", "metaexp.cli.folders.rm.remove",
 )  # fmt: skip
 """Where the work begins that a refused command never reaches."""
 

@@ -190,6 +190,23 @@ def runs(run: Path) -> Said:
     return Said(0, "\n".join(text) + re.sub(r"<[^>]*>", "", table._repr_html_()), numbers)
 
 
+def ls(run: Path) -> Said:
+    """The numbers are those for a program; the text is the one for a reader."""
+    said, listed = call("ls", f"./{run}"), call("ls", f"./{run}", "--json")
+    rows = json.loads(listed.text) if listed.code == 0 else []
+    return said._replace(numbers=[row[key] for row in rows for key in ("test", "ci95") if row[key] is not None])
+
+
+def show(run: Path) -> Said:
+    return call("show", f"./{run}")
+
+
+def rm(run: Path) -> Said:
+    said = call("rm", "--yes", f"./{run}")
+    assert run.exists() == bool(said.code), "it is gone, or it was refused"
+    return said
+
+
 def predict(run: Path) -> Said:
     said = call("predict", f"./{run}", "--support", "known.npz", "--query", "new.npz", "--output", "predicted.csv")
     if said.code:
@@ -213,14 +230,14 @@ VERBS: dict[str, Callable[[Path], Said]] = {
     "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
     "load_run": load_run, "compare_runs": compare_runs, "train from": further, "model.weights": weights,
     "settings": settings, "predict": predict, "leaderboard": leaderboard, "plan": plan, "plan from": plan_from,
-    "runs": runs,
+    "runs": runs, "ls": ls, "show": show, "rm": rm,
 }  # fmt: skip
 
 
 _BOTH = ("evaluate", "load_run", "predict", "train from", "model.weights")
-MEASURED = {("completed", verb) for verb in (*_BOTH, "compare", "report", "compare_runs", "leaderboard", "runs")} | {
-    ("interrupted", verb) for verb in (*_BOTH, "resume")
-}
+MEASURED = {
+    ("completed", verb) for verb in (*_BOTH, "compare", "report", "compare_runs", "leaderboard", "runs", "ls")
+} | {("interrupted", verb) for verb in (*_BOTH, "resume")}
 """With what numbers are compared."""
 
 

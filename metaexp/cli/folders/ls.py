@@ -1,0 +1,119 @@
+"""``metaexp ls [FOLDER ...] [KEY=VALUE ...]``: runs, sweeps and searches, with state, size and result."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaexp.cli.arguments import Parser
+from metaexp.core.terminal_text import print_text
+from metaexp.folders.filters import check_key, parse_filters
+from metaexp.folders.listing import format_rows, list_rows, paths_of, sort_rows, to_json
+
+_DESCRIPTION = """\
+List runs, sweeps and searches in or below a folder, the newest last: state, size, result and place. With a filter or
+--jobs, the jobs of sweeps and the trials of searches are listed one by one."""
+_EXAMPLES = """\
+examples:
+  metaexp ls                                       what is in outputs
+  metaexp ls algorithm=maml train.steps=600        runs with these settings; any key of the configuration is a filter
+  metaexp ls state=failed,stopped                  states: waiting, running, stopped, failed, completed, damaged
+  metaexp ls outputs/sweeps/SWEEP --sort test      the jobs of one sweep, the best last
+  metaexp ls --jobs --show algorithm.inner_lr      with a column for a setting
+  metaexp ls --json                                every fact and setting, for a program
+"""
+
+
+class _Options(argparse.Namespace):
+    words: list[str]
+    jobs: bool
+    sort: str
+    reverse: bool
+    show: list[str]
+    json: bool
+    folders: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``metaexp ls`` and return its exit code.
+
+    Args:
+        arguments: The arguments after the verb.
+    """
+    options = _parser().parse_args(arguments, namespace=_Options())
+    places, words = split_words(options.words)
+    filters = parse_filters(words)
+    looked_in = places or [place for place in [default_place()] if place.exists()]  # before the first run there is none
+    rows = list_rows(looked_in, filters, with_jobs=options.jobs)
+    for key in [options.sort, *options.show]:
+        check_key(rows, key)
+    rows = sort_rows(rows, options.sort, reverse=options.reverse)
+    if options.json:
+        print_text(to_json(rows))
+    elif options.folders:
+        print_text("".join(f"{path}\n" for path in paths_of(rows)), end="")
+    else:
+        print_text(format_rows(rows, _format_none(places, words), options.show))
+    return 0
+
+
+def default_place() -> Path:
+    """Return the folder of outputs: that of METAEXP_OUTPUTS, or ``outputs``."""
+    return Path(os.environ.get("METAEXP_OUTPUTS") or "outputs")
+
+
+def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Separate folders from filters. A word with ``=`` is a folder if there is such a folder.
+
+    Args:
+        words: The words of a command line.
+
+    Returns:
+        Folders and filters.
+    """
+    is_place = [_is_folder(word) for word in words]
+    places = [Path(word).expanduser() for word, is_one in zip(words, is_place, strict=True) if is_one]
+    return places, [word for word, is_one in zip(words, is_place, strict=True) if not is_one]
+
+
+def split_keys(text: str) -> list[str]:
+    """Return the keys of an option such as ``--show train.steps,seed``."""
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+def _is_folder(word: str) -> bool:
+    if "=" not in word:
+        return True
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _format_none(places: Sequence[Path], words: Sequence[str]) -> str:
+    where = ", ".join(map(str, places or [default_place()]))
+    if words:
+        return f"no run in {where} has {' '.join(words)}; `metaexp ls` without filters lists all"
+    return f"no run, sweep or search in {where}; `metaexp train` makes one"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="metaexp ls", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "words", nargs="*", metavar="FOLDER or KEY=VALUE", help="where to look (outputs), and what runs must have"
+    )
+    parser.add_argument("--jobs", action="store_true", help="list jobs and trials, not their sweeps and searches")
+    parser.add_argument("--sort", default="when", metavar="KEY", help="a key of the rows or the settings (when)")
+    parser.add_argument("--reverse", action="store_true", help="the largest first")
+    parser.add_argument(
+        "--show", type=split_keys, default=[], metavar="KEY,KEY", help="more columns, such as train.steps"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON: every fact, and the settings")
+    output.add_argument("--folders", action="store_true", help="print only the folders, one in each line")
+    return parser

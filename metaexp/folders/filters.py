@@ -1,0 +1,143 @@
+"""Filters of ``metaexp ls``: ``algorithm=maml train.steps=600 state=failed,stopped``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from metaexp.config.classes.values import nearest
+from metaexp.config.yaml_files import read_mapping
+from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.folders.rows import KEYS, Row, has_value, value_of
+from metaexp.folders.state import STATES
+
+_OTHER_NAMES = {"status": "state"}
+_MOST_NAMED = 12
+_KEY = re.compile(r"\w[\w.\-/@]*")
+
+
+class Filter(NamedTuple):
+    """One filter: a row passes if the key has one of the values.
+
+    Attributes:
+        key: A key of a row, or of the configuration.
+        values: The values as they were given.
+    """
+
+    key: str
+    values: tuple[str, ...]
+
+
+def parse_filters(words: Sequence[str]) -> list[Filter]:
+    """Read filters from a command line.
+
+    Args:
+        words: Each ``KEY=VALUE`` or ``KEY=VALUE,VALUE``.
+
+    Raises:
+        ConfigError: A filter has no key or no value, or a state is not known.
+    """
+    found, problems = [], []
+    for word in words:
+        key, equals, text = word.partition("=")
+        values = tuple(value.strip() for value in _split(text))
+        if not equals or not _KEY.fullmatch(key) or not all(values):
+            problems.append(f"{word!r} is no filter; write KEY=VALUE, such as algorithm=maml or state=failed,stopped.")
+            continue
+        key = _OTHER_NAMES.get(key, key)
+        unknown = [value for value in values if key == "state" and value not in STATES]
+        if unknown:
+            problems.append(f"state={unknown[0]} is no state.{nearest(unknown[0], STATES)} Known: {', '.join(STATES)}.")
+        found.append(Filter(key, values))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def passing(rows: Sequence[Row], filters: Sequence[Filter]) -> list[Row]:
+    """Return the rows that pass all filters.
+
+    Args:
+        rows: Rows of runs.
+        filters: The filters.
+
+    Raises:
+        ConfigError: No row has a key of a filter.
+    """
+    for item in filters:
+        check_key(rows, item.key)
+    return [row for row in rows if all(_passes(row, item) for item in filters)]
+
+
+def check_key(rows: Sequence[Row], key: str) -> None:
+    """Raise ConfigError if no row has a key. Without rows, any key is right.
+
+    Args:
+        rows: Rows of runs.
+        key: The key of a filter, of the order, or of a column.
+    """
+    if not rows or any(has_value(row, key) for row in rows):
+        return
+    known = [*KEYS, *_leaves(row.config for row in rows)]
+    more = f", and keys of the settings, such as {', '.join(known[len(KEYS) : len(KEYS) + _MOST_NAMED])}"
+    raise ConfigError(
+        f"{key}: no run here has such a key.{nearest(key, known)} Known: {', '.join(KEYS)}"
+        f"{more if len(known) > len(KEYS) else ''}."
+    )
+
+
+def _passes(row: Row, item: Filter) -> bool:
+    value = value_of(row, item.key)
+    if isinstance(value, dict):  # a section, such as optimizer: the file that was chosen
+        value = _choice(row, item.key)
+    return any(_equals(value, text) for text in item.values)
+
+
+def _choice(row: Row, group: str) -> str | None:
+    """The file of a group that a run was made with; None if it is not known."""
+    try:
+        return str(read_mapping(row.found.path / "choices.yaml").get(group))
+    except RunFolderError:
+        return None
+
+
+def _equals(value: Any, text: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return text.lower() == {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        try:
+            return math.isclose(value, float(text), rel_tol=1e-12)
+        except (ValueError, OverflowError):
+            return False
+    if isinstance(value, list):
+        return "".join(str(value).split()).replace("'", "") == "".join(text.split())
+    return str(value) == text
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas, but not between commas in brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _leaves(configs: Iterable[Any]) -> list[str]:
+    """The dotted keys of configurations, without lists, each once."""
+    found: dict[str, None] = {}
+    for config in configs:
+        left = [("", config)]
+        while left:
+            prefix, node = left.pop()
+            for key, value in node.items():
+                if isinstance(value, dict):
+                    left.append((f"{prefix}{key}.", value))
+                else:
+                    found.setdefault(f"{prefix}{key}")
+    return list(found)

@@ -1,0 +1,155 @@
+"""Lists runs, sweeps and searches below folders, as lines or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+from metaexp.config.classes.values import show
+from metaexp.core.terminal_text import plain
+from metaexp.folders.filters import Filter, passing
+from metaexp.folders.find import Found, find, jobs, kind_of
+from metaexp.folders.rows import Row, has_value, row_of, value_of
+from metaexp.results.wording import NOTHING
+
+_SECONDS_WITHOUT_PROGRESS = 0.7
+_UNITS = ("kB", "MB", "GB", "TB")
+
+Item = TypeVar("Item")
+
+
+def list_rows(places: Sequence[Path], filters: Sequence[Filter], *, with_jobs: bool) -> list[Row]:
+    """Read the rows of all runs, sweeps and searches in or below some folders.
+
+    Args:
+        places: The folders. In a sweep or a search, its jobs are listed.
+        filters: Only runs that pass; jobs and trials are looked at, too.
+        with_jobs: Whether to list the jobs of sweeps and the trials of searches in place of the sweeps and searches.
+
+    Raises:
+        RunFolderError: A folder is not there, or cannot be read.
+        ConfigError: No run has a key of a filter.
+    """
+    found: dict[Path, Found] = {}
+    for place in places:
+        for item in _opened(place, deep=with_jobs or bool(filters)):
+            found.setdefault(item.path.absolute(), item)
+    read = with_progress([*found.values()], "read")
+    return passing([row_of(item) for item in read], filters)
+
+
+def _opened(place: Path, *, deep: bool) -> list[Found]:
+    """What is listed of a folder; of a sweep or a search that is itself given, its jobs."""
+    found = find(place)
+    if deep or kind_of(place) in ("sweep", "search"):
+        return [job for item in found for job in jobs(item)]
+    return found
+
+
+def sort_rows(rows: Sequence[Row], key: str, *, reverse: bool) -> list[Row]:
+    """Sort rows by the value of a key, the smallest first; rows without a value come first.
+
+    Args:
+        rows: The rows.
+        key: A key of a row, or of the configuration.
+        reverse: Whether to put the largest first.
+    """
+    return sorted(rows, key=lambda row: _order(value_of(row, key)), reverse=reverse)
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    if isinstance(value, (int, float)):
+        return (1, float(value), "")
+    return (0, 0.0, "") if value is None else (2, 0.0, str(value))
+
+
+def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) -> str:
+    """Format rows as aligned lines, with the folder at the end of each, and a line that sums them up.
+
+    Args:
+        rows: The rows.
+        none_found: What is said if there are none.
+        more: Keys of further columns.
+    """
+    if not rows:
+        return none_found
+    head = ["state", "when (UTC)", "size", "result", "what", *more, "folder"]
+    cells = [
+        [row.state, str(row.facts["when"] or NOTHING)[:16], format_size(row.facts["size"]), row.result, row.what,
+         *(show(value_of(row, key)) if has_value(row, key) else NOTHING for key in more), str(row.found.path)]
+        for row in rows
+    ]  # fmt: skip
+    return "\n".join([*format_columns([head, *cells], right=(2,)), _sum(rows)])
+
+
+def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Align the columns of lines. The last column is as long as its texts are.
+
+    Args:
+        lines: The lines, the head first.
+        right: Columns whose texts end below each other.
+    """
+    clean = [[plain(text) for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)][:-1]
+    return [
+        "  ".join(
+            [*(f"{t:>{w}}" if i in right else f"{t:{w}}" for i, (t, w) in enumerate(zip(line, widths, strict=False))),
+             line[-1]]
+        )
+        for line in clean
+    ]  # fmt: skip
+
+
+def _sum(rows: Sequence[Row]) -> str:
+    parts = []
+    for kind, many in (("run", "runs"), ("sweep", "sweeps"), ("search", "searches")):
+        n = sum(row.found.kind == kind for row in rows)
+        parts += [f"{n} {kind if n == 1 else many}"] if n else []
+    return f"{', '.join(parts)}, {format_size(sum(row.facts['size'] for row in rows))}"
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Return rows as a JSON list, with every fact, the settings of runs, and why a row failed or is damaged."""
+    return json.dumps(
+        [{**row.facts, "result": row.result, "error": row.error, "settings": row.config} for row in rows], indent=1
+    )
+
+
+def format_size(n_bytes: int) -> str:
+    """Return ``812 B``, ``1.2 MB`` or ``34 GB``."""
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    value = float(n_bytes)
+    for unit in _UNITS:
+        value /= 1000
+        if value < 999.5 or unit == _UNITS[-1]:
+            return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+    raise AssertionError
+
+
+def with_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """Yield items, and show how many are done if that takes longer than a moment.
+
+    Args:
+        items: The items.
+        what: What is done with them, for the line.
+    """
+    since, advance = monotonic(), None
+    with ExitStack() as stack:
+        for number, item in enumerate(items):
+            if advance is None and monotonic() - since > _SECONDS_WITHOUT_PROGRESS:
+                from metaexp.run.progress import default_display  # imports rich
+
+                advance = stack.enter_context(default_display().stretch(what, len(items), number))
+            if advance is not None:
+                advance(number)
+            yield item
+
+
+def paths_of(rows: Iterable[Row]) -> list[str]:
+    """Return the folders of rows."""
+    return [str(row.found.path) for row in rows]

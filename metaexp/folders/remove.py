@@ -1,0 +1,164 @@
+"""Removes folders that metaexp wrote: nothing that is in use, nothing of the user's, and nothing through a link."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from metaexp.core.errors import MachineError, RunFolderError
+from metaexp.core.files import reason
+from metaexp.folders.find import Found, jobs, kind_of, owner_of
+from metaexp.folders.state import is_in_use
+from metaexp.results.record import RECORD_FILE, read_record
+from metaexp.sweep.folder import LOCKS_FOLDER, open_sweep
+from metaexp.sweep.frozen_job import FROZEN_FILE, read_frozen
+
+_OF_RUN = {
+    "config.yaml", "choices.yaml", ".hydra", "metrics.jsonl", "timings.jsonl", "test_episodes.csv", "test_metrics.csv",
+    "record.json", "checkpoints", "plots", "evaluations", "predictions", "code", "run.log", ".lock", ".claim",
+    "frozen.json", "job_state.json", "output.log", "wandb", "tensorboard", ".submitit",
+}  # fmt: skip
+"""What a run, or the tracker of a run, writes into its folder."""
+_OF_SWEEP = {
+    "sweep.json", "journal.jsonl", "table.txt", "multirun.yaml", LOCKS_FOLDER, ".submitit", "search.json",
+    "study.journal", "best", "plots",
+}  # fmt: skip
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+"""What a process that was killed leaves half-written."""
+_MOST_NAMED = 5
+
+
+def check_removable(path: Path) -> Found:
+    """Return the run, sweep or search in a folder, if it may be removed.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        RunFolderError: It is a link, no such folder, a job of a sweep, in use, or holds files that metaexp does not
+            write.
+    """
+    if path.is_symlink():
+        raise RunFolderError(f"{path} is a link, and links are not followed. Give the folder itself.")
+    if not path.is_dir():
+        raise RunFolderError(f"{path} {'is a file' if path.exists() else 'is not there'}. Give the folder of a run.")
+    kind = kind_of(path)
+    if kind is None:
+        raise RunFolderError(
+            f"{path} is not the folder of a run, a sweep or a search, so it is not removed. "
+            f"`metaexp ls {shlex.quote(str(path))}` lists those below it."
+        )
+    owner = owner_of(path) if kind == "run" else None
+    if owner is not None:
+        what = "job" if kind_of(owner) == "sweep" else "trial"
+        raise RunFolderError(
+            f"{path} is a {what} of {owner}, which would be damaged without it. Remove the whole: "
+            f"metaexp rm {shlex.quote(str(owner))}"
+        )
+    found = Found(path, kind)
+    _check_ours(found)
+    _check_content(found)
+    _check_rights(path)
+    _check_unused(found)
+    return found
+
+
+def remove(found: Found) -> None:
+    """Remove a folder. It gets a hidden name first, so that no process can start to work in it meanwhile.
+
+    Args:
+        found: What :func:`check_removable` returned.
+
+    Raises:
+        RunFolderError: A process has begun to work in it. Nothing is removed.
+        MachineError: It cannot be removed, or not as a whole.
+    """
+    path = found.path.absolute()
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
+    try:
+        path.rename(hidden)
+    except OSError as error:
+        raise MachineError(f"{path} cannot be removed: {reason(error)}.") from error
+    if _folders_in_use(found._replace(path=hidden)):
+        hidden.rename(path)
+        raise RunFolderError(_in_use(found.path, found.path))
+    try:
+        shutil.rmtree(hidden)
+    except OSError as error:
+        hidden.rename(path)
+        raise MachineError(
+            f"{found.path} was not removed as a whole: {reason(error)} ({error.filename}). The rest is still there."
+        ) from error
+
+
+def _check_ours(found: Found) -> None:
+    """Check that the file that makes it a run or a sweep is whole: an empty record.json would name any folder so."""
+    path = found.path
+    if found.kind != "run":
+        open_sweep(path)
+    elif os.path.lexists(path / RECORD_FILE):
+        read_record(path)
+    elif os.path.lexists(path / FROZEN_FILE):
+        read_frozen(path)
+
+
+def _check_content(found: Found) -> None:
+    foreign = [name for folder, known in _parts(found) for name in _foreign(folder, known)]
+    if foreign:
+        more = f" and {len(foreign) - _MOST_NAMED} more" if len(foreign) > _MOST_NAMED else ""
+        raise RunFolderError(
+            f"{found.path} holds what metaexp does not write there: {', '.join(foreign[:_MOST_NAMED])}{more}. Move it "
+            "elsewhere first; nothing was removed."
+        )
+
+
+def _parts(found: Found) -> Iterator[tuple[Path, set[str]]]:
+    """The folder and those of its jobs, each with the names that may be in it."""
+    if found.kind == "run":
+        yield found.path, _OF_RUN
+        return
+    inner = jobs(found)
+    yield found.path, _OF_SWEEP | {job.path.name for job in inner}
+    for job in inner:
+        yield job.path, _OF_RUN
+
+
+def _foreign(folder: Path, known: set[str]) -> list[str]:
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be read: {reason(error)}. Nothing was removed.") from error
+    return [str(folder / name) for name in names if name not in known and not _TEMPORARY.fullmatch(name)]
+
+
+def _check_rights(folder: Path) -> None:
+    """Check that every folder in a folder may be changed, so that removing does not end half-way."""
+    is_effective = os.access in os.supports_effective_ids
+    for inner in [str(folder), *_folders_below(folder)]:
+        if not os.access(inner, os.W_OK | os.X_OK, effective_ids=is_effective):
+            raise RunFolderError(f"{inner} may not be changed by you. Make it writable; nothing was removed.")
+
+
+def _folders_below(folder: Path) -> Iterator[str]:
+    for where, names, _ in os.walk(folder, followlinks=False):
+        inner = (Path(where, name) for name in names)
+        yield from (str(path) for path in inner if not path.is_symlink())
+
+
+def _check_unused(found: Found) -> None:
+    busy = _folders_in_use(found)
+    if busy:
+        raise RunFolderError(_in_use(found.path, busy[0]))
+
+
+def _in_use(path: Path, busy: Path) -> str:
+    where = f" ({busy.name})" if busy != path else ""
+    return f"{path} is in use by a running process{where}, so it is not removed. Stop it, or wait for its end."
+
+
+def _folders_in_use(found: Found) -> Sequence[Path]:
+    return [folder for folder, _ in _parts(found) if is_in_use(folder)]

@@ -1,0 +1,225 @@
+"""What ``metaexp show`` says of a run, a sweep or a search. Only the folder is read."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metaexp.config.classes.values import show
+from metaexp.config.compose import Composer, leaves
+from metaexp.core.errors import MetaexpError, RunFolderError
+from metaexp.core.terminal_text import plain
+from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
+from metaexp.folders.listing import format_rows, format_size
+from metaexp.folders.rows import owner_row, read_report, run_row
+from metaexp.folders.state import RunState, read_run
+from metaexp.results.evaluations import EVALUATIONS, evaluations
+from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
+from metaexp.results.record import RECORD_FILE, RunRecord
+from metaexp.results.terminal import format_after_steps, format_metrics
+from metaexp.results.wording import format_device, format_reference, format_score, format_task, format_time
+from metaexp.sweep.folder import open_sweep
+from metaexp.sweep.job_state import LOG_FILE
+
+_MISSING = object()
+_NOT_SETTINGS = ("paths", "reference", "experiment")
+_FILES = (
+    (RECORD_FILE, "settings, versions and scores"), ("config.yaml", "the resolved configuration"),
+    ("metrics.jsonl", "every training, validation and test measurement"),
+    ("test_episodes.csv", "the test metric of every episode"),
+    ("test_metrics.csv", "the further metrics of every test episode"),
+    ("checkpoints/best.safetensors", "the selected weights"), ("plots", "figures"),
+    (EVALUATIONS, "later tests"), ("code", "your own code that it used"), ("run.log", "what it printed"),
+    (LOG_FILE, "what the job printed"),
+)  # fmt: skip
+
+
+def found_at(path: Path) -> Found:
+    """Return the run, sweep or search in a folder.
+
+    Raises:
+        RunFolderError: There is none.
+    """
+    if not path.is_dir():
+        raise RunFolderError(f"{path} {'is a file' if path.exists() else 'is not there'}. Give a folder of a run.")
+    kind = kind_of(path)
+    if kind is None:
+        raise RunFolderError(
+            f"{path} is not the folder of a run, a sweep or a search. `metaexp ls {shlex.quote(str(path))}` lists "
+            "those below it."
+        )
+    return Found(path, kind, owner_of(path) if kind == "run" else None)
+
+
+def format_found(found: Found, config_dir: Path | None) -> str:
+    """Format all that ``metaexp show`` says.
+
+    Args:
+        found: The folder.
+        config_dir: The user's own configuration folder, for the defaults; None if there is none.
+    """
+    return _format_run(found, config_dir) if found.kind == "run" else _format_owner(found)
+
+
+def _format_run(found: Found, config_dir: Path | None) -> str:
+    state = read_run(found)
+    row = run_row(found, state)
+    parts = [f"{found.path}: {row.state}", row.what]
+    if state.error:
+        parts.append(f"{'error' if row.state == 'failed' else 'state'}: {plain(state.error)[:500]}")
+    if found.owner is not None:
+        parts.append(f"a {'job' if kind_of(found.owner) == 'sweep' else 'trial'} of {found.owner}")
+    if state.record is not None:
+        parts += _format_results(found.path, state.record)
+    parts += _format_settings(found.path, state, config_dir)
+    parts += _format_files(found.path, row.facts["size"])
+    return "\n".join(part for part in [*parts, format_next(_next(found, state))] if part)
+
+
+def _format_results(folder: Path, record: RunRecord) -> list[str]:
+    lines = ["results:"]
+    for name, score in (("test", record.test), ("validation", record.val)):
+        if score is not None:
+            lines.append(f"  {name:10}  {score.metric} {format_score(score)} over {score.n_episodes:,} episodes")
+    if record.reference is not None:
+        lines.append(f"  published   {format_reference(record.reference)} ({record.reference.paper})")
+    if record.verdict is not None:
+        lines.append(f"  verdict     {record.verdict.text}")
+    lines += [
+        f"  {line}" for line in (format_after_steps(record.after_steps) + format_metrics(record.metrics)).splitlines()
+    ]
+    for kept in evaluations(folder, record):
+        later = kept.evaluation
+        with_these = f" with {' '.join(later.overrides)}" if later.overrides else ""
+        lines.append(
+            f"  later test  {later.test.metric} {format_score(later.test)}: {later.dataset}, {format_task(later.task)}"
+            f"{with_these}"
+        )
+    best = "" if record.selected_step is None else f", weights after {record.selected_step:,} selected"
+    cost = f"{record.steps:,} steps{best}; {format_time(record.seconds)}"
+    lines.append(f"  cost        {cost}{'; ' + format_device(record.device) if record.device else ''}")
+    return lines if len(lines) > 1 else []
+
+
+def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> list[str]:
+    """The settings that differ from the defaults of the chosen files, each with its default."""
+    if not state.config:
+        return []
+    composer = Composer(config_dir)
+    try:
+        choices = _choices(folder, state)
+        defaults = _defaults(choices, composer)
+    except MetaexpError as error:
+        given = [] if state.record is None else state.record.overrides
+        why = plain(str(error).splitlines()[0])[:300]
+        return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
+                *(f"  {plain(item)}" for item in given)]  # fmt: skip
+    ours, theirs = dict(leaves(_settings(state.config))), dict(leaves(_settings(defaults)))
+    changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
+    if not changed:
+        return ["settings: the defaults"]
+    values = {key: show(ours[key]) if key in ours else "removed" for key in changed}
+    width, widest = max(map(len, changed)), min(max(map(len, values.values())), 40)
+    return [
+        "settings that differ from the defaults:",
+        *(
+            f"  {plain(key):{width}}  {plain(values[key]):{widest}}  "
+            f"({'default ' + plain(show(theirs[key])) if key in theirs else 'not set by default'})"
+            for key in changed
+        ),
+    ]
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _NOT_SETTINGS}
+
+
+def _choices(folder: Path, state: RunState) -> dict[str, str]:
+    if state.job is not None:
+        return state.job.choices
+    from metaexp.config.yaml_files import read_mapping
+
+    return {key: str(value) for key, value in read_mapping(folder / "choices.yaml").items()}
+
+
+def _defaults(choices: Mapping[str, str], composer: Composer) -> dict[str, Any]:
+    groups = composer.groups()
+    chosen = [f"{group}={name}" for group, name in choices.items() if group in groups and group != "experiment"]
+    return composer.job(chosen, on_this_machine=False).settings.resolved
+
+
+def _format_files(folder: Path, size: int) -> list[str]:
+    there = [(name, what) for name, what in _FILES if os.path.lexists(folder / name)]
+    if not there:
+        return []
+    sizes = [format_size(_size(folder / name)) for name, _ in there]
+    width = max(len(str(folder / name)) for name, _ in there)
+    return [
+        f"files ({format_size(size)}):",
+        *(
+            f"  {folder / name!s:{width}}  {n_bytes:>7}  {what}"
+            for (name, what), n_bytes in zip(there, sizes, strict=True)
+        ),
+    ]
+
+
+def _size(path: Path) -> int:
+    try:
+        return size_of(path) if path.is_dir() and not path.is_symlink() else path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _next(found: Found, state: RunState) -> list[Step]:
+    folder = found.path
+    if state.state == "running":
+        return [step("how far it is", "watch", found.owner or folder)]
+    if state.state == "completed" and state.record is not None:
+        return after_run(folder, is_tested=state.record.test is not None)[:-1]
+    if found.owner is not None and state.state in ("waiting", "stopped", "failed"):
+        return _again(found.owner)
+    if state.state == "stopped":
+        return after_stop(folder)
+    if state.state == "failed":
+        return [*after_stop(folder), step("the settings that it had", "ls", folder, "--json")]
+    return []
+
+
+def _again(owner: Path) -> list[Step]:
+    """The command that runs what is left of a sweep or a search."""
+    try:
+        words = open_sweep(owner).head.command
+    except RunFolderError:
+        return []
+    verb = [] if words[:1] == ["metaexp"] else ["metaexp", "search"]  # a search keeps its overrides only
+    return [Step(shlex.join([*verb, *words]), "run what is left")]
+
+
+def _format_owner(found: Found) -> str:
+    row = owner_row(found)
+    parts = [f"{found.path}: {row.state}, {row.what}, {format_size(row.facts['size'])}"]
+    parts += [row.result] if row.error is None else [f"state: {plain(row.error)[:500]}"]
+    again = _again(found.path)
+    parts += [f"command: {item.command}" for item in again]
+    rows = [run_row(job) for job in jobs(found)]
+    parts.append(format_rows(rows, "no jobs"))
+    return "\n".join([*parts, format_next(_next_of_owner(found, row.state, again))])
+
+
+def _next_of_owner(found: Found, state: str, again: Sequence[Step]) -> list[Step]:
+    if state == "running":
+        return [step("how far it is", "watch", found.path)]
+    if found.kind == "sweep":
+        command = shlex.split(again[0].command) if again else []
+        return after_sweep(found.path, is_complete=state == "completed", command=command)
+    steps = [] if state == "completed" else list(again)
+    try:
+        report = read_report(found.path)
+    except RunFolderError:
+        return steps
+    names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
+    best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
+    return [*steps, *(step("test the best trial once", "evaluate", path) for path in best)]

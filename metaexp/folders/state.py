@@ -1,0 +1,115 @@
+"""How far the run in a folder is: its record or frozen job, and whether a process works on it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from metaexp.core.errors import RunFolderError
+from metaexp.core.locks import is_locked
+from metaexp.folders.find import Found
+from metaexp.results.episodes import check_tested
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.sweep.folder import LOCKS_FOLDER
+from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
+from metaexp.sweep.job_state import LOCK_FILE, JobState, read_state
+
+State = Literal["waiting", "running", "stopped", "failed", "completed", "damaged"]
+STATES: tuple[State, ...] = ("waiting", "running", "stopped", "failed", "completed", "damaged")
+RUN_LOCK = ".lock"
+
+
+class RunState(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        state: ``stopped`` is a run that was interrupted or killed and can continue; ``damaged`` one whose files cannot
+            be read.
+        record: The record; None before it is written, or if it is damaged.
+        job: The frozen job, read only if there is no record.
+        error: Why it failed, or which file is damaged.
+    """
+
+    state: State
+    record: RunRecord | None = None
+    job: FrozenJob | None = None
+    error: str | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration; empty if no file has it."""
+        source = self.record or self.job
+        return {} if source is None else source.config
+
+
+_OF_RECORD: dict[str, State] = {
+    "completed": "completed", "failed": "failed", "running": "stopped", "interrupted": "stopped",
+}  # fmt: skip
+_OF_JOB: dict[str, State] = {
+    "waiting": "waiting", "running": "running", "completed": "completed", "interrupted": "stopped",
+    "failed": "failed", "killed": "stopped",
+}  # fmt: skip
+
+
+def read_run(found: Found) -> RunState:
+    """Read how far the run in a folder is. A damaged file is no error here.
+
+    Args:
+        found: The folder of a run, a job or a trial.
+    """
+    try:
+        state = _read_job(found) if os.path.lexists(found.path / FROZEN_FILE) else _read_alone(found)
+        if state.record is not None:
+            check_tested(found.path, state.record)
+        return state
+    except RunFolderError as error:
+        return RunState("damaged", error=str(error))
+    except OSError as error:
+        return RunState("damaged", error=f"{found.path} cannot be read: {error.strerror or error}.")
+
+
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process works on a run, a sweep or a search now."""
+    if is_file_locked(folder / RUN_LOCK) or is_file_locked(folder / LOCK_FILE):
+        return True
+    locks = folder / LOCKS_FOLDER
+    if locks.is_symlink() or not locks.is_dir():
+        return False
+    return any(is_file_locked(path) for path in locks.iterdir())
+
+
+def is_file_locked(path: Path) -> bool:
+    """Return whether a process has a lock file locked. A link or a special file is no lock.
+
+    A file that may be read but not written, as in the folders of a colleague, counts as not locked.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        return is_locked(path)
+    except OSError:
+        return False
+
+
+def _read_alone(found: Found) -> RunState:
+    """A run that is no job."""
+    is_there = os.path.lexists(found.path / RECORD_FILE)
+    record = read_record(found.path) if is_there else None
+    state: State = "stopped" if record is None else _OF_RECORD[record.status]
+    if state in ("stopped", "failed") and is_in_use(found.path):
+        state = "running"
+    return RunState(state, record, error=record.error if record is not None and state == "failed" else None)
+
+
+def _read_job(found: Found) -> RunState:
+    job_state: JobState = read_state(found.path)
+    record = job_state.record
+    state = _OF_JOB[job_state.status]
+    if state == "waiting" and record is not None:  # a run that was continued by hand
+        state = _OF_RECORD[record.status]
+    if job_state.is_damaged and state != "running":
+        return RunState("damaged", record, error=job_state.error)
+    job = read_frozen(found.path) if record is None else None
+    return RunState(state, record, job, job_state.error if state in ("failed", "stopped") else None)

@@ -1,0 +1,262 @@
+"""``metaexp ls``: what is listed, filtered and sorted, and that a damaged folder costs itself alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import hostile_watch
+import pytest
+from folders_of_runs import a_job, a_record, write_run, write_sweep
+
+from metaexp.cli.main import main
+from metaexp.core.errors import ConfigError
+from metaexp.core.locks import hold_lock
+from metaexp.folders.filters import parse_filters
+from metaexp.folders.find import find, jobs
+from metaexp.folders.listing import format_columns, format_size, with_progress
+from metaexp.folders.rows import row_of
+from metaexp.results.record import RECORD_FILE, write_record
+from metaexp.sweep.folder import create
+
+
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, object]]:
+    """The rows of ``metaexp ls``."""
+    assert main(["ls", *words, "--json"]) == 0
+    rows: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+    return rows
+
+
+def names(rows: list[dict[str, object]]) -> list[str]:
+    return [Path(str(row["folder"])).name for row in rows]
+
+
+def test_runs_sweeps_and_searches_have_a_line_each(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls"]) == 0
+    out = capsys.readouterr().out
+    head, *lines, total = out.splitlines()
+    assert head.split() == ["state", "when", "(UTC)", "size", "result", "what", "folder"]
+    assert len(lines) == 4
+    by_name = {line.rpartition("/")[2]: line for line in lines}
+    assert by_name["first"].startswith("completed  2026-11-23 07:00")
+    texts = {
+        "first": ("completed", "test accuracy 50.00 ± 1.00 %", "maml on glyphs, 5-way 1-shot, seed 0"),
+        "second": ("failed", "DataError: it is gone"),
+        "seeds": ("failed", "1 of 3 completed, 1 waiting, 1 failed", "3 jobs"),
+        "rates": ("completed", "best val/accuracy 0.7 in trial 1", "2 trials"),
+    }
+    for name, (state, *words) in texts.items():
+        assert by_name[name].startswith(state)
+        assert all(f"  {word} " in by_name[name] for word in words)
+    assert total.startswith("2 runs, 1 sweep, 1 search, ")
+
+
+def test_jobs_and_trials_are_listed_with_jobs_with_a_filter_and_for_their_own_folder(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(listed(capsys, "--jobs")) == 7
+    assert len(listed(capsys, "algorithm=maml")) == 7
+    assert len(listed(capsys, "outputs/sweeps/seeds")) == 3
+    assert len(listed(capsys, "outputs/sweeps")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["algorithm=maml", "train.steps=600"], 7),
+        (["train.steps=600.0"], 7),
+        (["train.steps=6e2,7"], 7),
+        (["train.steps=601"], 0),
+        (["state=failed"], 2),
+        (["state=failed,waiting"], 3),
+        (["status=waiting"], 1),
+        (["algorithm.first_order=false"], 7),
+        (["algorithm.first_order=true"], 0),
+        (["optimizer=adam"], 2),
+        (["optimizer=sgd"], 0),
+        (["test=null"], 5),
+        (["algorithm=MAML"], 0),
+        (["seed=1", "state=completed"], 1),
+    ],
+)
+def test_a_filter_is_any_key_of_a_row_or_of_the_settings(
+    outputs: Path, capsys: pytest.CaptureFixture[str], words: list[str], found: int
+) -> None:
+    assert len(listed(capsys, *words)) == found
+
+
+def test_rows_are_sorted_the_newest_last_or_by_any_key(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = [str(row["when"]) for row in listed(capsys)]
+    assert times == sorted(times)
+    by_test = [row["test"] for row in listed(capsys, "--jobs", "--sort", "test") if row["test"] is not None]
+    assert by_test == [0.4, 0.5]
+    back = [row["test"] for row in listed(capsys, "--jobs", "--sort=test", "--reverse") if row["test"] is not None]
+    assert back == [0.5, 0.4]
+    seeds = [row["seed"] for row in listed(capsys, "--jobs", "--sort", "seed")]
+    assert seeds == sorted(seeds, key=int)
+
+
+def test_a_setting_is_a_column_and_folders_are_listed_alone(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--jobs", "--show", "train.steps,algorithm.inner_lr"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split()[-3:] == ["train.steps", "algorithm.inner_lr", "folder"]
+    assert all(" 600 " in line and " 0.4 " in line for line in out.splitlines()[1:-1])
+    assert main(["ls", "outputs", "state=completed", "--folders", "--sort", "folder"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "outputs/first"
+
+
+def test_nothing_found_is_said_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["ls", str(tmp_path / "empty")]) == 0
+    assert "no run, sweep or search in" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)  # where there is no folder outputs yet
+    assert main(["ls"]) == 0
+    assert capsys.readouterr().out == "no run, sweep or search in outputs; `metaexp train` makes one\n"
+    write_run(tmp_path / "a run")
+    assert main(["ls", str(tmp_path), "train.steps=7"]) == 0
+    assert "has train.steps=7; `metaexp ls` without filters lists all" in capsys.readouterr().out
+    assert main(["ls", str(tmp_path / "nowhere")]) == 4
+    assert "is not there. Give a folder of runs, such as outputs." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("state=fialed", "state=fialed is no state. Did you mean failed? Known: waiting, running, stopped"),
+        ("algoritm=maml", "algoritm: no run here has such a key. Did you mean algorithm? Known: folder, kind"),
+        ("train.stps=5", "Did you mean train.steps?"),
+        ("seed=", "'seed=' is no filter; write KEY=VALUE, such as algorithm=maml"),
+        ("--sort=nothing", "nothing: no run here has such a key."),
+    ],
+)
+def test_a_wrong_filter_is_refused(outputs: Path, capsys: pytest.CaptureFixture[str], word: str, message: str) -> None:
+    assert main(["ls", "--jobs", word]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_all_wrong_filters_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_filters(["state=x", "=1", "seed=1"])
+    assert len(caught.value.problems) == 2
+
+
+def test_a_damaged_folder_is_a_row_and_the_others_are_as_they_were(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = listed(capsys)
+    (outputs / "first" / RECORD_FILE).write_text("{")
+    (outputs / "sweeps" / "seeds" / "sweep.json").write_text("[]")
+    (outputs / "searches" / "rates" / "search.json").write_text('{"best": 7, "trials": []}')
+    after = listed(capsys)
+    damaged = {name: row for name, row in zip(names(after), after, strict=True) if row["state"] == "damaged"}
+    assert set(damaged) == {"first", "seeds", "rates"}
+    assert "record.json cannot be read as JSON" in str(damaged["first"]["error"])
+    assert "search.json is damaged: KeyError" in str(damaged["rates"]["error"])
+    whole = [row for row in before if row["name"] == "maml-glyphs-5way_1shot-seed1"]
+    assert [row for row in after if row["state"] != "damaged"] == whole
+    assert len(listed(capsys, "state=damaged")) == 1  # jobs and trials are whole
+
+
+def test_episodes_of_another_run_make_a_run_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run", a_record(test_episodes_sha256="0" * 64))
+    assert [row["state"] for row in listed(capsys, str(tmp_path))] == ["completed"]  # a copy without them
+    (tmp_path / "run" / "test_episodes.csv").write_text("episode,after_0\n0,1.0\n")
+    (row,) = listed(capsys, str(tmp_path))
+    assert row["state"] == "damaged"
+    assert "test_episodes.csv is not the file that record.json was written for" in str(row["error"])
+
+
+def test_what_a_process_works_on_is_running_and_else_it_has_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", a_record("running", test=None, val=None))
+    sweep = write_sweep(tmp_path / "sweep", "interrupted", "killed", "completed").path
+    assert [row["state"] for row in listed(capsys, str(tmp_path), "--sort", "folder")] == ["stopped", "stopped"]
+    (sweep / ".locks").mkdir()
+    with hold_lock(run / ".lock"), hold_lock(sweep / ".locks" / "command-1"):
+        rows = listed(capsys, str(tmp_path), "--sort", "folder")
+    assert [row["state"] for row in rows] == ["running", "running"]
+    assert rows[0]["result"] == "step 600 of 600"
+    assert [row["state"] for row in listed(capsys, str(sweep), "--sort", "folder")] == ["stopped"] * 2 + ["completed"]
+
+
+def test_links_are_not_followed_and_count_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "in" / "run")
+    (size,) = (row["size"] for row in listed(capsys, str(tmp_path / "in")))
+    assert size == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    (tmp_path / "large").write_bytes(bytes(5000))
+    (run / "link").symlink_to(tmp_path / "large")
+    (tmp_path / "in" / "other").symlink_to(run)
+    (row,) = listed(capsys, str(tmp_path / "in"))
+    assert 0 < int(str(row["size"])) - int(str(size)) < 1000
+
+
+def test_jobs_that_repeat_others_do_not_keep_a_sweep_from_being_complete(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", "completed", "waiting")
+    assert row_of(find(sweep.path)[0]).result == "1 of 2 completed, 1 waiting"
+    same = tmp_path / "same"
+    made = create(same, ["metaexp"], "d", [a_job(0), replace(a_job(0), number=1, name="001-again")])
+    write_record(a_record(), made.path / "000-maml-glyphs-seed0")
+    row = row_of(find(same)[0])
+    assert (row.state, row.result) == ("completed", "1 of 1 completed")
+
+
+def test_a_job_knows_its_sweep(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "sweep", "waiting")
+    (found,) = find(sweep.path)
+    (job,) = jobs(found)
+    assert (found.kind, job.owner) == ("sweep", sweep.path)
+    (direct,) = find(job.path)
+    assert direct.owner == sweep.path
+    assert jobs(direct) == [direct]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    with hostile_watch.without_rights_of_root():
+        code = main(["ls", str(closed)])
+    closed.chmod(0o755)
+    assert code == 4
+    assert "cannot be read: Permission denied." in capsys.readouterr().err
+
+
+def test_progress_is_shown_only_when_it_takes_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(with_progress([1, 2, 3], "read")) == [1, 2, 3]
+    shown: list[int] = []
+
+    class Shown:
+        def stretch(self, what: str, total: int, done: int) -> object:
+            assert (what, total) == ("read", 3)
+            return nullcontext(shown.append)
+
+    monkeypatch.setattr("metaexp.folders.listing._SECONDS_WITHOUT_PROGRESS", -1.0)
+    monkeypatch.setattr("metaexp.run.progress.default_display", Shown)
+    assert list(with_progress([1, 2, 3], "read")) == [1, 2, 3]
+    assert shown == [0, 1, 2]
+
+
+def test_sizes_and_columns_are_easy_to_read() -> None:
+    assert [format_size(n) for n in (0, 999, 1000, 12_345, 999_600, 1_234_567, 5 * 10**13)] == [
+        "0 B", "999 B", "1.0 kB", "12 kB", "1.0 MB", "1.2 MB", "50 TB",
+    ]  # fmt: skip
+    assert format_columns([["a", "b", "c"], ["long", "1", "x\ny"]], right=(1,)) == ["a     b  c", "long  1  x y"]
+
+
+def test_listing_imports_no_torch(outputs: Path) -> None:
+    code = (
+        "import sys; from metaexp.cli.main import main; main(['ls']); main(['show', 'outputs/first'])\n"
+        "main(['rm', 'outputs/first', '--yes'])\n"
+        "assert not {'torch', 'numpy', 'wandb', 'matplotlib', 'optuna'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
