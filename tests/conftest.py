@@ -41,6 +41,13 @@ settings.register_profile("any speed", deadline=None, suppress_health_check=[Hea
 settings.load_profile("any speed")
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of garbage collection, for it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 _most_memory = [1 << 30]
 """Bytes that the process may have before it gives memory back."""
 

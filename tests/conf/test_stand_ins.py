@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import urllib.request
 from pathlib import Path
 
@@ -17,7 +18,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 LITTLE = [
     "train.steps=1", "train.meta_batch_size=1", "train.n_query=1", "train.eval_episodes=1",
-    "eval.episodes=1", "task.n_query=1", "tracker={}", "device=cpu",
+    "eval.episodes=1", "task.n_query=1", "tracker=files", "device=cpu",
 ]  # fmt: skip
 """One task in one step, one episode of each test, and as few queries as there can be.
 
@@ -33,8 +34,9 @@ def composer() -> Composer:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds no data but the stand-ins, each of which is drawn once."""
-    return tmp_path_factory.mktemp("nothing") / "data"
+    """A folder that holds no data but the stand-ins, each of which is drawn once, by one of several test processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "stand_ins"
 
 
 @pytest.fixture

@@ -48,12 +48,19 @@ class Case:
 
 
 @cache
-def spec_of(path: Path, *change: tuple[str, Any]) -> ClassSpec:
+def values_of(path: Path) -> dict[str, Any]:
     """The algorithm's part of the configuration that chooses the file."""
     choice = path.relative_to(FOLDER).with_suffix("").as_posix()
     config, problems = resolve_all(Composer().compose([f"algorithm={choice}"]).config)
     assert problems == []
-    return class_spec(config["algorithm"] | dict(change), SLOTS["algorithm"], "algorithm")
+    values: dict[str, Any] = config["algorithm"]
+    return values
+
+
+@cache
+def spec_of(path: Path, *change: tuple[str, Any]) -> ClassSpec:
+    """The algorithm of the file, checked, with some values changed."""
+    return class_spec(values_of(path) | dict(change), SLOTS["algorithm"], "algorithm")
 
 
 def choices(path: Path) -> Iterator[tuple[str, Any]]:

@@ -89,8 +89,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def inside(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The process runs in the workplace, and forgets afterwards which packages it trusted.
 
-    Jobs are forked from this process, which has imported torch already.
+    Jobs are forked from this process, which has imported torch already. Runs draw no figures, which takes longer than
+    these runs; tests/run/test_figures.py has them drawn.
     """
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
     monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
     monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
     monkeypatch.chdir(workplace)

@@ -12,6 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -75,18 +76,24 @@ def _imported(name: str, path: Path, content: bytes) -> list[str]:
     found = [name.rpartition(".")[0]] if "." in name else []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     try:
-        tree = ast.parse(content)
+        nodes = _calls_and_imports(content)
     except (SyntaxError, ValueError):  # the import will report it
         return found
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             found += _named_at_run_time(name, node)
         elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = _base(package, node)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [part for name in found for part in _with_parents(name)]
+
+
+@lru_cache(maxsize=256)
+def _calls_and_imports(content: bytes) -> list[ast.Call | ast.Import | ast.ImportFrom]:
+    """The nodes of a source text that may import. Parsing takes long, so each text is parsed once."""
+    return [node for node in ast.walk(ast.parse(content)) if isinstance(node, (ast.Call, ast.Import, ast.ImportFrom))]
 
 
 def _named_at_run_time(name: str, call: ast.Call) -> list[str]:

@@ -141,13 +141,16 @@ def read_module(name: str) -> Module | None:
         The parsed module; None if there is no source.
     """
     path = module_path(name) if _is_worth_reading(name) else None
-    if path is None:
-        return None
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return None if path is None else Module(name, path, _names(path.read_text(encoding="utf-8")))
     except (OSError, SyntaxError, UnicodeDecodeError):
         return None
-    return Module(name, path, dict(_bindings(tree.body)))
+
+
+@lru_cache(maxsize=256)
+def _names(content: str) -> dict[str, ast.AST]:
+    """The top-level names of a source text. Parsing takes long, so a text that was seen before is not parsed again."""
+    return dict(_bindings(ast.parse(content).body))
 
 
 def _is_worth_reading(name: str) -> bool:
@@ -291,8 +294,6 @@ class Scope:
         """The absolute module of a ``from ... import``, relative ones included."""
         if not node.level or self.module is None:
             return node.module or ""
-        package = self.module.name.split(".")
-        if self.module.path.name != "__init__.py":
-            package = package[:-1]
-        package = package[: len(package) - (node.level - 1)]
+        parts = self.module.name.split(".")
+        package = parts[: len(parts) - node.level + (self.module.path.name == "__init__.py")]
         return ".".join([*package, node.module] if node.module else package)
