@@ -1,4 +1,4 @@
-"""Downloads one file, completely or not at all. Importing this module does not import torch."""
+"""Downloads one file, checked by its digest. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.files import sync_folder
+from metaexp.core.locks import LockedError, acquire
 from metaexp.data.base import Progress
 
 _CHUNK: Final = 1 << 18
 _TIMEOUT_S: Final = 30.0
+_PARTIAL: Final = 206
+_NOTHING_LEFT: Final = 416
 
 
 class Remote(NamedTuple):
@@ -24,13 +27,15 @@ class Remote(NamedTuple):
 
     Attributes:
         url: Its address.
-        md5: Its MD5 as published, hex.
+        md5: Its MD5 as published, hex; not looked at where there is a SHA-512.
         most: An upper bound of its size, in bytes.
+        sha512: Its SHA-512 as published, hex. With it, a download that broke off goes on where it ended.
     """
 
     url: str
     md5: str
     most: int
+    sha512: str = ""
 
 
 class UnreachableError(DataError):
@@ -39,6 +44,8 @@ class UnreachableError(DataError):
 
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Fetch a published file: to a temporary name beside the target, checked, then renamed.
+
+    A file with a SHA-512 is fetched by one process at a time, and what has come of it is kept when the network fails.
 
     Args:
         remote: The file.
@@ -59,41 +66,100 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
 
 def _download(remote: Remote, target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
+    if not remote.sha512:
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
+        try:
+            _fetch(remote, temporary, target, progress)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        release = acquire(lock)
+    except LockedError as error:
+        progress(f"Waiting for another process that is fetching {target.name} ({error.holder}).")
+        release = acquire(lock, wait=True)
+    try:
+        if not target.exists():
+            _fetch(remote, target.with_name(f".{target.name}.part"), target, progress)
+    finally:
+        release()
+
+
+def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) -> None:
+    """Fetch to ``temporary``, after what is there already, check the whole and rename it."""
+    begun = temporary.stat().st_size if temporary.exists() else 0
+    request = urllib.request.Request(remote.url, headers={"Range": f"bytes={begun}-"} if begun else {})
     try:
         try:
-            with urllib.request.urlopen(remote.url, timeout=_TIMEOUT_S) as response, temporary.open("wb") as file:
-                length = response.headers.get("Content-Length")
-                md5 = _copy(response, file, remote, int(length) if length else None, progress)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise UnreachableError(f"{remote.url} could not be fetched: {reason}.") from error
-        if md5 != remote.md5:
-            raise DataError(f"{remote.url} sent a file with MD5 {md5}; the published file has {remote.md5}.")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+            response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if not (begun and error.code == _NOTHING_LEFT):
+                raise
+            error.close()
+        else:
+            with response:
+                _refuse_page(response, remote)
+                _copy(response, temporary, remote, begun if response.status == _PARTIAL else 0, progress)
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise UnreachableError(f"{remote.url} could not be fetched: {reason}.{_kept(remote, temporary)}") from error
+    name, expected = ("SHA-512", remote.sha512) if remote.sha512 else ("MD5", remote.md5)
+    with temporary.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.new(name.replace("-", ""), usedforsecurity=False)).hexdigest()
+    if found != expected:
+        temporary.unlink()
+        raise DataError(f"{remote.url} sent a file with {name} {found}; the published file has {expected}.")
+    temporary.replace(target)
     sync_folder(target.parent)
 
 
-def _copy(source: IO[bytes], file: IO[bytes], remote: Remote, length: int | None, progress: Progress) -> str:
-    """Copy to ``file``, with a line at every tenth of ``length`` bytes; returns the MD5."""
-    digest = hashlib.md5(usedforsecurity=False)
-    done, told = 0, 0
-    name = remote.url.rsplit("/", 1)[-1]
-    progress(f"Fetching {remote.url}" + (f" ({length / 1e6:.1f} MB)." if length else "."))
-    while chunk := source.read(_CHUNK):
-        done += len(chunk)
-        if done > remote.most:
-            raise DataError(f"{remote.url} sends more than {remote.most} bytes; the published file is smaller.")
-        digest.update(chunk)
-        file.write(chunk)
-        tenths = 10 * done // length if length else 0
-        if tenths > told:
-            told = tenths
-            progress(f"  {name}: {10 * tenths} %")
+def _refuse_page(response: Any, remote: Remote) -> None:
+    """Refuse a web page in place of the file, such as the login page of a network."""
+    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise UnreachableError(
+            f"{remote.url} sent a web page in place of the file, as networks with a login page and proxies do. Open "
+            "the address in a browser, or fetch the file on another machine."
+        )
+
+
+def _kept(remote: Remote, temporary: Path) -> str:
+    """What a message says of the part that has come; nothing where none is kept."""
+    size = temporary.stat().st_size if remote.sha512 and temporary.exists() else 0
+    return f" The first {size / 1e6:.1f} MB are kept; the same command goes on from there." if size else ""
+
+
+def _copy(source: Any, temporary: Path, remote: Remote, begun: int, progress: Progress) -> None:
+    """Write behind the first ``begun`` bytes of ``temporary``, with a line at every tenth of the whole."""
+    announced = source.headers.get("Content-Length")
+    length = begun + int(announced) if announced else None
+    done = begun
+    told = 10 * done // length if length else 0
+    name = _file_name(remote.url)
+    progress(
+        f"Fetching {remote.url}"
+        + (f" ({length / 1e6:.1f} MB" if length else "")
+        + (f", {begun / 1e6:.1f} MB of it are here" if length and begun else "")
+        + (")." if length else ".")
+    )
+    with temporary.open("r+b" if begun else "wb") as file:
+        file.seek(begun)
+        while chunk := source.read(_CHUNK):
+            done += len(chunk)
+            if done > remote.most:
+                temporary.unlink()
+                raise DataError(f"{remote.url} sends more than {remote.most} bytes; the published file is smaller.")
+            file.write(chunk)
+            tenths = 10 * done // length if length else 0
+            if tenths > told:
+                told = tenths
+                progress(f"  {name}: {10 * tenths} %")
+        file.flush()
+        os.fsync(file.fileno())
     if length is not None and done != length:
-        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.")
-    file.flush()
-    os.fsync(file.fileno())
-    return digest.hexdigest()
+        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.{_kept(remote, temporary)}")
+
+
+def _file_name(url: str) -> str:
+    """Return the last part of an address, as lines of progress name the file."""
+    return url.rsplit("/", 1)[-1]

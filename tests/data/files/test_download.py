@@ -17,6 +17,8 @@ class Server(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
+        if self.path == "/page.zip":
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         if self.path != "/unannounced.zip":
             self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -57,6 +59,7 @@ def test_a_file_of_unannounced_length_comes_whole_too(tmp_path, site):
     ("path", "kind", "message"),
     [
         ("absent.zip", UnreachableError, "could not be fetched: Not Found"),
+        ("page.zip", UnreachableError, "sent a web page in place of the file, as networks with a login page"),
         ("cut.zip", UnreachableError, "broke off after 1024000 of 2048000 bytes|could not be fetched"),
     ],
 )
@@ -92,3 +95,87 @@ def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path, site)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=f"^{tmp_path}/file/x.zip cannot be written: (File exists|Not a directory).$"):
         download(remote(f"{site}/whole.zip"), tmp_path / "file" / "x.zip", print)
+
+
+class Resuming(BaseHTTPRequestHandler):
+    """Breaks off at half of the first answer, and goes on where a request asks to. ``asked`` has the ranges."""
+
+    asked: list[str | None] = []
+    ranges = True
+    whole = CONTENT
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers.get("Range"))
+        begun = int((self.headers["Range"] or "bytes=0-")[6:-1]) if self.ranges else 0
+        if begun >= len(self.whole):
+            self.send_error(416)
+            return
+        rest = self.whole[begun:]
+        self.send_response(206 if begun else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: len(rest) // 2] if len(self.asked) == 1 else rest)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def breaking() -> Iterator[tuple[str, type[Resuming]]]:
+    class Handler(Resuming):
+        asked: list[str | None] = []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/file.tgz", Handler
+    server.shutdown()
+    server.server_close()
+
+
+def pinned(url: str, content: bytes = CONTENT) -> Remote:
+    return Remote(url, "", 10_000_000, hashlib.sha512(content).hexdigest())
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_broke_off_goes_on_where_it_ended(tmp_path, breaking, ranges):
+    url, handler = breaking
+    handler.ranges = ranges
+    target, lines = tmp_path / "file.tgz", []
+    with pytest.raises(UnreachableError, match=r"The first 1.0 MB are kept; the same command goes on from there\.$"):
+        download(pinned(url), target, lines.append)
+    assert not target.exists()
+    download(pinned(url), target, lines.append)
+    assert target.read_bytes() == CONTENT
+    assert handler.asked == [None, "bytes=1024000-"]
+    assert (f"Fetching {url} (2.0 MB, 1.0 MB of it are here)." in lines) == ranges
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".file.tgz.lock", "file.tgz"]
+
+
+def test_a_part_that_is_whole_already_is_checked_and_taken(tmp_path, breaking):
+    url, _ = breaking
+    (tmp_path / ".file.tgz.part").write_bytes(CONTENT)
+    download(pinned(url), tmp_path / "file.tgz", print)
+    assert (tmp_path / "file.tgz").read_bytes() == CONTENT
+
+
+def test_a_part_of_another_file_is_refused_and_thrown_away(tmp_path, breaking):
+    url, handler = breaking
+    handler.asked.append(None)  # this server does not break off
+    (tmp_path / ".file.tgz.part").write_bytes(b"other" * 1000)
+    with pytest.raises(DataError, match=r"sent a file with SHA-512 .*; the published file has"):
+        download(pinned(url), tmp_path / "file.tgz", print)
+    assert [p.name for p in tmp_path.iterdir()] == [".file.tgz.lock"]
+    download(pinned(url), tmp_path / "file.tgz", print)
+    assert (tmp_path / "file.tgz").read_bytes() == CONTENT
+
+
+def test_processes_that_want_one_file_fetch_it_once(tmp_path, breaking):
+    url, handler = breaking
+    handler.asked.append(None)
+    threads = [threading.Thread(target=download, args=(pinned(url), tmp_path / "file.tgz", print)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "file.tgz").read_bytes() == CONTENT
+    assert len(handler.asked) == 2
