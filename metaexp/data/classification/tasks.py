@@ -73,9 +73,7 @@ class ClassTasks(TaskSource):
         n_way, k_shot, n_query = self._shape
         keys = episode_keys(self._seed, split, indices.to(self._data.device, non_blocking=True))  # (T,)
         classes = distinct(keys, _CLASSES, n_way, table.n_classes)  # (T, N)
-        sizes = table.smallest if table.equal else table.length[classes]
-        examples = distinct(subkeys(keys, _EXAMPLES, n_way), 0, k_shot + n_query, sizes)  # (T, N, K + Q)
-        rows = table.first[classes].unsqueeze(-1) + examples
+        rows = self._rows(split, keys, classes)  # (T, N, K + Q)
         rows = rows + _turn(keys, n_way, self._data.rotation_draw(split))
         support = _shuffled(rows[..., :k_shot], permutation(keys, _SUPPORT_ORDER, n_way * k_shot))
         query = _shuffled(rows[..., k_shot:], permutation(keys, _QUERY_ORDER, n_way * n_query))
@@ -88,6 +86,14 @@ class ClassTasks(TaskSource):
             draw = self.draw(split, torch.arange(start, min(start + _HASHED_AT_ONCE, n_episodes)))
             digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def _rows(self, split: Split, keys: Tensor, classes: Tensor) -> Tensor:
+        """The rows (T, N, K + Q) of different examples of ``classes`` (T, N), of the support and then of the query."""
+        n_way, k_shot, n_query = self._shape
+        table = self._data.table(split)
+        sizes = table.smallest if table.equal else table.length[classes]
+        examples = distinct(subkeys(keys, _EXAMPLES, n_way), 0, k_shot + n_query, sizes)  # (T, N, K + Q)
+        return table.first[classes].unsqueeze(-1) + examples
 
     def _check_fits(self, split: Split, table: ClassTable) -> None:
         """Raise ConfigError, with every reason, when ``split`` cannot serve tasks of this shape."""
