@@ -1,0 +1,126 @@
+"""The published archive of icon sets: where it is, how it is fetched, and what is read from it.
+
+It is the npm package @iconify/json in one version, pinned by its SHA-512, so that all see the same drawings. Importing
+this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.data.base import Progress
+from metaexp.data.files.archives import open_source
+from metaexp.data.files.download import Remote, download
+
+VERSION: Final = "2.2.535"
+FILE: Final = f"json-{VERSION}.tgz"
+SHA512: Final = (
+    "9c057ad00094487c27b1be9fb29fa57ad1e5364af03b8bf306d702e81e040c71"
+    "2b4107dece4ec4de725d9f0263bdee8e09f30d3b4b954f956b8276bdfcd0a65f"
+)
+_BYTES: Final = 104_043_282
+_PUBLIC: Final = "https://registry.npmjs.org"
+_ADDRESSES: Final = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
+_MOST_BYTES: Final = 250_000_000
+"""Of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
+
+
+def registry() -> str:
+    """Return the address of the npm registry: npm's own environment variable, or the public one.
+
+    Raises:
+        ConfigError: The variable is no plain web address.
+    """
+    name = next((name for name in _ADDRESSES if os.environ.get(name)), None)
+    if name is None:
+        return _PUBLIC
+    parts = urlsplit(os.environ[name])
+    if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
+        raise ConfigError(
+            f"The environment variable {name} must be an address that begins with https:// or http://, without a user "
+            "name or password, as npm has it. Correct it, or unset it to use npm's public registry."
+        )
+    return os.environ[name].rstrip("/")
+
+
+def find_archive(folder: Path, progress: Progress) -> Path:
+    """Return the archive, fetched where it is not there.
+
+    Every ``*.tgz`` in ``icons`` in ``paths.data``, in ``paths.data`` itself and in the user's cache folder is looked
+    at, under any name.
+
+    Args:
+        folder: ``paths.data``; nothing is fetched into it where it is missing or cannot be written.
+        progress: Receives a line now and then.
+
+    Raises:
+        DataError: It is not there and cannot be fetched.
+    """
+    from metaexp.core.user_cache import user_cache
+    from metaexp.data.files.cache import can_write
+
+    fetched = user_cache() / "icons"
+    others = []
+    for path in (path for place in (folder / "icons", folder, fetched) for path in sorted(place.glob("*.tgz"))):
+        if path.is_file() and path.stat().st_size == _BYTES and _sha512(path) == SHA512:
+            return path
+        others += [path] if path.parent.name == "icons" else []
+    if others:
+        progress(
+            f"{others[0]} is not version {VERSION} of @iconify/json (SHA-512 {SHA512[:12]}...), so it is not used."
+        )
+    target = (folder / "icons" if can_write(folder) else fetched) / FILE
+    target = target.with_stem(f"published-{target.stem}") if target.exists() else target
+    remote = Remote(f"{registry()}/@iconify/json/-/{FILE}", "", _BYTES, SHA512)
+    try:
+        download(remote, target, progress)
+    except DataError as error:
+        raise DataError(
+            f"The icon sets are not in {folder.absolute()}, and {error} Where the network is, npm pack "
+            f"@iconify/json@{VERSION} fetches the file (104 MB); put it into {folder.absolute() / 'icons'}, or point "
+            "paths.data (METAEXP_DATA) to where it is. Another registry: set npm_config_registry to its address."
+        ) from error
+    return target
+
+
+def read_sets(path: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the JSON of sets, by the names of the sets.
+
+    Args:
+        path: The archive.
+        wanted: The sets to read.
+
+    Raises:
+        DataError: A set is missing or no icon set.
+    """
+    files = {f"package/json/{name}.json": name for name in wanted}
+    sets: dict[str, Mapping[str, Any]] = {}
+    with open_source(path) as source:
+        for file, content in source.items(files, _MOST_BYTES):
+            sets[files[file]] = _parsed(content, path, file)
+    missing = sorted(set(wanted) - set(sets))
+    if missing:
+        raise DataError(f"{path} lacks {len(missing)} of {len(wanted)} icon sets; the first is {missing[0]}.")
+    return sets
+
+
+def _parsed(content: bytes, path: Path, file: str) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: {file} is no JSON: {error}. Replace the archive by the published one.") from error
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("icons"), dict):
+        raise DataError(f"{path}: {file} is no icon set. Replace the archive by the published one.")
+    return parsed
+
+
+def _sha512(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha512").hexdigest()
