@@ -44,6 +44,7 @@ VERBS = {
     "compare": Verb("compare runs: which is better, how certain, at what cost", "metaexp.cli.compare:main"),
     "ls": Verb("list runs, sweeps and searches: state, size, result; by any setting", "metaexp.cli.folders.ls:main"),
     "show": Verb("show a run, a sweep or a search: settings, results, files", "metaexp.cli.folders.show:main"),
+    "watch": Verb("watch a running sweep, search or run: phase, step, time left", "metaexp.cli.folders.watch:main"),
     "rm": Verb("remove runs, sweeps or searches that nothing works on", "metaexp.cli.folders.rm:main"),
     "why": Verb("list what differs between two runs", "metaexp.cli.why:main"),
     "reproduce": Verb("repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main"),

@@ -106,6 +106,34 @@ def _is_number(value: object) -> bool:
 _BYTES = 4096
 
 
+_TAIL_BYTES = 1 << 16
+
+
+def newest_values(path: Path, prefix: str) -> dict[str, float]:
+    """Return the newest line of a file of lines that has a metric of a split, of a running run too; empty if none has.
+
+    Only the end of the file is read, and what is damaged is passed over.
+
+    Args:
+        path: The file.
+        prefix: What the metric's name begins with, such as ``val/``.
+    """
+    try:
+        with open_regular(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read(_TAIL_BYTES).split(b"\n")[:-1]
+    except (OSError, RunFolderError):
+        return {}
+    for raw in reversed(lines):
+        try:
+            _, values = _decode(raw, path, 0)
+        except RunFolderError:
+            continue
+        if any(name.startswith(prefix) for name in values):
+            return values
+    return {}
+
+
 def last_step(path: Path) -> int:
     """The training step of the last complete line; 0 where there is none."""
     try:

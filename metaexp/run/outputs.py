@@ -20,13 +20,14 @@ from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.episodes import METRICS_OF_EPISODES, write_episodes, write_metrics
+from metaexp.results.progress_file import remove_progress
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, Checkpoints, write
 from metaexp.run.figures import draw
 from metaexp.run.folder import RunFolder
 from metaexp.run.integrity import MetricsDigest, check_metrics
-from metaexp.run.progress import Display, Silent
+from metaexp.run.progress import Display, Reporting, Silent
 from metaexp.run.shared_state import NoCheckpoints
 from metaexp.run.state import Weights
 from metaexp.tracking.base import RunInfo, Tracker
@@ -210,12 +211,13 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
     logger.addHandler(file)
     logger.addHandler(shown)
     try:
-        yield Outputs(folder, display)
+        yield Outputs(folder, Reporting(display, folder.path))
     finally:
         logger.level, logger.propagate = before
         logger.removeHandler(file)
         logger.removeHandler(shown)
         file.close()
+        remove_progress(folder.path)
 
 
 class _LogFile(logging.StreamHandler[TextIOWrapper]):

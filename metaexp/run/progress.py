@@ -6,14 +6,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from metaexp.core.terminal_text import make_console
+from metaexp.results.progress_file import Progress, write_progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1
+_SECONDS_BETWEEN_FILES = 1.0
 
 Advance = Callable[[int], None]
 """Called with the number of parts that are done."""
@@ -37,6 +43,15 @@ class Display(ABC):
         """Show the newest training loss beside the progress of ``train``."""
 
     @abstractmethod
+    def status(self, text: str, seconds_left: float | None) -> None:
+        """Show what a piece of work is doing, and how long it still takes, beside its progress.
+
+        Args:
+            text: What it is doing.
+            seconds_left: An estimate of the time left; None if it is not known yet.
+        """
+
+    @abstractmethod
     def validated(self, step: int, result: str) -> None:
         """Show the validation result after ``step`` steps.
 
@@ -50,6 +65,67 @@ class Display(ABC):
         """Show a line of text."""
 
 
+class Reporting(Display):
+    """Shows what another display shows, and writes how far the run is into its folder, for ``metaexp watch``.
+
+    Args:
+        display: The other one.
+        folder: The run folder.
+    """
+
+    def __init__(self, display: Display, folder: Path) -> None:
+        self._display = display
+        self._folder = folder
+        self._began = time.monotonic()
+        self._written = 0.0
+        self._step, self._steps, self._rates = 0, 0, {"train": 0.0, "validate": 0.0}
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.stretch`."""
+        since, first = time.monotonic(), done
+
+        def advance(done: int) -> None:
+            shown(done)
+            now = time.monotonic()
+            kind = "train" if what == "train" else "validate"
+            self._rates[kind] = (done - first) / max(now - since, 1e-9)
+            if what == "train":
+                self._step, self._steps = done, total
+            if now - self._written >= _SECONDS_BETWEEN_FILES:
+                self._write(what, done, total, now)
+
+        with self._display.stretch(what, total, done) as shown:
+            if what == "train":
+                self._step, self._steps = done, total
+            self._write(what, done, total, since)
+            yield advance
+            if what == "validate" and self._steps:
+                self._write("train", self._step, self._steps, time.monotonic())
+
+    def _write(self, what: str, done: int, total: int, now: float) -> None:
+        self._written = now
+        rates = self._rates
+        numbers = (self._step, self._steps, rates["train"], rates["validate"], now - self._began)
+        write_progress(self._folder, Progress(what, done, total, *numbers))
+
+    def note(self, loss: float) -> None:
+        """As :meth:`Display.note`."""
+        self._display.note(loss)
+
+    def status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.status`."""
+        self._display.status(text, seconds_left)
+
+    def validated(self, step: int, result: str) -> None:
+        """As :meth:`Display.validated`."""
+        self._display.validated(step, result)
+
+    def line(self, text: str) -> None:
+        """As :meth:`Display.line`."""
+        self._display.line(text)
+
+
 class Silent(Display):
     """Shows nothing, because another process shows everything."""
 
@@ -60,6 +136,9 @@ class Silent(Display):
 
     def note(self, loss: float) -> None:
         """As :meth:`Display.note`."""
+
+    def status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.status`."""
 
     def validated(self, step: int, result: str) -> None:
         """As :meth:`Display.validated`."""
@@ -75,6 +154,7 @@ class Lines(Display):
         self._console = console
         self._every = every
         self._loss = ""
+        self._status = ""
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
@@ -90,13 +170,18 @@ class Lines(Display):
             shown = now
             rate = max(done - first, 1) / (now - since)
             more = self._loss if what == "train" else ""
-            self.line(f"{what} {done}/{total}  {rate:.3g}/s  {clock((total - done) / rate)} left{more}")
+            left = self._status or f"{rate:.3g}/s  {clock((total - done) / rate)} left"
+            self.line(f"{what} {done}/{total}  {left}{more}")
 
         yield advance
 
     def note(self, loss: float) -> None:
         """As :meth:`Display.note`."""
         self._loss = f"  loss {loss:.4g}"
+
+    def status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.status`."""
+        self._status = f"{text}  {format_left(seconds_left)}"
 
     def validated(self, step: int, result: str) -> None:
         """As :meth:`Display.validated`."""
@@ -108,28 +193,45 @@ class Lines(Display):
             self._console.print(text, soft_wrap=True)
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """The time left: by the rate of the bar, or what the work itself estimates."""
+
+    def render(self, task: Task) -> Text:
+        given = task.fields["left"]
+        return Text(given, style="progress.remaining") if given else super().render(task)
+
+
+class _Note(bars.ProgressColumn):
+    """What the work is doing. On a narrow terminal this is cut, and no number is."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
 class Bar(Display):
     """Progress bars with rate, time left and the current validation."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = Progress(
+        self._bars = bars.Progress(
             TextColumn("{task.description:<8}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=24, table_column=Column(min_width=6)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _TimeLeft(compact=True, table_column=Column(no_wrap=True)),
+            _Note(table_column=Column(no_wrap=False)),
             console=console,
             refresh_per_second=4,
             transient=True,
         )
         self._loss, self._validation = "", ""
+        self._status: str | None = None
+        self._left: float | None = None
 
     @contextmanager
     def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         """As :meth:`Display.stretch`."""
-        task = self._bars.add_task(what, total=total, completed=done, rate="", note="")
+        task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left="")
         first, since, shown = done, time.monotonic(), 0.0
 
         def advance(done: int) -> None:
@@ -139,8 +241,9 @@ class Bar(Display):
                 return
             shown = now
             rate = (done - first) / max(now - since, 1e-9)
-            note = f"{self._loss}{self._validation}" if what == "train" else ""
-            self._bars.update(task, completed=done, rate=f"{rate:.3g}/s", note=note)
+            note = f"{self._loss}{self._validation}" if what == "train" else self._status or ""
+            left = "" if self._status is None else "-:--" if self._left is None else clock(self._left)
+            self._bars.update(task, completed=done, rate=f"{rate:.3g}/s", note=note, left=left)
 
         self._bars.start()
         try:
@@ -153,6 +256,10 @@ class Bar(Display):
     def note(self, loss: float) -> None:
         """As :meth:`Display.note`."""
         self._loss = f"loss {loss:.4g}"
+
+    def status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.status`."""
+        self._status, self._left = text, seconds_left
 
     def validated(self, step: int, result: str) -> None:
         """As :meth:`Display.validated`."""
@@ -168,6 +275,11 @@ def default_display() -> Display:
     """Return a bar if standard error is a terminal, lines otherwise."""
     console = make_console(to_errors=True)
     return Bar(console) if console.is_terminal else Lines(console)
+
+
+def format_left(seconds: float | None) -> str:
+    """``75`` -> ``about 1:15 left``."""
+    return "time left not known yet" if seconds is None else f"about {clock(seconds)} left"
 
 
 def clock(seconds: float) -> str:

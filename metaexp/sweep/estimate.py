@@ -106,6 +106,11 @@ def measure_times(
     return found
 
 
+def kind_of_job(job: FrozenJob) -> str:
+    """Return a text that is equal for jobs whose steps and episodes take the same time."""
+    return _kind(job.config)
+
+
 def _done(job: FrozenJob, state: JobState) -> int:
     """Steps that are done already, by the job or by the run that it continues."""
     return max(state.record.steps if state.record else 0, job.first_step)

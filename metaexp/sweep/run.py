@@ -15,6 +15,7 @@ from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
+from metaexp.results.progress_file import read_progress
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
@@ -26,6 +27,7 @@ from metaexp.sweep.pool import Pool
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
+from metaexp.sweep.time_left import TimeLeft, format_running
 from metaexp.sweep.warm_start import job_starter
 
 TABLE_FILE = "table.txt"
@@ -130,6 +132,7 @@ class Reporter:
         self.display = display
         self.advance = advance
         self.steps = {job.number: 0 for job in jobs}
+        self.time_left = TimeLeft(jobs)
         self.counted = time.monotonic()
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
@@ -140,6 +143,7 @@ class Reporter:
             state: How it ended.
         """
         self.steps[job.number] = job.steps
+        self.time_left.ended(job, state.record.seconds if state.status == "completed" and state.record else None)
         self.display.line(format_job_line(job, state))
         if state.ended_badly:
             self.display.line(f"  log: {state.log}")
@@ -159,13 +163,16 @@ class Reporter:
         self.display.line(f"{format_job(job)} runs in another process; waiting for it")
 
     def tick(self, running: Sequence[FrozenJob]) -> None:
-        """Count the steps done by all jobs."""
+        """Count the steps done by all jobs, and show what those that run are doing."""
         now = time.monotonic()
         if now - self.counted < _SECONDS_BETWEEN_COUNTS:
             return
         self.counted = now
+        progress = {job.number: read_progress(self.sweep.folder(job)) for job in running}
         for job in running:
-            self.steps[job.number] = last_step(self.sweep.folder(job) / METRICS_FILE)
+            found = progress[job.number]
+            self.steps[job.number] = found.step if found else last_step(self.sweep.folder(job) / METRICS_FILE)
+        self.display.status(format_running(running, progress), self.time_left.seconds(progress))
         self.advance(sum(self.steps.values()))
 
 

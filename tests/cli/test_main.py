@@ -76,6 +76,8 @@ MISTAKES = [
     ["ls", "state=none"],
     ["show", "--help"],
     ["show", "nowhere"],
+    ["watch", "--help"],
+    ["watch", "nowhere"],
     ["rm", "--help"],
     ["rm", "nowhere", "--yes"],
 ]
@@ -112,7 +114,7 @@ print(json.dumps([results, sorted({{"torch", "numpy", "wandb", "matplotlib", "op
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     results, imported = json.loads(done.stdout)
-    of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0, 0, 4, 0, 4, 2, 0, 4, 0, 4]
+    of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0, 0, 4, 0, 4, 2, 0, 4, 0, 4, 0, 4]
     assert [code for code, _ in results] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5, *of_more]
     assert all(text for _, text in results)
     assert imported == []

@@ -10,7 +10,7 @@ import pytest
 
 from metaexp.core import json_lines
 from metaexp.core.errors import RunFolderError
-from metaexp.core.json_lines import encode, last_step, read_all_lines, read_lines
+from metaexp.core.json_lines import encode, last_step, newest_values, read_all_lines, read_lines
 
 
 def test_lines_are_read_back_as_they_were_written(tmp_path: Path) -> None:
@@ -93,3 +93,18 @@ def test_a_hole_of_a_terabyte_is_refused_at_once(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(RunFolderError, match="1,099,511,627,776 bytes"):
         read_all_lines(path)
+
+
+def test_the_newest_line_with_a_metric_is_found_at_the_end_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert newest_values(path, "val/") == {}
+    lines = [encode(1, {"val/accuracy": 0.1}), encode(2, {"val/accuracy": 0.2, "val/ci95": 0.01})]
+    path.write_bytes(b"".join([*lines, encode(3, {"train/loss": 1.0}), b'{"damage', b"\n", b'{"step": 4, "val/accu']))
+    assert newest_values(path, "val/") == {"val/accuracy": 0.2, "val/ci95": 0.01}
+    assert newest_values(path, "test/") == {}
+    path.write_bytes(lines[0] + encode(5, {"train/loss": 1.0}) * 10_000)
+    assert newest_values(path, "val/") == {}  # only the end is read
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert newest_values(link, "train/") == {}
+    assert newest_values(path, "train/") == {"train/loss": 1.0}

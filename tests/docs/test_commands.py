@@ -167,6 +167,7 @@ def removal(_: list[str]) -> list[str]:
 OTHER_WORDS: dict[str, Callable[[list[str]], list[str]]] = {
     "ls": lambda words: [*words, "finished"],
     "rm": removal,
+    "watch": lambda words: [*words, "--once"],
     "search": lambda words: [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"],
     "report": lambda words: [*words, "--check", "--root", str(ROOT)],
     "trust": lambda words: words if len(words) > 1 else ["trust", str(project())],

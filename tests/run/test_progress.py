@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from metaexp.core.terminal_text import make_console
+from metaexp.results.progress_file import PROGRESS_FILE, Progress, read_progress, remove_progress, write_progress
 from metaexp.run import progress
-from metaexp.run.progress import Bar, Lines, clock, default_display
+from metaexp.run.progress import Bar, Lines, Reporting, clock, default_display
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -53,6 +55,72 @@ def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float
         time_passes[0] += 11
         advance(60)
     assert text.getvalue() == "test 60/600  5.45/s  1:39 left\n"
+
+
+def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes: list[float]) -> None:
+    shown, text = console(terminal=False)
+    display = Lines(shown)
+    with display.stretch("sweep", 600) as advance:
+        for seconds in (None, 75.0):
+            time_passes[0] += 11
+            display.status("job 0: train 5/10", seconds)
+            advance(60)
+    assert text.getvalue().splitlines() == [
+        "sweep 60/600  job 0: train 5/10  time left not known yet",
+        "sweep 60/600  job 0: train 5/10  about 1:15 left",
+    ]
+
+
+def test_on_a_narrow_terminal_the_bar_cuts_the_status_and_no_number(time_passes: list[float]) -> None:
+    shown, text = console(terminal=True)
+    shown.width = 80
+    display = Bar(shown)
+    with display.stretch("sweep", 2400) as advance:
+        display.status("job 0: train 120/[600], job 1: validate 50/200, 12 more", 4000.0)
+        time_passes[0] += 100
+        advance(1200)
+        display._bars.refresh()
+    last = [line for line in text.getvalue().splitlines() if "1200/2400" in line][-1]
+    assert "12/s" in last
+    assert "1:06:40 job 0: tr" in last
+    assert "12 more" not in last
+
+
+def test_how_far_a_run_is_is_written_beside_it_and_removed(tmp_path: Path, time_passes: list[float]) -> None:
+    shown, text = console(terminal=False)
+    display = Reporting(Lines(shown), tmp_path)
+    with display.stretch("train", 100, done=20) as advance:
+        time_passes[0] += 10
+        advance(40)
+        assert read_progress(tmp_path) == Progress("train", 40, 100, 40, 100, 2.0, 0.0, 10.0)
+        time_passes[0] += 0.5
+        advance(50)
+        assert read_progress(tmp_path) == Progress("train", 40, 100, 40, 100, 2.0, 0.0, 10.0)  # once a second
+        with display.stretch("validate", 30) as inner:
+            time_passes[0] += 1.5
+            inner(15)
+            assert read_progress(tmp_path) == Progress("validate", 15, 30, 50, 100, 30 / 10.5, 10.0, 12.0)
+        assert read_progress(tmp_path) == Progress("train", 50, 100, 50, 100, 30 / 10.5, 10.0, 12.0)
+    display.line("a line")
+    display.note(0.1)
+    display.validated(50, "90 %")
+    display.status("what", None)
+    assert "a line" in text.getvalue()
+    remove_progress(tmp_path)
+    assert read_progress(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / PROGRESS_FILE).symlink_to(tmp_path / "elsewhere")
+    write_progress(tmp_path / "nowhere", Progress("train", 1, 2, 1, 2, 1.0, 1.0, 1.0))
+    assert read_progress(tmp_path / "run") is None  # no link is followed
+    write_progress(tmp_path / "run", Progress("train", 1, 2, 1, 2, 1.0, 1.0, 1.0))
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert read_progress(tmp_path / "run") is not None
+    remove_progress(tmp_path / "nowhere")
 
 
 def test_a_short_stretch_prints_nothing() -> None:

@@ -115,6 +115,10 @@ BAD_OF_VERB: dict[str, list[str]] = {
         *FOLDERS, "", "run run", "run --config-dir=/nowhere", "run --trust=..", "run --json",
         *(f"run {word}" for word in PROJECTS),
     ],
+    "watch": [
+        *FOLDERS, "run run --once", "run --every=0", "run --every=nan", "run --every=x", "run --every=1e9",
+        "run --once=1", "run/checkpoints --once", "--once", "run nowhere", "run --json",
+    ],
     "rm": [
         *FOLDERS, "run", "run nowhere --yes", "other --yes", "empty --yes", "file --yes", "loop --yes", ". --yes",
         "run/record.json --yes", "run/checkpoints --yes", "--yes", "run --yess", "run --yes=1", "run ../x --yes",

@@ -201,6 +201,10 @@ def show(run: Path) -> Said:
     return call("show", f"./{run}")
 
 
+def watch(run: Path) -> Said:
+    return call("watch", "--once", f"./{run}")
+
+
 def rm(run: Path) -> Said:
     said = call("rm", "--yes", f"./{run}")
     assert run.exists() == bool(said.code), "it is gone, or it was refused"
@@ -230,7 +234,7 @@ VERBS: dict[str, Callable[[Path], Said]] = {
     "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
     "load_run": load_run, "compare_runs": compare_runs, "train from": further, "model.weights": weights,
     "settings": settings, "predict": predict, "leaderboard": leaderboard, "plan": plan, "plan from": plan_from,
-    "runs": runs, "ls": ls, "show": show, "rm": rm,
+    "runs": runs, "ls": ls, "show": show, "watch": watch, "rm": rm,
 }  # fmt: skip
 
 
