@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from metaexp.data.icons.equal import equal_drawings
 from metaexp.data.icons.lists import LEAST, LEAST_DRAWINGS, Counts, SplitBy
 from metaexp.data.icons.render import render_all
 from metaexp.data.icons.select import Drawing, drawings, n_families
-from metaexp.data.icons.sets import FOLDER, Kind, places
+from metaexp.data.icons.sets import FOLDER, Kind, licence, places
 
 FRACTIONS: Final = (0.64, 0.16, 0.2)
 _SIZE: Final = 28
@@ -55,6 +56,11 @@ def main(folder: Path, progress: Progress = print) -> None:
             (f"{source} {reason}" for source, reason in sorted(reasons.items())),
         )
         numbers = _numbers(kind, sets, reasons)
+        _write(
+            FOLDER / kind / "licences.txt",
+            [f"The sets of @iconify/json {VERSION}: name, SPDX licence, drawings in the classes of the lists."],
+            _licences(kind, sets, reasons, numbers),
+        )
         categories = words_in_common(numbers) if kind == "icons" else emoji_categories(sets, numbers)
         for split_by in ("random", "category"):
             parts = split_by_fractions(numbers, FRACTIONS, 0) if split_by == "random" else split_by_category(categories)
@@ -127,6 +133,15 @@ def _numbers(kind: Kind, sets: Mapping[str, Mapping[str, Any]], reasons: Mapping
 
     numbers = {c: Counts(*count(free.get(c, [])), *count(every[c])) for c in every}
     return {c: n for c, n in numbers.items() if n.all_designers >= LEAST[kind] and n.all_drawings >= LEAST_DRAWINGS}
+
+
+def _licences(
+    kind: Kind, sets: Mapping[str, Mapping[str, Any]], reasons: Mapping[str, str], concepts: Iterable[str]
+) -> list[str]:
+    """A line for each set whose drawings are used."""
+    every = drawings(kind, sets, False, reasons)
+    used = Counter(drawing.source.partition(":")[0] for concept in concepts for drawing in every[concept])
+    return [f"{name} {licence(sets[name])} {used[name]}" for name in places(kind) if used[name]]
 
 
 def _write(path: Path, about: list[str], lines: Iterable[str]) -> None:
