@@ -10,7 +10,7 @@ from typing import Any
 
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.schema import STAND_IN, Settings
+from metaexp.config.schema import STAND_IN, Settings, own_data
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
@@ -144,6 +144,7 @@ def run_name(resolved: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     shape = f"{task['n_way']}way_{task['k_shot']}shot" if task["n_way"] else f"{task['k_shot']}shot"
     groups = ["experiment"] if choices.get("experiment") else ["algorithm", "dataset"]
     names = [choices.get(group) or str(resolved[group]["_target_"]).rpartition(".")[2] for group in groups]
+    names += own_data(str(resolved["dataset"]["_target_"]), resolved["dataset"])
     if resolved["dataset"].get(STAND_IN) is True:
         names.append(STAND_IN)
     text = "-".join([*names, shape, f"seed{resolved['seed']}"])

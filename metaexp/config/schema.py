@@ -7,6 +7,7 @@ Importing this module does not import torch. The groups ``algorithm``, ``model``
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,14 @@ from metaexp.core.shapes import TaskShape
 
 STAND_IN = "stand_in"
 """The key of a dataset that puts made-up images in place of the real ones."""
+
+_OWN_DATA = {
+    "metaexp.data.image_folder.ImageFolder": "folder",
+    "metaexp.data.arrays.Arrays": "file",
+    "metaexp.data.regression_table.RegressionTable": "file",
+}
+"""Datasets that read data of one's own -> the argument that says where these are."""
+_LONGEST_NAME = 40
 
 Node = dict[str, Any]
 """A node of the configuration that names a class (``_target_``) and its arguments."""
@@ -51,11 +60,28 @@ def is_stand_in(dataset: ClassSpec) -> bool:
 def data_name(dataset: ClassSpec, name: str) -> str:
     """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in.
 
+    Data of one's own have the name of their file or folder as well, such as ``image_folder-birds``.
+
     Args:
         dataset: The dataset's class and arguments.
         name: The name of its file or class.
     """
-    return f"{name} (stand-in)" if is_stand_in(dataset) else name
+    named = "-".join([name, *own_data(dataset.path, dataset.arguments)])
+    return f"{named} (stand-in)" if is_stand_in(dataset) else named
+
+
+def own_data(path: str, arguments: Mapping[str, Any]) -> list[str]:
+    """Return the name of the file or folder of data of one's own, without what ends it; [] for other datasets.
+
+    Args:
+        path: The dataset's class.
+        arguments: Its arguments.
+    """
+    place = arguments.get(_OWN_DATA.get(path, ""))
+    if not isinstance(place, str):
+        return []
+    name = re.sub(r"\.(npz|csv|zip|tar|tgz|tar\.\w+)$", "", re.split(r"[/\\]", place.rstrip("/\\"))[-1])
+    return [re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:_LONGEST_NAME]] if name else []
 
 
 def _as_node(value: Any) -> Any:

@@ -19,7 +19,8 @@ class DataFacts(NamedTuple):
     kind: str
     """``classification`` or ``regression``."""
     capacity: Mapping[Split, Capacity] | None
-    """Classes and examples per class of each split; None where only the files tell, and in regression."""
+    """Classes and examples per class of each split, in regression tasks and examples per task; None where only the
+    files tell, and where there is no end of tasks."""
     equal_classes: bool = False
     """Whether all classes of a split are of that size."""
 
@@ -97,6 +98,8 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
                 f"SECTION.n_way={shape.n_way} asks for classes, which dataset={data.name}, a regression family, has "
                 "not. Choose a regression task, such as task=regression_10shot."
             )
+        elif data.capacity is not None:
+            yield from _task_problems(data.name, data.capacity.get(split, Capacity(0, 0)), split, shape)
         return
     if shape.n_way == 0:
         yield (
@@ -122,6 +125,20 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
             f"{data.name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
+        )
+
+
+def _task_problems(name: str, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
+    """Of regression tasks that have an end of examples."""
+    if limits.n_classes == 0:
+        yield f"the {split} split of {name} has no tasks. Give it some, or choose another dataset."
+        return
+    needed = shape.k_shot + shape.n_query
+    if needed > limits.per_class:
+        yield (
+            f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per task; the "
+            f"smallest {split} task of {name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query, or "
+            "leave out small tasks."
         )
 
 

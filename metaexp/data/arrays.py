@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
-from metaexp.core.fields import NonNegativeInt
+from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
+    Normalisation,
     Origin,
     RotationKind,
     RotationPlace,
@@ -20,11 +21,12 @@ from metaexp.data.classification.preprocessing import (
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
+from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metaexp.data.files.labelled_arrays import Labelled
+    from metaexp.data.files.labelled_arrays import Labelled, Labels
 
 
 class Arrays(Dataset):
@@ -45,9 +47,10 @@ class Arrays(Dataset):
         fractions: list[float],
         split_seed: NonNegativeInt,
         invert: bool,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         rotations: RotationKind,
         rotations_in: RotationPlace,
+        min_examples: PositiveInt | None = None,
     ) -> None:
         """Describe the file.
 
@@ -56,9 +59,11 @@ class Arrays(Dataset):
             fractions: Parts of the classes for train, val and test, where the file does not say.
             split_seed: Decides which classes go where then.
             invert: Whether uint8 images are delivered as 1 - value.
-            normalise: [mean, std], subtracted and divided in uint8 images; None for neither.
+            normalise: [mean, std], subtracted and divided in uint8 images, or [means, stds] with one for each channel;
+                None for neither.
             rotations: Whether, and how, square images are turned by multiples of 90 degrees.
             rotations_in: In which splits they are turned.
+            min_examples: Classes with fewer examples are left out; None leaves out none.
 
         Raises:
             ConfigError: ``fractions`` or ``normalise`` are impossible.
@@ -68,6 +73,7 @@ class Arrays(Dataset):
         self.split_seed = split_seed
         self.pixels = normalised_pixels(invert, normalise)
         self.rotations = Rotations(rotations, rotations_in)
+        self.min_examples = min_examples
 
     def capacity(self) -> None:
         """Return None: only the file tells."""
@@ -77,9 +83,10 @@ class Arrays(Dataset):
         """Return the classes and examples of each split, from the labels alone."""
         from metaexp.data.files.labelled_arrays import class_sizes, read_labels
 
-        labels = read_labels(self._path(folder))
+        path = self._path(folder)
+        labels = read_labels(path)
         sizes = class_sizes(labels)
-        splits = labels.splits or split_by_fractions(sizes, self.fractions, self.split_seed)
+        splits = self._splits(self._large(sizes, path, lambda _: None), labels, path)
         return {
             split: Capacity(
                 len(names) * self.rotations.classes_per_class(split), min(sizes.get(name, 0) for name in names)
@@ -106,8 +113,9 @@ class Arrays(Dataset):
         progress(f"Reading {path}.")
         data = read_labelled(path)
         sizes = class_sizes(data.labels)
-        splits = data.labels.splits or split_by_fractions(sizes, self.fractions, self.split_seed)
-        _report_left_out(sizes, splits, path, progress)
+        large = self._large(sizes, path, progress)
+        splits = self._splits(large, data.labels, path)
+        _report_left_out(large, splits, path, progress)
         self._check_pixels(data, path)
         x, y = data.x, data.labels.y
         digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + y.astype(np.str_).tobytes() + x.tobytes())
@@ -126,6 +134,15 @@ class Arrays(Dataset):
         if path.is_dir():
             raise DataError(f"dataset.file: {path.absolute()} is a folder. Give an .npz file in it.")
         return path
+
+    def _large(self, sizes: Mapping[str, int], path: Path, progress: Progress) -> dict[str, int]:
+        return large_enough(sizes, self.min_examples, "min_examples", "class", path, progress)
+
+    def _splits(self, large: Mapping[str, int], labels: Labels, path: Path) -> dict[Split, list[str]]:
+        """The classes of each split that have enough examples."""
+        if labels.splits is None:
+            return split_by_fractions(large, self.fractions, self.split_seed)
+        return only_these(large, labels.splits, f"dataset.min_examples={self.min_examples}", path)
 
     def _check_pixels(self, data: Labelled, path: Path) -> None:
         if data.x.dtype.kind == "f" and (self.pixels.invert or self.pixels.mean is not None):

@@ -42,7 +42,7 @@ class Dataset(ABC):
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return classes and examples per class of every split, after class augmentation.
 
-        None where only the files tell, and in regression, which has no classes and no end.
+        In regression these are tasks and examples per task. None where only the files tell, and where there is no end.
         """
 
     def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:

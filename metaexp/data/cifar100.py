@@ -14,7 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
@@ -45,12 +45,13 @@ class Cifar100(Dataset):
     """The packaged split: superclass/class, or superclass for all its classes."""
 
     def __init__(
-        self, normalise: list[float] | None, stand_in: bool = False, stand_in_images: PositiveInt | None = None
+        self, normalise: Normalisation | None, stand_in: bool = False, stand_in_images: PositiveInt | None = None
     ) -> None:
         """Describe the dataset.
 
         Args:
-            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
+                channel; None for neither.
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 40.
         """

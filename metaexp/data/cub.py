@@ -13,7 +13,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import ImagePreparation, Origin, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
@@ -44,7 +44,7 @@ class CUB(Dataset):
         self,
         image_size: PositiveInt,
         crop: bool,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         stand_in: bool = False,
         stand_in_images: PositiveInt | None = None,
     ) -> None:
@@ -53,7 +53,8 @@ class CUB(Dataset):
         Args:
             image_size: Height and width in pixels; proportions are not kept.
             crop: Whether only the box around the bird is taken.
-            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
+                channel; None for neither.
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 40.
         """

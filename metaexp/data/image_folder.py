@@ -12,6 +12,7 @@ from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
+    Normalisation,
     Origin,
     RotationKind,
     RotationPlace,
@@ -22,6 +23,7 @@ from metaexp.data.classification.random_split import checked_fractions, split_by
 from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, passed_over
 from metaexp.data.files.locate import named_path
+from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -50,11 +52,12 @@ class ImageFolder(Dataset):
         fractions: list[float],
         split_seed: NonNegativeInt,
         invert: bool,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         rotations: RotationKind,
         rotations_in: RotationPlace,
         background: Literal["white", "black"] = "white",
         follow_links: bool = False,
+        min_images: PositiveInt | None = None,
     ) -> None:
         """Describe the images.
 
@@ -65,11 +68,13 @@ class ImageFolder(Dataset):
             fractions: Parts of the classes for train, val and test, where the folders do not say.
             split_seed: Decides which classes go where then.
             invert: Whether 255 becomes 0.0 and 0 becomes 1.0, for dark strokes on white paper.
-            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each channel;
+                None for neither.
             rotations: Whether, and how, images are turned by multiples of 90 degrees.
             rotations_in: In which splits they are turned.
             background: What shows through where an image is transparent.
             follow_links: Whether symbolic links to what is outside the folder are followed.
+            min_images: Classes with fewer images are left out; None leaves out none.
 
         Raises:
             ConfigError: ``fractions`` or ``normalise`` are impossible.
@@ -83,6 +88,7 @@ class ImageFolder(Dataset):
         self.rotations = Rotations(rotations, rotations_in)
         self.background = background
         self.follow_links = follow_links
+        self.min_images = min_images
 
     def capacity(self) -> None:
         """Return None: only the files tell."""
@@ -99,7 +105,7 @@ class ImageFolder(Dataset):
         sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
         return {
             split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))
-            for split, names in self._splits(list(sizes), path).items()
+            for split, names in self._splits(sizes, path, lambda _: None).items()
         }
 
     def image_preparation(self) -> ImagePreparation:
@@ -120,7 +126,7 @@ class ImageFolder(Dataset):
         key = {**preparation, "files": fingerprint([path], self.follow_links), "reading": _READING}
         shape = (self.channels, self.image_size, self.image_size)
         prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress, shape=shape)
-        splits = self._splits(list(prepared.classes), path)
+        splits = self._splits(prepared.classes, path, progress)
         warn_of_duplicates(prepared.examples, prepared.classes, splits, progress)
         return ClassDataset(
             Origin(path.stem, prepared.digest, preparation),
@@ -163,29 +169,38 @@ class ImageFolder(Dataset):
         with open_source(path, self.follow_links) as source:
             return from_files(source, files, reading, progress)
 
-    def _splits(self, classes: list[str], path: Path) -> dict[Split, list[str]]:
-        """The classes of each split: by their first folder where that is the split, else by fractions."""
-        inside = _common_folder(classes)
-        folders = sorted({name.removeprefix(inside).split("/", 1)[0] for name in classes})
-        named = [SPLIT_NAMES.get(folder.lower()) for folder in folders]
-        if not any(named):
-            _refuse_other_splits(folders, path)
-            return split_by_fractions(classes, self.fractions, self.split_seed)
-        of_split = {split: folder for split, folder in zip(named, folders, strict=True) if split}
-        if set(named) != set(SPLITS) or len(folders) != len(SPLITS):
-            raise DataError(
-                f"{path} has the folders {', '.join(folders)}: for a split of your own, have exactly train, val and "
-                "test; for one by dataset.fractions, none of them."
-            )
-        loose = [name for name in classes if name.removeprefix(inside) in folders]
-        if loose:
-            raise DataError(f"{path}: images lie in {loose[0]} beside its class folders. Move them into one of these.")
-        prefixes = {split: f"{inside}{of_split[split]}/" for split in SPLITS}
-        splits: dict[Split, list[str]] = {
-            split: [name for name in classes if name.startswith(prefixes[split])] for split in SPLITS
-        }
-        _refuse_shared({split: [n.removeprefix(prefixes[split]) for n in splits[split]] for split in SPLITS}, path)
-        return splits
+    def _splits(self, sizes: Mapping[str, int], path: Path, progress: Progress) -> dict[Split, list[str]]:
+        """The classes of each split that have enough images: by their first folder, else by fractions."""
+        large = large_enough(sizes, self.min_images, "min_images", "class", path, progress)
+        named = _splits_by_folder(list(sizes), path)
+        if named is None:
+            return split_by_fractions(large, self.fractions, self.split_seed)
+        return only_these(large, named, f"dataset.min_images={self.min_images}", path)
+
+
+def _splits_by_folder(classes: list[str], path: Path) -> dict[Split, list[str]] | None:
+    """The classes of each split where their first folders name splits; None where they do not."""
+    inside = _common_folder(classes)
+    folders = sorted({name.removeprefix(inside).split("/", 1)[0] for name in classes})
+    named = [SPLIT_NAMES.get(folder.lower()) for folder in folders]
+    if not any(named):
+        _refuse_other_splits(folders, path)
+        return None
+    of_split = {split: folder for split, folder in zip(named, folders, strict=True) if split}
+    if set(named) != set(SPLITS) or len(folders) != len(SPLITS):
+        raise DataError(
+            f"{path} has the folders {', '.join(folders)}: for a split of your own, have exactly train, val and "
+            "test; for one by dataset.fractions, none of them."
+        )
+    loose = [name for name in classes if name.removeprefix(inside) in folders]
+    if loose:
+        raise DataError(f"{path}: images lie in {loose[0]} beside its class folders. Move them into one of these.")
+    prefixes = {split: f"{inside}{of_split[split]}/" for split in SPLITS}
+    splits: dict[Split, list[str]] = {
+        split: [name for name in classes if name.startswith(prefixes[split])] for split in SPLITS
+    }
+    _refuse_shared({split: [n.removeprefix(prefixes[split]) for n in splits[split]] for split in SPLITS}, path)
+    return splits
 
 
 def _refuse_other_splits(folders: list[str], path: Path) -> None:

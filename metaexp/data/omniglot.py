@@ -19,6 +19,7 @@ from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
+    Normalisation,
     Origin,
     RotationKind,
     RotationPlace,
@@ -92,7 +93,7 @@ class Omniglot(Dataset):
         image_size: PositiveInt,
         resize: Literal["nearest", "lanczos"],
         invert: bool,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         stand_in: bool = False,
         stand_in_images: PositiveInt | None = None,
     ) -> None:

@@ -19,6 +19,7 @@ from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.files.cache import cache_folder
+from metaexp.data.regression.table_tasks import TableData
 
 _CLASSES_SHOWN: Final = 8
 _EXAMPLES_SHOWN: Final = 10
@@ -27,7 +28,7 @@ _SAMPLE: Final = 512
 
 
 class SplitRow(NamedTuple):
-    """A split: its classes (turned ones counted), examples, and those of its smallest and largest class."""
+    """A split: its classes (turned ones counted) or tasks, examples, and those of its smallest and largest one."""
 
     split: Split
     n_classes: int
@@ -59,7 +60,9 @@ class DataReport(NamedTuple):
         """Return the report as lines of plain text."""
         lines = [f"{self.name}: {self.kind}, examples of shape {'x'.join(map(str, self.input_shape))}"]
         if self.rows:
-            lines.append(f"  {'split':8s}{'classes':>10s}{'examples':>12s}   per class")
+            group = "class" if self.kind == "classification" else "task"
+            plural = "classes" if group == "class" else "tasks"
+            lines.append(f"  {'split':8s}{plural:>10s}{'examples':>12s}   per {group}")
         for row in self.rows:
             span = str(row.smallest) if row.smallest == row.largest else f"{row.smallest} to {row.largest}"
             lines.append(f"  {row.split:8s}{row.n_classes:10d}{row.n_examples:12d}   {span}")
@@ -90,6 +93,9 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
         rows = [_row(loaded, split) for split in loaded.capacity()]
         facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _values(loaded)}
         facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB"
+    if isinstance(loaded, TableData):
+        name = loaded.name
+        rows = [_row(loaded, split) for split in loaded.capacity()]
     place = cache_folder(folder)
     facts["cache"] = str(place) if place else "none: no folder for it can be written"
     return DataReport(name, loaded.kind, loaded.input_shape, rows, facts, seconds), loaded
@@ -119,7 +125,7 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _row(dataset: ClassDataset, split: Split) -> SplitRow:
+def _row(dataset: ClassDataset | TableData, split: Split) -> SplitRow:
     table = dataset.table(split)
     return SplitRow(split, table.n_classes, table.total, table.smallest, int(table.length.max()))
 
@@ -184,7 +190,11 @@ def _tiles(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:
     """One task in each of ``row``: support as dots and query as crosses, or sequences with their continuation."""
-    tasks = family.tasks(TaskShape(0, 10, 50), seed=0).episodes(split, torch.arange(len(row)))
+    shape, capacity = TaskShape(0, 10, 50), family.capacity()
+    if capacity is not None:
+        n_support = max(1, min(10, capacity[split].per_class // 2))
+        shape = TaskShape(0, n_support, max(1, min(50, capacity[split].per_class - n_support)))
+    tasks = family.tasks(shape, seed=0).episodes(split, torch.arange(len(row)))
     for i, axes in enumerate(row):
         axes.set_title(f"{split}, task {i}", fontsize=8)
         for examples, style in ((tasks.query, "."), (tasks.support, "o")):

@@ -202,7 +202,7 @@ def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> i
         shape: The shape of a training task.
     """
     capacity = dataset.capacity()
-    if cls.training_tasks == "supervised" and capacity is not None:
+    if cls.training_tasks == "supervised" and capacity is not None and dataset.kind == "classification":
         return capacity["train"].n_classes
     return shape.n_way or dataset.target_size
 

@@ -104,9 +104,11 @@ def _gives_probabilities(algorithm: Algorithm) -> bool:
 
 def _functions(subject: Subject) -> dict[str, Path]:
     """Functions of one number: the truth is drawn through many query points of the same tasks."""
-    task = subject.settings.task.shape
+    k_shot = subject.settings.task.k_shot
+    capacity = subject.parts.dataset.capacity()
+    n_points = GRID if capacity is None else min(GRID, capacity["test"].per_class - k_shot)
     fits = []
-    for episode in _test_tasks(subject, FUNCTIONS, TaskShape(0, task.k_shot, GRID)):
+    for episode in _test_tasks(subject, FUNCTIONS, TaskShape(0, k_shot, n_points)):
         order = episode.query.x[:, 0].argsort()
         x, truth = episode.query.x[order], episode.query.y[order]
         support = episode.support

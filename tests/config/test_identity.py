@@ -85,6 +85,24 @@ def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
     assert experiment.name == "maml_omniglot_5way_1shot-5way_1shot-seed0"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "key", "place", "name"),
+    [
+        ("image_folder", "folder", "/data/my birds.tar.gz", "image_folder-my_birds"),
+        ("image_folder", "folder", "~/pictures/birds/", "image_folder-birds"),
+        ("arrays", "file", "C:\\\\data\\\\features.npz", "arrays-features"),
+        ("regression_table", "file", "series.v2.csv", "regression_table-series.v2"),
+    ],
+)
+def test_data_of_ones_own_have_the_name_of_their_file(
+    composer: Composer, dataset: str, key: str, place: str, name: str
+) -> None:
+    settings = composer.settings([f"dataset={dataset}", f"dataset.{key}='{place}'"], on_this_machine=False)
+    assert settings.dataset_name == name
+    assert f"-{name}-" in settings.name
+    assert composer.settings(["dataset=omniglot"], on_this_machine=False).dataset_name == "omniglot"
+
+
 def test_folders_of_runs_in_one_second_differ(composer: Composer) -> None:
     settings = of(composer)
     first = folder_name(settings.name, datetime(2026, 1, 2, 3, 4, 5, 6))

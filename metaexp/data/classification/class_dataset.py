@@ -70,6 +70,7 @@ class ClassDataset(MetaDataset):
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         if examples.dtype == torch.uint8:
+            _check_channels(origin.name, pixels, self.input_shape[0])
             self._scale, self._shift = _affine(pixels, self.input_shape)
         self._tables = {split: self._table(split, classes) for split in self.class_names}
 
@@ -211,6 +212,15 @@ def _affine(pixels: Pixels, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | No
     mean = torch.tensor(pixels.mean, dtype=torch.float64)
     std = torch.tensor(pixels.std, dtype=torch.float64)
     return (1.0 / (255.0 * std)).float().view(axes), (-mean / std).float().view(axes)
+
+
+def _check_channels(name: str, pixels: Pixels, n_channels: int) -> None:
+    """Raise ConfigError where there is a mean for each of another number of channels."""
+    if pixels.mean is not None and len(pixels.mean) not in (1, n_channels):
+        raise ConfigError(
+            f"dataset.normalise has {len(pixels.mean)} means, and images of {name} have {n_channels} "
+            f"channel{'s' if n_channels > 1 else ''}. Give one mean and one std, or one for each channel."
+        )
 
 
 def _check(

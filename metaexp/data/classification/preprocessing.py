@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from metaexp.core.errors import ConfigError
@@ -11,6 +11,8 @@ from metaexp.core.shapes import Split
 
 RotationKind = Literal["none", "classes", "per_class", "per_episode"]
 RotationPlace = Literal["train", "all"]
+Normalisation = list[float] | list[list[float]]
+"""[mean, std] of all channels, or [means, stds] with one for each channel."""
 
 
 class Origin(NamedTuple):
@@ -84,19 +86,29 @@ class Rotations(NamedTuple):
         return 4 if self.kind == "classes" and self.used_in(split) else 1
 
 
-def normalised_pixels(invert: bool, normalise: list[float] | None) -> Pixels:
+def normalised_pixels(invert: bool, normalise: Normalisation | None) -> Pixels:
     """Check how pixels are normalised.
 
     Args:
         invert: Whether 255 becomes 0.0 and 0 becomes 1.0.
-        normalise: [mean, std], the same for all channels; None for neither.
+        normalise: [mean, std], the same for all channels, or [means, stds] with one for each channel; None for
+            neither.
 
     Raises:
         ConfigError: ``normalise`` is anything else.
     """
     if normalise is None:
         return Pixels(invert)
-    numbers = [float(n) for n in normalise]
-    if len(numbers) != 2 or not all(map(math.isfinite, numbers)) or numbers[1] <= 0:
-        raise ConfigError(f"dataset.normalise={normalise} must be null or [mean, std] of values in 0..1, with std > 0.")
-    return Pixels(invert, (numbers[0],), (numbers[1],))
+    numbers = [[float(n) for n in part] if isinstance(part, Sequence) else [float(part)] for part in normalise]
+    if (
+        len(numbers) != 2
+        or len(numbers[0]) != len(numbers[1])
+        or not numbers[0]
+        or not all(math.isfinite(n) for part in numbers for n in part)
+        or min(numbers[1]) <= 0
+    ):
+        raise ConfigError(
+            f"dataset.normalise={normalise} must be null, [mean, std] of values in 0..1, or [means, stds] with one for "
+            "each channel, such as [[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]; each std > 0."
+        )
+    return Pixels(invert, tuple(numbers[0]), tuple(numbers[1]))

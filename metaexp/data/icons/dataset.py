@@ -15,7 +15,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels, normalised_pixels
+from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, Pixels, normalised_pixels
 from metaexp.data.icons.lists import capacity, check_least, classes
 from metaexp.data.icons.sets import Kind, check_family
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
@@ -118,7 +118,7 @@ class Icons(_Drawings):
         leave_out: str | None,
         image_size: PositiveInt,
         invert: bool,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         stand_in: bool = False,
         stand_in_images: PositiveInt | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ class Emoji(_Drawings):
         split: Literal["random", "category"],
         leave_out: str | None,
         image_size: PositiveInt,
-        normalise: list[float] | None,
+        normalise: Normalisation | None,
         stand_in: bool = False,
         stand_in_images: PositiveInt | None = None,
     ) -> None:
@@ -164,7 +164,8 @@ class Emoji(_Drawings):
             split: Whether emoji are divided at random, or by Unicode's categories.
             leave_out: A designer whose drawings are in no training, and are the queries of the test; None for nobody.
             image_size: Height and width in pixels.
-            normalise: [mean, std], subtracted and divided in all channels; None for neither.
+            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
+                channel; None for neither.
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 10.
         """

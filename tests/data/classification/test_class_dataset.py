@@ -134,7 +134,38 @@ def test_an_empty_batch_is_refused():
         tiny_dataset(SIZES).batches(0, 0)
 
 
-@pytest.mark.parametrize("normalise", [[0.5], [0.5, 0.0], [0.5, -1.0], [float("nan"), 1.0], [0.1, 0.2, 0.3]])
+def test_each_channel_can_have_a_mean_and_a_deviation_of_its_own():
+    images = torch.randint(0, 256, (6, 3, 2, 2), dtype=torch.uint8)
+    means, stds = [0.1, 0.2, 0.3], [0.5, 0.25, 2.0]
+    data = ClassDataset(Origin("x", "0"), images, {"a": 6}, {"train": ["a"]}, normalised_pixels(False, [means, stds]))
+    expected = (images / 255 - torch.tensor(means).view(3, 1, 1)) / torch.tensor(stds).view(3, 1, 1)
+    assert torch.allclose(data.examples(torch.arange(6)), expected, atol=1e-6)
+    one = ClassDataset(Origin("x", "0"), images, {"a": 6}, {"train": ["a"]}, normalised_pixels(False, [0.1, 0.5]))
+    assert not torch.allclose(one.examples(torch.arange(6)), expected, atol=1e-2)
+    assert one.digest != data.digest
+
+
+def test_means_of_another_number_of_channels_are_refused():
+    grey = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match=r"dataset\.normalise has 3 means, and images of x have 1 channel\. Give one"):
+        ClassDataset(
+            Origin("x", "0"), grey, {"a": 2}, {"train": ["a"]}, normalised_pixels(False, [[0.1] * 3, [0.5] * 3])
+        )
+
+
+@pytest.mark.parametrize(
+    "normalise",
+    [
+        [0.5],
+        [0.5, 0.0],
+        [0.5, -1.0],
+        [float("nan"), 1.0],
+        [0.1, 0.2, 0.3],
+        [[0.1, 0.2], [0.5]],
+        [[0.1, 0.2], [0.5, 0.0]],
+        [[], []],
+    ],
+)
 def test_impossible_normalisations_are_refused(normalise):
     with pytest.raises(ConfigError, match=r"dataset.normalise=.* must be null or \[mean, std\]"):
         normalised_pixels(False, normalise)
