@@ -167,5 +167,5 @@ def test_means_of_another_number_of_channels_are_refused():
     ],
 )
 def test_impossible_normalisations_are_refused(normalise):
-    with pytest.raises(ConfigError, match=r"dataset.normalise=.* must be null or \[mean, std\]"):
+    with pytest.raises(ConfigError, match=r"dataset.normalise=.* must be null, \[mean, std\]"):
         normalised_pixels(False, normalise)
