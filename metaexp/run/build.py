@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,11 +24,11 @@ from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
 from metaexp.models.plain import as_network
 from metaexp.results.beginning import InitialWeights
-from metaexp.run.chunk_size import tasks_at_once, training_chunk
+from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
-from metaexp.run.step import MetaStep, check_shares
+from metaexp.run.step import MetaStep, check_shares, make_step
 
 
 class Interface(NamedTuple):
@@ -73,7 +73,14 @@ class Parts:
     initial_weights: InitialWeights | None = None
 
 
-def build(settings: Settings, compute: Compute, progress: Progress, *, begins: bool = True) -> Parts:
+def build(
+    settings: Settings,
+    compute: Compute,
+    progress: Progress,
+    *,
+    begins: bool = True,
+    dataset: MetaDataset | None = None,
+) -> Parts:
     """Load the data and make everything else.
 
     The initial weights depend on ``settings.seed`` and the file of ``model.weights`` alone, whatever the device.
@@ -83,6 +90,7 @@ def build(settings: Settings, compute: Compute, progress: Progress, *, begins: b
         compute: The device.
         progress: Takes lines about what is done meanwhile.
         begins: Whether the run begins here. One that continues from a checkpoint needs no file of weights.
+        dataset: Its data where they are loaded already.
 
     Returns:
         The objects of the run.
@@ -94,7 +102,7 @@ def build(settings: Settings, compute: Compute, progress: Progress, *, begins: b
     cls = algorithm_class(settings.algorithm)
     supervised = cls.training_tasks == "supervised"
     file = read_weights(settings.model) if begins else None
-    dataset = load_dataset(settings, compute, progress)
+    dataset = dataset or load_dataset(settings, compute, progress)
     data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
     if problems:
@@ -259,40 +267,25 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
         ranks.run_in_turn(start)
         ((compute, parts),) = made
         ranks.require_equal("the data", lambda: parts.dataset.digest)
-        chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
-        yield TrainingSetup(
-            settings,
-            ranks,
-            compute,
-            parts,
-            TrainState(parts.algorithm, parts.optimizer),
-            make_step(settings, parts, compute, ranks),
-            Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
-        )
+        yield training_setup(settings, ranks, compute, parts)
 
 
-def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
-    """Make the steps of training; None if nothing is trained.
+def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Parts) -> TrainingSetup:
+    """Make what trains and measures from the objects of a run.
 
     Args:
         settings: The checked configuration.
-        parts: The objects of the run.
-        compute: The device.
-        ranks: The ranks that share the tasks of a step.
+        ranks: The ranks that share the run.
+        compute: The device of this rank.
+        parts: What :func:`build` returned.
     """
-    if parts.optimizer is None or settings.train.steps == 0:
-        return None
-    tasks = len(ranks.share(parts.tasks_per_step))
-    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
-    return MetaStep(
-        parts.algorithm,
-        parts.train_source,
-        parts.optimizer,
-        parts.schedule,
-        parts.clip,
-        replace(compute, task_chunk=chunk),
-        parts.tasks_per_step,
-        settings.train.steps,
-        settings.seed,
+    chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+    return TrainingSetup(
+        settings,
         ranks,
+        compute,
+        parts,
+        TrainState(parts.algorithm, parts.optimizer),
+        make_step(settings, parts, compute, ranks),
+        Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
     )

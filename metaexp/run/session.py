@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.metric import Metric
+from metaexp.core.stopwatch import Stopwatch
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
@@ -30,7 +31,7 @@ from metaexp.run.precision import check_precision
 from metaexp.run.selection import select_best
 from metaexp.run.shared_state import SharedCheckpoints, share_state
 from metaexp.run.state import Best
-from metaexp.run.train import Stopwatch, Trainer
+from metaexp.run.train import Trainer
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,16 @@ class Session:
             Interrupted: A signal ended the session, after a clean save.
             Exception: Whatever ended it early is written into the record first. Errors of the machine say what to do.
         """
+        with self.recorded_end():
+            trainer = self.begin()
+            trainer.run()
+            return self.finish(trainer)
+
+    @contextmanager
+    def recorded_end(self) -> Iterator[None]:
+        """Within this block, write an error into the record before it is raised; raises as :meth:`run` does."""
         try:
-            return self._run()
+            yield
         except BaseException as error:
             self._end_early(error)
             if isinstance(error, KeyboardInterrupt):
@@ -88,7 +97,8 @@ class Session:
                 raise
             raise better from error
 
-    def _run(self) -> RunRecord:
+    def begin(self) -> Trainer:
+        """Restore the checkpoint, open the outputs, and return what trains."""
         self.ranks.run(self._begin)
         share_state(self.state, self.ranks)
         if self.setup.step is not None and self.state.step < self.settings.train.steps:
@@ -96,8 +106,14 @@ class Session:
             self.ranks.run(lambda: check_precision(step, at))
         saved = self.outputs.checkpoints
         checkpoints = saved if self.ranks.size == 1 else SharedCheckpoints(saved, self.ranks)
-        trainer = Trainer(self.setup, self.outputs, checkpoints, self.stop, self.watch, self._identity())
-        trainer.run()
+        return Trainer(self.setup, self.outputs, checkpoints, self.stop, self.watch, self._identity())
+
+    def finish(self, trainer: Trainer) -> RunRecord:
+        """Test the selected weights once training has ended, and complete the record.
+
+        Args:
+            trainer: What :meth:`begin` returned.
+        """
         if self.stop:
             raise self._interrupted("and saved")
         if not trainer.is_over():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,10 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.run.chunk_size import training_chunk
+
+if TYPE_CHECKING:
+    from metaexp.run.build import Parts
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -148,7 +153,7 @@ class MetaStep:
             loss.backward()
             losses.append(values.detach())
             replaced.append(buffers)
-        return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), _new_buffers(replaced, tasks))
+        return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(replaced, tasks))
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""
@@ -177,8 +182,40 @@ class MetaStep:
                 torch._foreach_copy_([self.buffers[name] for name in new], list(new.values()))
 
 
-def _new_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
-    """Each replaced buffer's sum over its new values, over ``tasks``; whole numbers (counters) agree between tasks."""
+def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
+    """Make the steps of training; None if nothing is trained.
+
+    Args:
+        settings: The checked configuration.
+        parts: The objects of the run.
+        compute: The device.
+        ranks: The ranks that share the tasks of a step.
+    """
+    if parts.optimizer is None or settings.train.steps == 0:
+        return None
+    tasks = len(ranks.share(parts.tasks_per_step))
+    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
+    return MetaStep(
+        parts.algorithm,
+        parts.train_source,
+        parts.optimizer,
+        parts.schedule,
+        parts.clip,
+        replace(compute, task_chunk=chunk),
+        parts.tasks_per_step,
+        settings.train.steps,
+        settings.seed,
+        ranks,
+    )
+
+
+def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
+    """Return the mean of each replaced buffer over the tasks; whole numbers (counters) agree between tasks.
+
+    Args:
+        chunks: The new buffers of some tasks each, (T_c, ...) by name.
+        tasks: What the sum is divided by, the number of all tasks.
+    """
     found = {}
     for name in chunks[0]:
         values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)

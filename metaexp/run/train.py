@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -15,7 +14,9 @@ from metaexp.config.classes.values import show
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
+from metaexp.core.stopwatch import Stopwatch
 from metaexp.core.types import EvalResult
+from metaexp.machine.all_reduce import Partial
 from metaexp.machine.device import Compute
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.results.record import Score
@@ -25,49 +26,12 @@ from metaexp.run.checkpoint import Checkpoints, explain_misfit
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
 from metaexp.run.state import Best, copy_weights
-from metaexp.run.step import MetaStep, StepResult
+from metaexp.run.step import StepResult
 
 log = logging.getLogger(__name__)
 
 _UNREAD_STEPS = 256
 """At most so many losses stay on the device: a run that is not finite stops that soon."""
-
-
-class Stopwatch:
-    """Seconds of a run over all its sessions, and those of them spent in training steps.
-
-    Args:
-        before: Seconds of earlier sessions.
-        training_before: Those of them spent in training steps.
-    """
-
-    def __init__(self, before: float = 0.0, training_before: float = 0.0) -> None:
-        self._start = time.monotonic() - before
-        self.training = training_before
-        self._resumed: float | None = None
-
-    def total(self) -> float:
-        """Seconds since the run began, without the pauses between sessions."""
-        return time.monotonic() - self._start
-
-    def begin_training(self) -> None:
-        """Start to count the time of training steps."""
-        self._resumed = time.monotonic()
-
-    def end_training(self) -> None:
-        """Stop counting the time of training steps, if it is counted."""
-        if self._resumed is not None:
-            self.training += time.monotonic() - self._resumed
-            self._resumed = None
-
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Within this block, do not count the time as that of training steps."""
-        running = self._resumed is not None
-        self.end_training()
-        yield
-        if running:
-            self.begin_training()
 
 
 class Trainer:
@@ -110,6 +74,7 @@ class Trainer:
         self.total = 0 if self.step is None else self.train.steps
         self._unread: list[StepResult] = []
         self._saved_step = self._first_step = self.state.step
+        self._at_once = _reads_at_once(setup.compute)
         self._base = outputs.path / "checkpoints" / step_name(self._first_step)
 
     def run(self) -> None:
@@ -118,23 +83,32 @@ class Trainer:
         Raises:
             NotFiniteError: A loss or a gradient is not finite. The last good checkpoint is kept.
         """
-        if self.state.unvalidated or (self.total == 0 and self.state.best is None) or self._lacks_last():
-            if not self._validate():
-                return  # it is made after the resume
-            self._save()
-        if self.step is None or self.is_over():
+        if not self.prepare():
             return
-        at_once = _reads_at_once(self.step.compute)
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
             with suppress(AbortedWork):
-                while not self.is_over() and not self.stop.due(self.state.step):
-                    self._run_step(self.step)
-                    if at_once or len(self._unread) >= _UNREAD_STEPS:
-                        self._read()
-                    self._after_step(advance)
+                while self.goes_on():
+                    self.apply(self._compute_mean())
+                    self.after_step(advance)
             self.watch.end_training()
-        if self._saved_step != self.state.step:  # asked to stop
+        self.save_rest()
+
+    def prepare(self) -> bool:
+        """Make the validation that a resumed run still owes, and return whether there are steps to train."""
+        if self.state.unvalidated or (self.total == 0 and self.state.best is None) or self._lacks_last():
+            if not self._validate():
+                return False  # it is made after the resume
+            self._save()
+        return self.step is not None and not self.is_over()
+
+    def goes_on(self) -> bool:
+        """Whether another step is to be made now."""
+        return not self.is_over() and not self.stop.due(self.state.step)
+
+    def save_rest(self) -> None:
+        """Save the steps after the last checkpoint, of a run that was asked to stop."""
+        if self._saved_step != self.state.step:
             self._save()
 
     def is_over(self) -> bool:
@@ -159,15 +133,31 @@ class Trainer:
             self.settings.eval.weights == "last" and is_done and state.best is not None and state.best.step < state.step
         )
 
-    def _run_step(self, step: MetaStep) -> None:
-        """Make a step. Raises AbortedWork when one is not finished some seconds after a signal; it changed nothing."""
+    def _compute_mean(self) -> Partial:
+        """Compute the gradient of a step, which changes nothing. Raises AbortedWork some seconds after a signal."""
+        assert self.step is not None
         with self.stop.abort_on_signal(ABORT_SECONDS):
-            mean = step.compute_mean(self.state.step)
+            return self.step.compute_mean(self.state.step)
+
+    def apply(self, mean: Partial) -> None:
+        """Make a step with the gradient that was computed.
+
+        Args:
+            mean: What :meth:`MetaStep.compute_mean` returned.
+        """
+        assert self.step is not None
         with explain_misfit(self._base) if self.state.step == self._first_step > 0 else nullcontext():
-            self._unread.append(step.apply(self.state.step, mean))
+            self._unread.append(self.step.apply(self.state.step, mean))
         self.state.step += 1
 
-    def _after_step(self, advance: Advance) -> None:
+    def after_step(self, advance: Advance) -> None:
+        """Log, validate and save, as far as each is due after the step that was made.
+
+        Args:
+            advance: Takes the number of steps that are done.
+        """
+        if self._at_once or len(self._unread) >= _UNREAD_STEPS:
+            self._read()
         done, train = self.state.step, self.train
         last = done == self.total
         if last or done % train.log_every == 0:
