@@ -33,9 +33,9 @@ import torch
 from timing import CLOCKS, save
 
 from metaexp.config.compose import Composer
-from metaexp.core.stopwatch import Stopwatch
 from metaexp.machine.signals import StopRequest
 from metaexp.machine.single_rank import SINGLE
+from metaexp.machine.stopwatch import Stopwatch
 from metaexp.run.build import TrainingSetup, load_dataset, set_up
 from metaexp.run.outputs import NoOutputs
 from metaexp.run.train import Trainer

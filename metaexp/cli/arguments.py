@@ -126,6 +126,8 @@ sweeps (with -m):
   KEY=A,B,C            run every combination of the values; also range(0,5) and choice(a,b)
   sweep=NAME           a ready-made sweep, a file of conf/sweep; other overrides are applied to it
   sweep.n_jobs=2       how many jobs run at the same time on this machine; they share its cores
+  train.seeds=5        train five seeds together in one process, which is faster on small networks; or a list: [0,3,7]
+  sweep.together=true  train jobs together that differ only in the seed, optimizer, schedule, clip or validation
   sweep.fork=false     start each job in a new Python process; by default jobs on the CPU are forked, which is faster
   sweep.on_error=...   after a failed job: continue with the others, stop, or retry it (sweep.retries=2 times)
   sweep.new=true       start a new sweep, even if the same command already has one

@@ -19,6 +19,7 @@ from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
 from metaexp.run.initial.command import compose_run
+from metaexp.sweep.groups import asks_for_seeds
 
 
 class TrainOptions(Options):
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     if options.cfg is not None:
         print_text(ranks.run(lambda: format_configuration(options)), end="")
         return 0
-    if options.multirun:
+    if options.multirun or asks_for_seeds(options.overrides):
         ranks.run(_refuse_ranks)
         from metaexp.sweep.run import run_all
 
@@ -72,7 +73,10 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
 
 
 def _refuse_ranks() -> None:
-    refuse("a sweep (-m)", "Start it without torchrun; to share one run between processes, leave out -m.")
+    refuse(
+        "a sweep (-m, train.seeds)",
+        "Start it without torchrun; to share one run between processes, leave out -m and train.seeds.",
+    )
 
 
 def _resume(options: TrainOptions, ranks: Ranks) -> int:
@@ -164,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     parser.epilog = (
         "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"
+        "train.seeds=5 trains five seeds together, each in a run folder of its own, as a sweep.\n"
         "from=RUN_FOLDER train.steps=N continues from a run's last checkpoint to N steps, in a new run folder.\n"
         "model.weights=FILE_OR_RUN begins at the weights of a file or of another run.\n"
         "torchrun --nproc-per-node=4 -m metaexp train ... trains one run on several processes."

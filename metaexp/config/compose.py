@@ -98,6 +98,11 @@ class Composer:
             ConfigError: With all problems of the overrides and of what they compose to.
             MachineError: The accelerator is not here.
         """
+        if any(override_key(line) == "train.seeds" for line in overrides):
+            raise ConfigError(
+                "train.seeds stands for several runs, which `metaexp train` and `metaexp plan` take. One run has one "
+                "seed, as in seed=3."
+            )
         given = sort_overrides(overrides, self.loader)
         try:
             composed = self.compose(given.choices)

@@ -24,11 +24,8 @@ from metaexp.results.record import Machine
 _DETERMINISTIC = "deterministic"
 _BENCHMARK = "backends.cudnn.benchmark"
 _FILL = "utils.deterministic.fill_uninitialized_memory"  # with NaN, before use: a search for bugs that costs time
-_FLOAT32 = (
-    "backends.cuda.matmul.fp32_precision",
-    "backends.cudnn.conv.fp32_precision",  # torch's own choice is tf32
-    "backends.cudnn.rnn.fp32_precision",
-)
+# torch's own choice for convolutions is tf32
+_FLOAT32 = tuple(f"backends.{part}.fp32_precision" for part in ("cuda.matmul", "cudnn.conv", "cudnn.rnn"))
 _SWITCHES = (_BENCHMARK, _FILL, *_FLOAT32)
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
@@ -47,6 +44,7 @@ class Compute:
         task_chunk: Tasks computed at once; None for the whole meta-batch.
         ranks: Processes that share the run, each on a device of this kind.
         cuda_graphs: Whether training steps on a GPU may be recorded and replayed.
+        runs_together: Runs whose gradients are computed together on this device.
     """
 
     device: torch.device
@@ -57,6 +55,7 @@ class Compute:
     task_chunk: int | None
     ranks: int = 1
     cuda_graphs: bool = True
+    runs_together: int = 1
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which losses are computed: mixed precision under bf16, nothing otherwise."""
@@ -102,6 +101,7 @@ class Compute:
             deterministic=self.deterministic,
             task_chunk=self.task_chunk,
             ranks=self.ranks,
+            runs_together=self.runs_together,
         )
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from metaexp.machine.device import Compute
 from metaexp.results import provenance
 from metaexp.results.record import Machine
 
-_BEFORE: Mapping[str, Any] = {"ranks": 1}
+_BEFORE: Mapping[str, Any] = {"ranks": 1, "runs_together": 1}
 """Keys that older checkpoints lack, with the only value that was possible then."""
 
 OWN_CODE = "own code"

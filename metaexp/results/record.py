@@ -14,8 +14,6 @@ from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.results.beginning import InexactResume, InitialWeights, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 
-_MOST_BYTES = 1 << 24  # of a record: 16 MiB
-_NAMES = ("name", "algorithm", "dataset", "model", "experiment", "group")
 RECORD_FILE = "record.json"
 _DIGEST = "digest"
 SCHEMA_VERSION = 1
@@ -107,6 +105,8 @@ class Machine:
     task_chunk: int | None
     ranks: int = field(default=1, metadata=ADDED)
     """Processes that shared the run, each with ``threads`` threads or an accelerator of its own."""
+    runs_together: int = field(default=1, metadata=ADDED)
+    """Runs trained together, this one included: they share the time; numbers differ by rounding from a run alone."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def read_record(folder: Path) -> RunRecord:
     if path != folder and folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder} is not a run folder: it is a file.")
     try:
-        content = json.loads(read_regular(path, _MOST_BYTES))
+        content = json.loads(read_regular(path, 1 << 24))
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder} is not a run folder: it has no {RECORD_FILE}.") from error
     except OSError as error:
@@ -291,7 +291,7 @@ def parse_record(content: Any, path: Path) -> RunRecord:
     fields = dict(content)
     digest = fields.pop(_DIGEST, None)  # absent from records of before
     try:
-        check_lengths(fields, _NAMES, 500)
+        check_lengths(fields, ("name", "algorithm", "dataset", "model", "experiment", "group"), 500)
         record: RunRecord = build(RunRecord, fields)
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -21,27 +20,13 @@ from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
-from metaexp.models.inspection import prepare_network
-from metaexp.models.plain import as_network
 from metaexp.results.beginning import InitialWeights
-from metaexp.run.chunk_size import tasks_at_once
+from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.initial.network import Interface, build_network
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
-from metaexp.run.step import MetaStep, check_shares, make_step
-
-
-class Interface(NamedTuple):
-    """What an algorithm and its network are built for.
-
-    Attributes:
-        input_shape: Shape of one example.
-        n_outputs: Classes of a training task, outputs of a regression task, or, in supervised training, all training
-            classes.
-    """
-
-    input_shape: tuple[int, ...]
-    n_outputs: int
+from metaexp.run.step import MetaStep, check_shares
 
 
 @dataclass(frozen=True)
@@ -147,34 +132,6 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
     """
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     return description.load(settings.paths.data, progress).to(compute.device)
-
-
-def build_network(settings: Settings, interface: Interface) -> Network:
-    """Make the network on the CPU, initialised from ``settings.seed``.
-
-    Args:
-        settings: The checked settings.
-        interface: Shapes that the data give the network.
-    """
-    cls = algorithm_class(settings.algorithm)
-    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
-    outputs = None if cls.model_output == "embedding" else interface.n_outputs
-    model = as_network(_make_module(settings, interface, outputs), outputs)
-    prepare_network(model, interface.input_shape, outputs)
-    return model
-
-
-def _make_module(settings: Settings, interface: Interface, outputs: int | None) -> nn.Module:
-    try:
-        return make(settings.model, nn.Module, input_shape=interface.input_shape, n_outputs=outputs)
-    except TypeError as error:
-        if outputs is not None:
-            raise
-        raise ConfigError(
-            f"model: {settings.chosen_file('model')} could not be made with n_outputs=None, with which "
-            f"{settings.chosen_file('algorithm')} asks for features in place of scores ({error}). Leave out the last "
-            "layer where n_outputs is None."
-        ) from error
 
 
 def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:
@@ -288,4 +245,31 @@ def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Pa
         TrainState(parts.algorithm, parts.optimizer),
         make_step(settings, parts, compute, ranks),
         Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
+    )
+
+
+def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
+    """Make the steps of training; None if nothing is trained.
+
+    Args:
+        settings: The checked configuration.
+        parts: The objects of the run.
+        compute: The device.
+        ranks: The ranks that share the tasks of a step.
+    """
+    if parts.optimizer is None or settings.train.steps == 0:
+        return None
+    tasks = len(ranks.share(parts.tasks_per_step))
+    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
+    return MetaStep(
+        parts.algorithm,
+        parts.train_source,
+        parts.optimizer,
+        parts.schedule,
+        parts.clip,
+        replace(compute, task_chunk=chunk),
+        parts.tasks_per_step,
+        settings.train.steps,
+        settings.seed,
+        ranks,
     )

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -108,6 +108,21 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """Return the steps of completed checkpoints, oldest first, whole or not."""
         return saved_steps(self._names())
+
+    def whole_steps(self) -> set[int]:
+        """Return the steps that a run can go on from: of whole checkpoints, and 0 where none was dropped yet."""
+        found = set() if len(self.steps()) >= self.keep else {0}
+        for step in self.steps():
+            with suppress(DamagedError):
+                read_files(self.folder / step_name(step))
+                found.add(step)
+        return found
+
+    def drop_after(self, step: int) -> None:
+        """Drop the checkpoints of later steps than ``step``."""
+        for later in self.steps():
+            if later > step:
+                self._drop(later)
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written. Only for the process that has locked the run folder."""

@@ -79,7 +79,7 @@ def run_job(
         setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=begins))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
         record = first_record(setup, provenance)
-        outputs = ranks.run(lambda: _new_outputs(stack, setup, provenance, record, folder, shown))
+        outputs = ranks.run(lambda: new_outputs(stack, setup, provenance, record, folder, shown))
         return _run(setup, outputs, record, stop_after)
 
 
@@ -105,7 +105,7 @@ def resume_job(
     """
     shown = _display(display, ranks)
     with explain_errors(), ExitStack() as stack:
-        saved: dict[str, Any] = ranks.broadcast(lambda: _read_locked(stack, path))
+        saved: dict[str, Any] = ranks.broadcast(lambda: read_locked(stack, path))
         before = None if saved["record"] is None else parse_record(saved["record"], path / RECORD_FILE)
         if before is not None and before.status == "completed":
             completed = before
@@ -117,10 +117,10 @@ def resume_job(
         setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=not saved["has_checkpoint"]))
         record = first_record(setup, Provenance())
         if before is not None:
-            record = _continued(before, record)
+            record = continued_record(before, record)
         elif saved["parent"] is not None:
             record = replace(record, parent=ParentRun(**saved["parent"]))
-        outputs = ranks.run(lambda: _open_outputs(stack, setup, RunFolder(path), shown))
+        outputs = ranks.run(lambda: resumed_outputs(stack, setup, RunFolder(path), shown))
         return _run(setup, outputs, record, stop_after)
 
 
@@ -168,7 +168,7 @@ def _check_data(setup: TrainingSetup, expected: str | None) -> None:
         )
 
 
-def _new_outputs(
+def new_outputs(
     stack: ExitStack,
     setup: TrainingSetup,
     provenance: Provenance,
@@ -176,7 +176,16 @@ def _new_outputs(
     folder: Path | None,
     display: Display,
 ) -> Outputs:
-    """Make and lock the folder of a new run, and write its configuration."""
+    """Make and lock the folder of a new run, write its configuration, and open its outputs.
+
+    Args:
+        stack: Closes the outputs and unlocks the folder.
+        setup: What the run trains and measures with.
+        provenance: Where its settings came from.
+        record: Its first record.
+        folder: An empty folder; None makes a new one under ``paths.outputs``.
+        display: What the user sees.
+    """
     if setup.ranks.rank > 0:
         return NoOutputs()
     weights = sum(tensor.nbytes for tensor in setup.state.tensors().values())
@@ -194,18 +203,31 @@ def _new_outputs(
         (place.path / name).write_text(text, encoding="utf-8")
     if provenance.parent is not None:
         provenance.parent.copy_to(place, setup.settings.config_hash, record.parent)
-    return _open_outputs(stack, setup, place, display)
+    return resumed_outputs(stack, setup, place, display)
 
 
-def _open_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, display: Display) -> Outputs:
+def resumed_outputs(stack: ExitStack, setup: TrainingSetup, place: RunFolder, display: Display) -> Outputs:
+    """Open the outputs of a run whose folder is locked.
+
+    Args:
+        stack: Closes them.
+        setup: What the run trains and measures with.
+        place: The run folder.
+        display: What the user sees.
+    """
     if setup.ranks.rank > 0:
         return NoOutputs()
     place.save_own_code(setup.settings.own_code)
     return stack.enter_context(open_outputs(place, display))
 
 
-def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
-    """Lock a run folder until ``stack`` closes, and read the configuration and the record of the run."""
+def read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
+    """Lock a run folder, and read the configuration and the record of the run.
+
+    Args:
+        stack: Unlocks the folder when it closes.
+        path: The run folder.
+    """
     place = existing(path)
     stack.enter_context(place.lock())
     config, choices = place.read_config()
@@ -221,8 +243,13 @@ def _read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
     }
 
 
-def _continued(before: RunRecord, fresh: RunRecord) -> RunRecord:
-    """The record of the next session: this machine, and what earlier sessions recorded."""
+def continued_record(before: RunRecord, fresh: RunRecord) -> RunRecord:
+    """Return the record of the next session: this machine, and what earlier sessions recorded.
+
+    Args:
+        before: The record in the run folder.
+        fresh: The record of the run as it would begin here.
+    """
     return replace(
         fresh,
         overrides=before.overrides,

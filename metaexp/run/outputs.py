@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from metaexp.run.shared_state import NoCheckpoints
 from metaexp.run.state import Weights
 from metaexp.tracking.base import RunInfo, Tracker
 from metaexp.tracking.trackers import NoTrackers, Trackers
+
+_logging_run: ContextVar[Path | None] = ContextVar("logging_run", default=None)
+"""The folder of the run that messages are about, where several runs are in this process; None where there is one."""
 
 
 class Outputs:
@@ -62,6 +66,15 @@ class Outputs:
         """Show a line, and keep it in the log."""
         self.display.line(text)
         logging.getLogger("metaexp").info(text)
+
+    @contextmanager
+    def only_log(self) -> Iterator[None]:
+        """Within this block, messages go to the log of this run, and not to those of other runs in this process."""
+        token = _logging_run.set(self.path)
+        try:
+            yield
+        finally:
+            _logging_run.reset(token)
 
     def open_trackers(self, run: RunInfo, views: Mapping[str, Tracker], saved: Mapping[str, Any]) -> None:
         """Open the metrics and the views of the run.
@@ -205,6 +218,8 @@ def open_outputs(folder: RunFolder, display: Display) -> Iterator[Outputs]:
     logger = logging.getLogger("metaexp")
     file = _LogFile(folder.log, display)
     shown = _ToDisplay(display)
+    for handler in (file, shown):
+        handler.addFilter(lambda _: _logging_run.get() in (None, folder.path))
     before = (logger.level, logger.propagate)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -13,11 +13,11 @@ from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.metric import Metric
-from metaexp.core.stopwatch import Stopwatch
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
+from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +20,6 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.run.chunk_size import training_chunk
-
-if TYPE_CHECKING:
-    from metaexp.run.build import Parts
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -87,9 +82,9 @@ class MetaStep:
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
         self.rank, self.share = ranks.rank, ranks.share(tasks)
-        self.gradient: Gradient = self._gradient
+        self.gradient: Gradient = self.fresh_gradient
         if is_recordable(algorithm, compute, ranks):
-            self.gradient = RecordedGradient(self._gradient, algorithm, compute.device)
+            self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
     def indices(self, step: int) -> Tensor:
@@ -125,8 +120,8 @@ class MetaStep:
         self.compute.reseed(noise_seed(self.seed, step, self.rank))
         return self.gradient(self.indices(step)[self.share.start : self.share.stop])  # (T_r,)
 
-    def _gradient(self, indices: Tensor) -> Partial:
-        """Add the gradient over the tasks at ``indices`` (T_r,) to ``.grad``."""
+    def fresh_gradient(self, indices: Tensor) -> Partial:
+        """Add the gradient over the tasks at ``indices`` (T_r,) to ``.grad``, without a recorded graph."""
         return self._backward(self.source.episodes("train", indices), self.tasks)
 
     def backward(self, episodes: Episode) -> Tensor:
@@ -180,33 +175,6 @@ class MetaStep:
         if new:
             with torch.no_grad():
                 torch._foreach_copy_([self.buffers[name] for name in new], list(new.values()))
-
-
-def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) -> MetaStep | None:
-    """Make the steps of training; None if nothing is trained.
-
-    Args:
-        settings: The checked configuration.
-        parts: The objects of the run.
-        compute: The device.
-        ranks: The ranks that share the tasks of a step.
-    """
-    if parts.optimizer is None or settings.train.steps == 0:
-        return None
-    tasks = len(ranks.share(parts.tasks_per_step))
-    chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
-    return MetaStep(
-        parts.algorithm,
-        parts.train_source,
-        parts.optimizer,
-        parts.schedule,
-        parts.clip,
-        replace(compute, task_chunk=chunk),
-        parts.tasks_per_step,
-        settings.train.steps,
-        settings.seed,
-        ranks,
-    )
 
 
 def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:

@@ -14,11 +14,11 @@ from metaexp.config.classes.values import show
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
-from metaexp.core.stopwatch import Stopwatch
 from metaexp.core.types import EvalResult
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.device import Compute
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
+from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.record import Score
 from metaexp.results.wording import format_score
 from metaexp.run.build import TrainingSetup

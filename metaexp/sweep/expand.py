@@ -29,6 +29,7 @@ _HOW = (
     "sweep.retries",
     "sweep.n_jobs",
     "sweep.fork",
+    "sweep.together",
     "sweep.new",
     "sweep.reuse",
 )

@@ -152,15 +152,22 @@ class _NotStarted:
         pass
 
 
-def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
+def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
     """Start a process that begins or resumes a job. Its output is appended to ``output.log`` in the job's folder.
 
     Args:
         folder: The job's folder, with its ``frozen.json``.
+        others: The folders of jobs that are trained together with it.
         trusted: Packages whose classes the job may use.
         threads: Value of ``device.threads`` if the job's configuration leaves it open.
     """
-    command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", *worker_arguments(folder, trusted, threads)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "metaexp.sweep.worker",
+        *worker_arguments([folder, *others], trusted, threads),
+    ]
     if (failed := unless_log_opens(folder)) is not None:
         return failed
     with append_regular(folder / LOG_FILE) as log:
@@ -170,16 +177,16 @@ def start(folder: Path, trusted: Sequence[str] = (), threads: int | None = None)
     return JobProcess(folder, process)
 
 
-def worker_arguments(folder: Path, trusted: Sequence[str], threads: int | None) -> list[str]:
-    """Return the arguments of :mod:`metaexp.sweep.worker` for a job.
+def worker_arguments(folders: Sequence[Path], trusted: Sequence[str], threads: int | None) -> list[str]:
+    """Return the arguments of :mod:`metaexp.sweep.worker` for a job, or for several that are trained together.
 
     Args:
-        folder: The job's folder.
+        folders: The folder of each job.
         trusted: As for :func:`start`.
         threads: As for :func:`start`.
     """
     given = [] if threads is None else ["--threads", str(threads)]
-    return [str(folder), *given, *(word for package in trusted for word in ("--trust", package))]
+    return [*map(str, folders), *given, *(word for package in trusted for word in ("--trust", package))]
 
 
 def job_environment() -> dict[str, str]:

@@ -108,8 +108,8 @@ class Task:
             queue = SweepQueue(sweep, [job], self.options, self._start, JobReporter(self.folder, self.options))
             Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
 
-    def _start(self, folder: Path) -> JobProcess:
-        return start(folder, self.packages, self.threads)
+    def _start(self, folder: Path, /, *others: Path) -> JobProcess:
+        return start(folder, *others, trusted=self.packages, threads=self.threads)
 
 
 class JobReporter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from metaexp.config.classes.values import show
@@ -12,6 +12,7 @@ from metaexp.config.section_overrides import key_of
 from metaexp.config.verb_options import check_verb_options, read_verb_options
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
+from metaexp.sweep.groups import asks_for_seeds, together_problems, with_seeds
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class SweepOptions:
         fork: Fork jobs on the CPU from one process that has imported everything, so that none waits for imports.
         new: Start a new sweep, even if the same command has one already.
         reuse: Copy completed runs that the jobs of a new sweep would repeat.
+        together: Train jobs together that differ only in the seed and in what comes after the gradient, such as
+            ``optimizer.lr``. Small networks are faster so. ``train.seeds`` sets it.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
@@ -33,6 +36,7 @@ class SweepOptions:
     fork: bool = True
     new: bool = False
     reuse: bool = False
+    together: bool = False
 
     @classmethod
     def parse(cls, overrides: Sequence[str], composer: Composer) -> SweepCommand:
@@ -52,6 +56,11 @@ class SweepOptions:
             problems.append(f"sweep/{name}.yaml must have params: keys, each with its values.")
             file = {}
         options = check_verb_options("sweep", cls, {**file, **given}, problems, hint="; in files, params")
+        if asks_for_seeds(rest):
+            rest = with_seeds(rest, composer, problems)
+            options = options and replace(options, together=True)
+        if options is not None and options.together:
+            problems += together_problems(rest)
         if problems or options is None:
             raise ConfigError(problems)
         keys = {key_of(line) for line in rest}

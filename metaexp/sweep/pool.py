@@ -11,8 +11,12 @@ from metaexp.sweep.job_process import JobProcess
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 
-Start = Callable[[Path], JobProcess]
-"""Starts a process that begins or resumes the job in a folder."""
+
+class Start(Protocol):
+    """Starts a process that begins or resumes the job in a folder, together with those in other folders."""
+
+    def __call__(self, folder: Path, /, *others: Path) -> JobProcess:
+        """Start it."""
 
 
 class RunningJob(Protocol):

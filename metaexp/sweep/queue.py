@@ -9,6 +9,7 @@ from typing import Protocol
 from metaexp.sweep.decide import is_tried_again
 from metaexp.sweep.folder import Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
+from metaexp.sweep.groups import in_groups
 from metaexp.sweep.job_process import BUSY, JobProcess, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.options import SweepOptions
@@ -43,15 +44,15 @@ class Watcher(Protocol):
 
 
 class RunningSweepJob:
-    """A job of a sweep with its process.
+    """The process of a job of a sweep, or of several jobs that are trained together.
 
     Args:
-        job: The frozen job.
-        process: The process that runs it.
+        jobs: The frozen jobs.
+        process: The process that runs them.
     """
 
-    def __init__(self, job: FrozenJob, process: JobProcess) -> None:
-        self.job = job
+    def __init__(self, jobs: Sequence[FrozenJob], process: JobProcess) -> None:
+        self.jobs = jobs
         self.process = process
         self.exit_code: int | None = None
         self.stopping = False
@@ -90,7 +91,7 @@ class SweepQueue:
         self.options = options
         self.start = start
         self.watcher = watcher
-        self.waiting = deque(jobs)
+        self.waiting = deque(in_groups(jobs, together=options.together))
         self.elsewhere: list[FrozenJob] = []
         self.failures: Counter[int] = Counter()
         self.stopping = False
@@ -101,36 +102,41 @@ class SweepQueue:
         return not self.waiting and not self.elsewhere
 
     def next_job(self) -> RunningSweepJob | None:
-        """Start the job that has waited longest; None if none waits."""
+        """Start the job that has waited longest, or the jobs that are trained together; None if none waits."""
         check_in_place(self.sweep.path, "hydra.sweep.dir")
         free = [job for job in self.elsewhere if not is_job_locked(self.sweep.folder(job))]
         self.elsewhere = [job for job in self.elsewhere if job not in free]
-        self.waiting.extend(free)  # a worker ends at once if its job is completed
+        self.waiting.extend([job] for job in free)  # a worker ends at once if its job is completed
         if not self.waiting:
             return None
-        job = self.waiting.popleft()
-        return RunningSweepJob(job, self.start(self.sweep.folder(job)))
+        jobs = self.waiting.popleft()
+        return RunningSweepJob(jobs, self.start(*map(self.sweep.folder, jobs)))
 
     def ended(self, job: RunningSweepJob) -> None:
-        """Report how a job ended, or put it back if it is tried again or another command runs it."""
-        assert job.exit_code is not None
+        """Report how each job ended, or put it back if it is tried again or another command runs it."""
         check_in_place(self.sweep.path, "hydra.sweep.dir")
-        if job.exit_code == BUSY:
+        again = [one for one in job.jobs if self._is_tried_again(one, job)]
+        if again:
+            self.waiting.append(again)
+
+    def _is_tried_again(self, job: FrozenJob, ended: RunningSweepJob) -> bool:
+        """Report how a job ended whose process has ended, and return whether it is tried again."""
+        assert ended.exit_code is not None
+        if ended.exit_code == BUSY or (len(ended.jobs) > 1 and is_job_locked(self.sweep.folder(job))):
             if not self.stopping:
-                self.elsewhere.append(job.job)
-                self.watcher.runs_elsewhere(job.job)
-            return
-        final_state(job.process.folder, job.exit_code, asked_to_stop=job.stopping)
-        state = self.sweep.state(job.job)  # of a damaged job, the damage
-        number = job.job.number
-        self.failures[number] += state.ended_badly
-        if is_tried_again(state, self.options, self.failures[number]) and not self.stopping:
-            self.watcher.retried(job.job, state, self.failures[number] + 1)
-            self.waiting.append(job.job)
-            return
+                self.elsewhere.append(job)
+                self.watcher.runs_elsewhere(job)
+            return False
+        final_state(self.sweep.folder(job), ended.exit_code, asked_to_stop=ended.stopping)
+        state = self.sweep.state(job)  # of a damaged job, the damage
+        self.failures[job.number] += state.ended_badly
+        if is_tried_again(state, self.options, self.failures[job.number]) and not self.stopping:
+            self.watcher.retried(job, state, self.failures[job.number] + 1)
+            return True
         if state.ended_badly and self.options.on_error == "stop":
             self.stop()
-        self.watcher.ended(job.job, state)
+        self.watcher.ended(job, state)
+        return False
 
     def stop(self) -> None:
         """Start no more jobs."""
@@ -144,4 +150,4 @@ class SweepQueue:
         if self.stopping:
             for job in running:
                 job.stop()
-        self.watcher.tick([job.job for job in running])
+        self.watcher.tick([one for job in running for one in job.jobs])

@@ -70,21 +70,21 @@ class WarmStarter:
         self._parents: list[WarmParent] = []
         self._state: State | None = None
 
-    def __call__(self, folder: Path) -> JobProcess:
-        """Begin or continue the job in a folder."""
+    def __call__(self, folder: Path, /, *others: Path) -> JobProcess:
+        """Begin or continue the job in a folder, together with those in other folders."""
         if self.deaths >= _MOST_DEATHS or not _is_for_cpu(folder):
-            return self.spawn(folder)
-        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, folder))
+            return self.spawn(folder, *others)
+        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, [folder, *others]))
 
-    def spawn(self, folder: Path) -> JobProcess:
-        """Begin or continue the job in a folder, in a new Python process."""
-        return start(folder, trusted=self.packages, threads=self.threads)
+    def spawn(self, *folders: Path) -> JobProcess:
+        """Begin or continue the jobs in some folders, in a new Python process."""
+        return start(*folders, trusted=self.packages, threads=self.threads)
 
-    def fork(self, folder: Path) -> ForkedProcess | None:
+    def fork(self, folders: Sequence[Path]) -> ForkedProcess | None:
         """Ask the warm parent for a process. Returns None after too many deaths of warm parents."""
         while self.deaths < _MOST_DEATHS:
             parent = self._parent()
-            process = parent.fork(worker_arguments(folder, self.packages, self.threads), folder / LOG_FILE)
+            process = parent.fork(worker_arguments(folders, self.packages, self.threads), folders[0] / LOG_FILE)
             if parent.is_alive:
                 return process
             process.give_up(1)
@@ -122,9 +122,9 @@ class _Forked:
     The methods are those of :class:`subprocess.Popen`.
     """
 
-    def __init__(self, starter: WarmStarter, folder: Path) -> None:
+    def __init__(self, starter: WarmStarter, folders: Sequence[Path]) -> None:
         self.starter = starter
-        self.folder = folder
+        self.folders = folders
         self.asked: int | None = None
         self.process: Process = self._begin()
 
@@ -156,7 +156,7 @@ class _Forked:
             self.process.kill()
 
     def _begin(self) -> Process:
-        return self.starter.fork(self.folder) or self.starter.spawn(self.folder).process
+        return self.starter.fork(self.folders) or self.starter.spawn(*self.folders).process
 
 
 def become_job(number: int) -> list[str]:

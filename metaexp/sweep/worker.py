@@ -1,4 +1,4 @@
-"""``python -m metaexp.sweep.worker FOLDER`` begins or resumes one frozen job in this process.
+"""``python -m metaexp.sweep.worker FOLDER ...`` begins or resumes one frozen job in this process, or several together.
 
 A thread watches standard input. When the other end closes, the sweep's process has died, and the job saves and stops.
 The exit codes are those of ``metaexp train``, and 75 if another process runs the job.
@@ -12,24 +12,29 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metaexp.config.classes.targets import trust
 from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
+from metaexp.core.files import append_regular
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted
 from metaexp.machine.warm_parent import leave
 from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
+from metaexp.sweep.groups import n_together
 from metaexp.sweep.job_process import BUSY
-from metaexp.sweep.job_state import Note, lock_job, new_note, read_state, write_note
+from metaexp.sweep.job_state import LOG_FILE, Note, lock_job, new_note, read_state, write_note
 from metaexp.sweep.warm_start import FORK_SERVER, become_job
+
+if TYPE_CHECKING:
+    from metaexp.run.initial.command import Provenance
 
 
 class StoppedEarly(BaseException):
@@ -45,58 +50,106 @@ class StoppedEarly(BaseException):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job of one folder and return the exit code."""
+    """Run the job of one folder, or those of several folders together, and return the exit code."""
     if list(arguments[:1]) == [FORK_SERVER]:
         leave(main(become_job(int(arguments[1]))))
     made = argparse.ArgumentParser(prog="python -m metaexp.sweep.worker")
-    made.add_argument("folder", type=Path)
+    made.add_argument("folders", type=Path, nargs="+", metavar="folder")
     made.add_argument("--threads", type=int)
     made.add_argument("--trust", action="append", default=[])
     options = made.parse_args(list(arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_early)
     threading.Thread(target=_stop_when_parent_dies, daemon=True).start()
-    with lock_job(options.folder) as mine:
+    with ExitStack() as stack:
+        mine = [folder for folder in options.folders if stack.enter_context(lock_job(folder))]
         if not mine:
             return BUSY
-        if read_state(options.folder).status == "completed":
-            return 0
+        left = [folder for folder in mine if read_state(folder).status != "completed"]
         try:
-            return _run_and_note(options.folder, options.threads, options.trust)
+            return _run_and_note(left, options.threads, options.trust) if left else 0
         except RunFolderError as error:  # a file of the sweep or the job is damaged, so no note can be written
             print_text(f"RunFolderError: {error}", file=sys.stderr)
             return error.exit_code
 
 
-def _run_and_note(folder: Path, threads: int | None, packages: Sequence[str]) -> int:
-    """Run the job; write its end to ``job_state.json`` and the sweep's journal; return the exit code."""
-    job, sweep = read_frozen(folder), open_sweep(folder.parent)
-    note = new_note(folder)
+def _run_and_note(folders: Sequence[Path], threads: int | None, packages: Sequence[str]) -> int:
+    """Run the jobs; write their ends to ``job_state.json`` and the sweep's journal; return the first bad exit code."""
+    sweep = open_sweep(folders[0].parent)
+    jobs = _intact(folders)
+    notes = [new_note(folder) for folder in jobs]
     try:
-        write_note(folder, note)
-        sweep.journal(job.number, "begins")
+        for (folder, job), note in zip(jobs.items(), notes, strict=True):
+            write_note(folder, note)
+            sweep.journal(job.number, "begins")
         for package in packages:
             trust(package)
-        _run(job, folder, threads)
+        errors = _run_all(sweep, jobs, threads)
     except StoppedEarly as error:
-        return _write_end(sweep, job, replace(note, status="interrupted", exit_code=error.exit_code, error=str(error)))
+        ends = [replace(n, status="interrupted", exit_code=error.exit_code, error=str(error)) for n in notes]
     except Exception as error:
-        return _write_end(sweep, job, _note_of(error, note))
-    return _write_end(sweep, job, replace(note, status="completed", exit_code=ExitCode.OK))
+        ends = [_note_of(error, note) for note in notes]
+    else:
+        ends = [_end_of(error, note) for error, note in zip(errors, notes, strict=True)]
+    for folder, note in zip(list(jobs)[1:], ends[1:], strict=True):
+        if note.status == "failed":
+            _point_to_log(folder, note, next(iter(jobs)) / LOG_FILE)
+    codes = [_write_end(sweep, job, note) for job, note in zip(jobs.values(), ends, strict=True)]
+    return next((code for code in codes if code), 0)
+
+
+def _point_to_log(folder: Path, note: Note, log: Path) -> None:
+    """Write into the log of a job that failed where the output of the process is, which is another job's log."""
+    with suppress(OSError, RunFolderError), append_regular(folder / LOG_FILE) as file:
+        file.write(f"{note.error}\nThe job was trained together with others; their output is in {log}\n".encode())
+
+
+def _intact(folders: Sequence[Path]) -> dict[Path, FrozenJob]:
+    """The frozen job of each folder. Of several, those are left out whose file is damaged: only they have failed."""
+    found = {}
+    for folder in folders:
+        try:
+            found[folder] = read_frozen(folder)
+        except RunFolderError as error:
+            if len(folders) == 1:
+                raise
+            print_text(f"RunFolderError: {error}", file=sys.stderr)
+    return found
+
+
+def _run_all(sweep: Sweep, jobs: Mapping[Path, FrozenJob], threads: int | None) -> Sequence[Exception | None]:
+    """Run one job, or several together, and return what ended each early. The error of a single job is raised."""
+    if len(jobs) == 1:
+        ((folder, job),) = jobs.items()
+        _run(job, folder, threads)
+        return [None]
+
+    from metaexp.run.together.job import Start, run_together
+
+    starts = [Start(job.settings(threads), _provenance(job), folder, job.what) for folder, job in jobs.items()]
+    return run_together(starts, n_together(next(iter(jobs.values())), sweep.jobs()))
 
 
 def _run(job: FrozenJob, folder: Path, threads: int | None) -> None:
-    from metaexp.run.initial.command import Provenance
-    from metaexp.run.initial.parent import Parent
     from metaexp.run.job import resume_job, run_job
 
     settings = job.settings(threads)
     if (folder / RECORD_FILE).exists():  # written before the first step
         resume_job(folder)
     else:
-        parent = Parent(Path(job.parent_folder), job.parent) if job.parent and job.parent_folder else None
-        provenance = Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files, parent=parent)
-        run_job(settings, provenance, folder)
+        run_job(settings, _provenance(job), folder)
+
+
+def _provenance(job: FrozenJob) -> Provenance:
+    from metaexp.run.initial.command import Provenance
+    from metaexp.run.initial.parent import Parent
+
+    parent = Parent(Path(job.parent_folder), job.parent) if job.parent and job.parent_folder else None
+    return Provenance(job.overrides, job.group, job.full_steps, job.deviations, job.files, parent=parent)
+
+
+def _end_of(error: Exception | None, note: Note) -> Note:
+    return replace(note, status="completed", exit_code=ExitCode.OK) if error is None else _note_of(error, note)
 
 
 def _note_of(error: Exception, note: Note) -> Note:

@@ -18,7 +18,14 @@ from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import answers, within
-from metaexp.tracking.wandb_files import held_by_sweep, is_new_id_of_environment, run_id, take_own_id, write_files_in
+from metaexp.tracking.wandb_files import (
+    held_by_sweep,
+    is_new_id_of_environment,
+    remove_links_out_of,
+    run_id,
+    take_own_id,
+    write_files_in,
+)
 from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
 
 if TYPE_CHECKING:
@@ -104,6 +111,7 @@ class WandbTracker(Tracker):
         if self._run is None:
             with write_files_in(run.folder / "wandb", "offline"):
                 self._run = self._open(run, "offline", suffix="-offline" if self._id_taken else "")
+        remove_links_out_of(run.folder)
         self._define_metrics()
         if self._run.settings._offline:
             self._send_earlier(run)

@@ -141,3 +141,16 @@ def write_files_in(folder: Path, mode: Mode) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def remove_links_out_of(folder: Path) -> None:
+    """Remove links of the client that lead out of a run folder, which would then be no folder that stands alone.
+
+    Where several runs are open in one process, the client links the log that they share into the folder of each.
+
+    Args:
+        folder: The run folder.
+    """
+    for path in (folder / "wandb").rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            path.unlink(missing_ok=True)

@@ -241,7 +241,7 @@ ENDS = {
     "one batch": ([2, 2], "Pretrained trains on one batch of train.meta_batch_size=5 examples per step"),
     "no data": ([3, 3], "the lines are nowhere to be found"),
     "typo": ([2, 2], "train.stps is not a key of train. Did you mean train.steps?"),
-    "sweep": ([2, 2], "metaexp train: a sweep (-m) runs in one process, and 2 were started"),
+    "sweep": ([2, 2], "metaexp train: a sweep (-m, train.seeds) runs in one process, and 2 were started"),
     "evaluate": ([2, 2], "metaexp evaluate: this verb runs in one process, and 2 were started"),
     "help": ([0, 0], "usage: metaexp VERB"),
     "complete": ([0, 0], "is complete; there is nothing to continue"),

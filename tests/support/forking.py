@@ -60,7 +60,7 @@ class ForkedProcess(JobProcess):
         os.close(self.stdin)
 
 
-def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
+def start(folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
     """Start a worker by forking. Replaces :func:`metaexp.sweep.job_process.start`."""
     if (failed := unless_log_opens(folder)) is not None:
         return failed
@@ -69,7 +69,7 @@ def start(folder: Path, trusted: tuple[str, ...] = (), threads: int | None = Non
     if pid == 0:
         more = [] if threads is None else ["--threads", str(threads)]
         trust = [word for name in trusted for word in ("--trust", name)]
-        _in_child(lambda: worker.main([str(folder), *more, *trust]), read_end, folder / LOG_FILE)
+        _in_child(lambda: worker.main([str(folder), *map(str, others), *more, *trust]), read_end, folder / LOG_FILE)
     os.close(read_end)
     return ForkedProcess(folder, pid, write_end)
 

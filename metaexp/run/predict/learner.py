@@ -12,7 +12,7 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Adapted, Examples
-from metaexp.run.build import Interface
+from metaexp.run.initial.network import Interface
 
 Array = npt.ArrayLike | Tensor
 """Numbers that numpy or torch can take."""

@@ -1,0 +1,57 @@
+"""Makes the network of a run, with its first weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from metaexp.config.classes.make import import_class, make
+from metaexp.config.schema import Settings
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.models.base import Network
+from metaexp.models.inspection import prepare_network
+from metaexp.models.plain import as_network
+
+
+class Interface(NamedTuple):
+    """What an algorithm and its network are built for.
+
+    Attributes:
+        input_shape: Shape of one example.
+        n_outputs: Classes of a training task, outputs of a regression task, or, in supervised training, all training
+            classes.
+    """
+
+    input_shape: tuple[int, ...]
+    n_outputs: int
+
+
+def build_network(settings: Settings, interface: Interface) -> Network:
+    """Make the network on the CPU, initialised from ``settings.seed``.
+
+    Args:
+        settings: The checked settings.
+        interface: Shapes that the data give the network.
+    """
+    cls = import_class(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
+    torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
+    outputs = None if cls.model_output == "embedding" else interface.n_outputs
+    model = as_network(_make_module(settings, interface, outputs), outputs)
+    prepare_network(model, interface.input_shape, outputs)
+    return model
+
+
+def _make_module(settings: Settings, interface: Interface, outputs: int | None) -> nn.Module:
+    try:
+        return make(settings.model, nn.Module, input_shape=interface.input_shape, n_outputs=outputs)
+    except TypeError as error:
+        if outputs is not None:
+            raise
+        raise ConfigError(
+            f"model: {settings.chosen_file('model')} could not be made with n_outputs=None, with which "
+            f"{settings.chosen_file('algorithm')} asks for features in place of scores ({error}). Leave out the last "
+            "layer where n_outputs is None."
+        ) from error
