@@ -21,7 +21,8 @@ from metaexp.data.classification.preprocessing import (
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import is_quick, open_source
-from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, passed_over
+from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, is_example, passed_over
+from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.locate import named_path
 from metaexp.data.left_out import large_enough, only_these
 
@@ -36,7 +37,8 @@ class ImageFolder(Dataset):
     """Images of any size and format in a folder (or a zip or tar of it), brought to one size.
 
     ``train/class/image``, ``val/class/image``, ``test/class/image``; or ``class/image``, whose classes are then
-    divided by ``fractions`` and ``split_seed``. Folders may be nested: each folder that has images is a class.
+    divided by ``fractions`` and ``split_seed``. Folders may be nested: each folder that has images is a class. With
+    ``labels``, a CSV says which images there are, of which classes and in which splits.
     Photographs are turned as their EXIF orientation says. Grey images of 16 bits and of floats from 0 to 1 are scaled
     to 8 bits.
     """
@@ -58,6 +60,7 @@ class ImageFolder(Dataset):
         background: Literal["white", "black"] = "white",
         follow_links: bool = False,
         min_images: PositiveInt | None = None,
+        labels: str | None = None,
     ) -> None:
         """Describe the images.
 
@@ -75,6 +78,8 @@ class ImageFolder(Dataset):
             background: What shows through where an image is transparent.
             follow_links: Whether symbolic links to what is outside the folder are followed.
             min_images: Classes with fewer images are left out; None leaves out none.
+            labels: A CSV with the columns ``file``, a path below the folder, ``label`` and, where it divides the
+                classes, ``split``. It is named as ``folder`` is. None: the folders are the classes.
 
         Raises:
             ConfigError: ``fractions`` or ``normalise`` are impossible.
@@ -89,6 +94,7 @@ class ImageFolder(Dataset):
         self.background = background
         self.follow_links = follow_links
         self.min_images = min_images
+        self.labels = labels
 
     def capacity(self) -> None:
         """Return None: only the files tell."""
@@ -102,10 +108,11 @@ class ImageFolder(Dataset):
         path = self._path(folder)
         if not is_quick(path):
             return None
-        sizes = {name: len(images) for name, images in self._files(path, lambda _: None).items()}
+        listed = self._list(folder)
+        sizes = {name: len(images) for name, images in self._files(path, listed, lambda _: None).items()}
         return {
             split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))
-            for split, names in self._splits(sizes, path, lambda _: None).items()
+            for split, names in self._splits(sizes, path, listed, lambda _: None).items()
         }
 
     def image_preparation(self) -> ImagePreparation:
@@ -123,10 +130,15 @@ class ImageFolder(Dataset):
         preparation: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "resize": "lanczos"}
         if self.background != "white":
             preparation["background"] = self.background
+        listed = self._list(folder)
         key = {**preparation, "files": fingerprint([path], self.follow_links), "reading": _READING}
+        if listed is not None:
+            key["labels"] = fingerprint([listed], self.follow_links)
         shape = (self.channels, self.image_size, self.image_size)
-        prepared = cached("image_folder", key, folder, lambda: self._prepare(path, progress), progress, shape=shape)
-        splits = self._splits(prepared.classes, path, progress)
+        prepared = cached(
+            "image_folder", key, folder, lambda: self._prepare(path, listed, progress), progress, shape=shape
+        )
+        splits = self._splits(prepared.classes, path, listed, progress)
         warn_of_duplicates(prepared.examples, prepared.classes, splits, progress)
         return ClassDataset(
             Origin(path.stem, prepared.digest, preparation),
@@ -146,10 +158,30 @@ class ImageFolder(Dataset):
             )
         return path
 
-    def _files(self, path: Path, progress: Progress) -> dict[str, list[str]]:
+    def _list(self, folder: Path) -> Path | None:
+        """The file of ``labels``."""
+        if self.labels is None:
+            return None
+        path = named_path(folder, "dataset.labels", self.labels)
+        if not path.is_file():
+            raise MissingDataError(
+                f"dataset.labels={self.labels}: there is no file {path.absolute()}. Give a CSV with the columns file "
+                "and label, absolute or inside paths.data, or null."
+            )
+        return path
+
+    def _files(self, path: Path, listed: Path | None, progress: Progress) -> dict[str, list[str]]:
         """The images of each class; ``progress`` hears what was passed over."""
         with open_source(path, self.follow_links) as source:
             names = source.names()
+            if listed is not None:
+                files = read_image_list(listed, path, set(names)).files
+                source.check_once([image for images in files.values() for image in images])
+                left = len(list(filter(is_example, names))) - sum(map(len, files.values()))
+                if left > 0:
+                    what = "1 image" if left == 1 else f"{left} images"
+                    progress(f"Passed over in {path}: {what} that {listed} does not list.")
+                return files
             files = {name: images for name, images in images_by_folder(names).items() if name}
             source.check_once([image for images in files.values() for image in images])
             others = passed_over(names, source.passed_over)
@@ -159,20 +191,22 @@ class ImageFolder(Dataset):
             raise DataError(f"{path} has no folders with images in them{f', only {others}' if others else ''}.")
         return files
 
-    def _prepare(self, path: Path, progress: Progress) -> Prepared:
+    def _prepare(self, path: Path, listed: Path | None, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_files
         from metaexp.data.files.images import Reading
 
         progress(f"Reading images from {path}.")
-        files = self._files(path, progress)
+        files = self._files(path, listed, progress)
         reading = Reading(self.channels, self.image_size, self.background, upright=True)
         with open_source(path, self.follow_links) as source:
             return from_files(source, files, reading, progress)
 
-    def _splits(self, sizes: Mapping[str, int], path: Path, progress: Progress) -> dict[Split, list[str]]:
-        """The classes of each split that have enough images: by their first folder, else by fractions."""
+    def _splits(
+        self, sizes: Mapping[str, int], path: Path, listed: Path | None, progress: Progress
+    ) -> dict[Split, list[str]]:
+        """The classes of each split that have enough images: by list, by their first folder, or by fractions."""
         large = large_enough(sizes, self.min_images, "min_images", "class", path, progress)
-        named = _splits_by_folder(list(sizes), path)
+        named = _splits_by_folder(list(sizes), path) if listed is None else read_image_list(listed, path).splits
         if named is None:
             return split_by_fractions(large, self.fractions, self.split_seed)
         return only_these(large, named, f"dataset.min_images={self.min_images}", path)

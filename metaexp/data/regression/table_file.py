@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.files.csv_rows import read_rows
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 
@@ -60,7 +60,9 @@ def read_table(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] 
 def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] | None) -> TableContent:
     import numpy as np
 
-    header, rows = _rows(path)
+    header, rows = read_rows(path)
+    if not rows:
+        raise DataError(f"{path} has no examples. {_ADVICE}")
     x_names, y_names = _columns("x", inputs, header, path), _columns("y", targets, header, path)
     task = _place("task", header, path)
     split = header.index("split") if "split" in header else None
@@ -73,26 +75,6 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     named = None if split is None else [row[split] for _, row in rows]
     n = len(x_names)
     return TableContent(values[:, :n], values[:, n:], tasks, _splits(tasks, named, path))
-
-
-def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header of a CSV, and its rows with the numbers of their lines."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}. Save it as UTF-8 with commas and a header.") from error
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path} has two columns called {twice[0]}. Give each column a name of its own.")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} values under {len(header)} column names.")
-    if not rows:
-        raise DataError(f"{path} has no examples. {_ADVICE}")
-    return header, rows
 
 
 def _columns(letter: str, given: Sequence[str] | None, header: list[str], path: Path) -> list[str]:
