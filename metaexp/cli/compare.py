@@ -32,6 +32,7 @@ examples:
   metaexp compare outputs/A outputs/B docs/results/C --output outputs/mine
   metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
   metaexp compare outputs/SWEEP --metric nll                   another metric, which the runs have by eval.metrics
+  metaexp compare outputs/SWEEP --paper                        also PDF figures and LaTeX for a paper
   metaexp compare outputs/SWEEP --retest                       test runs again that were tested on other episodes
 """
 
@@ -42,6 +43,7 @@ class _Options(argparse.Namespace):
     output: Path | None
     title: str | None
     retest: bool
+    paper: bool
     metric: str | None
     config_dir: Path | None
     trust: list[str]
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
-    files = render(comparison)  # an error leaves no folder behind
+    files = render(comparison, for_paper=options.paper)  # an error leaves no folder behind
     if options.output is None:
         folder = _new_folder()
         try:
@@ -174,6 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metric", metavar="NAME", help="compare this metric of eval.metrics, such as nll, ece, top_2 or mae"
+    )
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="also write what a paper needs: figures as PDF and SVG, LaTeX tables, BibTeX, an appendix of settings",
     )
     parser.add_argument("--title", help="the heading of the page")
     parser.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")

@@ -16,6 +16,7 @@ from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
 from metaexp.core.metric import is_hit_rate, larger_is_better
+from metaexp.results.display_names import format_label
 from metaexp.results.history import History
 from metaexp.results.wording import format_batch_norm, format_device, format_order
 
@@ -68,6 +69,12 @@ class RowResult:
     cost: Cost
     pooled: list[str]
     to_best: int | None
+
+    @property
+    def name(self) -> str:
+        """Its label with the algorithm's name in full, for tables and figures."""
+        record = self.runs[0].record
+        return format_label(self.label, record.algorithm, record.config)
 
     @property
     def seeds(self) -> list[int]:
@@ -143,7 +150,7 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """Every row's label once, in alphabetical order, which is the order of colours."""
+        """Every row's label once, in alphabetical order."""
         return sorted({row.label for table in self.tables for row in table.rows})
 
 

@@ -76,7 +76,7 @@ def _score(table: Table, row: RowResult) -> list[Cell]:
         behind = [*_lead(table, table.lead(pair)), Cell(format_p(pair.corrected), pair.corrected)]
     return [
         Cell(format_rank(row), row.rank),
-        Cell(row.label),
+        Cell(row.name),
         Cell(row.batch_norm),
         Cell(row.order),
         Cell(format_mean(table.metric, row.estimate.mean), row.estimate.mean),
@@ -137,8 +137,8 @@ def pairs_cells(table: Table) -> Cells:
         gain = pair.pairing_gain
         rows.append(
             [
-                Cell(table.rows[first].label),
-                Cell(table.rows[second].label),
+                Cell(table.rows[first].name),
+                Cell(table.rows[second].name),
                 *_lead(table, lead),
                 Cell(format_p(pair.p), pair.p),
                 Cell(format_p(pair.corrected), pair.corrected),
@@ -159,7 +159,7 @@ def costs_cells(table: Table) -> Cells:
     ]  # fmt: skip
     rows = [
         [
-            Cell(row.label),
+            Cell(row.name),
             Cell(format_count(row.cost.steps), row.cost.steps),
             Cell(format_time(row.cost.seconds), row.cost.seconds),
             Cell(format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
@@ -176,7 +176,7 @@ def costs_cells(table: Table) -> Cells:
 
 def settings_cells(table: Table) -> Cells:
     """Return the settings and conditions in which rows differ; what concerns fairness first."""
-    columns = [Column("Setting"), *(Column(row.label) for row in table.rows)]
+    columns = [Column("Setting"), *(Column(row.name) for row in table.rows)]
     rows = [
         [Cell(item.key, below="" if not item.own else "of the algorithm"), *map(Cell, item.values)]
         for item in table.differences
@@ -187,7 +187,7 @@ def settings_cells(table: Table) -> Cells:
 def pooled_warnings(table: Table) -> list[str]:
     """Return a warning for every row that pools runs of different settings."""
     return [
-        f"{row.label} pools runs that differ in {', '.join(row.pooled)}, beside the seed."
+        f"{row.name} pools runs that differ in {', '.join(row.pooled)}, beside the seed."
         for row in table.rows
         if row.pooled
     ]

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from metaexp.compare.output.colours import PALETTE
 from metaexp.compare.output.figures import FigureData, Series
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
@@ -49,49 +50,58 @@ def draw(data: FigureData) -> Drawn:
     """
     style = {**STYLE, "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": data.name, "figure.dpi": 200}
     with matplotlib.rc_context(style):
-        labels = [_wrapped(series.label, 22) for series in data.series]
+        labels = [wrapped(series.label, 22) for series in data.series]
         lines = sum(label.count("\n") + 1 for label in labels)
         extra = 0.22 * max(lines - len(labels), 0)
         height = (1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9) + extra
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        figure.suptitle(_wrapped(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.suptitle(wrapped(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         if data.kind == "dots":
-            _dots(axes, data, labels)
+            draw_dots(axes, data, labels)
         else:
             _lines(axes, data, labels)
-        figure.supxlabel(_wrapped(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
+        figure.supxlabel(wrapped(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Drawn(png.getvalue(), _inline(svg.getvalue(), data))
 
 
-def _dots(axes: Axes, data: FigureData, labels: list[str]) -> None:
+def draw_dots(axes: Axes, data: FigureData, labels: list[str], size: float = 7.0, letters: int = 44) -> None:
+    """Draw a figure of dots, one line of the axes for each series.
+
+    Args:
+        axes: Where to draw.
+        data: What the figure shows.
+        labels: The names of the series, in lines.
+        size: Of the marks, in points.
+        letters: The longest line of the label below the axis.
+    """
     scale = 100.0 if data.percent else 1.0
     for place, series in enumerate(data.series):
-        colour, (point,) = CYCLE[series.colour % len(CYCLE)], series.points
+        colour, (point,) = PALETTE[series.colour % len(PALETTE)], series.points
         mean, low, high = (value * scale for value in (point.mean, point.low, point.high))
         marker = MARKERS[series.colour % len(MARKERS)]
         if low < high:
-            axes.plot([low, high], [place, place], color=colour, linewidth=2.0, marker="|", markersize=7, zorder=3)
-        axes.plot([mean], [place], marker, color=colour, markersize=7, zorder=4)
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.0, marker="|", markersize=size, zorder=3)
+        axes.plot([mean], [place], marker, color=colour, markersize=size, zorder=4)
         seeds = [value * scale for value in series.seeds if abs(value) < 1e30]
-        axes.plot(seeds, [place + 0.24] * len(seeds), "|", color=colour, markersize=7, alpha=0.8)
+        axes.plot(seeds, [place + 0.24] * len(seeds), "|", color=colour, markersize=size, alpha=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     if data.zero:
         axes.axvline(0.0, color=GREY, linewidth=1.2, zorder=1.5)
-    axes.set_xlabel(_wrapped(data.x_label + (" (%)" if data.percent and not data.zero else ""), 44))
+    axes.set_xlabel(wrapped(data.x_label + (" (%)" if data.percent and not data.zero else ""), letters))
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=6)
 
 
 def _lines(axes: Axes, data: FigureData, labels: list[str]) -> None:
     scale = 100.0 if data.percent else 1.0
-    lines = [_line(axes, series, scale) for series in data.series]
+    lines = [draw_line(axes, series, scale) for series in data.series]
     axes.set_xlabel(plain(data.x_label))
     axes.set_ylabel(plain(data.y_label + (" (%)" if data.percent else "")))
     names = [f"\u200a{label}" for label in labels]  # matplotlib leaves labels such as "_x" out
@@ -99,8 +109,19 @@ def _lines(axes: Axes, data: FigureData, labels: list[str]) -> None:
     thousands(axes)
 
 
-def _line(axes: Axes, series: Series, scale: float) -> Line2D:
-    colour = CYCLE[series.colour % len(CYCLE)]
+def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Line2D:
+    """Draw a line with its band.
+
+    Args:
+        axes: Where to draw.
+        series: The points.
+        scale: What the values are multiplied by.
+        size: Of the marks, in points.
+
+    Returns:
+        The line, for a legend.
+    """
+    colour = PALETTE[series.colour % len(PALETTE)]
     x = [point.x for point in series.points]
     low, high = [p.low * scale for p in series.points], [p.high * scale for p in series.points]
     axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
@@ -110,13 +131,18 @@ def _line(axes: Axes, series: Series, scale: float) -> Line2D:
         color=colour,
         linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
         marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None,
-        markersize=4.5,
+        markersize=size,
     )
     return line
 
 
-def _wrapped(text: str, width: int) -> str:
-    """The text in at most four lines, so that room is left for the axes; without control characters."""
+def wrapped(text: str, width: int) -> str:
+    """Return a text in at most four lines, so that room is left for the axes; without control characters.
+
+    Args:
+        text: The text.
+        width: The longest line, in letters.
+    """
     return "\n".join(textwrap.wrap(plain(text), width, max_lines=4, placeholder=" \N{HORIZONTAL ELLIPSIS}")) or " "
 
 

@@ -12,6 +12,11 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\N{MINUS SIGN}": "$-$", "±": r"$\pm$",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
 }  # fmt: skip
+_FIRST_WITHOUT_FONT = 0x180
+"""Letters before this are Latin ones, which the encoding T1 has."""
+_WITH_FONT = (
+    "\N{EN DASH}\N{EM DASH}\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{HORIZONTAL ELLIPSIS}"
+)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~$])")
 
@@ -27,8 +32,8 @@ def for_markdown(text: str) -> str:
 
 
 def for_latex(text: str) -> str:
-    """Escape what has a meaning in LaTeX's text mode."""
-    return "".join(_LATEX.get(c, c) for c in plain(text))
+    """Escape what has a meaning in LaTeX's text mode. Letters that pdflatex has no font for become question marks."""
+    return "".join(_LATEX.get(c, c if ord(c) < _FIRST_WITHOUT_FONT or c in _WITH_FONT else "?") for c in plain(text))
 
 
 def for_csv(text: str) -> str:

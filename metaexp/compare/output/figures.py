@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.output.colours import colours_of
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
 from metaexp.core.metric import is_hit_rate, metric_words
@@ -72,7 +73,7 @@ class FigureData(NamedTuple):
 
 def figures(comparison: Comparison) -> list[FigureData]:
     """Return every figure that the runs have numbers for."""
-    colours = {label: index for index, label in enumerate(comparison.labels)}
+    colours = colours_of([row for table in comparison.tables for row in table.rows])
     found: list[FigureData | None] = []
     for number, table in enumerate(comparison.tables):
         end = f"_{number + 1}" if len(comparison.tables) > 1 else ""
@@ -98,7 +99,7 @@ def _point(x: float, estimate: Estimate) -> Point | None:
 def _note(text: str, series: Sequence[Series], wanted: Sequence[RowResult]) -> str:
     """The note below a figure, with the rows that could not be drawn."""
     shown = {item.label for item in series}
-    missing = [row.label for row in wanted if row.label not in shown]
+    missing = [row.name for row in wanted if row.name not in shown]
     return f"{text} Not drawn, too large: {', '.join(missing)}." if missing else text
 
 
@@ -108,7 +109,7 @@ def _scores(table: Table, colours: dict[str, int], name: str) -> FigureData | No
         point = _point(0.0, row.estimate)
         if point is not None:
             seeds = [run.test.mean for run in row.runs] if len(row.runs) > 1 else []
-            series.append(Series(row.label, colours[row.label], [point], seeds))
+            series.append(Series(row.name, colours[row.label], [point], seeds))
     if not series:
         return None
     return FigureData(
@@ -124,14 +125,14 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> FigureData
         assert row.to_best is not None
         point = _point(0.0, table.lead(table.pairs[row.to_best]))
         if point is not None:
-            series.append(Series(row.label, colours[row.label], [point], []))
+            series.append(Series(row.name, colours[row.label], [point], []))
     if not series:
         return None
     unit = "points of accuracy" if is_hit_rate(table.metric) else metric_words(table.metric)
     note = "Paired differences with 95 % intervals, not corrected for their number."
     return FigureData(
-        name, f"{table.title}: how far behind {table.rows[0].label}", "dots", series,
-        f"{unit} behind {table.rows[0].label}", "", is_hit_rate(table.metric),
+        name, f"{table.title}: how far behind {table.rows[0].name}", "dots", series,
+        f"{unit} behind {table.rows[0].name}", "", is_hit_rate(table.metric),
         _note(note, series, table.rows[1:]), True,
     )  # fmt: skip
 
@@ -152,7 +153,7 @@ def _learning(table: Table, colours: dict[str, int], name: str, histories: Mappi
             if point is not None:
                 points.append(point)
         if points:
-            series.append(Series(row.label, colours[row.label], points, []))
+            series.append(Series(row.name, colours[row.label], points, []))
     if not series:
         return None
     return FigureData(
@@ -184,7 +185,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
                 break
             points.append(point)
         if points:
-            series.append(Series(row.label, colours[row.label], points, []))
+            series.append(Series(row.name, colours[row.label], points, []))
     if not series:
         return None
     return FigureData(
@@ -219,16 +220,16 @@ def _over(
 ) -> FigureData:
     """A figure of scores over shots or ways."""
     dataset, value, metric = key
-    lines: dict[str, list[Point]] = {}
+    lines: dict[tuple[str, int], list[Point]] = {}
     for x, table in members:
         for row in table.rows:
             point = _point(x, row.estimate)
             if point is not None:
-                lines.setdefault(row.label, []).append(point)
+                lines.setdefault((row.name, colours[row.label]), []).append(point)
     other = f"{value}-way" if words == "shots" and value else f"{value}-shot" if words == "ways" else "regression"
     return FigureData(
         f"{words}_{other.replace('-', '_')}", f"{dataset}, {other}: {words}", "lines",
-        [Series(label, colours[label], points, []) for label, points in sorted(lines.items())],
+        [Series(label, colour, points, []) for (label, colour), points in sorted(lines.items())],
         {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {metric_words(metric)}",
         is_hit_rate(metric), "95 % intervals. Every place on the x axis is its own bank of episodes.",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.output.fairness import join_names, other_differences, unequal_conditions
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
 from metaexp.core.metric import is_hit_rate, metric_words
@@ -95,20 +96,20 @@ def format_required_sample(pair: Pair) -> str:
 
 def headline(table: Table) -> list[str]:
     """Return a few sentences that say which row is better, by how much, how sure that is, and at what cost."""
-    sentences = _caution(table)
+    sentences = [*unequal_conditions(table), *_caution(table)]
     sentences.append(_best(table))
     sentences += [_against(table, row) for row in table.rows[1:]]
     if len(table.rows) > 1:
         sentences.append(_costs(table))
     if any(len(row.runs) == 2 for row in table.rows):
         sentences.append("Two seeds hardly show how much seeds differ, so intervals with them are wide.")
-    sentences += _unfair(table)
+    sentences += other_differences(table)
     return sentences
 
 
 def _caution(table: Table) -> list[str]:
     """The warning about rows of one seed, which comes first."""
-    single = [row.label for row in table.single_seed_rows]
+    single = [row.name for row in table.single_seed_rows]
     if not single:
         return []
     if len(single) == len(table.rows):
@@ -120,8 +121,8 @@ def _caution(table: Table) -> list[str]:
         ]
     verb, those = ("has", "its number is") if len(single) == 1 else ("have", "their numbers are")
     return [
-        f"{_list(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, without a "
-        "rank and without a verdict."
+        f"{join_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, without "
+        "a rank and without a verdict."
     ]
 
 
@@ -130,37 +131,39 @@ def _best(table: Table) -> str:
     number = f"{format_mean(table.metric, best.estimate.mean)}{_in_brackets(table.metric, best.estimate)}"
     what = metric_words(table.metric)
     if len(table.rows) == 1:
-        return f"{best.label} reaches {number} {what}. There is nothing to compare it with."
+        return f"{best.name} reaches {number} {what}. There is nothing to compare it with."
     if not others:
         which = (
             "is the only row with several seeds" if best.estimate.over_seeds else "has the best mean of these weights"
         )
-        return f"{best.label} {which}: {number} {what}."
-    pairs = {row.label: table.pairs[row.to_best] for row in others if row.to_best is not None}
+        return f"{best.name} {which}: {number} {what}."
+    pairs = {row.name: table.pairs[row.to_best] for row in others if row.to_best is not None}
     equals = [label for label, pair in pairs.items() if not pair.significant]
     among = "" if len(others) == len(table.rows) - 1 else "Of the rows with several seeds, "
     if not equals:
-        losers = "all others" if len(others) > 1 else others[0].label
-        return f"{among}{best.label} is better than {losers}: {number} {what}."
+        losers = "all others" if len(others) > 1 else others[0].name
+        return f"{among}{best.name} is better than {losers}: {number} {what}."
     if len(equals) == len(others):
         nobody = "none" if among else "No row"
-        return f"{among}{nobody} can be told apart from {best.label}, which has the best mean: {number} {what}."
-    return f"{among}{best.label} has the best mean, {number} {what}, but {_list(equals)} cannot be told apart from it."
+        return f"{among}{nobody} can be told apart from {best.name}, which has the best mean: {number} {what}."
+    return (
+        f"{among}{best.name} has the best mean, {number} {what}, but {join_names(equals)} cannot be told apart from it."
+    )
 
 
 def _against(table: Table, row: RowResult) -> str:
     assert row.to_best is not None
     pair = table.pairs[row.to_best]
-    lead, best = table.lead(pair), table.rows[0].label
+    lead, best = table.lead(pair), table.rows[0].name
     gap = _gap(table.metric, abs(lead.mean))
     if pair.decision == "different":
         brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
-        return f"{row.label} is {gap} worse than {best}{brackets}."
+        return f"{row.name} is {gap} worse than {best}{brackets}."
     if lead.mean < 0.0:
         lead = lead.negated()
-        text = f"{row.label} is {gap} ahead of {best}"
+        text = f"{row.name} is {gap} ahead of {best}"
     else:
-        text = f"{row.label} is {gap} behind {best}"
+        text = f"{row.name} is {gap} behind {best}"
     if pair.decision == "open":
         brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
         return f"{text}{brackets}: open. {_required(table, pair)}"
@@ -171,7 +174,7 @@ def _scope(table: Table, pair: Pair) -> str:
     """Whether the interval of a pair without a verdict is over episodes, or over the seeds of one row too."""
     if pair.difference.over_seeds:
         return ""
-    several = [table.rows[i].label for i in (pair.first, pair.second) if len(table.rows[i].runs) > 1]
+    several = [table.rows[i].name for i in (pair.first, pair.second) if len(table.rows[i].runs) > 1]
     return f"over episodes and the seeds of {several[0]}" if several else "over episodes"
 
 
@@ -203,18 +206,10 @@ def _costs(table: Table) -> str:
     timed = [row for row in table.rows if row.cost.seconds is not None]
     if len(timed) < 2:
         return "The records do not say what the runs cost."
-    times = ", ".join(f"{row.label} {format_time(row.cost.seconds)}" for row in timed)
+    times = ", ".join(f"{row.name} {format_time(row.cost.seconds)}" for row in timed)
     device = shared_device(table)
     where = f"on {device}" if device else "on different devices, so that times do not compare"
     return f"Mean time of a run, {where}: {times}."
-
-
-def _unfair(table: Table) -> list[str]:
-    keys = [difference.key for difference in table.differences if not difference.own]
-    if not keys:
-        return []
-    shown = ", ".join(keys[:6]) + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
-    return [f"Beside the algorithms' own settings, rows differ in {shown}; see below before calling this fair."]
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -260,7 +255,3 @@ def _about(number: int) -> str:
     """A number rounded up to two digits, since it is an estimate."""
     scale = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // scale) * scale:,}"
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -15,11 +15,16 @@ from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
 from metaexp.core.files import encode_text, write_atomically
 
-_KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways")
+_KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways", "paper")
 
 
-def render(comparison: Comparison) -> dict[str, bytes]:
-    """Return the content of every file of a comparison by its name. Nothing is written."""
+def render(comparison: Comparison, *, for_paper: bool = False) -> dict[str, bytes]:
+    """Return the content of every file of a comparison by its name. Nothing is written.
+
+    Args:
+        comparison: What they show.
+        for_paper: Whether to make the files for a paper, too.
+    """
     found = figures(comparison)
     drawn = {figure.name: draw(figure) for figure in found}
     texts = {
@@ -28,10 +33,13 @@ def render(comparison: Comparison) -> dict[str, bytes]:
         "README.md": to_markdown(comparison, {figure.title: f"{figure.name}.png" for figure in found}),
         "table.tex": to_latex(comparison),
     }
-    return {
-        **{name: encode_text(text) for name, text in texts.items()},
-        **{f"{name}.png": item.png for name, item in drawn.items()},
-    }
+    more: dict[str, bytes | str] = {}
+    if for_paper:
+        from metaexp.compare.output.paper import paper_files
+
+        more = paper_files(comparison, found)
+    contents = {**texts, **{f"{name}.png": item.png for name, item in drawn.items()}, **more}
+    return {name: encode_text(item) if isinstance(item, str) else item for name, item in contents.items()}
 
 
 def write(files: dict[str, bytes], folder: Path) -> list[Path]:
@@ -53,7 +61,7 @@ def write(files: dict[str, bytes], folder: Path) -> list[Path]:
     """
     is_new, unfinished = not folder.exists(), folder / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
-    old = set(folder.glob("*.png")) if is_earlier(folder) else set()
+    old = {*folder.glob("*.png"), *folder.glob("paper*")} if is_earlier(folder) else set()
     try:
         _remove(unfinished)  # of a comparison that was killed
         unfinished.mkdir()

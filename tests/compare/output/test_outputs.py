@@ -140,13 +140,13 @@ def test_figures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Pat
 def test_the_sentences_answer_which_how_much_how_sure_and_at_what_cost(sweep: Path) -> None:
     (table,) = compared(sweep).tables
     first, second, third, cost, *rest = headline(table)
-    best, tied = table.rows[0].label, table.rows[1].label
+    best, tied = table.rows[0].name, table.rows[1].name
     assert re.match(
         rf"{best} has the best mean, [\d.]+ % \(95 % interval .*\) accuracy, but {tied} cannot be told", first
     )
     assert re.match(rf"{tied} is [\d.]+ points behind {best} \(95 % interval .*; corrected p = .*\): open\. If", second)
-    assert re.match(rf"meta_lstm is [\d.]+ points worse than {best} \(95 % interval .*; corrected p .*\)\.$", third)
-    assert re.match(r"Mean time of a run, on AMD EPYC, 2 threads: .*maml 21 min.*meta_lstm 83 min", cost)
+    assert re.match(rf"Meta-LSTM is [\d.]+ points worse than {best} \(95 % interval .*; corrected p .*\)\.$", third)
+    assert re.match(r"Mean time of a run, on AMD EPYC, 2 threads: .*MAML 21 min.*Meta-LSTM 83 min", cost)
     assert any("batch_norm" in sentence for sentence in rest)
 
 
@@ -234,8 +234,8 @@ def test_the_footnote_is_with_the_tables_that_need_it(make_run: MakeRun, tmp_pat
 def test_the_adaptation_curve_ends_at_the_score(sweep: Path) -> None:
     comparison = compared(sweep)
     (figure,) = [figure for figure in figures(comparison) if figure.name == "adaptation"]
-    means = {row.label: row.estimate.mean for row in comparison.tables[0].rows}
-    assert {series.label for series in figure.series} == {"maml", "meta_lstm"}
+    means = {row.name: row.estimate.mean for row in comparison.tables[0].rows}
+    assert {series.label for series in figure.series} == {"MAML", "Meta-LSTM"}
     for series in figure.series:
         assert [point.x for point in series.points] == [0, 1]
         assert series.points[-1].mean == pytest.approx(means[series.label])
@@ -249,7 +249,7 @@ def test_of_errors_the_smaller_is_better(make_run: MakeRun, tmp_path: Path) -> N
     (table,) = comparison.tables
     assert [row.label for row in table.rows] == ["maml", "proto_net"]
     assert [row.rank for row in table.rows] == [1, 2]
-    assert headline(table)[0].startswith("maml is better than proto_net: 2.")
+    assert headline(table)[0].startswith("MAML is better than ProtoNet: 2.")
     assert headline(table)[0].endswith("mean squared error.")
     (figure,) = [figure for figure in figures(comparison) if figure.name == "differences"]
     assert figure.series[0].points[0].low > 0
@@ -264,10 +264,8 @@ def test_one_seed_each_is_about_weights_and_has_no_rank_and_no_verdict(make_run:
     first, second, third, *rest = headline(table)
     assert first.startswith("Every row has one seed: the numbers are about these trained weights")
     assert "no rank and no verdict" in first
-    assert second.startswith("maml has the best mean of these weights: ")
-    assert re.match(
-        r"proto_net is .* points behind maml \(95 % interval over episodes .* to .*\): no verdict\.$", third
-    )
+    assert second.startswith("MAML has the best mean of these weights: ")
+    assert re.match(r"ProtoNet is .* points behind MAML \(95 % interval over episodes .* to .*\): no verdict\.$", third)
     assert not re.search(r"\b(better|worse|corrected p|different)\b", " ".join([first, second, third, *rest]))
     assert [row.rank for row in table.rows] == [None, None]
     assert STAR in Page(to_html(comparison, {})).text
@@ -285,11 +283,11 @@ def test_a_row_with_one_seed_is_not_ranked_among_the_others(make_run: MakeRun, t
     (table,) = compared(tmp_path / "sweep").tables
     assert [(row.label, row.rank) for row in table.rows] == [("maml", 1), ("meta_lstm", 2), ("proto_net", None)]
     caution, best, worse, ahead, *_ = headline(table)
-    assert caution.startswith("proto_net has one seed: its number is about those trained weights")
-    assert best.startswith("Of the rows with several seeds, maml is better than meta_lstm: ")
-    assert worse.startswith("meta_lstm is ")
+    assert caution.startswith("ProtoNet has one seed: its number is about those trained weights")
+    assert best.startswith("Of the rows with several seeds, MAML is better than Meta-LSTM: ")
+    assert worse.startswith("Meta-LSTM is ")
     assert re.match(
-        r"proto_net is .* points ahead of maml \(95 % interval over episodes and the seeds of maml .*\): no verdict",
+        r"ProtoNet is .* points ahead of MAML \(95 % interval over episodes and the seeds of MAML .*\): no verdict",
         ahead,
     )
 
@@ -405,3 +403,22 @@ def test_a_second_comparison_leaves_no_figure_of_the_first(sweep: Path, make_run
     write(render(compared(sweep)), out)
     assert (out / "mine.png").exists()
     assert not (out / "scores_7.png").exists()
+
+
+def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed)
+        make_run("proto_net", seed)
+    assert not headline(compared(tmp_path / "sweep").tables[0])[0].startswith("Not under equal conditions")
+    more = {"train.steps": 60, "train.n_way": 20, "train.k_shot": 5, "model._target_": "pkg.Large", "optimizer.lr": 0.1}
+    for seed in range(2):
+        make_run("reptile", seed, config=more)
+    (table,) = compared(tmp_path / "sweep").tables
+    first, *others, last = headline(table)
+    assert first.startswith("Not under equal conditions: rows differ in the training ")
+    assert re.search(r"the training tasks \(train\.n_way: (-, 20|20, -) and 1 other setting\)", first)
+    assert re.search(r"the training budget \(train\.steps: (60, 6000|6000, 60)\)", first)
+    assert re.search(r"the network \(model\._target_: (-, Large|Large, -)\)", first)
+    assert "That, and not the algorithm, may be why." in first
+    assert not [line for line in others if "equal conditions" in line]
+    assert "rows differ in optimizer.lr" in last

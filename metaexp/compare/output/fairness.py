@@ -1,0 +1,54 @@
+"""Sentences about the conditions of a comparison: what is not equal between its rows."""
+
+from __future__ import annotations
+
+from metaexp.compare.comparison import Table
+from metaexp.compare.differences import Difference
+from metaexp.compare.rows import is_of_task
+
+_BUDGET = ("train.steps", "train.meta_batch_size", "train.patience", "steps done")
+
+
+def _conditions(table: Table) -> dict[str, list[Difference]]:
+    """What decides whether a comparison is fair -> the settings of it in which rows differ."""
+    found: dict[str, list[Difference]] = {}
+    for item in table.differences:
+        what = (
+            "the training budget" if item.key in _BUDGET
+            else "the training tasks" if is_of_task(item.key)
+            else "the network" if item.key.partition(".")[0] == "model"
+            else ""
+        )  # fmt: skip
+        if what and not item.own:
+            found.setdefault(what, []).append(item)
+    return found
+
+
+def unequal_conditions(table: Table) -> list[str]:
+    """Return the warning that budgets, training tasks or networks differ, which comes first; none where none do."""
+    parts = []
+    for what, items in _conditions(table).items():
+        first = items[0]
+        is_class = first.key.endswith("_target_")
+        values = list(dict.fromkeys(value.rpartition(".")[2] if is_class else value for value in first.values))
+        more = f" and {len(values) - 4} more" if len(values) > 4 else ""
+        others = f" and {len(items) - 1} other setting{'s' if len(items) > 2 else ''}" if len(items) > 1 else ""
+        parts.append(f"{what} ({first.key}: {', '.join(values[:4])}{more}{others})")
+    if not parts:
+        return []
+    return [f"Not under equal conditions: rows differ in {join_names(parts)}. That, and not the algorithm, may be why."]
+
+
+def other_differences(table: Table) -> list[str]:
+    """Return the sentence about other settings in which rows differ, which comes last; none where there are none."""
+    said = {item.key for items in _conditions(table).values() for item in items}
+    keys = [difference.key for difference in table.differences if not difference.own and difference.key not in said]
+    if not keys:
+        return []
+    shown = ", ".join(keys[:6]) + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
+    return [f"Beside the algorithms' own settings, rows differ in {shown}; see below before calling this fair."]
+
+
+def join_names(names: list[str]) -> str:
+    """Return names as ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,264 @@
+"""A comparison for a paper: tables that fit a column, a bibliography, an appendix of settings, a page to compile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from metaexp.compare.comparison import Comparison, RowResult, Table
+from metaexp.compare.output.escape import for_latex
+from metaexp.compare.output.figures import FigureData
+from metaexp.compare.output.paper_figures import draw_paper
+from metaexp.compare.rows import format_setting, settings
+from metaexp.compare.statistics.pairs import Estimate
+from metaexp.core.metric import is_hit_rate, metric_words
+from metaexp.results.display_names import ALGORITHMS, papers_of, to_bibtex
+from metaexp.results.privacy import clean_text
+from metaexp.results.wording import NOTHING
+
+_HIDDEN = ("paths.", "tracker", "name", "group", "seed", "device.threads", "device.accelerator", "own_code")
+_MOST_TASKS = 6
+"""More tasks do not fit beside each other on a page."""
+
+
+def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, bytes | str]:
+    """Return the files for a paper: those of :func:`paper_texts`, and each figure as PDF and SVG at two widths.
+
+    Args:
+        comparison: What they show.
+        figures: Its figures.
+
+    Returns:
+        Name -> content.
+    """
+    drawn: dict[str, bytes] = {}
+    for figure in figures:
+        drawn |= draw_paper(figure)
+    return {**paper_texts(comparison, figures), **drawn}
+
+
+def paper_texts(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, str]:
+    """Return tables, appendix, bibliography, and a page to compile that has all of it.
+
+    Args:
+        comparison: What they show.
+        figures: Its figures, which the page includes.
+
+    Returns:
+        Name -> content.
+    """
+    algorithms = [run.record.algorithm for table in comparison.tables for row in table.rows for run in row.runs]
+    return {
+        "paper-table.tex": to_tables(comparison),
+        "paper-appendix.tex": to_appendix(comparison),
+        "paper-references.bib": to_bibtex(papers_of(algorithms)),
+        "paper.tex": to_document(comparison, figures, algorithms),
+    }
+
+
+def to_tables(comparison: Comparison) -> str:
+    """Return a table for each task, as wide as a column, and one of all tasks where there are several."""
+    parts = ["% \\usepackage{booktabs}, \\usepackage{array} and \\usepackage[T1]{fontenc}"]
+    parts += [_table(table, label) for table, label in zip(comparison.tables, _labels(comparison), strict=True)]
+    shared = [table for table in comparison.tables if table.metric == comparison.tables[0].metric]
+    if 1 < len(shared) <= _MOST_TASKS:
+        parts.append(_all_tasks(shared))
+    return "\n\n".join(parts) + "\n"
+
+
+def _labels(comparison: Comparison) -> list[str]:
+    names = [re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") for table in comparison.tables]
+    return [
+        name if names.count(name) == 1 else f"{name}-{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
+def _table(table: Table, label: str) -> str:
+    lines = [rf"{for_latex(row.name)} & {_score(table, row)} \\" for row in table.rows]
+    head = rf"Algorithm & {for_latex(_measured(table))} \\"
+    form = r"@{}>{\raggedright\arraybackslash}p{0.56\columnwidth}r@{}"
+    return _float("table", _caption(table), f"tab:{label}", form, head, lines)
+
+
+def _all_tasks(tables: Sequence[Table]) -> str:
+    """Algorithms in rows, tasks in columns."""
+    names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
+    found = [{row.name: _score(table, row) for row in table.rows} for table in tables]
+    lines = [rf"{for_latex(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
+    head = rf"Algorithm & {' & '.join(for_latex(table.title) for table in tables)} \\"
+    width = 0.96 / (len(tables) + 1.6)
+    column = rf">{{\raggedleft\arraybackslash}}p{{{width:.3f}\textwidth}}"
+    form = rf"@{{}}>{{\raggedright\arraybackslash}}p{{{1.3 * width:.3f}\textwidth}}{column * len(tables)}@{{}}"
+    caption = f"{_measured(tables[0])} on {len(tables)} tasks. {_reading(tables)}"
+    return _float("table*", caption, "tab:all-tasks", form, head, lines)
+
+
+def _float(kind: str, caption: str, label: str, form: str, head: str, lines: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            rf"\begin{{{kind}}}", r"\centering", r"\small", r"\setlength{\tabcolsep}{3pt}",
+            r"\renewcommand{\arraystretch}{1.3}",
+            rf"\caption{{{caption if kind == 'table' else for_latex(caption)}}}", rf"\label{{{label}}}",
+            rf"\begin{{tabular}}{{{form}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}",
+            rf"\end{{{kind}}}",
+        ]
+    )  # fmt: skip
+
+
+def _measured(table: Table) -> str:
+    what = metric_words(table.metric)
+    return f"Test {what} (%)" if is_hit_rate(table.metric) else f"Test {what}"
+
+
+def _caption(table: Table) -> str:
+    where = f"{_measured(table)} on {table.title}, on the same {table.n_episodes:,} test episodes for all."
+    return for_latex(f"{where} {_reading([table])}")
+
+
+def _reading(tables: Sequence[Table]) -> str:
+    """How to read the numbers: the interval, what is bold, what the mark means, and rows of one seed."""
+    seeds = {len(row.runs) for table in tables for row in table.rows}
+    several = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(max(seeds))
+    one = [row for table in tables for row in table.single_seed_rows]
+    sentences = []
+    if seeds == {1}:
+        sentences.append("One seed each: 95 % intervals over episodes, about these weights and not the algorithms.")
+    else:
+        sentences.append(f"Means over {several} seeds with 95 % intervals.")
+        if one:
+            sentences.append("An asterisk marks one seed, with the interval over episodes.")
+    if any(_is_best(table, row) for table in tables for row in table.rows):
+        sentences.append("Best mean in bold.")
+    if any(_is_tied(table, row) for table in tables for row in table.rows):
+        sentences.append("A dagger marks what does not differ significantly from the best (paired, Holm, 0.05).")
+    return " ".join(sentences)
+
+
+def _is_best(table: Table, row: RowResult) -> bool:
+    """Whether a row is bold: the best mean of rows with several seeds."""
+    ranked = [other for other in table.rows if len(other.runs) > 1]
+    return len(ranked) > 1 and row is ranked[0]
+
+
+def _is_tied(table: Table, row: RowResult) -> bool:
+    """Whether a row with several seeds cannot be told apart from the best."""
+    if row.to_best is None or len(row.runs) < 2 or not any(_is_best(table, other) for other in table.rows):
+        return False
+    return not table.pairs[row.to_best].significant
+
+
+def _score(table: Table, row: RowResult) -> str:
+    """A mean with its interval in mathematics, bold or marked."""
+    scale, form = (100.0, ".2f") if is_hit_rate(table.metric) else (1.0, ".3g")
+    estimate = row.estimate
+    mean = format(estimate.mean * scale, form)
+    number = rf"\mathbf{{{mean}}}" if _is_best(table, row) else mean
+    mark = r"{}^{\dagger}" if _is_tied(table, row) else "{}^{*}" if _is_one_of_several(table, row) else ""
+    return f"${number}{_interval(estimate, scale, form)}{mark}$"
+
+
+def _is_one_of_several(table: Table, row: RowResult) -> bool:
+    return len(row.runs) == 1 and len(table.single_seed_rows) < len(table.rows)
+
+
+def _interval(estimate: Estimate, scale: float, form: str) -> str:
+    """The interval as plus and minus, or with two ends where they differ."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    below = format((estimate.mean - estimate.low) * scale, form)
+    above = format((estimate.high - estimate.mean) * scale, form)
+    if below == above:
+        return rf" \pm {below}"
+    return rf"\,{{}}^{{+{above}}}_{{-{below}}}"
+
+
+def to_appendix(comparison: Comparison) -> str:
+    """Return every setting: for each task those that all rows share, then those of each row. One column wide."""
+    parts = [
+        "% \\usepackage{longtable,array,booktabs}; in a two-column page after \\onecolumn",
+        r"\section{Settings}",
+    ]
+    for table in comparison.tables:
+        per_row = [_settings_of(row) for row in table.rows]
+        keys = list(dict.fromkeys(key for values in per_row for key in values))
+        shared = [key for key in keys if len({values.get(key, NOTHING) for values in per_row}) == 1]
+        title = f"{table.title}: settings of all rows" if len(table.rows) > 1 else f"{table.title}: settings"
+        parts.append(_long(title, [(key, per_row[0].get(key, NOTHING)) for key in shared]))
+        for row, values in zip(table.rows, per_row, strict=True):
+            own = [(key, values[key]) for key in keys if key not in shared and key in values]
+            seeds = ("seeds", ", ".join(map(str, row.seeds)))
+            parts.append(_long(f"{table.title}: {row.name}", [seeds, *own]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _settings_of(row: RowResult) -> dict[str, str]:
+    """Key -> value, or values, of the runs of a row."""
+    leaves: list[dict[str, Any]] = [settings(run.record) for run in row.runs]
+    keys = dict.fromkeys(key for leaf in leaves for key in leaf if not key.startswith(_HIDDEN))
+    return {
+        key: clean_text(", ".join(dict.fromkeys(format_setting(leaf.get(key, NOTHING)) for leaf in leaves)))
+        for key in keys
+    }
+
+
+def _long(title: str, lines: Sequence[tuple[str, str]]) -> str:
+    rows = [rf"\texttt{{{_breakable(key)}}} & {_breakable(value)} \\" for key, value in lines]
+    form = r"@{}>{\raggedright\arraybackslash}p{0.47\linewidth}>{\raggedright\arraybackslash}p{0.47\linewidth}@{}"
+    head = r"Setting & Value \\"
+    return "\n".join(
+        [
+            rf"\subsection*{{{for_latex(title)}}}", rf"\begin{{longtable}}{{{form}}}", r"\toprule", head, r"\midrule",
+            r"\endhead", *rows, r"\bottomrule", r"\end{longtable}",
+        ]
+    )  # fmt: skip
+
+
+def _breakable(text: str) -> str:
+    """Text that may be broken after the dots, commas and underscores of a key, and in very long words."""
+    escaped = [for_latex(text[i : i + 1]) for i in range(len(text))]
+    return "".join(
+        f"{letters}\\allowbreak{{}}" if letter in "._,/-" or (i % 24 == 23) else letters
+        for i, (letter, letters) in enumerate(zip(text, escaped, strict=True))
+    )
+
+
+def to_document(comparison: Comparison, figures: Sequence[FigureData], algorithms: Sequence[str]) -> str:
+    """Return a two-column page with all of it: ``pdflatex paper && bibtex paper && pdflatex paper``, twice.
+
+    Args:
+        comparison: What it shows.
+        figures: Its figures.
+        algorithms: Those that ran, which are cited.
+    """
+    cited = [
+        f"{for_latex(ALGORITHMS[name].name)}~\\cite{{{paper.key}}}"
+        for name in dict.fromkeys(algorithms)
+        if name in ALGORITHMS and (paper := ALGORITHMS[name].paper) is not None
+    ]
+    drawn = [_figure(figure, "figure", r"\columnwidth", "1col") for figure in figures]
+    wide = [_figure(figure, "figure*", r"\textwidth", "2col") for figure in figures[:1]]
+    head = [
+        r"\documentclass[twocolumn,10pt]{article}", r"\usepackage[T1]{fontenc}", r"\usepackage[utf8]{inputenc}",
+        r"\usepackage{booktabs}", r"\usepackage{array}", r"\usepackage{longtable}", r"\usepackage{graphicx}",
+        r"\usepackage{textcomp}", r"\usepackage[margin=0.75in,columnsep=0.25in]{geometry}",
+        rf"\title{{{for_latex(comparison.title)}}}", r"\author{}", r"\date{}", r"\begin{document}", r"\maketitle",
+    ]  # fmt: skip
+    body = [f"The algorithms are {', '.join(cited)}."] if cited else []
+    end = [
+        *([r"\bibliographystyle{plain}", r"\bibliography{paper-references}"] if cited else []), r"\onecolumn",
+        r"\appendix", r"\input{paper-appendix}", r"\end{document}",
+    ]  # fmt: skip
+    return "\n".join([*head, *body, r"\input{paper-table}", *drawn, *wide, r"\clearpage", *end]) + "\n"
+
+
+def _figure(figure: FigureData, kind: str, width: str, size: str) -> str:
+    return "\n".join(
+        [
+            rf"\begin{{{kind}}}", r"\centering",
+            rf"\includegraphics[width={width},height=0.8\textheight,keepaspectratio]{{paper-{figure.name}-{size}.pdf}}",
+            rf"\caption{{{for_latex(f'{figure.title}. {figure.note}')}}}",
+            rf"\label{{fig:{figure.name}{'-wide' if kind.endswith('*') else ''}}}", rf"\end{{{kind}}}",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,117 @@
+"""What the shipped algorithms are called in tables and figures, their colours, and the papers to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Paper(NamedTuple):
+    """An entry of a bibliography.
+
+    Attributes:
+        key: By which a text cites it.
+        kind: The kind of entry: ``inproceedings`` or ``article``.
+        authors: In BibTeX's form.
+        title: With braces around what keeps its capitals.
+        where: Name and value of the field that says where it was published.
+        year: When.
+    """
+
+    key: str
+    kind: str
+    authors: str
+    title: str
+    where: tuple[str, str]
+    year: int
+
+
+class Shown(NamedTuple):
+    """How an algorithm is shown.
+
+    Attributes:
+        name: In full.
+        paper: What to cite; None for a baseline without one.
+    """
+
+    name: str
+    paper: Paper | None
+
+
+_ICML = "International Conference on Machine Learning (ICML)"
+_ICLR = "International Conference on Learning Representations (ICLR)"
+_NIPS = "Advances in Neural Information Processing Systems"
+
+ALGORITHMS: dict[str, Shown] = {
+    "maml": Shown("MAML", Paper(
+        "finn2017maml", "inproceedings", "Finn, Chelsea and Abbeel, Pieter and Levine, Sergey",
+        "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", ("booktitle", _ICML), 2017)),
+    "proto_net": Shown("ProtoNet", Paper(
+        "snell2017prototypical", "inproceedings", "Snell, Jake and Swersky, Kevin and Zemel, Richard",
+        "Prototypical Networks for Few-shot Learning", ("booktitle", _NIPS), 2017)),
+    "reptile": Shown("Reptile", Paper(
+        "nichol2018reptile", "article", "Nichol, Alex and Achiam, Joshua and Schulman, John",
+        "On First-Order Meta-Learning Algorithms", ("journal", "arXiv preprint arXiv:1803.02999"), 2018)),
+    "anil": Shown("ANIL", Paper(
+        "raghu2020anil", "inproceedings", "Raghu, Aniruddh and Raghu, Maithra and Bengio, Samy and Vinyals, Oriol",
+        "Rapid Learning or Feature Reuse? {T}owards Understanding the Effectiveness of {MAML}",
+        ("booktitle", _ICLR), 2020)),
+    "relation_net": Shown("Relation Network", Paper(
+        "sung2018relation", "inproceedings",
+        "Sung, Flood and Yang, Yongxin and Zhang, Li and Xiang, Tao and Torr, Philip H. S. and Hospedales, Timothy M.",
+        "Learning to Compare: Relation Network for Few-Shot Learning",
+        ("booktitle", "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)"), 2018)),
+    "meta_lstm": Shown("Meta-LSTM", Paper(
+        "ravi2017optimization", "inproceedings", "Ravi, Sachin and Larochelle, Hugo",
+        "Optimization as a Model for Few-Shot Learning", ("booktitle", _ICLR), 2017)),
+    "matching_net": Shown("Matching Networks", Paper(
+        "vinyals2016matching", "inproceedings",
+        "Vinyals, Oriol and Blundell, Charles and Lillicrap, Timothy and Kavukcuoglu, Koray and Wierstra, Daan",
+        "Matching Networks for One Shot Learning", ("booktitle", _NIPS), 2016)),
+    "meta_sgd": Shown("Meta-SGD", Paper(
+        "li2017metasgd", "article", "Li, Zhenguo and Zhou, Fengwei and Chen, Fei and Li, Hang",
+        "{Meta-SGD}: Learning to Learn Quickly for Few-Shot Learning",
+        ("journal", "arXiv preprint arXiv:1707.09835"), 2017)),
+    "maml_plus_plus": Shown("MAML++", Paper(
+        "antoniou2019train", "inproceedings", "Antoniou, Antreas and Edwards, Harrison and Storkey, Amos",
+        "How to Train Your {MAML}", ("booktitle", _ICLR), 2019)),
+    "fine_tune": Shown("Fine-tuning", Paper(
+        "chen2019closer", "inproceedings",
+        "Chen, Wei-Yu and Liu, Yen-Cheng and Kira, Zsolt and Wang, Yu-Chiang Frank and Huang, Jia-Bin",
+        "A Closer Look at Few-shot Classification", ("booktitle", _ICLR), 2019)),
+    "nearest_neighbour": Shown("Nearest neighbour", None),
+}  # fmt: skip
+"""Name of an algorithm's file -> how it is shown. The order is that of the colours."""
+
+
+def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
+    """Return the name of a row of a comparison in full: ``MAML (first order) inner_lr=0.1``.
+
+    Args:
+        label: The row's label, which begins with the name of the algorithm or of an experiment.
+        algorithm: The name of the algorithm.
+        config: The settings of a run of the row.
+    """
+    first, _, rest = label.partition(" ")
+    if first != algorithm or algorithm not in ALGORITHMS:
+        return label
+    words = [word for word in rest.split(" ") if word and not word.startswith("first_order=")]
+    section = config.get("algorithm")
+    order = ["(first order)"] if isinstance(section, Mapping) and section.get("first_order") is True else []
+    return " ".join([ALGORITHMS[algorithm].name, *order, *words])
+
+
+def papers_of(algorithms: list[str]) -> list[Paper]:
+    """Return the papers of some algorithms, each once; those of a user's own are not known."""
+    found = [ALGORITHMS[name].paper for name in dict.fromkeys(algorithms) if name in ALGORITHMS]
+    return [paper for paper in found if paper is not None]
+
+
+def to_bibtex(papers: list[Paper]) -> str:
+    """Return entries of a bibliography."""
+    entries = [
+        f"@{paper.kind}{{{paper.key},\n  author = {{{paper.authors}}},\n  title = {{{paper.title}}},\n"
+        f"  {paper.where[0]} = {{{paper.where[1]}}},\n  year = {{{paper.year}}}\n}}\n"
+        for paper in papers
+    ]
+    return "\n".join(entries)
