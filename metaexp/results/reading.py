@@ -1,7 +1,8 @@
 """Checks parsed JSON against dataclasses: every field present, none unknown, each of its declared type.
 
-Only a field that was added later may be missing. pydantic could do most of this, but importing it takes as long as all
-of ``metaexp --help``.
+Only a field that was added later may be missing. pydantic could do most of this. But it is strict with parsed JSON
+only where it parses the text itself, and then refuses bytes that are not UTF-8, which the names of classes can have
+because folders can; and importing it takes as long as all of ``metaexp --help``.
 """
 
 from __future__ import annotations
