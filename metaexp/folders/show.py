@@ -10,6 +10,7 @@ from typing import Any
 
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer, leaves
+from metaexp.config.identity import with_added_keys
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
@@ -117,11 +118,11 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
         why = plain(str(error).splitlines()[0])[:300]
         return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
                 *(f"  {plain(item)}" for item in given)]  # fmt: skip
-    ours, theirs = dict(leaves(_settings(state.config))), dict(leaves(_settings(defaults)))
+    ours, theirs = (dict(leaves(_settings(config))) for config in (with_added_keys(state.config), defaults))
     changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
     if not changed:
         return ["settings: the defaults"]
-    values = {key: show(ours[key]) if key in ours else "removed" for key in changed}
+    values = {key: show(ours[key]) if key in ours else "not set" for key in changed}
     width, widest = max(map(len, changed)), min(max(map(len, values.values())), 40)
     return [
         "settings that differ from the defaults:",
