@@ -11,8 +11,8 @@ from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.metric import name_problem
-from metaexp.core.shapes import SPLITS, TaskShape
-from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
+from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
+from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
 from metaexp.tracking.base import Tracker
 
@@ -58,8 +58,8 @@ def contradictions(
         tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained, batch)
         found += fit_problems(data, algorithm, tasks)
         found += _size_problems(values, train, test)
-    if "eval" in sound and values["eval"]["episodes"] > _MOST_EPISODES:
-        found.append(f"eval.episodes={values['eval']['episodes']} is too many; at most {_MOST_EPISODES:,}. Lower it.")
+    if "eval" in sound:
+        found += _number_problems(values["eval"]["episodes"], data)
     if sound >= {"eval", "task"}:
         found += _metric_problems(values["eval"].get("metrics") or [], values["task"]["n_way"])
     if sound >= {"train", "eval"} and values["train"].get("patience") and values["eval"].get("weights") == "last":
@@ -113,7 +113,25 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
             capacity = dataset.capacity_in(folder)
         except (MissingDataError, OSError):
             capacity = None
-    return DataFacts(data_name(spec, _name(spec, choices, "dataset")), dataset.kind, capacity, dataset.equal_classes)
+    name = data_name(spec, _name(spec, choices, "dataset"))
+    return DataFacts(name, dataset.kind, capacity, dataset.equal_classes, _fixed_bank(dataset, folder))
+
+
+def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:
+    """What the files tell of fixed test episodes; files that are missing tell nothing here."""
+    try:
+        return dataset.fixed_bank(folder)
+    except (MissingDataError, OSError):
+        return None
+
+
+def _number_problems(episodes: int, data: DataFacts | None) -> list[str]:
+    """More test episodes than anybody computes, or than a dataset with fixed ones has."""
+    if data is not None and data.fixed is not None and episodes > data.fixed.n_episodes:
+        return [fixed_number_problem(data.name, data.fixed.n_episodes, episodes)]
+    if episodes > _MOST_EPISODES:
+        return [f"eval.episodes={episodes} is too many; at most {_MOST_EPISODES:,}. Lower it."]
+    return []
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:

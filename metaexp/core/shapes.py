@@ -36,3 +36,15 @@ class Capacity(NamedTuple):
 
     n_classes: int
     per_class: int
+
+
+class FixedBank(NamedTuple):
+    """Test episodes that are fixed rather than drawn.
+
+    Attributes:
+        shape: Ways, shots and queries per class, which ``task`` must have.
+        n_episodes: How many there are, which ``eval.episodes`` must not exceed.
+    """
+
+    shape: TaskShape
+    n_episodes: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
+from metaexp.core.shapes import SPLITS, Capacity, FixedBank, Split, TaskShape
 
 
 class DataFacts(NamedTuple):
@@ -23,6 +23,8 @@ class DataFacts(NamedTuple):
     files tell, and where there is no end of tasks."""
     equal_classes: bool = False
     """Whether all classes of a split are of that size."""
+    fixed: FixedBank | None = None
+    """Shape and number of the test episodes, where these are fixed rather than drawn."""
 
 
 class AlgorithmFacts(NamedTuple):
@@ -91,6 +93,40 @@ def needs_classes(setting: str, instead: str = "") -> str:
     return f"{setting} needs classes, and regression tasks (train.n_way=0) have none. {advice}"
 
 
+def format_shape(shape: TaskShape) -> str:
+    """Return a shape in words, such as ``20-way 1-shot with 1 query per class``."""
+    queries = "query" if shape.n_query == 1 else "queries"
+    return f"{shape.n_way}-way {shape.k_shot}-shot with {shape.n_query} {queries} per class"
+
+
+def fixed_shape_problem(name: str, fixed: TaskShape, task: TaskShape) -> str:
+    """Return the sentence for a task of another shape than the fixed test episodes of a dataset.
+
+    Args:
+        name: What messages call the dataset.
+        fixed: The shape of its test episodes.
+        task: The shape that is asked for.
+    """
+    return (
+        f"the test episodes of {name} are fixed: {format_shape(fixed)}; and the task is {format_shape(task)}. "
+        f"Set task.n_way={fixed.n_way} task.k_shot={fixed.k_shot} task.n_query={fixed.n_query}."
+    )
+
+
+def fixed_number_problem(name: str, n_episodes: int, wanted: int) -> str:
+    """Return the sentence for a test on more episodes than a dataset has.
+
+    Args:
+        name: What messages call the dataset.
+        n_episodes: How many fixed test episodes it has.
+        wanted: How many are asked for.
+    """
+    return (
+        f"eval.episodes={wanted} are more than the {n_episodes} test episodes of {name}. "
+        f"Set eval.episodes={n_episodes}."
+    )
+
+
 def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[str]:
     if data.kind == "regression":
         if shape.n_way:
@@ -109,22 +145,27 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
         return
     if shape.n_way == 1:
         yield "SECTION.n_way=1 leaves nothing to tell apart; set SECTION.n_way to 2 or more."
-    if data.capacity is None:
-        return
-    limits = data.capacity.get(split, Capacity(0, 0))
+    if split == "test" and data.fixed is not None:
+        yield from [fixed_shape_problem(data.name, data.fixed.shape, shape)] if shape != data.fixed.shape else []
+    elif data.capacity is not None:
+        yield from _capacity_problems(data.name, data.capacity, split, shape)
+
+
+def _capacity_problems(name: str, capacity: Mapping[Split, Capacity], split: Split, shape: TaskShape) -> Iterator[str]:
+    limits = capacity.get(split, Capacity(0, 0))
     if limits.n_classes == 0:
-        yield f"the {split} split of {data.name} has no classes. Give it some, or choose another dataset."
+        yield f"the {split} split of {name} has no classes. Give it some, or choose another dataset."
         return
     if shape.n_way > limits.n_classes:
         yield (
-            f"SECTION.n_way={shape.n_way} needs as many classes; the {split} split of {data.name} has "
+            f"SECTION.n_way={shape.n_way} needs as many classes; the {split} split of {name} has "
             f"{limits.n_classes}. Lower SECTION.n_way."
         )
     needed = shape.k_shot + shape.n_query
     if needed > limits.per_class:
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
-            f"{data.name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
+            f"{name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from metaexp.core.shapes import Capacity, Split, TaskShape
+from metaexp.core.shapes import Capacity, FixedBank, Split, TaskShape
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +58,17 @@ class Dataset(ABC):
             DataError: The files are missing or wrong.
         """
         return self.capacity()
+
+    def fixed_bank(self, folder: Path | None) -> FixedBank | None:
+        """Return the shape and number of the test episodes, for a dataset whose test episodes are fixed; None here.
+
+        Args:
+            folder: ``paths.data``, for a dataset whose files tell it; None to look at no file, which then gives None.
+
+        Raises:
+            DataError: The files are missing or wrong.
+        """
+        return None
 
     def image_preparation(self) -> ImagePreparation | None:
         """Return how image files and bytes become examples, for ``metaexp predict``; None where nobody has said.

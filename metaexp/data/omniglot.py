@@ -133,25 +133,29 @@ class Omniglot(Dataset):
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
+
+        origin, prepared = self.prepared(folder, progress)
+        lists = class_lists(f"omniglot_{self.split}")
+        return ClassDataset(origin, prepared.examples, prepared.classes, lists, self.pixels, self.rotations)
+
+    def prepared(self, folder: Path, progress: Progress) -> tuple[Origin, Prepared]:
+        """Return where the drawings of all characters come from, and the drawings.
+
+        Args:
+            folder: ``paths.data``.
+            progress: Receives a line now and then.
+        """
         from metaexp.data.files.cache import cached
 
         if self.stand_in is not None:
-            splits = class_lists(f"omniglot_{self.split}")
-            return self.stand_in.load(splits, folder, progress, self.pixels, self.rotations)
+            return self.stand_in.prepared(class_lists(f"omniglot_{self.split}"), folder, progress)
         preparation = {"image_size": self.image_size, "resize": self.resize}
         known = _NEAREST_28 if (self.image_size, self.resize) == (28, "nearest") else None
         shape = (1, self.image_size, self.image_size)
         prepared = cached(
             "omniglot", preparation, folder, lambda: self._prepare(folder, progress), progress, known, shape=shape
         )
-        return ClassDataset(
-            Origin("omniglot", prepared.digest, preparation),
-            prepared.examples,
-            prepared.classes,
-            class_lists(f"omniglot_{self.split}"),
-            self.pixels,
-            self.rotations,
-        )
+        return Origin("omniglot", prepared.digest, preparation), prepared
 
     def _prepare(self, folder: Path, progress: Progress) -> Prepared:
         import numpy as np

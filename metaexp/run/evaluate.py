@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.classes.make import make
 from metaexp.config.identity import config_hash
 from metaexp.config.revise import revise
 from metaexp.config.schema import STAND_IN, Settings
@@ -19,7 +20,7 @@ from metaexp.core.files import encode_text, make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
-from metaexp.data.base import MetaDataset
+from metaexp.data.base import Dataset, MetaDataset
 from metaexp.data.classification.trained_classes import all_class_ids, count_trained
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
@@ -83,6 +84,7 @@ def evaluate_run(
     with explain_errors(), use_device(settings.device) as compute:
         dataset = load_dataset(settings, compute, display.line)
         _check_fits(settings, dataset, weights)
+        _warn_of_pixels(config, choices, settings, display)
         trained = _training_classes(
             place.path, lambda: revise(config, choices, ()), settings, dataset, compute, display
         )
@@ -90,9 +92,8 @@ def evaluate_run(
         algorithm = _trained(settings, config, weights).to(compute.device)
         source = dataset.tasks(settings.task.shape, settings.eval.seed)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
-        n_episodes = settings.eval.episodes
         evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics)
-        result = _test(evaluator, algorithm, n_episodes, display)
+        result = _test(evaluator, algorithm, settings.eval.episodes, display)
         evaluation = Evaluation(
             run=path.resolve().name,
             run_config_hash=config_hash(config),
@@ -105,7 +106,7 @@ def evaluate_run(
             **_scores(result, Metric.of(settings.task.n_way).name),
             batch_norm=algorithm.batch_norm,
             data_hash=dataset.digest,
-            episode_bank=source.bank_hash("test", n_episodes),
+            episode_bank=source.bank_hash("test", settings.eval.episodes),
             config=settings.resolved,
             config_hash=settings.config_hash,
             device=compute.recorded(),
@@ -237,6 +238,22 @@ def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> 
         )
     if problems:
         raise ConfigError(problems)
+
+
+def _warn_of_pixels(config: Mapping[str, Any], choices: Mapping[str, str], asked: Settings, display: Display) -> None:
+    """Say so if bytes become other values than those that the run was trained on, where both are known."""
+    if config["dataset"] == asked.resolved["dataset"]:
+        return
+    try:
+        own = revise(config, choices, ())
+    except ConfigError:  # such as a dataset of the user's own that is not here
+        return
+    trained, now = (make(s.dataset, Dataset).image_preparation() for s in (own, asked))  # type: ignore[type-abstract]
+    if trained is not None and now is not None and trained.pixels != now.pixels:
+        display.line(
+            f"warning: the run was trained with {trained.pixels.format()}; {asked.dataset_name} has "
+            f"{now.pixels.format()}. Its network has not seen such values."
+        )
 
 
 def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: int) -> None:

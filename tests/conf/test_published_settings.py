@@ -237,6 +237,14 @@ def proto_net() -> Iterator[tuple[str, Expected]]:
         yield f"proto_net_mini_imagenet_5way_{k_shot}shot", common | shape
 
 
+def challenge() -> Iterator[tuple[str, Expected]]:
+    """Lake's one-shot challenge: ProtoNet as by Snell et al. on Omniglot, on the background set alone."""
+    shape = {"train.n_way": 60, "train.k_shot": 1, "train.n_query": 5, "task.n_way": 20, "task.n_query": 1}
+    own = {"dataset": "omniglot_challenge", "dataset.rotations_in": "train", "eval.episodes": 20}
+    theirs = dict(proto_net())["proto_net_omniglot_20way_1shot"]
+    yield "proto_net_omniglot_challenge", {k: v for k, v in theirs.items() if k != "dataset.split"} | shape | own
+
+
 SNELLS_OMNIGLOT = {
     "dataset.split": "vinyals", "dataset.rotations": "classes", "dataset.rotations_in": "all", "dataset.invert": True,
     "dataset.resize": "nearest", "dataset.image_size": 28, "eval.episodes": 1000,
@@ -281,7 +289,7 @@ def baselines() -> Iterator[tuple[str, Expected]]:
 
 FAMILIES = [
     maml, first_order_maml, sinusoids, anil, meta_sgd, maml_plus_plus, reptile, meta_lstm, relation_net,
-    proto_net, matching_net, baselines,
+    proto_net, matching_net, baselines, challenge,
 ]  # fmt: skip
 PAGE = {name: settings for family in FAMILIES for name, settings in family()}
 VARIANTS = {  # of an experiment, for small machines -> what it has instead

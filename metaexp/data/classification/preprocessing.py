@@ -43,6 +43,11 @@ class Pixels(NamedTuple):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    def format(self) -> str:
+        """Return the keys of a dataset that give this."""
+        numbers = "null" if self.mean is None or self.std is None else f"[{_join(self.mean)}, {_join(self.std)}]"
+        return f"dataset.invert={str(self.invert).lower()}, dataset.normalise={numbers}"
+
 
 class ImagePreparation(NamedTuple):
     """How a dataset brings image files to what a network sees, so that new images can be prepared in the same way.
@@ -112,3 +117,8 @@ def normalised_pixels(invert: bool, normalise: Normalisation | None) -> Pixels:
             "each channel, such as [[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]; each std > 0."
         )
     return Pixels(invert, tuple(numbers[0]), tuple(numbers[1]))
+
+
+def _join(values: tuple[float, ...]) -> str:
+    """One number, or those of the channels."""
+    return f"{values[0]:g}" if len(values) == 1 else f"[{', '.join(f'{value:g}' for value in values)}]"

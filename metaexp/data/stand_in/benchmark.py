@@ -74,6 +74,20 @@ class StandIn(NamedTuple):
             rotations: How images are turned.
         """
         from metaexp.data.classification.class_dataset import ClassDataset
+
+        origin, prepared = self.prepared(splits, folder, progress)
+        return ClassDataset(origin, prepared.examples, prepared.classes, splits, pixels, rotations or Rotations())
+
+    def prepared(
+        self, splits: Mapping[Split, Sequence[str]], folder: Path, progress: Progress
+    ) -> tuple[Origin, Prepared]:
+        """Return where the images of all classes come from, and the images; from the cache the second time.
+
+        Args:
+            splits: The classes of each split, as the benchmark has them.
+            folder: ``paths.data``.
+            progress: Receives a warning that these are no real images.
+        """
         from metaexp.data.files.cache import cached, checksum_of
         from metaexp.data.stand_in.draw import VERSION
 
@@ -90,8 +104,7 @@ class StandIn(NamedTuple):
             digest_of=lambda images, _: checksum_of(images),
             shape=(self.channels, self.image_size, self.image_size),
         )
-        origin = Origin(self.name, prepared.digest, preparation)
-        return ClassDataset(origin, prepared.examples, prepared.classes, splits, pixels, rotations or Rotations())
+        return Origin(self.name, prepared.digest, preparation), prepared
 
     def _prepare(self, names: list[str], progress: Progress) -> Prepared:
         from metaexp.data.files.cache import Prepared, checksum_of

@@ -1,0 +1,1 @@
+"""Test episodes that a file lists, in place of drawn ones."""
