@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
+from metaexp.config.schema import STAND_IN, own_data
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
@@ -243,11 +244,22 @@ def _check_choices(folder: Path, record: RunRecord) -> None:
     choices = _config_of(path) or {}
     for group in ("algorithm", "model", "dataset", "experiment"):
         name, expected = choices.get(group), getattr(record, group)
-        if name is not None and str(name) != expected:
+        shown = _shown_names(str(name), record) if group == "dataset" else {str(name)}
+        if name is not None and expected not in shown:
             raise RunFolderError(
                 f"{path}: {group} is {name}, and in {RECORD_FILE} it is {expected or 'not there'}: one of them was "
                 "changed after the run. Restore it, or leave the run out."
             )
+
+
+def _shown_names(choice: str, record: RunRecord) -> set[str]:
+    """What a record may call the dataset of a choice: also by the user's own folder or file, and as a stand-in."""
+    node = record.config.get("dataset")
+    if not isinstance(node, Mapping):
+        return {choice}
+    own = "-".join([choice, *own_data(str(node.get("_target_")), node)])
+    end = " (stand-in)" if node.get(STAND_IN) is True else ""
+    return {choice + end, own + end}  # earlier records have not the name of the folder
 
 
 def _config_of(path: Path) -> Mapping[str, Any] | None:

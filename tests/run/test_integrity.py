@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,7 @@ from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run import evaluate as evaluate_module
 from metaexp.run.evaluate import evaluate_run
-from metaexp.run.integrity import check_run_files
+from metaexp.run.integrity import _check_choices, check_run_files
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
@@ -83,6 +84,24 @@ def test_a_run_is_not_shown_under_another_name_than_that_of_its_record(
         evaluate_run(finished, [], display=silent)
     with pytest.raises(RunFolderError, match=f"{group} is other"):
         resume_job(stopped, display=silent)
+
+
+@pytest.mark.parametrize(
+    ("node", "shown"),
+    [
+        ({"stand_in": True}, "lines (stand-in)"),
+        ({"_target_": "metaexp.data.image_folder.ImageFolder", "folder": "my/birds.zip"}, "lines-birds"),
+        ({"_target_": "metaexp.data.image_folder.ImageFolder", "folder": "my/birds.zip"}, "lines"),  # as earlier
+    ],
+)
+def test_a_dataset_may_be_shown_with_its_folder_and_as_a_stand_in(
+    finished: Path, node: dict[str, object], shown: str
+) -> None:
+    record = read_record(finished)
+    other = replace(record, dataset=shown, config=record.config | {"dataset": record.config["dataset"] | node})
+    _check_choices(finished, other)
+    with pytest.raises(RunFolderError, match="dataset is lines, and in record.json it is"):
+        _check_choices(finished, replace(other, dataset=f"{shown} of another"))
 
 
 def test_a_key_that_decides_no_number_may_be_edited(finished: Path, silent: Lines) -> None:
