@@ -6,6 +6,7 @@ set, copies of it under another name, and sets of one designer are one family, s
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -62,9 +63,10 @@ def check_family(kind: Kind, family: str | None) -> None:
         ConfigError: There is no such family.
     """
     if family is not None and family not in families(kind):
+        near = get_close_matches(family, families(kind), n=1)
         raise ConfigError(
-            f"dataset.leave_out={family} is no designer of dataset={kind}. The designers are "
-            f"{', '.join(families(kind))}."
+            f"dataset.leave_out={family} is no designer of dataset={kind}. "
+            + (f"Did you mean {near[0]}?" if near else f"The designers are {', '.join(families(kind))}.")
         )
 
 
