@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from functools import cache
 
 
 def why_missing(accelerator: str) -> str | None:
@@ -14,6 +15,20 @@ def why_missing(accelerator: str) -> str | None:
     if accelerator == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
         return "mps is the GPU of Apple silicon"
     return None
+
+
+def computes_on_cpu(accelerator: str) -> bool:
+    """Return whether a run with this ``device.accelerator`` computes on the CPU of this machine.
+
+    Args:
+        accelerator: A value of the key.
+    """
+    return accelerator == "cpu" or (accelerator == "auto" and not _has_gpu())
+
+
+@cache
+def _has_gpu() -> bool:
+    return cuda_devices() > 0 or why_missing("mps") is None
 
 
 def cuda_devices() -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.override_parser.types import Override
 
+from metaexp.config.accelerators import computes_on_cpu
 from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.core.errors import ConfigError
+from metaexp.machine.threads import cores
 from metaexp.sweep.frozen_job import FrozenJob
 
 SEEDS = "train.seeds"
@@ -50,6 +52,22 @@ def n_together(job: FrozenJob, jobs: Sequence[FrozenJob]) -> int:
         jobs: All jobs of the sweep.
     """
     return len({other.identity for other in jobs if other.parent is None and _group_key(other) == _group_key(job)})
+
+
+def jobs_at_once(n_jobs: int | Literal["auto"], jobs: Sequence[FrozenJob], *, together: bool) -> int:
+    """Return how many jobs of a sweep, or groups of jobs, run at the same time on this machine.
+
+    With ``auto`` they are as many as there are cores, so that each computes with one thread: one job with many threads
+    never made more steps (benchmarks/sweep_threads.py). Jobs on a GPU run one at a time.
+
+    Args:
+        n_jobs: Value of ``sweep.n_jobs``.
+        jobs: All jobs of the sweep.
+        together: Value of ``sweep.together``.
+    """
+    on_cpu = all(computes_on_cpu(job.config["device"]["accelerator"]) for job in jobs)
+    most = n_jobs if n_jobs != "auto" else cores() if on_cpu else 1
+    return min(most, len(in_groups(jobs, together=together)))
 
 
 def asks_for_seeds(overrides: Sequence[str]) -> bool:

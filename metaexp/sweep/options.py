@@ -22,7 +22,7 @@ class SweepOptions:
     Attributes:
         on_error: After a job fails, ``continue`` with the others, ``stop`` them (they save), or ``retry`` it.
         retries: With ``retry``, how often a job that failed is tried again.
-        n_jobs: Jobs at once on this machine, with ``hydra/launcher=basic``.
+        n_jobs: Jobs at once on this machine, with ``hydra/launcher=basic``; ``auto`` is one on each core.
         fork: Fork jobs on the CPU from one process that has imported everything, so that none waits for imports.
         new: Start a new sweep, even if the same command has one already.
         reuse: Copy completed runs that the jobs of a new sweep would repeat.
@@ -32,7 +32,7 @@ class SweepOptions:
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
     retries: NonNegativeInt = 2
-    n_jobs: PositiveInt = 1
+    n_jobs: PositiveInt | Literal["auto"] = 1
     fork: bool = True
     new: bool = False
     reuse: bool = False

@@ -11,6 +11,7 @@ from metaexp.results.wording import format_time
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
 from metaexp.sweep.frozen_job import FrozenJob
+from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import chosen_launcher
 from metaexp.sweep.prepare import Prepared
@@ -35,8 +36,9 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
     others = [job for job in jobs if job.number not in same and job.number not in reused]
     left = [job for job in others if is_left(states[job.number], prepared.options)]
     here = chosen_launcher(overrides) is None
-    threads = threads_each(min(prepared.options.n_jobs, len(jobs))) if here else None
-    times = _times(left, states, outputs, threads, measure)
+    options = prepared.options
+    at_once = jobs_at_once(options.n_jobs, jobs, together=options.together) if here else None
+    times = _times(left, states, outputs, threads_each(at_once) if at_once else None, measure)
     there = "not there yet" if prepared.sweep is None else format_counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
     notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
@@ -47,7 +49,10 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
         lines.append(f"{_n_jobs(len(same))} repeat other jobs and will not run")
-    lines.append(_format_total(left, times, outputs, prepared.options.n_jobs if here else None))
+    groups = in_groups(left, together=options.together)
+    if len(groups) < len(left):
+        lines.append(f"they train together in {len(groups)} process{'es' if len(groups) > 1 else ''}, which takes less")
+    lines.append(_format_total(left, times, outputs, at_once))
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, check_in_place, create, explain_moved, lock_command, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.groups import in_groups
+from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
 from metaexp.sweep.pool import Pool
@@ -110,11 +110,11 @@ def _run(
         watcher = Reporter(sweep, left, display, advance)
         if launcher is None:
             together = prepared.options.together
-            threads = threads_each(min(prepared.options.n_jobs, len(in_groups(prepared.jobs, together=together))))
+            at_once = jobs_at_once(prepared.options.n_jobs, prepared.jobs, together=together)
             fork = prepared.options.fork and len(in_groups(left, together=together)) > 1
-            with job_starter(trust_arguments(), threads, display.line, fork=fork) as begin:
+            with job_starter(trust_arguments(), threads_each(at_once), display.line, fork=fork) as begin:
                 queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
-                Pool(queue, prepared.options.n_jobs).run(lambda: bool(stop))
+                Pool(queue, at_once).run(lambda: bool(stop))
         else:
             LauncherPool(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
 

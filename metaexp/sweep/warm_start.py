@@ -6,7 +6,6 @@ writes the same. If this system cannot fork a warm parent, each job gets a new P
 
 from __future__ import annotations
 
-import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import metaexp
-from metaexp.config.accelerators import cuda_devices
+from metaexp.config.accelerators import computes_on_cpu
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
@@ -197,10 +196,7 @@ def _is_for_cpu(folder: Path) -> bool:
         accelerator = read_frozen(folder).config["device"]["accelerator"]
     except RunFolderError:  # the job will report it
         return False
-    return accelerator == "cpu" or (accelerator == "auto" and not _has_cuda())
-
-
-_has_cuda = functools.cache(lambda: cuda_devices() > 0)
+    return computes_on_cpu(accelerator)
 
 
 def _sources() -> list[tuple[str, int, int]]:

@@ -246,7 +246,7 @@ def test_only_jobs_on_the_cpu_are_forked(
     job = sweep.jobs()[0]
     job.config["device"]["accelerator"] = accelerator
     write_frozen(job, sweep.folder(job))
-    monkeypatch.setattr(warm_start, "_has_cuda", lambda: gpus > 0)
+    monkeypatch.setattr("metaexp.config.accelerators._has_gpu", lambda: gpus > 0)
     assert warm_start._is_for_cpu(sweep.folder(job)) == forks
     (sweep.folder(job) / "frozen.json").write_text("{")
     assert not warm_start._is_for_cpu(sweep.folder(job)), "the job itself reports what is damaged"

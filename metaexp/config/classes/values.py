@@ -107,7 +107,7 @@ class OneOf(Kind):
 
     def format_allowed(self) -> str:
         """Format the allowed values."""
-        return "one of " + ", ".join(show(value) for value in self.values)
+        return "one of " * (len(self.values) > 1) + ", ".join(show(value) for value in self.values)
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
