@@ -106,6 +106,17 @@ def with_added_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **added}
 
 
+def without_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the arguments of classes that are at their constructor's default.
+
+    So an argument that was added later, at its default, is no difference to a configuration of an earlier version.
+
+    Args:
+        config: A whole configuration, which is left as it is.
+    """
+    return {key: _without_defaults(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+
+
 def _numeric_keys(
     resolved: Mapping[str, Any], arguments: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:

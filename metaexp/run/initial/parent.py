@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.compose import Composer, deviations, leaves
+from metaexp.config.identity import with_added_keys, without_defaults
 from metaexp.config.overrides import with_home_quoted
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
     "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
-    "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "tracker", "paths",
+    "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "device.cuda_graphs",
+    "tracker", "paths",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
 _OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")
@@ -192,10 +194,10 @@ def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[str]:
     """A sentence if keys differ that may not."""
-    then, now = dict(leaves(before)), dict(leaves(after))
+    then, now = (dict(leaves(without_defaults(with_added_keys(config)))) for config in (before, after))
     changed = [key for key in {**then, **now} if (key in then, then.get(key)) != (key in now, now.get(key))]
     tests_last = after["eval"].get("weights") == "last"  # then validation tasks, which the task shapes, choose nothing
-    may_change = (*MAY_CHANGE, *(_OF_THE_TEST if tests_last else ()))
+    may_change = tuple(dict.fromkeys((*MAY_CHANGE, *(_OF_THE_TEST if tests_last else ()))))
     wrong = [key for key in changed if not key.startswith(may_change)]
     if not wrong:
         return []

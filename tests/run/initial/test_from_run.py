@@ -18,6 +18,7 @@ from metaexp.cli.main import main
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import rows
 from metaexp.compare.why import explain, read_side
+from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
 from metaexp.core.locks import hold_lock
@@ -27,7 +28,7 @@ from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.run.evaluate import evaluate_run
 from metaexp.run.folder import RunFolder
 from metaexp.run.initial.command import Provenance
-from metaexp.run.initial.parent import read_further
+from metaexp.run.initial.parent import _changes, read_further
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
@@ -340,3 +341,26 @@ def test_a_parent_that_cannot_be_written_is_gone_on_from(tiny: ModuleType, tmp_p
     for path in [parent, *parent.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     assert go_on(parent, silent, "train.steps=20")[0].status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "refused"),
+    [
+        ("train.patience", None, False),
+        ("eval.metrics", [], False),
+        ("device.cuda_graphs", True, False),
+        ("dataset.task_as_input", False, False),
+        ("dataset.task_as_input", True, True),
+        ("train.meta_batch_size", 25, True),
+    ],
+)
+def test_a_key_that_was_added_since_is_no_change_at_its_default(
+    tmp_path: Path, key: str, value: object, refused: bool
+) -> None:
+    now = Composer().settings(["experiment=maml_sinusoid"], on_this_machine=False).resolved
+    section, name = key.split(".")
+    now = {**now, section: {**now[section], name: value}}
+    then = {**now, section: {k: v for k, v in now[section].items() if k != name}}
+    (problem,) = _changes(then, now, tmp_path) or [""]
+    assert problem.startswith(f"{key} cannot change in a run that continues another.") == refused
+    assert problem.count("eval.episodes") == (1 if refused else 0)
