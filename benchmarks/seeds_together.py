@@ -36,6 +36,7 @@ CASES = {
     "maml_sinusoid": (2, 5, 10, 20),
     "maml_omniglot_mlp_5way_1shot": (2, 5),
     "maml_omniglot_mlp_5way_1shot train.meta_batch_size=4": (5,),
+    "maml_omniglot_5way_1shot train.meta_batch_size=4": (3,),
 }
 """An experiment with overrides -> numbers of seeds."""
 TOLERANCE = 1e-10
