@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,28 +28,42 @@ SHA512: Final = (
     "2b4107dece4ec4de725d9f0263bdee8e09f30d3b4b954f956b8276bdfcd0a65f"
 )
 _BYTES: Final = 104_043_282
-_PUBLIC: Final = "https://registry.npmjs.org"
 _ADDRESSES: Final = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 _MOST_BYTES: Final = 250_000_000
 """Of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
 
 
 def registry() -> str:
-    """Return the address of the npm registry: npm's own environment variable, or the public one.
+    """Return the address of the npm registry: npm's own environment variable, or what the npm on this machine uses.
 
     Raises:
-        ConfigError: The variable is no plain web address.
+        ConfigError: It is no plain web address.
+        DataError: There is no npm that could tell.
     """
     name = next((name for name in _ADDRESSES if os.environ.get(name)), None)
-    if name is None:
-        return _PUBLIC
-    parts = urlsplit(os.environ[name])
+    address = _npms_own() if name is None else os.environ[name]
+    parts = urlsplit(address)
     if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
+        where = "npm's setting registry" if name is None else f"The environment variable {name}"
         raise ConfigError(
-            f"The environment variable {name} must be an address that begins with https:// or http://, without a user "
-            "name or password, as npm has it. Correct it, or unset it to use npm's public registry."
+            f"{where} must be an address that begins with https:// or http://, without a user name or password. "
+            "Correct it."
         )
-    return os.environ[name].rstrip("/")
+    return address.rstrip("/")
+
+
+def _npms_own() -> str:
+    """The address that npm itself would ask."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DataError("npm, which knows where its packages are, is not installed.")
+    try:
+        asked = subprocess.run(
+            [npm, "config", "get", "registry"], capture_output=True, text=True, timeout=60, check=True, cwd=os.sep
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DataError(f"npm, which knows where its packages are, did not say it: {error}.") from error
+    return asked.stdout.strip()
 
 
 def find_archive(folder: Path, progress: Progress) -> Path:
@@ -78,14 +94,14 @@ def find_archive(folder: Path, progress: Progress) -> Path:
         )
     target = (folder / "icons" if can_write(folder) else fetched) / FILE
     target = target.with_stem(f"published-{target.stem}") if target.exists() else target
-    remote = Remote(f"{registry()}/@iconify/json/-/{FILE}", "", _BYTES, SHA512)
     try:
-        download(remote, target, progress)
+        download(Remote(f"{registry()}/@iconify/json/-/{FILE}", "", _BYTES, SHA512), target, progress)
     except DataError as error:
         raise DataError(
             f"The icon sets are not in {folder.absolute()}, and {error} Where the network is, npm pack "
             f"@iconify/json@{VERSION} fetches the file (104 MB); put it into {folder.absolute() / 'icons'}, or point "
-            "paths.data (METAEXP_DATA) to where it is. Another registry: set npm_config_registry to its address."
+            "paths.data (METAEXP_DATA) to where it is. Without npm here, set npm_config_registry to the address of a "
+            "registry."
         ) from error
     return target
 

@@ -93,10 +93,41 @@ def test_without_network_the_message_says_what_to_put_where(nowhere: Path) -> No
         assert part in str(error.value)
 
 
-def test_the_registry_is_npms_own_setting_or_the_public_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only program there is; it does nothing yet. The environment names no registry."""
     monkeypatch.delenv("npm_config_registry", raising=False)
     monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
-    assert registry() == archive._PUBLIC
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "npm"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_the_registry_is_that_of_npm_on_this_machine(npm: Path) -> None:
+    npm.write_text('#!/bin/sh\n[ "$*" = "config get registry" ] && echo https://example.org/npm/\n')
+    assert registry() == "https://example.org/npm"
+    npm.write_text("#!/bin/sh\necho undefined\n")
+    with pytest.raises(ConfigError, match="npm's setting registry must be an address that begins with https://"):
+        registry()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_without_an_npm_that_tells_it_is_said_what_to_do(npm: Path, tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        npm.write_text("#!/bin/sh\nexit 1\n")
+    else:
+        npm.unlink()
+    wanted = "did not say it" if is_there else "is not installed"
+    with pytest.raises(DataError, match=f"npm, which knows where its packages are, {wanted}") as error:
+        find_archive(tmp_path / "data", print)
+    for part in ("npm pack @iconify/json@2.2.535", "set npm_config_registry to the address of a registry"):
+        assert part in str(error.value)
+
+
+def test_the_environment_names_the_registry_as_for_npm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("npm_config_registry", raising=False)
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "https://example.org/npm/")
     assert registry() == "https://example.org/npm"
     for wrong in ("ftp://example.org", "https://name:secret@example.org", "example.org"):
