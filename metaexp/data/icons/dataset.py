@@ -182,7 +182,7 @@ class _Rows(NamedTuple):
 
 
 def _without(designer: str, found: Drawn, chosen: Mapping[Split, Sequence[str]]) -> _Rows:
-    """The rows without a designer; in the test split, whose classes are those that he drew, his come last."""
+    """The rows without a designer. The test classes are those that this designer drew, and end with these drawings."""
     rows = {
         concept: [row for family, of_it in found.rows[concept].items() if family != designer for row in of_it]
         for names in chosen.values()

@@ -151,6 +151,18 @@ def test_test_queries_are_those_of_the_designer_who_is_left_out(listed: Path) ->
         without.tasks(TaskShape(2, 1, 2), 0).bank_hash("test", 1)
 
 
+def test_a_designer_with_two_sets_draws_two_queries_of_each_class(listed: Path) -> None:
+    without = loaded(emoji(leave_out="noto"), listed)
+    assert without.capacity()["test"].per_class == 8  # six by others, and the last two
+    draw = without.tasks(TaskShape(2, 5, 2), 0).draw("test", torch.arange(40))
+    table = without.table("test")
+    last = {int(row) for row in torch.cat([table.first + table.length - 1, table.first + table.length - 2])}
+    assert set(draw.query_rows.flatten().tolist()) == last
+    assert not last & set(draw.support_rows.flatten().tolist())
+    with pytest.raises(ConfigError, match=r"task.k_shot=7: without the designer of dataset.leave_out, .* 6 drawings"):
+        without.tasks(TaskShape(2, 7, 1), 0).bank_hash("test", 1)
+
+
 def last_rows(dataset: ClassDataset, split: str) -> list[torch.Tensor]:
     table = dataset.table(split)  # type: ignore[arg-type]
     return list(table.first + table.length - 1)
