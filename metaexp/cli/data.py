@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         known = ", ".join(composer.groups()["dataset"])
         print_text(f"{parser.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
         return 0
-    settings = composer.settings(options.overrides, on_this_machine=False)
+    settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
     if options.figure is not None:
         _check_figure(options.figure)
 

@@ -70,6 +70,7 @@ def check(
     ignored: frozenset[str] = frozenset(),
     is_trained: bool = False,
     is_new: bool = False,
+    is_look: bool = False,
 ) -> Settings:
     """Check a resolved configuration and return its settings.
 
@@ -82,6 +83,7 @@ def check(
         is_trained: Whether the configuration is for another test of a finished run.
         is_new: Whether it was composed now. Then the file of ``model.weights`` must be there, and no file of the
             dataset wrong; an earlier run may not need them any more.
+        is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
     Raises:
         ConfigError: With all problems.
@@ -94,7 +96,7 @@ def check(
         values["model"], wrong = with_weights(values["model"], is_new)
         checker.problems += wrong
     problems = [*earlier_problems, *_without_echoes(checker.problems)]
-    found = contradictions(values, choices, frozenset(values) - checker.broken, is_trained)
+    found = contradictions(values, choices, frozenset(values) - checker.broken, is_trained, is_look)
     problems += found.problems
     missing = _missing_accelerator(values) if on_this_machine else None
     if problems:

@@ -78,21 +78,23 @@ class Composer:
         self.config_name = config_name
         self.loader = make_loader(config_dir)
 
-    def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Settings:
+    def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True, is_look: bool = False) -> Settings:
         """Return the checked settings for these overrides; see :meth:`job`.
 
         Args:
             overrides: Those of the command line, such as ``seed=1``.
             on_this_machine: Whether the run happens here, so that the accelerator must be here.
+            is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
         """
-        return self.job(overrides, on_this_machine=on_this_machine).settings
+        return self.job(overrides, on_this_machine=on_this_machine, is_look=is_look).settings
 
-    def job(self, overrides: Sequence[str], *, on_this_machine: bool = True) -> Job:
+    def job(self, overrides: Sequence[str], *, on_this_machine: bool = True, is_look: bool = False) -> Job:
         """Return the checked settings for these overrides, and the configuration that they were made from.
 
         Args:
             overrides: As given on the command line.
             on_this_machine: Whether the run is to be here, so that the accelerator must be here.
+            is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
         Raises:
             ConfigError: With all problems of the overrides and of what they compose to.
@@ -116,6 +118,7 @@ class Composer:
             composed.choices,
             on_this_machine=on_this_machine,
             is_new=True,
+            is_look=is_look,
             earlier_problems=[
                 *given.problems,
                 *misapplied,

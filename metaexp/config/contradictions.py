@@ -35,7 +35,11 @@ class Found(NamedTuple):
 
 
 def contradictions(
-    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_trained: bool = False
+    values: Mapping[str, Any],
+    choices: Mapping[str, str],
+    sound: frozenset[str],
+    is_trained: bool = False,
+    is_look: bool = False,
 ) -> Found:
     """Find contradictions between sections of a configuration.
 
@@ -44,11 +48,12 @@ def contradictions(
         choices: Group -> chosen file.
         sound: The sections whose values are all possible by themselves; the others are left alone.
         is_trained: Whether it is for another test of a finished run. Then what training needs does not matter.
+        is_look: Whether the dataset is only looked at. Then one with fixed test episodes need not fit the task.
 
     Returns:
         A sentence for each contradiction, and what is wrong with the data.
     """
-    data, (found, wrong_data) = _data(values, choices, sound)
+    data, (found, wrong_data) = _data(values, choices, sound, is_look)
     algorithm = None
     if "algorithm" in sound:
         algorithm = algorithm_facts(values["algorithm"], choices)
@@ -79,14 +84,15 @@ def contradictions(
 
 
 def _data(
-    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str]
+    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_look: bool
 ) -> tuple[DataFacts | None, Found]:
     """What the dataset says of itself, if it can be made, and what is wrong with it."""
     if "dataset" not in sound:
         return None, Found([], None)
     try:
         folder = Path(values["paths"]["data"]) if "paths" in sound else None
-        return data_facts(values["dataset"], choices, folder), Found([], None)
+        facts = data_facts(values["dataset"], choices, folder)
+        return None if is_look and facts.fixed is not None else facts, Found([], None)
     except ConfigError as error:
         return None, Found(error.problems, None)
     except DataError as error:

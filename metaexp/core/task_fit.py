@@ -147,6 +147,11 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
         yield "SECTION.n_way=1 leaves nothing to tell apart; set SECTION.n_way to 2 or more."
     if split == "test" and data.fixed is not None:
         yield from [fixed_shape_problem(data.name, data.fixed.shape, shape)] if shape != data.fixed.shape else []
+    elif data.fixed is not None and data.capacity is not None and split not in data.capacity:
+        yield (
+            f"{data.name} has test episodes alone, and nothing to train on. Test a finished run on them: "
+            f"metaexp evaluate RUN dataset={data.name}."
+        )
     elif data.capacity is not None:
         yield from _capacity_problems(data.name, data.capacity, split, shape)
 

@@ -136,4 +136,17 @@ def test_nothing_can_be_trained_on_them(data: Path, tmp_path: Path) -> None:
     command = ["train", *RIGHT, *TASK, "eval.episodes=2", "algorithm=proto_net", "tracker=files", f"paths.data={data}"]
     ended = run_main(command, tmp_path)
     assert ended.code == 2
-    assert "the train split of fixed_episodes has no classes" in ended.output
+    assert (
+        ended.output.count("fixed_episodes has test episodes alone, and nothing to train on. Test a finished run") == 1
+    )
+    assert "metaexp evaluate RUN dataset=fixed_episodes." in ended.output
+
+
+def test_they_can_be_looked_at_whatever_the_task(data: Path, tmp_path: Path) -> None:
+    ended = run_main(["data", *RIGHT, f"paths.data={data}"], tmp_path)
+    assert ended.code == 0, ended.output
+    assert "test             2           8   4" in ended.output
+    write_list(data, ROWS[:-1])
+    ended = run_main(["data", *RIGHT, f"paths.data={data}"], tmp_path)
+    assert ended.code == 3
+    assert "episodes.csv: episode 1: queries are not alike: class x has 0 and class y has 1" in ended.output
