@@ -123,7 +123,10 @@ def test_a_trained_run_is_tested_on_them_by_a_command(data: Path, tmp_path: Path
         "fixed_episodes are fixed: 2-way 1-shot with 1 query per class; and the task is 2-way 1-shot" in refused.output
     )
     assert "eval.episodes=3 are more than the 2 test episodes of fixed_episodes. Set eval.episodes=2." in refused.output
-    warned = run_main(["evaluate", str(run), *RIGHT, "eval.episodes=2", "dataset.invert=true"], tmp_path)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("accelerator: cpu", "accelerator: cuda"))  # trained elsewhere
+    other = ["eval.episodes=2", "dataset.invert=true", "device=cpu"]
+    warned = run_main(["evaluate", str(run), *RIGHT, *other], tmp_path)
     assert warned.code == 0, warned.output
     line = "the run was trained with dataset.invert=false, dataset.normalise=null; fixed_episodes has "
     assert f"{line}dataset.invert=true, dataset.normalise=null. Its network has not seen such values." in warned.output
