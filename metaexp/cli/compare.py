@@ -16,6 +16,7 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
+from metaexp.results.next_steps import Step, format_next, step
 from metaexp.run.folder import check_writable, create_folder
 from metaexp.run.integrity import check_run_files
 
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         folder = options.output
         write(files, folder)
-    _print(comparison, folder)
+    _print(comparison, folder, _next_steps(arguments, folder, options))
     return 0
 
 
@@ -116,13 +117,23 @@ def _from_here(argument: str) -> str:
     return f"{option}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
 
 
-def _print(comparison: Comparison, folder: Path) -> None:
+def _next_steps(arguments: Sequence[str], folder: Path, options: _Options) -> list[Step]:
+    if options.paper:
+        compile_it = "pdflatex paper && bibtex paper && pdflatex paper && pdflatex paper"
+        return [Step(f"cd {shlex.quote(str(folder))} && {compile_it}", "a page with all of it")]
+    given = [word for word in arguments if word != "--paper"]
+    more = [] if options.output is not None else ["--output", str(folder)]
+    return [step("the same, with figures and tables for a paper", "compare", *given, *more, "--paper")]
+
+
+def _print(comparison: Comparison, folder: Path, after: Sequence[Step]) -> None:
     from metaexp.compare.output.documents import print_comparison
 
     console = make_console()
     print_comparison(comparison, console)
     console.print(f"page: {folder / PAGE}", soft_wrap=True)
     console.print(f"all files: {folder}", soft_wrap=True)
+    console.print(format_next(after), soft_wrap=True)
 
 
 def _new_folder() -> Path:

@@ -53,6 +53,7 @@ VERBS = {
     "trust": Verb(
         "allow a project to run its code: the packages that its metaexp.toml names", "metaexp.cli.trust:main"
     ),
+    "completion": Verb("print the script by which bash, zsh or fish completes", "metaexp.cli.completion:main"),
     "report": Verb("write the tables of results from committed records", "metaexp.cli.report:main"),
     "leaderboard": Verb("write a page of runs, each measured again from its weights", "metaexp.cli.leaderboard:main"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
 from metaexp.core.terminal_text import print_text
+from metaexp.results.next_steps import Step, format_next
 
 
 class PlanOptions(Options):
@@ -49,11 +51,13 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.run.folder import check_writable
     from metaexp.sweep.plan import plan
     from metaexp.sweep.prepare import prepare
+    from metaexp.sweep.run import sweep_command
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
     check_writable(prepared.path)
     print_text(plan(prepared, options.overrides, _print_progress if options.measure else None))
-    print_text("nothing was started; `metaexp train -m` with the same arguments starts it")
+    command = shlex.join(sweep_command(options.overrides, options.config_dir))
+    print_text(f"nothing was started\n{format_next([Step(command, 'start it')])}")
     return 0
 
 

@@ -21,6 +21,9 @@ from metaexp.results.record import RunRecord
 from metaexp.run.initial.command import compose_run
 from metaexp.sweep.groups import asks_for_seeds
 
+_COLUMNS = 116
+"""Letters of a line of experiments."""
+
 
 class TrainOptions(Options):
     """Options of ``metaexp train``.
@@ -143,14 +146,38 @@ def format_configuration(options: TrainOptions) -> str:
 
 def _help(parser: argparse.ArgumentParser, options: TrainOptions) -> str:
     groups = Composer(options.config_dir, options.config_name).groups()
-    lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items()]
+    lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items() if name != "experiment"]
     more = [
         "groups and their choices:",
         *lines,
         "",
+        "experiments, by algorithm (experiment=NAME):",
+        *format_experiments(groups.get("experiment", []), groups.get("algorithm", [])),
+        "",
         "`metaexp train --cfg job` prints every key with its value. It takes the same overrides.",
     ]
     return f"{parser.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
+
+
+def format_experiments(experiments: Sequence[str], algorithms: Sequence[str]) -> list[str]:
+    """Format the names of experiments in columns, with a heading for each algorithm.
+
+    Args:
+        experiments: All names. Each begins with the name of its algorithm, but for those of the user.
+        algorithms: The names of algorithms.
+    """
+    found: dict[str, list[str]] = {}
+    for name in experiments:
+        own = [a for a in algorithms if name == a or name.startswith(f"{a}_")]
+        found.setdefault(max(own, key=len, default="others"), []).append(name)
+    width = max(map(len, experiments), default=0)
+    n_columns = max(1, _COLUMNS // (width + 2))
+    lines = []
+    for algorithm, names in found.items():
+        n_rows = -(-len(names) // n_columns)
+        rows = ["  ".join(f"{name:{width}}" for name in names[i::n_rows]).rstrip() for i in range(n_rows)]
+        lines += [f"  {algorithm}", *(f"    {row}" for row in rows)]
+    return lines
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,9 +21,16 @@ _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.s
 
 _IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256")
 """Keys that every configuration may have, and that no file needs to name."""
+_GROUPS = (
+    "algorithm", "dataset", "model", "task", "optimizer", "schedule", "clip", "device", "tracker", "paths",
+    "experiment",
+)  # fmt: skip
+"""Groups of which every configuration has a choice, so that a plus before them changes nothing."""
 _SUFFIX = re.compile(r"\.ya?ml$", re.IGNORECASE)
 _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 10_000
+_MOST_NAMED = 50
+"""Choices of a group that are listed in a message."""
 
 _LAUNCHERS = {
     "joblib": "parallel",
@@ -131,6 +138,8 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
         return f"{shown} cannot be read: {first_line(error)[:200]}. Quote special characters twice: 'key=\"value\"'."
+    if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
+        return parse(line.removeprefix("+"), loader)
     parsed.config_loader = loader  # a glob asks it for the files
     return _values_problem(parsed) or parsed
 
@@ -213,8 +222,14 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     if not isinstance(choice, str) or choice not in known:
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
         hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)
-        return f"{group}={show(choice)} is not there.{hint} Known: {', '.join(known) or 'none'}."
+        return f"{group}={show(choice)} is not there.{hint} Known: {_format_known(known)}."
     return None
+
+
+def _format_known(names: Sequence[str]) -> str:
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} names, which metaexp train --help lists"
+    return ", ".join(names) or "none"
 
 
 def _changes_nothing(override: Override) -> bool:

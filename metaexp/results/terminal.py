@@ -11,6 +11,7 @@ from rich.table import Table
 from metaexp.core.metric import metric_words
 from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
+from metaexp.results.next_steps import after_run, format_next, step
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
@@ -60,12 +61,11 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         line = f"continued after step {resume.step:,}, but not bit for bit: {'; '.join(resume.changed)}"
         console.print(line, style="bold", soft_wrap=True)
     if record.test is None:
-        console.print(
-            f"not tested, as eval.test=false says; when you want it: metaexp evaluate {folder}", soft_wrap=True
-        )
+        console.print("not tested, as eval.test=false says", soft_wrap=True)
     print_path(console, "run folder", folder)
     for figure in sorted((folder / "plots").glob("*.png")):
         print_path(console, "figure", figure)
+    console.print(format_next(after_run(folder, is_tested=record.test is not None)), soft_wrap=True)
 
 
 def results_table(metric: str) -> Table:
@@ -135,6 +135,8 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     if path is not None:
         print_path(console, "evaluation", path)
+        run = path.parent.parent
+        console.print(format_next([step("this result beside the run's others", "show", run)]), soft_wrap=True)
 
 
 def print_seeds(

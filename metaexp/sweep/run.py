@@ -15,6 +15,7 @@ from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
 from metaexp.machine.threads import threads_each
+from metaexp.results.next_steps import after_sweep, format_next
 from metaexp.results.progress_file import read_progress
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
@@ -58,7 +59,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         display.line(note)
     if os.environ.get("WANDB_RUN_ID"):
         display.line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
-    sweep = prepared.sweep or _create(prepared, ["metaexp", "train", "-m", *overrides], display)
+    command = sweep_command(overrides, config_dir)
+    sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
@@ -72,11 +74,25 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
-    print_text(f"{text}\n{format_folder(sweep.path)}", flush=True)
+    is_complete = all(state.status == "completed" for state in states.values())
+    after = format_next(after_sweep(sweep.path, is_complete=is_complete, command=command))
+    print_text(f"{text}\n{format_folder(sweep.path)}\n{after}", flush=True)
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
         raise Interrupted(f"stopped by {name}. Give the same command again to continue.", stop.signal_number)
-    return 0 if all(state.status == "completed" for state in states.values()) else ExitCode.JOBS_FAILED
+    return 0 if is_complete else ExitCode.JOBS_FAILED
+
+
+def sweep_command(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """Return the command of a sweep, to be given again, with the user's own files and packages.
+
+    Args:
+        overrides: Overrides of the command line.
+        config_dir: The user's own configuration folder; None if there is none.
+    """
+    own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    trusted = [word for package in trust_arguments() for word in ("--trust", package)]
+    return ["metaexp", "train", "-m", *own, *trusted, *overrides]
 
 
 def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import metaexp
 from metaexp.cli.main import VERBS, format_usage, main
+from metaexp.cli.train import format_experiments
 from metaexp.results.record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,8 @@ MISTAKES = [
     ["show", "nowhere"],
     ["watch", "--help"],
     ["watch", "nowhere"],
+    ["completion", "--help"],
+    ["completion", "tcsh"],
     ["rm", "--help"],
     ["rm", "nowhere", "--yes"],
 ]
@@ -114,7 +117,7 @@ print(json.dumps([results, sorted({{"torch", "numpy", "wandb", "matplotlib", "op
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     results, imported = json.loads(done.stdout)
-    of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0, 0, 4, 0, 4, 2, 0, 4, 0, 4, 0, 4]
+    of_more = [0, 2, 2, 0, 2, 0, 2, 4, 0, 2, 4, 0, 0, 4, 0, 4, 2, 0, 4, 0, 4, 0, 2, 0, 4]
     assert [code for code, _ in results] == [*[0] * 7, *[2] * 6, 0, 0, *[2] * 3, 4, *[2] * 5, *of_more]
     assert all(text for _, text in results)
     assert imported == []
@@ -150,12 +153,56 @@ def test_help_calls_the_words_of_a_verb_what_they_are(
     assert f"positional arguments:\n  {words}" in capsys.readouterr().out
 
 
+def test_help_lists_experiments_in_columns_by_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["maml_plus_plus_b", "maml_a", "mine", "maml_b", "maml_" + "c" * 40]
+    assert format_experiments(sorted(names), ["maml", "maml_plus_plus"]) == [
+        "  maml",
+        f"    {'maml_a':45}  {'maml_' + 'c' * 40}",
+        "    maml_b",
+        "  maml_plus_plus",
+        "    maml_plus_plus_b",
+        "  others",
+        "    mine",
+    ]
+    assert format_experiments([], []) == []
+    assert main(["train", "--help"]) == 0
+    out = capsys.readouterr().out
+    for path in (ROOT / "conf" / "experiment").glob("*.yaml"):
+        assert f" {path.stem}" in out
+    assert max(map(len, out.splitlines())) < 400
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("algorithm=MAML", "maml"), ("algorithm=ProtoNet", "proto_net"), ("dataset=mini-imagenet", "mini_imagenet"),
+     ("train.Steps=5", "train.steps"), ("model=CONV4", "conv4")],
+)  # fmt: skip
+def test_capitals_and_dashes_are_no_reason_to_miss_a_name(
+    word: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", word]) == 2
+    assert f"Did you mean {name}?" in capsys.readouterr().err
+
+
+def test_a_plus_before_a_group_of_every_configuration_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def settings_of(*words: str) -> str:
+        assert main(["train", "--cfg", "job", *words]) == 0
+        return capsys.readouterr().out
+
+    assert settings_of("+experiment=maml_sinusoid") == settings_of("experiment=maml_sinusoid")
+    assert settings_of("+algorithm=proto_net", "seed=1") == settings_of("algorithm=proto_net", "seed=1")
+    assert settings_of("+algorithm=proto_net") != settings_of()
+    assert main(["train", "--cfg", "job", "+experiment=MAML_sinusoid"]) == 2
+    assert "Did you mean maml_sinusoid?" in capsys.readouterr().err
+    assert main(["train", "--cfg", "job", "+nothing=1"]) == 2
+
+
 def test_help_lists_the_groups_with_their_choices(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "own" / "model").mkdir(parents=True)
     (here / "own" / "model" / "tiny.yaml").write_text("_target_: metaexp.models.mlp.MLP\n")
     assert main(["train", "--help", "--config-dir", "own"]) == 0
     out = capsys.readouterr().out
-    for line in ("  algorithm: anil, ", "  device: auto, cpu, cuda, mps", "  dataset: ", "  experiment: "):
+    for line in ("  algorithm: anil, ", "  device: auto, cpu, cuda, mps", "  dataset: ", "experiments, by algorithm ("):
         assert line in out
     (models,) = [line for line in out.splitlines() if line.startswith("  model: ")]
     assert "tiny" in models

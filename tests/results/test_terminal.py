@@ -56,7 +56,8 @@ def test_results_folder_and_figures_are_printed(tmp_path: Path) -> None:
 
 def test_a_run_that_was_not_tested_says_so_and_how_to_test_it(tmp_path: Path) -> None:
     text = printed(replace(RECORD, test=None, after_steps=[], val=Score("mse", 0.5, 0.1, 200)), tmp_path)
-    assert f"not tested, as eval.test=false says; when you want it: metaexp evaluate {tmp_path}" in text
+    assert "not tested, as eval.test=false says\n" in text
+    assert f"next:\n  metaexp evaluate {tmp_path} " in text
     assert "mean squared error" in text
     assert "not tested" not in printed(RECORD, tmp_path)
 

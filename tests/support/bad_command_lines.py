@@ -136,6 +136,9 @@ BAD_OF_VERB: dict[str, list[str]] = {
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
         "run run --name=x", "--name=x", "run --check=5",
     ],
+    "completion": [
+        "", "tcsh", "bash zsh", "--complete", "BASH", "--shell=bash", "nowhere", "bash --no", "\x00", "--complete= x",
+    ],
     "leaderboard": [
         "nowhere", "empty", "--output=x.html", "run --output=x.txt", "run --output=nowhere/x.html", "run --output",
         "run nowhere", "run --no",

@@ -11,6 +11,7 @@ from typing import Any
 
 from metaexp.core.fields import RANGES
 
+_BETWEEN_WORDS = str.maketrans("", "", "_-")
 Scalar = bool | int | float | str | None
 
 
@@ -289,7 +290,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: The names that would be right.
     """
     candidates = list(known)
-    matches = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    wanted = name.lower().translate(_BETWEEN_WORDS)
+    same = [candidate for candidate in candidates if candidate.lower().translate(_BETWEEN_WORDS) == wanted]
+    matches = same or difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not matches and "." in name:  # the right name in the wrong section
         last = name.rpartition(".")[2]
         matches = [candidate for candidate in candidates if candidate.rpartition(".")[2] == last][:1]
