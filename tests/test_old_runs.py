@@ -98,7 +98,7 @@ def test_an_old_interrupted_run_resumes_to_what_its_completed_twin_is(old: Path)
 
 def test_an_old_run_stands_in_a_comparison(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(old / "completed"), "--output", str(old.parent / "tables")]) == 0
-    assert "maml" in capsys.readouterr().out
+    assert "MAML" in capsys.readouterr().out
 
 
 def test_why_compares_old_runs(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def meta_step(tiny: ModuleType, compute: Compute = CPU, algorithm: type[Algorith
 def recorded_step(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> MetaStep:
     monkeypatch.setattr(recorded_gradient, "RecordedWork", Replayed)
     step = meta_step(tiny)
-    step.gradient = recorded_gradient.RecordedGradient(step._gradient, step.algorithm, torch.device("cpu"))
+    step.gradient = recorded_gradient.RecordedGradient(step.fresh_gradient, step.algorithm, torch.device("cpu"))
     return step
 
 
@@ -129,7 +129,7 @@ def test_a_gradient_is_recorded_anew_after_a_change_that_lasts(
     recorded: list[float] = []
     monkeypatch.setattr(recorded_gradient, "RecordedWork", Replayed)
     usual, step = made(), made()
-    gradient = recorded_gradient.RecordedGradient(step._gradient, step.algorithm, torch.device("cpu"))
+    gradient = recorded_gradient.RecordedGradient(step.fresh_gradient, step.algorithm, torch.device("cpu"))
     record = gradient._record
     monkeypatch.setattr(gradient, "_record", lambda *a: (recorded.append(step.algorithm.rate), record(*a)))
     step.gradient = gradient
