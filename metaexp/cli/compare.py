@@ -16,6 +16,7 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
+from metaexp.results.display_names import full_name
 from metaexp.results.next_steps import Step, format_next, step
 from metaexp.run.folder import check_writable, create_folder
 from metaexp.run.integrity import check_run_files
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         from metaexp.run.retest import retest
 
         runs = retest(runs, own.config_dir)
-    names = sorted({run.record.algorithm for run in runs})
+    names = sorted({full_name(run.record.algorithm) for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
@@ -119,8 +120,8 @@ def _from_here(argument: str) -> str:
 
 def _next_steps(arguments: Sequence[str], folder: Path, options: _Options) -> list[Step]:
     if options.paper:
-        compile_it = "pdflatex paper && bibtex paper && pdflatex paper && pdflatex paper"
-        return [Step(f"cd {shlex.quote(str(folder))} && {compile_it}", "a page with all of it")]
+        compile_it = "pdflatex paper; bibtex paper; pdflatex paper; pdflatex paper"
+        return [Step(f"(cd {shlex.quote(str(folder))} && {{ {compile_it}; }})", "a page with all of it")]
     given = [word for word in arguments if word != "--paper"]
     more = [] if options.output is not None else ["--output", str(folder)]
     return [step("the same, with figures and tables for a paper", "compare", *given, *more, "--paper")]

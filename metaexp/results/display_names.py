@@ -84,6 +84,11 @@ ALGORITHMS: dict[str, Shown] = {
 """Name of an algorithm's file -> how it is shown. The order is that of the colours."""
 
 
+def full_name(algorithm: str) -> str:
+    """Return the name of an algorithm in full; one of the user's own keeps its name."""
+    return ALGORITHMS[algorithm].name if algorithm in ALGORITHMS else algorithm
+
+
 def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
     """Return the name of a row of a comparison in full: ``MAML (first order) inner_lr=0.1``.
 

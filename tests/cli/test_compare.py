@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,21 @@ def test_a_sweep_is_compared_by_one_command(runs: Path, tmp_path: Path, capsys: 
     }
     assert "algorithm._target_=tiny_runs.TinyMAML" in (out / "rows.csv").read_text()
     assert main(["compare", str(runs), "--output", str(out)]) == 0
+
+
+def test_the_end_says_how_to_get_a_paper_and_how_to_compile_it(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.compare.output.paper.draw_paper", lambda data: {f"paper-{data.name}-1col.pdf": b""})
+    words = ["compare", str(runs), "--by", "algorithm._target_", "--output", str(tmp_path / "a place")]
+    assert main(words) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(last, comments=True) == ["metaexp", *words, "--paper"]
+    assert main(shlex.split(last, comments=True)[1:]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    latex = "pdflatex paper; bibtex paper; pdflatex paper; pdflatex paper"
+    assert last == f"  (cd '{tmp_path / 'a place'}' && {{ {latex}; }})  # a page with all of it"
+    assert (tmp_path / "a place" / "paper.tex").exists()
 
 
 def test_by_default_the_output_is_a_new_folder_of_outputs(

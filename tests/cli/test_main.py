@@ -270,6 +270,14 @@ def test_a_folder_can_be_chosen_and_is_never_used_twice(here: Path) -> None:
     assert (here / "chosen" / "record.json").read_bytes() == before
 
 
+def test_the_plan_ends_with_the_command_that_starts_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["seed=0,1", "tracker=files", "model.channels=8"]
+    assert main(["plan", *words]) == 0
+    *_, nothing, head, last = capsys.readouterr().out.splitlines()
+    assert (nothing, head) == ("nothing was started", "next:")
+    assert last == f"  metaexp train -m {' '.join(words)}  # start it"
+
+
 def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

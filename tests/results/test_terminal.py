@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from metaexp.results.record import Reference, RunRecord, Score, Task, Verdict
-from metaexp.results.terminal import print_summary
+from metaexp.results.evaluations import Evaluation
+from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict
+from metaexp.results.terminal import print_evaluation, print_summary
 from metaexp.results.wording import format_score
 
 RECORD = RunRecord(
@@ -87,3 +88,18 @@ def test_one_episode_is_printed_without_an_interval() -> None:
     assert format_score(Score("accuracy", 0.5, 0.0, 1)) == "50.00 % (one episode: no interval)"
     assert format_score(Score("mse", 0.5, 0.0, 1)) == "0.5 (one episode: no interval)"
     assert format_score(Score("accuracy", 0.5, 0.01, 2)) == "50.00 ± 1.00 %"
+
+
+def test_an_evaluation_ends_with_the_command_that_shows_its_run(tmp_path: Path) -> None:
+    evaluation = Evaluation(
+        run="a run", run_config_hash="0", overrides=[], algorithm="maml", dataset="glyphs", task=Task(5, 5, 15),
+        eval_seed=0, selected_step=800, test=Score("accuracy", 0.9, 0.01, 600), after_steps=[], batch_norm="none",
+        data_hash="d", episode_bank="e", config={}, config_hash="f",
+        device=Machine("cpu", "a processor", "float32", 2, True, None), versions={}, finished="",
+    )  # fmt: skip
+    text = io.StringIO()
+    print_evaluation(evaluation, tmp_path / "a run" / "evaluations" / "x.json", Console(file=text, width=100))
+    assert f"next:\n  metaexp show '{tmp_path / 'a run'}'  # " in text.getvalue()
+    text = io.StringIO()
+    print_evaluation(evaluation, None, Console(file=text, width=100))  # it could not be written
+    assert "next:" not in text.getvalue()

@@ -20,7 +20,7 @@ from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
 from metaexp.sweep.folder import create
 from metaexp.sweep.prepare import prepare
-from metaexp.sweep.run import run_all
+from metaexp.sweep.run import run_all, sweep_command
 
 CONF = Path("conf")
 
@@ -302,3 +302,10 @@ def test_a_sweep_whose_folder_is_removed_ends_with_the_same_line(family: ModuleT
             CONF, "config", ActingDisplay(lambda: shutil.rmtree(here)),
         )  # fmt: skip
     assert not here.exists()
+
+
+def test_the_command_to_give_again_has_the_users_own_files_and_packages(family: ModuleType) -> None:
+    command = sweep_command(["seed=0,1", "a=b c"], Path("conf"))
+    trusted = [word for package in sorted(family.TRUSTED) for word in ("--trust", package)]
+    assert command == ["metaexp", "train", "-m", "--config-dir", "conf", *trusted, "seed=0,1", "a=b c"]
+    assert sweep_command(["seed=0"], None) == ["metaexp", "train", "-m", *trusted, "seed=0"]
