@@ -8,7 +8,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Any
 
 import forking
 import pytest
+from events import until
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
@@ -347,12 +347,6 @@ def lines_of_metrics(folder: str) -> int:
 def has_ended(pid: int) -> bool:
     """Whether a child is no longer running; its exit status can still be asked for."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for an event, for as long as pytest lets a test run."""
-    while not true():
-        time.sleep(0.01)
 
 
 def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from events import once
 from rich.console import Console
 
 from metaexp.core.errors import RunFolderError
@@ -120,16 +120,9 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
 def test_a_running_job_saves_when_it_is_asked_to_stop(family: ModuleType) -> None:
     overrides = [*family.COMMON, "seed=0,1", "train.steps=100000"]
 
-    # A process that is forked must have one thread, so the one that watches is a process, too.
     parent = os.getpid()
-    watcher = os.fork()
-    if watcher == 0:
-        try:
-            while not list(Path().glob("outputs/sweeps/*/000-*/checkpoints/step_*.json")):
-                time.sleep(0.02)
-            os.kill(parent, signal.SIGINT)
-        finally:
-            os._exit(0)
+    saved = "outputs/sweeps/*/000-*/checkpoints/step_*.json"
+    watcher = once(lambda: list(Path().glob(saved)), lambda: os.kill(parent, signal.SIGINT))
     with pytest.raises(Interrupted) as ended:
         run_all(overrides, CONF, "config", RecordingDisplay())
     os.waitpid(watcher, 0)
@@ -238,19 +231,6 @@ def test_a_completed_job_needs_its_frozen_file_no_more(family: ModuleType, capsy
     (folder_of(0) / "frozen.json").write_text("{")
     assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert "2 of 2 jobs completed (2 before)" in capsys.readouterr().out
-
-
-def once(true: Callable[[], object], action: Callable[[], object]) -> int:
-    """Do something once a condition holds, in a forked process, since this one must have one thread; return its id."""
-    watcher = os.fork()
-    if watcher == 0:
-        try:
-            while not true():
-                time.sleep(0.02)
-            action()
-        finally:
-            os._exit(0)
-    return watcher
 
 
 def test_a_sweep_whose_folder_is_moved_ends_with_one_line_and_leaves_nothing_behind(family: ModuleType) -> None:

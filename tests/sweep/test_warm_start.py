@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events import until
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
@@ -168,11 +169,6 @@ def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
         running.stop()
         assert running.wait(WAIT) == 143
     assert sweep.state(sweep.jobs()[0]).status == "interrupted"
-
-
-def until(happens: Callable[[], bool]) -> None:
-    while not happens():
-        time.sleep(0.02)
 
 
 def begun(process: JobProcess) -> bool:
