@@ -36,7 +36,7 @@ def test_only_runs_whose_weights_give_their_number_are_on_the_page(
     assert main(["leaderboard", str(runs), "--output", str(tmp_path / "page.html")]) == 0
     said = capsys.readouterr().out
     assert "measured again: good" in said
-    assert "left out: claims more: its weights give 2.7" in said
+    assert "left out: claims more: its weights give 2.6" in said
     assert "its record says 1.5" in said
     assert "left out: without weights: checkpoints/best.json is missing" in said
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
