@@ -11,7 +11,7 @@ import torch
 
 from metaexp.core import files
 from metaexp.core.errors import RunFolderError
-from metaexp.run.checkpoint import Checkpoints
+from metaexp.run.checkpoint import Checkpoints, explain_misfit
 
 VALUES = {"step": 3, "losses": [0.1, 1e-30], "best": None}
 
@@ -115,3 +115,30 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(saved: Check
     (saved.folder / "step_000000009.safetensors").write_bytes(b"without a manifest")
     saved.tidy()
     assert {path.name for path in saved.folder.iterdir()} == whole
+
+
+def test_a_run_can_go_on_from_its_whole_checkpoints_and_from_the_start_while_none_was_dropped(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.whole_steps() == {0}
+    checkpoints.save(3, tensors(3.0), VALUES)
+    assert checkpoints.whole_steps() == {0, 3}
+    checkpoints.save(6, tensors(6.0), VALUES)
+    assert checkpoints.whole_steps() == {3, 6}
+    (tmp_path / "step_000000006.safetensors").write_bytes(b"damage")
+    assert checkpoints.whole_steps() == {3}
+
+
+def test_later_checkpoints_are_dropped_and_earlier_ones_kept(saved: Checkpoints) -> None:
+    saved.drop_after(6)
+    assert saved.steps() == [3, 6]
+    saved.drop_after(5)
+    assert saved.steps() == [3]
+
+
+def test_a_lack_of_memory_is_no_misfit(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError, match="no memory is left"), explain_misfit(tmp_path / "step_000000003"):
+        raise MemoryError("no memory is left")
+    with pytest.raises(torch.OutOfMemoryError), explain_misfit(tmp_path / "step_000000003"):
+        raise torch.OutOfMemoryError("no memory is left on the device")
+    with pytest.raises(RunFolderError, match="step_000000003"), explain_misfit(tmp_path / "step_000000003"):
+        raise RuntimeError("shapes differ")
