@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +19,6 @@ from metaexp.data.left_out import large_enough, only_these
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from metaexp.data.regression.table_file import TableContent
 
     Floats = npt.NDArray[np.float32]
 
@@ -75,7 +74,10 @@ class RegressionTable(Dataset):
     def capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
         """Return the tasks of each split and the examples of the smallest one."""
         path = self._path(folder)
-        sizes, splits = self._divided(self._read(path), path, lambda _: None)
+        state = path.stat()
+        inputs, targets = (None if names is None else tuple(names) for names in (self.inputs, self.targets))
+        counts, named = _tasks(path, (state.st_mtime_ns, state.st_size), inputs, targets)
+        sizes, splits = self._divided(counts, named, path, lambda _: None)
         return {split: Capacity(len(names), min(sizes[name] for name in names)) for split, names in splits.items()}
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
@@ -83,12 +85,13 @@ class RegressionTable(Dataset):
         import numpy as np
         import torch
 
+        from metaexp.data.regression.table_file import read_table
         from metaexp.data.regression.table_tasks import TableData
 
         path = self._path(folder)
         progress(f"Reading {path}.")
-        content = self._read(path)
-        sizes, splits = self._divided(content, path, progress)
+        content = read_table(path, self.inputs, self.targets)
+        sizes, splits = self._divided(Counter(content.tasks), content.splits, path, progress)
         place = {task: number for number, task in enumerate(sizes)}
         kept = np.array([number for number, task in enumerate(content.tasks) if task in place])
         order = kept[np.argsort([place[content.tasks[number]] for number in kept], kind="stable")]
@@ -110,25 +113,30 @@ class RegressionTable(Dataset):
             )
         return path
 
-    def _read(self, path: Path) -> TableContent:
-        from metaexp.data.regression.table_file import read_table
-
-        return read_table(path, self.inputs, self.targets)
-
     def _divided(
-        self, content: TableContent, path: Path, progress: Progress
+        self, counts: Mapping[str, int], named: Mapping[Split, list[str]] | None, path: Path, progress: Progress
     ) -> tuple[dict[str, int], dict[Split, list[str]]]:
         """Task -> its number of examples, sorted, and the tasks of each split; small ones are left out of both."""
-        counts = dict(sorted(Counter(content.tasks).items()))
-        sizes = large_enough(counts, self.min_examples, "min_examples", "task", path, progress)
-        if content.splits is None:
+        sizes = large_enough(dict(sorted(counts.items())), self.min_examples, "min_examples", "task", path, progress)
+        if named is None:
             if len(sizes) < len(SPLITS):
                 raise DataError(
                     f"{path} has {len(sizes)} tasks, which cannot be divided into train, val and test. A task is one "
                     "function or series; give each example the name of its own."
                 )
             return sizes, split_by_fractions(sizes, self.fractions, self.split_seed)
-        return sizes, only_these(sizes, content.splits, f"dataset.min_examples={self.min_examples}", path)
+        return sizes, only_these(sizes, named, f"dataset.min_examples={self.min_examples}", path)
+
+
+@lru_cache(maxsize=8)
+def _tasks(
+    path: Path, _state: tuple[int, int], inputs: tuple[str, ...] | None, targets: tuple[str, ...] | None
+) -> tuple[Counter[str], dict[Split, list[str]] | None]:
+    """The examples of each task, and the tasks of each split. All jobs of a sweep ask for these."""
+    from metaexp.data.regression.table_file import read_table
+
+    content = read_table(path, inputs, targets)
+    return Counter(content.tasks), content.splits
 
 
 def _standardised(values: Floats, train: npt.NDArray[np.bool_]) -> tuple[Floats, dict[str, list[float]]]:

@@ -7,6 +7,7 @@ import torch
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
+from metaexp.data.regression import table_file
 from metaexp.data.regression_table import RegressionTable
 
 N_TASKS, SIZE = 12, 9
@@ -197,3 +198,14 @@ def test_tasks_that_are_too_large_are_refused_before_anything_starts_and_when_th
         dataset().load(tmp_path, print).tasks(shape, 0).episodes("val", torch.arange(1))
     with pytest.raises(ConfigError, match="has regression tasks, which have no classes"):
         dataset().load(tmp_path, print).tasks(TaskShape(5, 1, 1), 0)
+
+
+def test_the_tasks_of_a_file_are_counted_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(table_file, "_from_csv", lambda *a, whole=table_file._from_csv: read.append(1) or whole(*a))
+    first = [dataset(split_seed=seed).capacity_in(write(tmp_path) if seed == 0 else tmp_path) for seed in (0, 1)]
+    assert len(read) == 1
+    assert first[0] == first[1]
+    write(tmp_path, rows=[f"t{task},{x},{x}" for x in range(20) for task in range(N_TASKS)])
+    assert dataset().capacity_in(tmp_path)["train"].per_class == 20
+    assert len(read) == 2
