@@ -15,6 +15,7 @@ from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, size_of
 from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run
 from metaexp.results.record import Score, Task
+from metaexp.results.run_table import at_key
 from metaexp.results.wording import NOTHING, format_score, format_task
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.folder import Sweep, open_sweep
@@ -117,7 +118,7 @@ def has_value(row: Row, key: str) -> bool:
         row: The row.
         key: A key of its facts or of its configuration.
     """
-    return key in row.facts or bool(_of_config(row.config, key))
+    return key in row.facts or bool(at_key(row.config, key))
 
 
 def value_of(row: Row, key: str) -> Any:
@@ -127,21 +128,12 @@ def value_of(row: Row, key: str) -> Any:
         row: The row.
         key: A key of its facts or of its configuration.
     """
-    found = _of_config(row.config, key)
+    found = at_key(row.config, key)
     return row.facts[key] if key in row.facts else (found[0] if found else None)
 
 
-def _of_config(config: Mapping[str, Any], key: str) -> list[Any]:
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return []
-        value = value[part]
-    return [value]
-
-
 def _task(config: Mapping[str, Any]) -> Task | None:
-    values = [_of_config(config, f"task.{key}") for key in ("n_way", "k_shot", "n_query")]
+    values = [at_key(config, f"task.{key}") for key in ("n_way", "k_shot", "n_query")]
     numbers = [value[0] for value in values if value and type(value[0]) is int]
     return Task(*numbers) if len(numbers) == 3 else None
 
@@ -153,7 +145,7 @@ def _result(state: RunState) -> str:
         return f"{'test' if record.test else 'val'} {score.metric} {format_score(score)}"
     if state.state in ("failed", "damaged") and state.error:
         return plain(state.error)[:_LONGEST_ERROR]
-    steps = _of_config(state.config, "train.steps")
+    steps = at_key(state.config, "train.steps")
     if state.state in ("running", "stopped") and record is not None and steps:
         return f"step {record.steps:,} of {steps[0]:,}" if type(steps[0]) is int else f"step {record.steps:,}"
     return NOTHING

@@ -140,8 +140,16 @@ def _row_keys() -> tuple[str, ...]:
 
 def _value(key: str, row: Row, config: Mapping[str, Any]) -> list[Any]:
     """The value of a key in a list; an empty list where there is no such key."""
-    if key in row:
-        return [row[key]]
+    return [row[key]] if key in row else at_key(config, key)
+
+
+def at_key(config: Mapping[str, Any], key: str) -> list[Any]:
+    """Return the value at a dotted key of a configuration in a list; an empty list where there is no such key.
+
+    Args:
+        config: The configuration.
+        key: Such as ``train.steps``.
+    """
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
