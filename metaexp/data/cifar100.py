@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 IMAGES: Final = 600
 SIDE: Final = 32
 _ARCHIVE: Final = "cifar-100-python.tar.gz"
-_REMOTE: Final = Remote(f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}", "eb9058c3a382ffc7106e4002c42a8d85", 400_000_000)
+_REMOTE: Final = Remote(
+    f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}",
+    "eb9058c3a382ffc7106e4002c42a8d85",
+    400_000_000,
+    sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+)
 _MOST_BYTES: Final = 400_000_000
 
 

@@ -58,18 +58,25 @@ class Part(NamedTuple):
 
 
 _SITE: Final = "https://github.com/brendenlake/omniglot/raw/master/python"
+_MIRROR: Final = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+
+
+def _remote(name: str, md5: str) -> Remote:
+    return Remote(f"{_SITE}/{name}.zip", md5, 64_000_000, mirrors=(f"{_MIRROR}/{name}.zip",))
+
+
 PARTS: Final = (
     Part(
         "images_background",
         ("train", "val"),
         "8df1b3bba0ae09c450d408d3b81ae11fa77e8a275bd46399061f19676a95bb74",
-        Remote(f"{_SITE}/images_background.zip", "68d2efa1b9178cc56df9314c21c6e718", 64_000_000),
+        _remote("images_background", "68d2efa1b9178cc56df9314c21c6e718"),
     ),
     Part(
         "images_evaluation",
         ("test",),
         "a5db5f620a12b5874abb8160235fc6b143652f07d31884ad0445d8e9dafa31e1",
-        Remote(f"{_SITE}/images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811", 64_000_000),
+        _remote("images_evaluation", "6b91aef0f799c5bb55b94e3f2daec811"),
     ),
 )
 

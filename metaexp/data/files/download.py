@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -20,6 +19,7 @@ _CHUNK: Final = 1 << 18
 _TIMEOUT_S: Final = 30.0
 _PARTIAL: Final = 206
 _NOTHING_LEFT: Final = 416
+_LOOK: Final = 512
 
 
 class Remote(NamedTuple):
@@ -27,15 +27,24 @@ class Remote(NamedTuple):
 
     Attributes:
         url: Its address.
-        md5: Its MD5 as published, hex; not looked at where there is a SHA-512.
+        md5: Its MD5 as published, hex; not looked at where there is a better digest.
         most: An upper bound of its size, in bytes.
-        sha512: Its SHA-512 as published, hex. With it, a download that broke off goes on where it ended.
+        sha512: Its SHA-512 as published, hex.
+        sha256: Its SHA-256 as published, hex; not looked at where there is a SHA-512.
+        mirrors: Further addresses of the same file. They are asked in this order when those before do not deliver.
     """
 
     url: str
     md5: str
     most: int
     sha512: str = ""
+    sha256: str = ""
+    mirrors: tuple[str, ...] = ()
+
+    def digest(self) -> tuple[str, str]:
+        """Return the name of the best published digest, such as ``SHA-512``, and the digest in hex."""
+        known = {"SHA-512": self.sha512, "SHA-256": self.sha256, "MD5": self.md5}
+        return next((name, value) for name, value in known.items() if value)
 
 
 class UnreachableError(DataError):
@@ -45,7 +54,8 @@ class UnreachableError(DataError):
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Fetch a published file: to a temporary name beside the target, checked, then renamed.
 
-    A file with a SHA-512 is fetched by one process at a time, and what has come of it is kept when the network fails.
+    One process fetches it at a time; others wait, and find it there. What has come is kept when the network fails, and
+    the next try goes on from there.
 
     Args:
         remote: The file.
@@ -53,26 +63,31 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
         progress: Receives a line at every tenth.
 
     Raises:
-        UnreachableError: It cannot be fetched.
+        UnreachableError: It cannot be fetched, from any of its addresses.
         DataError: What came is not the published file, or it cannot be written.
     """
-    if not remote.url.startswith(("https://", "http://")):
-        raise DataError(f"{remote.url}: only http and https addresses are fetched.")
+    for url in (remote.url, *remote.mirrors):
+        if not url.startswith(("https://", "http://")):
+            raise DataError(f"{url}: only http and https addresses are fetched.")
     try:
         _download(remote, target, progress)
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
+def file_digest(path: Path, name: str) -> str:
+    """Return a digest (hex) of the bytes of a file.
+
+    Args:
+        path: The file.
+        name: ``SHA-512``, ``SHA-256`` or ``MD5``.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(name.replace("-", ""), usedforsecurity=False)).hexdigest()
+
+
 def _download(remote: Remote, target: Path, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not remote.sha512:
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
-        try:
-            _fetch(remote, temporary, target, progress)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return
     lock = target.with_name(f".{target.name}.lock")
     try:
         release = acquire(lock)
@@ -81,9 +96,26 @@ def _download(remote: Remote, target: Path, progress: Progress) -> None:
         release = acquire(lock, wait=True)
     try:
         if not target.exists():
-            _fetch(remote, target.with_name(f".{target.name}.part"), target, progress)
+            _fetch_from_any(remote, target.with_name(f".{target.name}.part"), target, progress)
     finally:
         release()
+
+
+def _fetch_from_any(remote: Remote, temporary: Path, target: Path, progress: Progress) -> None:
+    """Ask the addresses in turn, until one delivers the published file."""
+    reasons: list[DataError] = []
+    for url in (remote.url, *remote.mirrors):
+        try:
+            _fetch(remote._replace(url=url), temporary, target, progress)
+            return
+        except DataError as error:
+            reasons.append(error)
+            if len(reasons) <= len(remote.mirrors):
+                progress(f"{error} Asking another address.")
+    if len(reasons) == 1:
+        raise reasons[0]
+    unreachable = all(isinstance(error, UnreachableError) for error in reasons)
+    raise (UnreachableError if unreachable else DataError)(" ".join(map(str, reasons)))
 
 
 def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) -> None:
@@ -103,12 +135,14 @@ def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) ->
                 _copy(response, temporary, remote, begun if response.status == _PARTIAL else 0, progress)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise UnreachableError(f"{remote.url} could not be fetched: {reason}.{_kept(remote, temporary)}") from error
-    name, expected = ("SHA-512", remote.sha512) if remote.sha512 else ("MD5", remote.md5)
-    with temporary.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.new(name.replace("-", ""), usedforsecurity=False)).hexdigest()
+        raise UnreachableError(f"{remote.url} could not be fetched: {reason}.{_kept(temporary)}") from error
+    name, expected = remote.digest()
+    found = file_digest(temporary, name)
     if found != expected:
+        is_page = _is_page(temporary)
         temporary.unlink()
+        if is_page:
+            raise UnreachableError(_page_instead(remote))
         raise DataError(f"{remote.url} sent a file with {name} {found}; the published file has {expected}.")
     temporary.replace(target)
     sync_folder(target.parent)
@@ -117,15 +151,26 @@ def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) ->
 def _refuse_page(response: Any, remote: Remote) -> None:
     """Refuse a web page in place of the file, such as the login page of a network."""
     if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-        raise UnreachableError(
-            f"{remote.url} sent a web page in place of the file, as networks with a login page and proxies do. Open "
-            "the address in a browser, or fetch the file on another machine."
-        )
+        raise UnreachableError(_page_instead(remote))
 
 
-def _kept(remote: Remote, temporary: Path) -> str:
+def _is_page(file: Path) -> bool:
+    """Whether a file begins as a web page does, whatever its server called it."""
+    with file.open("rb") as opened:
+        start = opened.read(_LOOK).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def _page_instead(remote: Remote) -> str:
+    return (
+        f"{remote.url} sent a web page in place of the file, as networks with a login page and proxies do. Open "
+        "the address in a browser, or fetch the file on another machine."
+    )
+
+
+def _kept(temporary: Path) -> str:
     """What a message says of the part that has come; nothing where none is kept."""
-    size = temporary.stat().st_size if remote.sha512 and temporary.exists() else 0
+    size = temporary.stat().st_size if temporary.exists() else 0
     return f" The first {size / 1e6:.1f} MB are kept; the same command goes on from there." if size else ""
 
 
@@ -157,7 +202,7 @@ def _copy(source: Any, temporary: Path, remote: Remote, begun: int, progress: Pr
         file.flush()
         os.fsync(file.fileno())
     if length is not None and done != length:
-        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.{_kept(remote, temporary)}")
+        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.{_kept(temporary)}")
 
 
 def _file_name(url: str) -> str:

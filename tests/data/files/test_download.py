@@ -16,6 +16,11 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/absent.zip":
             self.send_error(404)
             return
+        if self.path == "/unnamed_page.zip":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"\n<!DOCTYPE html><title>Log in</title>")
+            return
         self.send_response(200)
         if self.path == "/page.zip":
             self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -47,7 +52,7 @@ def test_a_file_comes_whole_with_progress(tmp_path, site):
     assert (tmp_path / "new" / "whole.zip").read_bytes() == CONTENT
     assert lines[0] == f"Fetching {site}/whole.zip (2.0 MB)."
     assert lines[-1] == "  whole.zip: 100 %"
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["whole.zip"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [".whole.zip.lock", "whole.zip"]
 
 
 def test_a_file_of_unannounced_length_comes_whole_too(tmp_path, site):
@@ -56,29 +61,64 @@ def test_a_file_of_unannounced_length_comes_whole_too(tmp_path, site):
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "message"),
+    ("path", "message"),
     [
-        ("absent.zip", UnreachableError, "could not be fetched: Not Found"),
-        ("page.zip", UnreachableError, "sent a web page in place of the file, as networks with a login page"),
-        ("cut.zip", UnreachableError, "broke off after 1024000 of 2048000 bytes|could not be fetched"),
+        ("absent.zip", "could not be fetched: Not Found"),
+        ("page.zip", "sent a web page in place of the file, as networks with a login page"),
+        ("unnamed_page.zip", "sent a web page in place of the file, as networks with a login page"),
     ],
 )
-def test_what_does_not_come_whole_leaves_nothing_behind(tmp_path, site, path, kind, message):
-    with pytest.raises(kind, match=message):
+def test_what_does_not_come_at_all_leaves_no_file_behind(tmp_path, site, path, message):
+    with pytest.raises(UnreachableError, match=message):
         download(remote(f"{site}/{path}"), tmp_path / "x.zip", print)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [".x.zip.lock"]
+
+
+def test_half_a_file_is_kept_under_another_name(tmp_path, site):
+    with pytest.raises(UnreachableError, match=r"broke off after 1024000 of 2048000 bytes|could not be fetched"):
+        download(remote(f"{site}/cut.zip"), tmp_path / "x.zip", print)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.zip.lock", ".x.zip.part"]
+
+
+@pytest.mark.parametrize("first", ["absent.zip", "page.zip", "cut.zip", "unnamed_page.zip"])
+def test_a_mirror_is_asked_when_the_first_address_does_not_deliver(tmp_path, site, first):
+    lines: list[str] = []
+    download(remote(f"{site}/{first}")._replace(mirrors=(f"{site}/whole.zip",)), tmp_path / "x.zip", lines.append)
+    assert (tmp_path / "x.zip").read_bytes() == CONTENT
+    assert any(line.endswith("Asking another address.") for line in lines)
+
+
+def test_a_mirror_with_another_file_is_not_believed(tmp_path, site):
+    wanted = remote(f"{site}/absent.zip", content=b"other")._replace(mirrors=(f"{site}/whole.zip",))
+    with pytest.raises(DataError, match=r"absent.zip could not be fetched: Not Found.*whole.zip sent a file with MD5"):
+        download(wanted, tmp_path / "x.zip", print)
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_every_address_that_failed_is_named(tmp_path, site):
+    wanted = remote(f"{site}/absent.zip")._replace(mirrors=(f"{site}/page.zip",))
+    with pytest.raises(UnreachableError, match=r"absent.zip could not be fetched.*page.zip sent a web page"):
+        download(wanted, tmp_path / "x.zip", print)
+
+
+def test_the_best_published_digest_decides(tmp_path, site):
+    wanted = Remote(f"{site}/whole.zip", "0" * 32, 10_000_000, sha256=hashlib.sha256(CONTENT).hexdigest())
+    download(wanted, tmp_path / "x.zip", print)
+    assert (tmp_path / "x.zip").read_bytes() == CONTENT
+    with pytest.raises(DataError, match=r"sent a file with SHA-256 .*; the published file has 0000"):
+        download(wanted._replace(sha256="0" * 64), tmp_path / "y.zip", print)
 
 
 def test_another_file_than_the_published_one_is_refused(tmp_path, site):
     with pytest.raises(DataError, match=r"sent a file with MD5 .*; the published file has"):
         download(remote(f"{site}/whole.zip", content=b"other"), tmp_path / "x.zip", print)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [".x.zip.lock"]
 
 
 def test_a_file_that_does_not_end_is_cut_off(tmp_path, site):
     with pytest.raises(DataError, match="sends more than 1000000 bytes"):
         download(remote(f"{site}/whole.zip", most=1_000_000), tmp_path / "x.zip", print)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [".x.zip.lock"]
 
 
 def test_no_server_is_an_error_that_says_so(tmp_path):
@@ -89,6 +129,8 @@ def test_no_server_is_an_error_that_says_so(tmp_path):
 def test_only_web_addresses_are_fetched(tmp_path):
     with pytest.raises(DataError, match="only http and https addresses are fetched"):
         download(remote("file:///etc/hostname"), tmp_path / "x.zip", print)
+    with pytest.raises(DataError, match="only http and https addresses are fetched"):
+        download(remote("http://127.0.0.1:1/x")._replace(mirrors=("file:///etc/hostname",)), tmp_path / "x.zip", print)
 
 
 def test_a_place_that_cannot_be_written_is_named_with_the_reason(tmp_path, site):
