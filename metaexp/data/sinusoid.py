@@ -9,15 +9,22 @@ from metaexp.data.regression.number_range import number_range
 
 
 class Sinusoid(Dataset):
-    """Tasks y = amplitude * sin(x - phase), one output, without noise.
+    """Tasks y = amplitude * sin(frequency * x - phase), one output, without noise.
 
     Amplitude, phase and inputs are uniform in their ranges, [lowest, highest]; in the paper and the authors' code
-    [0.1, 5], [0, pi] and [-5, 5].
+    [0.1, 5], [0, pi] and [-5, 5]. There, the frequency is 1. Li et al. (Meta-SGD, 2017, section 4.1) draw it, too.
     """
 
     kind = "regression"
 
-    def __init__(self, amplitude: list[float], phase: list[float], x: list[float], task_as_input: bool = False) -> None:
+    def __init__(
+        self,
+        amplitude: list[float],
+        phase: list[float],
+        x: list[float],
+        task_as_input: bool = False,
+        frequency: list[float] | None = None,
+    ) -> None:
         """Describe the family.
 
         Args:
@@ -25,7 +32,8 @@ class Sinusoid(Dataset):
             phase: [lowest, highest], in radians.
             x: [lowest, highest] of the inputs.
             task_as_input: An example is (x, amplitude, phase) in place of x, so nothing is left to find out about a
-                task. That is the input of the paper's oracle.
+                task. That is the input of the paper's oracle. If the frequency is drawn, it is a fourth input.
+            frequency: [lowest, highest] of the angular frequency. None: it is 1.
 
         Raises:
             ConfigError: A range is impossible.
@@ -34,6 +42,7 @@ class Sinusoid(Dataset):
         self.phase = number_range("phase", phase)
         self.x = number_range("x", x)
         self.task_as_input = task_as_input
+        self.frequency = None if frequency is None else number_range("frequency", frequency)
 
     def capacity(self) -> None:
         """Return None: there is no end of tasks."""
@@ -43,4 +52,4 @@ class Sinusoid(Dataset):
         """Return the family; its tasks are computed when asked for."""
         from metaexp.data.regression.function_families import SinusoidFamily
 
-        return SinusoidFamily(self.amplitude, self.phase, self.x, self.task_as_input)
+        return SinusoidFamily(self.amplitude, self.phase, self.x, self.task_as_input, self.frequency)

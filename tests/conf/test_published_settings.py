@@ -106,6 +106,22 @@ def sinusoids() -> Iterator[tuple[str, Expected]]:
     yield "fine_tune_sinusoid", common | {"algorithm.tune": "all", "algorithm.tune_steps": 1}
 
 
+def meta_sgd_sinusoids() -> Iterator[tuple[str, Expected]]:
+    """Li et al. (2017), section 4.1: Meta-SGD and MAML on sinusoids of several frequencies. Test tasks are ours."""
+    common = {
+        "dataset": "sinusoid", "dataset.amplitude": [0.1, 5.0], "dataset.frequency": [0.8, 1.2],
+        "dataset.phase": [0.0, pytest.approx(3.14159265)], "dataset.x": [-5.0, 5.0], "model.hidden": [40, 40],
+        "model.use_batch_norm": False, "model.init_std": 0.01, "train.n_query": 10, "task.n_query": 100,
+        "train.steps": 60_000, "train.meta_batch_size": 4, "algorithm.inner_steps": 1, "algorithm.inner_steps_test": 1,
+        "optimizer": "adam", "optimizer.lr": 1e-3, "eval.episodes": 10_000, "eval.weights": "last",
+    }  # fmt: skip
+    for k_shot in (5, 10, 20):
+        shape = {"train.k_shot": k_shot, "task.k_shot": k_shot, "task.n_way": 0}
+        rates = {"algorithm.alpha_min": 0.005, "algorithm.alpha_max": 0.1}
+        yield f"meta_sgd_sinusoid_{k_shot}shot", common | shape | rates
+        yield f"maml_meta_sgd_sinusoid_{k_shot}shot", common | shape | {"algorithm.inner_lr": 0.01}
+
+
 def first_order_maml() -> Iterator[tuple[str, Expected]]:
     """As second-order MAML: Finn et al. (2017), section 5.2; on Omniglot quoted by Nichol et al. (2018)."""
     for name, settings in maml():
@@ -291,8 +307,8 @@ def baselines() -> Iterator[tuple[str, Expected]]:
 
 
 FAMILIES = [
-    maml, first_order_maml, sinusoids, anil, meta_sgd, maml_plus_plus, reptile, meta_lstm, relation_net,
-    proto_net, matching_net, baselines, challenge,
+    maml, first_order_maml, sinusoids, meta_sgd_sinusoids, anil, meta_sgd, maml_plus_plus, reptile, meta_lstm,
+    relation_net, proto_net, matching_net, baselines, challenge,
 ]  # fmt: skip
 PAGE = {name: settings for family in FAMILIES for name, settings in family()}
 VARIANTS = {  # of an experiment, for small machines -> what it has instead
@@ -320,7 +336,8 @@ def test_settings_are_those_that_were_published(name: str) -> None:
     found = settings_of(name)
     assert unlike_the_page(name, found) == {}
     if name.endswith("shot"):
-        assert f"_{found['task.n_way']}way_{found['task.k_shot']}shot" in name
+        ways = f"{found['task.n_way']}way_" if found["task.n_way"] else ""
+        assert f"_{ways}{found['task.k_shot']}shot" in name
         assert {n_way, k_shot} <= {None, found["task.n_way"], found["task.k_shot"]}
 
 

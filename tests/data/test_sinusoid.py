@@ -82,7 +82,7 @@ def test_a_task_is_the_same_in_every_batch() -> None:
 
 def test_splits_and_seeds_have_different_tasks() -> None:
     drawn = [tasks(seed=seed).parameters(split, torch.arange(2000)) for seed in (0, 1) for split in SPLITS]
-    pairs = torch.cat([torch.stack(list(waves), dim=1) for waves in drawn])
+    pairs = torch.cat([torch.stack(list(waves[:2]), dim=1) for waves in drawn])
     assert len(torch.unique(pairs, dim=0)) == 6 * 2000
 
 
@@ -162,3 +162,39 @@ def test_the_oracle_gets_amplitude_and_phase_beside_the_same_inputs_and_targets(
         assert float((with_task.y[..., 0] - amplitude * (x - phase).sin()).abs().max()) < 3e-6
     assert known.input_shape == (3,)
     assert known.digest != family().digest
+
+
+def test_a_drawn_frequency_is_uniform_and_changes_neither_amplitude_nor_phase_nor_inputs() -> None:
+    ranges = [0.1, 5.0], [0.0, math.pi], [-5.0, 5.0]
+    varied = Sinusoid(*ranges, frequency=[0.8, 1.2]).load(Path("nowhere"), lambda _: None)
+    assert isinstance(varied, FunctionFamily)
+    source, indices = varied.tasks(SHAPE, 0), torch.arange(5000)
+    waves, usual = source.parameters("train", indices), tasks().parameters("train", indices)
+    assert torch.equal(waves.amplitude, usual.amplitude)
+    assert torch.equal(waves.phase, usual.phase)
+    counts = torch.histc(waves.frequency, 20, 0.8, 1.2)
+    assert int(counts.sum()) == 5000
+    assert float(((counts - 250.0) ** 2 / 250.0).sum()) < 50.0  # chi squared, 19 degrees of freedom
+    support = source.episodes("train", indices[:100]).support
+    assert torch.equal(support.x, tasks().episodes("train", indices[:100]).support.x)
+    amplitude, phase, frequency = (w[:100, None].double() for w in waves)
+    x, y = support.x[..., 0].double(), support.y[..., 0].double()
+    assert float((y - amplitude * (frequency * x - phase).sin()).abs().max()) < 6e-6
+    assert float((y - amplitude * (x - phase).sin()).abs().max()) > 1.0
+    assert varied.digest not in (
+        family().digest,
+        Sinusoid(*ranges, frequency=[0.8, 1.3]).load(Path(), print).digest,
+    )
+
+
+def test_the_oracle_of_several_frequencies_gets_the_frequency_too() -> None:
+    ranges = [0.1, 5.0], [0.0, math.pi], [-5.0, 5.0]
+    known = Sinusoid(*ranges, task_as_input=True, frequency=[0.8, 1.2]).load(Path("nowhere"), lambda _: None)
+    support = known.tasks(SHAPE, 0).episodes("val", torch.arange(20)).support
+    x, amplitude, phase, frequency = support.x.double().unbind(-1)
+    assert float((support.y[..., 0] - amplitude * (frequency * x - phase).sin()).abs().max()) < 6e-6
+
+
+def test_a_frequency_must_be_two_numbers_in_order() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.frequency=.* must be \[lowest, highest\]: two finite numbers"):
+        Sinusoid([0.1, 5.0], [0.0, 3.0], [-5.0, 5.0], frequency=[1.2, 0.8])

@@ -24,44 +24,52 @@ _DAMPING: Final = (0.5, 2.5)
 
 
 class Waves(NamedTuple):
-    """Sinusoids y = amplitude * sin(x - phase): both (T,) float32."""
+    """Sinusoids y = amplitude * sin(frequency * x - phase), each entry (T,) float32; without ``frequency`` it is 1."""
 
     amplitude: Tensor
     phase: Tensor
+    frequency: Tensor | None = None
 
 
 class SinusoidFamily(FunctionFamily):
-    """Sinusoids; amplitude, phase and inputs are uniform in their ranges."""
+    """Sinusoids; amplitude, phase, inputs and, where it is drawn, the frequency are uniform in their ranges."""
 
-    words_per_task = 2
     words_per_example = 1
 
-    def __init__(self, amplitude: Range, phase: Range, x: Range, task_as_input: bool = False) -> None:
-        """Take the ranges of amplitude, phase and inputs, and whether examples have amplitude and phase, too."""
+    def __init__(
+        self, amplitude: Range, phase: Range, x: Range, task_as_input: bool = False, frequency: Range | None = None
+    ) -> None:
+        """Take the ranges, and whether examples contain what the task draws, too."""
         conventions: dict[str, Any] = {"amplitude": amplitude, "phase": phase, "x": x}
         if task_as_input:
             conventions["task_as_input"] = True
-        super().__init__("sinusoid", (3,) if task_as_input else (1,), 1, {**conventions, "version": 1})
-        self.amplitude, self.phase, self.x = amplitude, phase, x
+        if frequency is not None:
+            conventions["frequency"] = frequency
+        self.words_per_task = 2 if frequency is None else 3
+        inputs = 1 + self.words_per_task if task_as_input else 1
+        super().__init__("sinusoid", (inputs,), 1, {**conventions, "version": 1})
+        self.amplitude, self.phase, self.x, self.frequency = amplitude, phase, x, frequency
         self.task_as_input = task_as_input
 
     def parameters(self, words: Tensor) -> Waves:
-        """Return the sinusoids of ``words`` (T, 2)."""
-        return Waves(uniform(words[:, 0], *self.amplitude), uniform(words[:, 1], *self.phase))
+        """Return the sinusoids of ``words`` (T, 2), or (T, 3) with a drawn frequency."""
+        frequency = None if self.frequency is None else uniform(words[:, 2], *self.frequency)
+        return Waves(uniform(words[:, 0], *self.amplitude), uniform(words[:, 1], *self.phase), frequency)
 
     def function(self, parameters: Any, at: Tensor) -> Tensor:
         """Return y (T, P) at x = ``at`` (T, P)."""
         waves: Waves = parameters
-        return waves.amplitude[:, None] * sine(at - waves.phase[:, None])
+        angle = at if waves.frequency is None else waves.frequency[:, None] * at
+        return waves.amplitude[:, None] * sine(angle - waves.phase[:, None])
 
     def examples(self, parameters: Any, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x (T, S, 1), or (T, S, 3) with amplitude and phase, and y (T, S, 1)."""
+        """Return x (T, S, 1) and y (T, S, 1); with ``task_as_input``, x has the task's amplitude, phase, ... too."""
         x = uniform(words[..., 0], *self.x)
         y = self.function(parameters, x).unsqueeze(-1)
         if not self.task_as_input:
             return x.unsqueeze(-1), y
-        waves: Waves = parameters
-        return torch.stack([x, *(value[:, None].expand_as(x) for value in waves)], dim=-1), y
+        drawn = [value for value in parameters if value is not None]
+        return torch.stack([x, *(value[:, None].expand_as(x) for value in drawn)], dim=-1), y
 
 
 class Signals(NamedTuple):
