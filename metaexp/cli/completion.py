@@ -61,6 +61,7 @@ _VERB_OPTIONS = {
     "watch": ("--once", "--every", "--help"),
     "rm": ("--yes", "--help"),
 }  # fmt: skip
+_DATA_WORDS = ("list", "show", "verify", "prepare")
 _KEY = re.compile(r"^( *)([A-Za-z_]\w*):(?: (.*))?$")
 _MOST_BYTES = 500_000
 
@@ -110,6 +111,10 @@ def complete(line: str) -> list[str]:
         return [option for option in _VERB_OPTIONS.get(verb, ("--help",)) if option.startswith(last)]
     if verb == "completion":
         return [shell for shell in SCRIPTS if shell.startswith(last)]
+    if verb == "data" and len(words) == 2:
+        return [text for text in (*_DATA_WORDS, *_overrides(last, [])) if text.startswith(last)]
+    if verb == "data" and len(words) == 3 and words[2] in _DATA_WORDS[1:] and "=" not in last:
+        return [name for name in _choices(_folders(words), "dataset") if name.startswith(last)]
     if verb not in _WITH_OVERRIDES:
         return []
     return [text for text in _overrides(last, words[2:]) if text.startswith(last)]

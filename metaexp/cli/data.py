@@ -9,16 +9,25 @@ from pathlib import Path
 
 from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.config.classes.make import make
+from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
 from metaexp.run.folder import check_writable
 
+WORDS = ("list", "show", "verify", "prepare")
+"""What may come first on the command line, in place of an override."""
 _FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 _OVERRIDES = """\
+words:
+  metaexp data list                              every dataset: whether its files are here, where, and what to do if not
+  metaexp data show omniglot                     where it comes from, licence, splits, classes, digest; fetches nothing
+  metaexp data verify omniglot                   compares its files with their digests; exit code 3 if one is damaged
+  metaexp data prepare omniglot                  finds or fetches it and prepares it for training
+
 overrides:
-  metaexp data dataset=omniglot                  prints splits, classes, digest and preprocessing
+  metaexp data dataset=omniglot                  the same as prepare
   metaexp data dataset=omniglot dataset.split=vinyals --figure omniglot.png
   METAEXP_DATA=... or paths.data=...             the folder with the data
 """
@@ -40,7 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: The arguments after the verb.
     """
-    parser = make_parser("data", "Find or download a dataset, verify it, prepare it for training, and describe it.")
+    parser = make_parser(
+        "data",
+        "List datasets; find or download one, verify it, prepare it for training, and describe it.",
+        "WORD or OVERRIDE",
+    )
     parser.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of each split")
     parser.add_argument(
         "--picture", dest="figure", type=Path, help=argparse.SUPPRESS
@@ -51,19 +64,59 @@ def main(arguments: Sequence[str]) -> int:
         known = ", ".join(composer.groups()["dataset"])
         print_text(f"{parser.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
         return 0
-    settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
+    word, *rest = options.overrides or [""]
     if options.figure is not None:
         _check_figure(options.figure)
+    if word in WORDS:
+        from metaexp.cli.data_words import list_all, show, verify_files
 
+        if word == "list":
+            return list_all(composer, rest)
+        name, overrides = _named(word, rest, composer)
+        settings = composer.settings(overrides, on_this_machine=False, is_look=True)
+        dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+        if word == "verify":
+            return verify_files(name, dataset, settings.paths.data)
+        if word == "show" and not show(name, dataset, settings.paths.data):
+            return 0
+        return _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
+    settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
+    dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    return _prepare(dataset, settings.paths.data, options.figure)
+
+
+def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str = "") -> int:
+    """Load a dataset, and print what is in it.
+
+    Args:
+        dataset: The description of the dataset.
+        folder: ``paths.data``.
+        figure: Where to draw examples; None draws nothing.
+        noted_as: The name under which the digests of its files are noted; empty to note none.
+    """
     from metaexp.data.overview import contact_sheet, load_and_count
 
-    dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    report, loaded = load_and_count(dataset, settings.paths.data, lambda line: print_text(line, file=sys.stderr))
+    report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
     print_text(report.format())
-    if options.figure is not None:
-        contact_sheet(loaded, options.figure)
-        print_text(f"  figure: {options.figure}")
+    if noted_as:
+        from metaexp.cli.data_words import note_digests
+
+        note_digests(noted_as, dataset, folder)
+    if figure is not None:
+        contact_sheet(loaded, figure)
+        print_text(f"  figure: {figure}")
     return 0
+
+
+def _named(word: str, words: Sequence[str], composer: Composer) -> tuple[str, list[str]]:
+    """The name of the dataset, and the overrides that choose it."""
+    chosen = [line.partition("=")[2] for line in words if line.startswith("dataset=")]
+    name = words[0] if words and "=" not in words[0] else chosen[0] if chosen else ""
+    known = composer.groups()["dataset"]
+    if name not in known:
+        what = f"there is no dataset {name}.{nearest(name, known)}" if name else "which dataset?"
+        raise ConfigError(f"{word}: {what} Write `metaexp data {word} NAME`. Known: {', '.join(known)}.")
+    return name, [*([] if chosen else [f"dataset={name}"]), *(line for line in words if line != name)]
 
 
 def _check_figure(path: Path) -> None:

@@ -21,6 +21,8 @@ from metaexp.data.classification.preprocessing import (
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
+from metaexp.data.inventory.card import OWN_FILE
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Arrays(Dataset):
     """
 
     kind = "classification"
+    card = OWN_FILE
 
     def __init__(
         self,
@@ -98,6 +101,10 @@ class Arrays(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how bytes become examples; no image files are read."""
         return ImagePreparation(self.pixels)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the .npz file is."""
+        return looked_for(lambda: [self._path(folder)], "own files")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the file and order its examples by class."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metaexp.core.shapes import Capacity, FixedBank, Split, TaskShape
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from metaexp.core.types import Episode
     from metaexp.data.classification.preprocessing import ImagePreparation
+    from metaexp.data.inventory.card import Card
+    from metaexp.data.inventory.sources import Sources
 
 Progress = Callable[[str], None]
 """Receives one line of text about long work (a download, a build)."""
@@ -37,6 +39,8 @@ class Dataset(ABC):
     reads_cache: bool = False
     """Whether :meth:`load` begins with :func:`metaexp.data.files.cache.cached`, so that the jobs of a sweep can share
     its examples in memory."""
+    card: ClassVar[Card | None] = None
+    """Where the data come from and under which terms, for ``metaexp data show``; None where nobody has said."""
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:
@@ -74,6 +78,16 @@ class Dataset(ABC):
         """Return how image files and bytes become examples, for ``metaexp predict``; None where nobody has said.
 
         Subclasses that read image files override this.
+        """
+        return None
+
+    def sources(self, folder: Path) -> Sources | None:
+        """Return which files the data are read from, for ``metaexp data list``; None where nobody has said.
+
+        Nothing is read, and nothing is fetched.
+
+        Args:
+            folder: ``paths.data``.
         """
         return None
 

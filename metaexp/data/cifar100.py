@@ -19,6 +19,8 @@ from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
 from metaexp.data.files.folders import check_classes
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import Sources, computed, fetched_files, places_of
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _REMOTE: Final = Remote(
     sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
 )
 _MOST_BYTES: Final = 400_000_000
+_FOLDERS: Final = ("cifar100", ".", "cifar-100", "CIFAR100")
 
 
 class Cifar100(Dataset):
@@ -44,6 +47,7 @@ class Cifar100(Dataset):
     """
 
     kind = "classification"
+    card = Card("Krizhevsky, 2009: www.cs.toronto.edu/~kriz/cifar.html")
     equal_classes = True
     reads_cache = True
     lists: str
@@ -75,6 +79,14 @@ class Cifar100(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, 3, SIDE)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the archive is."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        advice = "metaexp data prepare fetches it: 169 MB"
+        parts = [((_ARCHIVE, "cifar-100-python"), _REMOTE)]
+        return fetched_files(places_of(folder, _FOLDERS, "cifar100"), parts, advice, "cifar100")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
@@ -184,8 +196,7 @@ def _find(folder: Path, progress: Progress) -> Path:
     from metaexp.data.files.cache import can_write
 
     fetched = user_cache() / "cifar100"
-    places = [folder / "cifar100", folder, folder / "cifar-100", folder / "CIFAR100", fetched]
-    found = first_existing(places, [_ARCHIVE, "cifar-100-python"])
+    found = first_existing(places_of(folder, _FOLDERS, "cifar100"), [_ARCHIVE, "cifar-100-python"])
     if found is not None:
         return found
     target = (folder / "cifar100" if can_write(folder) else fetched) / _ARCHIVE

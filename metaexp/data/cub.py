@@ -17,6 +17,8 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Normalis
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import Sources, computed, looked_for
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class CUB(Dataset):
     """
 
     kind = "classification"
+    card = Card(
+        "Wah et al., 2011, Caltech-UCSD Birds 200-2011: doi.org/10.22002/D1.20098",
+        "Photographs of many owners, for non-commercial research and education, as the authors' page says.",
+    )
     reads_cache = True
 
     def __init__(
@@ -87,6 +93,12 @@ class CUB(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples, without the bounding boxes that new images do not have."""
         return ImagePreparation(self.pixels, 3, self.image_size)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the photographs are."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        return looked_for(lambda: [_find(folder)], "by hand", "cub")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""

@@ -8,6 +8,8 @@ from typing import Literal
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, PositiveFloat, PositiveInt
 from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.inventory.card import COMPUTED
+from metaexp.data.inventory.sources import Sources, computed
 from metaexp.data.regression.number_range import number_range
 
 
@@ -24,6 +26,7 @@ class Curves(Dataset):
     """
 
     kind = "regression"
+    card = COMPUTED
 
     def __init__(
         self,
@@ -64,6 +67,10 @@ class Curves(Dataset):
     def capacity(self) -> None:
         """Return None: there is no end of tasks."""
         return
+
+    def sources(self, folder: Path) -> Sources:
+        """Return that nothing is read from files."""
+        return computed()
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Return the family; its tasks are computed when asked for."""

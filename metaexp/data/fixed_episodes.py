@@ -16,6 +16,8 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Normalis
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.locate import named_path
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
+from metaexp.data.inventory.card import OWN_FILE
+from metaexp.data.inventory.sources import Sources, looked_for
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -32,6 +34,7 @@ class FixedEpisodes(Dataset):
     """
 
     kind = "classification"
+    card = OWN_FILE
     reads_cache = True
 
     def __init__(
@@ -87,6 +90,15 @@ class FixedEpisodes(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, self.channels, self.image_size, background=self.background, upright=True)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the list of episodes and the images are."""
+
+        def find() -> list[Path]:
+            self._episodes(folder)
+            return [named_path(folder, "dataset.file", self.file), self._images_path(folder)]
+
+        return looked_for(find, "own files", "fixed_episodes")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images of the episodes; from the cache while no file changes."""

@@ -20,7 +20,17 @@ from metaexp.data.classification.preprocessing import (
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
-from metaexp.data.font.font_files import FontFile, find_fonts, fonts_digest, fonts_of_list, machine_folders, write_list
+from metaexp.data.font.font_files import (
+    FontFile,
+    find_fonts,
+    fonts_digest,
+    fonts_of_list,
+    has_fonts,
+    machine_folders,
+    write_list,
+)
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import SourceFile, Sources, computed
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 _PREPARING: Final = 1
@@ -42,6 +52,7 @@ class Fonts(Dataset):
     """
 
     kind = "classification"
+    card = Card("The fonts of this machine, or of a folder.", "Each font has its own.")
     reads_cache = True
 
     def __init__(
@@ -111,6 +122,14 @@ class Fonts(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how drawings become examples."""
         return ImagePreparation(self.pixels, 1, self.image_size)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return in which folders the fonts are."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        places = [place for place in self._folders(folder) if has_fonts(place)]
+        advice = "" if places else "There are no fonts (.ttf, .otf, .ttc); install some, or give dataset.folder=FOLDER."
+        return Sources("fonts", tuple(map(SourceFile, places)), advice, "fonts")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find the fonts and draw their letters; from the cache while the fonts are the same."""

@@ -16,6 +16,8 @@ from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin
+from metaexp.data.inventory.card import COMPUTED
+from metaexp.data.inventory.sources import Sources, computed
 
 if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
@@ -32,6 +34,7 @@ class Glyphs(Dataset):
     """
 
     kind = "classification"
+    card = COMPUTED
     equal_classes = True
     reads_cache = True
 
@@ -63,6 +66,10 @@ class Glyphs(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how image files become examples: strokes are bright on black."""
         return ImagePreparation(channels=1, size=28, background="black")
+
+    def sources(self, folder: Path) -> Sources:
+        """Return that they are drawn here."""
+        return computed("glyphs")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""

@@ -24,6 +24,8 @@ from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, is_example, passed_over
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.locate import named_path
+from metaexp.data.inventory.card import OWN_FILE
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class ImageFolder(Dataset):
     """
 
     kind = "classification"
+    card = OWN_FILE
     reads_cache = True
 
     def __init__(
@@ -118,6 +121,10 @@ class ImageFolder(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, self.channels, self.image_size, background=self.background, upright=True)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the images and the list of labels are."""
+        return looked_for(lambda: filter(None, [self._path(folder), self._list(folder)]), "own files", "image_folder")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read and resize the images; from the cache while no file changes."""

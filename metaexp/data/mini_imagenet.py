@@ -20,6 +20,8 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Normalis
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
+from metaexp.data.inventory.card import IMAGENET, Card
+from metaexp.data.inventory.sources import Sources, computed, looked_for
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class MiniImageNet(Dataset):
     """
 
     kind = "classification"
+    card = Card(
+        "Vinyals et al., 2016; the classes of Ravi & Larochelle, 2017: github.com/twitter/meta-learning-lstm", IMAGENET
+    )
     equal_classes = True
     reads_cache = True
 
@@ -85,6 +90,12 @@ class MiniImageNet(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, 3, self.image_size)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the images are."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        return looked_for(lambda: _find(folder).files, "by hand", "mini_imagenet")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images, check classes and counts; from the cache the second time."""

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -29,7 +30,9 @@ from metaexp.data.classification.preprocessing import (
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
-from metaexp.data.files.drawings import SIDE, resized
+from metaexp.data.files.drawings import SIDE, packed_drawing, resized
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import SourceFile, Sources, computed, places_of
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ class Omniglot(Dataset):
     """
 
     kind = "classification"
+    card = Card("Lake, Salakhutdinov & Tenenbaum, 2015: github.com/brendenlake/omniglot", "MIT")
     equal_classes = True
     reads_cache = True
 
@@ -136,6 +140,15 @@ class Omniglot(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how drawings become examples."""
         return ImagePreparation(self.pixels, 1, self.image_size, self.resize)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the two archives are."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        found = [(part, _part_here(part, folder)) for part in PARTS]
+        here = [SourceFile(path, part.remote, partial(_check, part, path)) for part, path in found if path]
+        advice = "" if len(here) == len(PARTS) else "metaexp data prepare omniglot fetches it: 14 MB"
+        return Sources("fetched", tuple(here), advice, "omniglot")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
@@ -194,10 +207,9 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     from metaexp.core.user_cache import user_cache
     from metaexp.data.files.cache import can_write
 
-    fetched = user_cache() / "omniglot"
-    places = [folder, folder / "omniglot", fetched]
-    if (found := first_existing(places, [f"{part.name}.zip", part.name])) is not None:
+    if (found := _part_here(part, folder)) is not None:
         return found
+    fetched = user_cache() / "omniglot"
     target = (folder / "omniglot" if can_write(folder) else fetched) / f"{part.name}.zip"
     if not folder.exists():
         progress(f"paths.data={folder} is not there, so nothing is put there: {part.name} goes into {fetched}.")
@@ -210,6 +222,15 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
             f"{folder.absolute() / 'omniglot'}, or point paths.data (METAEXP_DATA) to where it is."
         ) from error
     return target
+
+
+def _part_here(part: Part, folder: Path) -> Path | None:
+    return first_existing(places_of(folder, (".", "omniglot"), "omniglot"), [f"{part.name}.zip", part.name])
+
+
+def _check(part: Part, path: Path, progress: Progress) -> str:
+    read_part(part, path, progress)
+    return "every pixel is as published"
 
 
 def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
@@ -235,7 +256,7 @@ def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
         order = {name: row for row, name in enumerate(name for names in files for name in names)}
         packed = np.empty((len(order), SIDE, (SIDE + 7) // 8), np.uint8)
         for done, (name, content) in enumerate(source.items(order, _MOST_BYTES), 1):
-            packed[order[name]] = _packed(content, f"{path}: {name}")
+            packed[order[name]] = packed_drawing(content, f"{path}: {name}")
             if done % 5000 == 0:
                 progress(f"  {done} of {len(order)} drawings")
     digest = pixel_digest(part.characters(), packed)
@@ -276,18 +297,3 @@ def _files_by_character(part: Part, names: list[tuple[str, str]], path: Path) ->
             f"{len(wrong)} of {len(characters)} characters are incomplete. Remove it to have it fetched, or replace it."
         )
     return [[name for _, name in sorted(found[c])] for c in characters]
-
-
-def _packed(content: bytes, name: str) -> Bytes:
-    """The pixels (105, 14) of one PNG, 1 bit each, rows padded with zeros."""
-    import numpy as np
-    from PIL import Image
-
-    from metaexp.data.files.images import open_image
-
-    image = open_image(content, name)
-    if image.size != (SIDE, SIDE):
-        raise DataError(f"{name} is {image.width}x{image.height}; Omniglot's drawings are {SIDE}x{SIDE}.")
-    if image.mode != "1":
-        image = image.convert("L").convert("1", dither=Image.Dither.NONE)
-    return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, -1)

@@ -14,6 +14,8 @@ from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
+from metaexp.data.inventory.card import OWN_FILE
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class RegressionTable(Dataset):
     """
 
     kind = "regression"
+    card = OWN_FILE
 
     def __init__(
         self,
@@ -79,6 +82,10 @@ class RegressionTable(Dataset):
         counts, named = _tasks(path, (state.st_mtime_ns, state.st_size), inputs, targets)
         sizes, splits = self._divided(counts, named, path, lambda _: None)
         return {split: Capacity(len(names), min(sizes[name] for name in names)) for split, names in splits.items()}
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the file is."""
+        return looked_for(lambda: [self._path(folder)], "own files")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the file and order its examples by task."""

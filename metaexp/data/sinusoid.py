@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.inventory.card import COMPUTED
+from metaexp.data.inventory.sources import Sources, computed
 from metaexp.data.regression.number_range import number_range
 
 
@@ -16,6 +18,7 @@ class Sinusoid(Dataset):
     """
 
     kind = "regression"
+    card = COMPUTED
 
     def __init__(
         self,
@@ -47,6 +50,10 @@ class Sinusoid(Dataset):
     def capacity(self) -> None:
         """Return None: there is no end of tasks."""
         return
+
+    def sources(self, folder: Path) -> Sources:
+        """Return that nothing is read from files."""
+        return computed()
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Return the family; its tasks are computed when asked for."""

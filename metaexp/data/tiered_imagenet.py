@@ -20,6 +20,8 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Normalis
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split, is_example
+from metaexp.data.inventory.card import IMAGENET, Card
+from metaexp.data.inventory.sources import Sources, computed, looked_for
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class TieredImageNet(Dataset):
     """
 
     kind = "classification"
+    card = Card("Ren et al., 2018: github.com/renmengye/few-shot-ssl-public", IMAGENET)
     reads_cache = True
 
     def __init__(
@@ -84,6 +87,12 @@ class TieredImageNet(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, 3, self.image_size)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the images are."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        return looked_for(lambda: _find(folder)[1], "by hand", "tiered_imagenet")
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""

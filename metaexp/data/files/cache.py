@@ -28,10 +28,13 @@ from metaexp.core.errors import MetaexpError
 from metaexp.core.files import read_regular, sync_folder, write_atomically
 from metaexp.core.user_cache import user_cache
 from metaexp.data.base import Progress
+from metaexp.data.files.cache_folder import cache_folder, can_write
 from metaexp.data.files.memory import HeldContents
 
 _VERSION: Final = 1
 _MOST_RECEIPT: Final = 10_000
+
+__all__ = ["HELD", "Prepared", "cache_folder", "cached", "can_write", "checksum_of"]
 
 DigestOf = Callable[[Tensor, Mapping[str, int]], str]
 """Examples (B, ...) and class -> number of its examples to the digest of the raw data."""
@@ -105,38 +108,6 @@ def cached(
     except (OSError, SafetensorError) as error:
         progress(f"Warning: the prepared {name} could not be kept in {path}: {error}.")
     return prepared
-
-
-def cache_folder(folder: Path) -> Path | None:
-    """Return where prepared data is kept, or None where nothing can be written.
-
-    That is ``cache`` in ``folder`` if that is there and can be written, else ``metaexp`` in the user's cache folder.
-
-    Args:
-        folder: ``paths.data``.
-    """
-    if can_write(folder):
-        return _made(folder / "cache")
-    return _made(user_cache())
-
-
-def can_write(folder: Path) -> bool:
-    """Return whether ``folder`` is there and may be written.
-
-    A folder without any write permission is left alone, also by a user whom permissions do not stop.
-    """
-    try:
-        return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)
-    except OSError:
-        return False
-
-
-def _made(folder: Path) -> Path | None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if can_write(folder) else None
 
 
 def _why_no_folder(folder: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from metaexp.core.errors import DataError
+
 if TYPE_CHECKING:
     from metaexp.data.files.images import Bytes
 
@@ -38,3 +40,26 @@ def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> 
             for i, drawing in enumerate(drawings, start):
                 out[i] = resize_array(drawing[None], size, resize)
     return out
+
+
+def packed_drawing(content: bytes, name: str) -> Bytes:
+    """Return the pixels (105, 14) of one PNG, 1 bit each, rows padded with zeros.
+
+    Args:
+        content: The bytes of the file.
+        name: What messages call it.
+
+    Raises:
+        DataError: It is no image of 105x105 pixels.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from metaexp.data.files.images import open_image
+
+    image = open_image(content, name)
+    if image.size != (SIDE, SIDE):
+        raise DataError(f"{name} is {image.width}x{image.height}; Omniglot's drawings are {SIDE}x{SIDE}.")
+    if image.mode != "1":
+        image = image.convert("L").convert("1", dither=Image.Dither.NONE)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, -1)

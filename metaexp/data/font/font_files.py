@@ -66,6 +66,15 @@ def find_fonts(folders: Sequence[Path]) -> list[FontFile]:
     return sorted(found.values(), key=lambda font: (font.name, font.sha256))
 
 
+def has_fonts(folder: Path) -> bool:
+    """Return whether a font file is in a folder or in one inside it.
+
+    Args:
+        folder: Where to look.
+    """
+    return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+
+
 def fonts_of_list(file: Path, folders: Sequence[Path]) -> list[FontFile]:
     """Return the fonts that a list pins, wherever in the folders they are.
 

@@ -20,6 +20,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.base import Progress
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.download import Remote, download
+from metaexp.data.inventory.sources import places_of
 
 VERSION: Final = "2.2.535"
 FILE: Final = f"json-{VERSION}.tgz"
@@ -28,6 +29,8 @@ SHA512: Final = (
     "2b4107dece4ec4de725d9f0263bdee8e09f30d3b4b954f956b8276bdfcd0a65f"
 )
 _BYTES: Final = 104_043_282
+PUBLISHED: Final = Remote("", "", _BYTES, SHA512)
+"""The archive without its address, which is the registry's."""
 _ADDRESSES: Final = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 _MOST_BYTES: Final = 250_000_000
 """Of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
@@ -84,8 +87,8 @@ def find_archive(folder: Path, progress: Progress) -> Path:
 
     fetched = user_cache() / "icons"
     others = []
-    for path in (path for place in (folder / "icons", folder, fetched) for path in sorted(place.glob("*.tgz"))):
-        if path.is_file() and path.stat().st_size == _BYTES and _sha512(path) == SHA512:
+    for path in _candidates(folder):
+        if path.stat().st_size == _BYTES and _sha512(path) == SHA512:
             return path
         others += [path] if path.parent.name == "icons" else []
     if others:
@@ -95,7 +98,7 @@ def find_archive(folder: Path, progress: Progress) -> Path:
     target = (folder / "icons" if can_write(folder) else fetched) / FILE
     target = target.with_stem(f"published-{target.stem}") if target.exists() else target
     try:
-        download(Remote(f"{registry()}/@iconify/json/-/{FILE}", "", _BYTES, SHA512), target, progress)
+        download(PUBLISHED._replace(url=f"{registry()}/@iconify/json/-/{FILE}"), target, progress)
     except DataError as error:
         raise DataError(
             f"The icon sets are not in {folder.absolute()}, and {error} Where the network is, npm pack "
@@ -104,6 +107,20 @@ def find_archive(folder: Path, progress: Progress) -> Path:
             "registry."
         ) from error
     return target
+
+
+def archive_here(folder: Path) -> Path | None:
+    """Return the first file that has the size of the archive, unread; None if there is none.
+
+    Args:
+        folder: ``paths.data``.
+    """
+    return next((path for path in _candidates(folder) if path.stat().st_size == _BYTES), None)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    places = places_of(folder, ("icons", "."), "icons")
+    return [path for place in places for path in sorted(place.glob("*.tgz")) if path.is_file()]
 
 
 def read_sets(path: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any]]:

@@ -16,8 +16,11 @@ from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, Pixels, normalised_pixels
+from metaexp.data.icons.archive import PUBLISHED, VERSION, archive_here
 from metaexp.data.icons.lists import capacity, check_least, classes
 from metaexp.data.icons.sets import Kind, check_family
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import SourceFile, Sources, computed
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ class _Drawings(Dataset):
     """What :class:`Icons` and :class:`Emoji` share."""
 
     kind = "classification"
+    card = Card(
+        f"npm's @iconify/json {VERSION}: github.com/iconify/icon-sets",
+        "Each set has its own; permissive ones alone by default. They are listed in docs/icons-and-emoji.md.",
+    )
     reads_cache = True
     drawn: Kind
     channels: int
@@ -73,6 +80,15 @@ class _Drawings(Dataset):
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""
         return ImagePreparation(self.pixels, self.channels, self.image_size)
+
+    def sources(self, folder: Path) -> Sources:
+        """Return where the archive is."""
+        if self.stand_in is not None:
+            return computed(f"stand_in_{self.stand_in.benchmark}")
+        path = archive_here(folder)
+        if path is None:
+            return Sources("fetched", advice="metaexp data prepare fetches it: 104 MB", cache=self.drawn)
+        return Sources("fetched", (SourceFile(path, PUBLISHED),), cache=self.drawn)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and draw the icons; from the cache the second time."""

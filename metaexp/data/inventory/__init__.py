@@ -1,0 +1,1 @@
+"""Which data are here, whether they are intact, and what is known of them."""

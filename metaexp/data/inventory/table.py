@@ -1,0 +1,112 @@
+"""The table of ``metaexp data list``. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from metaexp.core.errors import MetaexpError
+from metaexp.data.base import Dataset
+from metaexp.data.inventory.caches import cache_files
+from metaexp.data.inventory.sources import Sources
+
+_HERE = {"computed": "computed", "fonts": "here", "own files": "here", "by hand": "here", "fetched": "here"}
+_MISSING = {"fetched": "can be fetched", "by hand": "by hand", "own files": "give your own", "fonts": "no fonts"}
+
+
+class Row(NamedTuple):
+    """A dataset in the table.
+
+    Attributes:
+        name: Its name.
+        kind: ``classification`` or ``regression``; with ``fixed`` where its test episodes are.
+        state: Whether its files are here.
+        size: Of its files and of what is prepared of it.
+        where: The place of its files, or what to do.
+    """
+
+    name: str
+    kind: str
+    state: str
+    size: str
+    where: str
+
+
+def row(name: str, dataset: Dataset, folder: Path, place: Path | None) -> Row:
+    """Look where the files of a dataset are, and return its row.
+
+    Args:
+        name: Its name.
+        dataset: Its description.
+        folder: ``paths.data``.
+        place: The folder of the cache; None where there is none.
+    """
+    kind = dataset.kind + (", fixed test episodes" if _is_fixed(dataset, folder) else "")
+    sources = dataset.sources(folder)
+    if sources is None:
+        return Row(name, kind, "?", "", "its class does not say which files it reads")
+    prepared = sum(path.stat().st_size for path in cache_files(place, sources.cache))
+    size = _size(sources) + (f" + {_megabytes(prepared)} prepared" if prepared else "")
+    if sources.advice:
+        return Row(name, kind, _MISSING.get(sources.how, "missing"), size.removeprefix(" + "), _advice(name, sources))
+    return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), _where(sources))
+
+
+def unusable(name: str, error: MetaexpError) -> Row:
+    """Return the row of a dataset that cannot be made.
+
+    Args:
+        name: Its name.
+        error: Why not.
+    """
+    return Row(name, "?", "?", "", str(error).splitlines()[0])
+
+
+def format_table(rows: Sequence[Row], folder: Path) -> str:
+    """Format the table.
+
+    Args:
+        rows: A row for each dataset.
+        folder: ``paths.data``, for the first line.
+    """
+    head = Row("dataset", "kind", "files", "size", "where, or what to do")
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head) - 1)]
+    lines = [
+        "  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line.where]).rstrip()
+        for line in (head, *rows)
+    ]
+    note = f"paths.data is {folder.absolute()}" + ("" if folder.is_dir() else ", which is not there") + "."
+    return "\n".join([*lines, "", note, "`metaexp data show NAME` says more of one, and how to get it."])
+
+
+def _is_fixed(dataset: Dataset, folder: Path) -> bool:
+    try:
+        return dataset.fixed_bank(folder) is not None
+    except (MetaexpError, OSError):
+        return False
+
+
+def _size(sources: Sources) -> str:
+    n_bytes = sources.n_bytes
+    return _megabytes(n_bytes) if n_bytes else ""
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 50_000 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def _where(sources: Sources) -> str:
+    paths = [str(file.path.absolute()) for file in sources.files]
+    if len(paths) < 2:
+        return "".join(paths)
+    return os.path.commonpath(paths)
+
+
+def _advice(name: str, sources: Sources) -> str:
+    if sources.how == "by hand":
+        return f"metaexp data show {name}; until then dataset.stand_in=true"
+    if sources.how == "fetched":
+        return sources.advice.replace("metaexp data prepare fetches", f"metaexp data prepare {name} fetches")
+    return f"metaexp data show {name}" if sources.how == "own files" else sources.advice.splitlines()[0]
