@@ -1,0 +1,105 @@
+"""Write the measurements of sweeps into docs/sweeps.md, from their records. No number of those tables is typed.
+
+python benchmarks/sweeps_page.py --page docs/sweeps.md [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.files import write_atomically
+from metaexp.core.terminal_text import print_text
+from metaexp.results.markdown import between_markers, table
+
+RECORDS = Path(__file__).resolve().parent / "records"
+Found = Mapping[str, Any]
+
+
+def together(found: Found) -> str:
+    """How many times as fast several seeds train together as one after the other."""
+    rows = [
+        [f"`{name.rpartition(', ')[0]}`", name.rpartition(", ")[2].removesuffix(" seeds"), _ratio(result)]
+        for name, result in found["results"].items()
+    ]
+    return table(["experiment", "seeds", "times as fast (quartiles)"], rows, right=(1, 2))
+
+
+def threads(found: Found) -> str:
+    """Steps per second of the whole machine: one job with all threads, and one job with one thread on each core."""
+    rows = []
+    for name, result in found["results"].items():
+        rates = result["steps_per_second"]
+        rows.append([f"`{name}`", f"{rates['one job']:.1f}", f"{rates['a job per core']:.1f}", _ratio(result)])
+    header = ["experiment", "one job, all threads", "a job per core", "ratio (range)"]
+    return table(header, rows, right=(1, 2, 3))
+
+
+def start(found: Found) -> str:
+    """What a job of 20 steps costs, by the way in which it starts."""
+    names = {"spawned": "a new Python process", "forked": "forked from the warm parent"}
+    rows = [
+        [names[name], f"{result['wall_seconds']:.2f} s", f"{result['processor_seconds']:.2f} s"]
+        for name, result in found["results"].items()
+    ]
+    return table(["a job is", "seconds", "seconds of a processor"], rows, right=(1, 2))
+
+
+def hundred(found: Found) -> str:
+    """A sweep of 100 jobs of one second."""
+    results, goal = found["results"], found["goals"]["seconds"]
+    holds = "holds" if found["holds"]["seconds"] else "does not hold"
+    rows = [
+        [f"the whole command, {found['jobs']} jobs of one second on {found['cores']} cores",
+         f"{results['wall_seconds']:.0f} s (goal {goal:.0f} s: {holds})"],
+        ["memory of one more forked job, in runs", f"{results['extra_worker']:.2f}"],
+        ["memory of one more job in a new process, in runs", f"{results['extra_spawned_worker']:.2f}"],
+    ]  # fmt: skip
+    return table(["what", "measured"], rows, right=(1,))
+
+
+_TABLES: Mapping[str, tuple[str, Callable[[Found], str]]] = {
+    "seeds-together": ("seeds_together.json", together),
+    "threads": ("sweep_threads.json", threads),
+    "start": ("sweep_startup.json", start),
+    "hundred": ("sweep_hundred.json", hundred),
+}
+
+
+def _ratio(result: Mapping[str, float]) -> str:
+    return f"{result['ratio']:.2f} ({result['low']:.2f} to {result['high']:.2f})"
+
+
+def on_page(text: str, records: Path = RECORDS) -> str:
+    """Return the text of the page with the tables of today's records.
+
+    Args:
+        text: The page, with its markers.
+        records: The folder of the records.
+    """
+    for name, (file, make) in _TABLES.items():
+        text = between_markers(text, name, make(json.loads((records / file).read_bytes())))
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, or say whether it is up to date; exit code 0, or 1 where it is not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/sweeps.md")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is stale")
+    options = parser.parse_args(arguments)
+    before = options.page.read_text("utf-8")
+    now = on_page(before)
+    if options.check:
+        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
+        return int(now != before)
+    write_atomically(options.page, now.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
