@@ -1,5 +1,6 @@
 # make demo         set up and run the main job: MAML on made-up characters, half a minute on two cores
-# make test         set up with the development tools, then all checks and all tests; COVERAGE=yes adds `make coverage`
+# make test         set up with the development tools, then all checks and all tests, with a sample of the cases of large
+#                   sets; COVERAGE=yes takes every case and adds `make coverage`
 # make lint         ruff: rules and format
 # make types        mypy, strict
 # make imports      import-linter: which room may import which
@@ -32,7 +33,9 @@ INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 demo: $(READY)
 	$(BIN)/metaexp train $(ARGS)
 
-test: $(DEV) lint types imports docs unit
+test: $(DEV)
+	@$(MAKE) --no-print-directory -j2 types docs lint imports
+	@$(MAKE) --no-print-directory unit
 
 lint: $(DEV)
 	$(BIN)/ruff check .

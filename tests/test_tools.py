@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import sampling
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +68,7 @@ def test_the_gate_watches_what_there_is(gate: ModuleType) -> None:
 def pytest_calls(tmp_path: Path, *options: str) -> list[list[str]]:
     """The arguments of each call of pytest by ``scripts/coverage.sh``, with a program in the place of Python."""
     program = tmp_path / "python"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" END >> {tmp_path / "calls"}\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "exhaustive=${{EXHAUSTIVE:-no}}" "$@" END >> {tmp_path / "calls"}\n')
     program.chmod(0o755)
     (tmp_path / "calls").unlink(missing_ok=True)
     subprocess.run([ROOT / "scripts" / "coverage.sh", program, *options], cwd=ROOT, check=True)
@@ -85,6 +87,30 @@ def test_coverage_counts_files_that_are_there_and_with_all_runs_every_test_once(
     (alone,) = pytest_calls(tmp_path)
     assert [word for word in alone if word.startswith("tests/")] == counted
     assert "not slow" in alone
+
+
+def test_ci_tests_every_case_of_large_sets(tmp_path: Path) -> None:
+    calls = pytest_calls(tmp_path, "--all")
+    assert [call[0] for call in calls] == ["exhaustive=yes"] * len(calls)
+    assert sampling.sample(range(100), 5, lambda _: [], exhaustive=True) == list(range(100))
+    assert sampling.size(1, 2, exhaustive=True) == 2
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("test COVERAGE=yes")
+    shown = subprocess.run(["make", "-n", "unit", "COVERAGE=yes"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert re.search(r"scripts/coverage\.sh \S+ --all", shown.stdout)
+
+
+def test_a_sample_is_always_the_same_and_has_every_kind() -> None:
+    cases = [(kind, number) for kind in "abcdefgh" for number in range(100)]
+    few = sampling.sample(cases, 20, lambda case: [case[0], case[1] % 3], exhaustive=False)
+    assert few == sampling.sample(cases, 20, lambda case: [case[0], case[1] % 3], exhaustive=False)
+    assert few == sorted(few)
+    assert len(few) == len(set(few)) == 20
+    assert {kind for kind, _ in few} == set("abcdefgh")
+    assert {number % 3 for _, number in few} == {0, 1, 2}
+    more = sampling.sample([*cases, ("i", 0)], 20, lambda case: [case[0], case[1] % 3], exhaustive=False)
+    assert len(set(few) & set(more)) >= 19  # a new case takes no other's place but one
+    assert len(sampling.sample(cases, 3, lambda case: [case], exhaustive=False)) == 800
+    assert sampling.size(1, 2, exhaustive=False) == 1
 
 
 def made(folder: Path, name: str = "maml") -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sampling import size
 
 from metaexp.core.intervals import mean_interval
 from metaexp.machine.device import device_name
@@ -26,9 +27,9 @@ WITHOUT = {  # their heads over 4,400 classes are larger than a megabyte
     f"fine_tune_conv4_ravi_omniglot_5way_1shot{seed}" for seed in ("", "-seed1", "-seed2")
 }
 WITH = [name for name in RUNS if name not in WITHOUT]
-FIRST = {"meta_lstm": 100}
+FIRST = {"meta_lstm": size(20, 100)}
 """Of algorithms whose test takes half a minute, only so many episodes are tested, and their mean compared."""
-MOST = 1000
+MOST = size(100, 1000)
 """At most so many episodes are tested of any other."""
 
 
@@ -93,6 +94,23 @@ def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent:
     if n_episodes < record.test.n_episodes:
         record = first_of(record, RESULTS / name, n_episodes)
     assert agree(score_of(folder, silent, f"eval.episodes={n_episodes}"), record)
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_the_recorded_number_is_the_mean_of_all_recorded_episodes(name: str) -> None:
+    record = read_record(RESULTS / name)
+    assert record.test is not None
+    n_episodes = record.test.n_episodes
+    assert len(read_episodes(RESULTS / name / EPISODES_FILE)[-1]) == n_episodes
+    assert first_of(record, RESULTS / name, n_episodes).test == record.test
+
+
+def test_the_mean_of_other_episodes_is_another_number() -> None:
+    record = read_record(RESULTS / "maml_sinusoid")
+    assert record.test is not None
+    some = first_of(record, RESULTS / "maml_sinusoid", record.test.n_episodes - 1).test
+    assert some is not None
+    assert some.mean != record.test.mean
 
 
 def test_other_weights_give_another_number(tmp_path: Path, silent: Lines) -> None:
