@@ -54,3 +54,38 @@ def test_the_shipped_files_are_in_the_package_or_beside_it_or_the_user_is_told(
     monkeypatch.setattr(loader, "__file__", str(tmp_path / "metaexp" / "config" / "loader.py"))
     with pytest.raises(ConfigError, match="install the package again"):
         conf_folder()
+
+
+def test_what_is_done_to_one_configuration_changes_no_other() -> None:
+    first = Composer().compose([])
+    first.config.train.steps = -1
+    first.config.model.channels = -1
+    first.hydra.job.name = "changed"
+    second = Composer().compose([])
+    assert second.config.train.steps == 200
+    assert second.config.model.channels == 64
+    assert second.hydra.job.name == "metaexp"
+    assert first.config != second.config
+
+
+def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
+    composer = Composer(tmp_path)
+    for width in (4, 5):
+        write(tmp_path, "model/small", f"_target_: metaexp.models.mlp.MLP\nhidden: [{width}]\n")
+        assert composer.compose(["model=small"]).config.model.hidden == [width]
+        assert Composer(tmp_path).compose(["model=small"]).config.model.hidden == [width]
+
+
+def test_two_folders_with_the_same_names_are_kept_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, f"{name}/model/small", f"_target_: {name}\n")
+        assert Composer(tmp_path / name).compose(["model=small"]).config.model._target_ == name
+
+
+def test_a_file_may_choose_another_one_by_the_name_of_a_choice(tmp_path: Path) -> None:
+    write(tmp_path, "model/fitting", "defaults:\n  - size@_here_: for_${task}\n")
+    write(tmp_path, "model/size/for_5way_1shot", "hidden: [5]\n")
+    write(tmp_path, "model/size/for_20way_1shot", "hidden: [20]\n")
+    composer = Composer(tmp_path)
+    for n_way in (5, 20):
+        assert composer.compose(["model=fitting", f"task={n_way}way_1shot"]).config.model.hidden == [n_way]
