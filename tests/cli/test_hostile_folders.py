@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sampling import size
 
-CASES = 8
+CASES = size(3, 8)
 SEED = 3
 
 

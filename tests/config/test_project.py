@@ -115,11 +115,11 @@ def test_a_project_that_the_user_allowed_runs_from_any_of_its_folders(
 
 def test_a_sweep_hands_the_code_of_the_project_to_its_jobs(project: Path, name: str) -> None:
     allow(project / "metaexp.toml", [name])
-    command = ["train", "-m", *SHORT, "seed=0,1", "sweep.fork=false", f"hydra.sweep.dir={project / 'sweep'}"]
+    command = ["train", "-m", *SHORT, "seed=0", "sweep.fork=false", f"hydra.sweep.dir={project / 'sweep'}"]
     done = subprocess.run([sys.executable, "-m", "metaexp", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     records = [json.loads(path.read_text()) for path in (project / "sweep").glob("*/record.json")]
-    assert [record["status"] for record in records] == ["completed"] * 2
+    assert [record["status"] for record in records] == ["completed"]
 
 
 def test_a_file_that_names_another_package_later_has_to_be_allowed_again(project: Path, name: str) -> None:

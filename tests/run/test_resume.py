@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from sampling import size
 
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
@@ -288,16 +289,17 @@ def test_what_is_no_run_folder_is_not_resumed(tmp_path: Path, silent: Lines) -> 
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
-    """Twenty SIGKILLs: at random times, and right before or after a write, a sync or a rename."""
+    """SIGKILLs at random times, and right before or after a write, a sync or a rename."""
+    kills = size(8, 20)
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "kill_and_resume.py"), str(tmp_path), "20"],
+        [sys.executable, str(SUPPORT / "kill_and_resume.py"), str(tmp_path), str(kills)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["kills"] >= 20
+    assert report["kills"] >= kills
     assert report["folders"]
     assert report["different"] == []
     for name in report["folders"]:

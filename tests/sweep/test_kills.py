@@ -8,21 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from sampling import size
 
 from metaexp.machine.forked_process import can_fork
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
-@pytest.mark.parametrize(
-    "how", [[], pytest.param(["--warm"], marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))]
-)
-def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path, how: list[str]) -> None:
+WARM = pytest.param(["--warm"], size(1, 5), marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))
+
+
+@pytest.mark.parametrize(("how", "kills"), [([], 5), WARM])
+def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Path, how: list[str], kills: int) -> None:
     """SIGKILL for the sweep and its workers; the fifth kill is timed by the sweep itself.
 
     The script takes more jobs and kills, too: 20 and 30 need minutes.
     """
-    jobs, kills = 4, 5
+    jobs = size(2, 4)
     done = subprocess.run(
         [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills), *how],
         capture_output=True,
