@@ -125,6 +125,7 @@ SWEEPS = """\
 sweeps (with -m):
   KEY=A,B,C            run every combination of the values; also range(0,5) and choice(a,b)
   sweep=NAME           a ready-made sweep, a file of conf/sweep; other overrides are applied to it
+  sweep.name=NAME      what the folder of the sweep is called; by default, after the keys that vary
   sweep.n_jobs=2       how many jobs run at the same time on this machine; they share its cores; auto: one a core
   train.seeds=5        train five seeds together in one process, which is faster on small networks; or a list: [0,3,7]
   sweep.together=true  train jobs together that differ only in the seed, optimizer, schedule, clip or validation

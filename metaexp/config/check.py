@@ -16,7 +16,7 @@ from metaexp.config.classes.loaded_code import edited_since_import
 from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.classes.values import Number, show
+from metaexp.config.classes.values import AnyOf, Null, Number, Sequence, Text, show
 from metaexp.config.contradictions import contradictions
 from metaexp.config.identity import config_hash, run_name
 from metaexp.config.initial_weights import with_weights
@@ -56,7 +56,11 @@ SECTIONS = {
     "paths": "metaexp.config.schema.PathSettings",
 }
 REFERENCE = "metaexp.results.record.Reference"
-TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", "reference"]
+OPTIONAL = ("reference", "tags", "notes")
+"""Keys that a configuration need not have."""
+TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", *OPTIONAL]
+_LONGEST_TAG = 64
+"""Characters of a tag, as W&B allows."""
 _ON_COMMAND_LINE = ["experiment", "sweep", "search", "resume", "from"]
 """What a command line may give beside them."""
 
@@ -120,7 +124,7 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
         if key in TOP_LEVEL and key not in ignored
     }
     for key in TOP_LEVEL:
-        if key not in config and key not in ignored and key != "reference":
+        if key not in config and key not in ignored and key not in OPTIONAL:
             checker.report(key, f"{key} is missing; the configuration must have it.")
     return values
 
@@ -128,6 +132,10 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
 def _check_part(checker: Checker, key: str, value: Any) -> Any:
     if key == "seed":
         return checker.value(key, value, Number(int, ">= 0"))
+    if key == "tags":
+        return _check_tags(checker, value)
+    if key == "notes":
+        return checker.value(key, value, AnyOf((Text(), Null())))
     if key in SLOTS:
         return checker.node(key, value, SLOTS[key])
     if key == "reference":
@@ -138,6 +146,15 @@ def _check_part(checker: Checker, key: str, value: Any) -> Any:
             return value
         return {name: checker.node(f"tracker.{name}", node, TRACKER) for name, node in value.items()}
     return checker.section(key, value, SECTIONS[key])
+
+
+def _check_tags(checker: Checker, tags: Any) -> Any:
+    found = checker.value("tags", tags, Sequence(Text()))
+    texts = [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
+    wrong = [tag for tag in texts if not 0 < len(tag) <= _LONGEST_TAG]
+    if wrong:
+        checker.report("tags", f"tags={show(wrong)}: a tag has 1 to {_LONGEST_TAG} characters.")
+    return found
 
 
 def _without_echoes(problems: list[str]) -> list[str]:
@@ -187,6 +204,8 @@ def _settings(values: Mapping[str, Any], choices: Mapping[str, str]) -> Settings
         resolved=resolved,
         own_code=_own_code(values),
         choices=dict(choices),
+        tags=tuple(values.get("tags") or ()),
+        notes=values.get("notes"),
     )
 
 

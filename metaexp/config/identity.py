@@ -17,6 +17,8 @@ NON_NUMERIC_KEYS: frozenset[str] = frozenset(
         "paths",
         "tracker",
         "reference",
+        "tags",
+        "notes",
         "train.log_every",
         "train.checkpoint_every",
         "device.accelerator",
@@ -35,7 +37,7 @@ record names device and threads beside the number. Precision is part of the iden
 do not change the weights; a record without ``test`` shows that they were not tested.
 """
 
-_OF_ONE_MACHINE = ("paths", "tracker", "reference")
+_OF_ONE_MACHINE = ("paths", "tracker", "reference", "tags", "notes")
 """Parts of a configuration that may differ between the machines of a run."""
 _ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "eval": {"weights": "best", "metrics": []},

@@ -19,13 +19,15 @@ from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
-_IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256")
+_IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes")
 """Keys that every configuration may have, and that no file needs to name."""
 _GROUPS = (
     "algorithm", "dataset", "model", "task", "optimizer", "schedule", "clip", "device", "tracker", "paths",
     "experiment",
 )  # fmt: skip
 """Groups of which every configuration has a choice, so that a plus before them changes nothing."""
+_SEVERAL = ("tracker",)
+"""Groups of which a configuration may have several files."""
 _SUFFIX = re.compile(r"\.ya?ml$", re.IGNORECASE)
 _MOST_CHARACTERS = 20_000
 _MOST_VALUES = 10_000
@@ -208,6 +210,8 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
 def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     group, choice = override.key_or_group, override.value()
     known = loader.get_group_options(group)
+    if group in _SEVERAL and isinstance(choice, list):
+        return _list_problem(group, [show(name) for name in choice], known)
     if override.is_delete() or _changes_nothing(override):
         return None
     if override.is_force_add():
@@ -224,6 +228,17 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)
         return f"{group}={show(choice)} is not there.{hint} Known: {_format_known(known)}."
     return None
+
+
+def _list_problem(group: str, names: Sequence[str], known: Sequence[str]) -> str | None:
+    """What is wrong with several files of a group, such as ``tracker=[wandb,tensorboard]``."""
+    unknown = [name for name in names if name not in known]
+    given = f"{group}=[{','.join(names)}]"
+    if unknown:
+        return f"{given}: {unknown[0]} is not there.{nearest(unknown[0], known)} Known: {_format_known(known)}."
+    if len(set(names)) < len(names):
+        return f"{given} names a file twice; name each once."
+    return None if names else f"{given} is empty; {group}=files is none but the files that every run writes."
 
 
 def _format_known(names: Sequence[str]) -> str:

@@ -230,6 +230,10 @@ class Settings:
     """The user's own code that the classes are made of; None where all are of metaexp or torch."""
     choices: dict[str, str]
     """Group -> chosen file, e.g. ``{"algorithm": "maml", "dataset": "glyphs"}``."""
+    tags: tuple[str, ...] = ()
+    """Labels of the run, by which ``metaexp ls`` finds it."""
+    notes: str | None = None
+    """What the user says about the run."""
 
     @property
     def is_stand_in(self) -> bool:

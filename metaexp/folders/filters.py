@@ -15,6 +15,8 @@ from metaexp.folders.state import STATES
 
 _OTHER_NAMES = {"status": "state"}
 _MOST_NAMED = 12
+_OFTEN_ABSENT = ("tags", "notes")
+"""Keys of the configuration that runs have only where the user gave them."""
 _KEY = re.compile(r"\w[\w.\-/@]*")
 
 
@@ -78,7 +80,7 @@ def check_key(rows: Sequence[Row], key: str) -> None:
         rows: Rows of runs.
         key: The key of a filter, of the order, or of a column.
     """
-    if not rows or any(has_value(row, key) for row in rows):
+    if not rows or key in _OFTEN_ABSENT or any(has_value(row, key) for row in rows):
         return
     known = [*KEYS, *_leaves(row.config for row in rows)]
     more = f", and keys of the settings, such as {', '.join(known[len(KEYS) : len(KEYS) + _MOST_NAMED])}"
@@ -112,7 +114,8 @@ def _equals(value: Any, text: str) -> bool:
         except (ValueError, OverflowError):
             return False
     if isinstance(value, list):
-        return "".join(str(value).split()).replace("'", "") == "".join(text.split())
+        is_all = "".join(str(value).split()).replace("'", "") == "".join(text.split())
+        return is_all or any(_equals(item, text) for item in value)
     return str(value) == text
 
 

@@ -159,6 +159,8 @@ def at_key(config: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(value, list) and isinstance(wanted, str):  # such as tags
+        return wanted in value
     return value in wanted if isinstance(wanted, (list, tuple, set, range)) else bool(value == wanted)
 
 

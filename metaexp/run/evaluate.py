@@ -39,7 +39,7 @@ from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
 
-_TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker")
+_TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
 
 
 class Evaluated(NamedTuple):

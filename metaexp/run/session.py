@@ -276,6 +276,8 @@ class Session:
             name=record.name,
             config=self.settings.resolved,
             group=record.group,
+            tags=self.settings.tags,
+            notes=self.settings.notes,
             resumed_at=None if self.checkpoint is None else self.checkpoint.step,
             facts={
                 "n_parameters": record.n_parameters,

@@ -16,7 +16,7 @@ from metaexp.sweep.job_state import JobState
 if TYPE_CHECKING:
     from metaexp.run.throughput import Throughput
 
-_SAME_TIME = ("seed", "experiment", "reference", "paths", "tracker", "eval")
+_SAME_TIME = ("seed", "experiment", "reference", "paths", "tracker", "eval", "tags", "notes")
 _SAME_TIME_IN_TRAIN = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every")
 """Keys that do not change the time of one step or of one episode."""
 _PLACES = (f"*/{RECORD_FILE}", f"sweeps/*/*/{RECORD_FILE}")

@@ -25,6 +25,7 @@ _HOW = (
     "hydra/launcher",
     "hydra.launcher.",
     "hydra.sweep.dir",
+    "sweep.name",
     "sweep.on_error",
     "sweep.retries",
     "sweep.n_jobs",

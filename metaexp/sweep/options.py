@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -13,6 +14,8 @@ from metaexp.config.verb_options import check_verb_options, read_verb_options
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.sweep.groups import asks_for_seeds, together_problems, with_seeds
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class SweepOptions:
         reuse: Copy completed runs that the jobs of a new sweep would repeat.
         together: Train jobs together that differ only in the seed and in what comes after the gradient, such as
             ``optimizer.lr``. Small networks are faster so. ``train.seeds`` sets it.
+        name: What its folder, and its group in W&B, is called. By default it is made from the keys that vary.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"
@@ -37,6 +41,7 @@ class SweepOptions:
     new: bool = False
     reuse: bool = False
     together: bool = False
+    name: str | None = None
 
     @classmethod
     def parse(cls, overrides: Sequence[str], composer: Composer) -> SweepCommand:
@@ -56,6 +61,11 @@ class SweepOptions:
             problems.append(f"sweep/{name}.yaml must have params: keys, each with its values.")
             file = {}
         options = check_verb_options("sweep", cls, {**file, **given}, problems, hint="; in files, params")
+        if options is not None and options.name is not None and not _NAME.fullmatch(options.name):
+            problems.append(
+                f"sweep.name={show(options.name)} names a folder: letters, digits, '.', '-' and '_', at most 100, the "
+                "first a letter or a digit."
+            )
         if asks_for_seeds(rest):
             rest = with_seeds(rest, composer, problems)
             options = options and replace(options, together=True)

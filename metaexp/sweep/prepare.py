@@ -90,7 +90,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     swept = swept_keys(composer, command.job_overrides)
     hashed = digest(overrides, config_dir, config_name)
     in_order = [key for key in map(key_of, command.job_overrides) if key in swept]
-    name = sweep_name(command.name, in_order, hashed)
+    name = command.options.name or sweep_name(command.name, in_order, hashed)
     common = (command.options, command.job_overrides, hashed)
     freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides))
     try:
@@ -214,7 +214,9 @@ def _newest_sweep(place: Path, hashed: str) -> Sweep | None:
             break
         found = open_sweep(path)
         if found.head.digest != hashed:
-            raise RunFolderError(f"{path} holds another sweep ({' '.join(found.head.command)}). Choose another folder.")
+            raise RunFolderError(
+                f"{path} holds another sweep ({' '.join(found.head.command)}). Choose another folder or sweep.name."
+            )
     return found
 
 

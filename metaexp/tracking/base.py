@@ -22,6 +22,7 @@ class RunInfo:
         config: the resolved configuration as nested dicts.
         group: the group of runs that it belongs to, or None.
         tags: labels of the run.
+        notes: what the user says about the run, or None.
         resumed_at: None for a new run, otherwise the number of training steps that were already done. Their scalars
             are in ``metrics.jsonl``.
         facts: what is not configuration but worth searching for: number of parameters, device, digests.
@@ -32,6 +33,7 @@ class RunInfo:
     config: Mapping[str, Any]
     group: str | None = None
     tags: tuple[str, ...] = ()
+    notes: str | None = None
     resumed_at: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 

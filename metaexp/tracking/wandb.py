@@ -197,6 +197,7 @@ class WandbTracker(Tracker):
             entity=environment.get("WANDB_ENTITY") or self.entity,
             group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shortened(run.group)),
             tags=tags_of_environment() or [*self.tags, *run.tags],
+            notes=os.environ.get("WANDB_NOTES") or run.notes,
             config={**run.config, **held_by_sweep(run.config), "facts": dict(run.facts)},
             settings=self._settings(mode),
         )

@@ -13,6 +13,7 @@ import hostile_watch
 import pytest
 from folders_of_runs import a_job, a_record, write_run, write_sweep
 
+import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.core.errors import ConfigError
 from metaexp.core.locks import hold_lock
@@ -87,6 +88,20 @@ def test_a_filter_is_any_key_of_a_row_or_of_the_settings(
     outputs: Path, capsys: pytest.CaptureFixture[str], words: list[str], found: int
 ) -> None:
     assert len(listed(capsys, *words)) == found
+
+
+def test_a_filter_by_a_tag_finds_runs_that_have_it_among_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert listed(capsys, str(tmp_path), "tags=baseline") == []
+    plain = a_record()
+    tagged = replace(plain, name="tagged", config={**plain.config, "tags": ["baseline", "wide"], "notes": "first"})
+    write_run(tmp_path / "tagged", tagged)
+    write_run(tmp_path / "other")
+    assert names(listed(capsys, str(tmp_path), "tags=baseline")) == ["tagged"]
+    assert names(listed(capsys, str(tmp_path), "tags=[baseline,wide]")) == ["tagged"]
+    assert listed(capsys, str(tmp_path), "tags=base") == []
+    assert [row["name"] for row in mx.runs(tmp_path, tags="wide")] == [tagged.name]
 
 
 def test_rows_are_sorted_the_newest_last_or_by_any_key(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,8 @@ def test_a_file_of_ones_own_may_say_how_to_go_on_after_an_error(tmp_path: Path) 
         ("sweep=seds", r"sweep=seds is not there\. Did you mean seeds\? Known: algorithms, "),
         ("sweep.on_eror=stop", r"sweep\.on_eror is not a key of sweep\. Did you mean on_error\? Known: on_error, "),
         ("sweep.on_error=skip", r"sweep\.on_error=skip must be "),
+        ("sweep.name=a/b", r"sweep\.name=a/b names a folder: letters, digits, '\.', '-' and '_', at most 100"),
+        ("sweep.name=..", r"sweep\.name=\.\. names a folder"),
         ("sweep.n_jobs=0", r"sweep\.n_jobs=0 must be an integer >= 1"),
         ("sweep.n_jobs=1,2", r"sweep\.n_jobs=1,2 holds several values; a sweep has one"),
     ],

@@ -68,7 +68,8 @@ def log_run(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
         position = (path / METRICS_FILE).stat().st_size if resumed_at is not None else 0
-        run = RunInfo(path, "maml-seed0", CONFIG, group="a-sweep", resumed_at=resumed_at, facts={"n_parameters": 7})
+        facts, labels = {"n_parameters": 7}, {key: keys.pop(key) for key in ("tags", "notes") if key in keys}
+        run = RunInfo(path, "maml-seed0", CONFIG, group="a-sweep", resumed_at=resumed_at, facts=facts, **labels)
         trackers = Trackers(run, {"wandb": WandbTracker(**{**SETTINGS, **keys})})
         trackers.start(position)
         for step in steps:
@@ -112,6 +113,16 @@ def test_an_offline_run_reads_back_with_config_summary_and_exit_code(log_run: Ca
     assert content["exit_code"] == 0
     assert content["summary"]["val/accuracy"] == 0.3, "the selected checkpoint's, not the last"
     assert content["summary"]["train/loss"] == pytest.approx(1 / 40)
+
+
+def test_tags_and_notes_of_a_run_come_beside_those_of_the_tracker(log_run: Callable[..., Path]) -> None:
+    (folder,) = _offline_folders(log_run(tags=("baseline",), notes="A wider network."))
+    content = _summary(folder)
+    assert content["tags"] == ["omniglot", "baseline"]
+    (notes,) = [
+        record["run"]["notes"] for record in _read(folder) if record["type"] == "run" and record["run"].get("notes")
+    ]
+    assert notes == "A wider network."
 
 
 def test_home_and_working_folder_stay_clean(log_run: Callable[..., Path], tmp_path: Path) -> None:

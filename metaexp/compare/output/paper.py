@@ -17,7 +17,18 @@ from metaexp.results.display_names import ALGORITHMS, papers_of, to_bibtex
 from metaexp.results.privacy import clean_text
 from metaexp.results.wording import NOTHING
 
-_HIDDEN = ("paths.", "tracker", "name", "group", "seed", "device.threads", "device.accelerator", "own_code")
+_HIDDEN = (
+    "paths.",
+    "tracker",
+    "tags",
+    "notes",
+    "name",
+    "group",
+    "seed",
+    "device.threads",
+    "device.accelerator",
+    "own_code",
+)
 _MOST_TASKS = 6
 """More tasks do not fit beside each other on a page."""
 

@@ -34,7 +34,7 @@ MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
     "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "device.cuda_graphs",
-    "tracker", "paths",
+    "tracker", "paths", "tags", "notes",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
 _OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")
