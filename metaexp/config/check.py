@@ -61,7 +61,7 @@ OPTIONAL = ("reference", "tags", "notes")
 TOP_LEVEL = ["seed", *SECTIONS, *SLOTS, "tracker", *OPTIONAL]
 _LONGEST_TAG = 64
 """Characters of a tag, as W&B allows."""
-_ON_COMMAND_LINE = ["experiment", "sweep", "search", "resume", "from"]
+_ON_COMMAND_LINE = ["experiment", "debug", "sweep", "search", "resume", "from"]
 """What a command line may give beside them."""
 
 

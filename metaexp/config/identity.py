@@ -21,6 +21,7 @@ NON_NUMERIC_KEYS: frozenset[str] = frozenset(
         "notes",
         "train.log_every",
         "train.checkpoint_every",
+        "train.profile",
         "device.accelerator",
         "device.threads",
         "device.deterministic",
@@ -41,7 +42,7 @@ _OF_ONE_MACHINE = ("paths", "tracker", "reference", "tags", "notes")
 """Parts of a configuration that may differ between the machines of a run."""
 _ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "eval": {"weights": "best", "metrics": []},
-    "train": {"patience": None},
+    "train": {"patience": None, "n_tasks": None},
 }
 """Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")

@@ -19,11 +19,19 @@ from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
-_IN_NO_FILE = ("model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes")
+IN_NO_FILE = (
+    "model.weights",
+    "model.weights_partial",
+    "model.weights_sha256",
+    "tags",
+    "notes",
+    "train.n_tasks",
+    "train.profile",
+)
 """Keys that every configuration may have, and that no file needs to name."""
 _GROUPS = (
     "algorithm", "dataset", "model", "task", "optimizer", "schedule", "clip", "device", "tracker", "paths",
-    "experiment",
+    "experiment", "debug",
 )  # fmt: skip
 """Groups of which every configuration has a choice, so that a plus before them changes nothing."""
 _SEVERAL = ("tracker",)
@@ -107,7 +115,7 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
             problems.append(f"{line}: there is no {key} to take out.")
         elif value.is_add() and exists:
             problems.append(f"+{line}: {key} is there already; write {line}, without the plus.")
-        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or key in _IN_NO_FILE):
+        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or key in IN_NO_FILE):
             absent.append(f"{line}: the files have no {key}; write +{line} to add it.")
         if value.is_delete() and not exists:
             continue
@@ -248,8 +256,8 @@ def _format_known(names: Sequence[str]) -> str:
 
 
 def _changes_nothing(override: Override) -> bool:
-    """``experiment=null``: no experiment is what there is without it."""
-    return override.key_or_group == "experiment" and override.value() is None and not override.is_delete()
+    """``experiment=null``: no experiment is what there is without it; nor does one debug without ``debug``."""
+    return override.key_or_group in ("experiment", "debug") and override.value() is None and not override.is_delete()
 
 
 def _is_choice(override: Override, loader: ConfigLoaderImpl) -> bool:

@@ -114,7 +114,10 @@ class OwnCode:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """``train``: the outer loop. ``n_way=0`` means regression."""
+    """``train``: the outer loop. ``n_way=0`` means regression.
+
+    ``n_tasks`` trains on the first so many tasks only. ``profile`` is how many steps are profiled.
+    """
 
     steps: NonNegativeInt
     meta_batch_size: PositiveInt
@@ -126,6 +129,8 @@ class TrainSettings:
     checkpoint_every: PositiveInt
     log_every: PositiveInt
     patience: PositiveInt | None = None
+    n_tasks: PositiveInt | None = None
+    profile: NonNegativeInt = 0
 
     @property
     def shape(self) -> TaskShape:

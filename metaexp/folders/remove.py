@@ -13,6 +13,7 @@ from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import reason
 from metaexp.folders.find import Found, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
+from metaexp.results.profile_file import PROFILE_FILE
 from metaexp.results.progress_file import PROGRESS_FILE
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.sweep.folder import LOCKS_FOLDER, open_sweep
@@ -22,6 +23,7 @@ _OF_RUN = {
     "config.yaml", "choices.yaml", ".hydra", "metrics.jsonl", "timings.jsonl", "test_episodes.csv", "test_metrics.csv",
     "record.json", "checkpoints", "plots", "evaluations", "predictions", "code", "run.log", ".lock", ".claim",
     "frozen.json", "job_state.json", "output.log", "wandb", "tensorboard", ".submitit", PROGRESS_FILE,
+    PROFILE_FILE,
 }  # fmt: skip
 """What a run, or the tracker of a run, writes into its folder."""
 _OF_SWEEP = {

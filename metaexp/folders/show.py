@@ -19,6 +19,7 @@ from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run
 from metaexp.results.evaluations import EVALUATIONS, evaluations
 from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
+from metaexp.results.profile_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_metrics
 from metaexp.results.wording import format_device, format_reference, format_score, format_task, format_time
@@ -33,6 +34,7 @@ _FILES = (
     ("test_episodes.csv", "the test metric of every episode"),
     ("test_metrics.csv", "the further metrics of every test episode"),
     ("checkpoints/best.safetensors", "the selected weights"), ("plots", "figures"),
+    (PROFILE_FILE, "which operations took the time"),
     (EVALUATIONS, "later tests"), ("code", "your own code that it used"), ("run.log", "what it printed"),
     (LOG_FILE, "what the job printed"),
 )  # fmt: skip

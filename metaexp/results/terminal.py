@@ -13,6 +13,7 @@ from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.next_steps import after_run, format_next, step
 from metaexp.results.own_code import format_edited
+from metaexp.results.profile_file import PROFILE_FILE
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
 from metaexp.results.seeds import SeedsResult
@@ -63,6 +64,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     if record.test is None:
         console.print("not tested, as eval.test=false says", soft_wrap=True)
     print_path(console, "run folder", folder)
+    if (folder / PROFILE_FILE).is_file():
+        print_path(console, "profile", folder / PROFILE_FILE)
     for figure in sorted((folder / "plots").glob("*.png")):
         print_path(console, "figure", figure)
     console.print(format_next(after_run(folder, is_tested=record.test is not None)), soft_wrap=True)

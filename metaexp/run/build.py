@@ -184,6 +184,8 @@ class TrainingSetup:
         state: What changes while the run trains.
         step: Makes steps; None if nothing is trained.
         evaluator: Measures on validation and test episodes.
+        on_training_tasks: Measures on the few training tasks of ``train.n_tasks``; None without it, and for algorithms
+            that train on batches.
     """
 
     settings: Settings
@@ -193,6 +195,7 @@ class TrainingSetup:
     state: TrainState
     step: MetaStep | None
     evaluator: Evaluator
+    on_training_tasks: Evaluator | None = None
 
 
 @contextmanager
@@ -237,6 +240,8 @@ def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Pa
         parts: What :func:`build` returned.
     """
     chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
+    on_batches = algorithm_class(settings.algorithm).training_tasks == "supervised"
+    has_few = settings.train.n_tasks is not None and not on_batches
     return TrainingSetup(
         settings,
         ranks,
@@ -245,6 +250,7 @@ def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Pa
         TrainState(parts.algorithm, parts.optimizer),
         make_step(settings, parts, compute, ranks),
         Evaluator(parts.eval_source, settings.eval.seed, compute, chunk, ranks, settings.eval.metrics),
+        Evaluator(parts.train_source, settings.seed, compute, chunk, ranks) if has_few else None,
     )
 
 
@@ -272,4 +278,5 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
         settings.train.steps,
         settings.seed,
         ranks,
+        settings.train.n_tasks,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -9,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaexp.config.classes.values import show
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, NotFiniteError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, n_tasks, select_tasks
@@ -54,6 +57,7 @@ class MetaStep:
         total_steps: How many steps the run has.
         seed: Of the noise drawn while training (dropout).
         ranks: The ranks that share the tasks of a step.
+        n_tasks: Only the first so many tasks are trained on, again and again; None for new ones in every step.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class MetaStep:
         total_steps: int,
         seed: int,
         ranks: Ranks = SINGLE,
+        n_tasks: int | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.source = source
@@ -78,6 +83,7 @@ class MetaStep:
         self.tasks = tasks
         self.total_steps = total_steps
         self.seed = seed
+        self.n_tasks = n_tasks
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in algorithm.parameters() if p.requires_grad]
         self.buffers = dict(algorithm.named_buffers())
@@ -89,7 +95,8 @@ class MetaStep:
 
     def indices(self, step: int) -> Tensor:
         """The indices (T,) of the tasks of ``step``."""
-        return torch.arange(step * self.tasks, (step + 1) * self.tasks, device=self.compute.device)
+        new = torch.arange(step * self.tasks, (step + 1) * self.tasks, device=self.compute.device)
+        return new if self.n_tasks is None else new % self.n_tasks
 
     def run(self, step: int) -> StepResult:
         """Make step ``step`` (0-based)."""
@@ -225,3 +232,35 @@ def check_shares(settings: Settings, cls: type[Algorithm], n_ranks: int) -> None
             f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
             f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
         )
+
+
+def not_finite(
+    settings: Settings, total: int, step: int, per_task: Sequence[float], saved: Sequence[int]
+) -> NotFiniteError:
+    """Return the error of a step that gave a loss or a gradient that is not finite.
+
+    Args:
+        settings: The settings of the run.
+        total: How many steps it has.
+        step: The step, from 0.
+        per_task: The loss of each task of the step.
+        saved: The steps after which there are checkpoints.
+    """
+    first = step * len(per_task)
+    bad = [str(first + i) for i, loss in enumerate(per_task) if not math.isfinite(loss)]
+    if bad:
+        what = f"the loss of training task{'s' if len(bad) > 1 else ''} {', '.join(bad)}"
+    else:
+        what = f"the gradient over training tasks {first} to {first + len(per_task) - 1}"
+    kept = f"The checkpoint after {saved[-1]} steps is kept" if saved else "There is no checkpoint yet"
+    return NotFiniteError(
+        f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "
+        f"Lower {' or '.join(_learning_rates(settings))}, or bound gradients with clip=norm."
+    )
+
+
+def _learning_rates(settings: Settings) -> list[str]:
+    """The learning rates of the settings, as ``key=value``."""
+    nodes = {"optimizer": settings.optimizer.arguments, "algorithm": settings.algorithm.arguments}
+    rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
+    return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
 
-from metaexp.config.classes.values import show
 from metaexp.core.checkpoint_names import step_name
-from metaexp.core.errors import NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.device import Compute
+from metaexp.machine.profile import profiling
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.record import Score
@@ -26,7 +25,7 @@ from metaexp.run.checkpoint import Checkpoints, explain_misfit
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
 from metaexp.run.state import Best, copy_weights
-from metaexp.run.step import StepResult
+from metaexp.run.step import StepResult, not_finite
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +62,7 @@ class Trainer:
         self.state = setup.state
         self.step = setup.step
         self.evaluator = setup.evaluator
+        self.on_training_tasks = setup.on_training_tasks
         self.checkpoints = checkpoints
         self.outputs = outputs
         self.trackers = outputs.trackers
@@ -74,6 +74,7 @@ class Trainer:
         self.total = 0 if self.step is None else self.train.steps
         self._unread: list[StepResult] = []
         self._saved_step = self._first_step = self.state.step
+        self.device = setup.compute.device
         self._at_once = _reads_at_once(setup.compute)
         self._base = outputs.path / "checkpoints" / step_name(self._first_step)
 
@@ -87,12 +88,18 @@ class Trainer:
             return
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
-            with suppress(AbortedWork):
+            with suppress(AbortedWork), self._profiling() as made_step:
                 while self.goes_on():
                     self.apply(self._compute_mean())
+                    made_step()
                     self.after_step(advance)
             self.watch.end_training()
         self.save_rest()
+
+    def _profiling(self) -> AbstractContextManager[Callable[[], None]]:
+        """Profile the steps that ``train.profile`` asks for, on one rank."""
+        n_steps = self.train.profile if self.outputs.path.is_dir() else 0  # other ranks have no folder
+        return profiling(n_steps, self.outputs.path, self.device)
 
     def prepare(self) -> bool:
         """Make the validation that a resumed run still owes, and return whether there are steps to train."""
@@ -183,29 +190,9 @@ class Trainer:
         self._unread.clear()
         for offset, (per_task, norm) in enumerate(zip(losses, norms, strict=True)):
             if not all(map(math.isfinite, [*per_task, norm])):
-                raise self._not_finite(first + offset, per_task)
+                raise not_finite(self.settings, self.total, first + offset, per_task, self.checkpoints.steps())
             self.state.losses.append(math.fsum(per_task) / len(per_task))
             self.state.gradient_norms.append(norm)
-
-    def _not_finite(self, step: int, per_task: list[float]) -> NotFiniteError:
-        first = step * len(per_task)
-        bad = [str(first + i) for i, loss in enumerate(per_task) if not math.isfinite(loss)]
-        if bad:
-            what = f"the loss of training task{'s' if len(bad) > 1 else ''} {', '.join(bad)}"
-        else:
-            what = f"the gradient over training tasks {first} to {first + len(per_task) - 1}"
-        saved = self.checkpoints.steps()
-        kept = f"The checkpoint after {saved[-1]} steps is kept" if saved else "There is no checkpoint yet"
-        return NotFiniteError(
-            f"{what} is not finite in step {step + 1} of {self.total} (seed {self.settings.seed}). {kept}. "
-            f"Lower {' or '.join(self._learning_rates())}, or bound gradients with clip=norm."
-        )
-
-    def _learning_rates(self) -> list[str]:
-        """The learning rates of the settings, as ``key=value``."""
-        nodes = {"optimizer": self.settings.optimizer.arguments, "algorithm": self.settings.algorithm.arguments}
-        rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
-        return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]
 
     def _log(self) -> None:
         """Write a line of metrics: means over the steps since the last one."""
@@ -237,11 +224,17 @@ class Trainer:
             algorithm.set_progress(state.step, max(self.train.steps, 1))
             try:
                 result = self._measure()
+                fit = self._measure_training_tasks()
             except AbortedWork:
                 return False
             state.unvalidated = False
-            self.trackers.scalars(state.step, {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95})
+            values = {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95}
             text = format_score(Score(self.metric.name, result.mean, result.ci95, result.n_episodes))
+            if fit is not None:
+                values[f"train/{self.metric.name}"] = fit.mean
+                of_training = format_score(Score(self.metric.name, fit.mean, fit.ci95, fit.n_episodes))
+                text += f"; on the training tasks themselves {of_training}"
+            self.trackers.scalars(state.step, values)
             self.display.validated(state.step, text)
             log.info("validation after %d of %d steps: %s", state.step, self.total, text)
             if self._is_best(result):
@@ -259,6 +252,14 @@ class Trainer:
 
             with self.stop.abort_on_signal():
                 return self.evaluator.validate(self.state.algorithm, self.train.eval_episodes, report)
+
+    def _measure_training_tasks(self) -> EvalResult | None:
+        """Measure on the tasks of ``train.n_tasks``, if it is given. Raises AbortedWork when a signal comes."""
+        evaluator, n_tasks = self.on_training_tasks, self.train.n_tasks
+        if evaluator is None or n_tasks is None:
+            return None
+        with self.stop.abort_on_signal():
+            return evaluator.evaluate(self.state.algorithm, "train", n_tasks, lambda _: None)
 
     def _is_best(self, result: EvalResult) -> bool:
         """Whether these weights are to be tested as things stand: the best so far, or with eval.weights=last these."""

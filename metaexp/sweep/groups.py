@@ -123,6 +123,11 @@ def together_problems(overrides: Sequence[str]) -> list[str]:
             "runs that continue another one (from=RUN) are not trained together; leave out train.seeds and "
             "sweep.together."
         )
+    found += [
+        f"{line} profiles a run that is trained alone; leave it out, or train.seeds and sweep.together."
+        for line in overrides
+        if key_of(line) == "train.profile" or line.lstrip("+") == "debug=profile"
+    ]
     launchers = [line for line in overrides if key_of(line) == "hydra/launcher" and not line.endswith("=basic")]
     found += [
         f"{line} starts each job by itself, and train.seeds and sweep.together=true train jobs in one process. "

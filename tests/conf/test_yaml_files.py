@@ -16,6 +16,7 @@ from metaexp.config.check import SECTIONS, SLOTS, TRACKER
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.compose import Composer
+from metaexp.config.overrides import IN_NO_FILE
 from metaexp.sweep.expand import expand, freeze_all, swept_keys
 from metaexp.sweep.frozen_job import Freezer
 from metaexp.sweep.options import SweepOptions
@@ -134,7 +135,10 @@ def test_keys_are_constructor_arguments_both_ways(name: str, slot: str, node: di
 def test_keys_of_a_framework_section_are_fields_of_its_schema_both_ways(composer: Composer, section: str) -> None:
     source = find_class(SECTIONS[section])
     assert source is not None
-    fields = {argument.name for argument in constructor(source).arguments}
+    optional = {key.partition(".")[2] for key in IN_NO_FILE if key.startswith(f"{section}.")}
+    text = (CONF / "config.yaml").read_text()
+    assert [key for key in optional if f"  # {key}: " not in text] == []  # a comment says that there is such a key
+    fields = {argument.name for argument in constructor(source).arguments} - optional
     files = [name for name in GROUPS if name.startswith(f"{section}/")]
     written = [content(name) for name in files] or [content("config")[section]]
     for keys in written:

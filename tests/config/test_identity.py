@@ -71,7 +71,8 @@ def test_the_order_of_keys_and_the_way_a_number_is_written_do_not_matter(compose
 
 
 def test_every_key_that_does_not_decide_exists(composer: Composer) -> None:
-    resolved = copy.deepcopy(of(composer).resolved) | {"reference": None}
+    labelled = of(composer, "tags=[a]", "notes=b", "train.profile=3")  # keys that are in no file
+    resolved = copy.deepcopy(labelled.resolved) | {"reference": None}
     for key in NON_NUMERIC_KEYS:
         section, _, name = key.partition(".")
         assert section in resolved

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = (
     "train.steps", "train.eval_every", "train.checkpoint_every", "train.log_every", "train.patience",
+    "train.profile",
     "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "device.cuda_graphs",
     "tracker", "paths", "tags", "notes",
