@@ -35,6 +35,7 @@ examples:
   metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
   metaexp compare outputs/SWEEP --metric nll                   another metric, which the runs have by eval.metrics
   metaexp compare outputs/SWEEP --paper                        also PDF figures and LaTeX for a paper
+  metaexp compare outputs/SWEEP --evaluations                  also what `metaexp evaluate` measured: other ways, shots
   metaexp compare outputs/SWEEP --retest                       test runs again that were tested on other episodes
 """
 
@@ -45,6 +46,7 @@ class _Options(argparse.Namespace):
     output: Path | None
     title: str | None
     retest: bool
+    evaluations: bool
     paper: bool
     metric: str | None
     config_dir: Path | None
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
     _check_output(options.output)
     if options.metric and options.retest:
         raise ConfigError("--retest measures the accuracy or the squared error. Remove it or --metric.")
+    if options.evaluations and (options.metric or options.retest):
+        raise ConfigError("--evaluations compares tests that were made. Remove it, or --retest and --metric.")
     own = use_own_files(options.config_dir, options.trust)
     print_origin(own)
     run_folders(options.paths)  # reports a wrong path before numpy and matplotlib are imported
@@ -79,10 +83,16 @@ def main(arguments: Sequence[str]) -> int:
         from metaexp.run.retest import retest
 
         runs = retest(runs, own.config_dir)
+    left_out = found.left_out
+    if options.evaluations:
+        from metaexp.compare.later_tests import with_later_tests
+
+        runs, unusable = with_later_tests(runs, numeric_part)
+        left_out = [*left_out, *unusable]
     names = sorted({full_name(run.record.algorithm) for run in runs})
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
-    comparison = compare(runs, found.left_out, options.by, numeric_part, title, format_command(arguments))
+    comparison = compare(runs, left_out, options.by, numeric_part, title, format_command(arguments))
     files = render(comparison, for_paper=options.paper)  # an error leaves no folder behind
     if options.output is None:
         folder = _new_folder()
@@ -195,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         help="also write what a paper needs: figures as PDF and SVG, LaTeX tables, BibTeX, an appendix of settings",
     )
     parser.add_argument("--title", help="the heading of the page")
+    parser.add_argument(
+        "--evaluations", action="store_true", help="also compare later tests: what `metaexp evaluate` wrote"
+    )
     parser.add_argument("--retest", action="store_true", help="test runs again that were tested on other episodes")
     parser.add_argument(
         "-cd",

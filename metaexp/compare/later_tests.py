@@ -59,12 +59,14 @@ def _as_run(run: Run, kept: Kept) -> Run:
     test = kept.evaluation
     _check(test)
     per_step = np.array(tested_episodes(kept.episodes, test.test, test.episodes_sha256), dtype=np.float64)
-    config = dict(test.config)
-    if test.dataset != run.record.dataset:
+    config, dataset = dict(test.config), test.dataset
+    if config.get("dataset") != run.record.config.get("dataset"):
         config[TRAINED_ON] = run.record.dataset
+        changed = [line for line in test.overrides if line.lstrip("+").startswith("dataset.")]
+        dataset += f" ({', '.join(changed)})" if changed else ""  # a table of its own
     record = replace(
         run.record,
-        dataset=test.dataset,
+        dataset=dataset,
         task=test.task,
         config=config,
         batch_norm=test.batch_norm,

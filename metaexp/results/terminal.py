@@ -142,6 +142,26 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
         console.print(format_next([step("this result beside the run's others", "show", run)]), soft_wrap=True)
 
 
+def format_evaluations(found: Sequence[Evaluation]) -> Table:
+    """Return a table of tests of several runs, or of several tests of a run.
+
+    Args:
+        found: The results.
+    """
+    metrics = list(dict.fromkeys(evaluation.test.metric for evaluation in found))
+    table = results_table(metrics[0])
+    table.columns[0].header, table.columns[0].overflow = "run", "fold"
+    table.columns[1].header = f"test {' or '.join(map(metric_words, metrics))}, 95 % interval"
+    table.add_column("with")
+    for evaluation in found:
+        with_what = ", ".join(evaluation.overrides) or "its own settings"
+        if evaluation.trained_classes:
+            with_what += f" ({evaluation.trained_classes} of the test classes were trained on)"
+        score = evaluation.test
+        table.add_row(evaluation.run, format_score(score), f"{score.n_episodes:,}", with_what)
+    return table
+
+
 def print_seeds(
     name: str,
     records: Sequence[RunRecord],

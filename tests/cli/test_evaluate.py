@@ -125,9 +125,15 @@ def test_a_comparison_reads_later_tests_where_it_is_asked_to(runs: Path, capsys:
     assert "--evaluations compares tests that were made" in capsys.readouterr().err
 
 
-def test_a_test_on_other_data_is_a_row_of_its_own_and_a_damaged_one_is_named(
-    runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tests_on_other_data_have_a_table_of_their_own(runs: Path) -> None:
+    shutil.rmtree(runs / "cut")
+    assert main(["evaluate", str(runs), "dataset.seed=5"]) == 0
+    assert main(["compare", str(runs), "--evaluations", "--output", "with"]) == 0
+    with Path("with/rows.csv").open() as file:
+        assert [row["dataset"] for row in csv.DictReader(file)] == ["glyphs"] * 2 + ["glyphs (dataset.seed=5)"] * 2
+
+
+def test_a_damaged_test_is_left_out_and_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(runs / "cut")
     assert main(["evaluate", str(runs / "seed0"), "task.k_shot=3"]) == 0
     assert main(["evaluate", str(runs / "seed1"), "task.k_shot=3"]) == 0
@@ -137,4 +143,4 @@ def test_a_test_on_other_data_is_a_row_of_its_own_and_a_damaged_one_is_named(
     assert main(["compare", str(runs), "--evaluations", "--output", "with"]) == 0
     assert len(rows(Path("with"))) == 3
     page = Path("with/README.md").read_text()
-    assert "seed1, tested with task.k_shot=3" in page
+    assert "seed1, tested with task.k\\_shot=3" in page
