@@ -26,6 +26,12 @@ from metaexp.results.wording import format_reference, format_score
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from metaexp.results.figures.style import Array
+
+
+FEWEST_POINTS = 3
+"""Two points have no shape. Fewer than these are drawn as points, without a line between them."""
+
 
 class Lines(NamedTuple):
     """Horizontal lines to compare a metric with; None is left out.
@@ -51,7 +57,7 @@ def learning_curve(
 ) -> None:
     """Draw validation with its interval, the selected step and the test result, above the training loss.
 
-    A panel without data is left out.
+    A panel without data is left out. Fewer than three numbers are points without a line.
 
     Args:
         path: The PNG file.
@@ -64,11 +70,11 @@ def learning_curve(
         lines: What the metric is compared with.
 
     Raises:
-        ValueError: Each curve has one point at most.
+        ValueError: Each curve has fewer than three points.
     """
     panels = [curve for curve in (validation, train_loss) if len(curve.steps)]
-    if all(len(curve.steps) < 2 for curve in panels):
-        raise ValueError("a learning curve needs at least two validations or two lines of training metrics")
+    if all(len(curve.steps) < FEWEST_POINTS for curve in panels):
+        raise ValueError(f"a learning curve needs at least {FEWEST_POINTS} validations or lines of training metrics")
     lines = lines or Lines()
     with Canvas(path, 7.2, 5.2 if len(panels) == 2 else 3.6) as figure:
         ratios = [2.1, 1.0][: len(panels)]
@@ -90,10 +96,13 @@ def _validation(
     label = "validation"
     if curve.ci95 is not None and any(curve.ci95):  # one episode has no interval
         half = to_array(curve.ci95)
-        axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
+        if len(steps) < FEWEST_POINTS:
+            axes.errorbar(steps, values, yerr=half, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=3.5)
+        else:
+            axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
         label = "validation, 95 % interval"
     marker = "o" if len(steps) <= 40 else None
-    axes.plot(steps, values, color=BLUE, marker=marker, markersize=3.5, label=label)
+    axes.plot(steps, values, color=BLUE, linestyle=_line(steps), marker=marker, markersize=3.5, label=label)
     x = selected_step if selected_step is not None else steps[-1]
     if selected_step is not None:
         label = f"selected: step {selected_step:,}"
@@ -126,11 +135,17 @@ def _compare(axes: Axes, lines: Lines) -> None:
 
 def _loss(axes: Axes, curve: Curve) -> None:
     steps, values = to_array(curve.steps), to_array(curve.values)
-    axes.plot(steps, values, color=GREEN, linewidth=1.0)
+    marker = "o" if len(steps) < FEWEST_POINTS else None
+    axes.plot(steps, values, color=GREEN, linewidth=1.0, linestyle=_line(steps), marker=marker, markersize=3.5)
     axes.set_ylabel("training loss")
     positive = values[values > 0]
     if len(positive) == len(values) and positive.max() > 20 * positive.min():
         axes.set_yscale("log")
+
+
+def _line(steps: Array) -> str:
+    """Between the numbers at ``steps``."""
+    return "-" if len(steps) >= FEWEST_POINTS else "none"
 
 
 def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines: Lines | None = None) -> None:
@@ -143,10 +158,10 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
         lines: What the metric is compared with.
 
     Raises:
-        ValueError: There are fewer than two scores.
+        ValueError: There are fewer than three scores.
     """
-    if len(after_steps) < 2:
-        raise ValueError(f"an adaptation curve needs at least two steps; got {len(after_steps)}")
+    if len(after_steps) < FEWEST_POINTS:
+        raise ValueError(f"an adaptation curve needs at least {FEWEST_POINTS} scores; got {len(after_steps)}")
     metric = after_steps[0].metric
     means, halves = [score.mean for score in after_steps], _half_widths(after_steps)
     with Canvas(path, 6.4, 4.0) as figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.curves import FEWEST_POINTS, Lines, adaptation_curve, learning_curve
 from metaexp.results.history import read_history
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_task
@@ -13,8 +13,8 @@ from metaexp.results.wording import format_task
 def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
     """Draw the curves of a run into ``folder/plots``.
 
-    ``learning_curve`` needs two validations or two lines of training metrics, ``adaptation_curve`` a tested algorithm
-    with steps. What a run has no numbers for is not drawn.
+    ``learning_curve`` needs three validations or three lines of training metrics, ``adaptation_curve`` a tested
+    algorithm with two steps or more. What a run has too few numbers for is not drawn.
 
     Args:
         folder: The run folder.
@@ -33,13 +33,13 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
         reference=record.reference if record.reference and record.reference.metric == history.metric else None,
     )
     drawn: dict[str, Path] = {}
-    if max(len(history.validation.steps), len(history.train_loss.steps)) >= 2:
+    if max(len(history.validation.steps), len(history.train_loss.steps)) >= FEWEST_POINTS:
         drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
         learning_curve(
             drawn["learning_curve"], title, history.metric, history.validation, history.train_loss,
             record.selected_step if record.tests_last else history.selected_step, history.test, lines,
         )  # fmt: skip
-    if len(history.after_steps) >= 2:
+    if len(history.after_steps) >= FEWEST_POINTS:
         drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"
         episodes = f"{history.after_steps[0].n_episodes} test episodes"
         adaptation_curve(drawn["adaptation_curve"], f"{title}: {episodes}", history.after_steps, lines)

@@ -38,7 +38,7 @@ def _learning(path: Path, top: float = 0.9) -> None:
 
 
 def _adaptation(path: Path, top: float = 0.9) -> None:
-    adaptation_curve(path, "maml", [Score("mse", 2.0, 0.2, 600), Score("mse", top, 0.1, 600)])
+    adaptation_curve(path, "maml", [Score("mse", value, 0.1, 600) for value in (2.0, top, top)])
 
 
 def _episodes(path: Path, top: float = 0.9) -> None:
@@ -81,7 +81,7 @@ def test_equal_numbers_give_equal_files_and_other_numbers_do_not(draw: Callable[
 def test_drawing_needs_no_display_and_no_pyplot(tmp_path: Path) -> None:
     code = (
         "import sys; from metaexp.results.figures.curves import *; from metaexp.results.record import Score\n"
-        "adaptation_curve(Path(sys.argv[1]), 'x', [Score('mse', 1.0, 0.1, 6)] * 2)\n"
+        "adaptation_curve(Path(sys.argv[1]), 'x', [Score('mse', 1.0, 0.1, 6)] * 3)\n"
         "sys.exit(bool({'matplotlib.pyplot', 'torch', 'tkinter'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "a.png")]
@@ -128,8 +128,8 @@ def test_classes_have_letters_and_then_numbers() -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda path: learning_curve(path, "x", "accuracy", Curve([1], [0.5]), NOTHING, 1, None),
-        lambda path: adaptation_curve(path, "x", [Score("mse", 1.0, 0.1, 6)]),
+        lambda path: learning_curve(path, "x", "accuracy", Curve([1, 2], [0.5, 0.6]), NOTHING, 1, None),
+        lambda path: adaptation_curve(path, "x", [Score("mse", 1.0, 0.1, 6)] * 2),
         lambda path: adapted_episodes(path, "x", []),
         lambda path: adapted_episodes(path, "x", [Shown(*[torch.zeros(2)] * 5)]),
         lambda path: function_fits(path, "x", []),
@@ -159,12 +159,31 @@ def test_an_interval_is_drawn_only_where_there_are_two_episodes(
 
     monkeypatch.setattr(style.Canvas, "__exit__", keep)
     score = Score("accuracy", 0.5, half, n_episodes)
-    validation = Curve([1, 2], [0.4, 0.5], [half, half])
+    validation = Curve([1, 2, 3], [0.4, 0.5, 0.5], [half] * 3)
     learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 2, score)
-    adaptation_curve(tmp_path / "b.png", "x", [score, score])
+    adaptation_curve(tmp_path / "b.png", "x", [score] * 3)
     assert ("validation, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
     assert ("test, 95 % interval" in _labels(drawn)) == (n_episodes > 1)
     assert any("one episode: no interval" in label for label in _labels(drawn)) == (n_episodes == 1)
+
+
+@pytest.mark.parametrize(("n_validations", "lines"), [(2, 1), (3, 2)])
+def test_two_numbers_are_points_and_three_are_a_line(
+    n_validations: int, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    close = style.Canvas.__exit__
+
+    def keep(canvas: style.Canvas, *reason: Any) -> None:
+        drawn.extend(canvas.figure.axes)
+        close(canvas, *reason)
+
+    monkeypatch.setattr(style.Canvas, "__exit__", keep)
+    steps = list(range(1, n_validations + 1))
+    validation = Curve(steps, [0.5] * n_validations, [0.1] * n_validations)
+    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, Curve([1, 2, 3], [2.0, 1.5, 1.0]), None, None)
+    curves = [line for panel in drawn for line in panel.get_lines() if line.get_linestyle() == "-"]
+    assert len(curves) == lines
 
 
 @pytest.fixture
@@ -174,7 +193,7 @@ def folder(tmp_path: Path) -> Path:
         encode(step, {"val/accuracy": mean, "val/ci95": 0.01}) for step, mean in ((10, 0.5), (20, 0.9), (30, 0.9))
     ]
     (tmp_path / METRICS_FILE).write_bytes(b"".join(lines))
-    write_episodes(tmp_path / EPISODES_FILE, [[0.2, 0.4], [0.8, 1.0]])
+    write_episodes(tmp_path / EPISODES_FILE, [[0.2, 0.4], [0.7, 0.9], [0.8, 1.0]])
     return tmp_path
 
 
@@ -183,7 +202,7 @@ def test_a_runs_curves_come_from_its_files(folder: Path, record: RunRecord) -> N
     assert history.metric == "accuracy"
     assert history.validation == Curve([10, 20, 30], [0.5, 0.9, 0.9], [0.01] * 3)
     assert history.selected_step == 20, "the earlier of equals"
-    assert [round(score.mean, 3) for score in history.after_steps] == [0.3, 0.9]
+    assert [round(score.mean, 3) for score in history.after_steps] == [0.3, 0.8, 0.9]
     assert history.test == history.after_steps[-1]
     drawn = draw_curves(folder, record)
     assert set(drawn) == {"learning_curve", "adaptation_curve"}
