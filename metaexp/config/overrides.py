@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.hydra_internals import ConfigLoaderImpl
@@ -108,6 +108,7 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
     """
     problems: list[str] = []
     absent: list[str] = []
+    open_tables = _open_tables(config)
     for value in values:
         key, line = value.key_or_group, (value.input_line or "").lstrip("+")
         exists = _exists(config, key)
@@ -115,7 +116,7 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
             problems.append(f"{line}: there is no {key} to take out.")
         elif value.is_add() and exists:
             problems.append(f"+{line}: {key} is there already; write {line}, without the plus.")
-        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or key in IN_NO_FILE):
+        elif not (value.is_add() or value.is_force_add() or value.is_delete() or exists or _is_open(key, open_tables)):
             absent.append(f"{line}: the files have no {key}; write +{line} to add it.")
         if value.is_delete() and not exists:
             continue
@@ -125,6 +126,24 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
         except HydraException as error:
             problems.append(f"{value.input_line}: {first_line(error.__cause__ or error)}.")
     return problems, absent
+
+
+def _open_tables(config: DictConfig) -> frozenset[str]:
+    """The keys of nodes that the files leave as an empty mapping, for names that no file knows, such as arguments."""
+    raw = OmegaConf.to_container(config, resolve=False)
+    nodes = raw.items() if isinstance(raw, dict) else ()
+    return frozenset(
+        f"{section!s}.{key!s}"
+        for section, node in nodes
+        if isinstance(node, dict) and "_target_" in node
+        for key, value in node.items()
+        if value == {}
+    )
+
+
+def _is_open(key: str, open_tables: frozenset[str]) -> bool:
+    """Whether a key may be given that is in no file."""
+    return key in IN_NO_FILE or any(key.startswith(f"{table}.") for table in open_tables)
 
 
 def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:

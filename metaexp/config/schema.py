@@ -23,6 +23,7 @@ _OWN_DATA = {
     "metaexp.data.image_folder.ImageFolder": "folder",
     "metaexp.data.arrays.Arrays": "file",
     "metaexp.data.regression_table.RegressionTable": "file",
+    "metaexp.data.wrapped.torch_dataset.TorchDataset": "target",
 }
 """Datasets that read data of one's own -> the argument that says where these are."""
 _LONGEST_NAME = 40
@@ -45,6 +46,8 @@ class ClassSpec:
     """All arguments that the constructor takes, those that the framework provides among them."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Values of keys that are the framework's and not the constructor's, such as ``weights`` of a network."""
+    named: tuple[str, ...] = ()
+    """Where the classes are defined that arguments name by their paths, such as ``target`` of ``dataset=torch``."""
 
     def node(self) -> Node:
         """Return the node of the configuration that this was made from, with values in canonical form."""

@@ -16,6 +16,8 @@ NonNegativeFloat = float
 """A finite number >= 0."""
 Fraction = float
 """A number in [0, 1]."""
+ClassPath = str
+"""The dotted path of a class that will be imported. It must be of metaexp, or of a package that the user trusts."""
 
 RANGES: dict[str, tuple[type, str]] = {
     "PositiveInt": (int, ">= 1"),

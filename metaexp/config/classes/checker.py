@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.signatures import Argument, constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.classes.targets import find_target
+from metaexp.config.classes.targets import find_named, find_target
 from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, nearest, show
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
@@ -113,6 +114,9 @@ class Checker:
             arguments=self._arguments(key, given, wanted),
             parameters=frozenset(argument.name for argument in accepted.arguments),
             options=self._arguments(key, options, optional),
+            named=tuple(
+                path for a in wanted for path in self._named_class(f"{key}.{a.name}", given.get(a.name), a.kind)
+            ),
         )
 
     def value(self, key: str, value: Any, kind: Kind) -> Any:
@@ -143,6 +147,18 @@ class Checker:
         else:
             return kind.convert(value)
         return value
+
+    def _named_class(self, key: str, value: Any, kind: Kind) -> list[str]:
+        """Where the class is defined that a value names; empty if it names none, or none that may be used."""
+        kinds = kind.kinds if isinstance(kind, AnyOf) else (kind,)
+        named = next((member for member in kinds if isinstance(member, NamedClass)), None)
+        if named is None or not named.accepts(value):
+            return []
+        try:
+            return [find_named(f"{key}={value}", value).path]
+        except ConfigError as error:
+            self.report(key, str(error))
+            return []
 
     def hint(self, path: str, name: str, known: list[str], prefix: str = "") -> str:
         """Suggest the valid name that is nearest to an unknown one; where none is near, list the valid ones.

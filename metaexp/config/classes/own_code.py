@@ -65,6 +65,7 @@ def own_code(values: Any) -> OwnCode | None:
 def _class_paths(values: Any) -> Iterator[str]:
     if isinstance(values, ClassSpec):
         yield values.path
+        yield from values.named
         yield from _class_paths(values.arguments)
     elif isinstance(values, Mapping):
         for value in values.values():

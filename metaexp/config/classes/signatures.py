@@ -10,6 +10,7 @@ import ast
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.source import Alias, ClassSource, Module, Scope, lineage
 from metaexp.config.classes.values import (
     Anything,
@@ -118,8 +119,13 @@ def kind_of(module: Module | None, annotation: ast.expr | None) -> Kind:
         return Object(origin.path)
     if isinstance(origin, Alias):
         is_field = origin.module.name == "metaexp.core.fields"
-        return (named_number(origin.name) if is_field else None) or kind_of(origin.module, origin.value)
+        return (_field(origin.name) if is_field else None) or kind_of(origin.module, origin.value)
     return _plain(origin)
+
+
+def _field(name: str) -> Kind | None:
+    """The kind of an annotation of metaexp.core.fields; None for others."""
+    return NamedClass() if name == "ClassPath" else named_number(name)
 
 
 def _plain(origin: str | None) -> Kind:

@@ -121,20 +121,34 @@ def find_target(key: str, target: object, base: str, library: str = "") -> Class
     where = f"{key}._target_={target}"
     if not isinstance(target, str) or "." not in target:
         raise ConfigError(f"{where} must be the dotted path of a class, such as metaexp.algorithms.maml.MAML.")
-    if not is_allowed(target):
-        raise ConfigError(_refusal(where, target, ""))
-    source = find_class(target)
+    source = find_named(where, target)
+    if not derives_from(source, base) and not (library and derives_from_library(source, library)):
+        wanted = base.rpartition(".")[2]
+        other = f" or from {library}.Module" if library else ""
+        raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}{other}.")
+    return source
+
+
+def find_named(where: str, path: str) -> ClassSource:
+    """Find the class that the value of a key names, of whatever base. Nothing is imported.
+
+    Args:
+        where: The key and its value, for messages.
+        path: The dotted path of the class.
+
+    Raises:
+        ConfigError: There is no such class, or its package is not trusted.
+    """
+    if not is_allowed(path):
+        raise ConfigError(_refusal(where, path, ""))
+    source = find_class(path)
     if source is None:
-        module, _, name = target.rpartition(".")
+        module, _, name = path.rpartition(".")
         if read_module(module) is None:
             raise ConfigError(f"{where}: there is no module {module}.")
         raise ConfigError(f"{where}: {module} has no class {name}.{nearest(name, known_classes(module))}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
-    if not derives_from(source, base) and not (library and derives_from_library(source, library)):
-        wanted = base.rpartition(".")[2]
-        other = f" or from {library}.Module" if library else ""
-        raise ConfigError(f"{where} is not a {wanted}; {key} needs a class derived from {base}{other}.")
     return source
 
 

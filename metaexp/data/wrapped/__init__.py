@@ -1,0 +1,1 @@
+"""Datasets of other libraries, read as they are."""
