@@ -23,6 +23,7 @@ _OWN_DATA = {
     "metaexp.data.image_folder.ImageFolder": "folder",
     "metaexp.data.arrays.Arrays": "file",
     "metaexp.data.regression_table.RegressionTable": "file",
+    "metaexp.data.wrapped.learn2learn.Learn2Learn": "name",
     "metaexp.data.wrapped.torch_dataset.TorchDataset": "target",
 }
 """Datasets that read data of one's own -> the argument that says where these are."""

@@ -38,8 +38,14 @@ _CACHES: Final[dict[Split, tuple[str, ...]]] = {
 }
 
 
-class _Found(NamedTuple):
-    """A copy of the data: its kind (pickles, csv or folders), where it is, and the files it consists of."""
+class Copy(NamedTuple):
+    """A copy of the data.
+
+    Attributes:
+        kind: ``pickles``, ``csv`` or ``folders``.
+        root: Where it is.
+        files: The files it consists of; of pickles, one for each split.
+    """
 
     kind: str
     root: Path
@@ -99,13 +105,22 @@ class MiniImageNet(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images, check classes and counts; from the cache the second time."""
+        if self.stand_in is not None:
+            return self.stand_in.load(class_lists("mini_imagenet"), folder, progress, self.pixels)
+        return self.load_copy(_find(folder), folder, progress)
+
+    def load_copy(self, found: Copy, folder: Path, progress: Progress) -> MetaDataset:
+        """Read the images of a copy that was found.
+
+        Args:
+            found: The copy.
+            folder: ``paths.data``, for the cache.
+            progress: Receives a line now and then.
+        """
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
-        if self.stand_in is not None:
-            return self.stand_in.load(class_lists("mini_imagenet"), folder, progress, self.pixels)
-        found = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint(found.files)}
         shape = (3, self.image_size, self.image_size)
@@ -113,7 +128,7 @@ class MiniImageNet(Dataset):
         origin = Origin("mini_imagenet", prepared.digest, preparation)
         return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("mini_imagenet"), self.pixels)
 
-    def _prepare(self, found: _Found, progress: Progress) -> Prepared:
+    def _prepare(self, found: Copy, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_arrays, from_files
         from metaexp.data.files.images import Reading
 
@@ -131,17 +146,17 @@ class MiniImageNet(Dataset):
             return from_files(source, files, Reading(3, self.image_size), progress)
 
 
-def _find(folder: Path) -> _Found:
+def _find(folder: Path) -> Copy:
     for place in (folder / name for name in _FOLDERS):
         pickles = [next((place / n for n in _CACHES[s] if (place / n).is_file()), None) for s in SPLITS]
         if all(pickles):
-            return _Found("pickles", place, tuple(p for p in pickles if p is not None))
+            return Copy("pickles", place, tuple(p for p in pickles if p is not None))
         lists = [place / f"{split}.csv" for split in SPLITS]
         if all(file.is_file() for file in lists) and (place / "images").is_dir():
-            return _Found("csv", place, (*lists, place / "images"))
+            return Copy("csv", place, (*lists, place / "images"))
         folders = [place / split for split in SPLITS]
         if place != folder and all(f.is_dir() for f in folders):
-            return _Found("folders", place, tuple(folders))
+            return Copy("folders", place, tuple(folders))
     raise MissingDataError(
         f"mini-ImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
         f"Put into {folder.absolute() / 'mini_imagenet'} one of: mini-imagenet-cache-train.pkl, -val.pkl and "

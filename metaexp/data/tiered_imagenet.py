@@ -96,13 +96,23 @@ class TieredImageNet(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the images and check their classes; from the cache the second time."""
+        if self.stand_in is not None:
+            return self.stand_in.load(class_lists("tiered_imagenet"), folder, progress, self.pixels)
+        return self.load_copy(*_find(folder), folder, progress)
+
+    def load_copy(self, root: Path, files: list[Path], folder: Path, progress: Progress) -> MetaDataset:
+        """Read the images of a copy that was found.
+
+        Args:
+            root: Where it is.
+            files: The files or folders that it consists of.
+            folder: ``paths.data``, for the cache.
+            progress: Receives a line now and then.
+        """
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
-        if self.stand_in is not None:
-            return self.stand_in.load(class_lists("tiered_imagenet"), folder, progress, self.pixels)
-        root, files = _find(folder)
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
         key = {**preparation, "files": fingerprint(files)}
         prepared = cached(
