@@ -47,7 +47,8 @@ class RowResult:
     """One row of a table.
 
     Attributes:
-        label: Its name in the table.
+        label: Its name in files, which tells it from the other rows.
+        name: Its label with the algorithm's name in full, for tables and figures.
         runs: One for each seed.
         estimate: The mean with its interval.
         rank: 1 + the number of rows that are significantly better; None for a row with one seed.
@@ -60,6 +61,7 @@ class RowResult:
     """
 
     label: str
+    name: str
     runs: list[Run]
     estimate: Estimate
     rank: int | None
@@ -69,12 +71,6 @@ class RowResult:
     cost: Cost
     pooled: list[str]
     to_best: int | None
-
-    @property
-    def name(self) -> str:
-        """Its label with the algorithm's name in full, for tables and figures."""
-        record = self.runs[0].record
-        return format_label(self.label, record.algorithm, record.config)
 
     @property
     def seeds(self) -> list[int]:
@@ -193,6 +189,7 @@ def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
     ordered = [members[index] for index in order]
     values = [np.stack([run.values for run in row.runs]) for row in ordered]
     verdicts = compare_rows(values, larger, is_accuracy=is_hit_rate(item.metric))
+    names = _names(ordered)
     return Table(
         title=item.title,
         dataset=item.dataset,
@@ -201,17 +198,25 @@ def _table(item: Group, members: Sequence[Rows], decide: Decide) -> Table:
         metric=item.metric,
         bank=item.runs[0].bank,
         n_episodes=item.runs[0].test.n_episodes,
-        rows=[_row(row, index, verdicts) for index, row in enumerate(ordered)],
+        rows=[_row(row, name, index, verdicts) for index, (row, name) in enumerate(zip(ordered, names, strict=True))],
         pairs=verdicts.pairs,
         differences=differing_settings(ordered, decide),
     )
 
 
-def _row(row: Rows, index: int, verdicts: Verdicts) -> RowResult:
+def _names(members: Sequence[Rows]) -> list[str]:
+    """The names of rows in full; where two would have the same, their labels, which differ."""
+    records = [row.runs[0].record for row in members]
+    names = [format_label(row.label, r.algorithm, r.config) for row, r in zip(members, records, strict=True)]
+    return [name if names.count(name) == 1 else row.label for row, name in zip(members, names, strict=True)]
+
+
+def _row(row: Rows, name: str, index: int, verdicts: Verdicts) -> RowResult:
     records = [run.record for run in row.runs]
     pair = next((n for n, pair in enumerate(verdicts.pairs) if (pair.first, pair.second) == (0, index)), None)
     return RowResult(
         label=row.label,
+        name=name,
         runs=row.runs,
         estimate=verdicts.estimates[index],
         rank=verdicts.ranks[index],

@@ -154,22 +154,28 @@ def _labels(leaves: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> li
 
     Where such rows are of different experiments, the name of the experiment stands for the keys that it sets.
     """
+    methods = [_method(leaf) for leaf in leaves]
     labels = []
-    for leaf in leaves:
+    for leaf, method in zip(leaves, methods, strict=True):
         peers = [other for other in leaves if other["algorithm"] == leaf["algorithm"]]
         name = str(leaf["algorithm"])
         if len({peer["experiment"] for peer in peers}) > 1:
             peers = [peer for peer in peers if peer["experiment"] == leaf["experiment"]]
-            name = _method(leaf) or name
+            others = {_method(other) or name for other in leaves if other["experiment"] != leaf["experiment"]}
+            name = (_without_task(leaf) if method in others else method) or name
         keys = [key for key in differing if len({format_setting(peer.get(key, ABSENT)) for peer in peers}) > 1]
         labels.append(" ".join([name, *(_pair(key, leaf) for key in keys)]))
     return labels
 
 
 def _method(leaf: Mapping[str, Any]) -> str:
-    """The name of a row's experiment without the task, which the table names; empty without an experiment."""
+    """The name of a row's experiment without data and task, which the table names; empty without an experiment."""
+    return _without_task(leaf).replace(f"_{leaf.get('dataset')}", "", 1)
+
+
+def _without_task(leaf: Mapping[str, Any]) -> str:
     task = f"_{leaf.get('task.n_way')}way_{leaf.get('task.k_shot')}shot"
-    return str(leaf["experiment"] or "").removesuffix(task)
+    return str(leaf["experiment"] or "").replace(task, "", 1)
 
 
 def _pair(key: str, leaf: Mapping[str, Any]) -> str:

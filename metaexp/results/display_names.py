@@ -98,12 +98,15 @@ def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
         config: The settings of a run of the row.
     """
     first, _, rest = label.partition(" ")
-    if first != algorithm or algorithm not in ALGORITHMS:
+    variant = first.removeprefix(algorithm)
+    if algorithm not in ALGORITHMS or variant == first or (variant and not variant.startswith("_")):
         return label
-    words = [word for word in rest.split(" ") if word and not word.startswith("first_order=")]
     section = config.get("algorithm")
     order = ["(first order)"] if isinstance(section, Mapping) and section.get("first_order") is True else []
-    return " ".join([ALGORITHMS[algorithm].name, *order, *words])
+    if order:
+        variant = variant.replace("_first_order", "", 1)
+    words = [word for word in rest.split(" ") if word and not word.startswith("first_order=")]
+    return " ".join([ALGORITHMS[algorithm].name, *order, *([variant[1:]] if variant else []), *words])
 
 
 def papers_of(algorithms: list[str]) -> list[Paper]:

@@ -34,7 +34,7 @@ def make_run(record: RunRecord, tmp_path: Path) -> MakeRun:
 
     def make(
         algorithm: str = "maml", seed: int = 0, mean: float = 2.0, *, shot: int = 1, way: int = 5, n: int = 80,
-        metric: str = "accuracy", config: dict[str, Any] | None = None, steps: int = 1, folder: str | None = None,
+        metric: str = "accuracy", config: dict[str, Any] | None = None, steps: int = 2, folder: str | None = None,
         **fields: Any,
     ) -> Path:  # fmt: skip
         number = next(count)

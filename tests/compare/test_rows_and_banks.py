@@ -170,7 +170,7 @@ def test_rows_of_one_algorithm_from_several_experiments_are_named_by_them(make_r
     make_run("proto_net", 0, experiment="proto_net_omniglot_5way_1shot")
     tables = compared(tmp_path / "sweep").tables
     assert [sorted(row.label for row in table.rows) for table in tables] == [
-        ["maml_omniglot", "maml_omniglot_mlp", "proto_net"], ["maml_omniglot", "maml_omniglot_mlp"],
+        ["maml", "maml_mlp", "proto_net"], ["maml", "maml_mlp"],
     ]  # fmt: skip
     make_run("maml", 0, config={"algorithm.inner_lr": 0.7})
     make_run("maml", 0, experiment="maml_omniglot_5way_1shot", config={"algorithm.inner_lr": 0.2})

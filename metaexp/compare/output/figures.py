@@ -14,6 +14,7 @@ from metaexp.compare.output.colours import colours_of
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
 from metaexp.core.metric import is_hit_rate, metric_words
+from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import History
 
 _TOO_LARGE = 1e30
@@ -186,7 +187,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
             points.append(point)
         if points:
             series.append(Series(row.name, colours[row.label], points, []))
-    if not series:
+    if all(len(one.points) < FEWEST_POINTS for one in series):
         return None
     return FigureData(
         name, f"{table.title}: adaptation", "lines", series, "adaptation steps on the support set",

@@ -31,6 +31,8 @@ _HIDDEN = (
 )
 _MOST_TASKS = 6
 """More tasks do not fit beside each other on a page."""
+_LONG_WORD = 20
+"""Letters of a word that fit into a column."""
 
 
 def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, bytes | str]:
@@ -87,7 +89,7 @@ def _labels(comparison: Comparison) -> list[str]:
 
 
 def _table(table: Table, label: str) -> str:
-    lines = [rf"{for_latex(row.name)} & {_score(table, row)} \\" for row in table.rows]
+    lines = [rf"{_words(row.name)} & {_score(table, row)} \\" for row in table.rows]
     head = rf"Algorithm & {for_latex(_measured(table))} \\"
     form = r"@{}>{\raggedright\arraybackslash}p{0.56\columnwidth}r@{}"
     return _float("table", _caption(table), f"tab:{label}", form, head, lines)
@@ -97,7 +99,7 @@ def _all_tasks(tables: Sequence[Table]) -> str:
     """Algorithms in rows, tasks in columns."""
     names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
     found = [{row.name: _score(table, row) for row in table.rows} for table in tables]
-    lines = [rf"{for_latex(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
+    lines = [rf"{_words(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
     head = rf"Algorithm & {' & '.join(for_latex(table.title) for table in tables)} \\"
     width = 0.96 / (len(tables) + 1.6)
     column = rf">{{\raggedleft\arraybackslash}}p{{{width:.3f}\textwidth}}"
@@ -226,9 +228,14 @@ def _long(title: str, lines: Sequence[tuple[str, str]]) -> str:
     )  # fmt: skip
 
 
+def _words(name: str) -> str:
+    """A name whose words may be broken if they are too long for a column."""
+    return " ".join(_breakable(word) if len(word) > _LONG_WORD else for_latex(word) for word in name.split(" "))
+
+
 def _breakable(text: str) -> str:
     """Text that may be broken after the dots, commas and underscores of a key, and in very long words."""
-    escaped = [for_latex(text[i : i + 1]) for i in range(len(text))]
+    escaped = [" " if letter.isspace() else for_latex(letter) for letter in text]
     return "".join(
         f"{letters}\\allowbreak{{}}" if letter in "._,/-" or (i % 24 == 23) else letters
         for i, (letter, letters) in enumerate(zip(text, escaped, strict=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metaexp.core.metric import metric_words
+from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.figures.style import (
     BLUE,
     GREEN,
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from metaexp.results.figures.style import Array
-
-
-FEWEST_POINTS = 3
-"""Two points have no shape. Fewer than these are drawn as points, without a line between them."""
 
 
 class Lines(NamedTuple):

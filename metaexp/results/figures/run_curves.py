@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaexp.results.figures.curves import FEWEST_POINTS, Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
+from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import read_history
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_task

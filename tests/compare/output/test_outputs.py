@@ -237,7 +237,7 @@ def test_the_adaptation_curve_ends_at_the_score(sweep: Path) -> None:
     means = {row.name: row.estimate.mean for row in comparison.tables[0].rows}
     assert {series.label for series in figure.series} == {"MAML", "Meta-LSTM"}
     for series in figure.series:
-        assert [point.x for point in series.points] == [0, 1]
+        assert [point.x for point in series.points] == [0, 1, 2]
         assert series.points[-1].mean == pytest.approx(means[series.label])
 
 
@@ -421,4 +421,4 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     assert re.search(r"the network \(model\._target_: (-, Large|Large, -)\)", first)
     assert "That, and not the algorithm, may be why." in first
     assert not [line for line in others if "equal conditions" in line]
-    assert "rows differ in optimizer.lr" in last
+    assert re.search(r"rows differ in (optimizer, )?optimizer\.lr", last)

@@ -138,7 +138,11 @@ def test_every_shipped_algorithm_has_a_name_and_a_colour_of_its_own() -> None:
         ("maml first_order=true inner_lr=0.1", "maml", True, "MAML (first order) inner_lr=0.1"),
         ("maml first_order=false", "maml", False, "MAML"),
         ("mine first_order=true", "mine", True, "mine first_order=true"),
-        ("maml_omniglot", "maml", True, "maml_omniglot"),
+        ("maml_first_order", "maml", True, "MAML (first order)"),
+        ("maml_first_order_two_cores inner_lr=0.1", "maml", True, "MAML (first order) two_cores inner_lr=0.1"),
+        ("maml_two_cores", "maml", False, "MAML two_cores"),
+        ("mamlish", "maml", False, "mamlish"),
+        ("mine_two_cores", "mine", False, "mine_two_cores"),
         ("train.steps=5", "maml", False, "train.steps=5"),
     ],
 )
@@ -170,7 +174,7 @@ def test_the_appendix_has_every_setting_and_nothing_of_the_machine(make_run: Mak
     assert r"\texttt{algorithm.inner\_lr} & 0.1 \\" in plain
     assert r"\texttt{algorithm.inner\_lr} & 0.4 \\" in plain
     assert r"\texttt{train.steps} & 6000 \\" in plain
-    assert [sorted(found) for found in re.findall(r"texttt\{seeds\} & (\d),(\d) ", plain)] == [["3", "4"]] * 2
+    assert [sorted(found) for found in re.findall(r"texttt\{seeds\} & (\d), (\d) ", plain)] == [["3", "4"]] * 2
     assert "someone" not in plain
     assert "paths." not in plain
 
@@ -257,3 +261,32 @@ def test_hostile_names_stand_in_latex_as_text(make_run: MakeRun, tmp_path: Path)
         assert "\\input{x-hostile}" not in text
         assert "$x$" not in text
     assert r"\textbackslash{}input\{x-hostile\}" in text_of(comparison, "paper-table.tex")
+
+
+def test_a_long_name_is_broken_in_the_table_and_values_of_the_appendix_keep_their_blanks(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    long = "mine_with_a_name_that_no_column_of_a_paper_can_hold"
+    for seed in range(2):
+        make_run("maml", seed, config={"reference.paper": "Finn, Abbeel & Levine, 2017"})
+        make_run(long, seed)
+    comparison = compared(tmp_path / "sweep")
+    assert r"mine\_\allowbreak{}with\_\allowbreak{}a" in text_of(comparison, "paper-table.tex")
+    appendix = text_of(comparison, "paper-appendix.tex").replace(r"\allowbreak{}", "")
+    assert r"Finn, Abbeel \& Levine, 2017" in appendix
+
+
+def test_rows_that_would_share_a_name_have_their_labels(make_run: MakeRun, tmp_path: Path) -> None:
+    settings = {"algorithm.first_order": True}
+    make_run("maml", 0, config=settings, experiment="maml_first_order_omniglot_5way_1shot")
+    make_run("maml", 0, config=settings | {"algorithm.inner_lr": 0.3})
+    rows = compared(tmp_path / "sweep").tables[0].rows
+    assert {row.name for row in rows} == {"maml", "maml_first_order"}
+
+
+def test_one_step_of_adaptation_is_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("maml", 0, steps=1)
+    assert not [figure for figure in figures(compared(tmp_path / "sweep")) if figure.name == "adaptation"]
+    make_run("reptile", 0, steps=2)
+    (figure,) = [figure for figure in figures(compared(tmp_path / "sweep")) if figure.name == "adaptation"]
+    assert {len(series.points) for series in figure.series} == {2, 3}
