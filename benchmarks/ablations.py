@@ -1,0 +1,176 @@
+"""What changes a published number without any training: the same weights, tested under other rules.
+
+Committed weights of docs/results are tested again, each time with one setting changed. A difference is the mean over
+the same test tasks, with its 95 % interval. Omniglot must be in METAEXP_DATA or in the cache::
+
+    python benchmarks/ablations.py --measure RUN ... --page docs/ablations.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import timing
+
+from metaexp.core.files import write_atomically
+from metaexp.core.terminal_text import print_text
+from metaexp.results.episodes import read_episodes
+from metaexp.results.markdown import between_markers, table
+from metaexp.results.wording import NOTHING
+from metaexp.run.evaluate import evaluate_run
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+TASKS = 600
+RECORD = ROOT / "benchmarks" / "records" / "ablations.json"
+
+
+class Change(NamedTuple):
+    """A rule of the test that is changed.
+
+    Attributes:
+        rule: What it is about.
+        then: What happens instead.
+        overrides: The change as overrides of ``metaexp evaluate``.
+    """
+
+    rule: str
+    then: str
+    overrides: tuple[str, ...]
+
+
+INTERPOLATION = Change(
+    "resizing of the images", "converted to grey and resized by Lanczos", ("dataset.resize=lanczos",)
+)
+UPRIGHT = Change("rotations", "none", ("dataset.rotations=none",))
+MORE_QUERIES = tuple(
+    Change("queries of a class", f"{number}, all in one batch", (f"task.n_query={number}",)) for number in (5, 15)
+)
+
+CHANGES: Final[Mapping[str, Sequence[Change]]] = {
+    "maml_omniglot_5way_1shot_two_cores": (
+        Change("batch norm", "statistics of the support set (`episode`)", ("algorithm.batch_norm=episode",)),
+        *MORE_QUERIES,
+        Change("inner loss", "mean over the support set, so inner steps are a fifth as long",
+               ("algorithm.inner_loss_reduction=mean",)),
+        Change("inner steps", "1 (3 were used)", ("algorithm.inner_steps_test=1",)),
+        Change("inner steps", "10", ("algorithm.inner_steps_test=10",)),
+        INTERPOLATION,
+        UPRIGHT,
+        Change("rotations", "each is a class of its own (`classes`)", ("dataset.rotations=classes",)),
+        Change("colours", "ink 0 on paper 1", ("dataset.invert=false",)),
+    ),
+    "relation_net_omniglot_5way_1shot": (
+        Change("batch norm", "averages kept in training (`running`)", ("algorithm.batch_norm=running",)),
+        *MORE_QUERIES,
+        INTERPOLATION,
+        UPRIGHT,
+        Change("rotations", "one for each class (`per_class`), not one for a task", ("dataset.rotations=per_class",)),
+        Change("colours", "ink 1 on paper 0", ("dataset.invert=true",)),
+    ),
+    "proto_net_omniglot_5way_1shot": (
+        Change("batch norm", "statistics of the current batch (`transductive`)",
+               ("algorithm.batch_norm=transductive",)),
+        Change("queries of a class", "1 (15 were used)", ("task.n_query=1",)),
+        INTERPOLATION,
+        UPRIGHT,
+        Change("rotations", "one for each class (`per_class`), no classes of their own",
+               ("dataset.rotations=per_class",)),
+        Change("colours", "ink 0 on paper 1", ("dataset.invert=false",)),
+        Change("distance", "cosine", ("algorithm.distance=cosine",)),
+    ),
+}  # fmt: skip
+
+
+class Tested(NamedTuple):
+    """The accuracies of test tasks, in order, and the mode of batch norm."""
+
+    values: list[float]
+    batch_norm: str
+
+
+def measure(run: str, overrides: Sequence[str], n_episodes: int | None = None) -> Tested:
+    """Test committed weights with some settings changed.
+
+    Args:
+        run: Name of the run in docs/results.
+        overrides: The changes.
+        n_episodes: How many tasks; as many as the run's record has by default.
+    """
+    more = [] if n_episodes is None else [f"eval.episodes={n_episodes}"]
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(shutil.copytree(RESULTS / run, Path(place) / run))
+        found = evaluate_run(copy, [*overrides, *more, "device=cpu"])
+        assert found.path is not None
+        return Tested(read_episodes(found.path.with_suffix(".csv"))[-1], found.evaluation.batch_norm)
+
+
+def record_of(run: str) -> dict[str, Any]:
+    """Measure one run without and with each change."""
+    usual = measure(run, [], TASKS)
+    rows = []
+    for change in CHANGES[run]:
+        print_text(f"{run}: {' '.join(change.overrides)}")
+        values = measure(run, change.overrides, TASKS).values
+        differences = [after - before for after, before in zip(values, usual.values, strict=True)]
+        rows.append({"rule": change.rule, "then": change.then, "overrides": list(change.overrides),
+                     **interval("mean", values), **interval("difference", differences)})  # fmt: skip
+    return {**interval("mean", usual.values), "batch_norm": usual.batch_norm, "changes": rows}
+
+
+def interval(name: str, values: Sequence[float]) -> dict[str, float]:
+    """Return mean and half-width of the 95 % interval over tasks."""
+    return {name: statistics.fmean(values), f"{name}_ci95": 1.96 * statistics.stdev(values) / math.sqrt(len(values))}
+
+
+def text_of(found: Mapping[str, Any]) -> str:
+    """Return the table of one run."""
+    rows = [["as published", NOTHING, NOTHING, _percent(found, "mean"), NOTHING]]
+    for row in found["changes"]:
+        command = " ".join(f"`{override}`" for override in row["overrides"])
+        rows.append([row["rule"], row["then"], command, _percent(row, "mean"), _percent(row, "difference", "+")])
+    return table(["rule", "changed to", "override", "accuracy", "difference in points"], rows, right=(3, 4))
+
+
+def _percent(found: Mapping[str, float], name: str, sign: str = "") -> str:
+    return f"{100 * found[name]:{sign}.2f} ± {100 * found[f'{name}_ci95']:.2f}"
+
+
+def on_page(text: str, record: Mapping[str, Any]) -> str:
+    """Return the text of the page with the tables of a record."""
+    for run, found in record["results"].items():
+        text = between_markers(text, run, text_of(found))
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, or read the record, and write the page; exit code 0, or 1 where ``--check`` finds it stale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", nargs="+", default=[], choices=CHANGES, metavar="RUN",
+                        help="test the weights of these runs and write the record")  # fmt: skip
+    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/ablations.md")
+    parser.add_argument("--check", action="store_true", help="write no page; exit code 1 where it is stale")
+    options = parser.parse_args(arguments)
+    for run in options.measure:
+        others = json.loads(RECORD.read_bytes())["results"] if RECORD.exists() else {}
+        timing.save(RECORD, "ablations", {**others, run: record_of(run)}, episodes=TASKS)
+    before = options.page.read_text("utf-8")
+    now = on_page(before, json.loads(RECORD.read_bytes()))
+    if options.check:
+        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
+        return int(now != before)
+    write_atomically(options.page, now.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

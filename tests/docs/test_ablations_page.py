@@ -1,0 +1,49 @@
+"""The page of ablations shows its record, and committed weights give what the record says."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from programs import load_program
+
+from metaexp.core.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "ablations.md"
+RECORD = ROOT / "benchmarks" / "records" / "ablations.json"
+RUN = "relation_net_omniglot_5way_1shot"
+
+
+@pytest.fixture(scope="module")
+def ablations() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        return load_program("benchmarks/ablations.py")
+
+
+def test_the_page_is_that_of_the_record(ablations: ModuleType) -> None:
+    text, record = PAGE.read_text(), json.loads(RECORD.read_text())
+    assert ablations.on_page(text, record) == text, "run python benchmarks/ablations.py --page docs/ablations.md"
+    record["results"][RUN]["changes"][0]["difference"] += 0.01
+    assert ablations.on_page(text, record) != text
+
+
+def test_every_change_is_measured_once(ablations: ModuleType) -> None:
+    results = json.loads(RECORD.read_text())["results"]
+    measured = {run: [tuple(row["overrides"]) for row in found["changes"]] for run, found in results.items()}
+    assert measured == {run: [change.overrides for change in changes] for run, changes in ablations.CHANGES.items()}
+
+
+def test_the_weights_give_the_accuracies_of_the_record(ablations: ModuleType) -> None:
+    record = json.loads(RECORD.read_text())
+    row = next(row for row in record["results"][RUN]["changes"] if row["overrides"] == ["algorithm.batch_norm=running"])
+    try:
+        values = ablations.measure(RUN, row["overrides"], record["episodes"]).values
+    except DataError:
+        pytest.skip("Omniglot is not here")
+    assert statistics.fmean(values) == pytest.approx(row["mean"], abs=2e-3)  # on another processor, an image or two
+    assert row["mean"] != pytest.approx(record["results"][RUN]["mean"], abs=2e-3)
