@@ -29,8 +29,6 @@ SHA512: Final = (
     "2b4107dece4ec4de725d9f0263bdee8e09f30d3b4b954f956b8276bdfcd0a65f"
 )
 _BYTES: Final = 104_043_282
-PUBLISHED: Final = Remote("", "", _BYTES, SHA512)
-"""The archive without its address, which is the registry's."""
 _ADDRESSES: Final = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 _MOST_BYTES: Final = 250_000_000
 """Of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
@@ -98,7 +96,7 @@ def find_archive(folder: Path, progress: Progress) -> Path:
     target = (folder / "icons" if can_write(folder) else fetched) / FILE
     target = target.with_stem(f"published-{target.stem}") if target.exists() else target
     try:
-        download(PUBLISHED._replace(url=f"{registry()}/@iconify/json/-/{FILE}"), target, progress)
+        download(published()._replace(url=f"{registry()}/@iconify/json/-/{FILE}"), target, progress)
     except DataError as error:
         raise DataError(
             f"The icon sets are not in {folder.absolute()}, and {error} Where the network is, npm pack "
@@ -107,6 +105,11 @@ def find_archive(folder: Path, progress: Progress) -> Path:
             "registry."
         ) from error
     return target
+
+
+def published() -> Remote:
+    """Return the published archive, without its address, which is the registry's."""
+    return Remote("", "", _BYTES, SHA512)
 
 
 def archive_here(folder: Path) -> Path | None:

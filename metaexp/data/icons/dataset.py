@@ -16,7 +16,7 @@ from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, Pixels, normalised_pixels
-from metaexp.data.icons.archive import PUBLISHED, VERSION, archive_here
+from metaexp.data.icons.archive import VERSION, archive_here, published
 from metaexp.data.icons.lists import capacity, check_least, classes
 from metaexp.data.icons.sets import Kind, check_family
 from metaexp.data.inventory.card import Card
@@ -88,7 +88,7 @@ class _Drawings(Dataset):
         path = archive_here(folder)
         if path is None:
             return Sources("fetched", advice="metaexp data prepare fetches it: 104 MB", cache=self.drawn)
-        return Sources("fetched", (SourceFile(path, PUBLISHED),), cache=self.drawn)
+        return Sources("fetched", (SourceFile(path, published()),), cache=self.drawn)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Find or fetch the archive and draw the icons; from the cache the second time."""
