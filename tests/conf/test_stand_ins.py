@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from experiments import published
 
 from metaexp.config.compose import Composer
 from metaexp.config.schema import Settings
@@ -65,13 +66,13 @@ def short_loops(settings: Settings) -> list[str]:
 def test_every_experiment_trains_a_step_on_its_stand_in(
     composer: Composer, nowhere: list[str], silent: Lines, name: str
 ) -> None:
-    published = composer.settings([f"experiment={name}"], on_this_machine=False)
-    overrides = [f"experiment={name}", *LITTLE, *nowhere, *short_loops(published)]
-    if needs_files(published):
+    settings = published(name)
+    overrides = [f"experiment={name}", *LITTLE, *nowhere, *short_loops(settings)]
+    if needs_files(settings):
         overrides.append("dataset.stand_in=true")
     job = composer.job(overrides)
-    finished = run_job(job.settings, Provenance.of_job(job, published, overrides), display=silent)
+    finished = run_job(job.settings, Provenance.of_job(job, settings, overrides), display=silent)
     record = finished.record
     assert record.status == "completed"
     assert record.test is not None
-    assert ("(stand-in)" in record.dataset) == needs_files(published)
+    assert ("(stand-in)" in record.dataset) == needs_files(settings)

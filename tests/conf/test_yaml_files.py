@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiments import published
 from omegaconf import OmegaConf
 
 from metaexp.config.check import SECTIONS, SLOTS, TRACKER
@@ -100,8 +101,8 @@ def test_every_sweep_composes_into_different_jobs_and_says_what_it_is(composer: 
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_says_what_it_is_and_names_its_reference(composer: Composer, name: str) -> None:
-    settings = composer.settings([f"experiment={name}"], on_this_machine=False)
+def test_every_experiment_composes_says_what_it_is_and_names_its_reference(name: str) -> None:
+    settings = published(name)
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     header = text.partition("defaults:")[0]
     assert settings.experiment == name

@@ -1,0 +1,12 @@
+"""The settings of published experiments, composed once for all tests of a process."""
+
+from functools import cache
+
+from metaexp.config.compose import Composer
+from metaexp.config.schema import Settings
+
+
+@cache
+def published(name: str) -> Settings:
+    """Return the settings of an experiment's file, without overrides."""
+    return Composer().settings([f"experiment={name}"], on_this_machine=False)
