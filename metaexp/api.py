@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
-from metaexp.compare.comparison import Comparison as Tables
+from metaexp.compare.as_data import Comparison as Comparison
 from metaexp.compare.comparison import compare
 from metaexp.compare.find import run_folders
-from metaexp.compare.gather import LeftOut, gather
+from metaexp.compare.gather import gather
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
@@ -26,6 +26,7 @@ from metaexp.core.terminal_text import plain
 from metaexp.data.base import Dataset
 from metaexp.data.loaded import LoadedDataset
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
+from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.run_table import RunTable, read_table
 from metaexp.results.wording import format_score
@@ -36,9 +37,6 @@ from metaexp.run.job import run_job
 from metaexp.run.predict.conformal import Calibration
 from metaexp.run.predict.learner import Array, Learner
 from metaexp.run.predict.predict import calibrate_run, make_learner
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def train(
@@ -168,6 +166,12 @@ class Run:
         """The test metric, (steps + 1, n_episodes): of each episode after 0, 1, ... steps of adaptation."""
         return tested_episodes(self.folder / EPISODES_FILE, self.record.test, self.record.test_episodes_sha256)
 
+    @property
+    def figures(self) -> dict[str, ShownFigure]:
+        """The figures of the run by name, such as ``learning_curve``; a notebook shows each."""
+        paths = sorted((self.folder / "plots").glob("*.png"))
+        return {path.stem: ShownFigure(path.stem, path.read_bytes()) for path in paths}
+
     def algorithm(self) -> Algorithm:
         """Return the algorithm with the selected weights, on the CPU, in evaluation mode.
 
@@ -225,55 +229,6 @@ class Run:
         task = self.settings.task
         shape = TaskShape(task.n_way if n_way is None else n_way, k_shot or task.k_shot, task.n_query)
         return calibrate_run(self.learner(), self.settings, shape, level, episodes or self.settings.eval.episodes)
-
-
-class Comparison:
-    """Runs compared, as data.
-
-    Args:
-        tables: The comparison.
-
-    Attributes:
-        tables: Everything that ``metaexp compare`` writes, one table for each dataset, way and shot.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables.tables
-        self.left_out: list[LeftOut] = tables.left_out
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """One row for each algorithm or setting: its score with interval, and its cost."""
-        return [
-            {
-                "task": table.title, "label": row.label, "metric": table.metric, "mean": row.estimate.mean,
-                "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "seeds": row.seeds,
-                "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
-                "folders": [str(run.folder) for run in row.runs],
-            }
-            for table in self.tables
-            for row in table.rows
-        ]  # fmt: skip
-
-    @property
-    def pairs(self) -> list[dict[str, Any]]:
-        """One entry for each pair of rows: the difference of their means, with its interval."""
-        return [
-            {"task": table.title, "first": table.rows[pair.first].label, "second": table.rows[pair.second].label}
-            | {key: value for key, value in vars(pair).items() if key not in ("first", "second")}
-            for table in self.tables
-            for pair in table.pairs
-        ]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the rows as a pandas DataFrame.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(self.rows)
 
 
 def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: Sequence[str] = ()) -> Comparison:

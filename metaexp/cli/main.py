@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import importlib
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _accept_any_text()
+    _draw_to_files()
     launch = None
     try:
         launch = launched()
@@ -116,6 +118,12 @@ def _accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="metaexp")
+
+
+def _draw_to_files() -> None:
+    """Ignore the display that a notebook asks matplotlib for: commands draw to files, and it may not be here."""
+    if os.environ.get("MPLBACKEND", "").startswith("module://"):
+        del os.environ["MPLBACKEND"]
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

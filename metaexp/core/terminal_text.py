@@ -44,12 +44,13 @@ def print_text(text: str, *, end: str = "\n", file: TextIO | None = None, flush:
 def make_console(*, to_errors: bool = False) -> Console:
     """Return a console of rich that prints words and tables.
 
-    No text is markup, and what a terminal would obey is replaced; styles are those of the program alone.
+    No text is markup, and what a terminal would obey is replaced; styles are those of the program alone. A notebook
+    gets plain lines, not a block of HTML for each.
 
     Args:
         to_errors: Print on standard error.
     """
-    return _console_class()(stderr=to_errors, highlight=False, markup=False, emoji=False)
+    return _console_class()(stderr=to_errors, highlight=False, markup=False, emoji=False, force_jupyter=False)
 
 
 def _plain_letter(letter: str) -> str:

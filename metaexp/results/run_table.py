@@ -57,13 +57,7 @@ class RunTable(Sequence[Row]):
 
     def _repr_html_(self) -> str:
         """The table, for a notebook."""
-        columns = list(self.rows[0]) if self.rows else []
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(plain(str(row[name])))}</td>" for name in columns) + "</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(self.rows)
 
     @property
     def folders(self) -> list[Path]:
@@ -83,6 +77,24 @@ class RunTable(Sequence[Row]):
                 "to_frame() needs pandas: pip install pandas. The rows are plain dicts without it."
             ) from error
         return pd.DataFrame(self.rows)
+
+
+def html_table(rows: Sequence[Row]) -> str:
+    """Return rows as an HTML table, with a column for each key of the first.
+
+    Args:
+        rows: The rows; all have the same keys.
+    """
+    columns = list(rows[0]) if rows else []
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(_cell(row[name]))}</td>" for name in columns) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
 
 
 def read_table(folders: Sequence[Path], filters: Mapping[str, Any]) -> RunTable:

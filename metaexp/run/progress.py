@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -264,6 +265,7 @@ class Bar(Display):
     def validated(self, step: int, result: str) -> None:
         """As :meth:`Display.validated`."""
         self._validation = f"  val {result}"
+        self.line(f"validation after {step} steps: {result}")  # it stays when the bar is gone
 
     def line(self, text: str) -> None:
         """As :meth:`Display.line`."""
@@ -272,9 +274,12 @@ class Bar(Display):
 
 
 def default_display() -> Display:
-    """Return a bar if standard error is a terminal, lines otherwise."""
+    """Return a bar if standard error is a terminal, lines otherwise.
+
+    A notebook calls itself a terminal, but cannot draw over what it has shown, so it gets lines.
+    """
     console = make_console(to_errors=True)
-    return Bar(console) if console.is_terminal else Lines(console)
+    return Bar(console) if console.is_terminal and "ipykernel" not in sys.modules else Lines(console)
 
 
 def format_left(seconds: float | None) -> str:

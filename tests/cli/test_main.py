@@ -378,3 +378,15 @@ def test_python_without_assertions_composes_and_lists(level: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "algorithm:" in done.stdout
+
+
+def test_commands_ignore_the_display_that_a_notebook_asks_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With it, matplotlib could not be imported where the module of Jupyter is not installed."""
+    monkeypatch.setenv("MPLBACKEND", "module://of.jupyter")
+    assert main(["--version"]) == 0
+    assert "MPLBACKEND" not in os.environ
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert main(["--version"]) == 0
+    assert os.environ["MPLBACKEND"] == "agg"

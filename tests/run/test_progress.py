@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rich.console import Console
@@ -151,6 +153,22 @@ def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
     assert "a [line] of text" in seen
     assert not display._bars.tasks
     assert not display._bars.live.is_started
+
+
+def test_validations_of_a_bar_stay_on_the_terminal() -> None:
+    shown, text = console(terminal=True)
+    bar = Bar(shown)
+    with bar.stretch("train", 10) as advance:
+        bar.validated(5, "61.00 %")
+        advance(10)
+    assert "validation after 5 steps: 61.00 %\n" in text.getvalue()
+
+
+def test_a_notebook_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "make_console", lambda to_errors: console(terminal=True)[0])
+    assert isinstance(default_display(), Bar)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    assert isinstance(default_display(), Lines)
 
 
 def test_the_bar_is_not_redrawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

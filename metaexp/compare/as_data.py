@@ -1,0 +1,80 @@
+"""A comparison as data and figures, for Python and notebooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from metaexp.compare.comparison import Comparison as Tables
+from metaexp.compare.gather import LeftOut
+from metaexp.results.figures.shown import ShownFigure
+from metaexp.results.run_table import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Comparison:
+    """Runs compared, as data.
+
+    Args:
+        tables: The comparison.
+
+    Attributes:
+        tables: Everything that ``metaexp compare`` writes, one table for each dataset, way and shot.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables.tables
+        self.left_out: list[LeftOut] = tables.left_out
+        self._whole = tables
+
+    def __repr__(self) -> str:
+        """The tasks and the number of rows."""
+        return f"<comparison of {len(self.rows)} rows: {', '.join(table.title for table in self.tables)}>"
+
+    def _repr_html_(self) -> str:
+        """The rows, for a notebook."""
+        shown = ("task", "label", "metric", "mean", "low", "high", "rank", "seeds")
+        return html_table([{key: row[key] for key in shown} for row in self.rows])
+
+    @property
+    def figures(self) -> dict[str, ShownFigure]:
+        """The figures of the comparison by name, as ``metaexp compare`` draws them; a notebook shows each."""
+        from metaexp.compare.output.draw import draw
+        from metaexp.compare.output.figures import figures
+
+        return {figure.name: ShownFigure(figure.name, draw(figure).png) for figure in figures(self._whole)}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each algorithm or setting: its score with interval, and its cost."""
+        return [
+            {
+                "task": table.title, "label": row.label, "metric": table.metric, "mean": row.estimate.mean,
+                "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "seeds": row.seeds,
+                "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
+                "folders": [str(run.folder) for run in row.runs],
+            }
+            for table in self.tables
+            for row in table.rows
+        ]  # fmt: skip
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """One entry for each pair of rows: the difference of their means, with its interval."""
+        return [
+            {"task": table.title, "first": table.rows[pair.first].label, "second": table.rows[pair.second].label}
+            | {key: value for key, value in vars(pair).items() if key not in ("first", "second")}
+            for table in self.tables
+            for pair in table.pairs
+        ]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)

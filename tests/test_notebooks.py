@@ -1,0 +1,95 @@
+"""Every cell of the notebooks runs, cut to a few steps, and what they show was made by running them."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import forking
+import pytest
+from notebooks import code_cells, run_cell, run_cells
+
+import metaexp as mx
+from metaexp.config.classes import targets
+from metaexp.results.figures.shown import ShownFigure
+
+FOLDER = Path(__file__).resolve().parents[1] / "examples" / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MOST_BYTES = 400_000
+_PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, where own packages are found; figures of runs are an empty picture, drawing takes longer."""
+
+    def draw(folder: Any, *_: object) -> dict[str, Path]:
+        (folder.path / "plots").mkdir()
+        names = ("learning_curve", "adapted_episodes")
+        for name in names:
+            (folder.path / "plots" / f"{name}.png").write_bytes(_PNG)
+        return {name: folder.path / "plots" / f"{name}.png" for name in names}
+
+    monkeypatch.setattr("metaexp.run.outputs.draw", draw)
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
+    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
+    monkeypatch.setattr(targets, "_trusted", set())
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("METAEXP_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shortened(source: str) -> str:
+    """The same cell with fewer steps and episodes."""
+    short = re.sub(r"train\.steps=\d+", "train.steps=3", source)
+    short = re.sub(
+        r"eval\.episodes=\d+", "eval.episodes=4 train.eval_episodes=4" if source[0] == "!" else "eval.episodes=4", short
+    )
+    return short.replace("train.eval_every=20", "train.eval_every=1")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_of_a_notebook_runs(path: Path, inside: Path) -> None:
+    values = run_cells(path, shortened)
+    shown = [("image/png" in output.get("data", {}), cell) for cell in code_cells(path) for output in cell["outputs"]]
+    n_figures = sum(isinstance(value, ShownFigure) for value in values)
+    assert n_figures == sum(is_figure for is_figure, _ in shown) >= 1
+    assert any(isinstance(value, (mx.Run, mx.Comparison)) for value in values)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_shows_was_made_by_running_it_from_the_top(path: Path) -> None:
+    cells = code_cells(path)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
+    assert path.stat().st_size < MOST_BYTES
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"/(?:opt|home|root|tmp|work)/", text) == []  # of the machine that ran it
+    assert "\\u001b" not in text  # colours of a terminal
+
+
+def test_there_are_four_and_the_page_of_examples_names_each() -> None:
+    page = (FOLDER.parent / "README.md").read_text()
+    assert len(NOTEBOOKS) == 4
+    assert [path.name for path in NOTEBOOKS if f"(notebooks/{path.name})" not in page] == []
+
+
+def test_a_cell_that_does_not_work_would_be_seen(inside: Path) -> None:
+    with pytest.raises(mx.ConfigError, match="train.stepps"):
+        run_cell('import metaexp as mx\nmx.train("train.stepps=3")', {})
+    with pytest.raises(AssertionError, match="ended with 2"):
+        run_cell("!metaexp train train.stepps=3", {})
+    assert run_cell("1 + 1", {}) == 2
+
+
+def test_a_figure_is_shown_and_saved(tmp_path: Path) -> None:
+    figure = ShownFigure("curve", _PNG)
+    assert figure._repr_png_() == _PNG
+    assert figure.save(tmp_path).name == "curve.png"
+    assert figure.save(tmp_path / "other.png").read_bytes() == _PNG
+    assert repr(figure) == "<figure curve, 0 kB>"
