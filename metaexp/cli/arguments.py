@@ -121,6 +121,12 @@ def print_origin(own: OwnFiles) -> None:
         print_text(f"using {own.origin}", file=sys.stderr)
 
 
+def own_options(options: Options) -> list[str]:
+    """Return the words by which a command finds the user's own files and packages again."""
+    folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    return [*folder, *(word for package in options.trust for word in ("--trust", package))]
+
+
 SWEEPS = """\
 sweeps (with -m):
   KEY=A,B,C            run every combination of the values; also range(0,5) and choice(a,b)

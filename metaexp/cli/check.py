@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.cli.arguments import Options, make_parser, own_options, parse
 from metaexp.config.check import SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
@@ -15,6 +15,7 @@ from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text
+from metaexp.results.next_steps import after_check, format_next
 
 if TYPE_CHECKING:
     from metaexp.doctor.report import Part
@@ -72,7 +73,13 @@ def main(arguments: Sequence[str]) -> int:
         print_text(f"{parser.format_help()}\n{_USAGE}\n{names}")
         return 0
     target = read_target(options.overrides, composer)
-    return {"algorithm": _examine, "model": _examine_network, "dataset": _examine_dataset}[target.kind](target)
+    examine = {"algorithm": _examine, "model": _examine_network, "dataset": _examine_dataset}[target.kind]
+    code = examine(target)
+    is_file = all("=" in line for line in options.overrides)  # a class has no name that train takes
+    if code == ExitCode.OK and is_file:
+        words = [*own_options(options), *(add_section(line, target.kind) for line in options.overrides)]
+        print_text(format_next(after_check(target.kind, words)))
+    return code
 
 
 def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:

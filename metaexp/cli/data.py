@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.cli.arguments import Options, make_parser, own_options, parse
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
+from metaexp.results.next_steps import after_data, format_next
 from metaexp.run.folder import check_writable
 
 WORDS = ("list", "show", "verify", "prepare")
@@ -82,7 +83,10 @@ def main(arguments: Sequence[str]) -> int:
         return _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
     settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    return _prepare(dataset, settings.paths.data, options.figure)
+    code = _prepare(dataset, settings.paths.data, options.figure)
+    words = [*own_options(options), *options.overrides]
+    print_text(format_next(after_data(words, is_drawn=options.figure is not None)))
+    return code
 
 
 def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str = "") -> int:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.cli.arguments import Options, make_parser, own_options, parse
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
+from metaexp.results.next_steps import after_prediction, format_next
 from metaexp.run.folder import existing
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.output is not None:
         write_atomically(options.output, encode_text(format_csv(found)))
     _print(found, options.output)
+    words = [*own_options(options), str(folder), "--support", str(support), "--query", str(query)]
+    words += [] if options.conformal is None else ["--conformal", str(options.conformal)]
+    after = after_prediction(words, is_kept=options.output is not None, has_sets=options.conformal is not None)
+    if after:
+        print_text(format_next(after))
     return 0
 
 

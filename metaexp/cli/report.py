@@ -18,6 +18,7 @@ from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
+from metaexp.results.next_steps import after_report, format_next
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
 
@@ -44,13 +45,17 @@ def main(arguments: Sequence[str]) -> int:
         old = outdated(docs)
         print_text("\n".join([f"not up to date: {path}" for path in old] or ["all up to date"]))
         return 2 if old else 0
+    copies: list[Path] = []
     for run in options.runs:
         record = read_record(run)
         check_run_files(run, record)
         check_numbers(run, record)
-        print_text(f"copied to {publish(run, folder, options.name)}")
+        copies.append(publish(run, folder, options.name))
+        print_text(f"copied to {copies[-1]}")
     for path in write_outdated(docs):
         print_text(f"wrote {path}")
+    if copies:
+        print_text(format_next(after_report(copies)))
     return 0
 
 

@@ -12,6 +12,7 @@ from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import print_text
+from metaexp.results.next_steps import after_rerun, after_seeds, format_next
 
 _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
@@ -95,6 +96,8 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     with _explain_how_to_continue():
         done = rerun(plan)
     print_text(format_rerun(done))
+    after = after_rerun(folder, done.folder, is_identical=done.result.identical, is_whole=done.plan.until is None)
+    print_text(format_next(after))
     return 0 if done.result.identical else ExitCode.DIFFERENT
 
 
@@ -126,6 +129,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
     print_seeds(name, done.records, whole, failed, plan.departs, plan.folder)
+    print_text(format_next(after_seeds(name, plan.folder, len(done.records))))
     for error in done.failed.values():
         return error.exit_code
     return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0

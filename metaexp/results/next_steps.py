@@ -70,3 +70,77 @@ def after_sweep(folder: Path, *, is_complete: bool, command: Sequence[str] = ())
     again = [] if is_complete or not command else [Step(shlex.join(command), "run what is left")]
     failed = [] if is_complete else [step("which jobs failed, and why", "ls", folder, "state=failed")]
     return [*again, *failed, step("which is better, and how certain that is", "compare", folder)]
+
+
+def after_check(kind: str, words: Sequence[str]) -> list[Step]:
+    """Return what one would do with an algorithm, a network or a dataset in which no fault was found.
+
+    Args:
+        kind: What it is, the group of its file.
+        words: The words that name it, with the options by which it is found.
+    """
+    look = [step("look at examples of it", "data", *words, "--figure", "examples.png")] if kind == "dataset" else []
+    return [*look, step("train it a little", "train", *words, "train.steps=100")]
+
+
+def after_data(words: Sequence[str], *, is_drawn: bool) -> list[Step]:
+    """Return what one would do with a dataset that is there.
+
+    Args:
+        words: The words that choose it.
+        is_drawn: Whether examples were drawn.
+    """
+    look = [] if is_drawn else [step("look at examples of it", "data", *words, "--figure", "examples.png")]
+    return [*look, step("train on it", "train", *words)]
+
+
+def after_prediction(words: Sequence[str], *, is_kept: bool, has_sets: bool) -> list[Step]:
+    """Return what one would do after predictions.
+
+    Args:
+        words: The words of the command, after the verb.
+        is_kept: Whether they were written to a file.
+        has_sets: Whether they have sets of classes, or intervals.
+    """
+    kept = [] if is_kept else [step("all labels and scores, as a file", "predict", *words, "--output", "names.csv")]
+    sets = [] if has_sets else [step("with sets that cover the truth", "predict", *words, "--conformal", "0.9")]
+    return [*kept, *sets]
+
+
+def after_rerun(run: Path, rerun: Path, *, is_identical: bool, is_whole: bool) -> list[Step]:
+    """Return what one would do after a run was repeated.
+
+    Args:
+        run: Its folder.
+        rerun: The folder of the repetition.
+        is_identical: Whether the numbers are the same.
+        is_whole: Whether the whole run was repeated, not its beginning.
+    """
+    if not is_identical:
+        return [step("all that differs between the two", "why", run, rerun)]
+    if not is_whole:
+        return [step("go on to the end, and compare all of it", "reproduce", run)]
+    return [step("settings, results and files of the repetition", "show", rerun)]
+
+
+def after_seeds(name: str, folder: Path, n_seeds: int) -> list[Step]:
+    """Return what one would do after an experiment was trained with some seeds.
+
+    Args:
+        name: The experiment.
+        folder: The folder with a run for each seed.
+        n_seeds: How many seeds there are.
+    """
+    few = 3
+    more = [step("one seed says nothing about others", "reproduce", name, "--seeds", str(few))]
+    return [*(more if n_seeds < few else []), step("a page with intervals and curves", "compare", folder)]
+
+
+def after_report(copies: Sequence[Path]) -> list[Step]:
+    """Return what one would do after runs were published.
+
+    Args:
+        copies: The folders of the copies.
+    """
+    again = [step("the published weights give the published number", "evaluate", copy) for copy in copies]
+    return [*again, step("are all pages up to date?", "report", "--check")] if copies else []

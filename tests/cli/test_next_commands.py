@@ -1,0 +1,125 @@
+"""What check, predict, reproduce and report print last: commands that work as they stand."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+import metaexp as mx
+from metaexp.cli.main import main
+from metaexp.results.next_steps import after_prediction, after_report, after_rerun, after_seeds
+
+SMALL = [
+    "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=70", "dataset.val_classes=20",
+    "dataset.test_classes=20", "device=cpu", "device.threads=1", "tracker=files", "train.steps=2", "eval.episodes=20",
+    "train.log_every=1",
+    "train.eval_episodes=2",
+]  # fmt: skip
+
+
+def next_commands(out: str) -> list[list[str]]:
+    """The words of each command after ``next:``, without ``metaexp``."""
+    _, found, lines = out.rpartition("next:\n")
+    commands = (
+        [shlex.split(line, comments=True) for line in lines.splitlines() if line.startswith("  ")] if found else []
+    )
+    assert all(words[0] == "metaexp" for words in commands)
+    return [words[1:] for words in commands]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("a run")  # the blank is to be quoted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+        return mx.train(*SMALL, folder=folder / "run").folder
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_network_without_fault_is_trained_next(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "model=mlp", "hidden=[8]"]) == 0
+    (words,) = next_commands(capsys.readouterr().out)
+    assert words == ["train", "model=mlp", "model.hidden=[8]", "train.steps=100"]
+    assert main([*words, "--cfg", "job"]) == 0
+
+
+def test_a_dataset_without_fault_is_looked_at_and_trained_on(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["train_classes=20", "val_classes=20", "test_classes=20"]
+    assert main(["check", "dataset=glyphs", *small]) == 0
+    look, train = next_commands(capsys.readouterr().out)
+    assert main(look) == 0
+    assert (inside / "examples.png").exists()
+    assert main([*train, "--cfg", "job"]) == 0
+
+
+def test_data_that_are_there_are_looked_at_and_trained_on(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "dataset=glyphs", "dataset.train_classes=20"]) == 0
+    look, train = next_commands(capsys.readouterr().out)
+    assert main(look) == 0
+    assert (inside / "examples.png").exists()
+    assert next_commands(capsys.readouterr().out) == [train]
+    assert train == ["train", "dataset=glyphs", "dataset.train_classes=20"]
+
+
+def test_a_class_that_no_configuration_names_has_no_next_command(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["use_batch_norm=true", "norm_scale=true", "norm_eps=1e-5", "weight_init=default", "init_std=0.01"]
+    assert main(["check", "metaexp.models.mlp:MLP", "hidden=[8]", *more]) == 0
+    assert next_commands(capsys.readouterr().out) == []
+
+
+def test_predictions_are_kept_or_made_with_sets_next(
+    run: Path, inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    x = np.random.default_rng(0).random((10, 1, 28, 28)).astype(np.float32)
+    np.savez(inside / "known one.npz", x=x, y=np.arange(10) % 5)
+    np.savez(inside / "new.npz", x=x)
+    assert main(["predict", str(run), "--support", "known one.npz", "--query", "new.npz"]) == 0
+    kept, sets = next_commands(capsys.readouterr().out)
+    assert main(kept) == main(sets) == 0
+    assert (inside / "names.csv").exists()
+    (still,) = next_commands(capsys.readouterr().out)  # after the sets, the file is left
+    assert still == [*sets, "--output", "names.csv"]
+    assert after_prediction([], is_kept=True, has_sets=True) == []
+
+
+def test_a_repeated_run_is_explained_or_shown(run: Path, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", str(run), "--steps", "1"]) == 0
+    (words,) = next_commands(capsys.readouterr().out)
+    assert words == ["reproduce", str(run)]
+    assert main(words) == 0
+    (words,) = next_commands(capsys.readouterr().out)
+    assert words[0] == "show"
+    assert main(words) == 0
+    differ = after_rerun(Path("a"), Path("b"), is_identical=False, is_whole=True)
+    assert [found.command for found in differ] == ["metaexp why a b"]
+
+
+def test_a_published_copy_is_tested_next(run: Path, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inside / "docs" / "results").mkdir(parents=True)
+    (inside / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["report", str(run), "--name", "mine"]) == 0
+    again, check = next_commands(capsys.readouterr().out)
+    assert main(again) == main(check) == 0
+    capsys.readouterr()
+    assert main(["report"]) == 0
+    assert next_commands(capsys.readouterr().out) == []
+    assert after_report([]) == []
+
+
+def test_few_seeds_are_said_to_be_few() -> None:
+    assert [found.command for found in after_seeds("x", Path("f"), 1)] == [
+        "metaexp reproduce x --seeds 3", "metaexp compare f",
+    ]  # fmt: skip
+    assert [found.command for found in after_seeds("x", Path("f"), 3)] == ["metaexp compare f"]
