@@ -59,12 +59,24 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     write_report(found)
     best = best_of(found)
     print_text(format_table(found), flush=True)
+    _draw(found)
     if best is not None and (problem := _write_best(found, best)):
         print_text(problem, flush=True)
         return ExitCode.JOBS_FAILED
     if best is not None and prepared.options.test_best and found.is_done:
         _test(prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
+
+
+def _draw(found: SearchResult) -> None:
+    """Draw the figures. Where that fails, only warn: the results are there."""
+    from metaexp.search.figures import draw_search  # imports matplotlib
+
+    try:
+        for path in draw_search(found):
+            print_text(f"figure: {path}")
+    except OSError as error:
+        print_text(f"warning: the figures cannot be written ({error.strerror}).")
 
 
 def _write_best(found: SearchResult, best: Point) -> str:

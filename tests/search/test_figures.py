@@ -1,0 +1,85 @@
+"""The figures of a search: what is in them, and when none is drawn."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+pytest.importorskip("optuna")
+from metaexp.core.metric import Metric
+from metaexp.results.figures import style
+from metaexp.search.figures import _best_so_far, draw_search
+from metaexp.search.space import Choices, Interval, Steps
+from metaexp.search.study import Point
+from metaexp.search.summary import SearchResult
+
+DIMENSIONS = [
+    Interval("algorithm.inner_lr", 0.001, 1.0, integer=False, log=True),
+    Steps("algorithm.inner_steps", (1, 2, 3)),
+    Choices("algorithm", ("maml", "anil"), is_group=True),
+]
+
+
+def found(folder: Path, n_trials: int, importances: dict[str, float] | None = None, n_way: int = 5) -> SearchResult:
+    """A search with as many completed trials, and one that was stopped early."""
+    draw = random.Random(0)
+    points = [
+        Point(i, "complete", draw.random(), (10 ** draw.uniform(-3, 0), 1 + i % 3, ("maml", "anil")[i % 2]), {}, {})
+        for i in range(n_trials)
+    ]
+    points.append(Point(n_trials, "pruned", None, (0.5, 1, "maml"), {50: 0.2}, {}))
+    prepared: Any = SimpleNamespace(path=folder, metric=Metric.of(n_way), space=SimpleNamespace(dimensions=DIMENSIONS))
+    return SearchResult(prepared, points, importances or {}, exhausted=False, asked=[])
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn."""
+    figures: list[Figure] = []
+    leave = style.Canvas.__exit__
+
+    def keep(self: style.Canvas, *reason: Any) -> None:
+        figures.append(self.figure)
+        leave(self, *reason)
+
+    monkeypatch.setattr(style.Canvas, "__exit__", keep)
+    return figures
+
+
+def test_history_slices_and_importance_are_drawn(tmp_path: Path, drawn: list[Figure]) -> None:
+    paths = draw_search(found(tmp_path, 12, {"algorithm.inner_lr": 0.8, "algorithm": 0.2}))
+    assert [path.name for path in paths] == ["history.png", "slices.png", "importance.png"]
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.size[0] > 500
+    history, slices, importance = drawn
+    assert [text.get_text() for text in history.legends[0].get_texts()] == [
+        "stopped early, at its last validation", "completed", "best so far",
+    ]  # fmt: skip
+    assert [axes.get_xlabel() for axes in slices.axes] == [dimension.key for dimension in DIMENSIONS]
+    assert [axes.get_xscale() for axes in slices.axes] == ["log", "linear", "linear"]
+    assert all(len(axes.collections) == 12 for axes in slices.axes)
+    assert [label.get_text() for label in importance.axes[0].get_yticklabels()] == ["algorithm", "algorithm.inner_lr"]
+
+
+def test_importance_is_drawn_only_where_trials_carry_it(tmp_path: Path) -> None:
+    assert [path.name for path in draw_search(found(tmp_path, 5))] == ["history.png", "slices.png"]
+    assert not (tmp_path / "plots" / "importance.png").exists()
+
+
+def test_two_trials_are_no_course(tmp_path: Path) -> None:
+    assert draw_search(found(tmp_path, 2)) == []
+    assert not (tmp_path / "plots").exists()
+    assert len(draw_search(found(tmp_path, 3))) == 2
+
+
+@pytest.mark.parametrize(("n_way", "expected"), [(5, [0.2, 0.5, 0.5]), (0, [0.2, 0.2, 0.1])])
+def test_the_best_so_far_is_the_highest_accuracy_or_the_lowest_error(n_way: int, expected: list[float]) -> None:
+    points = [Point(i, "complete", value, (), {}, {}) for i, value in ((2, 0.1), (0, 0.2), (1, 0.5))]
+    assert _best_so_far(points, Metric.of(n_way)) == ([0, 1, 2], expected)
