@@ -33,12 +33,14 @@ class TrainOptions(Options):
         resolve: Whether to resolve interpolations in it.
         package: The part of it to show; None for all.
         multirun: Whether to run every combination of values.
+        info: Whether to list the files that the configuration is made of.
     """
 
     cfg: str | None
     resolve: bool
     package: str | None
     multirun: bool
+    info: bool
 
 
 def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     options = parse(parser, arguments, TrainOptions())
     if options.help:
         print_text(_help(parser, options))
+        return 0
+    if options.info:
+        print_text(ranks.run(lambda: format_files(options)))
         return 0
     if _is_resume(options):
         return _resume(options, ranks)
@@ -144,6 +149,37 @@ def format_configuration(options: TrainOptions) -> str:
     return f"# @package {options.package}\n{OmegaConf.to_yaml(node)}" if OmegaConf.is_config(node) else f"{node}\n"
 
 
+def format_files(options: TrainOptions) -> str:
+    """Format the files that a configuration is made of, for ``--info``: in their order, later ones win.
+
+    Args:
+        options: The parsed arguments.
+
+    Raises:
+        ConfigError: With all problems.
+    """
+    composer = Composer(options.config_dir, options.config_name)
+    composer.job(options.overrides, on_this_machine=False)
+    shipped = ("main", "schema")
+    rows: list[tuple[str, str]] = []
+    for file in composer.loader.files:
+        path = file.config_path or ""
+        found = composer.loader.repository.load_config(path) if path and not path.startswith("hydra") else None
+        if found is not None:
+            rows.append((f"{path}.yaml", "metaexp" if found.provider in shipped else str(options.config_dir)))
+    width = max(len(path) for path, _ in rows)
+    lines = [f"  {path:{width}}  {where}" for path, where in rows]
+    where = "metaexp" if options.config_dir is None else f"{options.config_dir}, then metaexp"
+    return "\n".join(
+        [
+            f"files, looked for in {where}; each is applied on top of those above it:",
+            *lines,
+            f"then the command line: {shlex.join(options.overrides) or 'nothing'}",
+            "`--cfg job` prints what they give.",
+        ]
+    )
+
+
 def _help(parser: argparse.ArgumentParser, options: TrainOptions) -> str:
     groups = Composer(options.config_dir, options.config_name).groups()
     lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items() if name != "experiment"]
@@ -192,6 +228,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--multirun", action="store_true", help="run every combination of values: seed=0,1,2")
     parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"], help="print the configuration and exit")
     parser.add_argument("-p", "--package", metavar="KEY", help="with --cfg: print only this part")
+    parser.add_argument(
+        "--info", action="store_true", help="list the files that the configuration is made of, and exit"
+    )
     parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     parser.epilog = (
         "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"

@@ -20,14 +20,8 @@ from metaexp.core.extras import install_command
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
 IN_NO_FILE = (
-    "model.weights",
-    "model.weights_partial",
-    "model.weights_sha256",
-    "tags",
-    "notes",
-    "train.n_tasks",
-    "train.profile",
-)
+    "model.weights", "model.weights_partial", "model.weights_sha256", "tags", "notes", "train.n_tasks", "train.profile",
+)  # fmt: skip
 """Keys that every configuration may have, and that no file needs to name."""
 _GROUPS = (
     "algorithm", "dataset", "model", "task", "optimizer", "schedule", "clip", "device", "tracker", "paths",
@@ -42,13 +36,14 @@ _MOST_VALUES = 10_000
 _MOST_NAMED = 50
 """Choices of a group that are listed in a message."""
 
-_LAUNCHERS = {
-    "joblib": "parallel",
-    "submitit_local": "submitit",
-    "submitit_slurm": "submitit",
-    "ray": "ray",
-}
+_LAUNCHERS = {"joblib": "parallel", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launchers that are plugins, and the extra that brings each."""
+
+
+_SAMPLERS = (
+    "`metaexp search` lets a sampler choose values, as sweepers of Hydra do (search=tpe, random or grid): "
+    "metaexp search 'optimizer.lr=interval(0.001, 0.01)'. `metaexp train -m` runs all combinations."
+)
 
 
 class SortedOverrides(NamedTuple):
@@ -224,6 +219,13 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{line} is about a search, which is many runs; use it with metaexp search."
     if is_group(override, loader):
         return _group_problem(override, loader)
+    return _hydra_problem(key, line)
+
+
+def _hydra_problem(key: str, line: str) -> str | None:
+    """Why a key of Hydra's own section cannot be set; None for any other key."""
+    if key == "hydra.sweeper":
+        return f"{line}: {_SAMPLERS}"
     if key == "hydra.searchpath":
         return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
@@ -251,6 +253,8 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         left_out = choice.removeprefix(name) if choice.startswith(name) else "folders and suffix"
         return f"{override.input_line}: write {group}={name}, without {left_out}."
     if not isinstance(choice, str) or choice not in known:
+        if group == "hydra/sweeper":
+            return f"{group}={show(choice)}: {_SAMPLERS}"
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
         hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)
         return f"{group}={show(choice)} is not there.{hint} Known: {_format_known(known)}."

@@ -73,7 +73,7 @@ def shortened(command: str) -> list[str]:
     else:
         assert program == "metaexp"
     verb = words[0]
-    if {"--cfg", "--help"} & set(words) or any(word.startswith("resume=") for word in words):
+    if {"--cfg", "--help", "--info"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
     if verb == "reproduce":  # hours of training: its experiment is composed and checked
         return ["train", f"experiment={words[1]}", "--cfg", "job"]
