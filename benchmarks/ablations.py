@@ -21,16 +21,18 @@ from typing import Any, Final, NamedTuple
 
 import timing
 
+from metaexp.core.errors import NotFiniteError
 from metaexp.core.files import write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.results.episodes import read_episodes
 from metaexp.results.markdown import between_markers, table
+from metaexp.results.record import read_record
 from metaexp.results.wording import NOTHING
 from metaexp.run.evaluate import evaluate_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
-TASKS = 600
+TASKS: Final = {"accuracy": 600, "mse": 10_000}
 RECORD = ROOT / "benchmarks" / "records" / "ablations.json"
 
 
@@ -88,11 +90,23 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
         Change("colours", "ink 0 on paper 1", ("dataset.invert=false",)),
         Change("distance", "cosine", ("algorithm.distance=cosine",)),
     ),
+    "maml_sinusoid": (
+        Change("inner steps", "5 (1 was used)", ("algorithm.inner_steps_test=5",)),
+        Change("inner steps", "10", ("algorithm.inner_steps_test=10",)),
+        *(Change("inner rate", f"{rate} (0.01 was used)", (f"algorithm.inner_lr={rate}",)) for rate in (0.005, 0.02)),
+        *(Change("support points", f"{number}", (f"task.k_shot={number}",)) for number in (10, 20)),
+        Change("query points", "100 (5 were used)", ("task.n_query=100",)),
+    ),
+    "fine_tune_sinusoid": (
+        *(Change("steps", f"{number} (1 was used)", (f"algorithm.tune_steps={number}",)) for number in (0, 5, 10)),
+        *(Change("rate", f"{rate} (0.01 was used)", (f"algorithm.tune_lr={rate}",)) for rate in (0.001, 0.003, 0.02)),
+        Change("query points", "100 (5 were used)", ("task.n_query=100",)),
+    ),
 }  # fmt: skip
 
 
 class Tested(NamedTuple):
-    """The accuracies of test tasks, in order, and the mode of batch norm."""
+    """The accuracies or errors of test tasks, in order, and the mode of batch norm."""
 
     values: list[float]
     batch_norm: str
@@ -116,15 +130,21 @@ def measure(run: str, overrides: Sequence[str], n_episodes: int | None = None) -
 
 def record_of(run: str) -> dict[str, Any]:
     """Measure one run without and with each change."""
-    usual = measure(run, [], TASKS)
+    metric = read_record(RESULTS / run).test.metric
+    usual = measure(run, [], TASKS[metric])
     rows = []
     for change in CHANGES[run]:
         print_text(f"{run}: {' '.join(change.overrides)}")
-        values = measure(run, change.overrides, TASKS).values
+        about: dict[str, Any] = {"rule": change.rule, "then": change.then, "overrides": list(change.overrides)}
+        try:
+            values = measure(run, change.overrides, TASKS[metric]).values
+        except NotFiniteError as error:
+            rows.append(about | {"mean": None, "why": str(error)})
+            continue
         differences = [after - before for after, before in zip(values, usual.values, strict=True)]
-        rows.append({"rule": change.rule, "then": change.then, "overrides": list(change.overrides),
-                     **interval("mean", values), **interval("difference", differences)})  # fmt: skip
-    return {**interval("mean", usual.values), "batch_norm": usual.batch_norm, "changes": rows}
+        rows.append(about | interval("mean", values) | interval("difference", differences))
+    conditions = {"metric": metric, "episodes": len(usual.values), "batch_norm": usual.batch_norm}
+    return {**conditions, **interval("mean", usual.values), "changes": rows}
 
 
 def interval(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -134,15 +154,23 @@ def interval(name: str, values: Sequence[float]) -> dict[str, float]:
 
 def text_of(found: Mapping[str, Any]) -> str:
     """Return the table of one run."""
-    rows = [["as published", NOTHING, NOTHING, _percent(found, "mean"), NOTHING]]
+    is_accuracy = found["metric"] == "accuracy"
+    show = _percent if is_accuracy else _error
+    rows = [["as published", NOTHING, NOTHING, show(found, "mean"), NOTHING]]
     for row in found["changes"]:
         command = " ".join(f"`{override}`" for override in row["overrides"])
-        rows.append([row["rule"], row["then"], command, _percent(row, "mean"), _percent(row, "difference", "+")])
-    return table(["rule", "changed to", "override", "accuracy", "difference in points"], rows, right=(3, 4))
+        numbers = ["diverges", NOTHING] if row["mean"] is None else [show(row, "mean"), show(row, "difference", "+")]
+        rows.append([row["rule"], row["then"], command, *numbers])
+    measured = ["accuracy", "difference in points"] if is_accuracy else ["squared error", "difference"]
+    return table(["rule", "changed to", "override", *measured], rows, right=(3, 4))
 
 
 def _percent(found: Mapping[str, float], name: str, sign: str = "") -> str:
     return f"{100 * found[name]:{sign}.2f} ± {100 * found[f'{name}_ci95']:.2f}"
+
+
+def _error(found: Mapping[str, float], name: str, sign: str = "") -> str:
+    return f"{found[name]:{sign}.3f} ± {found[f'{name}_ci95']:.3f}"
 
 
 def on_page(text: str, record: Mapping[str, Any]) -> str:
@@ -162,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for run in options.measure:
         others = json.loads(RECORD.read_bytes())["results"] if RECORD.exists() else {}
-        timing.save(RECORD, "ablations", {**others, run: record_of(run)}, episodes=TASKS)
+        timing.save(RECORD, "ablations", {**others, run: record_of(run)})
     before = options.page.read_text("utf-8")
     now = on_page(before, json.loads(RECORD.read_bytes()))
     if options.check:

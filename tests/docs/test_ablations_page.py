@@ -42,7 +42,7 @@ def test_the_weights_give_the_accuracies_of_the_record(ablations: ModuleType) ->
     record = json.loads(RECORD.read_text())
     row = next(row for row in record["results"][RUN]["changes"] if row["overrides"] == ["algorithm.batch_norm=running"])
     try:
-        values = ablations.measure(RUN, row["overrides"], record["episodes"]).values
+        values = ablations.measure(RUN, row["overrides"], record["results"][RUN]["episodes"]).values
     except DataError:
         pytest.skip("Omniglot is not here")
     assert statistics.fmean(values) == pytest.approx(row["mean"], abs=2e-3)  # on another processor, an image or two
