@@ -13,7 +13,6 @@ from metaexp.compare.as_data import Comparison as Comparison
 from metaexp.compare.comparison import compare
 from metaexp.compare.find import run_folders
 from metaexp.compare.gather import gather
-from metaexp.config.classes.make import make
 from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
@@ -23,13 +22,13 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
-from metaexp.data.base import Dataset
 from metaexp.data.loaded import LoadedDataset
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.run_table import RunTable, read_table
 from metaexp.results.wording import format_score
+from metaexp.run.build import load_examples
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run
 from metaexp.run.integrity import check_run_files, checked_metrics
@@ -119,7 +118,7 @@ def dataset(
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
     settings = Composer(own).settings([f"dataset={name}", *overrides], on_this_machine=False)
-    data = make(settings.dataset, Dataset).load(settings.paths.data, lambda _: None)  # type: ignore[type-abstract]
+    data = load_examples(settings, lambda _: None)
     training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
     tasks = {"train": training, "val": evaluation, "test": evaluation}
     return LoadedDataset(settings.dataset_name, data, tasks)

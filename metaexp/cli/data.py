@@ -14,6 +14,7 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
+from metaexp.data.mapped.placement import placed
 from metaexp.results.next_steps import after_data, format_next
 from metaexp.run.folder import check_writable
 
@@ -80,10 +81,12 @@ def main(arguments: Sequence[str]) -> int:
             return verify_files(name, dataset, settings.paths.data)
         if word == "show" and not show(name, dataset, settings.paths.data):
             return 0
-        return _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
+        with placed(settings.device.examples):
+            return _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
     settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    code = _prepare(dataset, settings.paths.data, options.figure)
+    with placed(settings.device.examples):
+        code = _prepare(dataset, settings.paths.data, options.figure)
     words = [*own_options(options), *options.overrides]
     print_text(format_next(after_data(words, is_drawn=options.figure is not None)))
     return code

@@ -27,6 +27,7 @@ NON_NUMERIC_KEYS: frozenset[str] = frozenset(
         "device.deterministic",
         "device.task_chunk",
         "device.cuda_graphs",
+        "device.examples",
         "eval.test",
         "eval.metrics",
     }

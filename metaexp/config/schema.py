@@ -185,6 +185,7 @@ class DeviceSettings:
     deterministic: bool
     task_chunk: PositiveInt | None
     cuda_graphs: bool = True
+    examples: Literal["auto", "memory", "disk"] = "auto"
 
 
 @dataclass(frozen=True)

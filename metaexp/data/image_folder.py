@@ -146,7 +146,7 @@ class ImageFolder(Dataset):
             "image_folder", key, folder, lambda: self._prepare(path, listed, progress), progress, shape=shape
         )
         splits = self._splits(prepared.classes, path, listed, progress)
-        warn_of_duplicates(prepared.examples, prepared.classes, splits, progress)
+        warn_of_duplicates(prepared.examples, prepared.classes, splits, progress, prepared.version)
         return ClassDataset(
             Origin(path.stem, prepared.digest, preparation),
             prepared.examples,

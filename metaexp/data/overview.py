@@ -92,7 +92,8 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
         name = loaded.origin.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
         facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _values(loaded)}
-        facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB"
+        where = "" if loaded.in_memory else ", left on disk; each episode reads its own"
+        facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB{where}"
     if isinstance(loaded, TableData):
         name = loaded.name
         rows = [_row(loaded, split) for split in loaded.capacity()]

@@ -17,6 +17,7 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.data.mapped.placement import placed
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
@@ -130,8 +131,20 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
         compute: The device.
         progress: Takes lines about what is done meanwhile.
     """
+    with placed(settings.device.examples):
+        return load_examples(settings, progress).to(compute.device)
+
+
+def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
+    """Load the dataset on the CPU, with its examples where ``device.examples`` says.
+
+    Args:
+        settings: The checked configuration.
+        progress: Takes lines about what is done meanwhile.
+    """
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    return description.load(settings.paths.data, progress).to(compute.device)
+    with placed(settings.device.examples):
+        return description.load(settings.paths.data, progress)
 
 
 def build_algorithm(settings: Settings, interface: Interface, model: Network | None = None) -> Algorithm:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
 from metaexp.data.classification.class_table import ClassTable, RotationDraw
+from metaexp.data.classification.example_store import example_store
 from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
@@ -66,7 +66,9 @@ class ClassDataset(MetaDataset):
         self.digest = self._digest(classes)
         self._n_rows = examples.shape[0]
         self._sizes = dict(classes)
-        self._examples = self._store(examples)
+        self._stores_bytes = examples.dtype == torch.uint8
+        turned = any(self.rotations.used_in(split) for split in self.class_names)
+        self._store = example_store(examples, pixels.invert and self._stores_bytes, turned)
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         if examples.dtype == torch.uint8:
@@ -86,9 +88,7 @@ class ClassDataset(MetaDataset):
         ids, first = {}, 0
         for name, size in self._sizes.items():
             if name in self.class_names.get(split, ()):
-                content = self._examples[first : first + min(size, _ID_EXAMPLES)].cpu()
-                if self.pixels.invert and self.stores_bytes:
-                    content = 255 - content
+                content = self._store.raw(first, first + min(size, _ID_EXAMPLES))
                 texts = f"{self.origin.name}\0{name}".encode("utf-8", "surrogateescape"), content.numpy().tobytes()
                 ids[name] = frozenset(hashlib.sha256(text).hexdigest()[:_ID_DIGITS] for text in texts)
             first += size
@@ -122,25 +122,30 @@ class ClassDataset(MetaDataset):
     def to(self, device: torch.device) -> ClassDataset:
         """Return the same dataset on ``device``."""
         moved = copy.copy(self)
-        moved._examples = self._examples.to(device)
+        moved._store = self._store.to(device)
         moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))
-        moved._tables = {split: table.to(device) for split, table in self._tables.items()}
+        moved._tables = {split: table.to(moved.device) for split, table in self._tables.items()}
         return moved
 
     @property
     def device(self) -> torch.device:
-        """Where the examples are, and where episodes are made."""
-        return self._examples.device
+        """Where examples are drawn: where episodes are, or on the CPU if the examples are not all in memory."""
+        return self._store.rows_on
 
     @property
     def stores_bytes(self) -> bool:
         """Whether examples are images in uint8, to which the pixel conventions apply."""
-        return self._examples.dtype == torch.uint8
+        return self._stores_bytes
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the examples take on the device, turned copies counted."""
-        return self._examples.nbytes
+        """Memory that the examples take on the device if they are all there, turned copies counted."""
+        return self._store.n_bytes
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all examples are in the memory of the device; if not, each episode takes its own."""
+        return self._store.in_memory
 
     def table(self, split: Split) -> ClassTable:
         """Return the classes of ``split``. Raises ConfigError where it has none."""
@@ -156,19 +161,12 @@ class ClassDataset(MetaDataset):
 
     def examples(self, rows: Tensor) -> Tensor:
         """Return the examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the same device."""
-        x = self._examples.index_select(0, rows.reshape(-1))
+        x = self._store.take(rows.reshape(-1))
         if self._scale is not None:
             x = x.to(torch.float32).mul_(self._scale)
         if self._shift is not None:
             x = x.add_(self._shift)
         return x.view(*rows.shape, *self.input_shape)
-
-    def _store(self, examples: Tensor) -> Tensor:
-        if self.pixels.invert and examples.dtype == torch.uint8:
-            examples = 255 - examples
-        if any(self.rotations.used_in(split) for split in self.class_names):
-            examples = _all_turns(examples)
-        return examples.contiguous()
 
     def _table(self, split: Split, classes: Mapping[str, int]) -> ClassTable:
         first, row = {}, 0
@@ -193,15 +191,6 @@ class ClassDataset(MetaDataset):
             sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _all_turns(images: Tensor) -> Tensor:
-    """``images`` (B, C, H, H) on the CPU, then all turned by 90, by 180 and by 270 degrees: (4 * B, C, H, H)."""
-    source = images.numpy()
-    turned = np.empty((4, *source.shape), source.dtype)
-    for turn in range(4):
-        turned[turn] = np.rot90(source, turn, (-2, -1))  # several times faster than torch's rot90
-    return torch.from_numpy(turned).flatten(0, 1)
 
 
 def _affine(pixels: Pixels, shape: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:

@@ -54,9 +54,10 @@ class ClassTasks(TaskSource):
         """
         draw = self.draw(split, indices)
         n_way = self._shape.n_way
+        support, query = self._data.examples(draw.support_rows), self._data.examples(draw.query_rows)
         return Episode(
-            Examples(self._data.examples(draw.support_rows), draw.support_y, n_way),
-            Examples(self._data.examples(draw.query_rows), draw.query_y, n_way),
+            Examples(support, draw.support_y.to(support.device, non_blocking=True), n_way),
+            Examples(query, draw.query_y.to(query.device, non_blocking=True), n_way),
         )
 
     def draw(self, split: Split, indices: Tensor) -> Draw:
@@ -128,7 +129,8 @@ class ClassBatches(TaskSource):
     def episodes(self, split: Split, indices: Tensor) -> Episode:
         """Return the batches at ``indices`` (T,): images (T, B, C, H, W), labels (T, B), as support and as query."""
         rows, y = self.draw(split, indices)
-        batch = Examples(self._data.examples(rows), y, self._data.table(split).n_classes)
+        x = self._data.examples(rows)
+        batch = Examples(x, y.to(x.device, non_blocking=True), self._data.table(split).n_classes)
         return Episode(batch, batch)
 
     def draw(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:

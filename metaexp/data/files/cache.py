@@ -7,6 +7,9 @@ that is damaged, or was written under another key, is built again.
 Whoever can write the file can repair its checksum, so that is not what a cache is trusted for. Where the digest of the
 raw data can be computed from the examples, or their checksum is known, these decide. Elsewhere the user's cache folder
 keeps a receipt of what was prepared, and a file without a receipt, or one that differs from it, is built again.
+
+Examples that are to stay on disk are mapped from the file of the cache. They are written there while they are prepared,
+and the checksum of a file that has not changed since it was checked is not computed again.
 """
 
 from __future__ import annotations
@@ -24,15 +27,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from metaexp.core.errors import MetaexpError
-from metaexp.core.files import read_regular, sync_folder, write_atomically
+from metaexp.core.files import sync_folder
 from metaexp.core.user_cache import user_cache
 from metaexp.data.base import Progress
 from metaexp.data.files.cache_folder import cache_folder, can_write
 from metaexp.data.files.memory import HeldContents
+from metaexp.data.mapped.example_file import ExampleFile, map_examples, preparing_at
+from metaexp.data.mapped.placement import stays_on_disk
+from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of, version_of
 
 _VERSION: Final = 1
-_MOST_RECEIPT: Final = 10_000
+_CHECKED: Final = "checked\n"
 
 __all__ = ["HELD", "Prepared", "cache_folder", "cached", "can_write", "checksum_of"]
 
@@ -47,11 +52,13 @@ class Prepared(NamedTuple):
         examples: (B, ...) uint8 or float32, ordered by class.
         classes: Class -> its number of examples, in that order.
         digest: The SHA-256 (hex) over the raw data that they were made from.
+        version: Names the file that the examples are mapped from, in its present state; None where they are in memory.
     """
 
     examples: Tensor
     classes: dict[str, int]
     digest: str
+    version: str | None = None
 
 
 HELD: Final = HeldContents[Prepared]()
@@ -90,7 +97,7 @@ def cached(
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
     needs_receipt = checksum is None and digest_of is None
-    if path.is_file() and needs_receipt and _kept_receipt(identity) is None:
+    if path.is_file() and needs_receipt and kept_receipt(identity) is None:
         progress(f"The cache {path} was not prepared by this user, so {name} is prepared once more.")
     elif path.is_file():
         wanted = (identity, checksum, digest_of is None, None if shape is None else tuple(shape))
@@ -99,14 +106,18 @@ def cached(
             return prepared
         progress(f"The cache {path} is damaged; building it again.")
     HELD.end_filling()
-    prepared = build()
-    if needs_receipt:
-        _keep_receipt(identity, _receipt(prepared, checksum_of(prepared.examples)), progress)
-    try:
-        _write(path, prepared, identity)
-        progress(f"Kept the prepared {name} in {path}.")
-    except (OSError, SafetensorError) as error:
-        progress(f"Warning: the prepared {name} could not be kept in {path}: {error}.")
+    with preparing_at(_temporary(path)) as preparing:
+        prepared = build()
+        if needs_receipt:
+            keep_receipt(identity, receipt_of(prepared, checksum_of(prepared.examples)), progress)
+        try:
+            _write(path, prepared, identity, preparing.file)
+            progress(f"Kept the prepared {name} in {path}.")
+        except (OSError, SafetensorError) as error:
+            progress(f"Warning: the prepared {name} could not be kept in {path}: {error}.")
+            return prepared
+    if stays_on_disk(prepared.examples.nbytes):
+        return _read(path, identity, checksum, digest_of, shape) or prepared
     return prepared
 
 
@@ -132,7 +143,12 @@ def _obstacle(folder: Path) -> str:
     return "it is write-protected"
 
 
-def _write(path: Path, prepared: Prepared, identity: str) -> None:
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+
+
+def _write(path: Path, prepared: Prepared, identity: str, file: ExampleFile | None) -> None:
+    """Write a cache; of examples that are in ``file`` already, only the header."""
     examples = prepared.examples.contiguous()
     metadata = {
         "identity": identity,
@@ -140,11 +156,15 @@ def _write(path: Path, prepared: Prepared, identity: str) -> None:
         "digest": prepared.digest,
         "sha256": checksum_of(examples),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = _temporary(path)
     try:
-        save_file({"examples": examples}, temporary, metadata=metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if file is not None and file.holds(examples):
+            file.finish(metadata)
+        else:
+            temporary.unlink(missing_ok=True)
+            save_file({"examples": examples}, temporary, metadata=metadata)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -156,21 +176,37 @@ def _read(
 ) -> Prepared | None:
     """The contents of a cache; None when it is damaged, was written under another key or was changed."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("identity") != identity:
-                return None
-            examples = file.get_tensor("examples")
+        is_mapped = stays_on_disk(path.stat().st_size)
+        examples, metadata = map_examples(path) if is_mapped else _load(path)
+        if metadata.get("identity") != identity:
+            return None
         classes = json.loads(metadata["classes"])
         if not isinstance(classes, dict) or not all(type(size) is int and size > 0 for size in classes.values()):
             return None
         if sum(classes.values()) != len(examples):
             return None
         prepared = Prepared(examples, classes, metadata["digest"])
-        authentic = _is_authentic(prepared, identity, metadata["sha256"], checksum, digest_of, shape)
-        return prepared if authentic else None
+        receipt = receipt_of(prepared, metadata["sha256"])
+        version = version_of(path, receipt) if is_mapped else None
+        if version is not None and receipt == kept_receipt(identity) and kept_receipt(version) == _CHECKED:
+            return prepared._replace(version=version) if _fits(examples, shape) else None
+        if not _is_authentic(prepared, identity, metadata["sha256"], checksum, digest_of, shape):
+            return None
+        if version is not None and checksum is None and digest_of is None:
+            keep_receipt(version, _CHECKED, lambda _: None)
+        return prepared._replace(version=version)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return None
+
+
+def _load(path: Path) -> tuple[Tensor, dict[str, str]]:
+    """The examples and the metadata of a cache."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor("examples"), file.metadata() or {}
+
+
+def _fits(examples: Tensor, shape: Sequence[int] | None) -> bool:
+    return shape is None or (tuple(examples.shape[1:]) == tuple(shape) and examples.dtype == torch.uint8)
 
 
 def _is_authentic(
@@ -182,45 +218,15 @@ def _is_authentic(
     shape: Sequence[int] | None,
 ) -> bool:
     """Whether the examples are those of the digest that they come with; ``written`` is the checksum in the cache."""
-    examples, classes, digest = prepared
-    if shape is not None and (tuple(examples.shape[1:]) != tuple(shape) or examples.dtype != torch.uint8):
+    examples, classes, digest, _ = prepared
+    if not _fits(examples, shape):
         return False
     if digest_of is not None:
         return digest_of(examples, classes) == digest
     found = checksum_of(examples)
     if checksum is not None or found != written:
         return found == checksum
-    return _kept_receipt(identity) == _receipt(prepared, found)
-
-
-def _receipt(prepared: Prepared, checksum: str) -> str:
-    examples, classes, digest = prepared
-    table = hashlib.sha256(json.dumps(list(classes.items())).encode()).hexdigest()
-    return f"{digest} {checksum} {table} {examples.dtype} {list(examples.shape)}\n"
-
-
-def _receipt_file(identity: str) -> Path:
-    return user_cache() / "receipts" / f"{hashlib.sha256(identity.encode()).hexdigest()}.txt"
-
-
-def _kept_receipt(identity: str) -> str | None:
-    try:
-        return read_regular(_receipt_file(identity), _MOST_RECEIPT).decode()
-    except (OSError, ValueError, MetaexpError):
-        return None
-
-
-def _keep_receipt(identity: str, receipt: str, progress: Progress) -> None:
-    """Keep a receipt; without it, the cache will not be trusted."""
-    file = _receipt_file(identity)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, receipt.encode())
-    except OSError as error:
-        progress(
-            f"Warning: {file.parent} cannot be written ({error.strerror}), so these data are prepared anew each time. "
-            "Set XDG_CACHE_HOME to a folder that can be."
-        )
+    return kept_receipt(identity) == receipt_of(prepared, found)
 
 
 def checksum_of(examples: Tensor) -> str:

@@ -17,6 +17,7 @@ from metaexp.data.files.archives import Source
 from metaexp.data.files.cache import Prepared
 from metaexp.data.files.folder_scan import refuse_special, scan_folder
 from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, Resampling, read_image, resize_array
+from metaexp.data.mapped.example_file import new_examples
 
 _LINE_EVERY: Final = 5000
 
@@ -71,7 +72,7 @@ def _from_contents(
 ) -> Prepared:
     """``contents`` are (row, name, bytes of an image file) from ``where``."""
     total = sum(classes.values())
-    images = np.zeros((total, reading.channels, reading.size, reading.size), np.uint8)
+    images = new_examples((total, reading.channels, reading.size, reading.size), classes)
     digests = np.zeros((total, 32), np.uint8)
     treatments: Counter[str] = Counter()
     rows, n_with_frames = set(), 0
@@ -107,7 +108,7 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
     """
     classes = {name: len(array) for name, array in arrays.items()}
     first = next(iter(arrays.values()))
-    images = np.empty((sum(classes.values()), first.shape[1], size, size), np.uint8)
+    images = new_examples((sum(classes.values()), first.shape[1], size, size), classes)
     digests = np.empty((len(images), 32), np.uint8)
     row = 0
     for array in arrays.values():

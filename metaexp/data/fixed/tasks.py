@@ -58,7 +58,7 @@ class FixedTestDataset(ClassDataset):
         """Return the same dataset on ``device``."""
         moved = super().to(device)
         assert isinstance(moved, FixedTestDataset)
-        moved._bank = Draw(*(tensor.to(device) for tensor in self._bank))
+        moved._bank = Draw(*(tensor.to(moved.device) for tensor in self._bank))
         return moved
 
 

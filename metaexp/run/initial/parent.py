@@ -35,7 +35,7 @@ MAY_CHANGE = (
     "train.profile",
     "eval.episodes", "eval.test", "eval.weights", "eval.metrics",
     "device.accelerator", "device.threads", "device.deterministic", "device.task_chunk", "device.cuda_graphs",
-    "tracker", "paths", "tags", "notes",
+    "device.examples", "tracker", "paths", "tags", "notes",
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
 _OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")

@@ -18,7 +18,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE
-from metaexp.run.build import build_algorithm
+from metaexp.run.build import build_algorithm, load_examples
 from metaexp.run.evaluate import edited_code
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.predict.conformal import Calibration, calibrate, check_level
@@ -108,7 +108,7 @@ def calibrate_run(
         DataError: The data are not there.
     """
     check_level(level, n_episodes)
-    dataset = make(settings.dataset, Dataset).load(settings.paths.data, report)  # type: ignore[type-abstract]
+    dataset = load_examples(settings, report)
     source = dataset.tasks(shape, settings.eval.seed)
     return calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
 

@@ -1,0 +1,1 @@
+"""Examples that are larger than memory: kept in a file that is mapped into it."""
