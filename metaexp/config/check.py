@@ -31,6 +31,7 @@ from metaexp.config.schema import (
     TrainSettings,
 )
 from metaexp.core.errors import ConfigError, MachineError
+from metaexp.data.classification.preprocessing import Augmentation
 
 SLOTS = {
     "algorithm": Slot(
@@ -54,6 +55,7 @@ SECTIONS = {
     "task": "metaexp.config.schema.TaskSettings",
     "device": "metaexp.config.schema.DeviceSettings",
     "paths": "metaexp.config.schema.PathSettings",
+    "augment": "metaexp.data.classification.preprocessing.Augmentation",
 }
 REFERENCE = "metaexp.results.record.Reference"
 OPTIONAL = ("reference", "tags", "notes")
@@ -124,7 +126,7 @@ def _check_all(checker: Checker, config: Mapping[str, Any], ignored: frozenset[s
         if key in TOP_LEVEL and key not in ignored
     }
     for key in TOP_LEVEL:
-        if key not in config and key not in ignored and key not in OPTIONAL:
+        if key not in config and key not in ignored and key not in (*OPTIONAL, "augment"):
             checker.report(key, f"{key} is missing; the configuration must have it.")
     return values
 
@@ -196,6 +198,7 @@ def _settings(values: Mapping[str, Any], choices: Mapping[str, str]) -> Settings
         eval=EvalSettings(**values["eval"]),
         task=task,
         device=DeviceSettings(**values["device"]),
+        augment=Augmentation(**values.get("augment", {})),
         paths=PathSettings(data=Path(paths["data"]).expanduser(), outputs=Path(paths["outputs"]).expanduser()),
         **{slot: values[slot] for slot in SLOTS},
         tracker=values["tracker"],

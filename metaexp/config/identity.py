@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.schema import STAND_IN, Settings, own_data
+from metaexp.data.classification.preprocessing import Augmentation
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
@@ -44,6 +46,7 @@ _OF_ONE_MACHINE = ("paths", "tracker", "reference", "tags", "notes")
 _ADDED_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "eval": {"weights": "best", "metrics": []},
     "train": {"patience": None, "n_tasks": None},
+    "augment": dataclasses.asdict(Augmentation()),
 }
 """Keys of the framework that were added later. Runs from before had these values, and keep their hashes."""
 _WHERE_WEIGHTS_ARE = ("weights", "weights_partial")
@@ -97,6 +100,8 @@ def numeric_part(resolved: Mapping[str, Any]) -> dict[str, Any]:
     for section, defaults in _ADDED_DEFAULTS.items():
         if isinstance(kept.get(section), dict):
             kept[section] = {k: v for k, v in kept[section].items() if k not in defaults or defaults[k] != v}
+    if not kept.get("augment"):  # a section that earlier runs do not have
+        kept.pop("augment", None)
     return kept
 
 
@@ -106,7 +111,11 @@ def with_added_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         config: A whole configuration, which is left as it is.
     """
-    added = {key: {**defaults, **config[key]} for key, defaults in _ADDED_DEFAULTS.items() if key in config}
+    added = {
+        key: {**defaults, **config.get(key, {})}
+        for key, defaults in _ADDED_DEFAULTS.items()
+        if key in config or key == "augment"
+    }
     return {**config, **added}
 
 

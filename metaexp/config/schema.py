@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import TaskShape
+from metaexp.data.classification.preprocessing import Augmentation
 
 STAND_IN = "stand_in"
 """The key of a dataset that puts made-up images in place of the real ones."""
@@ -224,6 +225,7 @@ class Settings:
     eval: EvalSettings
     task: TaskSettings
     device: DeviceSettings
+    augment: Augmentation
     paths: PathSettings
     algorithm: ClassSpec
     dataset: ClassSpec

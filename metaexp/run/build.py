@@ -17,6 +17,7 @@ from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
+from metaexp.data.classification.augmentation import augmented
 from metaexp.data.mapped.placement import placed
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -100,13 +101,12 @@ def build(
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
     on_batches = supervised and bool(parameters) and dataset.kind == "classification"
+    tasks = dataset.batches(batch, settings.seed) if on_batches else dataset.tasks(settings.train.shape, settings.seed)
     return Parts(
         algorithm=algorithm,
         interface=interface,
         dataset=dataset,
-        train_source=(
-            dataset.batches(batch, settings.seed) if on_batches else dataset.tasks(settings.train.shape, settings.seed)
-        ),
+        train_source=augmented(tasks, dataset, settings.augment, settings.seed),
         eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
         tasks_per_step=1 if on_batches else batch,
         optimizer=_make_optimizer(settings.optimizer, parameters, compute) if parameters else None,

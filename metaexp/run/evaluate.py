@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
-from metaexp.config.identity import config_hash
+from metaexp.config.identity import config_hash, with_added_keys
 from metaexp.config.revise import revise
 from metaexp.config.schema import STAND_IN, Settings
 from metaexp.core.algorithm import Algorithm
@@ -39,7 +39,7 @@ from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
 
-_TRAINING_KEYS = ("seed", "train", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
+_TRAINING_KEYS = ("seed", "train", "augment", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
 
 
 class Evaluated(NamedTuple):
@@ -205,6 +205,7 @@ def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The keys that differ and matter for training only, such as ``train.steps``."""
     found = []
+    before, after = with_added_keys(before), with_added_keys(after)
     for section in _TRAINING_KEYS:
         old, new = before.get(section), after.get(section)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

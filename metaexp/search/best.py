@@ -16,7 +16,7 @@ from metaexp.search.summary import SearchResult, train_command
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 
 EXPERIMENT = "best"
-_SECTIONS = ("seed", "train", "eval", "task", *SLOTS)
+_SECTIONS = ("seed", "train", "augment", "eval", "task", *SLOTS)
 _HEADER = """\
 # @package _global_
 # The best of {trials} trials of a search, by {metric}: {value}. Chosen on validation tasks; no trial was tested.
@@ -53,7 +53,7 @@ def write_best(found: SearchResult, best: Point) -> None:
 def _content(job: FrozenJob) -> dict[str, Any]:
     """All settings that decide numbers, and the chosen files. The run is tested at its end."""
     choices = [{f"override /{group}": name} for group, name in job.choices.items() if group in (*SLOTS, "task")]
-    sections = {key: job.config[key] for key in _SECTIONS}
+    sections = {key: job.config[key] for key in _SECTIONS if key in job.config}
     sections["eval"] = {**sections["eval"], "test": True}
     device = {"device": {"precision": job.config["device"]["precision"]}}
     return {"defaults": choices, **sections, **device}

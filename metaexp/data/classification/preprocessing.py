@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from metaexp.core.errors import ConfigError
+from metaexp.core.fields import Fraction, NonNegativeInt
 from metaexp.core.shapes import Split
 
 RotationKind = Literal["none", "classes", "per_class", "per_episode"]
@@ -89,6 +91,44 @@ class Rotations(NamedTuple):
     def classes_per_class(self, split: Split) -> int:
         """Return how many classes of a task each class of ``split`` makes: 4 where turns are classes."""
         return 4 if self.kind == "classes" and self.used_in(split) else 1
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """``augment``: random changes of the images of training episodes, drawn anew for each image.
+
+    Attributes:
+        flip: Mirrors half of the images left to right.
+        turn: Turns each by 0, 90, 180 or 270 degrees.
+        crop: Pads each side by so many black pixels, and cuts the old size out at a random place.
+        brightness: Values are multiplied by a factor between 1 - this and 1 + this.
+        contrast: So is their distance from the mean grey of the image.
+        saturation: So is their distance from the grey of the pixel.
+        parts: The part of an episode that is changed.
+    """
+
+    flip: bool = False
+    turn: bool = False
+    crop: NonNegativeInt = 0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    parts: Literal["both", "support", "query"] = "both"
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their places."""
+        return self.flip or self.turn or self.crop > 0
+
+    @property
+    def changes_colour(self) -> bool:
+        """Whether pixels change their values."""
+        return max(self.brightness, self.contrast, self.saturation) > 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is changed."""
+        return self.moves or self.changes_colour
 
 
 def normalised_pixels(invert: bool, normalise: Normalisation | None) -> Pixels:
