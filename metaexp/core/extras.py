@@ -8,6 +8,7 @@ EXTRAS = {
     "parallel": ("hydra-joblib-launcher>=1.2,<1.3",),
     "submitit": ("hydra-submitit-launcher>=1.2,<1.3", "submitit>=1.5"),
     "icons": ("resvg-py>=0.5,<0.6",),
+    "timm": ("timm>=1.0,<2",),
     "ray": ("hydra-ray-launcher>=1.2.2,<1.3", "ray>=2.60,<3"),
 }
 """The extras of setup.cfg, by name, that messages tell people to install."""

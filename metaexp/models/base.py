@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ class Network(nn.Module, ABC):
     """
 
     head: nn.Module
+    weights_prefix: ClassVar[str] = ""
+    """What the names of parameters have here in front of those in published files of weights."""
+    holds_foreign_code: ClassVar[bool] = False
+    """Whether layers are another package's, so that it must be tried whether tasks can be computed at once."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ def _converted(network: nn.Module, name: str, layer: _NormBase) -> BatchNorm:
 
 def _try_mapping(network: nn.Module, input_shape: tuple[int, ...]) -> None:
     """Find out whether gradients of two tasks can be computed at once, where nobody knows it."""
-    if type(network).__module__.startswith("metaexp."):
+    if type(network).__module__.startswith("metaexp.") and not getattr(network, "holds_foreign_code", False):
         return
     params = {name: p.detach() for name, p in network.named_parameters()}
     buffers = dict(network.named_buffers())

@@ -20,6 +20,7 @@ from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_fi
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import open_tensors
+from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.integrity import check_run_files
@@ -97,6 +98,9 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
     own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     prefix = _prefix(list(own), file)
     theirs = {name.removeprefix(prefix): name for name in file.tensors if name.startswith(prefix)}
+    inside = network.weights_prefix if isinstance(network, Network) else ""
+    if inside and not any(name.startswith(inside) for name in theirs):  # a published file
+        theirs = {inside + name: whole for name, whole in theirs.items()}
     there = [name for name in own if name in theirs]
     matched = [name for name in there if file.tensors[theirs[name]].shape == own[name].shape]
     used = {theirs[name] for name in matched}
