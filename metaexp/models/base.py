@@ -28,6 +28,8 @@ class Network(nn.Module, ABC):
     head: nn.Module
     weights_prefix: ClassVar[str] = ""
     """What the names of parameters have here in front of those in published files of weights."""
+    has_frozen_features: bool = False
+    """Whether :meth:`features` never changes, and gives vectors back as they are, so that they can be computed once."""
     holds_foreign_code: ClassVar[bool] = False
     """Whether layers are another package's, so that it must be tried whether tasks can be computed at once."""
 

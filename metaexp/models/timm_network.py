@@ -48,7 +48,7 @@ class TimmNetwork(Network):
         if len(input_shape) != 3:
             raise ConfigError(f"model=timm is for images; an example of this dataset has the shape {input_shape}.")
         self.body = _body(name, pretrained, input_shape)
-        self.is_frozen = frozen
+        self.has_frozen_features = frozen
         _replace_norms(self.body)
         if frozen:
             self.body.requires_grad_(False)
@@ -57,17 +57,19 @@ class TimmNetwork(Network):
         self.train(self.training)
 
     def features(self, x: Tensor) -> Tensor:
-        """Features (B, F) of images ``x`` (B, C, H, W)."""
-        if not self.is_frozen:
+        """Features (B, F) of images ``x`` (B, C, H, W). A frozen body gives features (B, F) back as they are."""
+        if not self.has_frozen_features:
             out: Tensor = self.body(x)
             return out
+        if x.dim() == 2:
+            return x
         with torch.no_grad(), normalise_with("stored"):
             return self.body(x).detach()  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> TimmNetwork:
         """Set the mode; a frozen body stays in evaluation mode."""
         super().train(mode)
-        if self.is_frozen:
+        if self.has_frozen_features:
             self.body.eval()
         return self
 

@@ -25,6 +25,7 @@ from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
@@ -101,13 +102,16 @@ def build(
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
     on_batches = supervised and bool(parameters) and dataset.kind == "classification"
-    tasks = dataset.batches(batch, settings.seed) if on_batches else dataset.tasks(settings.train.shape, settings.seed)
+    given = dataset
+    if not settings.augment.changes:
+        given = with_features(dataset, algorithm, settings.paths.data, compute.device, progress)
+    tasks = given.batches(batch, settings.seed) if on_batches else given.tasks(settings.train.shape, settings.seed)
     return Parts(
         algorithm=algorithm,
         interface=interface,
         dataset=dataset,
         train_source=augmented(tasks, dataset, settings.augment, settings.seed),
-        eval_source=SealedSource(dataset.tasks(settings.task.shape, settings.eval.seed)),
+        eval_source=SealedSource(given.tasks(settings.task.shape, settings.eval.seed)),
         tasks_per_step=1 if on_batches else batch,
         optimizer=_make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]

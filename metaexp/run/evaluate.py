@@ -20,7 +20,7 @@ from metaexp.core.files import encode_text, make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.core.types import EvalResult
-from metaexp.data.base import Dataset, MetaDataset
+from metaexp.data.base import Dataset, MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import all_class_ids, count_trained
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.failures import explain_errors
@@ -35,6 +35,7 @@ from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluator import Evaluator, check_finite, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing
+from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
@@ -90,7 +91,7 @@ def evaluate_run(
         )
         n_trained = count_trained(dataset, settings.dataset_name, trained, allow_trained_classes)
         algorithm = _trained(settings, config, weights).to(compute.device)
-        source = dataset.tasks(settings.task.shape, settings.eval.seed)
+        source = _tasks(settings, dataset, algorithm, compute, display)
         chunk = tasks_at_once(settings.task.shape, dataset.input_shape, compute)
         evaluator = Evaluator(source, settings.eval.seed, compute, chunk, extra=settings.eval.metrics)
         result = _test(evaluator, algorithm, settings.eval.episodes, display)
@@ -167,6 +168,14 @@ def _training_classes(
     except DataError as error:
         display.line(f"warning: whether test classes were trained on is not known: {error}")
         return []
+
+
+def _tasks(
+    settings: Settings, dataset: MetaDataset, algorithm: Algorithm, compute: Compute, display: Display
+) -> TaskSource:
+    """The tasks of the test, of features where the network is frozen."""
+    given = with_features(dataset, algorithm, settings.paths.data, compute.device, display.line)
+    return given.tasks(settings.task.shape, settings.eval.seed)
 
 
 def _trained(settings: Settings, config: Mapping[str, Any], weights: Selected) -> Algorithm:

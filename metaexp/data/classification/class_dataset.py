@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -15,7 +15,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
 from metaexp.data.classification.class_table import ClassTable, RotationDraw
-from metaexp.data.classification.example_store import example_store
+from metaexp.data.classification.example_store import ExampleStore, example_store
 from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
@@ -69,6 +69,9 @@ class ClassDataset(MetaDataset):
         self._stores_bytes = examples.dtype == torch.uint8
         turned = any(self.rotations.used_in(split) for split in self.class_names)
         self._store = example_store(examples, pixels.invert and self._stores_bytes, turned)
+        self._features: Callable[[], Tensor] | None = None
+        self._feature_store: ExampleStore | None = None
+        self._target = torch.device("cpu")
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         if examples.dtype == torch.uint8:
@@ -122,7 +125,7 @@ class ClassDataset(MetaDataset):
     def to(self, device: torch.device) -> ClassDataset:
         """Return the same dataset on ``device``."""
         moved = copy.copy(self)
-        moved._store = self._store.to(device)
+        moved._store, moved._target, moved._feature_store = self._store.to(device), device, None
         moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))
         moved._tables = {split: table.to(moved.device) for split, table in self._tables.items()}
         return moved
@@ -147,6 +150,24 @@ class ClassDataset(MetaDataset):
         """Whether all examples are in the memory of the device; if not, each episode takes its own."""
         return self._store.in_memory
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are, those of turned copies counted."""
+        turned = any(self.rotations.used_in(split) for split in self.class_names)
+        return self._n_rows * (4 if turned else 1)
+
+    def with_features(self, features: Callable[[], Tensor]) -> ClassDataset:
+        """Return the same dataset, with features in the episodes in place of images.
+
+        Rows, splits, digests and ``input_shape`` stay those of the images.
+
+        Args:
+            features: Gives the features (rows, F) float32 on the CPU. It is called for the first episode.
+        """
+        found = copy.copy(self)
+        found._features = features
+        return found
+
     def table(self, split: Split) -> ClassTable:
         """Return the classes of ``split``. Raises ConfigError where it has none."""
         if split not in self._tables:
@@ -161,6 +182,11 @@ class ClassDataset(MetaDataset):
 
     def examples(self, rows: Tensor) -> Tensor:
         """Return the examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the same device."""
+        if self._features is not None:
+            if self._feature_store is None:
+                self._feature_store = example_store(self._features(), False, False).to(self._target)
+            x = self._feature_store.take(rows.reshape(-1))
+            return x.view(*rows.shape, *x.shape[1:])
         x = self._store.take(rows.reshape(-1))
         if self._scale is not None:
             x = x.to(torch.float32).mul_(self._scale)
