@@ -1,0 +1,276 @@
+"""Seconds to prepare data, to load them again, and episodes a second, with examples in memory and on disk.
+
+For each dataset whose files are there, in processes of its own and with an empty cache:
+
+* prepare: seconds of the first load, which reads or draws everything and keeps it.
+* again: seconds of the second load, from the cache.
+* episodes: 5-way 1-shot with 5 queries (regression: 10 and 10 examples), made a second, as float32, in batches of 16
+  tasks, with the examples in memory; for data with a cache also with examples that are mapped from the disk. Seconds
+  are of the --clock: with processor, those that the process computed, which other processes hardly disturb.
+
+Then a made-up set of --large GB of images of 84 x 84 pixels in colour, which stay on disk. Its memory is that which
+belongs to the process alone (Pss_Anon) at its peak; pages of files, which the system drops when it needs them, do not
+count. Episodes have 10 queries; cold ones are the first after the system has dropped the file. The goal: at least half
+of the rate of --small GB of such images in memory.
+
+    python benchmarks/data.py [DATASET ...] [--data FOLDER ...] [--fonts FOLDER] [--large 8] [--small 1]
+        [--clock wall|processor] [--note TEXT] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from timing import CLOCKS, save
+
+from metaexp.config.classes.make import make
+from metaexp.config.compose import Composer
+from metaexp.core.shapes import TaskShape
+from metaexp.data.base import Dataset, MetaDataset
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin
+from metaexp.data.files.cache import Prepared, cached
+from metaexp.data.mapped.example_file import new_examples
+from metaexp.data.mapped.placement import placed
+from metaexp.machine.device import raise_malloc_thresholds
+
+DATASETS = {
+    "omniglot": [],
+    "icons": [],
+    "emoji": [],
+    "fonts": [],
+    "glyphs": [],
+    "mini_imagenet": ["dataset.stand_in=true"],
+    "sinusoid": [],
+}
+GOAL = 0.5
+BATCH = 16
+PER_CLASS = 600
+SIDE = 84
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; exit code 0."""
+    parser = argparse.ArgumentParser(prog="python benchmarks/data.py", description=__doc__)
+    parser.add_argument("datasets", nargs="*", default=list(DATASETS))
+    parser.add_argument("--data", nargs="*", type=Path, default=[Path(os.environ.get("METAEXP_DATA", "data"))])
+    parser.add_argument("--fonts", type=Path, help="the folder of fonts; default: those of the machine")
+    parser.add_argument("--work", type=Path, help="where the caches are made; default: the folder for temporary files")
+    parser.add_argument("--large", type=float, default=8.0, help="GB of the set that stays on disk; 0: none")
+    parser.add_argument("--small", type=float, default=1.0, help="GB of the set in memory that it is compared with")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="of warm episodes")
+    parser.add_argument("--note", default="", help="what the record should say of the machine, such as who shared it")
+    parser.add_argument("--output", type=Path, help="write the result as JSON")
+    parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.here:
+        print(json.dumps(measure(*options.here, options)))
+        return 0
+    print(f"{'':16s}{'prepare':>10s}{'again':>10s}{'episodes/s':>13s}{'from disk':>12s}")
+    rows: dict[str, Any] = {}
+    for name in options.datasets:
+        with tempfile.TemporaryDirectory(dir=options.work) as folder:
+            rows[name] = row = of_dataset(name, Path(folder), options)
+        if row is not None:
+            print(
+                f"{name:16s}{row['prepare']:8.2f} s{row['again']:8.2f} s{row['memory']:13.0f}"
+                f"{'-' if row['disk'] is None else format(row['disk'], '.0f'):>12s}",
+                flush=True,
+            )
+    large = of_large(options) if options.large else None
+    if options.output:
+        about = {"clock": options.clock, "batch": BATCH, "goal": GOAL, "note": options.note}
+        save(options.output, "data", rows, large=large, **about)
+    return 0
+
+
+def of_dataset(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
+    """The row of a dataset; None, and a line, where its files are not there."""
+    (folder / "data").mkdir()
+    for source in options.data:
+        for entry in source.iterdir() if source.is_dir() else ():
+            if entry.name != "cache":
+                (folder / "data" / entry.name).symlink_to(entry.absolute())
+    found = [in_its_own_process(name, "memory", folder, options)]
+    if found[0] is None:
+        return None
+    found += [in_its_own_process(name, placement, folder, options) for placement in ("memory", "disk")]
+    first, again, disk = found
+    has_cache = any((folder / "data").glob("cache/*.safetensors"))
+    return {
+        "prepare": first["load"],
+        "again": again["load"],
+        "memory": again["warm"],
+        "disk": disk["warm"] if has_cache else None,
+        "mb": again["mb"],
+    }
+
+
+def of_large(options: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of the set that stays on disk, beside those of a smaller one in memory."""
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
+        (Path(folder) / "data").mkdir()
+        small = in_its_own_process(f"made {options.small}", "memory", Path(folder), options)
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
+        (Path(folder) / "data").mkdir()
+        steps = {}
+        for step in ("prepare", "again"):
+            steps[step] = in_its_own_process(f"made {options.large}", "disk", Path(folder), options)
+    ratio = steps["again"]["warm"] / small["warm"]
+    print(f"\n{options.large:g} GB on disk, {options.small:g} GB in memory")
+    for name, row in {"in memory": small, "on disk, prepared": steps["prepare"], "on disk": steps["again"]}.items():
+        print(
+            f"{name:20s} load {row['load']:7.2f} s   cold {row['cold']:6.0f} episodes/s   warm {row['warm']:6.0f}   "
+            f"own memory at most {row['peak_mb']:6.0f} MB, before {row['before_mb']:.0f} MB"
+        )
+    print(f"from disk / in memory: {ratio:.2f}, goal {GOAL}: {'holds' if ratio >= GOAL else 'does not hold'}")
+    return {"gb": options.large, "gb_in_memory": options.small, "in_memory": small, **steps, "ratio": ratio}
+
+
+def in_its_own_process(name: str, placement: str, folder: Path, options: argparse.Namespace) -> Any:
+    """What :func:`measure` finds; None, and a line, where it fails."""
+    command = [
+        sys.executable,
+        __file__,
+        f"--rounds={options.rounds}",
+        f"--clock={options.clock}",
+        "--here",
+        name,
+        placement,
+        str(folder),
+    ]
+    if options.fonts:
+        command += ["--fonts", str(options.fonts.absolute())]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "home")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        print(f"{name}: left out, {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        return None
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(name: str, placement: str, folder: str, options: argparse.Namespace) -> dict[str, float]:
+    """Load one dataset in this process, and make episodes."""
+    raise_malloc_thresholds()
+    load, shape = loader(name, Path(folder) / "data", options)
+    files = Path(folder) / "data" / "cache"
+    drop(files)
+    torch.ones(1).add(1)
+    with Peak() as peak, placed(placement):  # type: ignore[arg-type]
+        start = time.perf_counter()
+        data = load()
+        seconds = time.perf_counter() - start
+        drop(files)
+        cold, warm = rates(data, shape, files, options)
+    mb = getattr(data, "n_bytes", 0) / 1e6
+    return {"load": seconds, "cold": cold, "warm": warm, "mb": mb, "before_mb": peak.before, "peak_mb": peak.most}
+
+
+def loader(name: str, folder: Path, options: argparse.Namespace) -> tuple[Callable[[], MetaDataset], TaskShape]:
+    """What loads a dataset, and the shape of its tasks."""
+    if name.startswith("made "):
+        return lambda: made(float(name.split()[1]), folder), TaskShape(5, 1, 10)
+    own = [f"dataset.folder={options.fonts}"] if name == "fonts" and options.fonts else []
+    settings = Composer().settings(
+        [f"dataset={name}", "task.n_query=5", *DATASETS.get(name, []), *own, f"paths.data={folder}"],
+        on_this_machine=False,
+        is_look=True,
+    )
+    description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
+    shape = TaskShape(5, 1, 5) if description.kind == "classification" else TaskShape(0, 10, 10)
+    return lambda: description.load(folder, lambda _: None), shape
+
+
+def made(gb: float, folder: Path) -> ClassDataset:
+    """A set of made-up images, prepared class by class."""
+    n_classes = round(gb * 1e9 / (PER_CLASS * 3 * SIDE * SIDE))
+    classes = {f"c{i:05d}": PER_CLASS for i in range(n_classes)}
+
+    def build() -> Prepared:
+        images = new_examples((n_classes * PER_CLASS, 3, SIDE, SIDE), classes)
+        for i in range(n_classes):
+            images[i * PER_CLASS : (i + 1) * PER_CLASS] = np.random.default_rng(i).integers(
+                0, 256, (PER_CLASS, 3, SIDE, SIDE), dtype=np.uint8
+            )
+        return Prepared(torch.from_numpy(images), classes, "made")
+
+    prepared = cached("made", {"gb": gb}, folder, build, lambda _: None)
+    return ClassDataset(Origin("made", "made"), prepared.examples, classes, {"train": list(classes)})
+
+
+def rates(data: MetaDataset, shape: TaskShape, files: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """Episodes a second: of the first batches, and the median of later ones, each of episodes never made before."""
+    tasks = data.tasks(shape, seed=0)
+    batches = itertools.count()
+
+    def seconds(n_batches: int, now: Callable[[], float]) -> float:
+        start = now()
+        for _ in range(n_batches):
+            tasks.episodes("train", torch.arange(BATCH) + BATCH * next(batches))
+        return now() - start
+
+    cold = 4 * BATCH / seconds(4, CLOCKS["wall"])
+    for path in files.glob("*.safetensors"):
+        with path.open("rb") as file:
+            while file.read(2**24):
+                pass
+    clock = CLOCKS[options.clock]
+    seconds(4, clock)
+    return cold, statistics.median(8 * BATCH / seconds(8, clock) for _ in range(options.rounds))
+
+
+def drop(folder: Path) -> None:
+    """Ask the system to drop the caches in a folder from its memory."""
+    for path in folder.glob("*.safetensors") if hasattr(os, "posix_fadvise") else ():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class Peak:
+    """The most memory that belonged to this process alone within a block, in MB, looked at every 20 ms."""
+
+    def __enter__(self) -> Peak:
+        """Begin to look."""
+        self.before = self.most = own_mb()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Look for the last time."""
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.02):
+            self.most = max(self.most, own_mb())
+
+
+def own_mb() -> float:
+    """The memory that belongs to this process alone, in MB; 0 elsewhere than on Linux."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")) / 1e3
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
