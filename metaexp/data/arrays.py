@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,8 @@ from metaexp.data.left_out import large_enough, only_these
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metaexp.data.files.labelled_arrays import Labelled, Labels
+    from metaexp.data.files.cache import Prepared
+    from metaexp.data.files.labelled_arrays import Labels
 
 
 class Arrays(Dataset):
@@ -108,28 +108,20 @@ class Arrays(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Read the file and order its examples by class."""
-        import numpy as np
-        import torch
-
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
         from metaexp.data.classification.scales import warn_of_scales
-        from metaexp.data.files.labelled_arrays import class_sizes, read_labelled
 
         path = self._path(folder)
-        progress(f"Reading {path}.")
-        data = read_labelled(path)
-        sizes = class_sizes(data.labels)
+        prepared, labels = _read(path, folder, progress)
+        examples, sizes, digest, version = prepared
         large = self._large(sizes, path, progress)
-        splits = self._splits(large, data.labels, path)
+        splits = self._splits(large, labels, path)
         _report_left_out(large, splits, path, progress)
-        self._check_pixels(data, path)
-        x, y = data.x, data.labels.y
-        digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + y.astype(np.str_).tobytes() + x.tobytes())
-        examples = torch.from_numpy(np.ascontiguousarray(x[np.argsort(y, kind="stable")]))
-        warn_of_duplicates(examples, sizes, splits, progress)
-        warn_of_scales(examples, sizes, splits, progress)
-        return ClassDataset(Origin(path.stem, digest.hexdigest()), examples, sizes, splits, self.pixels, self.rotations)
+        self._check_pixels(str(examples.dtype).removeprefix("torch."), path)
+        warn_of_duplicates(examples, sizes, splits, progress, version)
+        warn_of_scales(examples, sizes, splits, progress, version)
+        return ClassDataset(Origin(path.stem, digest), examples, sizes, splits, self.pixels, self.rotations)
 
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.file", self.file)
@@ -151,12 +143,35 @@ class Arrays(Dataset):
             return split_by_fractions(large, self.fractions, self.split_seed)
         return only_these(large, labels.splits, f"dataset.min_examples={self.min_examples}", path)
 
-    def _check_pixels(self, data: Labelled, path: Path) -> None:
-        if data.x.dtype.kind == "f" and (self.pixels.invert or self.pixels.mean is not None):
+    def _check_pixels(self, dtype: str, path: Path) -> None:
+        if dtype != "uint8" and (self.pixels.invert or self.pixels.mean is not None):
             raise ConfigError(
-                f"dataset.invert and dataset.normalise are for uint8 images; x of {path} is {data.x.dtype}, and "
+                f"dataset.invert and dataset.normalise are for uint8 images; x of {path} is {dtype}, and "
                 "delivered as it is. Leave them false and null."
             )
+
+
+def _read(path: Path, folder: Path, progress: Progress) -> tuple[Prepared, Labels]:
+    """The examples, ordered by class: from the file, or, if they stay on disk, from the cache."""
+    import numpy as np
+    import torch
+
+    from metaexp.data.files.cache import Prepared, cached
+    from metaexp.data.files.image_tensors import fingerprint
+    from metaexp.data.files.labelled_arrays import class_sizes, read_labelled, read_labels
+    from metaexp.data.mapped.large_arrays import digest_begin, prepare_arrays, size_of_examples
+    from metaexp.data.mapped.placement import stays_on_disk
+
+    if stays_on_disk(size_of_examples(path)):
+        labels = read_labels(path)
+        key = {"files": fingerprint([path]), "reading": 1}
+        return cached("arrays", key, folder, lambda: prepare_arrays(path, labels, progress), progress), labels
+    progress(f"Reading {path}.")
+    x, labels = read_labelled(path)
+    digest = digest_begin(x.shape, x.dtype, labels)
+    digest.update(x.tobytes())
+    examples = torch.from_numpy(np.ascontiguousarray(x[np.argsort(labels.y, kind="stable")]))
+    return Prepared(examples, class_sizes(labels), digest.hexdigest()), labels
 
 
 def _report_left_out(

@@ -52,6 +52,18 @@ def read_labels(path: Path) -> Labels:
     Raises:
         DataError: As :func:`read_labelled`, but for the values of the examples.
     """
+    ends = tuple(name.removeprefix("x") for name in examples_in(path))
+    names = list(array_headers(path))
+    arrays = read_npz(path, [n for n in names if n.startswith("y") or n.endswith("_classes")])
+    return _labels(arrays, ends, path, names)
+
+
+def examples_in(path: Path) -> dict[str, Header]:
+    """Return each array of examples in a file -> the shape and type that they are delivered in.
+
+    Raises:
+        DataError: As :func:`read_labelled`, but for the values of the examples.
+    """
     headers = array_headers(path)
     names = list(headers)
     ends = _splits_in(names, path)
@@ -66,8 +78,7 @@ def read_labels(path: Path) -> Labels:
         problems += _wrong_lengths({name: header.shape for name, header in headers.items()}, ends, path)
     if problems:
         raise DataError("\n".join(problems))
-    arrays = read_npz(path, [n for n in names if n.startswith("y") or n.endswith("_classes")])
-    return _labels(arrays, ends, path, names)
+    return {f"x{end}": layout for end, layout in layouts.items()}
 
 
 def read_labelled(path: Path) -> Labelled:

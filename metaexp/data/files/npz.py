@@ -15,7 +15,7 @@ from metaexp.core.errors import DataError
 from metaexp.data.files.folder_scan import refuse_special
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -84,6 +84,40 @@ def array_headers(path: Path) -> dict[str, Header]:
                     shape, _, kind = _header(file, f"{path}: {name}")
                 found[name] = Header(shape, kind)
     return found
+
+
+def pieces(path: Path, name: str, n_bytes: int) -> Iterator[Array]:
+    """Read an array of an .npz file piece by piece along its first axis.
+
+    Args:
+        path: The file.
+        name: The array.
+        n_bytes: The size of a piece.
+
+    Raises:
+        DataError: The array is damaged, or is stored column by column.
+    """
+    import numpy as np
+
+    where = f"{path}: {name}"
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            shape, by_column, kind = _header(file, where)
+            if kind.hasobject or (by_column and len(shape) > 1):
+                raise DataError(
+                    f"{where} is stored column by column, and is too large to be read at once. Save "
+                    "numpy.ascontiguousarray of it."
+                )
+            row = math.prod(shape[1:]) * kind.itemsize
+            at_once = max(1, n_bytes // max(1, row))
+            for start in range(0, shape[0], at_once):
+                n_rows = min(at_once, shape[0] - start)
+                content = file.read(n_rows * row)
+                if len(content) != n_rows * row:
+                    raise DataError(f"{where} is damaged: it ends within row {start + len(content) // max(1, row)}.")
+                yield np.frombuffer(content, kind).reshape(n_rows, *shape[1:])
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{where} is damaged: {error}.") from error
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Array:
