@@ -271,3 +271,19 @@ def test_data_of_twice_the_memory_of_a_process_are_prepared_and_used_from_disk(t
         else:
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout) == [[3, 2, 1, 256, 256], 1.0]
+
+
+@pytest.mark.parametrize("rotations", ["none", "per_class"])
+def test_for_another_device_rows_are_drawn_on_the_cpu_and_only_what_is_taken_is_moved(data, rotations):
+    device = torch.device("meta")  # any that is not the CPU
+    moved = load(data, "disk", rotations=rotations).to(device)
+    assert moved.device == torch.device("cpu")
+    assert not moved.in_memory
+    tasks = moved.tasks(SHAPE, 0)
+    episode = tasks.episodes("train", torch.arange(3))
+    assert {tensor.device for part in episode for tensor in part[:2]} == {device}
+    assert episode.query.x.shape == (3, 6, 3, 8, 8)
+    batch = moved.batches(4, 0).episodes("train", torch.arange(2)).support
+    assert (batch.x.device, batch.y.device) == (device, device)
+    assert tasks.bank_hash("val", 4) == load(data, "memory", rotations=rotations).tasks(SHAPE, 0).bank_hash("val", 4)
+    assert load(data, "memory", rotations=rotations).to(device).device == device
