@@ -109,7 +109,7 @@ def cached(
     with preparing_at(_temporary(path)) as preparing:
         prepared = build()
         if needs_receipt:
-            keep_receipt(identity, receipt_of(prepared, checksum_of(prepared.examples)), progress)
+            keep_receipt(identity, receipt_of(*prepared[:3], checksum_of(prepared.examples)), progress)
         try:
             _write(path, prepared, identity, preparing.file)
             progress(f"Kept the prepared {name} in {path}.")
@@ -186,7 +186,7 @@ def _read(
         if sum(classes.values()) != len(examples):
             return None
         prepared = Prepared(examples, classes, metadata["digest"])
-        receipt = receipt_of(prepared, metadata["sha256"])
+        receipt = receipt_of(examples, classes, metadata["digest"], metadata["sha256"])
         version = version_of(path, receipt) if is_mapped else None
         if version is not None and receipt == kept_receipt(identity) and kept_receipt(version) == _CHECKED:
             return prepared._replace(version=version) if _fits(examples, shape) else None
@@ -226,7 +226,7 @@ def _is_authentic(
     found = checksum_of(examples)
     if checksum is not None or found != written:
         return found == checksum
-    return kept_receipt(identity) == receipt_of(prepared, found)
+    return kept_receipt(identity) == receipt_of(examples, classes, digest, found)
 
 
 def checksum_of(examples: Tensor) -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _BARE: Final = b"\x93NUMPY"
 _FORMAT: Final = "numpy.savez(file, x=..., y=...)"
 _MOST_HEADER: Final = 10_000
+_DAMAGE: Final = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError
+)  # fmt: skip
 
 
 class Header(NamedTuple):
@@ -64,7 +67,7 @@ def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, Array
                     raise DataError(f"{path} has the array {name} twice. Save it again: {_FORMAT}.")
                 found[name] = _array(archive, info, f"{path}: {name}")
         return found
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path} is not an .npz file of plain arrays: {error}. Save it by {_FORMAT}.") from error
 
 
@@ -76,13 +79,16 @@ def array_headers(path: Path) -> dict[str, Header]:
     """
     read_npz(path, only=())
     found = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            name = info.filename.removesuffix(".npy")
-            if name != info.filename:
-                with archive.open(info) as file:
-                    shape, _, kind = _header(file, f"{path}: {name}")
-                found[name] = Header(shape, kind)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name != info.filename:
+                    with archive.open(info) as file:
+                        shape, _, kind = _header(file, f"{path}: {name}")
+                    found[name] = Header(shape, kind)
+    except _DAMAGE as error:
+        raise DataError(f"{path} is not an .npz file of plain arrays: {error}. Save it by {_FORMAT}.") from error
     return found
 
 
@@ -116,7 +122,7 @@ def pieces(path: Path, name: str, n_bytes: int) -> Iterator[Array]:
                 if len(content) != n_rows * row:
                     raise DataError(f"{where} is damaged: it ends within row {start + len(content) // max(1, row)}.")
                 yield np.frombuffer(content, kind).reshape(n_rows, *shape[1:])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{where} is damaged: {error}.") from error
 
 

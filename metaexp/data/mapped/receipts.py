@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from torch import Tensor
 
 from metaexp.core.errors import MetaexpError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.user_cache import user_cache
 from metaexp.data.base import Progress
 
-if TYPE_CHECKING:
-    from metaexp.data.files.cache import Prepared
-
 _MOST_RECEIPT: Final = 10_000
 _MOST_RESULT: Final = 10**10
 
 
-def receipt_of(prepared: Prepared, checksum: str) -> str:
+def receipt_of(examples: Tensor, classes: Mapping[str, int], digest: str, checksum: str) -> str:
     """Return the receipt of prepared data.
 
     Args:
-        prepared: The data.
-        checksum: That of its examples.
+        examples: (B, ...), ordered by class.
+        classes: Class -> its number of examples.
+        digest: That of the raw data.
+        checksum: That of the examples.
     """
-    examples, classes, digest = prepared[:3]
     table = hashlib.sha256(json.dumps(list(classes.items())).encode()).hexdigest()
     return f"{digest} {checksum} {table} {examples.dtype} {list(examples.shape)}\n"
 
