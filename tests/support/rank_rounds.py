@@ -16,6 +16,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ DISTURBANCES = ("none", *ERRORS, "stop one", "stop all", "interrupt one", "kill"
 KEPT = ("metrics.jsonl", "test_episodes.csv", f"checkpoints/step_{STEPS:09d}.safetensors")
 
 
-def planned(rounds: int, seed: int) -> dict[str, dict[str, Any]]:
+def planned(rounds: int, seed: int, kinds: Sequence[str] = DISTURBANCES) -> dict[str, dict[str, Any]]:
     """Name -> job of ``shared_runs.py``: an undisturbed run of each size, then the rounds and what resumes them."""
     draw = random.Random(seed)
     jobs: dict[str, dict[str, Any]] = {f"undisturbed{n}": {"ranks": n, "settings": "maml"} for n in SIZES}
     for index in range(rounds):
-        what, n = DISTURBANCES[index % len(DISTURBANCES)], draw.choice(SIZES)
+        what, n = kinds[index % len(kinds)], draw.choice(SIZES)
         if what in ("drift", "other"):
             n = draw.choice(SIZES[1:])  # one rank cannot differ from itself
         rank = draw.randrange(n)
@@ -73,10 +74,10 @@ def judged(jobs: dict[str, dict[str, Any]], report: dict[str, Any]) -> dict[str,
     return {"rounds": sum(tried.values()), "tried": tried, "hung": hung, "wrong": wrong, "slowest_seconds": slowest}
 
 
-def run_rounds(folder: Path, rounds: int, seed: int) -> dict[str, Any]:
-    """Run all rounds, and judge them."""
+def run_rounds(folder: Path, rounds: int, seed: int, kinds: Sequence[str] = DISTURBANCES) -> dict[str, Any]:
+    """Run all rounds, with disturbances of these kinds, and judge them."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = planned(rounds, seed)
+    jobs = planned(rounds, seed, kinds)
     (folder / "jobs.json").write_text(json.dumps(jobs))
     command = [sys.executable, str(SUPPORT / "shared_runs.py"), str(folder), str(folder / "jobs.json")]
     subprocess.run(command, check=True)
