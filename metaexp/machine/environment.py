@@ -32,10 +32,9 @@ def environment(compute: Compute, own_code: OwnCode | None) -> dict[str, Any]:
         own_code: The user's code that the configuration names, if any.
     """
     machine: Machine = compute.recorded()
-    git = provenance.git_state()
     return {
         "metaexp": metaexp.__version__,
-        "commit": None if git is None else git.commit,
+        "commit": provenance.git_commit(),
         "metaexp sources": provenance.sources_digest()[:12],
         OWN_CODE: None if own_code is None else own_code.digest[:12],
         "torch": torch.__version__,

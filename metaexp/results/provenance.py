@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,14 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    for package in PACKAGES:
+    return found | _installed(PACKAGES)
+
+
+@lru_cache(maxsize=1)
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    """Name -> version, for those that are there. Read once: what is imported stays what it is."""
+    found = {}
+    for package in packages:
         try:
             found[package] = _version(metadata.distribution(package))
         except metadata.PackageNotFoundError:
@@ -84,14 +91,29 @@ def git_state(package: Path | None = None, tracked: str = "__init__.py") -> Git 
         The commit; None where there is none.
     """
     folder = package or Path(metaexp.__file__).parent
-    if _git(folder, "ls-files", "--error-unmatch", "--", tracked) is None:
-        return None
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git_commit(folder, tracked)
     if commit is None:
         return None
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    beside = _git(folder, "status", "--porcelain", "--", ".")
-    return Git(commit=commit.strip(), dirty=bool(changed) or bool(beside))
+    beside = changed or _git(folder, "status", "--porcelain", "--", ".")
+    return Git(commit, dirty=bool(beside))
+
+
+def git_commit(package: Path | None = None, tracked: str = "__init__.py") -> str | None:
+    """Return the commit alone, without a look for changes, which takes longer.
+
+    Args:
+        package: The folder of the package; metaexp's own by default.
+        tracked: A file in it that must be tracked.
+
+    Returns:
+        The commit; None where there is none.
+    """
+    folder = package or Path(metaexp.__file__).parent
+    if _git(folder, "ls-files", "--error-unmatch", "--", tracked) is None:
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    return None if commit is None else commit.strip()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

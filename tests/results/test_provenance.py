@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.results import provenance
-from metaexp.results.provenance import git_state, versions
+from metaexp.results.provenance import git_commit, git_state, versions
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -67,6 +67,17 @@ def test_no_repository_and_no_git_give_no_commit(
     assert git_state(tmp_path / "plain") is None
     monkeypatch.setenv("PATH", str(tmp_path / "nothing here"))
     assert git_state(checkout) is None
+
+
+def test_the_commit_alone_is_that_of_the_state(checkout: Path) -> None:
+    state = git_state(checkout)
+    assert state is not None
+    assert git_commit(checkout) == state.commit
+    assert git_commit(checkout, "not_tracked.py") is None
+    (checkout / "__init__.py").write_text("changed")
+    assert git_commit(checkout) == state.commit
+    _git(checkout, "commit", "-qam", "second")
+    assert git_commit(checkout) != state.commit
 
 
 def test_a_git_hooks_environment_does_not_lead_astray(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

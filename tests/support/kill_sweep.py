@@ -35,6 +35,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no
 
 import case_runs
 import forking
+import git_once  # noqa: F401 - runs ask git once
 import tiny_runs
 import torch
 from rich.console import Console
