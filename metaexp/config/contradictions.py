@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
+from metaexp.config.classes.values import show
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.metric import name_problem
 from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
+from metaexp.data.classification.preprocessing import Augmentation
 from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000
@@ -63,6 +66,7 @@ def contradictions(
         tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained, batch)
         found += fit_problems(data, algorithm, tasks)
         found += _size_problems(values, train, test)
+    found += _augment_problems(data, values["augment"] if "augment" in sound else {})
     if "eval" in sound:
         found += _number_problems(values["eval"]["episodes"], data)
     if sound >= {"eval", "task"}:
@@ -81,6 +85,14 @@ def contradictions(
     if "paths" in sound and not all(values["paths"].values()):
         found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
     return Found(list(dict.fromkeys(found)), wrong_data)
+
+
+def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[str]:
+    if data is None or data.kind != "regression":
+        return []
+    usual = dataclasses.asdict(Augmentation())
+    changed = [f"augment.{key}={show(value)}" for key, value in given.items() if value != usual[key] and key != "parts"]
+    return [f"{', '.join(changed)}: augment changes images, and this is regression. Leave it out."] if changed else []
 
 
 def _data(

@@ -54,6 +54,12 @@ def test_values_that_are_impossible_are_refused(override, message):
         settings(override)
 
 
+def test_regression_is_refused_before_data_are_made():
+    with pytest.raises(ConfigError, match=r"^augment\.flip=true, augment\.crop=2: augment changes images, and this is"):
+        settings("dataset=sinusoid", "algorithm=maml", "augment.flip=true", "augment.crop=2")
+    settings("dataset=sinusoid", "algorithm=maml", "augment.parts=query")
+
+
 def run(folder: Path, *overrides: str) -> bytes:
     return (mx.train(*SETTINGS, *overrides, folder=folder).folder / "metrics.jsonl").read_bytes()
 
