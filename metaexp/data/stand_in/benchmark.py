@@ -152,19 +152,19 @@ def _figures(names: Sequence[str], per_class: int, size: int) -> Tensor:
     import os
     from concurrent.futures import ThreadPoolExecutor
 
-    import numpy as np
     import torch
 
+    from metaexp.data.mapped.example_file import new_examples
     from metaexp.data.stand_in.draw import draw_class
 
-    images = np.empty((len(names), per_class, 3, size, size), np.uint8)
+    images = new_examples((len(names) * per_class, 3, size, size), dict.fromkeys(names, per_class))
 
-    def draw(row: int) -> None:
-        images[row] = draw_class(names[row], per_class, size)
+    def draw(number: int) -> None:
+        images[number * per_class : (number + 1) * per_class] = draw_class(names[number], per_class, size)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         list(pool.map(draw, range(len(names))))
-    return torch.from_numpy(images).flatten(0, 1)
+    return torch.from_numpy(images)
 
 
 def _characters(n_classes: int, per_class: int, size: int) -> Tensor:

@@ -22,6 +22,7 @@ from metaexp.data.image_folder import ImageFolder
 from metaexp.data.mapped import example_file
 from metaexp.data.mapped.example_file import map_examples, new_examples, preparing_at
 from metaexp.data.mapped.placement import placed
+from metaexp.data.mini_imagenet import MiniImageNet
 
 SHAPE = TaskShape(2, 1, 3)
 
@@ -253,6 +254,22 @@ with placed(placement):
 x = data.tasks(TaskShape(2, 1, 1), 0).episodes("train", torch.arange(3)).query.x
 print(json.dumps([list(x.shape), float(x.min())]))
 """
+
+
+def test_made_up_images_are_drawn_into_the_file_too(data, monkeypatch):
+    made = []
+    new = example_file.ExampleFile
+    monkeypatch.setattr(example_file, "ExampleFile", lambda *a: made.append(new(*a)) or made[-1])
+    digests = {}
+    for placement in ("disk", "memory"):
+        place = data / placement
+        place.mkdir()
+        with placed(placement):
+            loaded = MiniImageNet(8, None, stand_in=True, stand_in_images=4).load(place, print)
+        digests[placement] = loaded.digest, loaded.tasks(SHAPE, 0).episodes("test", torch.arange(2)).query.x
+    assert len(made) == 1
+    assert digests["disk"][0] == digests["memory"][0]
+    assert torch.equal(digests["disk"][1], digests["memory"][1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the private memory of a process")
