@@ -29,6 +29,7 @@ from metaexp.config.overrides import first_line
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
+from metaexp.machine.requeue import save_before_requeue
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
 from metaexp.sweep.folder import Sweep, check_in_place, open_sweep
@@ -104,12 +105,15 @@ class Task:
         """Run the job until it ends or all jobs are asked to stop."""
         sweep = open_sweep(self.sweep)
         job = sweep.job(config.job)
-        with stop_on_signals() as signalled:
-            queue = SweepQueue(sweep, [job], self.options, self._start, JobReporter(self.folder, self.options))
-            Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
+        started: list[JobProcess] = []  # not in self, which is pickled when the job goes back into the queue
 
-    def _start(self, folder: Path, /, *others: Path) -> JobProcess:
-        return start(folder, *others, trusted=self.packages, threads=self.threads)
+        def begin(folder: Path, /, *others: Path) -> JobProcess:
+            started.append(start(folder, *others, trusted=self.packages, threads=self.threads))
+            return started[-1]
+
+        with stop_on_signals() as signalled, save_before_requeue(started):
+            queue = SweepQueue(sweep, [job], self.options, begin, JobReporter(self.folder, self.options))
+            Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
 
 
 class JobReporter:

@@ -23,6 +23,7 @@ from metaexp.core.disk_errors import explain_disk_error
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.terminal_text import print_text
+from metaexp.machine.requeue import ignore_signals_of_clusters
 from metaexp.machine.signals import Interrupted
 from metaexp.machine.warm_parent import leave
 from metaexp.results.record import RECORD_FILE
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     options = made.parse_args(list(arguments))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_early)
+    ignore_signals_of_clusters()
     threading.Thread(target=_stop_when_parent_dies, daemon=True).start()
     with ExitStack() as stack:
         mine = [folder for folder in options.folders if stack.enter_context(lock_job(folder))]
