@@ -11,6 +11,7 @@ import numpy as np
 
 from metaexp.compare.banks import check_banks
 from metaexp.compare.differences import Difference, differing_settings
+from metaexp.compare.domains import with_domains
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
@@ -161,7 +162,7 @@ def compare(
     """Compare runs.
 
     Args:
-        runs: Tested runs.
+        runs: Tested runs. Those on a mixture are also compared on each of its datasets.
         left_out: Run folders that cannot be compared, listed beside the tables.
         by: Keys whose values make a row; empty for everything that decides numbers but the seed.
         decide: Gives the part of a configuration that decides numbers.
@@ -172,10 +173,11 @@ def compare(
         RunFolderError: A group was tested on more than one bank of episodes.
         ConfigError: No run has a key of ``by``.
     """
-    groups = group(runs)
+    groups = group(with_domains(runs))
     check_banks(groups)
     tables = [_table(item, rows(item.runs, by, decide), decide) for item in groups]
-    histories, unread = read_histories([run for item in groups for run in item.runs])
+    given = set(map(id, runs))
+    histories, unread = read_histories([run for item in groups for run in item.runs if id(run) in given])
     return Comparison(title, tables, [*left_out, *unread], command, histories)
 
 

@@ -13,7 +13,7 @@ from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
-from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_metric, tested_episodes
+from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_domains, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import codes_used
 from metaexp.results.privacy import clean_text
@@ -31,6 +31,7 @@ class Run:
         test: The test score, of the record or of a later test.
         bank: The hash of the test episodes.
         retested: Whether score and bank are of a later test.
+        domains: The dataset of every test episode (E,) in a mixture; empty for other data.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Run:
     test: Score
     bank: str
     retested: bool = False
+    domains: tuple[str, ...] = ()
 
     @property
     def values(self) -> Array:
@@ -111,13 +113,15 @@ def _read(folder: Path, record: RunRecord) -> Run:
     """
     if record.test is not None and record.episode_bank is not None:
         per_step = _episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)
-        return Run(folder, record, per_step, record.test, record.episode_bank)
+        domains = tuple(read_domains(folder / EPISODES_FILE))
+        return Run(folder, record, per_step, record.test, record.episode_bank, domains=domains)
     later = as_trained(folder, record)
     if later is None:
         raise RunFolderError("was not tested (eval.test=false); `metaexp evaluate` tests a run that was chosen.")
     test = later.evaluation.test
     per_step = _episodes(later.episodes, test, later.evaluation.episodes_sha256)
-    return Run(folder, record, per_step, test, later.evaluation.episode_bank, retested=True)
+    domains = tuple(read_domains(later.episodes))
+    return Run(folder, record, per_step, test, later.evaluation.episode_bank, retested=True, domains=domains)
 
 
 def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
@@ -131,7 +135,8 @@ def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
         )
     values = read_metric(folder / METRICS_OF_EPISODES, score)
     _check_several(score)
-    return Run(folder, record, np.array([values], dtype=np.float64), score, record.episode_bank)
+    domains = tuple(read_domains(folder / EPISODES_FILE)) if record.domains else ()
+    return Run(folder, record, np.array([values], dtype=np.float64), score, record.episode_bank, domains=domains)
 
 
 def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
@@ -180,4 +185,4 @@ def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
         bank: The hash of its episode bank.
         per_step: The metric of every episode, (steps + 1, n_episodes).
     """
-    return replace(run, test=test, bank=bank, per_step=per_step, retested=True)
+    return replace(run, test=test, bank=bank, per_step=per_step, retested=True, domains=())

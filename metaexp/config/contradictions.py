@@ -132,7 +132,9 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         except (MissingDataError, OSError):
             capacity = None
     name = data_name(spec, _name(spec, choices, "dataset"))
-    return DataFacts(name, dataset.kind, capacity, dataset.equal_classes, _fixed_bank(dataset, folder))
+    return DataFacts(
+        name, dataset.kind, capacity, dataset.equal_classes, _fixed_bank(dataset, folder), dataset.varied_ways
+    )
 
 
 def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:

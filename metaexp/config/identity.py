@@ -12,6 +12,7 @@ from typing import Any
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.schema import STAND_IN, Settings, own_data
+from metaexp.core.task_fit import is_stand_in
 from metaexp.data.classification.preprocessing import Augmentation
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
@@ -169,7 +170,7 @@ def run_name(resolved: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     groups = ["experiment"] if choices.get("experiment") else ["algorithm", "dataset"]
     names = [choices.get(group) or str(resolved[group]["_target_"]).rpartition(".")[2] for group in groups]
     names += own_data(str(resolved["dataset"]["_target_"]), resolved["dataset"])
-    if resolved["dataset"].get(STAND_IN) is True:
+    if is_stand_in(resolved["dataset"]):
         names.append(STAND_IN)
     text = "-".join([*names, shape, f"seed{resolved['seed']}"])
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import TaskShape
+from metaexp.core.task_fit import is_stand_in as is_made_up
 from metaexp.data.classification.preprocessing import Augmentation
 
 STAND_IN = "stand_in"
@@ -29,6 +30,7 @@ _OWN_DATA = {
 }
 """Datasets that read data of one's own -> the argument that says where these are."""
 _LONGEST_NAME = 40
+_MIXTURE = "metaexp.data.mixture.dataset.Mixture"
 
 Node = dict[str, Any]
 """A node of the configuration that names a class (``_target_``) and its arguments."""
@@ -58,8 +60,8 @@ class ClassSpec:
 
 
 def is_stand_in(dataset: ClassSpec) -> bool:
-    """Return whether made-up images take the place of a dataset's."""
-    return dataset.arguments.get(STAND_IN) is True
+    """Return whether made-up images take the place of a dataset's, or of one in a mixture."""
+    return is_made_up(dataset.node())
 
 
 def data_name(dataset: ClassSpec, name: str) -> str:
@@ -72,7 +74,24 @@ def data_name(dataset: ClassSpec, name: str) -> str:
         name: The name of its file or class.
     """
     named = "-".join([name, *own_data(dataset.path, dataset.arguments)])
+    if of_it := of_mixture(dataset.path, dataset.node()):
+        return named + of_it
     return f"{named} (stand-in)" if is_stand_in(dataset) else named
+
+
+def of_mixture(path: str, node: Mapping[str, Any]) -> str:
+    """Return what is mixed, and what is drawn for each episode, as the name of a mixture ends; "" for other datasets.
+
+    Args:
+        path: The dataset's class.
+        node: Its arguments, as plain values.
+    """
+    domains = node.get("domains")
+    if path != _MIXTURE or not isinstance(domains, Mapping):
+        return ""
+    parts = [f"{key} (stand-in)" if is_made_up(part) else key for key, part in domains.items()]
+    any_way, any_shot = node.get("least_ways") is not None, node.get("varied_shots") is True
+    return f" of {', '.join(parts)}{', any way' * any_way}{', any shot' * any_shot}"
 
 
 def own_data(path: str, arguments: Mapping[str, Any]) -> list[str]:
@@ -90,6 +109,8 @@ def own_data(path: str, arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _as_node(value: Any) -> Any:
+    if isinstance(value, Mapping) and any(isinstance(item, ClassSpec) for item in value.values()):
+        return {name: _as_node(item) for name, item in value.items()}
     return value.node() if isinstance(value, ClassSpec) else value
 
 

@@ -25,6 +25,21 @@ class DataFacts(NamedTuple):
     """Whether all classes of a split are of that size."""
     fixed: FixedBank | None = None
     """Shape and number of the test episodes, where these are fixed rather than drawn."""
+    varied_ways: bool = False
+    """Whether episodes differ in the number of classes."""
+
+
+def is_stand_in(dataset: object) -> bool:
+    """Return whether made-up images take the place of a dataset's, or of one in a mixture.
+
+    Args:
+        dataset: The section ``dataset`` of a configuration, as plain values.
+    """
+    if not isinstance(dataset, Mapping):
+        return False
+    domains = dataset.get("domains")
+    parts = domains.values() if isinstance(domains, Mapping) else ()
+    return dataset.get("stand_in") is True or any(map(is_stand_in, parts))
 
 
 class AlgorithmFacts(NamedTuple):
@@ -75,6 +90,12 @@ def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks
             found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape)]
     if algorithm is not None:
         found += _algorithm_problems(algorithm, tasks)
+    if data is not None and data.varied_ways and algorithm is not None and algorithm.fixed_way:
+        found.append(
+            f"dataset={data.name} draws the number of classes of each episode, and {algorithm.class_name} has one "
+            "output for each class. Set dataset.least_ways=null, which gives every episode task.n_way classes, or "
+            "choose an algorithm that takes any number, such as algorithm=proto_net."
+        )
     if data is not None and algorithm is not None and algorithm.training_tasks == "supervised":
         found += _batch_problems(data, tasks)
     return list(dict.fromkeys(found))

@@ -44,6 +44,7 @@ class EvalResult(NamedTuple):
         per_step: (steps + 1, n_episodes), the metric after 0..S adaptation steps. Its last row is ``per_episode``.
             Algorithms without steps have a single row.
         extra: name -> (n_episodes,), the metrics of ``eval.metrics`` after the last step.
+        domains: the dataset that each episode is from, (n_episodes,), for a mixture; empty for other data.
     """
 
     mean: float
@@ -52,6 +53,7 @@ class EvalResult(NamedTuple):
     per_episode: Tensor
     per_step: Tensor
     extra: Mapping[str, Tensor] = MappingProxyType({})
+    domains: tuple[str, ...] = ()
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:

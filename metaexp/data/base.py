@@ -34,6 +34,8 @@ class Dataset(ABC):
     """
 
     kind: Literal["classification", "regression"]
+    varied_ways: bool = False
+    """Whether episodes differ in the number of classes, so that algorithms with an output for each cannot be used."""
     equal_classes: bool = False
     """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
     reads_cache: bool = False
@@ -163,6 +165,34 @@ class TaskSource(ABC):
 
     The same address gives the same bits on every device, whatever the batch, process or rank that asks for it.
     """
+
+    varies: bool = False
+    """Whether episodes differ in ways, shots or queries, so that only groups of them can be stacked."""
+
+    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
+        """Return the places of episodes that can be stacked, in groups; here all of them.
+
+        Sources with :attr:`varies` override this.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            indices: Numbers of the episodes (T,), int64.
+
+        Returns:
+            Places in ``indices`` (T_g,) for each group. Together they are 0 ... T - 1, each once.
+        """
+        import torch
+
+        return [torch.arange(len(indices))]
+
+    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
+        """Return the dataset that each of the first episodes is from, for a mixture; none for other data.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            n_episodes: How many episodes, from number 0.
+        """
+        return []
 
     @abstractmethod
     def episodes(self, split: Split, indices: Tensor) -> Episode:

@@ -21,7 +21,7 @@ from metaexp.results.evaluations import EVALUATIONS, evaluations
 from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
 from metaexp.results.profile_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
-from metaexp.results.terminal import format_after_steps, format_metrics
+from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
 from metaexp.results.wording import format_device, format_reference, format_score, format_task, format_time
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
@@ -91,9 +91,8 @@ def _format_results(folder: Path, record: RunRecord) -> list[str]:
         lines.append(f"  published   {format_reference(record.reference)} ({record.reference.paper})")
     if record.verdict is not None:
         lines.append(f"  verdict     {record.verdict.text}")
-    lines += [
-        f"  {line}" for line in (format_after_steps(record.after_steps) + format_metrics(record.metrics)).splitlines()
-    ]
+    further = format_domains(record.domains) + format_after_steps(record.after_steps) + format_metrics(record.metrics)
+    lines += [f"  {line}" for line in further.splitlines()]
     for kept in evaluations(folder, record):
         later = kept.evaluation
         with_these = f" with {' '.join(later.overrides)}" if later.overrides else ""

@@ -45,6 +45,11 @@ def run_page(entry: Entry, folder: Path, row: Entry | None = None, departs: str 
         rows = [[str(step), format_score(score)] for step, score in enumerate(record.after_steps)]
         metric = record.after_steps[0].metric
         parts.append(table(["Adaptation steps", f"Test {metric}"], rows, right=(0, 1)))
+    if record.domains:
+        rows = [[name, format_score(score), f"{score.n_episodes:,}"] for name, score in record.domains.items()]
+        parts.append(
+            table(["Dataset", f"Test {next(iter(record.domains.values())).metric}", "Episodes"], rows, right=(1, 2))
+        )
     parts += [f"![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
     return "\n".join(parts)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from metaexp.results.reading import ADDED
+
 
 @dataclass(frozen=True)
 class InitialWeights:
@@ -66,3 +68,23 @@ class InexactResume:
     """The user's own code up to there: the first 12 digits of its digest; null where it had none or it is not known."""
     own_code: str | None
     """The user's own code from there on."""
+
+
+@dataclass(frozen=True)
+class Git:
+    """The commit of the checkout that metaexp ran from, and whether files differed from it."""
+
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class OwnCodeRecord:
+    """The user's own code that a run was made with. The run folder has a copy in ``code/``."""
+
+    digest: str
+    """SHA-256 (hex) of the names and contents of its source files."""
+    git: dict[str, Git | None]
+    """Top-level package or module -> the commit of the checkout that tracks it; null where none does."""
+    files: dict[str, str] = field(default_factory=dict, metadata=ADDED)
+    """Source file -> SHA-256 (hex) of its content; empty in a record of before."""

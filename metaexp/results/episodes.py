@@ -16,35 +16,40 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score
 EPISODES_FILE = "test_episodes.csv"
 METRICS_OF_EPISODES = "test_metrics.csv"
 """The further metrics of every test episode."""
+_DOMAIN = "domain"
+"""The last column, for a mixture: the dataset of the episode."""
 
 
-def write_episodes(path: Path, per_step: Sequence[Sequence[float]]) -> None:
-    """Write one line per episode: its index, then the metric after 0, 1, ... adaptation steps.
+def write_episodes(path: Path, per_step: Sequence[Sequence[float]], domains: Sequence[str] = ()) -> None:
+    """Write one line per episode: its index, the metric after 0, 1, ... adaptation steps, and its dataset in a mixture.
 
     Numbers read back as the same float64.
 
     Args:
         path: The file.
         per_step: (steps + 1, n_episodes), the metric.
+        domains: (n_episodes,), the dataset of each episode; empty for other data than a mixture.
     """
-    write_atomically(path, _encode(per_step))
+    write_atomically(path, _encode(per_step, domains))
 
 
-def episodes_sha256(per_step: Sequence[Sequence[float]]) -> str:
+def episodes_sha256(per_step: Sequence[Sequence[float]], domains: Sequence[str] = ()) -> str:
     """Return the SHA-256 (hex) of the file that :func:`write_episodes` writes.
 
     Args:
         per_step: (steps + 1, n_episodes), the metric.
+        domains: (n_episodes,), the dataset of each episode; empty for other data than a mixture.
     """
-    return hashlib.sha256(_encode(per_step)).hexdigest()
+    return hashlib.sha256(_encode(per_step, domains)).hexdigest()
 
 
-def _encode(per_step: Sequence[Sequence[float]]) -> bytes:
+def _encode(per_step: Sequence[Sequence[float]], domains: Sequence[str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["episode", *(f"after_{step}" for step in range(len(per_step)))])
+    writer.writerow(["episode", *(f"after_{step}" for step in range(len(per_step))), *([_DOMAIN] if domains else [])])
     for episode, values in enumerate(zip(*per_step, strict=True)):
-        writer.writerow([episode, *(repr(float(value)) for value in values)])
+        own = domains[episode : episode + 1]
+        writer.writerow([episode, *(repr(float(value)) for value in values), *own])
     return text.getvalue().encode()
 
 
@@ -112,7 +117,7 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
     mean = sum(per_step[-1]) / max(n_episodes, 1)
     if not abs(mean - test.mean) <= 1e-6 * (1 + abs(test.mean)):  # not a number, too
         raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")
-    if sha256 not in (None, episodes_sha256(per_step)):
+    if sha256 not in (None, episodes_sha256(per_step, read_domains(path))):
         raise RunFolderError(f"{path} was changed after the test: its SHA-256 is not that of the record. Restore it.")
     return per_step
 
@@ -147,8 +152,9 @@ def read_episodes(path: Path) -> list[list[float]]:
         RunFolderError: The file is missing or damaged.
     """
     try:
-        text = read_regular(path).decode()
-        header, *rows = list(csv.reader(io.StringIO(text, newline="")))
+        header, *rows = _lines(path)
+        if header[-1:] == [_DOMAIN]:
+            header, rows = header[:-1], [row[:-1] for row in rows]
         if header != ["episode", *(f"after_{step}" for step in range(len(header) - 1))]:
             raise ValueError(f"the columns are {', '.join(header)}")
         values = [[float(cell) for cell in row[1:]] for row in rows]
@@ -160,3 +166,17 @@ def read_episodes(path: Path) -> list[list[float]]:
     except (ValueError, csv.Error) as error:
         raise RunFolderError(f"{path} is damaged: {error}.") from error
     return [list(column) for column in zip(*values, strict=True)]
+
+
+def read_domains(path: Path) -> list[str]:
+    """Read the dataset of every episode; empty where the file is not of a mixture.
+
+    Args:
+        path: A file that :func:`read_episodes` has read.
+    """
+    header, *rows = _lines(path)
+    return [row[-1] for row in rows] if header[-1:] == [_DOMAIN] else []
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(read_regular(path).decode(), newline="")))

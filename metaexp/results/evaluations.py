@@ -48,6 +48,8 @@ class Evaluation:
     """Of ``<id>.csv``, hex; null in a test of before."""
     metrics: list[Score] = field(default_factory=list, metadata=ADDED)
     """Those of ``eval.metrics``."""
+    domains: dict[str, Score] = field(default_factory=dict, metadata=ADDED)
+    """The result on each dataset of a mixture; empty for other data."""
     schema_version: int = SCHEMA_VERSION
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metaexp.core.files import read_regular
-from metaexp.results.record import OwnCodeRecord, RunRecord
+from metaexp.results.beginning import OwnCodeRecord
+from metaexp.results.record import RunRecord
 
 CODE = "code"
 """The folder of copies, in a run folder."""

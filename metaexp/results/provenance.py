@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import metaexp
-from metaexp.results.record import Git
+from metaexp.results.beginning import Git
 
 PACKAGES = (
     "torch", "numpy", "pillow", "hydra-core", "omegaconf", "safetensors", "wandb", "matplotlib", "learn2learn",

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
-from metaexp.results.beginning import InexactResume, InitialWeights, ParentRun
+from metaexp.core.task_fit import is_stand_in
+from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 
 RECORD_FILE = "record.json"
@@ -110,26 +111,6 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Git:
-    """The commit of the checkout that metaexp ran from, and whether files differed from it."""
-
-    commit: str
-    dirty: bool
-
-
-@dataclass(frozen=True)
-class OwnCodeRecord:
-    """The user's own code that a run was made with. The run folder has a copy in ``code/``."""
-
-    digest: str
-    """SHA-256 (hex) of the names and contents of its source files."""
-    git: dict[str, Git | None]
-    """Top-level package or module -> the commit of the checkout that tracks it; null where none does."""
-    files: dict[str, str] = field(default_factory=dict, metadata=ADDED)
-    """Source file -> SHA-256 (hex) of its content; empty in a record of before."""
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """Everything that is recorded about a run. Fields that are not known yet are null."""
 
@@ -164,6 +145,8 @@ class RunRecord:
     """The test metric after 0, 1, ... adaptation steps; empty for algorithms without steps."""
     metrics: list[Score] = field(default_factory=list, metadata=ADDED)
     """The further metrics on the test episodes that ``eval.metrics`` names; empty in older records."""
+    domains: dict[str, Score] = field(default_factory=dict, metadata=ADDED)
+    """The test result on each dataset of a mixture; empty for other data, and in older records."""
     parent: ParentRun | None = field(default=None, metadata=ADDED)
     """Null where the run began at step 0, and in a record of before."""
     initial_weights: InitialWeights | None = field(default=None, metadata=ADDED)
@@ -212,9 +195,8 @@ class RunRecord:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether made-up images took the place of the dataset's."""
-        dataset = self.config.get("dataset")
-        return isinstance(dataset, Mapping) and dataset.get("stand_in") is True
+        """Whether made-up images took the place of the dataset's, or of one in a mixture."""
+        return is_stand_in(self.config.get("dataset"))
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
@@ -250,7 +232,7 @@ def read_record(folder: Path) -> RunRecord:
         RunFolderError: It is missing or no record of this version. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
-    if path != folder and folder.exists() and not folder.is_dir():
+    if path != folder and folder.is_file():
         raise RunFolderError(f"{folder} is not a run folder: it is a file.")
     try:
         content = json.loads(read_regular(path, 1 << 24))

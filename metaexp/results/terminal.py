@@ -50,6 +50,7 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         table.add_row("verdict", record.verdict.text, "")
     console.print(table)
     console.print(format_after_steps(record.after_steps), soft_wrap=True, end="")
+    console.print(format_domains(record.domains), soft_wrap=True, end="")
     console.print(format_metrics(record.metrics), soft_wrap=True, end="")
     console.print(
         f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of {record.steps:,} steps; "
@@ -100,6 +101,17 @@ def format_metrics(scores: list[Score]) -> str:
     return f"test {', '.join(f'{score.metric} {score.mean:.4f} +- {score.ci95:.4f}' for score in scores)}\n"
 
 
+def format_domains(scores: Mapping[str, Score]) -> str:
+    """Return one line with the test result on each dataset of a mixture; an empty text for other data.
+
+    Args:
+        scores: Dataset -> its score.
+    """
+    if not scores:
+        return ""
+    return f"test on {', '.join(f'{name} {format_score(score)}' for name, score in scores.items())}\n"
+
+
 def print_path(console: Console, what: str, path: Path) -> None:
     """Print a path on a line that no terminal breaks or colours.
 
@@ -133,6 +145,7 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
         line = f"not on new classes alone: {evaluation.trained_classes} of the test classes were trained on"
         console.print(line, style="bold", soft_wrap=True)
     console.print(format_after_steps(evaluation.after_steps), soft_wrap=True, end="")
+    console.print(format_domains(evaluation.domains), soft_wrap=True, end="")
     console.print(format_metrics(evaluation.metrics), soft_wrap=True, end="")
     chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from metaexp.config.classes.make import make
 from metaexp.config.identity import config_hash, with_added_keys
 from metaexp.config.revise import revise
-from metaexp.config.schema import STAND_IN, Settings
+from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.files import encode_text, make_folder, write_atomically
 from metaexp.core.metric import Metric
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
+from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, is_stand_in
 from metaexp.core.types import EvalResult
 from metaexp.data.base import Dataset, MetaDataset, TaskSource
 from metaexp.data.classification.trained_classes import all_class_ids, count_trained
@@ -32,7 +32,7 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluator import Evaluator, check_finite, extra_scores, score, scores_after_steps
+from metaexp.run.evaluator import Evaluator, check_finite, domain_scores, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.frozen_features import with_features
@@ -115,7 +115,7 @@ def evaluate_run(
             finished=utc_now(),
             trained_classes=n_trained,
             changed_code=edited_code(place.path, settings),
-            episodes_sha256=episodes_sha256(result.per_step.tolist()),
+            episodes_sha256=episodes_sha256(result.per_step.tolist(), result.domains),
         )
     return _try_to_keep(evaluation, result, place.evaluations, display)
 
@@ -196,7 +196,8 @@ def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: 
 
 def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
     after = scores_after_steps(result, metric)
-    return {"test": score(result, metric), "after_steps": after, "metrics": extra_scores(result)}
+    further = {"metrics": extra_scores(result), "domains": domain_scores(result, metric)}
+    return {"test": score(result, metric), "after_steps": after, **further}
 
 
 def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -227,7 +228,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
     """The name of the dataset. For real images it says so if the training was on made-up ones."""
-    on_made_up = trained["dataset"].get(STAND_IN) is True and not settings.is_stand_in
+    on_made_up = is_stand_in(trained["dataset"]) and not settings.is_stand_in
     return settings.dataset_name + (" (trained on a stand-in)" if on_made_up else "")
 
 
@@ -282,7 +283,7 @@ def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
     decides = f"{evaluation.config_hash} {evaluation.selected_step} {evaluation.episode_bank}"
     decides += " with edited code" if evaluation.changed_code else ""
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
-    write_episodes(folder / f"{name}.csv", result.per_step.tolist())
+    write_episodes(folder / f"{name}.csv", result.per_step.tolist(), result.domains)
     text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)
     write_atomically(folder / f"{name}.json", encode_text(text + "\n"))
     return folder / f"{name}.json"

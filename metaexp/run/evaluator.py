@@ -51,6 +51,19 @@ class SealedSource(TaskSource):
             raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
         return self._source.episodes(split, indices)
 
+    @property
+    def varies(self) -> bool:  # type: ignore[override]
+        """Whether episodes differ in shape."""
+        return self._source.varies
+
+    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
+        """Return the groups of the source, which reveal shapes alone."""
+        return self._source.alike(split, indices)
+
+    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
+        """Return the datasets of the source's episodes, which reveal no example."""
+        return self._source.domain_names(split, n_episodes)
+
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """Return the hash of the source's bank, which reveals no episode."""
         return self._source.bank_hash(split, n_episodes)
@@ -113,7 +126,8 @@ class Evaluator:
         Raises:
             RuntimeError: The algorithm changed its buffers.
         """
-        return self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra)
+        result = self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra)
+        return result._replace(domains=tuple(self.source.domain_names(split, n_episodes)))
 
     def _measure(
         self,
@@ -138,6 +152,9 @@ class Evaluator:
             if len(indices) == 0:
                 return []
             self.compute.reseed(noise_seed(self.seed, start))
+            return in_groups(self.source, split, indices, values_of)
+
+        def values_of(indices: Tensor) -> list[list[float]]:
             episodes = self.source.episodes(split, indices)
             with self.compute.autocast():
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
@@ -159,6 +176,25 @@ class Evaluator:
         further = dict(zip(extra, columns[len(per_step) :], strict=True))
         interval = mean_interval(per_step[-1].tolist())
         return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step, further)
+
+
+def in_groups(
+    source: TaskSource, split: Split, indices: Tensor, values_of: Callable[[Tensor], list[list[float]]]
+) -> list[list[float]]:
+    """Return values of episodes, computed in groups of one shape where they differ in shape.
+
+    Args:
+        source: The tasks.
+        split: The split.
+        indices: Numbers of the episodes (T,).
+        values_of: Returns the values of episodes of one shape, by their numbers.
+    """
+    if not source.varies:
+        return values_of(indices)
+    rows: dict[int, list[float]] = {}
+    for places in source.alike(split, indices):
+        rows |= dict(zip(places.tolist(), values_of(indices[places.to(indices.device)]), strict=True))
+    return [rows[place] for place in range(len(indices))]
 
 
 @contextmanager
@@ -188,6 +224,21 @@ def extra_scores(result: EvalResult) -> list[Score]:
     """The further metrics as the record has them, without those that are not finite: a record holds numbers only."""
     finite = {name: values for name, values in result.extra.items() if values.isfinite().all()}
     return [Score(name, *mean_interval(values.tolist()), result.n_episodes) for name, values in finite.items()]
+
+
+def domain_scores(result: EvalResult, metric: str) -> dict[str, Score]:
+    """Return the result on each dataset of a mixture, as the record has it; empty for other data.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    found: dict[str, Score] = {}
+    for name in dict.fromkeys(result.domains):
+        own = [value for value, of in zip(result.per_episode.tolist(), result.domains, strict=True) if of == name]
+        interval = mean_interval(own)
+        found[name] = Score(metric, interval.mean, interval.ci95, len(own))
+    return found
 
 
 def score(result: EvalResult, metric: str) -> Score:

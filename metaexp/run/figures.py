@@ -147,6 +147,8 @@ def _test_tasks(subject: Subject, count: int, shape: TaskShape) -> Iterator[Epis
     """Test tasks 0 ... count - 1. Other shapes than the protocol's are other tasks of the same split."""
     indices = torch.arange(count, device=subject.compute.device)
     source = subject.parts.dataset.tasks(shape, subject.settings.eval.seed)
+    if source.varies:
+        return (one_task(source.episodes("test", indices[i : i + 1]), 0) for i in range(count))
     episodes = source.episodes("test", indices)
     return (one_task(episodes, i) for i in range(count))
 

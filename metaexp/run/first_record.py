@@ -12,10 +12,10 @@ from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.data.classification.trained_classes import all_class_ids
 from metaexp.machine.environment import OWN_CODE
-from metaexp.results.beginning import InexactResume
+from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
 from metaexp.results.provenance import git_state, sources_digest, versions
-from metaexp.results.record import OwnCodeRecord, Reference, RunRecord, Task, read_record
+from metaexp.results.record import Reference, RunRecord, Task, read_record
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.initial.command import Provenance

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
-from metaexp.config.schema import STAND_IN, own_data
+from metaexp.config.schema import STAND_IN, of_mixture, own_data
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
@@ -257,7 +257,10 @@ def _shown_names(choice: str, record: RunRecord) -> set[str]:
     node = record.config.get("dataset")
     if not isinstance(node, Mapping):
         return {choice}
-    own = "-".join([choice, *own_data(str(node.get("_target_")), node)])
+    target = str(node.get("_target_"))
+    if of_it := of_mixture(target, node):
+        return {choice + of_it}
+    own = "-".join([choice, *own_data(target, node)])
     end = " (stand-in)" if node.get(STAND_IN) is True else ""
     return {choice + end, own + end}  # earlier records have not the name of the folder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import TextIOWrapper
@@ -123,9 +123,14 @@ class Outputs:
         """
         write(self.folder.best, weights, dict(values))
 
-    def save_test_episodes(self, per_step: list[list[float]]) -> None:
-        """Write the test metric of every episode after 0, 1, ... steps of adaptation."""
-        write_episodes(self.folder.test_episodes, per_step)
+    def save_test_episodes(self, per_step: list[list[float]], domains: Sequence[str] = ()) -> None:
+        """Write the test metric of every episode after 0, 1, ... steps of adaptation, and its dataset in a mixture.
+
+        Args:
+            per_step: (steps + 1, n_episodes), the metric.
+            domains: The dataset of each episode; empty for other data than a mixture.
+        """
+        write_episodes(self.folder.test_episodes, per_step, domains)
 
     def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:
         """Write the further metrics of every test episode, after the last step of adaptation."""
@@ -189,7 +194,7 @@ class NoOutputs(Outputs):
     def save_best(self, weights: Weights, values: Mapping[str, Any]) -> None:
         """Do nothing."""
 
-    def save_test_episodes(self, per_step: list[list[float]]) -> None:
+    def save_test_episodes(self, per_step: list[list[float]], domains: Sequence[str] = ()) -> None:
         """Do nothing."""
 
     def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:

@@ -62,5 +62,7 @@ def _gradient(step: MetaStep, at: int) -> Tensor:
     """The meta-gradient (P,) in float64, on the CPU."""
     step.optimizer.zero_grad()
     step.compute.reseed(at)
-    step.backward(step.source.episodes("train", step.indices(at)[:_TASKS]))
+    indices = step.indices(at)[:_TASKS]
+    indices = indices[step.source.alike("train", indices)[0].to(indices.device)] if step.source.varies else indices
+    step.backward(step.source.episodes("train", indices))
     return torch.cat([p.grad.flatten().cpu().double() for p in step.parameters if p.grad is not None])

@@ -23,7 +23,7 @@ from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluator import check_finite, extra_scores, score, scores_after_steps
+from metaexp.run.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import resume_command
 from metaexp.run.outputs import Outputs
@@ -178,7 +178,7 @@ class Session:
                     result = self.setup.evaluator.evaluate(self.state.algorithm, "test", n_episodes, report)
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
                 raise self._interrupted("and saved") from None
-        self.outputs.save_test_episodes(result.per_step.tolist())
+        self.outputs.save_test_episodes(result.per_step.tolist(), result.domains)
         if result.extra:
             self.outputs.save_test_metrics({name: values.tolist() for name, values in result.extra.items()})
         check_finite(result)
@@ -201,7 +201,8 @@ class Session:
             test=test,
             after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
             metrics=[] if result is None else extra_scores(result),
-            test_episodes_sha256=None if result is None else episodes_sha256(result.per_step.tolist()),
+            domains={} if result is None else domain_scores(result, self.metric.name),
+            test_episodes_sha256=None if result is None else episodes_sha256(result.per_step.tolist(), result.domains),
             batch_norm=algorithm.batch_norm,
             first_order=algorithm.first_order,
             verdict=self._verdict(test),

@@ -89,7 +89,7 @@ class MetaStep:
         self.buffers = dict(algorithm.named_buffers())
         self.rank, self.share = ranks.rank, ranks.share(tasks)
         self.gradient: Gradient = self.fresh_gradient
-        if is_recordable(algorithm, compute, ranks):
+        if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
@@ -129,7 +129,16 @@ class MetaStep:
 
     def fresh_gradient(self, indices: Tensor) -> Partial:
         """Add the gradient over the tasks at ``indices`` (T_r,) to ``.grad``, without a recorded graph."""
-        return self._backward(self.source.episodes("train", indices), self.tasks)
+        if not self.source.varies:
+            return self._backward(self.source.episodes("train", indices), self.tasks)
+        groups = self.source.alike("train", indices)
+        parts = [
+            self._backward(self.source.episodes("train", indices[places.to(indices.device)]), self.tasks)
+            for places in groups
+        ]
+        losses = torch.cat([part.losses for part in parts])[torch.cat(groups).argsort().to(indices.device)]
+        buffers = {name: sum_of([part.new_buffers[name] for part in parts]) for name in parts[0].new_buffers}
+        return Partial(losses, buffers)
 
     def backward(self, episodes: Episode) -> Tensor:
         """Add the gradient of the mean meta-loss to ``.grad``, replace the buffers, and return the losses (T,)."""
@@ -196,6 +205,15 @@ def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tenso
         values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)
         found[name] = values.sum(0) / tasks if values.is_floating_point() else values[0]
     return found
+
+
+def sum_of(parts: list[Tensor]) -> Tensor:
+    """Return the sum of means over parts of the tasks, each divided by the number of all; counters agree between parts.
+
+    Args:
+        parts: What :func:`mean_buffers` returned of one buffer for each part.
+    """
+    return torch.stack(parts).sum(0) if parts[0].is_floating_point() else parts[0]
 
 
 def noise_seed(seed: int, step: int, rank: int = 0) -> int:

@@ -13,8 +13,9 @@ import pytest
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode
 from metaexp.reproduce.difference import compare_folders
+from metaexp.results.beginning import Git
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
-from metaexp.results.record import Git, Machine, RunRecord, Score, write_record
+from metaexp.results.record import Machine, RunRecord, Score, write_record
 
 
 def lines(loss: float = 0.5) -> list[bytes]:

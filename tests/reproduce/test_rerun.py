@@ -19,7 +19,8 @@ from metaexp.machine.signals import Interrupted
 from metaexp.report.publish import publish
 from metaexp.reproduce import rerun as module
 from metaexp.reproduce.rerun import Rerun, format_rerun, plan_rerun, rerun
-from metaexp.results.record import Git, read_record, write_record
+from metaexp.results.beginning import Git
+from metaexp.results.record import read_record, write_record
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 

@@ -12,7 +12,8 @@ from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.config.classes.targets import trust
 from metaexp.core.errors import ConfigError
-from metaexp.results.record import OwnCodeRecord, RunRecord
+from metaexp.results.beginning import OwnCodeRecord
+from metaexp.results.record import RunRecord
 from metaexp.sweep import reuse
 from metaexp.sweep.folder import create
 from metaexp.sweep.prepare import Prepared, prepare

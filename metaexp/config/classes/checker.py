@@ -10,7 +10,7 @@ from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.signatures import Argument, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.targets import find_named, find_target
-from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, nearest, show
+from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, Table, nearest, show
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 
@@ -134,6 +134,8 @@ class Checker:
             base = _object_base(kind)
             if base is not None:
                 return self.node(key, value, Slot(base))
+        elif isinstance(kind, Table) and isinstance(kind.item, Object) and isinstance(value, Mapping):
+            return {name: self.node(f"{key}.{name}", node, Slot(kind.item.base)) for name, node in value.items()}
         if "${" in show(value):
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":

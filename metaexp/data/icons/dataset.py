@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
@@ -53,6 +53,7 @@ class _Drawings(Dataset):
         stand_in: bool,
         stand_in_images: int | None,
         usual: int,
+        grey: bool = False,
     ) -> None:
         check_least(self.drawn, split, licences, designers)
         check_family(self.drawn, leave_out)
@@ -63,6 +64,8 @@ class _Drawings(Dataset):
         self.image_size = image_size
         self.pixels = pixels
         self.equal_classes = stand_in
+        self.grey = grey
+        self.channels = 1 if grey else self.channels
         self.stand_in = make_stand_in(self.drawn, stand_in, stand_in_images, image_size, self.channels, usual)
         if stand_in and leave_out is not None:
             raise ConfigError(
@@ -94,25 +97,28 @@ class _Drawings(Dataset):
         """Find or fetch the archive and draw the icons; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.icons.leave_out import LeftOutDesigner
-        from metaexp.data.icons.prepare import draw
+        from metaexp.data.icons.prepare import draw, in_grey
 
         chosen = {split: list(names) for split, names in self._classes().items()}
         if self.stand_in is not None:
             return self.stand_in.load(chosen, folder, progress, self.pixels)
         found = draw(self.drawn, self.licences, self.image_size, folder, progress)
-        preparation = {"image_size": self.image_size, "licences": self.licences}
+        preparation: dict[str, Any] = {"image_size": self.image_size, "licences": self.licences}
+        if self.grey:
+            preparation["grey"] = True
+        images = in_grey(found.images) if self.grey else found.images
         if self.leave_out is None:
             order = [
                 row for split in chosen for c in chosen[split] for of_it in found.rows[c].values() for row in of_it
             ]
             sizes = {c: sum(map(len, found.rows[c].values())) for split in chosen for c in chosen[split]}
             origin = Origin(self.drawn, found.digest, preparation)
-            return ClassDataset(origin, found.images[order], sizes, chosen, self.pixels)
+            return ClassDataset(origin, images[order], sizes, chosen, self.pixels)
         rows = _without(self.leave_out, found, chosen)
         origin = Origin(self.drawn, found.digest, {**preparation, "leave_out": self.leave_out})
         order = [row for of_it in rows.rows.values() for row in of_it]
         sizes = {concept: len(of_it) for concept, of_it in rows.rows.items()}
-        dataset = LeftOutDesigner(origin, found.images[order], sizes, rows.classes, self.pixels)
+        dataset = LeftOutDesigner(origin, images[order], sizes, rows.classes, self.pixels)
         dataset.n_last = rows.n_last
         return dataset
 
@@ -171,6 +177,7 @@ class Emoji(_Drawings):
         normalise: Normalisation | None,
         stand_in: bool = False,
         stand_in_images: PositiveInt | None = None,
+        grey: bool = False,
     ) -> None:
         """Describe the emoji.
 
@@ -184,9 +191,12 @@ class Emoji(_Drawings):
                 channel; None for neither.
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 10.
+            grey: Whether they are in grey, with one channel, as a mixture with characters needs them.
         """
         pixels = normalised_pixels(False, normalise)
-        super().__init__(licences, designers, split, leave_out, image_size, pixels, stand_in, stand_in_images, usual=10)
+        super().__init__(
+            licences, designers, split, leave_out, image_size, pixels, stand_in, stand_in_images, usual=10, grey=grey
+        )
 
 
 class _Rows(NamedTuple):

@@ -71,6 +71,22 @@ def draw(kind: Kind, licences: Licences, size: int, folder: Path, progress: Prog
     return Drawn(prepared.examples, _rows(prepared.classes), prepared.digest)
 
 
+def in_grey(images: Tensor) -> Tensor:
+    """Return the luma of colour images, as Pillow computes it (ITU-R 601-2).
+
+    Args:
+        images: (B, 3, H, W) uint8.
+
+    Returns:
+        (B, 1, H, W) uint8.
+    """
+    weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32).view(1, 3, 1, 1)
+    parts = [
+        ((chunk.to(torch.int32) * weights).sum(1, keepdim=True) + 0x8000) >> 16 for chunk in torch.split(images, 1024)
+    ]
+    return torch.cat(parts).to(torch.uint8)
+
+
 def published_digests() -> dict[str, str]:
     """Return ``kind licences size`` -> the digest of the drawings, of the sizes that experiments use."""
     lines = (line.rpartition(" ") for line in read_class_list(FOLDER / "icons" / "digests.txt"))

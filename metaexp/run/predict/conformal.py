@@ -74,6 +74,8 @@ def calibrate(
     with torch.no_grad():
         for start in range(0, n_episodes, _AT_ONCE):
             numbers = torch.arange(start, min(start + _AT_ONCE, n_episodes)) + first
+            if source.varies:
+                raise ConfigError("--conformal needs episodes of one shape, and those of this dataset differ.")
             episodes = source.episodes(split, numbers)
             costs += [episode_costs(algorithm, one_task(episodes, index)) for index in range(len(numbers))]
             report(len(costs))

@@ -128,6 +128,11 @@ class StackedGradient:
                 f"{name} with this network computes one task at a time, so several runs of it cannot be trained "
                 f"together. {_INSTEAD}"
             )
+        if any(member.source.varies for member in self.steps):
+            raise ConfigError(
+                "the episodes of this dataset differ in ways or shots, so several runs cannot be trained together. "
+                f"{_INSTEAD}"
+            )
         alone = [_alone(member, step) for member in self.steps]
         try:
             self.compute(step)

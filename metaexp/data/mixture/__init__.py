@@ -1,0 +1,1 @@
+"""Several datasets as one: each episode is drawn from one of them."""

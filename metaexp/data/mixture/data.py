@@ -1,0 +1,119 @@
+"""A mixture of datasets in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import torch
+
+from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
+from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.mixture.sizes import Sampling
+from metaexp.data.mixture.tasks import FixedShapeTasks, VariedTasks
+
+
+class MixtureData(MetaDataset):
+    """Several classification datasets; an episode is of one of them."""
+
+    kind = "classification"
+    target_size = 0
+
+    def __init__(self, domains: Mapping[str, ClassDataset], sampling: Sampling) -> None:
+        """Take the datasets.
+
+        Args:
+            domains: Name -> dataset; all have examples of one shape.
+            sampling: What is varied between episodes.
+
+        Raises:
+            ConfigError: They differ in shape.
+        """
+        (first, like), *others = domains.items()
+        for name, domain in others:
+            if domain.input_shape != like.input_shape:
+                raise ConfigError(
+                    f"examples of dataset.domains.{name} are of shape {domain.input_shape}, and those of "
+                    f"dataset.domains.{first} of {like.input_shape}. Bring them to one size and number of channels, "
+                    f"such as dataset.domains.{name}.image_size={like.input_shape[-1]}."
+                )
+        self.domains = dict(domains)
+        self.sampling = sampling
+        self.input_shape = like.input_shape
+        text = json.dumps([[name, domain.digest] for name, domain in domains.items()] + [list(sampling)])
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+
+    def capacity(self) -> dict[Split, Capacity] | None:
+        """Return the fewest classes, and the smallest class, of any domain; None where ways and shots are drawn."""
+        if self.sampling.varies:
+            return None
+        found: dict[Split, Capacity] = {}
+        for split in SPLITS:
+            sizes = [sizes[split] for sizes in (d.capacity() for d in self.domains.values()) if split in sizes]
+            if sizes:
+                found[split] = Capacity(min(s.n_classes for s in sizes), min(s.per_class for s in sizes))
+        return found
+
+    def class_ids(self, split: Split) -> dict[str, frozenset[str]]:
+        """Return what the classes of all domains are recognised by, under ``domain: class``."""
+        return {
+            f"{name}: {label}": ids
+            for name, domain in self.domains.items()
+            for label, ids in domain.class_ids(split).items()
+        }
+
+    def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
+        """Return the tasks.
+
+        Raises:
+            ConfigError: The shape is none, or a domain is too small for it.
+        """
+        if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
+            raise ConfigError(
+                f"task.n_way={shape.n_way}, task.k_shot={shape.k_shot} and task.n_query={shape.n_query}: "
+                "all must be at least 1 for a mixture of classification datasets."
+            )
+        if not self.sampling.varies:
+            return FixedShapeTasks(self.domains, shape, seed, self.sampling)
+        self._check_room(shape)
+        return VariedTasks(self.domains, shape, seed, self.sampling)
+
+    def batches(self, batch_size: int, seed: int) -> TaskSource:
+        """Refuse supervised training: the domains have no labels in common.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "dataset=mixture gives episodes alone, and this algorithm trains on batches over all classes under fixed "
+            "labels. Choose an algorithm that trains on episodes, such as algorithm=proto_net, or one of the datasets."
+        )
+
+    def to(self, device: torch.device) -> MixtureData:
+        """Return the same mixture with all domains on ``device``."""
+        return MixtureData({name: domain.to(device) for name, domain in self.domains.items()}, self.sampling)
+
+    def _check_room(self, shape: TaskShape) -> None:
+        """Raise ConfigError for a domain that has too few classes, or a class with too few examples."""
+        least = self.sampling.least_ways or shape.n_way
+        if least > shape.n_way:
+            raise ConfigError(
+                f"dataset.least_ways={least} is more than task.n_way={shape.n_way}, which is the most. Lower it, or "
+                "raise task.n_way."
+            )
+        needed = 2 if self.sampling.varied_shots else shape.k_shot + shape.n_query
+        for name, domain in self.domains.items():
+            for split, sizes in domain.capacity().items():
+                if sizes.n_classes < least:
+                    raise ConfigError(
+                        f"the {split} split of dataset.domains.{name} has {sizes.n_classes} classes, and an episode at "
+                        f"least {least}. Lower {'dataset.least_ways' if self.sampling.least_ways else 'task.n_way'}."
+                    )
+                if sizes.per_class < needed:
+                    raise ConfigError(
+                        f"the {split} split of dataset.domains.{name} has a class of {sizes.per_class} examples, and "
+                        f"an episode needs {needed}. Lower task.k_shot or task.n_query."
+                    )

@@ -1,0 +1,114 @@
+"""``dataset=mixture``: several datasets as one. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.fields import PositiveInt
+from metaexp.core.shapes import Capacity, Split
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.inventory.card import Card
+from metaexp.data.inventory.sources import How, Sources
+from metaexp.data.mixture.sizes import Sampling
+
+
+class Mixture(Dataset):
+    """Classification datasets whose examples have one shape. Each episode is of one of them.
+
+    Training draws the dataset of each episode; validation and test take them in turn, so that all have equally many
+    episodes, and results are known for each.
+    """
+
+    kind = "classification"
+    equal_classes = False
+    card = Card("Several datasets; see the card of each.", "That of each dataset.")
+
+    def __init__(
+        self,
+        domains: dict[str, Dataset],
+        least_ways: PositiveInt | None = None,
+        varied_shots: bool = False,
+        most_support: PositiveInt = 500,
+        unequal_queries: bool = False,
+        alike: PositiveInt = 1,
+        stand_in: bool = False,
+    ) -> None:
+        """Describe the mixture.
+
+        Args:
+            domains: Name -> dataset.
+            least_ways: The fewest ways of an episode, drawn up to ``task.n_way``; None: always ``task.n_way``.
+            varied_shots: Whether shots and queries are drawn for each episode, and shots for each class, by the rule of
+                Meta-Dataset, with ``task.k_shot`` and ``task.n_query`` as the most. See
+                :mod:`metaexp.data.mixture.sizes`.
+            most_support: The largest support set then.
+            unequal_queries: Whether each class of an episode has its own number of queries, from 1 to the most.
+            alike: How many consecutive episodes have their domain, ways and shots in common, so that they can be
+                computed together.
+            stand_in: Whether made-up images take the place of those of all datasets. The files of mixtures pass it on
+                to each (``stand_in: ${dataset.stand_in}``).
+
+        Raises:
+            ConfigError: There are no two datasets, one is no classification dataset, or an episode would have one way.
+        """
+        if len(domains) < 2:
+            raise ConfigError(f"dataset.domains has {len(domains)} datasets; a mixture needs at least two.")
+        for name, domain in domains.items():
+            if domain.kind != "classification" or isinstance(domain, Mixture):
+                kind = "a mixture itself" if isinstance(domain, Mixture) else f"for {domain.kind}"
+                raise ConfigError(f"dataset.domains.{name} is {kind}; a mixture is of classification datasets.")
+        real = [name for name, domain in domains.items() if getattr(domain, "stand_in", ...) is None]
+        if stand_in and real:
+            raise ConfigError(
+                f"dataset.stand_in=true, and dataset.domains.{real[0]} has real images. Write "
+                f"`{real[0]}: {{stand_in: ${{dataset.stand_in}}}}` below domains in the file of the mixture."
+            )
+        if least_ways == 1:
+            raise ConfigError("dataset.least_ways=1 leaves nothing to tell apart; set it to 2 or more.")
+        self.domains = domains
+        self.sampling = Sampling(least_ways, varied_shots, most_support, unequal_queries, alike)
+        self.varied_ways = least_ways is not None
+
+    def capacity(self) -> Mapping[Split, Capacity] | None:
+        """Return None: each domain has its own."""
+        return None
+
+    def sources(self, folder: Path) -> Sources:
+        """Return the files of all domains, and what to do where some are missing."""
+        found = {name: domain.sources(folder) for name, domain in self.domains.items()}
+        files = tuple(file for of_it in found.values() if of_it is not None for file in of_it.files)
+        missing = [f"{name}: {of_it.advice}" for name, of_it in found.items() if of_it is not None and of_it.advice]
+        how: How = "computed" if not files and not missing else "own files"
+        return Sources(how, tuple(dict.fromkeys(files)), " ".join(missing))
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        """Load every domain.
+
+        Raises:
+            ConfigError: Their examples differ in shape.
+            DataError: One cannot be had; or its test episodes are fixed, so that it cannot be drawn from.
+        """
+        from metaexp.data.classification.class_dataset import ClassDataset
+        from metaexp.data.fixed.tasks import FixedTestDataset
+        from metaexp.data.mixture.data import MixtureData
+
+        loaded: dict[str, ClassDataset] = {}
+        for name, domain in self.domains.items():
+            try:
+                found = domain.load(folder, progress)
+            except DataError as error:
+                raise type(error)(f"dataset.domains.{name}: {error}") from error
+            if not isinstance(found, ClassDataset) or isinstance(found, FixedTestDataset):
+                raise ConfigError(
+                    f"dataset.domains.{name} is not made of classes to draw from, as one with fixed test episodes is "
+                    "not. Leave it out."
+                )
+            if self.sampling.varies and type(found).tasks is not ClassDataset.tasks:
+                raise ConfigError(
+                    f"dataset.domains.{name} draws tasks by a rule of its own, such as leave_out, and so does this "
+                    "mixture. Leave out one of the two."
+                )
+            loaded[name] = found
+        return MixtureData(loaded, self.sampling)
