@@ -19,6 +19,7 @@ from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.files.cache import cache_folder
+from metaexp.data.mixture.data import MixtureData
 from metaexp.data.regression.table_tasks import TableData
 
 _CLASSES_SHOWN: Final = 8
@@ -97,6 +98,8 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
     if isinstance(loaded, TableData):
         name = loaded.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
+    if isinstance(loaded, MixtureData):
+        facts |= {domain: _sizes(of_it) for domain, of_it in loaded.domains.items()}
     place = cache_folder(folder)
     facts["cache"] = str(place) if place else "none: no folder for it can be written"
     return DataReport(name, loaded.kind, loaded.input_shape, rows, facts, seconds), loaded
@@ -116,6 +119,12 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
         figure.set_size_inches(10, 5.5 * len(splits))
         for split, axes in zip(splits, np.atleast_1d(figure.subplots(len(splits), 1)), strict=True):
             _draw_classes(axes, loaded, split)
+    elif isinstance(loaded, MixtureData):
+        figure.set_size_inches(10, 5.5 * len(loaded.domains))
+        grid = np.atleast_1d(figure.subplots(len(loaded.domains), 1))
+        for (name, domain), axes in zip(loaded.domains.items(), grid, strict=True):
+            _draw_classes(axes, domain, next(iter(domain.capacity())))
+            axes.set_title(f"{name}: {axes.get_title()}")
     else:
         grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
         for split, row in zip(SPLITS, grid, strict=True):
@@ -124,6 +133,13 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
     content = BytesIO()
     figure.savefig(content, format=path.suffix.lower().lstrip("."), dpi=100)
     write_atomically(path, content.getvalue())
+
+
+def _sizes(domain: ClassDataset) -> str:
+    """The classes of each split of a domain, and the start of its digest."""
+    sizes = domain.capacity().values()
+    classes = " / ".join(str(size.n_classes) for size in sizes)
+    return f"{classes} classes, {min(size.per_class for size in sizes)} or more examples each, {domain.digest[:12]}"
 
 
 def _row(dataset: ClassDataset | TableData, split: Split) -> SplitRow:

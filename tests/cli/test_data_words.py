@@ -123,6 +123,18 @@ def test_prepare_does_what_data_does_and_notes_digests_that_verify_compares(
     assert f"{data / 'mine.npz'} changed since" in capsys.readouterr().err
 
 
+def test_a_mixture_is_described_and_drawn_domain_by_domain(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    glyphs = [f"dataset.domains.glyphs.{key}=6" for key in ("train_classes", "val_classes", "test_classes")]
+    command = ["data", "dataset=mixture", "dataset.stand_in=true", *glyphs, "--figure", str(tmp_path / "m.png")]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "glyphs:   6 / 6 / 6 classes, 20 or more examples each" in text
+    assert "omniglot: 1100 / 100 / 423 classes" in text
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_verify_of_a_damaged_cache_names_it_and_ends_with_code_3(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
