@@ -121,6 +121,11 @@ class MetaDataset(ABC):
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return what :meth:`Dataset.capacity` does, now known for certain."""
 
+    def n_labels(self) -> int | None:
+        """Return the labels in batches of the training split, its classes; None where nothing is known of them."""
+        capacity = self.capacity()
+        return None if capacity is None or self.kind == "regression" else capacity["train"].n_classes
+
     def class_ids(self, split: Split) -> Mapping[str, frozenset[str]]:
         """Return what the classes of a split are recognised by in other datasets and other splits.
 

@@ -203,8 +203,7 @@ def batches(subject: DatasetSubject) -> Finding:
     """Check batches for supervised training."""
     if subject.loaded.kind == "regression":
         return does_not_apply("batches", "regression has no classes to train on")
-    loaded = subject.loaded.capacity() or {}
-    n_classes = loaded["train"].n_classes
+    n_classes = subject.loaded.n_labels() or 0
     episode = subject.loaded.batches(_BATCH, 0).episodes("train", torch.arange(1))
     y = episode.support.y
     if tuple(y.shape) != (1, _BATCH) or not ((y >= 0) & (y < n_classes)).all():
@@ -247,6 +246,11 @@ def examine_dataset(
     loaded = description.load(folder, lambda _: None)
     if loaded.kind != description.kind or (loaded.kind == "regression") != (shape.n_way == 0):
         raise ConfigError(f"the dataset says {description.kind}, it loads {loaded.kind}, and task.n_way={shape.n_way}.")
+    if loaded.tasks(shape, 0).varies:
+        raise ConfigError(
+            "episodes of this dataset differ in ways or shots, and these checks compare episodes of one shape. Check "
+            "it with dataset.least_ways=null dataset.varied_shots=false dataset.unequal_queries=false."
+        )
     subject = DatasetSubject(make, folder, shape, loaded, description)
     findings = []
     for name, check in CHECKS.items():

@@ -183,9 +183,9 @@ def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> i
         dataset: The loaded dataset.
         shape: The shape of a training task.
     """
-    capacity = dataset.capacity()
-    if cls.training_tasks == "supervised" and capacity is not None and dataset.kind == "classification":
-        return capacity["train"].n_classes
+    labels = dataset.n_labels() if cls.training_tasks == "supervised" else None
+    if labels is not None:
+        return labels
     return shape.n_way or dataset.target_size
 
 

@@ -12,6 +12,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.mixture.batches import MixtureBatches
 from metaexp.data.mixture.sizes import Sampling
 from metaexp.data.mixture.tasks import FixedShapeTasks, VariedTasks
 
@@ -82,15 +83,14 @@ class MixtureData(MetaDataset):
         return VariedTasks(self.domains, shape, seed, self.sampling)
 
     def batches(self, batch_size: int, seed: int) -> TaskSource:
-        """Refuse supervised training: the domains have no labels in common.
+        """Return batches over the classes of all domains; the labels of one begin where those of the one before end."""
+        if batch_size < 1:
+            raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
+        return MixtureBatches(self.domains, batch_size, seed)
 
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError(
-            "dataset=mixture gives episodes alone, and this algorithm trains on batches over all classes under fixed "
-            "labels. Choose an algorithm that trains on episodes, such as algorithm=proto_net, or one of the datasets."
-        )
+    def n_labels(self) -> int:
+        """Return the training classes of all domains together."""
+        return sum(domain.capacity()["train"].n_classes for domain in self.domains.values() if _trains(domain))
 
     def to(self, device: torch.device) -> MixtureData:
         """Return the same mixture with all domains on ``device``."""
@@ -117,3 +117,7 @@ class MixtureData(MetaDataset):
                         f"the {split} split of dataset.domains.{name} has a class of {sizes.per_class} examples, and "
                         f"an episode needs {needed}. Lower task.k_shot or task.n_query."
                     )
+
+
+def _trains(domain: ClassDataset) -> bool:
+    return "train" in domain.capacity()

@@ -169,9 +169,26 @@ def test_what_a_domain_has_no_room_for_is_refused(sampling: Sampling, shape: Tas
         mixture(sampling).tasks(shape, 0)
 
 
-def test_supervised_batches_are_refused() -> None:
-    with pytest.raises(ConfigError, match="dataset=mixture gives episodes alone"):
-        mixture().batches(4, 0)
+def test_batches_are_of_all_domains_under_labels_of_their_own() -> None:
+    data = mixture()
+    assert data.n_labels() == 6 + 8 + 5
+    source = data.batches(40, 0)
+    batch = source.episodes("train", torch.arange(3)).support
+    assert batch.x.shape == (3, 40, 1, 6, 6)
+    assert batch.n_way == 19
+    assert set(batch.y.flatten().tolist()) <= set(range(19))
+    for name, offset in {"small": 0, "large": 6}.items():
+        table = domains()[name].table("train")
+        for t, place in ((batch.y >= offset) & (batch.y < offset + table.n_classes)).nonzero().tolist():
+            label = int(batch.y[t, place]) - offset
+            number = int((batch.x[t, place, 0, 0, 0] * 255).round() + 200 * (batch.x[t, place, 0, 0, 1] * 255).round())
+            assert int(table.first[label]) <= number < int(table.first[label] + table.length[label])
+    assert torch.equal(batch.y[1], source.episodes("train", torch.tensor([1])).support.y[0])
+    assert source.bank_hash("train", 3) != data.batches(40, 1).bank_hash("train", 3)
+    with pytest.raises(ConfigError, match="train.meta_batch_size=999 examples are more than the 144"):
+        data.batches(999, 0).episodes("train", torch.arange(1))
+    with pytest.raises(ConfigError, match="a batch of 0 examples is not possible"):
+        data.batches(0, 0)
 
 
 def test_moving_it_changes_nothing() -> None:
