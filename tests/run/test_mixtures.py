@@ -135,6 +135,8 @@ def test_a_run_has_a_result_for_each_dataset_in_record_file_and_comparison(
         assert name in table
     assert main(["evaluate", str(runs[0]), "eval.episodes=6", "--config-dir", str(own / "conf")]) == 0
     assert "test on old " in capsys.readouterr().out
+    assert main(["show", str(runs[0])]) == 0
+    assert "test on old " in capsys.readouterr().out
     (kept,) = (runs[0] / "evaluations").glob("*.csv")
     assert kept.read_text().splitlines()[0].endswith(",domain")
 

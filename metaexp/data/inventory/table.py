@@ -50,7 +50,9 @@ def row(name: str, dataset: Dataset, folder: Path, place: Path | None) -> Row:
     prepared = sum(path.stat().st_size for path in cache_files(place, sources.cache))
     size = _size(sources) + (f" + {_megabytes(prepared)} prepared" if prepared else "")
     if sources.advice:
-        return Row(name, kind, _MISSING.get(sources.how, "missing"), size.removeprefix(" + "), _advice(name, sources))
+        return Row(
+            name, kind, _MISSING.get(sources.how, "missing"), size.removeprefix(" + "), _advice(name, sources, dataset)
+        )
     return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), _where(sources))
 
 
@@ -104,9 +106,10 @@ def _where(sources: Sources) -> str:
     return os.path.commonpath(paths)
 
 
-def _advice(name: str, sources: Sources) -> str:
+def _advice(name: str, sources: Sources, dataset: Dataset) -> str:
     if sources.how == "by hand":
-        return f"metaexp data show {name}; until then dataset.stand_in=true"
+        stand_in = "; until then dataset.stand_in=true" if hasattr(dataset, "stand_in") else ""
+        return f"metaexp data show {name}{stand_in}"
     if sources.how == "fetched":
         return sources.advice.replace("metaexp data prepare fetches", f"metaexp data prepare {name} fetches")
     return f"metaexp data show {name}" if sources.how == "own files" else sources.advice.splitlines()[0]

@@ -77,11 +77,13 @@ class Mixture(Dataset):
 
     def sources(self, folder: Path) -> Sources:
         """Return the files of all domains, and what to do where some are missing."""
-        found = {name: domain.sources(folder) for name, domain in self.domains.items()}
-        files = tuple(file for of_it in found.values() if of_it is not None for file in of_it.files)
-        missing = [f"{name}: {of_it.advice}" for name, of_it in found.items() if of_it is not None and of_it.advice]
-        how: How = "computed" if not files and not missing else "own files"
-        return Sources(how, tuple(dict.fromkeys(files)), " ".join(missing))
+        found = {name: of_it for name, domain in self.domains.items() if (of_it := domain.sources(folder)) is not None}
+        files = {file.path: file for of_it in found.values() for file in of_it.files}
+        missing = {name: of_it for name, of_it in found.items() if of_it.advice}
+        is_fetched = all(of_it.how == "fetched" for of_it in missing.values())
+        how: How = "computed" if not files and not missing else "fetched" if is_fetched else "by hand"
+        advice = "; ".join(f"{name}: {of_it.advice}" for name, of_it in missing.items())
+        return Sources(how, tuple(files.values()), advice)
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Load every domain.
