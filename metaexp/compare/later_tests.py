@@ -12,7 +12,7 @@ import numpy as np
 from metaexp.compare.gather import LeftOut, Run
 from metaexp.compare.rows import Decide
 from metaexp.core.errors import RunFolderError
-from metaexp.results.episodes import tested_episodes
+from metaexp.results.episodes import read_domains, tested_episodes
 from metaexp.results.evaluations import Evaluation, Kept, evaluations
 from metaexp.results.privacy import clean_text
 
@@ -75,10 +75,12 @@ def _as_run(run: Run, kept: Kept) -> Run:
         test=test.test,
         after_steps=test.after_steps,
         metrics=test.metrics,
+        domains=test.domains,
         reference=None,
         verdict=None,
     )
-    return Run(run.folder, record, per_step, test.test, test.episode_bank, retested=True)
+    domains = tuple(read_domains(kept.episodes))
+    return Run(run.folder, record, per_step, test.test, test.episode_bank, retested=True, domains=domains)
 
 
 def _check(test: Evaluation) -> None:

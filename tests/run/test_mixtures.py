@@ -137,7 +137,10 @@ def test_a_run_has_a_result_for_each_dataset_in_record_file_and_comparison(
     assert "test on old " in capsys.readouterr().out
     assert main(["show", str(runs[0])]) == 0
     assert "test on old " in capsys.readouterr().out
-    (kept,) = (runs[0] / "evaluations").glob("*.csv")
+    assert main(["evaluate", str(runs[0]), "task.k_shot=1", "eval.episodes=6", "--config-dir", str(own / "conf")]) == 0
+    assert main(["compare", str(own / "out"), "--evaluations", "--output", str(own / "also")]) == 0
+    assert "any shot: new, 4-way 1-shot" in " ".join(capsys.readouterr().out.split())
+    kept, _ = (runs[0] / "evaluations").glob("*.csv")
     assert kept.read_text().splitlines()[0].endswith(",domain")
 
 
