@@ -91,6 +91,19 @@ class AugmentedSource(TaskSource):
             query = self._changed(query, keys, _QUERY)
         return Episode(support, query)
 
+    @property
+    def varies(self) -> bool:  # type: ignore[override]
+        """Whether episodes of the source differ in shape."""
+        return self._source.varies
+
+    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
+        """Return the groups of the source, whose shapes are not changed."""
+        return self._source.alike(split, indices)
+
+    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
+        """Return the datasets of the source's episodes."""
+        return self._source.domain_names(split, n_episodes)
+
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """Return the hash of the source, which says which examples the episodes are made of."""
         return self._source.bank_hash(split, n_episodes)

@@ -10,7 +10,9 @@ from class_datasets import tiny_dataset
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Capacity, TaskShape
+from metaexp.data.classification.augmentation import augmented
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Augmentation
 from metaexp.data.mixture.data import MixtureData
 from metaexp.data.mixture.sizes import Sampling
 
@@ -194,3 +196,20 @@ def test_batches_are_of_all_domains_under_labels_of_their_own() -> None:
 def test_moving_it_changes_nothing() -> None:
     data = mixture()
     assert data.to(torch.device("cpu")).digest == data.digest
+
+
+def test_augmented_episodes_of_any_size_are_those_of_the_mixture_changed() -> None:
+    data = mixture(VARIED)
+    source = data.tasks(TaskShape(5, 4, 3), 0)
+    changed = augmented(source, data, Augmentation(flip=True), 0)
+    assert changed.varies
+    assert changed.domain_names("test", 5) == source.domain_names("test", 5)
+    indices = torch.arange(20)
+    for ours, theirs in zip(changed.alike("train", indices), source.alike("train", indices), strict=True):
+        assert torch.equal(ours, theirs)
+        first, second = changed.episodes("train", indices[ours]), source.episodes("train", indices[ours])
+        assert torch.equal(first.support.y, second.support.y)
+        is_same = (first.support.x == second.support.x).flatten(2).all(-1)
+        is_flipped = (first.support.x == second.support.x.flip(-1)).flatten(2).all(-1)
+        assert bool((is_same | is_flipped).all())
+    assert not bool(is_same.all() & is_flipped.all())
