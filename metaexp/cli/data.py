@@ -82,17 +82,23 @@ def main(arguments: Sequence[str]) -> int:
         if word == "show" and not show(name, dataset, settings.paths.data):
             return 0
         with placed(settings.device.examples):
-            return _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
+            _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
+        return _print_next(options, overrides)
     settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with placed(settings.device.examples):
-        code = _prepare(dataset, settings.paths.data, options.figure)
-    words = [*own_options(options), *options.overrides]
+        _prepare(dataset, settings.paths.data, options.figure)
+    return _print_next(options, options.overrides)
+
+
+def _print_next(options: DataOptions, overrides: Sequence[str]) -> int:
+    """Print what one can do with the data, and return the exit code."""
+    words = [*own_options(options), *overrides]
     print_text(format_next(after_data(words, is_drawn=options.figure is not None)))
-    return code
+    return 0
 
 
-def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str = "") -> int:
+def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str = "") -> None:
     """Load a dataset, and print what is in it.
 
     Args:
@@ -112,7 +118,6 @@ def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str 
     if figure is not None:
         contact_sheet(loaded, figure)
         print_text(f"  figure: {figure}")
-    return 0
 
 
 def _named(word: str, words: Sequence[str], composer: Composer) -> tuple[str, list[str]]:

@@ -29,6 +29,12 @@ def rows(text: str) -> dict[str, str]:
     return {line.split()[0]: line for line in text.splitlines()[1:] if line and line.split()[0] in NAMES}
 
 
+def without_time(text: str) -> list[str]:
+    """The lines, those of the commands to go on with by their words."""
+    lines = [line for line in text.splitlines() if not line.startswith("  loaded in")]
+    return [" ".join(sorted(line.split())) if line.startswith("  metaexp") else line for line in lines]
+
+
 def test_the_list_has_every_dataset_and_says_where_its_files_are_or_what_to_do(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,10 +121,11 @@ def test_prepare_does_what_data_does_and_notes_digests_that_verify_compares(
     np.savez(data / "mine.npz", x=x, y=y)
     chosen = ["dataset.file=mine.npz", "task.n_way=2", "task.n_query=1", "model=mlp"]
     assert main(["data", "dataset=arrays", *chosen]) == 0
-    before = capsys.readouterr().out.splitlines()[:-1]
+    before = without_time(capsys.readouterr().out)
     assert main(["data", "prepare", "arrays", *chosen]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[:-1] == before  # the last line is the time
+    assert without_time(printed.out) == before
+    assert "next:" in printed.out
     assert "arrays.sha256, for `metaexp data verify arrays`" in printed.err
     assert main(["data", "verify", "arrays", *chosen]) == 0
     assert "1 files are as noted" in capsys.readouterr().out
