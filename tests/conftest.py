@@ -28,7 +28,7 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "METAEXP_OUTPUTS", 
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, and tests send it
 
-import git_once  # noqa: F401 - runs ask git once
+import cheap_runs  # noqa: F401
 from hypothesis import HealthCheck, settings
 from records import record as record
 from rich.console import Console

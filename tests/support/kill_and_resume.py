@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no process can be forked
 
-import git_once  # noqa: F401 - runs ask git once
+import cheap_runs  # noqa: F401
 import tiny_runs
 import torch
 from rich.console import Console
