@@ -52,10 +52,13 @@ def combine_seeds(records: Sequence[RunRecord]) -> SeedsResult:
 
 
 def combined_record(records: Sequence[RunRecord]) -> RunRecord:
-    """Return one record for a row of a table: the first one, with the mean score of all and the time of all."""
+    """Return one record for a row of a table: the first one, with the mean score of all and the time of all.
+
+    Runs that were trained together share their time.
+    """
     found = combine_seeds(records)
-    seconds = [record.seconds for record in records]
-    total = math.fsum(s for s in seconds if s is not None) if all(s is not None for s in seconds) else None
+    seconds = [r.seconds / (r.device.runs_together if r.device else 1) for r in records if r.seconds is not None]
+    total = math.fsum(seconds) if len(seconds) == len(records) else None
     return dataclasses.replace(records[0], test=found.test, verdict=found.verdict, seconds=total)
 
 

@@ -101,6 +101,8 @@ def test_together_adds_the_times_and_says_no_time_where_one_is_unknown(record: R
     first, second = seeds(record, 0.98, 0.99)
     assert combined_record([first, second]).seconds == pytest.approx(2 * 1234.5)
     assert combined_record([first, dataclasses.replace(second, seconds=None)]).seconds is None
+    shared = [dataclasses.replace(r, device=dataclasses.replace(r.device, runs_together=2)) for r in (first, second)]
+    assert combined_record(shared).seconds == pytest.approx(1234.5)
 
 
 @pytest.fixture
