@@ -10,7 +10,7 @@ No number on that page is typed. Each record is what a harness wrote with ``--ou
     python tests/support/hostile_folders.py --cases 300 --seed 0 --output benchmarks/records/hostile_folders.json
     python tests/support/hostile_folders.py --cases 300 --seed 1 --output benchmarks/records/hostile_folders.json
     python tests/support/hostile_folders.py --cases 300 --seed 2 --output benchmarks/records/hostile_folders.json
-    python tests/support/bad_command_lines.py --lines 1200 --output benchmarks/records/bad_command_lines.json
+    python tests/support/bad_command_lines.py --lines 1600 --output benchmarks/records/bad_command_lines.json
     python benchmarks/reliability.py --page docs/reliability.md
 """
 

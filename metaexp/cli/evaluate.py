@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from metaexp.cli.arguments import Options, make_parser, parse
 from metaexp.compare.find import run_folders
 from metaexp.config.compose import Composer
-from metaexp.config.revise import revise
+from metaexp.config.revise import check_idle, revise
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import make_console, print_text
 from metaexp.results.next_steps import format_next, step
@@ -177,7 +177,8 @@ def _check_all(tests: Sequence[Test], options: EvaluateOptions) -> None:
     problems: dict[str, list[Path]] = {}
     for test in tests:
         try:
-            revise(*existing(test.run).read_config(), test.overrides, options.config_dir)
+            config, choices = existing(test.run).read_config()
+            check_idle(config, revise(config, choices, test.overrides, options.config_dir).resolved)
         except ConfigError as error:
             for problem in error.problems:
                 problems.setdefault(problem, []).append(test.run)

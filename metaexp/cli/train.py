@@ -18,6 +18,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
+from metaexp.run.folder import existing
 from metaexp.run.initial.command import compose_run
 from metaexp.sweep.groups import asks_for_seeds
 
@@ -110,7 +111,7 @@ def _resumed_folder(options: TrainOptions) -> Path:
             f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
             + (f"To train for longer: {instead}" if longer else "To train on with other settings, start a new run.")
         )
-    return Path(folders[0]).expanduser()
+    return existing(Path(folders[0]).expanduser()).path
 
 
 def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:

@@ -17,6 +17,8 @@ from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 
+_OF_TRAINING = ("seed", "train", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
+
 
 def revise(
     config: Mapping[str, Any],
@@ -76,3 +78,32 @@ def revise(
     if absent:
         raise ConfigError(absent)
     return settings
+
+
+def check_idle(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse overrides of a finished run that would silently do nothing, because they matter for training only.
+
+    Args:
+        before: The configuration of the run.
+        after: That of another test of it.
+
+    Raises:
+        ConfigError: With a sentence for each key, such as ``train.steps``.
+    """
+    found = []
+    before, after = with_added_keys(before), with_added_keys(after)
+    for section in _OF_TRAINING:
+        old, new = before.get(section), after.get(section)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
+        elif old != new:
+            found.append(section)
+    nodes = [node if "weights_sha256" in node else {} for node in (before["model"], after["model"])]
+    found += ["model.weights"] * (nodes[0].get("weights") != nodes[1].get("weights"))
+    if found:
+        raise ConfigError(
+            [
+                f"{key} has no effect on an evaluation: the run is trained already. Remove the override, or train anew."
+                for key in found
+            ]
+        )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
-from metaexp.config.identity import config_hash, with_added_keys
-from metaexp.config.revise import revise
+from metaexp.config.identity import config_hash
+from metaexp.config.revise import check_idle, revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, DataError
@@ -39,8 +39,6 @@ from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
 from metaexp.run.selection import Selected, apply_weights, selected
-
-_TRAINING_KEYS = ("seed", "train", "augment", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
 
 
 class Evaluated(NamedTuple):
@@ -79,7 +77,7 @@ def evaluate_run(
     place = existing(path)
     config, choices = _read_config(place)
     settings = revise(config, choices, overrides, config_dir)
-    _check_overrides(config, settings.resolved)
+    check_idle(config, settings.resolved)
     check_config(path, config)
     weights = selected(place, config)
     with explain_errors(), use_device(settings.device) as compute:
@@ -198,32 +196,6 @@ def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
     after = scores_after_steps(result, metric)
     further = {"metrics": extra_scores(result), "domains": domain_scores(result, metric)}
     return {"test": score(result, metric), "after_steps": after, **further}
-
-
-def _check_overrides(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Refuse overrides that would silently do nothing."""
-    idle = _changed(before, after)
-    if idle:
-        raise ConfigError(
-            [
-                f"{key} has no effect on an evaluation: the run is trained already. Remove the override, or train anew."
-                for key in idle
-            ]
-        )
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The keys that differ and matter for training only, such as ``train.steps``."""
-    found = []
-    before, after = with_added_keys(before), with_added_keys(after)
-    for section in _TRAINING_KEYS:
-        old, new = before.get(section), after.get(section)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
-        elif old != new:
-            found.append(section)
-    nodes = [node if "weights_sha256" in node else {} for node in (before["model"], after["model"])]
-    return found + ["model.weights"] * (nodes[0].get("weights") != nodes[1].get("weights"))
 
 
 def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:

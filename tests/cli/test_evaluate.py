@@ -144,3 +144,11 @@ def test_a_damaged_test_is_left_out_and_named(runs: Path, capsys: pytest.Capture
     assert len(rows(Path("with"))) == 3
     page = Path("with/README.md").read_text()
     assert "seed1, tested with task.k\\_shot=3" in page
+
+
+def test_a_key_of_training_is_refused_before_the_first_test_also_with_several_values(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(runs), "seed=1,2"]) == 2
+    assert "seed has no effect on an evaluation: the run is trained already" in capsys.readouterr().err
+    assert not list(runs.glob("*/evaluations"))

@@ -49,6 +49,8 @@ FOLDERS = [
 """Not run folders."""
 SEARCHED = ("/", "..", "", "../../../etc")
 """Folders that hold the run, or more than a test may search, for a verb that looks for runs below."""
+FINE_OF_A_SWEEP = ("seed=1,2", "seed=choice(1,2)", "sweep.n_jobs=2")
+"""Bad for one run, and right for several."""
 _FINE_OF_A_RUN = ("task.k_shot=19 task.n_query=19", "eval.metrics=[mae]", "task=regression_10shot")
 """The run is of regression on computed functions, which have as many examples as one likes."""
 OF_A_RUN = [f"run {word}" for word in BAD if "\x00" not in word and word not in _FINE_OF_A_RUN]
@@ -65,7 +67,8 @@ PROJECTS = {
 BAD_OF_VERB: dict[str, list[str]] = {
     "train": [*BAD, *PROJECTS],
     "plan": [
-        *BAD, *(f"seed=1,2 {word}" for word in PROJECTS), "--measure=5", "-m=5", "sweep.n_jobs=0",
+        *(word for word in BAD if word not in FINE_OF_A_SWEEP), *(f"seed=1,2 {word}" for word in PROJECTS),
+        "--measure=5", "-m=5", "sweep.n_jobs=0",
         "sweep.on_error=never", "sweep=none_such", "sweep.jobs=2",
     ],
     "search": [
@@ -87,8 +90,9 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "maml inner_lr=text", "maml nothing=5", "maml inner_steps=-1", "maml _target_=os.system",
     ],
     "evaluate": [
-        *FOLDERS, *OF_A_RUN, *(f"run {word}" for word in PROJECTS),
-        "run run", "run eval.episodes=0", "run train.steps=5", "run dataset=none",
+        *(word for word in FOLDERS if word not in SEARCHED), *OF_A_RUN, *(f"run {word}" for word in PROJECTS),
+        "run nowhere", "run 5", "run task.k_shot=2,0", "run eval.episodes=2 train.steps=1,2", "run eval.episodes=0",
+        "run train.steps=5", "run dataset=none", "run seed=1,2",
         "run experiment=maml_sinusoid", "run --allow-trained-classes=5",
     ],
     "predict": [
