@@ -17,7 +17,7 @@ from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 
-_OF_TRAINING = ("seed", "train", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
+_OF_TRAINING = ("seed", "train", "augment", "optimizer", "schedule", "clip", "tracker", "tags", "notes")
 
 
 def revise(
