@@ -1,0 +1,91 @@
+"""Write the measurements of data into docs/adding-a-dataset.md, from their record. No number of those tables is typed.
+
+python benchmarks/data_page.py --page docs/adding-a-dataset.md [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metaexp.core.files import write_atomically
+from metaexp.core.terminal_text import print_text
+from metaexp.results.markdown import between_markers, table
+from metaexp.results.wording import NOTHING
+
+RECORD = Path(__file__).resolve().parent / "records" / "data.json"
+STAND_INS = ("mini_imagenet",)
+"""What benchmarks/data.py measures with made-up images."""
+Found = Mapping[str, Any]
+
+
+def datasets(found: Found) -> str:
+    """Seconds to prepare and to load again, and episodes a second, of each dataset."""
+    rows = [
+        [
+            f"`{name}`{' (stand-in)' if name in STAND_INS else ''}",
+            _number(result.get("prepare"), ".1f"),
+            _number(result.get("again"), ".2f"),
+            _number(result.get("memory"), ",.0f"),
+            _number(result.get("disk"), ",.0f"),
+        ]
+        for name, result in found["results"].items()
+    ]
+    header = ["dataset", "prepare, s", "load again, s", "episodes/s in memory", "episodes/s from disk"]
+    return table(header, rows, right=(1, 2, 3, 4))
+
+
+def large(found: Found) -> str:
+    """A made-up set that is larger than what may be in memory, against a smaller one in memory."""
+    of = found["large"]
+    rows = [
+        [
+            f"{of['gb_in_memory' if name == 'in_memory' else 'gb']:.0f} GB, {where}",
+            f"{result['load']:.2f}" if result["load"] < 1 else f"{result['load']:.0f}",
+            f"{result['cold']:.0f}",
+            f"{result['warm']:.0f}",
+            f"{result['peak_mb'] - result['before_mb']:,.0f}",
+        ]
+        for name, where in (
+            ("in_memory", "in memory"),
+            ("prepare", "on disk, first load"),
+            ("again", "on disk, loaded again"),
+        )
+        for result in [of[name]]
+    ]
+    header = ["images", "load, s", "episodes/s at first", "episodes/s then", "memory of the process, MB"]
+    return table(header, rows, right=(1, 2, 3, 4))
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else format(value, form)
+
+
+def on_page(text: str, found: Found) -> str:
+    """Return the text of the page with the tables of a record."""
+    note = f"Measured on {found['machine']['threads']} cores: {found['note']}."
+    text = between_markers(text, "data", f"{datasets(found).strip()}\n\n{note}")
+    return between_markers(text, "large-data", large(found))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, or say whether it is up to date; exit code 0, or 1 where it is not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/adding-a-dataset.md")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is stale")
+    options = parser.parse_args(arguments)
+    before = options.page.read_text("utf-8")
+    now = on_page(before, json.loads(RECORD.read_bytes()))
+    if options.check:
+        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
+        return int(now != before)
+    write_atomically(options.page, now.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
