@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast as OmegaConf's, to see which keys there are
 PUBLISHED = sorted(
     path.stem
     for path in (CONF / "experiment").glob("*.yaml")
-    if "value" in (OmegaConf.load(path).get("reference") or {})
+    if "value" in (yaml.load(path.read_text(), _LOADER).get("reference") or {})
 )
 Expected = dict[str, Any]
 OMNIGLOT_TASKS = [(5, 1), (5, 5), (20, 1), (20, 5)]

@@ -86,7 +86,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def inside(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def inside(workplace: Path, remembers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The process runs in the workplace, and forgets afterwards which packages it trusted.
 
     Jobs are forked from this process, which has imported torch already. Runs draw no figures, which takes longer than
