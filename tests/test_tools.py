@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import sampling
+from forking import run_main
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,8 +167,17 @@ def test_every_algorithm_is_among_the_runs(numbers: ModuleType) -> None:
     assert set(numbers.EXPERIMENTS) <= experiments
 
 
-@pytest.mark.slow
-def test_a_run_made_twice_has_the_same_numbers(numbers: ModuleType, tmp_path: Path) -> None:
+def test_a_run_made_twice_has_the_same_numbers(
+    numbers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run in a process of its own, which is forked from this one."""
+
+    def fork(command: list[str], **_: object) -> SimpleNamespace:
+        assert command[:3] == [sys.executable, "-m", "metaexp"]
+        ended = run_main(command[3:], tmp_path)
+        return SimpleNamespace(returncode=ended.code, stdout=ended.output)
+
+    monkeypatch.setattr(numbers, "subprocess", SimpleNamespace(run=fork, PIPE=None, STDOUT=None))
     for folder in ("before", "after"):
         assert numbers.main(["make", str(tmp_path / folder), "nearest_neighbour"]) == 0
     assert numbers.main(["compare", str(tmp_path / "before"), str(tmp_path / "after")]) == 0
