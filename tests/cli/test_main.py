@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forking import run_main
 from omegaconf import OmegaConf
 
 import metaexp
@@ -332,7 +333,7 @@ def test_a_resumed_run_takes_no_other_settings(here: Path, capsys: pytest.Captur
 
 
 def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: Path) -> None:
-    """In a process of its own, from a folder that holds the package: nothing of metaexp is edited."""
+    """From a folder that holds the package: nothing of metaexp is edited."""
     (here / "mine.py").write_text(
         "from metaexp.algorithms.proto_net import ProtoNet\n\n\nclass Mine(ProtoNet):\n    '''Mine.'''\n"
     )
@@ -344,7 +345,8 @@ def test_an_algorithm_of_ones_own_is_trained_once_its_package_is_trusted(here: P
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "--trust mine" in refused.stderr
-    subprocess.run([*command, "--trust", "mine"], check=True, capture_output=True)
+    trained = run_main([*command[3:], "--trust", "mine"], here)
+    assert trained.code == 0, trained.output
     assert read_record(the_run(here / "outputs")).algorithm == "mine"
 
 
