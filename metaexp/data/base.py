@@ -8,11 +8,12 @@ cheap to make and to check; :meth:`Dataset.load` reads it into a :class:`MetaDat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from metaexp.core.shapes import Capacity, FixedBank, Split, TaskShape
+from metaexp.data.files.progress import Progress as Progress
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from metaexp.data.classification.preprocessing import ImagePreparation
     from metaexp.data.inventory.card import Card
     from metaexp.data.inventory.sources import Sources
-
-Progress = Callable[[str], None]
-"""Receives one line of text about long work (a download, a build)."""
 
 
 class Dataset(ABC):

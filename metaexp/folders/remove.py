@@ -13,8 +13,7 @@ from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import reason
 from metaexp.folders.find import Found, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
-from metaexp.results.profile_file import PROFILE_FILE
-from metaexp.results.progress_file import PROGRESS_FILE
+from metaexp.results.progress_file import PROFILE_FILE, PROGRESS_FILE
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.sweep.folder import LOCKS_FOLDER, open_sweep
 from metaexp.sweep.frozen_job import FROZEN_FILE, read_frozen

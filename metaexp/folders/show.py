@@ -19,7 +19,7 @@ from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run
 from metaexp.results.evaluations import EVALUATIONS, evaluations
 from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
-from metaexp.results.profile_file import PROFILE_FILE
+from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
 from metaexp.results.wording import format_device, format_reference, format_score, format_task, format_time

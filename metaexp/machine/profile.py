@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from metaexp.core.files import write_atomically
-from metaexp.results.profile_file import PROFILE_FILE
+from metaexp.results.progress_file import PROFILE_FILE
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,8 @@ from metaexp.core.files import read_regular
 from metaexp.results.reading import build
 
 PROGRESS_FILE = ".progress.json"
+PROFILE_FILE = "profile.txt"
+"""The profile of a run (``debug=profile``), which is written as it runs, too."""
 _MOST_BYTES = 10_000
 _MOST = 1e12
 

@@ -13,7 +13,7 @@ from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.next_steps import after_run, format_next, step
 from metaexp.results.own_code import format_edited
-from metaexp.results.profile_file import PROFILE_FILE
+from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
 from metaexp.results.seeds import SeedsResult

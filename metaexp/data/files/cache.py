@@ -29,9 +29,9 @@ from torch import Tensor
 
 from metaexp.core.files import sync_folder
 from metaexp.core.user_cache import user_cache
-from metaexp.data.base import Progress
 from metaexp.data.files.cache_folder import cache_folder, can_write
 from metaexp.data.files.memory import HeldContents
+from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import ExampleFile, map_examples, preparing_at
 from metaexp.data.mapped.placement import stays_on_disk
 from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of, version_of

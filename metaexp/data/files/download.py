@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from metaexp.core.errors import DataError
 from metaexp.core.files import sync_folder
 from metaexp.core.locks import LockedError, acquire
-from metaexp.data.base import Progress
+from metaexp.data.files.progress import Progress
 
 _CHUNK: Final = 1 << 18
 _TIMEOUT_S: Final = 30.0

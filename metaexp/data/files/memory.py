@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from metaexp.data.base import Progress
+from metaexp.data.files.progress import Progress
 
 Contents = TypeVar("Contents")
 Wanted = tuple[object, ...]

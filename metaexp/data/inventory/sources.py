@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from metaexp.core.errors import DataError
-from metaexp.data.base import Progress
 from metaexp.data.files.archives import first_existing
 from metaexp.data.files.download import Remote
+from metaexp.data.files.progress import Progress
 
 How = Literal["computed", "fetched", "by hand", "own files", "fonts"]
 """How one comes to the data: computed here, fetched on first use, put there by hand, files of the user, fonts."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metaexp.core.errors import DataError
-from metaexp.data.base import Progress
 from metaexp.data.files.download import file_digest
+from metaexp.data.files.progress import Progress
 from metaexp.data.inventory.caches import cache_files, check_cache
 from metaexp.data.inventory.noted import digests_of, list_file, read_noted, write_noted
 from metaexp.data.inventory.sources import SourceFile, Sources
