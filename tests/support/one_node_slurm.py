@@ -1,6 +1,6 @@
 """Starts a Slurm of one node for tests, in a folder of its own: munged, slurmctld and slurmd of Debian's packages.
 
-usage: one_node.py FOLDER [SECONDS]   starts it, prints the environment for its commands, and stops it after a while
+usage: one_node_slurm.py FOLDER [SECONDS]   starts it, prints the environment for its commands, and stops it later
 
 ``with cluster(folder) as environment`` gives the environment of a process that talks to it. Needs root, slurm-wlm and
 munge. The names of ports and sockets are its own, so it does not meet another Slurm of the machine.

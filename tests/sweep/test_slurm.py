@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,15 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import one_node_slurm as one_node
 import pytest
 
 from metaexp.results.record import read_record
-
-_spec = importlib.util.spec_from_file_location("one_node", Path(__file__).with_name("one_node.py"))
-assert _spec is not None
-assert _spec.loader is not None
-one_node = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(one_node)
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 pytestmark = [
