@@ -17,8 +17,6 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
 from metaexp.results.reading import build
 
-PROFILE_FILE = "profile.txt"
-"""Which operations took the time of a run, with ``train.profile``."""
 PROGRESS_FILE = ".progress.json"
 PROFILE_FILE = "profile.txt"
 """The profile of a run (``debug=profile``), which is written as it runs, too."""
