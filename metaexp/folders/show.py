@@ -119,7 +119,7 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
         why = plain(str(error).splitlines()[0])[:300]
         return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
                 *(f"  {plain(item)}" for item in given)]  # fmt: skip
-    ours, theirs = (dict(leaves(_settings(config))) for config in (with_added_keys(state.config), defaults))
+    ours, theirs = (dict(leaves(_settings(config))) for config in map(with_added_keys, (state.config, defaults)))
     changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
     if not changed:
         return ["settings: the defaults"]
