@@ -12,6 +12,7 @@ from pathlib import Path
 
 import one_node_slurm as one_node
 import pytest
+from events import until
 
 from metaexp.results.record import read_record
 
@@ -38,17 +39,27 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def command(slurm: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Starts ``metaexp train -m`` on the cluster, in an empty folder."""
+def command(slurm: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``metaexp train -m`` on the cluster, in an empty folder. At the end nothing of it runs any more."""
+    begun: list[subprocess.Popen[str]] = []
 
     def begin(*overrides: str) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "metaexp", "train", "-m", *JOB, *LAUNCHER, "sweep.name=one", *overrides]
         environment = slurm | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        return subprocess.Popen(
-            words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        begun.append(
+            subprocess.Popen(
+                words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
         )
+        return begun[-1]
 
-    return begin
+    yield begin
+    for process in begun:
+        process.kill()
+        process.wait()
+    for number in asked(slurm, "squeue", "--noheader", "--format=%A").split():
+        subprocess.run(["scancel", number], env=slurm, check=False, timeout=60)
+    until(lambda: not asked(slurm, "squeue", "--noheader", "--format=%A").split())
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -84,7 +95,8 @@ def job_of(slurm: dict[str, str]) -> str:
 
 def is_started_again(slurm: dict[str, str], number: str) -> bool:
     """Start a job of the queue now, for which Slurm would wait two minutes; whether it has started."""
-    asked(slurm, "scontrol", "update", f"jobid={number}", "StartTime=now")
+    words = ["scontrol", "update", f"jobid={number}", "StartTime=now"]
+    subprocess.run(words, env=slurm, check=False, capture_output=True, timeout=60)  # refused once it runs
     return "RUNNING" in asked(slurm, "squeue", "--noheader", f"--jobs={number}", "--format=%T")
 
 
