@@ -39,6 +39,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "outputs" / "SWEEP"
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
+        patch.setattr(targets, "_trusted", set())  # packages that other tests of this process trusted
         assert main(["train", "-m", "seed=0,1", *common, f"hydra.sweep.dir={place}"]) == 0
     for name, job in zip(("RUN", "OTHER"), sorted(place.glob("0*")), strict=True):
         shutil.copytree(job, folder / "outputs" / name)

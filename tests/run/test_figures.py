@@ -61,6 +61,8 @@ def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> figures.Sub
     kind = examples.get("kind", "classification")
 
     class Tasks:
+        varies = False
+
         def episodes(self, split: str, indices: Tensor) -> Episode:
             assert split == "test"
             generator = torch.Generator().manual_seed(7)
