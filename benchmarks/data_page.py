@@ -5,15 +5,14 @@ python benchmarks/data_page.py --page docs/adding-a-dataset.md [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import write_atomically
-from metaexp.core.terminal_text import print_text
+from pages import page_parser, write_page
+
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.wording import NOTHING
 
@@ -74,17 +73,8 @@ def on_page(text: str, found: Found) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, or say whether it is up to date; exit code 0, or 1 where it is not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/adding-a-dataset.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is stale")
-    options = parser.parse_args(arguments)
-    before = options.page.read_text("utf-8")
-    now = on_page(before, json.loads(RECORD.read_bytes()))
-    if options.check:
-        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
-        return int(now != before)
-    write_atomically(options.page, now.encode())
-    return 0
+    options = page_parser(__doc__, "docs/adding-a-dataset.md").parse_args(arguments)
+    return write_page(options, lambda text: on_page(text, json.loads(RECORD.read_bytes())))
 
 
 if __name__ == "__main__":

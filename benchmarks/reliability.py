@@ -16,16 +16,15 @@ No number on that page is typed. Each record is what a harness wrote with ``--ou
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import page_parser, write_page
+
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
-from metaexp.core.terminal_text import print_text
 from metaexp.results.markdown import between_markers, table
 
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -162,17 +161,7 @@ def on_page(text: str, records: Path = RECORDS) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, or say whether it is up to date; exit code 0, or 1 where it is not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/reliability.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the page is stale")
-    options = parser.parse_args(arguments)
-    before = options.page.read_text("utf-8")
-    now = on_page(before)
-    if options.check:
-        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
-        return int(now != before)
-    write_atomically(options.page, now.encode())
-    return 0
+    return write_page(page_parser(__doc__, "docs/reliability.md").parse_args(arguments), on_page)
 
 
 if __name__ == "__main__":

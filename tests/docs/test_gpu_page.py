@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from programs import load_program
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks" / "records" / "gpu_h200.json"
 
 
-def test_the_page_is_that_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_the_page_is_that_of_the_record() -> None:
     gpu = load_program("benchmarks/gpu.py")
     text, found = (ROOT / "docs" / "gpu.md").read_text(), json.loads(RECORD.read_text())
     assert gpu.on_page(text, found) == text, (

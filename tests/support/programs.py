@@ -6,11 +6,13 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def load_program(path: str) -> ModuleType:
-    """Return a program as a module.
+    """Return a program as a module. While it is loaded it finds those beside it, as when Python runs it.
 
     Args:
         path: Its path below the root of the repository.
@@ -19,5 +21,7 @@ def load_program(path: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str((ROOT / path).parent))
+        spec.loader.exec_module(module)
     return module
