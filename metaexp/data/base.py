@@ -214,3 +214,28 @@ class TaskSource(ABC):
             split: ``train``, ``val`` or ``test``.
             n_episodes: How many episodes, from number 0.
         """
+
+
+class SourceOver(TaskSource):
+    """The episodes of another source, of which a subclass changes something. Shapes, datasets and hash are its own."""
+
+    def __init__(self, source: TaskSource) -> None:
+        """Take the source."""
+        self._source = source
+
+    @property
+    def varies(self) -> bool:  # type: ignore[override]
+        """Whether episodes of the source differ in shape."""
+        return self._source.varies
+
+    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
+        """Return the groups of the source."""
+        return self._source.alike(split, indices)
+
+    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
+        """Return the datasets of the source's episodes."""
+        return self._source.domain_names(split, n_episodes)
+
+    def bank_hash(self, split: Split, n_episodes: int) -> str:
+        """Return the hash of the source, which says which examples the episodes are made of."""
+        return self._source.bank_hash(split, n_episodes)

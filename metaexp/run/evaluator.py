@@ -17,7 +17,7 @@ from metaexp.core.metric import extra_metric
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
-from metaexp.data.base import TaskSource
+from metaexp.data.base import SourceOver, TaskSource
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import Score
@@ -27,14 +27,14 @@ Report = Callable[[int], None]
 """Takes the number of episodes done so far; may raise, to stop."""
 
 
-class SealedSource(TaskSource):
-    """The tasks of an evaluation. Test episodes cannot be read before :meth:`open_test`.
+class SealedSource(SourceOver):
+    """The tasks of an evaluation. Test episodes cannot be read before :meth:`open_test`. The rest reveals no episode.
 
     So no validation, no choice of a checkpoint and no early look can use them by mistake.
     """
 
     def __init__(self, source: TaskSource) -> None:
-        self._source = source
+        super().__init__(source)
         self._open = False
 
     def open_test(self) -> None:
@@ -50,23 +50,6 @@ class SealedSource(TaskSource):
         if split == "test" and not self._open:
             raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
         return self._source.episodes(split, indices)
-
-    @property
-    def varies(self) -> bool:  # type: ignore[override]
-        """Whether episodes differ in shape."""
-        return self._source.varies
-
-    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
-        """Return the groups of the source, which reveal shapes alone."""
-        return self._source.alike(split, indices)
-
-    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
-        """Return the datasets of the source's episodes, which reveal no example."""
-        return self._source.domain_names(split, n_episodes)
-
-    def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """Return the hash of the source's bank, which reveals no episode."""
-        return self._source.bank_hash(split, n_episodes)
 
 
 class Evaluator:

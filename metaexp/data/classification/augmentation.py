@@ -16,7 +16,7 @@ from metaexp.core.addressing import episode_keys, integers, subkeys, unit_floats
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, Examples
-from metaexp.data.base import MetaDataset, TaskSource
+from metaexp.data.base import MetaDataset, SourceOver, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Augmentation, Pixels
 
@@ -65,12 +65,12 @@ def augmented(source: TaskSource, dataset: MetaDataset, augmentation: Augmentati
     return AugmentedSource(source, augmentation, pixels or Pixels(), seed)
 
 
-class AugmentedSource(TaskSource):
+class AugmentedSource(SourceOver):
     """Tasks whose training images are changed. Those of other splits are left alone."""
 
     def __init__(self, source: TaskSource, augmentation: Augmentation, pixels: Pixels, seed: int) -> None:
         """Take the tasks, the changes, how bytes became the values of the images, and the seed."""
-        self._source = source
+        super().__init__(source)
         self._augmentation = augmentation
         self._pixels = pixels
         self._seed = seed
@@ -90,23 +90,6 @@ class AugmentedSource(TaskSource):
         if self._augmentation.parts != "support":
             query = self._changed(query, keys, _QUERY)
         return Episode(support, query)
-
-    @property
-    def varies(self) -> bool:  # type: ignore[override]
-        """Whether episodes of the source differ in shape."""
-        return self._source.varies
-
-    def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
-        """Return the groups of the source, whose shapes are not changed."""
-        return self._source.alike(split, indices)
-
-    def domain_names(self, split: Split, n_episodes: int) -> list[str]:
-        """Return the datasets of the source's episodes."""
-        return self._source.domain_names(split, n_episodes)
-
-    def bank_hash(self, split: Split, n_episodes: int) -> str:
-        """Return the hash of the source, which says which examples the episodes are made of."""
-        return self._source.bank_hash(split, n_episodes)
 
     def _changed(self, examples: Examples, keys: Tensor, stream: int) -> Examples:
         n_tasks, n_examples = examples.y.shape[:2]
