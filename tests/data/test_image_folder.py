@@ -10,27 +10,12 @@ import pytest
 import torch
 from changed_caches import change_only
 from PIL import Image
+from small_image_folder import image_folder as dataset
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.images import Reading, read_image
-from metaexp.data.image_folder import ImageFolder
-
-
-def dataset(**changes: object) -> ImageFolder:
-    arguments = {
-        "folder": "images",
-        "image_size": 8,
-        "channels": 3,
-        "fractions": [0.5, 0.25, 0.25],
-        "split_seed": 0,
-        "invert": False,
-        "normalise": None,
-        "rotations": "none",
-        "rotations_in": "all",
-    }
-    return ImageFolder(**{**arguments, **changes})
 
 
 def picture(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from changed_caches import change_only
 from PIL import Image
+from small_image_folder import image_folder as dataset
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
@@ -18,7 +19,6 @@ from metaexp.core.user_cache import user_cache
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.files import cache
 from metaexp.data.files.cache import HELD, Prepared, cached
-from metaexp.data.image_folder import ImageFolder
 from metaexp.data.mapped import example_file
 from metaexp.data.mapped.example_file import map_examples, new_examples, preparing_at
 from metaexp.data.mapped.placement import placed
@@ -37,21 +37,6 @@ def data(tmp_path, monkeypatch) -> Path:
             pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / "images" / name / f"{i}.png")
     return tmp_path / "data"
-
-
-def dataset(**changes: object) -> ImageFolder:
-    arguments = {
-        "folder": "images",
-        "image_size": 8,
-        "channels": 3,
-        "fractions": [0.5, 0.25, 0.25],
-        "split_seed": 0,
-        "invert": False,
-        "normalise": None,
-        "rotations": "none",
-        "rotations_in": "all",
-    }
-    return ImageFolder(**{**arguments, **changes})
 
 
 def load(data: Path, placement: str, lines: list[str] | None = None, **changes: object) -> ClassDataset:

@@ -146,18 +146,24 @@ def _labels(axes: list[Any]) -> list[str]:
     return [label for panel in axes for label in panel.get_legend_handles_labels()[1]]
 
 
-@pytest.mark.parametrize(("n_episodes", "half"), [(1, 0.0), (2, 0.1)])
-def test_an_interval_is_drawn_only_where_there_are_two_episodes(
-    n_episodes: int, half: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Any] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes of the figures that the test draws."""
+    found: list[Any] = []
     close = style.Canvas.__exit__
 
     def keep(canvas: style.Canvas, *reason: Any) -> None:
-        drawn.extend(canvas.figure.axes)
+        found.extend(canvas.figure.axes)
         close(canvas, *reason)
 
     monkeypatch.setattr(style.Canvas, "__exit__", keep)
+    return found
+
+
+@pytest.mark.parametrize(("n_episodes", "half"), [(1, 0.0), (2, 0.1)])
+def test_an_interval_is_drawn_only_where_there_are_two_episodes(
+    n_episodes: int, half: float, tmp_path: Path, drawn: list[Any]
+) -> None:
     score = Score("accuracy", 0.5, half, n_episodes)
     validation = Curve([1, 2, 3], [0.4, 0.5, 0.5], [half] * 3)
     learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 2, score)
@@ -169,16 +175,8 @@ def test_an_interval_is_drawn_only_where_there_are_two_episodes(
 
 @pytest.mark.parametrize(("n_validations", "lines"), [(2, 1), (3, 2)])
 def test_two_numbers_are_points_and_three_are_a_line(
-    n_validations: int, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    n_validations: int, lines: int, tmp_path: Path, drawn: list[Any]
 ) -> None:
-    drawn: list[Any] = []
-    close = style.Canvas.__exit__
-
-    def keep(canvas: style.Canvas, *reason: Any) -> None:
-        drawn.extend(canvas.figure.axes)
-        close(canvas, *reason)
-
-    monkeypatch.setattr(style.Canvas, "__exit__", keep)
     steps = list(range(1, n_validations + 1))
     validation = Curve(steps, [0.5] * n_validations, [0.1] * n_validations)
     learning_curve(tmp_path / "a.png", "x", "accuracy", validation, Curve([1, 2, 3], [2.0, 1.5, 1.0]), None, None)

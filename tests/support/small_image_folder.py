@@ -1,0 +1,21 @@
+"""A dataset of small images in folders, as tests describe it."""
+
+from __future__ import annotations
+
+from metaexp.data.image_folder import ImageFolder
+
+
+def image_folder(**changes: object) -> ImageFolder:
+    """The images of the folder ``images``, at 8 x 8 pixels, half of the classes for training."""
+    arguments = {
+        "folder": "images",
+        "image_size": 8,
+        "channels": 3,
+        "fractions": [0.5, 0.25, 0.25],
+        "split_seed": 0,
+        "invert": False,
+        "normalise": None,
+        "rotations": "none",
+        "rotations_in": "all",
+    }
+    return ImageFolder(**{**arguments, **changes})
