@@ -8,11 +8,8 @@ the same test tasks, with its 95 % interval. Omniglot must be in METAEXP_DATA or
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import timing
+from pages import page_parser, write_page
 
 from metaexp.core.errors import NotFiniteError
-from metaexp.core.files import write_atomically
+from metaexp.core.intervals import mean_interval
 from metaexp.core.terminal_text import print_text
 from metaexp.results.episodes import read_episodes
 from metaexp.results.markdown import between_markers, table
@@ -149,7 +147,8 @@ def record_of(run: str) -> dict[str, Any]:
 
 def interval(name: str, values: Sequence[float]) -> dict[str, float]:
     """Return mean and half-width of the 95 % interval over tasks."""
-    return {name: statistics.fmean(values), f"{name}_ci95": 1.96 * statistics.stdev(values) / math.sqrt(len(values))}
+    found = mean_interval(values)
+    return {name: found.mean, f"{name}_ci95": found.ci95}
 
 
 def text_of(found: Mapping[str, Any]) -> str:
@@ -182,22 +181,14 @@ def on_page(text: str, record: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, or read the record, and write the page; exit code 0, or 1 where ``--check`` finds it stale."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = page_parser(__doc__, "docs/ablations.md")
     parser.add_argument("--measure", nargs="+", default=[], choices=CHANGES, metavar="RUN",
                         help="test the weights of these runs and write the record")  # fmt: skip
-    parser.add_argument("--page", type=Path, required=True, metavar="FILE", help="docs/ablations.md")
-    parser.add_argument("--check", action="store_true", help="write no page; exit code 1 where it is stale")
     options = parser.parse_args(arguments)
     for run in options.measure:
         others = json.loads(RECORD.read_bytes())["results"] if RECORD.exists() else {}
         timing.save(RECORD, "ablations", {**others, run: record_of(run)})
-    before = options.page.read_text("utf-8")
-    now = on_page(before, json.loads(RECORD.read_bytes()))
-    if options.check:
-        print_text("up to date" if now == before else f"{options.page} is stale; run this without --check")
-        return int(now != before)
-    write_atomically(options.page, now.encode())
-    return 0
+    return write_page(options, lambda text: on_page(text, json.loads(RECORD.read_bytes())))
 
 
 if __name__ == "__main__":

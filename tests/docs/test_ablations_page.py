@@ -20,9 +20,7 @@ RUN = "relation_net_omniglot_5way_1shot"
 
 @pytest.fixture(scope="module")
 def ablations() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return load_program("benchmarks/ablations.py")
+    return load_program("benchmarks/ablations.py")
 
 
 def test_the_page_is_that_of_the_record(ablations: ModuleType) -> None:
