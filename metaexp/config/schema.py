@@ -25,6 +25,7 @@ _OWN_DATA = {
     "metaexp.data.image_folder.ImageFolder": "folder",
     "metaexp.data.arrays.Arrays": "file",
     "metaexp.data.regression_table.RegressionTable": "file",
+    "metaexp.data.time_series.TimeSeries": "file",
     "metaexp.data.wrapped.learn2learn.Learn2Learn": "name",
     "metaexp.data.wrapped.torch_dataset.TorchDataset": "target",
 }

@@ -135,6 +135,18 @@ class MetaDataset(ABC):
         """
         return {}
 
+    def continuation(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return sequences and what follows them, one number a step, as figures draw them.
+
+        Args:
+            x: Inputs (M, ...).
+            y: Targets or outputs (M, D_out).
+
+        Returns:
+            Values (M, L) and (M, H); None if inputs are no sequences, or sequences of several numbers a step.
+        """
+        return (x[..., 0], y) if self.kind == "regression" and x.dim() == 3 and x.shape[-1] == 1 else None
+
     @abstractmethod
     def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
         """Return the tasks of a shape, addressed by (seed, split, index).

@@ -21,7 +21,7 @@ def large_enough(
         sizes: Class or task -> its number of examples.
         least: The least number that stays; None leaves out none.
         key: The key of ``least`` in the dataset's section, for messages.
-        group: What these are: ``class`` or ``task``.
+        group: What these are: ``class``, ``task`` or ``series``.
         path: The file or folder, for messages.
         progress: Receives a line where something is left out.
 
@@ -37,7 +37,7 @@ def large_enough(
             f"{max(sizes.values(), default=0)} examples. Lower dataset.{key}."
         )
     if small:
-        plural = "classes" if group == "class" else f"{group}s"
+        plural = {"class": "classes", "series": "series"}.get(group, f"{group}s")
         named = ", ".join(f"{name} ({size})" for size, name in small[:_NAMED])
         others = f" and {len(small) - _NAMED} others" if len(small) > _NAMED else ""
         what = f"1 {group}" if len(small) == 1 else f"{len(small)} {plural}"

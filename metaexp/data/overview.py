@@ -206,7 +206,7 @@ def _tiles(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:
-    """One task in each of ``row``: support as dots and query as crosses, or sequences with their continuation."""
+    """One task in each of ``row``: the first target over the first input, or sequences with their continuation."""
     shape, capacity = TaskShape(0, 10, 50), family.capacity()
     if capacity is not None:
         n_support = max(1, min(10, capacity[split].per_class // 2))
@@ -216,9 +216,10 @@ def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:
         axes.set_title(f"{split}, task {i}", fontsize=8)
         for examples, style in ((tasks.query, "."), (tasks.support, "o")):
             x, y = examples.x[i].cpu(), examples.y[i].cpu()
-            if x.dim() == 2 and x.shape[1] == 1:
-                axes.plot(x[:, 0], y[:, 0], style, markersize=5 if style == "o" else 2)
+            sequences = family.continuation(x, y)
+            if sequences is None:
+                axes.plot(x.flatten(1)[:, 0], y[:, 0], style, markersize=5 if style == "o" else 2)
             elif style == "o":
-                for sequence, rest in zip(x.flatten(1)[:3], y[:3], strict=True):
+                for sequence, rest in zip(sequences[0][:3], sequences[1][:3], strict=True):
                     axes.plot(torch.cat([sequence, rest]), linewidth=0.8)
-                axes.axvline(x.flatten(1).shape[1] - 0.5, color="gray", linewidth=0.5)
+                axes.axvline(sequences[0].shape[1] - 0.5, color="gray", linewidth=0.5)

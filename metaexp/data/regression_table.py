@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
-from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
-from metaexp.data.files.locate import named_path
-from metaexp.data.inventory.card import OWN_FILE
-from metaexp.data.inventory.sources import Sources, looked_for
-from metaexp.data.left_out import large_enough, only_these
+from metaexp.data.regression.task_file import Reader, TaskFile, standardised
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from metaexp.data.regression.table_file import TableContent
+
     Floats = npt.NDArray[np.float32]
 
 
-class RegressionTable(Dataset):
+class RegressionTable(TaskFile):
     """Inputs, targets and the task of each example, from a CSV or .npz file.
 
     A CSV has a header: ``task``, the inputs ``x`` (or ``x0``, ``x1``, ...), the targets ``y`` (or ``y0``, ``y1``,
@@ -34,8 +27,7 @@ class RegressionTable(Dataset):
     ``split`` (B) where it divides the tasks. An episode is one task with K + Q different examples of it.
     """
 
-    kind = "regression"
-    card = OWN_FILE
+    content_words = "a task, inputs x and targets y for each example"
 
     def __init__(
         self,
@@ -62,95 +54,36 @@ class RegressionTable(Dataset):
         Raises:
             ConfigError: ``fractions`` are impossible.
         """
-        self.file = file
-        self.fractions = checked_fractions(fractions)
-        self.split_seed = split_seed
+        super().__init__(file, fractions, split_seed, min_examples)
         self.inputs = inputs
         self.targets = targets
-        self.min_examples = min_examples
         self.standardise = standardise
 
-    def capacity(self) -> None:
-        """Return None: only the file tells."""
-        return
+    def reader(self) -> Reader:
+        """Return what reads the columns that were named."""
+        return _Columns(*(None if names is None else tuple(names) for names in (self.inputs, self.targets)))
 
-    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
-        """Return the tasks of each split and the examples of the smallest one."""
-        path = self._path(folder)
-        state = path.stat()
-        inputs, targets = (None if names is None else tuple(names) for names in (self.inputs, self.targets))
-        counts, named = _tasks(path, (state.st_mtime_ns, state.st_size), inputs, targets)
-        sizes, splits = self._divided(counts, named, path, lambda _: None)
-        return {split: Capacity(len(names), min(sizes[name] for name in names)) for split, names in splits.items()}
-
-    def sources(self, folder: Path) -> Sources:
-        """Return where the file is."""
-        return looked_for(lambda: [self._path(folder)], "own files")
-
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
-        """Read the file and order its examples by task."""
-        import numpy as np
-        import torch
-
-        from metaexp.data.regression.table_file import read_table
-        from metaexp.data.regression.table_tasks import TableData
-
-        path = self._path(folder)
-        progress(f"Reading {path}.")
-        content = read_table(path, self.inputs, self.targets)
-        sizes, splits = self._divided(Counter(content.tasks), content.splits, path, progress)
-        place = {task: number for number, task in enumerate(sizes)}
-        kept = np.array([number for number, task in enumerate(content.tasks) if task in place])
-        order = kept[np.argsort([place[content.tasks[number]] for number in kept], kind="stable")]
-        x, y = content.x[order], content.y[order]
-        train = np.isin([content.tasks[number] for number in order], splits["train"])
+    def prepared(self, x: Floats, y: Floats, train: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, dict[str, Any]]:
+        """Standardise inputs and targets by the training tasks, as far as ``standardise`` says."""
         conventions: dict[str, Any] = {"standardise": self.standardise}
         if self.standardise != "none":
-            x, conventions["x"] = _standardised(x, train)
+            x, conventions["x"] = standardised(x, x[train])
         if self.standardise == "both":
-            y, conventions["y"] = _standardised(y, train)
-        return TableData(path.stem, torch.from_numpy(x), torch.from_numpy(y), sizes, splits, conventions)
+            y, conventions["y"] = standardised(y, y[train])
+        return x, y, conventions
 
-    def _path(self, folder: Path) -> Path:
-        path = named_path(folder, "dataset.file", self.file)
-        if not path.is_file():
-            raise MissingDataError(
-                f"dataset.file={self.file}: there is no file {path.absolute()}. Give a CSV or .npz file, absolute or "
-                "inside paths.data, with a task, inputs x and targets y for each example."
-            )
-        return path
-
-    def _divided(
-        self, counts: Mapping[str, int], named: Mapping[Split, list[str]] | None, path: Path, progress: Progress
-    ) -> tuple[dict[str, int], dict[Split, list[str]]]:
-        """Task -> its number of examples, sorted, and the tasks of each split; small ones are left out of both."""
-        sizes = large_enough(dict(sorted(counts.items())), self.min_examples, "min_examples", "task", path, progress)
-        if named is None:
-            if len(sizes) < len(SPLITS):
-                raise DataError(
-                    f"{path} has {len(sizes)} tasks, which cannot be divided into train, val and test. A task is one "
-                    "function or series; give each example the name of its own."
-                )
-            return sizes, split_by_fractions(sizes, self.fractions, self.split_seed)
-        return sizes, only_these(sizes, named, f"dataset.min_examples={self.min_examples}", path)
+    def check_has_examples(self, task: str, path: Path) -> None:
+        """Do nothing: a task is known by its examples, so it has some."""
 
 
-@lru_cache(maxsize=8)
-def _tasks(
-    path: Path, _state: tuple[int, int], inputs: tuple[str, ...] | None, targets: tuple[str, ...] | None
-) -> tuple[Counter[str], dict[Split, list[str]] | None]:
-    """The examples of each task, and the tasks of each split. All jobs of a sweep ask for these."""
-    from metaexp.data.regression.table_file import read_table
+@dataclass(frozen=True)
+class _Columns:
+    """Reads inputs and targets from a file."""
 
-    content = read_table(path, inputs, targets)
-    return Counter(content.tasks), content.splits
+    inputs: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
 
+    def __call__(self, path: Path) -> TableContent:
+        from metaexp.data.regression.table_file import read_table
 
-def _standardised(values: Floats, train: npt.NDArray[np.bool_]) -> tuple[Floats, dict[str, list[float]]]:
-    """Values (B, ..., D) with mean 0 and deviation 1 in each of D columns over the training rows; a constant stays."""
-    import numpy as np
-
-    columns = values[train].reshape(-1, values.shape[-1]).astype(np.float64)
-    mean, std = columns.mean(0), columns.std(0)
-    std = np.where(std > 0, std, 1.0)
-    return ((values - mean) / std).astype(np.float32), {"mean": mean.tolist(), "std": std.tolist()}
+        return read_table(path, self.inputs, self.targets)

@@ -79,7 +79,7 @@ def _adapted(subject: Subject) -> dict[str, Path]:
         return _classified(subject) if len(shape) in (2, 3) else {}
     if shape == (1,) and subject.parts.dataset.target_size == 1:
         return _functions(subject)
-    return _sequences(subject) if len(shape) == 2 and shape[-1] == 1 else {}
+    return _sequences(subject) if len(shape) == 2 else {}
 
 
 def _classified(subject: Subject) -> dict[str, Path]:
@@ -121,11 +121,15 @@ def _functions(subject: Subject) -> dict[str, Path]:
 
 def _sequences(subject: Subject) -> dict[str, Path]:
     """Curves to be continued: the first query of each task."""
-    shown = []
+    shown, continuation = [], subject.parts.dataset.continuation
     for episode in _test_tasks(subject, SEQUENCES, subject.settings.task.shape):
-        x, rest = episode.query.x, episode.query.y
-        states = {steps: outputs[0] for steps, outputs in _states(subject, episode.support, x).items()}
-        shown.append(Continuation(x[0, :, 0], rest[0], states))
+        x = episode.query.x
+        drawn = continuation(x, episode.query.y)
+        if drawn is None:
+            return {}
+        states = {steps: continuation(x, outputs) for steps, outputs in _states(subject, episode.support, x).items()}
+        fits = {steps: state[1][0] for steps, state in states.items() if state is not None}
+        shown.append(Continuation(drawn[0][0], drawn[1][0], fits))
     path = subject.plots / "adapted_sequences.png"
     continuations(path, f"{subject.title}: first query of test tasks 0 to {len(shown) - 1}", shown)
     return {"adapted_sequences": path}

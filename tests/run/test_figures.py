@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
+from metaexp.data.base import MetaDataset
 from metaexp.results.record import RunRecord
 from metaexp.run import figures
 from metaexp.run.job import run_job
@@ -75,7 +77,8 @@ def _subject(algorithm: Algorithm, folder: Path, **examples: Any) -> figures.Sub
             n_way = 2 if kind == "classification" else 0
             return Episode(Examples(x, y, n_way), Examples(x, y, n_way))
 
-    dataset = SimpleNamespace(kind=kind, target_size=3, tasks=lambda shape, seed: Tasks())
+    continuation = partial(MetaDataset.continuation, SimpleNamespace(kind=kind))  # type: ignore[arg-type]
+    dataset = SimpleNamespace(kind=kind, target_size=3, tasks=lambda shape, seed: Tasks(), continuation=continuation)
     parts = SimpleNamespace(algorithm=algorithm, dataset=dataset, interface=SimpleNamespace(input_shape=shape))
     settings = SimpleNamespace(task=SimpleNamespace(shape=TaskShape(2, 2, 2)), eval=SimpleNamespace(seed=0))
     compute = SimpleNamespace(device=torch.device("cpu"), autocast=nullcontext)

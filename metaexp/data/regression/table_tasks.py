@@ -36,6 +36,7 @@ class TableData(MetaDataset):
         sizes: Mapping[str, int],
         splits: Mapping[Split, Sequence[str]],
         conventions: Mapping[str, Any],
+        forecast: Sequence[int] = (),
     ) -> None:
         """Take the examples.
 
@@ -46,11 +47,13 @@ class TableData(MetaDataset):
             sizes: Task -> its number of examples, in the order of the rows.
             splits: The tasks of each split.
             conventions: JSON values that, with the examples, decide what is delivered.
+            forecast: The numbers of the columns of x that y continues, step by step; empty if it does not.
         """
         self.name = name
         self.x, self.y = x.contiguous(), y.contiguous()
         self.input_shape = tuple(x.shape[1:])
         self.target_size = y.shape[1]
+        self.forecast = tuple(forecast)
         first, row = {}, 0
         for task, size in sizes.items():
             first[task], row = row, row + size
@@ -68,6 +71,12 @@ class TableData(MetaDataset):
     def capacity(self) -> dict[Split, Capacity]:
         """Return the number of tasks and the examples of the smallest one, of each split."""
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
+
+    def continuation(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return sequences and what follows them, of the first column that is forecast."""
+        if not self.forecast:
+            return super().continuation(x, y)
+        return x[..., self.forecast[0]], y.reshape(len(y), -1, len(self.forecast))[..., 0]
 
     def table(self, split: Split) -> ClassTable:
         """Return where the tasks of ``split`` are among the examples."""

@@ -100,7 +100,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
             past = np.arange(len(beginning))
             future = np.arange(len(beginning), len(beginning) + len(rest))
             axes.axvspan(-0.5, len(beginning) - 0.5, color="#F2F2F2", zorder=0, linewidth=0)
-            axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning (support)")
+            axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning (given)")
             axes.plot(future, rest, color=VERMILION, linewidth=4.5, alpha=0.35, label="true rest")
             _lines(axes, future, task.fits)
             axes.set_title(_errors(task.fits, rest), fontsize=9, fontweight="normal")

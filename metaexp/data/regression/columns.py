@@ -1,0 +1,138 @@
+"""The columns of a file of regression tasks: numbers, names of tasks and splits. Without torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaexp.core.errors import DataError
+from metaexp.core.shapes import SPLITS, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
+
+
+def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str], path: Path) -> list[str]:
+    """Return the names of the columns of x or of y, in order.
+
+    Args:
+        letter: ``x`` or ``y``.
+        given: The names that the configuration gives; None for the letter, or the letter with numbers.
+        header: The columns of the file.
+        path: The file, for messages.
+
+    Raises:
+        DataError: A column is missing, or it is not clear which are meant.
+    """
+    key = "inputs" if letter == "x" else "targets"
+    if given is not None:
+        missing = [name for name in given if name not in header]
+        if missing:
+            raise DataError(f"dataset.{key} names {missing[0]}; {path} has the columns {', '.join(header)}.")
+        return list(given)
+    numbered = [name for name in header if re.fullmatch(rf"{letter}_?\d+", name)]
+    if letter in header and numbered:
+        raise DataError(f"{path} has both {letter} and {numbered[0]}. Name the columns in dataset.{key}.")
+    found = [letter] if letter in header else sorted(numbered, key=lambda name: int(re.sub(r"\D", "", name)))
+    if not found:
+        raise DataError(
+            f"{path} has no column {letter}, and none called {letter}0, {letter}1, ...; it has {', '.join(header)}. "
+            f"Name the columns in dataset.{key}."
+        )
+    return found
+
+
+def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
+    """Return the number of a column.
+
+    Args:
+        name: Its name.
+        header: The columns of the file.
+        path: The file, for messages.
+        advice: What to do where there is none of the name.
+
+    Raises:
+        DataError: There is none.
+    """
+    if name not in header:
+        raise DataError(f"{path} has no column {name}; it has {', '.join(header)}. {advice}")
+    return header.index(name)
+
+
+def finite_number(text: str, column: str, line: int, path: Path) -> float:
+    """Return the number in a cell.
+
+    Args:
+        text: What the cell holds.
+        column: Its column, for messages.
+        line: Its line, for messages.
+        path: The file, for messages.
+
+    Raises:
+        DataError: It is no finite number of float32.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not abs(number) < 3.4e38:
+        raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32).")
+    return number
+
+
+def text_array(arrays: Mapping[str, Array], name: str, path: Path) -> list[str]:
+    """Return an array (B) of names as text. Whole numbers get leading zeros, so that their order stays.
+
+    Args:
+        arrays: The arrays of the file.
+        name: The name of this one.
+        path: The file, for messages.
+
+    Raises:
+        DataError: The array is neither text nor whole numbers.
+    """
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in "iuU":
+        raise DataError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}; it must be one whole number or text for each "
+            "example."
+        )
+    width = 1 if array.dtype.kind == "U" else max((len(str(n)) for n in array.tolist()), default=1)
+    return [str(value).zfill(width) if array.dtype.kind != "U" else str(value) for value in array.tolist()]
+
+
+def splits_of_tasks(
+    tasks: list[str], named: list[str] | None, path: Path, word: str = "task"
+) -> dict[Split, list[str]] | None:
+    """Return the tasks of each split, sorted.
+
+    Args:
+        tasks: The task of each example (B).
+        named: The split of each example (B); None where the file has none, and None is returned.
+        path: The file, for messages.
+        word: What messages call a task.
+
+    Raises:
+        DataError: A split has no task, a task is in two, or a name is that of no split.
+    """
+    if named is None:
+        return None
+    owner: dict[str, str] = {}
+    for task, split in zip(tasks, named, strict=True):
+        if split not in SPLITS:
+            raise DataError(f"{path}: split is {split!r} for {word} {task}; it must be {', '.join(SPLITS)}.")
+        if owner.setdefault(task, split) != split:
+            raise DataError(
+                f"{path}: {word} {task} is in {owner[task]} and in {split}. In meta-learning the tasks of the splits "
+                "must differ: new tasks are what is tested."
+            )
+    splits: dict[Split, list[str]] = {s: sorted(task for task, split in owner.items() if split == s) for s in SPLITS}
+    empty = [split for split in SPLITS if not splits[split]]
+    if empty:
+        raise DataError(f"{path}: no {word} is in {empty[0]}. Give each split one, or leave the split out.")
+    return splits

@@ -1,0 +1,171 @@
+"""Time series in a CSV or .npz file: the series, the time and the values of each step. Without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metaexp.core.errors import DataError
+from metaexp.core.shapes import Split
+from metaexp.data.files.csv_rows import read_rows
+from metaexp.data.files.folder_scan import refuse_special
+from metaexp.data.files.npz import read_npz
+from metaexp.data.regression.columns import finite_number, place_of, splits_of_tasks, text_array
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+_ADVICE = "Give each step the name of its series in a column (or array) called series."
+_RESERVED = ("series", "time", "split")
+_MISSING = ("", "nan", "na", "null", "none")
+
+
+class SeriesContent(NamedTuple):
+    """The series of a file.
+
+    Attributes:
+        series: Series -> its values (T, D) float32 in the order of time; nan where one is missing.
+        targets: The columns that are forecast, as numbers below D.
+        splits: The series of each split; None where the file does not say.
+    """
+
+    series: dict[str, Floats]
+    targets: tuple[int, ...]
+    splits: dict[Split, list[str]] | None
+
+
+class _Steps(NamedTuple):
+    """The steps of all series, in the order of the file."""
+
+    names: list[str]
+    times: list[float] | None
+    values: Floats
+    columns: list[str]
+    splits: list[str] | None
+
+
+def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str] | None) -> SeriesContent:
+    """Read a CSV or .npz file.
+
+    Args:
+        path: The file; ``.npz`` is read as arrays, everything else as CSV with a header.
+        values: The columns of values in a CSV; None for all but ``series``, ``time`` and ``split``. In an .npz, they
+            are called 0, 1, ...
+        targets: Those that are forecast; None for all.
+
+    Raises:
+        DataError: Columns or arrays are missing, of another kind, or do not fit together; a series is in two splits;
+            a series has two values at one time.
+    """
+    import numpy as np
+
+    refuse_special(path)
+    steps = _from_arrays(path, values) if path.suffix.lower() == ".npz" else _from_csv(path, values)
+    chosen = steps.columns if targets is None else list(targets)
+    unknown = [name for name in chosen if name not in steps.columns]
+    if unknown or not chosen:
+        raise DataError(
+            f"dataset.targets names {unknown[0] if unknown else 'no column'}; the values of {path} are "
+            f"{', '.join(steps.columns)}."
+        )
+    rows: dict[str, list[int]] = {}
+    for number, name in enumerate(steps.names):
+        rows.setdefault(name, []).append(number)
+    series = {name: steps.values[_in_order(name, np.array(found), steps.times, path)] for name, found in rows.items()}
+    places = tuple(steps.columns.index(name) for name in chosen)
+    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"))
+
+
+def _in_order(name: str, rows: Any, times: list[float] | None, path: Path) -> Any:
+    """The rows (T,) of a series in the order of time."""
+    import numpy as np
+
+    if times is None:
+        return rows
+    when = np.array([times[row] for row in rows])
+    order = when.argsort(kind="stable")
+    if (np.diff(when[order]) == 0).any():
+        raise DataError(f"{path}: series {name} has two lines with the same time. Give each step a time of its own.")
+    return rows[order]
+
+
+def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
+    import numpy as np
+
+    header, lines = read_rows(path)
+    if not lines:
+        raise DataError(f"{path} has no values. {_ADVICE}")
+    series = place_of("series", header, path, _ADVICE)
+    columns = [name for name in header if name not in _RESERVED] if values is None else list(values)
+    for name in columns:
+        place_of(name, header, path, "Name the columns of values in dataset.values.")
+    if not columns:
+        raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
+    table = np.empty((len(lines), len(columns)), np.float32)
+    for at, (line, row) in enumerate(lines):
+        for column, name in enumerate(columns):
+            text = row[header.index(name)].strip()
+            missing = text.lower() in _MISSING
+            table[at, column] = float("nan") if missing else finite_number(text, name, line, path)
+    times = None
+    if "time" in header:
+        place = header.index("time")
+        times = [_time(row[place].strip(), line, path) for line, row in lines]
+    splits = [row[header.index("split")] for _, row in lines] if "split" in header else None
+    return _Steps([row[series] for _, row in lines], times, table, columns, splits)
+
+
+def _time(text: str, line: int, path: Path) -> float:
+    """A time as a number: it is one, or a date (with a time of day) of ISO 8601."""
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            number = float("nan")
+        else:
+            number = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    if not abs(number) < float("inf"):
+        raise DataError(f"{path}, line {line}: time is {text!r}; it must be a number or a date such as 2026-01-31.")
+    return number
+
+
+def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
+    import numpy as np
+
+    arrays = read_npz(path)
+    if values is not None:
+        raise DataError(f"dataset.values names columns of a CSV; {path} has the array values.")
+    for name in ("series", "values"):
+        if name not in arrays:
+            raise DataError(f"{path} has no array {name}; it has {', '.join(sorted(arrays)) or 'none'}. {_ADVICE}")
+    names = text_array(arrays, "series", path)
+    table = arrays["values"]
+    if table.dtype.kind not in "fiu" or table.ndim not in (1, 2) or 0 in table.shape:
+        raise DataError(
+            f"{path}: values is {table.dtype} of shape {table.shape}; it must be numbers of the shape (steps) or "
+            "(steps, columns)."
+        )
+    with np.errstate(over="ignore"):
+        table = np.array(table, np.float32).reshape(len(table), -1)
+    if np.isinf(table).any():
+        raise DataError(f"{path}: values has values that are not finite as float32.")
+    times = None
+    if "time" in arrays:
+        when = arrays["time"]
+        if when.ndim != 1 or when.dtype.kind not in "fiuM" or not np.isfinite(when).all():
+            raise DataError(f"{path}: time is {when.dtype} of shape {when.shape}; it must be a number for each step.")
+        times = when.astype(np.int64 if when.dtype.kind == "M" else np.float64).tolist()
+    splits = text_array(arrays, "split", path) if "split" in arrays else None
+    lengths = {"series": len(names), "values": len(table)}
+    lengths |= {name: len(found) for name, found in (("time", times), ("split", splits)) if found is not None}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{path}: the arrays have different numbers of steps: {counts}.")
+    return _Steps(names, times, table, [str(number) for number in range(table.shape[1])], splits)
