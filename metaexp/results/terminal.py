@@ -98,7 +98,7 @@ def format_metrics(scores: list[Score]) -> str:
     """Return one line with the further metrics; an empty text without any."""
     if not scores:
         return ""
-    return f"test {', '.join(f'{score.metric} {score.mean:.4f} +- {score.ci95:.4f}' for score in scores)}\n"
+    return f"test {', '.join(f'{metric_words(score.metric)} {format_score(score)}' for score in scores)}\n"
 
 
 def format_domains(scores: Mapping[str, Score]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metaexp.core.metric import is_hit_rate
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
 
@@ -10,14 +11,14 @@ NOTHING = "-"
 
 
 def format_value(metric: str, mean: float, ci95: float | None) -> str:
-    """Return ``98.27 ± 0.31 %`` for an accuracy and ``0.512 ± 0.041`` for anything else.
+    """Return ``98.27 ± 0.31 %`` for an accuracy (also a top-K one) and ``0.512 ± 0.041`` for anything else.
 
     Args:
         metric: Its name.
         mean: Its value.
         ci95: Half the width of the interval; None to leave it out.
     """
-    if metric == "accuracy":
+    if is_hit_rate(metric):
         spread = "" if ci95 is None else f" ± {ci95 * 100:.2f}"
         return f"{mean * 100:.2f}{spread} %"
     spread = "" if ci95 is None else f" ± {ci95:.2g}"
@@ -37,7 +38,7 @@ def format_reference(reference: Reference | None) -> str:
     """Return a published number with the digits that the paper gives."""
     if reference is None:
         return NOTHING
-    scale, unit = (100.0, " %") if reference.metric == "accuracy" else (1.0, "")
+    scale, unit = (100.0, " %") if is_hit_rate(reference.metric) else (1.0, "")
     spread = "" if reference.ci95 is None else f" ± {reference.ci95 * scale:.6g}"
     return f"{reference.value * scale:.6g}{spread}{unit}"
 

@@ -264,12 +264,13 @@ def not_finite(
         per_task: The loss of each task of the step.
         saved: The steps after which there are checkpoints.
     """
-    first = step * len(per_task)
-    bad = [str(first + i) for i, loss in enumerate(per_task) if not math.isfinite(loss)]
+    n_tasks = settings.train.n_tasks or total * len(per_task)
+    numbers = [(step * len(per_task) + i) % n_tasks for i in range(len(per_task))]
+    bad = [str(number) for number, loss in zip(numbers, per_task, strict=True) if not math.isfinite(loss)]
     if bad:
         what = f"the loss of training task{'s' if len(bad) > 1 else ''} {', '.join(bad)}"
     else:
-        what = f"the gradient over training tasks {first} to {first + len(per_task) - 1}"
+        what = f"the gradient over training tasks {min(numbers)} to {max(numbers)}"
     kept = f"The checkpoint after {saved[-1]} steps is kept" if saved else "There is no checkpoint yet"
     return NotFiniteError(
         f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "

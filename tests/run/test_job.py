@@ -24,6 +24,7 @@ from metaexp.run.checkpoint import Checkpoints, read
 from metaexp.run.initial.command import Provenance
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
+from metaexp.run.step import not_finite
 
 
 @pytest.fixture
@@ -165,6 +166,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_tasks(
     assert kept is not None
     assert kept.step == 5
     assert all(t.isfinite().all() for t in kept.tensors.values())
+
+
+def test_a_run_on_a_few_tasks_names_the_one_that_it_trains_on(tiny: ModuleType, tmp_path: Path, silent: Lines) -> None:
+    nan = float("nan")
+    few, all_new = (tiny.settings(tmp_path, train__n_tasks=n) for n in (4, None))
+    assert "the loss of training task 2 is" in str(not_finite(few, 12, 3, [1.0, nan, 1.0], []))
+    assert "the loss of training task 10 is" in str(not_finite(all_new, 12, 3, [1.0, nan, 1.0], []))
+    settings = tiny.settings(
+        tmp_path, algorithm={"_target_": "tiny_runs.BadGradient", "inner_lr": 0.1}, train__n_tasks=2
+    )
+    with pytest.raises(NotFiniteError, match=r"the gradient over training tasks 0 to 1 is not finite in step 1 "):
+        run_job(settings, display=silent)
 
 
 @pytest.mark.parametrize("unread", [1, 256], ids=["read at once", "read when due"])

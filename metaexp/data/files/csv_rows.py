@@ -9,11 +9,12 @@ from metaexp.core.errors import DataError
 from metaexp.data.files.folder_scan import refuse_special
 
 
-def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(path: Path, comment: str | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read the header of a CSV, and its rows with the numbers of their lines.
 
     Args:
         path: A file in UTF-8. Empty lines are passed over.
+        comment: Lines that begin with it are passed over, too; None for no such lines.
 
     Raises:
         DataError: The file cannot be read, has two columns of one name, or a row of another length than the header.
@@ -21,11 +22,15 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     refuse_special(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            lines = (line if comment is None or not line.startswith(comment) else "\n" for line in file)
+            reader = csv.reader(lines, strict=True)
+            header = [name.strip() for name in next(filter(None, reader), [])]
             rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}. Save it as UTF-8 with commas and a header.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"{path} cannot be read as CSV: {reason}. Save it as UTF-8 with commas and a header."
+        ) from error
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{path} has two columns called {twice[0]}. Give each column a name of its own.")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from metaexp.core.errors import DataError, RunFolderError
-from metaexp.core.files import read_regular
+from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import format_shape
+from metaexp.data.files.csv_rows import read_rows
 
 COLUMNS: Final = ("episode", "role", "class", "image")
 ROLES: Final = ("support", "query")
-_MOST_BYTES: Final = 200_000_000
 
 
 class Item(NamedTuple):
@@ -76,13 +73,8 @@ def read_episodes(path: Path) -> EpisodeList:
     Raises:
         DataError: It is no such file, or its episodes are no episodes, or are of different shapes.
     """
-    try:
-        text = read_regular(path, _MOST_BYTES).decode("utf-8-sig")
-    except (OSError, RunFolderError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{path} cannot be read as a CSV file of episodes: {reason}.") from error
     gathered: dict[str, dict[str, list[Item]]] = {}
-    for episode, role, item in _rows(text, path):
+    for episode, role, item in _rows(path):
         gathered.setdefault(episode, {role: [] for role in ROLES})[role].append(item)
     if not gathered:
         raise DataError(f"{path} has no episodes. Below its header, it has one row for each image of each episode.")
@@ -90,29 +82,22 @@ def read_episodes(path: Path) -> EpisodeList:
     return EpisodeList(_common_shape(episodes, path), tuple(episodes))
 
 
-def _rows(text: str, path: Path) -> Iterator[tuple[str, str, Item]]:
+def _rows(path: Path) -> Iterator[tuple[str, str, Item]]:
     """Episode, role and image of each row."""
-    lines = [(number, line) for number, line in enumerate(io.StringIO(text), 1) if line.strip() and line[0] != "#"]
-    try:
-        rows = list(csv.reader([line for _, line in lines], strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV file: {error}.") from error
-    header = [name.strip() for name in rows[0]] if rows else []
+    header, rows = read_rows(path, comment="#")
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise DataError(
             f"{path} lacks the column {missing[0]}: its first line names the columns {', '.join(COLUMNS)}, in any "
             "order."
         )
-    if len(rows) != len(lines):
-        raise DataError(f"{path} has a value of several lines. Each row is one line.")
     places = [header.index(name) for name in COLUMNS]
-    for (number, _), row in zip(lines[1:], rows[1:], strict=True):
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {number}: it has {len(row)} values; the header has {len(header)}.")
+    for number, row in rows:
         episode, role, class_name, image = (row[place].strip() for place in places)
         if role not in ROLES:
             raise DataError(f"{path}, line {number}: role={role} is unknown; it is {' or '.join(ROLES)}.")
+        if "\n" in f"{episode}{class_name}{image}":
+            raise DataError(f"{path}, line {number}: a value has several lines. Each row is one line.")
         if not (episode and class_name and image):
             raise DataError(f"{path}, line {number}: episode, class and image must not be empty.")
         yield episode, role, Item(class_name, image)

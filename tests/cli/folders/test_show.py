@@ -62,7 +62,8 @@ def test_a_run_is_shown_with_results_files_and_the_next_commands(
     reference = Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "600 tasks")
     record = a_record(
         reference=reference, verdict=Verdict("changed", -0.4, "changed: other data"),
-        metrics=[Score("nll", 1.5, 0.1, 600)], device=Machine("cpu", "a processor", "float32", 2, True, None),
+        metrics=[Score("nll", 1.5, 0.1, 600), Score("top_2", 0.9825, 0.01, 600)],
+        device=Machine("cpu", "a processor", "float32", 2, True, None),
     )  # fmt: skip
     run = write_run(tmp_path / "a run", record)
     later = Evaluation(
@@ -83,7 +84,7 @@ def test_a_run_is_shown_with_results_files_and_the_next_commands(
         "  validation  accuracy 60.00 ± 2.00 % over 200 episodes",
         "  published   98.7 ± 0.4 % (Finn et al.)",
         "  verdict     changed: other data",
-        "  test nll 1.5000 +- 0.1000",
+        "  test negative log-likelihood 1.5 ± 0.1, top-2 accuracy 98.25 ± 1.00 %",
         "  later test  accuracy 90.00 ± 1.00 %: glyphs, 5-way 5-shot with task.k_shot=5",
         "  cost        600 steps, weights after 400 selected; 12 s; a processor, 2 threads",
     ):

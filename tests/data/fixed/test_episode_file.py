@@ -51,9 +51,9 @@ def test_episodes_their_images_and_their_shape_are_read(tmp_path: Path) -> None:
         ([HEADER], "has no episodes"),
         ([HEADER, *ROWS, "1,quary,a,a3"], "line 6: role=quary is unknown; it is support or query"),
         ([HEADER, "# a comment", "1,support,,a1"], "line 3: episode, class and image must not be empty"),
-        ([HEADER, "1,support,a"], "line 2: it has 3 values; the header has 4"),
-        ([HEADER, '1,support,a,"b'], "is no CSV file: unexpected end of data"),
-        ([HEADER, '1,support,a,"b', 'c"'], "has a value of several lines"),
+        ([HEADER, "1,support,a"], "line 2: 3 values under 4 column names"),
+        ([HEADER, '1,support,a,"b'], "cannot be read as CSV: unexpected end of data"),
+        ([HEADER, '1,support,a,"b', 'c"'], "line 3: a value has several lines"),
         ([HEADER, *ROWS, "1,query,a,a1"], "episode 1 has the image a1 twice"),
         ([HEADER, "1,support,a,a1", "1,query,a,a2"], "episode 1 has 1 classes in its support; it needs at least 2"),
         ([HEADER, *ROWS, "1,query,c,c1"], "episode 1 asks for the class c, of which its support has no image"),
@@ -77,5 +77,5 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, lines: list[str], mes
 def test_what_is_no_text_or_no_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "episodes.csv"
     path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(DataError, match="cannot be read as a CSV file of episodes"):
+    with pytest.raises(DataError, match=r"episodes\.csv cannot be read as CSV: (Is a directory|.utf-8. codec)"):
         read_episodes(path)
