@@ -1,9 +1,12 @@
-"""The private parts of Hydra that metaexp needs. No other file imports from ``hydra._internal``.
+"""The private parts of Hydra and OmegaConf that metaexp needs. No other file imports from ``hydra._internal``.
 
 Hydra has no public way to compose a configuration without starting an application, to list the files that it was made
 of, or to expand a sweep. A new version of Hydra is checked here first.
 """
 
+from functools import lru_cache
+
+import omegaconf.base
 from hydra._internal import defaults_list
 from hydra._internal.callbacks import Callbacks as Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl as ConfigLoaderImpl
@@ -13,7 +16,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl as Conf
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
 from hydra._internal.utils import create_config_search_path as create_config_search_path
 from hydra.core.default_element import InputDefault
-from omegaconf import DictConfig
+from omegaconf import DictConfig, grammar_parser
 
 _make_map = defaults_list._create_interpolation_map
 
@@ -25,3 +28,6 @@ def _map_if_needed(overrides: defaults_list.Overrides, defaults: list[InputDefau
 
 
 defaults_list._create_interpolation_map = _map_if_needed  # type: ignore[assignment]
+
+# The same few interpolations are in every configuration. A tree is only read once it is made.
+omegaconf.base.parse = lru_cache(maxsize=1000)(grammar_parser.parse)  # type: ignore[attr-defined]

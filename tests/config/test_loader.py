@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 
 from metaexp.config import loader
 from metaexp.config.compose import Composer
+from metaexp.config.hydra_internals import ConfigLoaderImpl, ConfigRepository
 from metaexp.config.loader import conf_folder, make_loader
 from metaexp.core.errors import ConfigError
 
@@ -74,6 +77,65 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
         write(tmp_path, "model/small", f"_target_: metaexp.models.mlp.MLP\nhidden: [{width}]\n")
         assert composer.compose(["model=small"]).config.model.hidden == [width]
         assert Composer(tmp_path).compose(["model=small"]).config.model.hidden == [width]
+
+
+def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the values are: they are set later. An edit, a new file and another folder are noticed."""
+    composed: list[list[str]] = []
+    compose = ConfigLoaderImpl.load_configuration
+
+    def note(self: ConfigLoaderImpl, name: str | None, overrides: list[str], *more: Any) -> DictConfig:
+        composed.append(overrides)
+        return compose(self, name, overrides, *more)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", note)
+    write(tmp_path, "model/small", "defaults:\n  - optional more@_here_: there\nwidth: 1\n")
+    for seed in (1, 2, 3):
+        config = Composer(tmp_path).settings(["task=5way_5shot", f"seed={seed}"], on_this_machine=False)
+        assert (config.seed, config.task.k_shot) == (seed, 5)
+        assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 1}
+    assert composed == [["task=5way_5shot"], ["model=small"]]
+    write(tmp_path, "model/small", "defaults:\n  - optional more@_here_: there\nwidth: 2\n")
+    assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 2}
+    write(tmp_path, "model/more/there", "depth: 3\n")
+    assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 2, "depth": 3}
+    (tmp_path / "model" / "more" / "there.yaml").unlink()
+    assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 2}
+    assert len(composed) == 5
+    monkeypatch.chdir(tmp_path)
+    assert Composer(tmp_path).compose(["model=small"]).hydra.runtime.cwd == str(tmp_path)
+    (tmp_path / "model" / "small.yaml").unlink()
+    with pytest.raises(ConfigError, match="model/small"):
+        Composer(tmp_path).compose(["model=small"])
+
+
+def test_only_the_newest_compositions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_MOST_MADE", 2)
+    monkeypatch.setattr(loader, "_made", {})
+    for name in ("maml", "reptile", "maml", "proto_net"):
+        assert Composer().compose([f"algorithm={name}"]).choices["algorithm"] == name
+    assert [f"algorithm={name}" for name in ("maml", "proto_net")] == [key[2] for key in loader._made]
+
+
+def test_a_choice_that_depends_on_more_than_files_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "model/fitting", "defaults:\n  - size@_here_: ${oc.env:SIZE}\n")
+    write(tmp_path, "model/size/small", "hidden: [1]\n")
+    write(tmp_path, "model/size/large", "hidden: [9]\n")
+    for name, width in (("small", 1), ("large", 9)):
+        monkeypatch.setenv("SIZE", name)
+        assert Composer(tmp_path).compose(["model=fitting"]).config.model.hidden == [width]
+
+
+def test_choices_are_the_yaml_files_of_all_folders(tmp_path: Path) -> None:
+    for name in ("mine", "two.dots"):
+        write(tmp_path, f"model/{name}", "x: 1\n")
+    (tmp_path / "model" / "folder.yaml").mkdir()
+    (tmp_path / "model" / "notes.txt").touch()
+    found = make_loader(tmp_path).repository
+    for group in ("model", "hydra/launcher", "experiment", "", "nothing"):
+        assert found.get_group_options(group) == ConfigRepository.get_group_options(found, group)
+    assert {"mine", "two.dots", "conv4"} <= set(found.get_group_options("model"))
+    assert not {"folder", "notes"} & set(found.get_group_options("model"))
 
 
 def test_two_folders_with_the_same_names_are_kept_apart(tmp_path: Path) -> None:
