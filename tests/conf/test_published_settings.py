@@ -306,6 +306,10 @@ def baselines() -> Iterator[tuple[str, Expected]]:
         for kind, head in (("fine_tune", "linear"), ("fine_tune_cosine", "cosine")):
             tuned = {"algorithm.head": head, "algorithm.tune_steps": steps, "algorithm.cosine_scale": 2.0}
             yield f"{kind}_mini_imagenet_5way_{k_shot}shot", chen | shape | tuned
+    pixels = {"algorithm.space": "inputs", "algorithm.distance": "cosine", "train.steps": 0}  # Vinyals et al. (2016)
+    for n_way, k_shot in OMNIGLOT_TASKS:
+        shape = {"task.n_way": n_way, "task.k_shot": k_shot}
+        yield f"nearest_neighbour_omniglot_{n_way}way_{k_shot}shot", SNELLS_OMNIGLOT | pixels | shape
 
 
 FAMILIES = [
