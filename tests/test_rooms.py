@@ -26,6 +26,7 @@ LINTED = {
     "algorithms/anil.py": ("import metaexp.algorithms.maml", "an algorithm is one file"),
     "models/base.py": ("import omegaconf", "only cli, config, search and sweep know Hydra"),
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
+    "results/terminal.py": ("import mlflow", "only tracking/mlflow.py knows MLflow"),
     "run/session.py": ("import optuna", "only search/study.py knows optuna"),
     "data/glyphs.py": ("import fontTools", "only the room data/font knows fontTools"),
     "models/conv4.py": ("import timm", "only models/timm_network.py knows timm"),

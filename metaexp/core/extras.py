@@ -5,6 +5,7 @@ from __future__ import annotations
 EXTRAS = {
     "search": ("optuna>=5,<6",),
     "tensorboard": ("tensorboard>=2.16",),
+    "mlflow": ("mlflow>=3,<4",),
     "parallel": ("hydra-joblib-launcher>=1.2,<1.3",),
     "submitit": ("hydra-submitit-launcher>=1.2,<1.3", "submitit>=1.5"),
     "icons": ("resvg-py>=0.5,<0.6",),

@@ -21,8 +21,8 @@ from metaexp.sweep.frozen_job import FROZEN_FILE, read_frozen
 _OF_RUN = {
     "config.yaml", "choices.yaml", ".hydra", "metrics.jsonl", "timings.jsonl", "test_episodes.csv", "test_metrics.csv",
     "record.json", "checkpoints", "plots", "evaluations", "predictions", "code", "run.log", ".lock", ".claim",
-    "frozen.json", "job_state.json", "output.log", "wandb", "tensorboard", ".submitit", PROGRESS_FILE,
-    PROFILE_FILE,
+    "frozen.json", "job_state.json", "output.log", "wandb", "tensorboard", "mlflow", ".submitit",
+    PROGRESS_FILE, PROFILE_FILE,
 }  # fmt: skip
 """What a run, or the tracker of a run, writes into its folder."""
 _OF_SWEEP = {

@@ -15,7 +15,7 @@ from metaexp.sweep.estimate import finished_runs
 from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob
 from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
-_NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb")
+_NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb", "mlflow")
 _RECORDED_PACKAGES = ("metaexp.", "torch.")
 
 
@@ -45,7 +45,7 @@ def find_reusable_runs(jobs: Sequence[FrozenJob], outputs: Path) -> dict[int, Pa
 
 
 def copy_run(run: Path, folder: Path) -> None:
-    """Copy a completed run into a job's folder, without the files of its own sweep and of W&B.
+    """Copy a completed run into a job's folder, without the files of its own sweep, of W&B and of MLflow.
 
     Args:
         run: The completed run.

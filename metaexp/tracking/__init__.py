@@ -1,1 +1,1 @@
-"""Where scalars go. Only ``wandb.py`` knows Weights & Biases."""
+"""Where scalars go. Only ``wandb.py`` knows Weights & Biases, only ``mlflow.py`` MLflow."""
