@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,11 +64,19 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
 def best_first(rows: Sequence[Entry], most: int) -> list[Entry]:
     """Return the rows that say most about published numbers: reproduced ones first, then by distance.
 
+    If there are more rows than asked for, the best one of each algorithm on each dataset goes before its others.
+
     Args:
         rows: Rows of a table.
         most: How many to return.
     """
-    return sorted(rows, key=_weight)[:most]
+    chosen: list[tuple[bool, int, Entry]] = []
+    better: Counter[tuple[str, str]] = Counter()
+    for row in sorted(rows, key=_weight):
+        kind = row.record.algorithm, row.record.dataset
+        chosen.append((_weight(row)[0] == len(_KINDS), better[kind], row))
+        better[kind] += 1
+    return sorted((row for *_, row in sorted(chosen, key=lambda choice: choice[:2])[:most]), key=_weight)
 
 
 def _weight(row: Entry) -> tuple[int, float, str]:

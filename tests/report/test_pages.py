@@ -192,5 +192,9 @@ def test_the_readme_shows_ten_rows_best_first(record: RunRecord) -> None:
     rows = [row("none", None), row("cut", "shortened"), far, near, row("best", "reproduced", 0.005)]
     assert [entry.name for entry in best_first(rows, 10)] == ["best", "near", "far", "cut", "none"]
     assert [entry.name for entry in best_first(rows, 2)] == ["best", "near"]
+    other = row("other", "shortened")
+    other = other._replace(record=dataclasses.replace(other.record, algorithm="another"))
+    assert [entry.name for entry in best_first([*rows, other], 3)] == ["best", "near", "other"]
+    assert [entry.name for entry in best_first([*rows, other], 2)] == ["best", "other"]  # one of each algorithm
     many = [row(f"run{number}", "within") for number in range(12)]
     assert short_table(many, "x").count("](x/run") == 10
