@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKS = sorted((ROOT / "docs" / "walks").glob("*.md"))
@@ -24,19 +25,29 @@ SHIPPED = ("metaexp", "conf", "setup.py", "setup.cfg", "pyproject.toml", "README
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of a wheel, as installing it makes one."""
-    source = tmp_path_factory.mktemp("wheel") / "source"
+    """A folder with the content of a wheel, as installing it makes one: built once, by one of several processes."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel_of_walks"
+    place.mkdir(exist_ok=True)
+    with FileLock(place / ".lock"):
+        if not (place / "installed").exists():
+            build(place / "source").rename(place / "installed")
+    return place / "installed"
+
+
+def build(source: Path) -> Path:
+    """Build a wheel from a copy of what is shipped, and return a folder with its content."""
     source.mkdir()
     for name in SHIPPED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    build = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"]
-    subprocess.run(build, cwd=source, check=True, capture_output=True, timeout=600)
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=600)
     (wheel,) = (source / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as content:
-        content.extractall(source.parent / "installed")
+        content.extractall(source.parent / "unpacked")
     shutil.rmtree(source)
-    return source.parent / "installed"
+    return source.parent / "unpacked"
 
 
 def walk(page: Path, installed: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -65,7 +76,7 @@ def test_a_walk_of_the_documentation_works_from_a_wheel_in_an_empty_folder(
 
 @pytest.mark.slow
 def test_a_mistake_in_a_walk_would_be_seen(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "wrong.md").write_text("```sh\nmetaexp train train.stepps=3\n```\n")
+    (tmp_path / "wrong.md").write_text("```sh\nmetaexp plan train.stepps=3\n```\n")
     assert walk(tmp_path / "wrong.md", installed, tmp_path / "first").returncode == 1
     (tmp_path / "wrong.md").write_text("```py\n1 / 0\n```\n")
     assert "ZeroDivisionError" in walk(tmp_path / "wrong.md", installed, tmp_path / "second").stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -19,9 +20,11 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.mini_imagenet import MiniImageNet
+from metaexp.data.omniglot import Omniglot
 from metaexp.data.wrapped import learn2learn as module
 from metaexp.data.wrapped.learn2learn import Learn2Learn
 
+CACHE = os.environ["XDG_CACHE_HOME"]
 MODES = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -158,13 +161,10 @@ def test_cifar_fs_with_a_class_in_another_split_is_refused(data: Path, monkeypat
 def test_omniglot_in_torchvisions_folder_is_prepared_as_learn2learn_does(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
-    from metaexp.data.omniglot import Omniglot
-
     real = Path(os.environ["METAEXP_DATA"]) / "omniglot"
     (data / "omniglot-py").symlink_to(real)
     loaded = described("omniglot").load(data, print)
+    monkeypatch.setenv("XDG_CACHE_HOME", CACHE)  # where other tests have prepared it
     own = Omniglot("maml", "per_class", "all", 28, "lanczos", True, None).load(real.parent, print)
     assert loaded.digest == own.digest
 
