@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metaexp.core.types import Episode
-    from metaexp.data.classification.preprocessing import ImagePreparation
+    from metaexp.data.classification.preprocessing import ImagePreparation, Pixels
     from metaexp.data.inventory.card import Card
     from metaexp.data.inventory.sources import Sources
 
@@ -134,6 +134,10 @@ class MetaDataset(ABC):
             Class -> its identifiers; two classes that share one are the same. Empty in regression.
         """
         return {}
+
+    def stored_pixels(self) -> Pixels | None:
+        """Return how the bytes of images became their values, the same for all; None where they did not."""
+        return None
 
     def continuation(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return sequences and what follows them, one number a step, as figures draw them.

@@ -17,7 +17,6 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import MetaDataset, SourceOver, TaskSource
-from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Augmentation, Pixels
 
 _SUPPORT: Final = 16
@@ -54,7 +53,7 @@ def augmented(source: TaskSource, dataset: MetaDataset, augmentation: Augmentati
             f"augment.crop={augmentation.crop} pads images of {shape[1]} x {shape[2]} pixels by their whole side. "
             "Lower it."
         )
-    pixels = dataset.pixels if isinstance(dataset, ClassDataset) and dataset.stores_bytes else None
+    pixels = dataset.stored_pixels() if augmentation.changes_colour or augmentation.crop else None
     if augmentation.changes_colour and pixels is None:
         raise ConfigError(
             "augment.brightness, contrast and saturation need images that are stored as bytes; these are floats, on a "

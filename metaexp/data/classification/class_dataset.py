@@ -140,6 +140,10 @@ class ClassDataset(MetaDataset):
         """Whether examples are images in uint8, to which the pixel conventions apply."""
         return self._stores_bytes
 
+    def stored_pixels(self) -> Pixels | None:
+        """Return how bytes become float32; None for examples that are stored as floats."""
+        return self.pixels if self._stores_bytes else None
+
     @property
     def n_bytes(self) -> int:
         """Memory that the examples take on the device if they are all there, turned copies counted."""

@@ -12,6 +12,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Pixels
 from metaexp.data.mixture.batches import MixtureBatches
 from metaexp.data.mixture.sizes import Sampling
 from metaexp.data.mixture.tasks import FixedShapeTasks, VariedTasks
@@ -65,6 +66,23 @@ class MixtureData(MetaDataset):
             for name, domain in self.domains.items()
             for label, ids in domain.class_ids(split).items()
         }
+
+    def stored_pixels(self) -> Pixels | None:
+        """Return how bytes become float32 in all domains; None if they store floats.
+
+        Raises:
+            ConfigError: They differ in mean or std, or some store floats.
+        """
+        found = {name: domain.stored_pixels() for name, domain in self.domains.items()}
+        (first, like), *others = found.items()
+        for name, pixels in others:
+            if (like and like[1:]) != (pixels and pixels[1:]):
+                raise ConfigError(
+                    f"augment.crop, brightness, contrast and saturation need one scale of values, and dataset.domains."
+                    f"{name} has another than dataset.domains.{first}. Give both the same normalise, or leave these "
+                    "keys at 0."
+                )
+        return like
 
     def tasks(self, shape: TaskShape, seed: int) -> TaskSource:
         """Return the tasks.

@@ -9,10 +9,10 @@ import torch
 from class_datasets import tiny_dataset
 
 from metaexp.core.errors import ConfigError
-from metaexp.core.shapes import Capacity, TaskShape
+from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.data.classification.augmentation import augmented
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.classification.preprocessing import Augmentation
+from metaexp.data.classification.preprocessing import Augmentation, Pixels
 from metaexp.data.mixture.data import MixtureData
 from metaexp.data.mixture.sizes import Sampling
 
@@ -154,6 +154,27 @@ def test_datasets_of_other_shapes_do_not_mix() -> None:
     )  # fmt: skip
     with pytest.raises(ConfigError, match=r"examples of dataset.domains.other are of shape \(3, 6, 6\), and those of"):
         MixtureData({**domains(), "other": other}, Sampling())
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(crop=1), Augmentation(brightness=0.2)])
+def test_images_of_a_mixture_are_changed_as_those_of_their_domain_alone(augmentation: Augmentation) -> None:
+    def normalised(mean: float) -> dict[str, ClassDataset]:
+        sizes: dict[Split, list[int]] = {"train": [5] * 6, "val": [5] * 4, "test": [6] * 5}
+        pixels = Pixels(mean=(mean,), std=(0.5,))
+        return {name: tiny_dataset(sizes, name=name, pixels=pixels) for name in ("a", "b")}
+
+    alone, mixed = normalised(0.3)["a"], MixtureData(normalised(0.3), Sampling())
+    source = augmented(mixed.tasks(SHAPE, 0), mixed, augmentation, seed=0)
+    plain = augmented(alone.tasks(SHAPE, 0), alone, augmentation, seed=0)
+    indices = torch.arange(20)
+    first = mixed.tasks(SHAPE, 0).domain_names("train", 20).index("a")
+    ours, theirs = (s.episodes("train", indices[first : first + 1]).support.x for s in (source, plain))
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, alone.tasks(SHAPE, 0).episodes("train", indices[first : first + 1]).support.x)
+    other = MixtureData({"a": normalised(0.3)["a"], "b": normalised(0.4)["b"]}, Sampling())
+    with pytest.raises(ConfigError, match=r"dataset\.domains\.b has another than dataset\.domains\.a"):
+        augmented(other.tasks(SHAPE, 0), other, augmentation, seed=0)
+    augmented(other.tasks(SHAPE, 0), other, Augmentation(flip=True), seed=0)
 
 
 @pytest.mark.parametrize(
