@@ -25,8 +25,9 @@ examples:
   metaexp predict outputs/RUN --support birds --query photos --conformal 0.9
   metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, and x; for regression, too
 
-Images are read as the dataset of the run reads its own. --conformal 0.9 gives a set of classes for each image. Over
-tasks like the validation tasks of the run, the true class is in the set in 90 % of cases or more.
+Images are read as the dataset of the run reads its own. Numbers of regression are in the units of its file.
+--conformal 0.9 gives a set of classes for each image, in regression an interval. Over tasks like the validation tasks
+of the run, the true class or value is in it in 90 % of cases or more.
 """
 _SHOWN = 20
 
@@ -128,8 +129,8 @@ def format_csv(found: Predictions) -> str:
         cells: list[object] = [name, *([] if found.labels is None else [found.labels[row]]), *scores]
         if found.sets is not None:
             cells.append("|".join(found.sets[row]))
-        elif found.calibration is not None:
-            cells += [end for s in scores for end in (s - found.calibration.threshold, s + found.calibration.threshold)]
+        elif found.widths is not None:
+            cells += [end for s, w in zip(scores, found.widths.tolist(), strict=True) for end in (s - w, s + w)]
         writer.writerow(cells)
     return text.getvalue()
 
@@ -155,7 +156,8 @@ def _print(found: Predictions, output: Path | None) -> None:
 def _answer(found: Predictions, row: int) -> str:
     scores = found.scores[row]
     if found.labels is None:
-        interval = "" if found.calibration is None else f"  +- {found.calibration.threshold:.4g}"
-        return "  ".join(f"{score:.4g}" for score in scores) + interval
+        if found.widths is None:
+            return "  ".join(f"{score:.4g}" for score in scores)
+        return "  ".join(f"{score:.4g} +- {width:.4g}" for score, width in zip(scores, found.widths, strict=True))
     others = "" if found.sets is None else f"   set: {', '.join(found.sets[row])}"
     return f"{found.labels[row]}  (score {scores.max():.4g}){others}"

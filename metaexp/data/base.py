@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metaexp.data.classification.preprocessing import ImagePreparation, Pixels
     from metaexp.data.inventory.card import Card
     from metaexp.data.inventory.sources import Sources
+    from metaexp.data.regression.scales import Scales
 
 
 class Dataset(ABC):
@@ -78,6 +79,15 @@ class Dataset(ABC):
         """Return how image files and bytes become examples, for ``metaexp predict``; None where nobody has said.
 
         Subclasses that read image files override this.
+        """
+        return None
+
+    def scales(self, folder: Path, progress: Progress) -> Scales | None:
+        """Return how numbers of a file are scaled, for ``metaexp predict``; None where they stay as they are.
+
+        Args:
+            folder: The folder of all data.
+            progress: Takes lines about what is done meanwhile.
         """
         return None
 

@@ -54,6 +54,7 @@ class TableData(MetaDataset):
         self.input_shape = tuple(x.shape[1:])
         self.target_size = y.shape[1]
         self.forecast = tuple(forecast)
+        self.conventions = conventions
         first, row = {}, 0
         for task, size in sizes.items():
             first[task], row = row, row + size

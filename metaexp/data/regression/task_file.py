@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.left_out import large_enough, only_these
+from metaexp.data.regression.scales import Scales
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from metaexp.data.regression.table_file import TableContent
+    from metaexp.data.regression.table_tasks import TableData
 
     Floats = npt.NDArray[np.float32]
+    Doubles = npt.NDArray[np.float64]
 
 Reader = Callable[[Path], "TableContent"]
 """Reads the examples of a file. Two readers are equal if they read the same."""
@@ -37,6 +40,8 @@ class TaskFile(Dataset):
     card = OWN_FILE
     task_word: ClassVar[str] = "task"
     """What messages call a task."""
+    standardise: str
+    """What is brought to mean 0 and standard deviation 1; ``none`` for nothing."""
     content_words: ClassVar[str]
     """What a file must have, for the message that there is none."""
 
@@ -99,7 +104,7 @@ class TaskFile(Dataset):
         """Return where the file is."""
         return looked_for(lambda: [self._path(folder)], "own files")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> TableData:
         """Read the file and order its examples by task."""
         import numpy as np
         import torch
@@ -119,6 +124,21 @@ class TaskFile(Dataset):
         x, y, conventions = self.prepared(content.x[order], content.y[order], train)
         values = torch.from_numpy(x), torch.from_numpy(y)
         return TableData(path.stem, *values, sizes, splits, conventions, content.forecast)
+
+    def scales(self, folder: Path, progress: Progress) -> Scales | None:
+        """Return means and deviations of the training tasks; None without ``standardise``."""
+        if self.standardise == "none":
+            return None
+        import numpy as np
+
+        data = self.load(folder, progress)
+
+        def of(name: str, repeats: int = 1) -> tuple[Doubles, Doubles] | None:
+            found = data.conventions.get(name)
+            return found and (np.tile(found["mean"], repeats), np.tile(found["std"], repeats))
+
+        columns = data.conventions.get("y", {}).get("mean", [0.0])
+        return Scales(of("x"), of("y", data.target_size // len(columns)), data.digest)  # a forecast has many steps
 
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.file", self.file)

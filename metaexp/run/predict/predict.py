@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import Settings
+from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
+from metaexp.data.regression.scales import Scales
 from metaexp.results.own_code import format_edited
-from metaexp.results.record import RECORD_FILE
+from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.build import build_algorithm, load_examples
 from metaexp.run.evaluate import edited_code
 from metaexp.run.folder import RunFolder, existing
@@ -55,6 +58,7 @@ class Predictions(NamedTuple):
         labels: (M,) the class with the largest score; None for regression.
         sets: For each example the classes that it may belong to; None without a calibration, and in regression.
         calibration: What sets, or intervals, were calibrated with; None for neither.
+        widths: (D_out,) half the width of the intervals of each output; None where there are none.
     """
 
     names: list[str]
@@ -63,6 +67,7 @@ class Predictions(NamedTuple):
     labels: list[str] | None
     sets: list[list[str]] | None
     calibration: Calibration | None
+    widths: npt.NDArray[np.float32] | None = None
 
 
 def make_learner(place: RunFolder, settings: Settings, report: Report = warnings.warn) -> Learner:
@@ -137,6 +142,9 @@ def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Pred
         description.image_preparation(), learner.interface.input_shape, settings.task.n_way == 0, settings.dataset_name
     )
     support, query = reader.support(asked.support), reader.query(asked.query)
+    scales = _scales(place, settings, description, report)
+    if scales is not None:
+        support, query = _scaled(support, scales), _scaled(query, scales)
     assert support.y is not None
     adapted = learner.adapt(support.x, support.y)
     scores = adapted.scores(query.x)
@@ -144,7 +152,34 @@ def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Pred
     if asked.level is not None:
         shape = _shape_of(support, settings)
         calibration = calibrate_run(learner, settings, shape, asked.level, n_episodes, report)
-    return _predictions(adapted, query, scores, calibration)
+    if adapted.names is not None:
+        return _predictions(adapted, query, scores, calibration)
+    scales = scales or Scales(None, None, "")
+    widths = None if calibration is None else scales.widths_in_units(calibration.threshold, scores.shape[1])
+    return Predictions(query.names, None, scales.in_units(scores), None, None, calibration, widths)
+
+
+def _scales(place: RunFolder, settings: Settings, description: Dataset, report: Report) -> Scales | None:
+    """How the numbers of the dataset were scaled when the run was trained."""
+    scales = description.scales(settings.paths.data, report)
+    trained = read_record(place.path).data_hash
+    if scales is not None and scales.digest != trained:
+        raise DataError(
+            f"dataset.file={settings.dataset.arguments['file']} was changed since the run was trained (data_hash "
+            f"{str(trained)[:12]}, now {scales.digest[:12]}), so it no longer says how inputs were standardised. "
+            "Restore it."
+        )
+    return scales
+
+
+def _scaled(examples: NewExamples, scales: Scales) -> NewExamples:
+    """Examples as episodes have them, from examples in the units of the file."""
+    x = torch.from_numpy(scales.scaled_inputs(examples.x.numpy()))
+    if examples.y is None:
+        return NewExamples(x, examples.names, None)
+    targets = np.asarray(examples.y, np.float32).reshape(len(x), -1)
+    fits = scales.y is not None and targets.shape[1] == len(scales.y[0])
+    return NewExamples(x, examples.names, scales.scaled_targets(targets) if fits else targets)
 
 
 def _shape_of(support: NewExamples, settings: Settings) -> TaskShape:
@@ -158,8 +193,7 @@ def _shape_of(support: NewExamples, settings: Settings) -> TaskShape:
 def _predictions(
     adapted: Learner, query: NewExamples, scores: npt.NDArray[np.float32], calibration: Calibration | None
 ) -> Predictions:
-    if adapted.names is None:
-        return Predictions(query.names, None, scores, None, None, calibration)
+    assert adapted.names is not None
     classes = [str(name) for name in adapted.names]
     labels = [classes[label] for label in scores.argmax(-1)]
     sets = None if calibration is None else [[str(n) for n in names] for names in adapted.sets(query.x, calibration)]

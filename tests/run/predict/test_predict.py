@@ -22,6 +22,8 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.types import one_task
 from metaexp.data.image_folder import ImageFolder
 from metaexp.data.omniglot import Omniglot
+from metaexp.data.regression_table import RegressionTable
+from metaexp.data.time_series import TimeSeries
 from metaexp.run.predict.conformal import calibrate, episode_costs, threshold_of
 from metaexp.run.predict.learner import Learner, label_sets
 from metaexp.run.predict.new_examples import Reader
@@ -170,6 +172,79 @@ def test_regression_gives_values_and_intervals(sinusoid: mx.Run, tmp_path: Path)
     assert float(first["low_0"]) < float(first["value_0"]) < float(first["high_0"])
     direct = sinusoid.predict(x[:, None], np.sin(x), [[0.5]])
     assert float(first["value_0"]) == pytest.approx(float(direct[0, 0]), abs=1e-6)
+
+
+@pytest.fixture(scope="module", params=["inputs", "both"])
+def tides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    """A run on a table of large numbers, which are standardised."""
+    folder = tmp_path_factory.mktemp("tides")
+    random = np.random.default_rng(0)
+    task = np.repeat(np.arange(30), 25)
+    x = random.normal([1000.0, 5.0], [200.0, 1.0], (len(task), 2))
+    y = np.stack([x[:, 0] * 0.1 + task, x[:, 1] * 1000 - 40 * task], -1)
+    np.savez(folder / "tides.npz", x=x, y=y, task=task)
+    return mx.train(
+        "algorithm=maml", "dataset=regression_table", f"dataset.file={folder / 'tides.npz'}", "algorithm.inner_lr=1e-9",
+        f"dataset.standardise={request.param}", *SHORT, folder=folder / "run",
+    )  # fmt: skip
+
+
+def test_numbers_of_a_standardised_table_are_given_and_predicted_in_its_units(tides: mx.Run, tmp_path: Path) -> None:
+    arguments = tides.settings.dataset.arguments
+    content = np.load(arguments["file"])
+    scaled = RegressionTable(**arguments).load(Path(), lambda _: None).conventions
+    support, query = slice(0, 10), slice(10, 25)
+    np.savez(tmp_path / "support.npz", x=content["x"][support], y=content["y"][support])
+    np.savez(tmp_path / "query.npz", x=content["x"][query])
+    command = ["predict", str(tides.folder), "--support", str(tmp_path / "support.npz"), "--output"]
+    command += [str(tmp_path / "out.csv"), "--query", str(tmp_path / "query.npz")]
+    assert main([*command, "--conformal", "0.8", "--episodes", "20"]) == 0
+    x, y = (content["x"] - scaled["x"]["mean"]) / scaled["x"]["std"], content["y"]
+    mean, std = (np.array(scaled["y"][name]) for name in ("mean", "std")) if "y" in scaled else (0.0, 1.0)
+    wanted = tides.predict(x[support], (y[support] - mean) / std, x[query]) * std + mean
+    found = np.array([[float(row[f"value_{i}"]) for i in (0, 1)] for row in rows(tmp_path / "out.csv")])
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert found != pytest.approx(tides.predict(content["x"][support], y[support], content["x"][query]), rel=1e-4)
+    threshold = tides.calibrate(0.8, k_shot=10, episodes=20).threshold
+    ends = np.array([[float(row[f"high_{i}"]) for i in (0, 1)] for row in rows(tmp_path / "out.csv")])
+    assert ends - found == pytest.approx(np.broadcast_to(threshold * std, found.shape), rel=1e-2)
+
+
+def test_a_forecast_is_in_the_units_of_the_series(tmp_path: Path) -> None:
+    lines = ["series,time,load,heat"]
+    for series in range(12):
+        lines += [f"home{series},{t},{100 + 10 * math.sin(t + series)},{5000 + t}" for t in range(60)]
+    (tmp_path / "homes.csv").write_text("\n".join(lines))
+
+    def homes(standardise: Literal["none", "values"]) -> TimeSeries:
+        file = str(tmp_path / "homes.csv")
+        return TimeSeries(file, 4, 2, [0.6, 0.2, 0.2], 0, targets=["heat"], standardise=standardise)
+
+    description = homes("values")
+    scales = description.scales(Path(), lambda _: None)
+    assert scales is not None
+    assert scales.x is not None
+    assert scales.y is not None
+    assert [len(part) for part in (*scales.x, *scales.y)] == [2, 2, 2, 2]  # two columns; one target of two steps
+    data = description.load(Path(), lambda _: None)
+    assert scales.in_units(data.y.numpy()).min() == pytest.approx(5004, abs=0.1)
+    assert homes("none").scales(Path(), lambda _: None) is None
+
+
+def test_a_table_that_was_changed_no_longer_scales(
+    tides: mx.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(tides.settings.dataset.arguments["file"])
+    kept, content = path.read_bytes(), dict(np.load(path))
+    np.savez(tmp_path / "task.npz", x=content["x"][:10], y=content["y"][:10])
+    np.savez(path, **content | {"x": content["x"] + 1})
+    task = ["--support", str(tmp_path / "task.npz"), "--query", str(tmp_path / "task.npz")]
+    assert main(["predict", str(tides.folder), *task]) == 3
+    assert "was changed since the run was trained" in capsys.readouterr().err
+    path.write_bytes(kept)
+    np.savez(tmp_path / "task.npz", x=content["x"][:10], y=content["y"][:10, :1])
+    assert main(["predict", str(tides.folder), *task]) == 2
+    assert "y has shape (10, 1); this run takes (S, 2) targets" in capsys.readouterr().err
 
 
 def source_of(run: mx.Run, images: Path, shape: TaskShape, seed: int = 5) -> tuple[Learner, mx.Dataset]:
