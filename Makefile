@@ -27,14 +27,15 @@ PINS    := setup.py setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn clean help
+.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn second-opinion clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/metaexp train $(ARGS)
 
+# Three at once, the longest first; installing learn2learn waits for the disk as much as it computes.
 test: $(DEV)
-	@$(MAKE) --no-print-directory -j2 types docs lint imports
+	@$(MAKE) --no-print-directory -j3 types second-opinion docs lint imports
 	@$(MAKE) --no-print-directory unit
 
 lint: $(DEV)
@@ -51,9 +52,7 @@ docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 	@echo "documentation: site/index.html"
 
-# learn2learn is a second opinion for some tests; they are skipped, and say so, where it cannot be built.
-unit: $(DEV)
-	@$(MAKE) --no-print-directory learn2learn || echo "learn2learn could not be installed; its tests will be skipped"
+unit: $(DEV) second-opinion
 	$(if $(COVERAGE),scripts/coverage.sh $(PYTHON) --all,$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS))
 
 # Outside `unit`: counting branches makes the tests slower. COVERAGE=yes counts them in `unit`, where that is needed.
@@ -67,6 +66,10 @@ bench: $(DEV)
 	$(PYTHON) benchmarks/learners.py $(ARGS)
 
 learn2learn: $(L2L)
+
+# learn2learn is a second opinion for some tests; they are skipped, and say so, where it cannot be built.
+second-opinion: $(DEV)
+	@$(MAKE) --no-print-directory learn2learn || echo "learn2learn could not be installed; its tests will be skipped"
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
