@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from experiments import published
+from sampling import size
 
 from metaexp.config.compose import Composer
 from metaexp.config.schema import Settings
@@ -23,9 +24,12 @@ LITTLE = [
 ]  # fmt: skip
 """One task in one step, one episode of each test, and as few queries as there can be.
 
-Network, algorithm, images, ways and shots are the experiment's. Inner loops take two steps instead of up to 50.
+Network, algorithm, images, ways and shots are the experiment's, but for NARROW. Inner loops take two steps instead of
+up to 50.
 """
 INNER_STEPS = 2
+NARROW: list[str] = size(["model.channels=16"], [])
+"""With full context embeddings, outside CI: 64 channels give LSTMs of 60 million weights, and checkpoints of 1 GB."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,8 @@ def test_every_experiment_trains_a_step_on_its_stand_in(
     overrides = [f"experiment={name}", *LITTLE, *nowhere, *short_loops(settings)]
     if needs_files(settings):
         overrides.append("dataset.stand_in=true")
+    if settings.algorithm.arguments.get("fce"):
+        overrides += NARROW
     job = composer.job(overrides)
     finished = run_job(job.settings, Provenance.of_job(job, settings, overrides), display=silent)
     record = finished.record

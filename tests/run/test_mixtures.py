@@ -53,9 +53,17 @@ ALGORITHMS = {
 }
 
 
+SHORT = {
+    "fine_tune": ["algorithm.tune_steps=4"],
+    "reptile": ["algorithm.inner_steps=3", "algorithm.inner_steps_test=4"],
+}
+"""Inner loops of fewer steps, where there are many."""
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a mixture of one's own."""
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "conf" / "dataset").mkdir(parents=True)
     (tmp_path / "conf" / "dataset" / "two_hands.yaml").write_text(FILE)
@@ -65,7 +73,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def overrides(own: Path, algorithm: str, *more: str) -> list[str]:
     model, sampling = ALGORITHMS[algorithm]
     return [
-        f"algorithm={algorithm}", f"model={model}", "dataset=two_hands", *sampling, "task.n_way=4", "task.k_shot=3",
+        f"algorithm={algorithm}", *SHORT.get(algorithm, []), f"model={model}", "model.channels=8",
+        "dataset=two_hands", *sampling, "task.n_way=4", "task.k_shot=3",
         "task.n_query=2", "train.meta_batch_size=3", "train.steps=2", "train.eval_every=2", "train.eval_episodes=4",
         "eval.episodes=8", "device=cpu", f"paths.data={own}", f"paths.outputs={own / 'out'}", *more,
     ]  # fmt: skip

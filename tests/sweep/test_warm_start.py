@@ -14,8 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 from events import until
+from sampling import size
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
@@ -25,7 +27,7 @@ from metaexp.results.record import read_record
 from metaexp.sweep import warm_start
 from metaexp.sweep.folder import Sweep, create
 from metaexp.sweep.frozen_job import write_frozen
-from metaexp.sweep.job_process import JobProcess, start
+from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.pool import Start
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.warm_start import WarmStarter, job_starter
@@ -180,30 +182,33 @@ def begun(process: JobProcess) -> bool:
 def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_spawned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweep = sweep_of("sweep", "seed=0,1,2,3")
+    deaths = size(2, 3)
+    assert warm_start._MOST_DEATHS == 3
+    monkeypatch.setattr(warm_start, "_MOST_DEATHS", deaths)
+    sweep = sweep_of("sweep", f"seed=range({deaths + 1})")
     said: list[str] = []
     spawned: list[Path] = []
 
     def start_and_note(path: Path, **more: Any) -> JobProcess:
         spawned.append(path)
-        return start(path, **more)
+        return forking.start(path, **more)
 
     monkeypatch.setattr(warm_start, "start", start_and_note)
     with job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
-        for number in (0, 1, 2):
+        for number in range(deaths):
             warm = begin(folder(sweep, number))
             until(partial(begun_by_parent, begin, warm))
             os.kill(begin._parents[-1].pid, signal.SIGKILL)  # the job goes on
             assert warm.wait(WAIT) == 0
-        assert run(sweep, begin, 3) == 0
-        assert len(begin._parents) == 3
-    assert spawned == [folder(sweep, 3)]
-    assert [line.partition("; ")[2] for line in said] == ["another takes its place"] * 2 + [
+        assert run(sweep, begin, deaths) == 0
+        assert len(begin._parents) == deaths
+    assert spawned == [folder(sweep, deaths)]
+    assert [line.partition("; ")[2] for line in said] == ["another takes its place"] * (deaths - 1) + [
         "each job imports for itself from now on"
     ]
     assert said[0].startswith("the process that jobs are forked from ended (killed by SIGKILL")
-    assert [sweep.state(job).status for job in sweep.jobs()] == ["completed"] * 4
+    assert [sweep.state(job).status for job in sweep.jobs()] == ["completed"] * (deaths + 1)
 
 
 def begun_by_parent(starter: WarmStarter, process: JobProcess) -> bool:
