@@ -9,17 +9,14 @@ travel as JSON, through gloo.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TextIO
 
 import torch
@@ -31,6 +28,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.machine.failures import explained
 from metaexp.machine.launch import Launch
 from metaexp.machine.signals import Interrupted, SharedStopRequest, StopRequest
+from metaexp.machine.silence import silence
 from metaexp.machine.single_rank import Ranks, Result
 
 _SOURCE = re.compile(r"^\[[^\]]*\.\w+:\d+\] ")
@@ -148,6 +146,14 @@ class Group(Ranks):
         if known and not is_bug:
             self._wait_for_first()
 
+    def close(self) -> None:
+        """Let go of the connections, so that their threads end. Nothing can be exchanged after this.
+
+        A thread that is left while Python ends can abort the process. Call this when nothing is under way: a
+        connection ends only with its last exchange.
+        """
+        del self._on_host, self._on_device
+
     def _exchange(self, work: Callable[[], Result], *, send: bool = True) -> tuple[Result, list[Any]]:
         value, error = None, None
         try:
@@ -211,7 +217,7 @@ def join_ranks(launch: Launch) -> Iterator[Group]:
         MachineError: The ranks could not meet.
     """
     stderr = sys.stderr
-    with _quiet(launch.rank > 0):
+    with silence() if launch.rank > 0 else nullcontext():
         try:
             group = _meet(launch)
         except MachineError as error:
@@ -222,6 +228,7 @@ def join_ranks(launch: Launch) -> Iterator[Group]:
             yield group
             with suppress(PeerError):
                 group.barrier()  # torchrun stops the others once one has ended with an error
+                group.close()
         except BaseException as error:
             group.leave(error, stderr)
             raise
@@ -240,22 +247,6 @@ def _meet(launch: Launch) -> Group:
             f"rank {launch.rank} could not meet the other {launch.size - 1} at {where}: {_first_line(error)}. "
             "All ranks must be started with the same MASTER_ADDR and MASTER_PORT, as torchrun does."
         ) from error
-
-
-@contextmanager
-def _quiet(is_quiet: bool) -> Iterator[None]:
-    """Within this block nothing is printed, logged or warned about, if ``is_quiet``."""
-    if not is_quiet:
-        yield
-        return
-    logging.getLogger("metaexp").addHandler(logging.NullHandler())
-    with ExitStack() as stack:
-        nowhere = stack.enter_context(Path(os.devnull).open("w"))
-        stack.enter_context(redirect_stdout(nowhere))
-        stack.enter_context(redirect_stderr(nowhere))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -267,3 +270,30 @@ def test_a_record_of_before_ranks_is_read_and_other_missing_keys_are_not(tiny: M
     del content["device"]["threads"]
     with pytest.raises(RunFolderError, match=r"device\.threads is missing"):
         parse_record(content, path)
+
+
+_ALONE_IN_A_GROUP = """
+from pathlib import Path
+from metaexp.machine.launch import Launch
+from metaexp.machine.ranks import join_ranks
+
+def threads():
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names)
+
+with join_ranks(Launch(0, 1, 0, 1)) as ranks:
+    ranks.barrier()
+    inside = threads()
+print(inside > 0, threads())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads in /proc")
+def test_no_thread_of_the_connections_is_left_that_could_abort_the_process_as_python_ends(tmp_path: Path) -> None:
+    store = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE_IN_A_GROUP], env={**os.environ, **store}, cwd=tmp_path, check=False, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "0"]
