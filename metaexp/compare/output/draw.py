@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from metaexp.compare.output.colours import PALETTE
 from metaexp.compare.output.figures import FigureData, Series
@@ -24,6 +25,8 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _WIDTH = 5.4
 """Inches. Letters of 10 points can then be read on a phone, too."""
+_BELOW_LABEL = -0.5
+"""Inches from the axes to the legend, which lies below the label of the axis however low the axes are."""
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -53,7 +56,9 @@ def draw(data: FigureData) -> Drawn:
         labels = [wrapped(series.label, 22) for series in data.series]
         lines = sum(label.count("\n") + 1 for label in labels)
         extra = 0.22 * max(lines - len(labels), 0)
-        height = (1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9) + extra
+        rows_of_legend = -(-len(labels) // 2)
+        height = 1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9 + 0.2 * max(rows_of_legend - 3, 0)
+        height += extra
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -61,7 +66,7 @@ def draw(data: FigureData) -> Drawn:
         if data.kind == "dots":
             draw_dots(axes, data, labels)
         else:
-            _lines(axes, data, labels)
+            _lines(figure, axes, data, labels)
         figure.supxlabel(wrapped(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
@@ -99,13 +104,16 @@ def draw_dots(axes: Axes, data: FigureData, labels: list[str], size: float = 7.0
     axes.locator_params(axis="x", nbins=6)
 
 
-def _lines(axes: Axes, data: FigureData, labels: list[str]) -> None:
+def _lines(figure: Figure, axes: Axes, data: FigureData, labels: list[str]) -> None:
     scale = 100.0 if data.percent else 1.0
     lines = [draw_line(axes, series, scale) for series in data.series]
     axes.set_xlabel(plain(data.x_label))
     axes.set_ylabel(plain(data.y_label + (" (%)" if data.percent else "")))
     names = [f"\u200a{label}" for label in labels]  # matplotlib leaves labels such as "_x" out
-    axes.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, borderaxespad=0.0)
+    below = axes.transAxes + ScaledTranslation(0.0, _BELOW_LABEL, figure.dpi_scale_trans)
+    axes.legend(
+        lines, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=2, borderaxespad=0.0
+    )
     thousands(axes)
 
 

@@ -49,6 +49,13 @@ def other_differences(table: Table) -> list[str]:
     return [f"Beside the algorithms' own settings, rows differ in {shown}; see below before calling this fair."]
 
 
-def join_names(names: list[str]) -> str:
-    """Return names as ``a, b and c``."""
+def join_names(names: list[str], most: int = 5) -> str:
+    """Return names as ``a, b and c``, or ``a, b and 7 more``.
+
+    Args:
+        names: One or more.
+        most: How many are named.
+    """
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

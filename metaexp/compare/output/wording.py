@@ -10,6 +10,10 @@ from metaexp.core.metric import is_hit_rate, metric_words
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
+_MOST_SENTENCES = 5
+"""Above the tables of a task."""
+_MOST_TIMES = 6
+"""Rows whose time is in a sentence; of more rows, the shortest and the longest."""
 
 
 def format_mean(metric: str, value: float) -> str:
@@ -95,16 +99,39 @@ def format_required_sample(pair: Pair) -> str:
 
 
 def headline(table: Table) -> list[str]:
-    """Return a few sentences that say which row is better, by how much, how sure that is, and at what cost."""
-    sentences = [*unequal_conditions(table), *_caution(table)]
-    sentences.append(_best(table))
-    sentences += [_against(table, row) for row in table.rows[1:]]
-    if len(table.rows) > 1:
-        sentences.append(_costs(table))
+    """Return five sentences at most: which row is better, by how much, how sure that is, and at what cost."""
+    first = [*unequal_conditions(table), *_caution(table), _best(table)]
+    last = other_differences(table)
     if any(len(row.runs) == 2 for row in table.rows):
-        sentences.append("Two seeds hardly show how much seeds differ, so intervals with them are wide.")
-    sentences += other_differences(table)
-    return sentences
+        last.insert(0, "Two seeds hardly show how much seeds differ, so intervals with them are wide.")
+    if len(table.rows) == 1:
+        return [*first, *last]
+    room = max(_MOST_SENTENCES - len(first) - len(last), 1)
+    others = [_against(table, row) for row in table.rows[1:]]
+    if len(others) > room:
+        others = [_all_others(table)]
+    return [*first, *others, *([_costs(table)] if len(others) < room else []), *last]
+
+
+def _all_others(table: Table) -> str:
+    """One sentence about many rows; each has its line in the table."""
+    best, others = table.rows[0].name, [row for row in table.rows[1:] if row.to_best is not None]
+    pairs = [table.pairs[row.to_best] for row in others if row.to_best is not None]
+    behind = [table.lead(pair).mean for pair in pairs]
+    (near, nearest), (far, farthest) = (
+        end(zip(behind, (row.name for row in others), strict=True)) for end in (min, max)
+    )
+    least, most = _gap(table.metric, abs(near)), _gap(table.metric, abs(far))
+    if near < 0.0:
+        text = (
+            f"The {len(others)} others range from {least} ahead of {best} ({nearest}) to {most} behind it ({farthest})"
+        )
+    else:
+        text = f"The {len(others)} others are {least} ({nearest}) to {most} ({farthest}) behind {best}"
+    n_worse = sum(pair.decision == "different" for pair in pairs)
+    verdicts = f"; {n_worse} of them {'is' if n_worse == 1 else 'are'} significantly worse"
+    has_verdicts = any(pair.decision in ("different", "open") for pair in pairs)
+    return f"{text}{verdicts if has_verdicts else ''}. The table has each."
 
 
 def _caution(table: Table) -> list[str]:
@@ -206,7 +233,11 @@ def _costs(table: Table) -> str:
     timed = [row for row in table.rows if row.cost.seconds is not None]
     if len(timed) < 2:
         return "The records do not say what the runs cost."
-    times = ", ".join(f"{row.name} {format_time(row.cost.seconds)}" for row in timed)
+    if len(timed) > _MOST_TIMES:
+        timed.sort(key=lambda row: row.cost.seconds or 0.0)
+        times = " to ".join(f"{format_time(row.cost.seconds)} ({row.name})" for row in (timed[0], timed[-1]))
+    else:
+        times = ", ".join(f"{row.name} {format_time(row.cost.seconds)}" for row in timed)
     device = shared_device(table)
     where = f"on {device}" if device else "on different devices, so that times do not compare"
     return f"Mean time of a run, {where}: {times}."

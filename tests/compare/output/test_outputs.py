@@ -150,6 +150,50 @@ def test_the_sentences_answer_which_how_much_how_sure_and_at_what_cost(sweep: Pa
     assert any("batch_norm" in sentence for sentence in rest)
 
 
+@pytest.mark.parametrize("n_rows", [4, 6, 12])
+def test_however_many_rows_there_are_the_answer_has_five_sentences_at_most(
+    make_run: MakeRun, tmp_path: Path, n_rows: int
+) -> None:
+    names = ["maml", "anil", "proto_net", "matching_net", "relation_net", "reptile", "meta_sgd", "meta_lstm"]
+    names += ["fine_tune", "nearest_neighbour", "maml_plus_plus", "mine"]
+    for place, name in enumerate(names[:n_rows]):
+        for seed in range(3):
+            more = {"batch_norm": "running"} if place % 2 else {}
+            make_run(name, seed, 2.0 - 0.5 * place, seconds=60.0 * (place + 1), **more)
+    (table,) = compared(tmp_path / "sweep").tables
+    sentences = headline(table)
+    assert 4 <= len(sentences) <= 5
+    assert all(len(sentence) < 400 for sentence in sentences)
+    best, last = table.rows[0].name, table.rows[-1].name
+    text = " ".join(sentences)
+    if n_rows == 4:
+        assert all(f"{row.name} is " in text for row in table.rows[1:])  # and the table has the times
+        assert "Mean time" not in text
+    else:
+        n_worse = sum(
+            table.pairs[row.to_best].decision == "different" for row in table.rows[1:] if row.to_best is not None
+        )
+        assert n_worse > 2
+        assert re.search(
+            rf"The {n_rows - 1} others are [\d.]+ points \(.*\) to [\d.]+ points \({last}\) behind {best}", text
+        )
+        assert f"; {n_worse} of them are significantly worse. The table has each." in text
+        assert ("(MAML) to 12 min (mine)" in text) == (n_rows == 12)
+
+
+def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun, tmp_path: Path) -> None:
+    for place, name in enumerate(["maml", "anil", "proto_net", "matching_net", "relation_net", "reptile"]):
+        make_run(name, 0, 2.0 - 0.5 * place)
+    (table,) = compared(tmp_path / "sweep").tables
+    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    assert others.endswith("behind MAML. The table has each.")
+    for seed in (1, 2):
+        make_run("reptile", seed, -0.5)
+    (table,) = compared(tmp_path / "sweep").tables
+    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    assert re.match(r"The 5 others range from [\d.]+ points ahead of Reptile \(MAML\) to ", others)
+
+
 def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     comparison = compared(sweep)
     page = Page(page_of(comparison))
