@@ -58,7 +58,7 @@ def draw(data: FigureData) -> Drawn:
         extra = 0.22 * max(lines - len(labels), 0)
         rows_of_legend = -(-len(labels) // 2)
         height = 1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9 + 0.2 * max(rows_of_legend - 3, 0)
-        height += extra
+        height += extra if data.kind == "dots" else extra / 2
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
