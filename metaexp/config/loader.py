@@ -126,7 +126,7 @@ class _Made(NamedTuple):
 
 _made: dict[tuple[object, ...], _Made] = {}
 """The newest ones, by search path, name of the root file, overrides and current folder."""
-_MOST_MADE = 32
+_MOST_MADE = 200  # of some 35 kB each
 
 
 class Loader(ConfigLoaderImpl):
