@@ -27,9 +27,9 @@ WITHOUT = {  # their heads over 4,400 classes are larger than a megabyte
     f"fine_tune_conv4_ravi_omniglot_5way_1shot{seed}" for seed in ("", "-seed1", "-seed2")
 }
 WITH = [name for name in RUNS if name not in WITHOUT]
-FIRST = {"meta_lstm": size(20, 100)}
+FIRST = {"meta_lstm": size(10, 100)}
 """Of algorithms whose test takes half a minute, only so many episodes are tested, and their mean compared."""
-MOST = size(100, 1000)
+MOST = size(40, 1000)
 """At most so many episodes are tested of any other."""
 
 

@@ -87,27 +87,28 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_forked_jobs_write_the_bytes_of_spawned_ones() -> None:
-    """With two threads: a parent that had used OpenMP would make its children hang."""
+    """With two threads: a parent that had used OpenMP would make its children hang. In CI both are spawned, too."""
     said: list[str] = []
     sweep = sweep_of("sweep", "seed=0,1", "device.threads=2")
     shutil.copytree("sweep", "fresh")
-    folders = {}
-    for how in ("forked", "spawned"):
+    folders, jobs = {}, {"forked": (0, 1), "spawned": size((1,), (0, 1))}
+    for how, numbers in jobs.items():
         with job_starter((), 1, said.append, fork=how == "forked") as begin:
             assert isinstance(begin, WarmStarter) == (how == "forked")
-            running = [begin(folder(sweep, number)) for number in (0, 1)]
-            assert [process.wait(WAIT) for process in running] == [0, 0], (folder(sweep, 0) / "output.log").read_text()
-        folders[how] = [Path(how) / job.name for job in sweep.jobs()]
+            running = [begin(folder(sweep, number)) for number in numbers]
+            codes = [process.wait(WAIT) for process in running]
+            assert codes == [0] * len(numbers), (folder(sweep, 1) / "output.log").read_text()
+        folders[how] = {number: Path(how) / sweep.jobs()[number].name for number in numbers}
         Path("sweep").rename(how)
         if how == "forked":
             Path("fresh").rename("sweep")
-    forked, spawned = ([results(path) for path in folders[how]] for how in ("forked", "spawned"))
-    assert forked == spawned
+    forked, spawned = ({n: results(path) for n, path in folders[how].items()} for how in jobs)
+    assert {number: forked[number] for number in jobs["spawned"]} == spawned
     assert {"metrics.jsonl", "checkpoints/best.safetensors", "record.json", "run.log", "config.yaml"} < set(forked[0])
     assert any(name.endswith(".png") for name in forked[0])
     different = {name for name in forked[0] if forked[0][name] != spawned[1][name]}
     assert {"metrics.jsonl", "checkpoints/best.safetensors", "record.json"} < different, "it must be able to fail"
-    logs = [re.sub(r"(?m)^(train|test|val\w*) .*\n", "", (f[0] / "output.log").read_text()) for f in folders.values()]
+    logs = [re.sub(r"(?m)^(train|test|val\w*) .*\n", "", (f[1] / "output.log").read_text()) for f in folders.values()]
     assert logs[0] == logs[1]
     assert said == []
 
