@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hydra import version
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
@@ -14,11 +15,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from metaexp.config.check import check
 from metaexp.config.classes.values import show
 from metaexp.config.hydra_dirs import override_key, read_hydra_dir, read_sweep_dir
+from metaexp.config.hydra_internals import get_omega_conf_dumper
 from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
@@ -144,8 +145,8 @@ class Composer:
             HydraConfig.instance().set_config(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
-        except (YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
-            said = "" if isinstance(error, YAMLError) else unreadable_file(self.config_dir)
+        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
+            said = "" if isinstance(error, yaml.YAMLError) else unreadable_file(self.config_dir)
             raise ConfigError(said or f"a configuration file cannot be read: {_in_one_line(error)}") from error
         hydra = config.hydra
         OmegaConf.set_readonly(hydra, False)
@@ -215,14 +216,20 @@ def chosen_files(hydra: DictConfig) -> dict[str, str]:
 
 def hydra_files(composed: Composed) -> dict[str, str]:
     """Return the files that Hydra keeps of a job: path inside the run folder -> text."""
-    section = OmegaConf.create({"hydra": OmegaConf.to_container(composed.hydra, resolve=False)})
-    for name in ("help", "hydra_help"):
-        section.hydra.pop(name, None)
+    section = OmegaConf.to_container(composed.hydra, resolve=False, enum_to_str=True)
+    assert isinstance(section, dict)
+    kept = {key: value for key, value in section.items() if key not in ("help", "hydra_help")}
     return {
         ".hydra/config.yaml": OmegaConf.to_yaml(composed.config),
-        ".hydra/hydra.yaml": OmegaConf.to_yaml(section),
+        ".hydra/hydra.yaml": _to_yaml({"hydra": kept}),
         ".hydra/overrides.yaml": OmegaConf.to_yaml(composed.hydra.overrides.task),
     }
+
+
+def _to_yaml(values: Mapping[str, Any]) -> str:
+    """Dicts, lists and scalars as OmegaConf writes them, without making a configuration first, which takes as long."""
+    text: str = yaml.dump(values, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
+    return text
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

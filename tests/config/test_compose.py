@@ -231,7 +231,11 @@ def test_what_hydra_keeps_of_a_job_can_be_read_back(composer: Composer) -> None:
     assert OmegaConf.create(files[".hydra/overrides.yaml"]) == ["seed=3", "train.steps=2"]
     config = OmegaConf.create(files[".hydra/config.yaml"])
     assert (config.seed, config.train.steps) == (3, 2)
-    assert OmegaConf.create(files[".hydra/hydra.yaml"]).hydra.runtime.choices.algorithm == "maml"
+    section = OmegaConf.create(files[".hydra/hydra.yaml"])
+    assert section.hydra.runtime.choices.algorithm == "maml"
+    assert files[".hydra/hydra.yaml"] == OmegaConf.to_yaml(section), "as OmegaConf writes it"
+    assert section.hydra.job.override_dirname == job.composed.hydra.job.override_dirname
+    assert {*section.hydra, "help", "hydra_help"} == set(job.composed.hydra)
 
 
 def test_deviations_from_an_experiment_are_those_that_decide_numbers(composer: Composer) -> None:

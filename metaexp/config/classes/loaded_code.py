@@ -27,6 +27,8 @@ def import_module(name: str) -> ModuleType:
     Args:
         name: The dotted name.
     """
+    if name in sys.modules:  # nothing is imported with it
+        return importlib.import_module(name)
     before = set(sys.modules)
     module = importlib.import_module(name)
     for new in set(sys.modules) - before:

@@ -75,6 +75,13 @@ def test_an_edit_before_the_import_is_none(source: Path) -> None:
     assert edited(source, EDITS["a constant"]) == []
 
 
+def test_a_second_import_changes_nothing(source: Path) -> None:
+    first = import_module("own_lab.losses")
+    source.write_text(EDITS["a constant"])
+    assert import_module("own_lab.losses") is first
+    assert edited(source, EDITS["a constant"]) == ["own_lab/losses.py"]
+
+
 def test_a_module_that_was_loaded_again_is_not_edited(source: Path) -> None:
     module = import_module("own_lab.losses")
     source.write_text(EDITS["a function"])
