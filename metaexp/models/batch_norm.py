@@ -81,6 +81,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` (B, F) or (B, F, H, W); same shape out."""
+        x = _not_rounded(x)
         statistics = self.statistics_in_use()
         spread = (1, self.n_features) + (1,) * (x.dim() - 2)  # broadcasts a feature vector against x
         if statistics == "stored":
@@ -116,6 +117,7 @@ class BatchNorm(nn.Module):
         Returns:
             (B, F, H, W), or (B, F, H // 2, W // 2) with ``pool``, or (B, F).
         """
+        x = _not_rounded(x)
         statistics = self.statistics_in_use()
         has_one_value = x.numel() == self.n_features  # torch's kernel refuses it
         if x.dim() == 4 and not has_one_value and not in_transform():
@@ -159,13 +161,20 @@ class BatchNorm(nn.Module):
         return _statistics.get() or ("collect" if self.training else "stored")
 
     def _collect(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        unbiased = variance.detach() * (count / max(count - 1, 1))
-        self.running_mean = torch.lerp(self.running_mean, mean.detach(), self.momentum)
+        kept = self.running_mean.dtype  # a batch in lower precision may have statistics in it
+        mean, variance = mean.detach().to(kept), variance.detach().to(kept)
+        unbiased = variance * (count / max(count - 1, 1))
+        self.running_mean = torch.lerp(self.running_mean, mean, self.momentum)
         self.running_var = torch.lerp(self.running_var, unbiased, self.momentum)
 
     def extra_repr(self) -> str:
         """Its settings, for ``print``."""
         return f"{self.n_features}, scale={self.weight is not None}, shift={self.bias is not None}, eps={self.eps}"
+
+
+def _not_rounded(x: Tensor) -> Tensor:
+    """On a CPU, bf16 as float32: its kernels take no float32 weights beside bf16 values."""
+    return x.float() if x.is_cpu and x.dtype == torch.bfloat16 else x
 
 
 def in_transform() -> bool:

@@ -95,3 +95,19 @@ def test_native_batch_norm_is_wrong_under_vmap_which_is_why_it_is_not_used() -> 
     """The negative control. Should torch mend this, the test fails and the module's docstring can be revised."""
     difference = meta_gradient(True, True) - meta_gradient(True, False)
     assert difference.norm() / meta_gradient(True, False).norm() > 1e-3
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_values_in_bf16_are_normalised_on_a_cpu_with_statistics_in_float32(mapped: bool, is_training: bool) -> None:
+    x = IMAGES.to(torch.bfloat16)
+    for make in (lambda norm: norm.activate, lambda norm: norm):
+        rounded, exact = BatchNorm(3), BatchNorm(3)
+        rounded.train(is_training), exact.train(is_training)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            out = vmap(make(rounded))(x[None])[0] if mapped and not is_training else make(rounded)(x)
+        wanted = make(exact)(x.float())
+        assert torch.allclose(out.float(), wanted, atol=0.05)
+        assert rounded.running_mean.dtype == rounded.running_var.dtype == torch.float32
+        assert torch.allclose(rounded.running_mean, exact.running_mean, atol=0.01)
+        assert torch.equal(rounded.running_mean, torch.zeros(3)) != is_training
