@@ -155,6 +155,7 @@ def shortened(words: list[str]) -> list[str]:
     if any(word.startswith("from=") for word in words):
         return [*words, "train.steps=3", "eval.episodes=4"]  # one more than the run has
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
+    words = ["seed=0,1" if word == "seed=0,1,2" else word for word in words]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]
 
 
@@ -168,6 +169,7 @@ OTHER_WORDS: dict[str, Callable[[list[str]], list[str]]] = {
     "ls": lambda words: [*words, "finished"],
     "rm": removal,
     "watch": lambda words: [*words, "--once"],
+    "check": lambda words: [*words, "model.channels=8"] if "model=conv4" in words else words,
     "search": lambda words: [*words, *SHORT, *SMALL_GLYPHS, "search.trials=1"],
     "report": lambda words: [*words, "--check", "--root", str(ROOT)],
     "trust": lambda words: words if len(words) > 1 else ["trust", str(project())],
