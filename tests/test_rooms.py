@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -97,20 +97,23 @@ def test_every_contract_has_a_planted_violation() -> None:
     assert all(any(name.startswith(start) for start in planted) for name in contracts)
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module that a file names in an import, ``from a import b`` as ``a.b`` too."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+@cache
+def imported(text: str) -> list[str]:
+    """Every module that a file of this text names in an import, ``from a import b`` as ``a.b`` too."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def importers(package: Path, part: str) -> set[str]:
     """The files of the package that import a part of a library."""
     found = set()
     for path in package.rglob("*.py"):
-        if any(f"{name}.".startswith(f"{part}.") for name in imported(path)):
+        if any(f"{name}.".startswith(f"{part}.") for name in imported(path.read_text("utf-8"))):
             found.add(path.relative_to(package).as_posix())
     return found
 
