@@ -194,7 +194,7 @@ def fix_noise(seed: int) -> Iterator[None]:
     """Seed the global generators of torch (CPU), numpy and Python for this block, and restore them after it."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed queues seeds for backends that are not in use
         np.random.seed(seed)
         random.seed(seed)
         try:

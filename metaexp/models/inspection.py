@@ -169,7 +169,7 @@ def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
         network.train(training)
         outputs = []
         for batch in (x, others):
-            torch.manual_seed(0)  # dropout draws the same
+            torch.default_generator.manual_seed(0)  # dropout draws the same
             with normalise_with("stored"):
                 outputs.append(network(batch)[0])
         first, second = outputs
