@@ -64,6 +64,19 @@ def _memory() -> Iterator[None]:
         _most_memory[0] = max(1 << 30, _memory_now() * 3 // 2)
 
 
+@pytest.fixture(autouse=True)
+def _forget_own_code() -> Iterator[None]:
+    """Forget the modules that a test has written and imported, for another test may write one of the same name."""
+    before = set(sys.modules)
+    yield
+    written = tempfile.gettempdir()
+    for name in sys.modules.keys() - before:
+        spec = getattr(sys.modules[name], "__spec__", None)
+        places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
+        if any(place.startswith(written) for place in places):
+            del sys.modules[name]
+
+
 def _memory_now() -> int:
     """Bytes in memory; 0 where the system does not say."""
     try:

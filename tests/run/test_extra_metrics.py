@@ -82,7 +82,7 @@ def test_a_finished_run_is_measured_again_with_further_metrics(
     plain = mx.train(*SMALL, folder=tmp_path / "run")
     capsys.readouterr()
     assert main(["evaluate", str(plain.folder), "eval.metrics=[nll]"]) == 0
-    assert f"test nll {run.record.metrics[0].mean:.4f} +- " in capsys.readouterr().out
+    assert f"test negative log-likelihood {run.record.metrics[0].mean:.3g} ± " in capsys.readouterr().out
 
 
 def test_regression_has_its_own(tmp_path: Path) -> None:
