@@ -36,7 +36,7 @@ demo: $(READY)
 # Three at once, the longest first; installing learn2learn waits for the disk as much as it computes.
 test: $(DEV)
 	@$(MAKE) --no-print-directory -j3 types second-opinion docs lint imports
-	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory unit TRIED=yes
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -52,7 +52,8 @@ docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 	@echo "documentation: site/index.html"
 
-unit: $(DEV) second-opinion
+# TRIED: `make test` has tried to install learn2learn already.
+unit: $(DEV) $(if $(TRIED),,second-opinion)
 	$(if $(COVERAGE),scripts/coverage.sh $(PYTHON) --all,$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS))
 
 # Outside `unit`: counting branches makes the tests slower. COVERAGE=yes counts them in `unit`, where that is needed.
