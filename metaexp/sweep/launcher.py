@@ -9,6 +9,7 @@ that all machines share, does both.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import shutil
 import threading
@@ -231,7 +232,7 @@ class LauncherPool:
         shutil.rmtree(self.folder.path, ignore_errors=True)
         if self.error is not None:
             raise MachineError(
-                f"{type(self.launcher).__name__} failed: {first_line(self.error)}. "
+                f"{type(self.launcher).__name__} failed: {_reason(self.error)}. "
                 "Give the same command again to continue."
             ) from self.error
 
@@ -245,6 +246,16 @@ class LauncherPool:
         for number in [number for number in self.left if self.folder.has_ended(number)]:
             job = self.left.pop(number)
             self.watcher.ended(job, self.sweep.state(job))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of submitit's about a job that was killed also its state and its last words."""
+    lost = re.search(r"has not produced any output \(state: (.*?)\)", str(error))
+    if lost is None:
+        return first_line(error)
+    job = first_line(error).partition(" with path ")[0]
+    last = str(error).strip().splitlines()[-1].rstrip(".")
+    return f"{job} ended without a result (state {lost[1]}; {last}), so the others were asked to save and stop"
 
 
 def _configuration(composer: Composer, overrides: Sequence[str], place: Path) -> DictConfig:

@@ -55,6 +55,20 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
+SACCT = """\
+#!{python}
+# Answers for sacct, which needs a database: the states of the jobs that Slurm still knows, in the columns of submitit.
+import re, subprocess
+jobs = subprocess.run(["scontrol", "show", "jobs", "--oneliner"], capture_output=True, text=True).stdout
+print("JobID|State|NodeList")
+for line in jobs.splitlines():
+    found = dict(re.findall(r"(\\w+)=(\\S*)", line))
+    if "JobId" in found:
+        task = found.get("ArrayTaskId")
+        number = found["JobId"] if task is None else found["ArrayJobId"] + "_" + task
+        print(number, found["JobState"], "one", sep="|")
+"""
+
 
 def why_not() -> str:
     """Why no cluster can be started here; empty if one can."""
@@ -84,7 +98,10 @@ def cluster(folder: Path, cpus: int = 2, memory: int = 2000) -> Iterator[dict[st
     controller, node = _free_ports(2)
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(host=host, controller=controller, node=node, folder=folder, cpus=cpus, memory=memory))
-    environment = os.environ | {"SLURM_CONF": str(conf)}
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sacct").write_text(SACCT.format(python=sys.executable))
+    (folder / "bin" / "sacct").chmod(0o755)
+    environment = os.environ | {"SLURM_CONF": str(conf), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     files = [("socket", "munge.socket"), ("key-file", "munge.key"), ("pid-file", "munged.pid")]
     files += [("log-file", "munged.log"), ("seed-file", "munged.seed")]
     munged = [_program("munged"), "--foreground", "--force", *(f"--{key}={folder / name}" for key, name in files)]

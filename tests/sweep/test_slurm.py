@@ -1,8 +1,9 @@
-"""Sweeps on a real Slurm of one node: an array, a signal before the time limit, scancel, and the same command again."""
+"""A real Slurm of one node: arrays, signals before a time limit, scancel, too little memory, the same command again."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,12 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.2)
 
 
+def eventually(what: Callable[[], bool]) -> None:
+    """Wait for an event of the cluster, for as long as pytest lets a test run."""
+    while not what():
+        time.sleep(0.5)
+
+
 def asked(slurm: dict[str, str], *words: str) -> str:
     return subprocess.run(words, env=slurm, check=True, capture_output=True, text=True, timeout=60).stdout
 
@@ -141,3 +148,57 @@ def test_after_scancel_the_same_command_goes_on(
     code, output = ended(command(*LONG, "seed=0"))
     assert code == 0, output
     assert "continues after step " in run_log(tmp_path)
+
+
+def test_a_job_that_is_killed_for_memory_is_named_and_runs_with_more(
+    command: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    code, output = ended(command("train.steps=2", "seed=0", "+hydra.launcher.additional_parameters={mem: 150M}"))
+    assert code == 6, output
+    assert re.search(
+        r"SlurmLauncher failed: Job \d+.* ended without a result \(state FAILED; .*(Killed|memory limit)\)", output
+    ), output
+    (errors,) = tmp_path.glob("outputs/sweeps/one/.submitit/*/*_log.err")
+    assert "exceeded memory limit" in errors.read_text()
+    code, output = ended(command("train.steps=2", "seed=0"))
+    assert code == 0, output
+    (run,) = tmp_path.glob("outputs/sweeps/one/0*")
+    assert read_record(run).status == "completed"
+
+
+def the_script(tmp_path: Path) -> Path:
+    """The script of the page on sweeps, for a run without end and the shortest time limit."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "sweeps.md"
+    (text,) = re.findall(r"```text\n(#!/bin/bash\n.*?)```", page.read_text(), re.DOTALL)
+    endless = ["train.steps=10000000", "train.eval_every=10000000", "train.checkpoint_every=10000000"]
+    for was, new in {
+        "--time=08:00:00 --signal=USR1@120 --mem=8G": "--time=2 --signal=USR1@60 --mem=1800M",
+        "metaexp train": f"{sys.executable} -m metaexp train",
+        "algorithm=maml dataset=omniglot": " ".join([*JOB, *endless]),
+    }.items():
+        assert was in text
+        text = text.replace(was, new)
+    (tmp_path / "job.sh").write_text(text)
+    return tmp_path / "job.sh"
+
+
+def test_the_script_for_a_single_run_saves_it_before_its_time_limit_and_goes_on(
+    slurm: dict[str, str], tmp_path: Path
+) -> None:
+    """Slurm sends the signal itself, about a minute before the limit of two."""
+    environment = slurm | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = ["sbatch", "--parsable", str(the_script(tmp_path))]
+    number = subprocess.run(
+        words, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    log, run = tmp_path / f"maml-{number}.log", tmp_path / "outputs" / "maml"
+    try:
+        eventually(lambda: "BeginTime" in asked(slurm, "squeue", "--noheader", "--format=%r"))
+        assert "stopped by SIGUSR1" in log.read_text()
+        assert read_record(run).status == "interrupted"
+        eventually(lambda: is_started_again(slurm, number))
+        eventually(lambda: "continues after step " in (run / "run.log").read_text())
+        assert "Restarts=1" in asked(slurm, "scontrol", "show", "job", number)
+    finally:
+        subprocess.run(["scancel", number], env=slurm, check=False, timeout=60)
+        eventually(lambda: not asked(slurm, "squeue", "--noheader", "--format=%A").split())
