@@ -9,6 +9,7 @@ that all machines share, does both.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -266,6 +267,9 @@ def _configuration(composer: Composer, overrides: Sequence[str], place: Path) ->
     with open_dict(config):
         config.hydra.sweep.dir = str(place)
         config.hydra.sweep.subdir = "."
+        ray = config.hydra.launcher.get("ray")
+        if ray is not None and (ray.init.get("address") or os.environ.get("RAY_ADDRESS")):
+            ray.init.setdefault("object_store_memory", None)  # the launcher sets it, and a cluster refuses it
     return config
 
 

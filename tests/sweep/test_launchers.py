@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
+from metaexp.sweep import launcher as launchers
 
 LAUNCHERS = [
     pytest.param("joblib", ["hydra.launcher.n_jobs=2"], id="joblib"),
@@ -52,3 +55,20 @@ def test_jobs_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads_each(2) is None, "the user has said it"
     assert cores() >= 1
+
+
+@pytest.mark.parametrize("way", ["address", "environment", "neither"])
+def test_a_ray_cluster_that_is_joined_is_given_no_memory_of_an_object_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    """Ray refuses the one that its launcher sets where there is none."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if way == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6399")
+    init = {"address": "127.0.0.1:6399" if way == "address" else None}
+    hydra = OmegaConf.create({"sweep": {}, "launcher": {"ray": {"init": init}}})
+    composer: Any = SimpleNamespace(compose=lambda overrides: SimpleNamespace(hydra=hydra))
+    found = launchers._configuration(composer, [], tmp_path).hydra.launcher.ray.init
+    assert ("object_store_memory" in found) == (way != "neither")
+    found.setdefault("object_store_memory", 78643200)  # as the launcher does
+    assert found.object_store_memory == (78643200 if way == "neither" else None)
