@@ -280,12 +280,10 @@ class Session:
             tags=self.settings.tags,
             notes=self.settings.notes,
             resumed_at=None if self.checkpoint is None else self.checkpoint.step,
+            choices=self.settings.choices,
             facts={
-                "n_parameters": record.n_parameters,
-                "batch_norm": record.batch_norm,
+                **{name: getattr(record, name) for name in ("n_parameters", "batch_norm", "data_hash", "episode_bank")},
                 "device": str(self.setup.compute),
-                "data_hash": record.data_hash,
-                "episode_bank": record.episode_bank,
             },
         )
 

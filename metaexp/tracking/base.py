@@ -25,6 +25,7 @@ class RunInfo:
         notes: what the user says about the run, or None.
         resumed_at: None for a new run, otherwise the number of training steps that were already done. Their scalars
             are in ``metrics.jsonl``.
+        choices: the chosen file of each group: ``algorithm`` -> ``maml``.
         facts: what is not configuration but worth searching for: number of parameters, device, digests.
     """
 
@@ -35,6 +36,7 @@ class RunInfo:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     resumed_at: int | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

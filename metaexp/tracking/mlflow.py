@@ -185,7 +185,7 @@ class MlflowTracker(Tracker):
         identity = str(made.info.run_id)
         (run.folder / FOLDER).mkdir(exist_ok=True)
         write_atomically(run.folder / FOLDER / "run-id", encode_text(identity))
-        parameters = [Param(*item) for item in _flat({**run.config, "facts": run.facts})]
+        parameters = [Param(*item) for item in _flat({**run.config, "choices": run.choices, "facts": run.facts})]
         for first in range(0, len(parameters), _MOST_PARAMETERS):
             client.log_batch(identity, params=parameters[first : first + _MOST_PARAMETERS])
         _log_config(client, identity, run)

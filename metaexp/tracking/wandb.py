@@ -198,7 +198,8 @@ class WandbTracker(Tracker):
             group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shortened(run.group)),
             tags=tags_of_environment() or [*self.tags, *run.tags],
             notes=os.environ.get("WANDB_NOTES") or run.notes,
-            config={**run.config, **held_by_sweep(run.config), "facts": dict(run.facts)},
+            job_type=environment.get("WANDB_JOB_TYPE") or "train",
+            config={**run.config, **held_by_sweep(run.config), **_choices(run), "facts": dict(run.facts)},
             settings=self._settings(mode),
         )
 
@@ -220,6 +221,7 @@ class WandbTracker(Tracker):
         assert self._run is not None
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
+        self._run.define_metric("test/*", step_metric="step", hidden=True)  # one number is no curve
 
     def _send_earlier(self, run: RunInfo) -> None:
         """Log what a resumed run recorded before and the server lacks. An offline folder gets everything."""
@@ -252,6 +254,11 @@ class WandbTracker(Tracker):
         for path in files.values():
             artifact.add_file(str(path), name=path.name, skip_cache=True)
         run.log_artifact(artifact)
+
+
+def _choices(run: RunInfo) -> dict[str, Any]:
+    """The chosen files as one entry, since ``algorithm`` itself holds the settings of the algorithm."""
+    return {"choices": dict(run.choices)} if run.choices else {}
 
 
 def _last_step(run: wandb.Run) -> int:

@@ -93,11 +93,13 @@ def test_numbers_are_read_back_at_their_steps(tmp_path: Path, uri: str) -> None:
 @needs_mlflow
 def test_a_run_has_its_parameters_facts_group_tags_and_notes(tmp_path: Path, uri: str) -> None:
     about = {"group": "a sweep", "tags": ("wide", "baseline"), "notes": "A first try.", "facts": {"n_parameters": 7}}
+    about["choices"] = {"algorithm": "maml"}
     log_steps(tracker(uri), run_info(tmp_path / "run", **about), range(1))
     (run,) = runs(uri)
     parameters = run.data.params
     assert parameters["algorithm.inner_lr"] == "0.4"
     assert parameters["algorithm.sizes"] == "[1, 2]"
+    assert parameters["choices.algorithm"] == "maml"
     assert parameters["facts.n_parameters"] == "7"
     assert parameters["note"] == "x" * 497 + "..."
     assert run.data.tags["group"] == "a sweep"

@@ -69,6 +69,7 @@ def log_run(tmp_path: Path) -> Callable[..., Path]:
         path.mkdir(exist_ok=True)
         position = (path / METRICS_FILE).stat().st_size if resumed_at is not None else 0
         facts, labels = {"n_parameters": 7}, {key: keys.pop(key) for key in ("tags", "notes") if key in keys}
+        labels["choices"] = keys.pop("choices", {})
         run = RunInfo(path, "maml-seed0", CONFIG, group="a-sweep", resumed_at=resumed_at, facts=facts, **labels)
         trackers = Trackers(run, {"wandb": WandbTracker(**{**SETTINGS, **keys})})
         trackers.start(position)
@@ -123,6 +124,16 @@ def test_tags_and_notes_of_a_run_come_beside_those_of_the_tracker(log_run: Calla
         record["run"]["notes"] for record in _read(folder) if record["type"] == "run" and record["run"].get("notes")
     ]
     assert notes == "A wider network."
+
+
+def test_the_chosen_files_are_configuration_and_the_job_is_a_training(log_run: Callable[..., Path]) -> None:
+    (folder,) = _offline_folders(log_run(choices={"algorithm": "maml", "dataset": "glyphs"}))
+    config = _summary(folder)["config"]
+    assert config["choices"] == {"algorithm": "maml", "dataset": "glyphs"}
+    assert config["algorithm"] == CONFIG["algorithm"]
+    types = {r["run"]["run"].get("job_type") for r in _read(folder) if r["type"] == "run" and "run" in r["run"]}
+    types |= {r["run"].get("job_type") for r in _read(folder) if r["type"] == "run"}
+    assert "train" in types
 
 
 def test_home_and_working_folder_stay_clean(log_run: Callable[..., Path], tmp_path: Path) -> None:
