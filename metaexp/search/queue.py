@@ -117,10 +117,13 @@ class TrialQueue:
         return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
     def _lock_trial(self, point: Point, *, is_new: bool) -> LockedTrial | None:
-        """Lock a trial of the study. None if another process has it, or its values do not fit together."""
+        """Lock a trial of the study. None if another process has or had it, or its values do not fit together."""
         try:
             release = acquire(self._lock_file(f"trial-{point.number}"))
         except LockedError:
+            return None
+        if not is_new and not self._is_running(point.number):  # another process has ended it before it let go
+            release()
             return None
         folder = self.sweep.path / str(point.notes.get("folder", ""))
         try:
@@ -141,6 +144,10 @@ class TrialQueue:
             shutil.rmtree(folder, ignore_errors=True)  # left by a process that died before it wrote the job
             self.sweep.add(job)
         return LockedTrial(point, job, folder, is_new, release)
+
+    def _is_running(self, number: int) -> bool:
+        """Whether the study says, now, that a trial has not ended."""
+        return any(point.number == number and point.state == "running" for point in self.study.points())
 
     def _freeze(self, point: Point) -> FrozenJob | None:
         """The job of a point. None if its values do not fit together; the study then keeps the reason."""

@@ -376,6 +376,37 @@ def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
     assert missing.parent.exists(), "nothing is removed"
 
 
+def test_a_trial_that_another_process_ends_meanwhile_is_not_taken_up_again(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*family.COMMON, *VARIED, "search.trials=2", "search.folder=found"]
+    prepared = prepare(asked, CONF, "config")
+    place = prepared.open(asked)
+    ours, theirs = (
+        Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
+        for _ in range(2)
+    )
+    queue = TrialQueue(prepared, place, ours, forking.start)
+    first = queue._next()
+    assert first is not None
+    first.release()
+    again = queue._next()
+    assert again is not None
+    assert (again.point.number, again.is_new) == (0, False), "nobody has ended it"
+    again.release()
+
+    def acquire_after_its_end(path: Path) -> Any:
+        if path.name == "trial-0":
+            theirs.complete(0, 1.0)  # between the look at the study and the lock
+        return acquire(path)
+
+    monkeypatch.setattr("metaexp.search.queue.acquire", acquire_after_its_end)
+    second = queue._next()
+    assert second is not None
+    assert (second.point.number, second.is_new) == (1, True)
+    acquire(place.path / ".locks" / "trial-0")()  # it was let go
+
+
 def test_damage_to_the_best_trial_is_named_after_the_table(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
