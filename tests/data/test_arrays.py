@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_image_folder import SPLIT_AND_PIXELS
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
@@ -14,16 +15,7 @@ Y = np.repeat(np.arange(8), 5)[RNG.permutation(40)]
 
 
 def dataset(**changes: object) -> Arrays:
-    arguments = {
-        "file": "mine.npz",
-        "fractions": [0.5, 0.25, 0.25],
-        "split_seed": 0,
-        "invert": False,
-        "normalise": None,
-        "rotations": "none",
-        "rotations_in": "all",
-    }
-    return Arrays(**{**arguments, **changes})
+    return Arrays(**{"file": "mine.npz", **SPLIT_AND_PIXELS, **changes})
 
 
 def save(folder: Path, **arrays: np.ndarray) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,40 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float:
     if not abs(number) < 3.4e38:
         raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32).")
     return number
+
+
+def require_arrays(arrays: Mapping[str, Array], names: Sequence[str], path: Path, advice: str) -> None:
+    """Refuse a file that lacks an array.
+
+    Args:
+        arrays: The arrays of the file.
+        names: Those that it must have.
+        path: The file, for messages.
+        advice: What to do where one is missing.
+
+    Raises:
+        DataError: One is missing.
+    """
+    for name in names:
+        if name not in arrays:
+            raise DataError(f"{path} has no array {name}; it has {', '.join(sorted(arrays)) or 'none'}. {advice}")
+
+
+def require_equal_lengths(parts: Mapping[str, Sized | None], what: str, path: Path) -> None:
+    """Refuse arrays of different lengths.
+
+    Args:
+        parts: The name of each array -> its entries; None for an array that the file lacks.
+        what: What an entry is, in the plural.
+        path: The file, for messages.
+
+    Raises:
+        DataError: The lengths differ.
+    """
+    lengths = {name: len(part) for name, part in parts.items() if part is not None}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{path}: the arrays have different numbers of {what}: {counts}.")
 
 
 def text_array(arrays: Mapping[str, Array], name: str, path: Path) -> list[str]:

@@ -12,7 +12,14 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import read_rows
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
-from metaexp.data.regression.columns import finite_number, place_of, splits_of_tasks, text_array
+from metaexp.data.regression.columns import (
+    finite_number,
+    place_of,
+    require_arrays,
+    require_equal_lengths,
+    splits_of_tasks,
+    text_array,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,20 +109,19 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
         raise DataError(f"{path} has no values. {_ADVICE}")
     series = place_of("series", header, path, _ADVICE)
     columns = [name for name in header if name not in _RESERVED] if values is None else list(values)
-    for name in columns:
-        place_of(name, header, path, "Name the columns of values in dataset.values.")
+    places = [place_of(name, header, path, "Name the columns of values in dataset.values.") for name in columns]
     if not columns:
         raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
     table = np.empty((len(lines), len(columns)), np.float32)
     for at, (line, row) in enumerate(lines):
-        for column, name in enumerate(columns):
-            text = row[header.index(name)].strip()
+        for column, place in enumerate(places):
+            text = row[place].strip()
             missing = text.lower() in _MISSING
-            table[at, column] = float("nan") if missing else finite_number(text, name, line, path)
+            table[at, column] = float("nan") if missing else finite_number(text, columns[column], line, path)
     times = None
     if "time" in header:
-        place = header.index("time")
-        times = [_time(row[place].strip(), line, path) for line, row in lines]
+        time = header.index("time")
+        times = [_time(row[time].strip(), line, path) for line, row in lines]
     splits = [row[header.index("split")] for _, row in lines] if "split" in header else None
     return _Steps([row[series] for _, row in lines], times, table, columns, splits)
 
@@ -142,9 +148,7 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
     arrays = read_npz(path)
     if values is not None:
         raise DataError(f"dataset.values names columns of a CSV; {path} has the array values.")
-    for name in ("series", "values"):
-        if name not in arrays:
-            raise DataError(f"{path} has no array {name}; it has {', '.join(sorted(arrays)) or 'none'}. {_ADVICE}")
+    require_arrays(arrays, ("series", "values"), path, _ADVICE)
     names = text_array(arrays, "series", path)
     table = arrays["values"]
     if table.dtype.kind not in "fiu" or table.ndim not in (1, 2) or 0 in table.shape:
@@ -163,9 +167,5 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
             raise DataError(f"{path}: time is {when.dtype} of shape {when.shape}; it must be a number for each step.")
         times = when.astype(np.int64 if when.dtype.kind == "M" else np.float64).tolist()
     splits = text_array(arrays, "split", path) if "split" in arrays else None
-    lengths = {"series": len(names), "values": len(table)}
-    lengths |= {name: len(found) for name, found in (("time", times), ("split", splits)) if found is not None}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path}: the arrays have different numbers of steps: {counts}.")
+    require_equal_lengths({"series": names, "values": table, "time": times, "split": splits}, "steps", path)
     return _Steps(names, times, table, [str(number) for number in range(table.shape[1])], splits)

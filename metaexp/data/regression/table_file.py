@@ -11,7 +11,15 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.csv_rows import read_rows
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
-from metaexp.data.regression.columns import finite_number, lettered_columns, place_of, splits_of_tasks, text_array
+from metaexp.data.regression.columns import (
+    finite_number,
+    lettered_columns,
+    place_of,
+    require_arrays,
+    require_equal_lengths,
+    splits_of_tasks,
+    text_array,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,9 +93,7 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
 
 def _from_arrays(path: Path) -> TableContent:
     arrays = read_npz(path)
-    for name in ("x", "y", "task"):
-        if name not in arrays:
-            raise DataError(f"{path} has no array {name}; it has {', '.join(sorted(arrays)) or 'none'}. {_ADVICE}")
+    require_arrays(arrays, ("x", "y", "task"), path, _ADVICE)
     x, y = (_floats(arrays[name], name, path) for name in ("x", "y"))
     x, y = x.reshape(len(x), -1) if x.ndim == 1 else x, y.reshape(len(y), -1) if y.ndim == 1 else y
     if x.ndim not in (2, 3) or y.ndim != 2 or 0 in (*x.shape, *y.shape):
@@ -97,10 +103,7 @@ def _from_arrays(path: Path) -> TableContent:
         )
     tasks = text_array(arrays, "task", path)
     named = text_array(arrays, "split", path) if "split" in arrays else None
-    lengths = {"x": len(x), "y": len(y), "task": len(tasks), **({} if named is None else {"split": len(named)})}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path}: the arrays have different numbers of examples: {counts}.")
+    require_equal_lengths({"x": x, "y": y, "task": tasks, "split": named}, "examples", path)
     return TableContent(x, y, tasks, splits_of_tasks(tasks, named, path))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -169,7 +169,7 @@ class TaskFile(Dataset):
         return sizes, only_these(sizes, named, f"dataset.min_examples={self.min_examples}", path)
 
 
-def standardised(values: Floats, like: Sequence[Floats] | Floats) -> tuple[Floats, dict[str, list[float]]]:
+def standardised(values: Floats, like: Floats) -> tuple[Floats, dict[str, list[float]]]:
     """Return values (B, ..., D) less the mean and divided by the deviation of each of D columns.
 
     Args:
@@ -178,7 +178,7 @@ def standardised(values: Floats, like: Sequence[Floats] | Floats) -> tuple[Float
     """
     import numpy as np
 
-    columns = np.asarray(like).reshape(-1, values.shape[-1]).astype(np.float64)
+    columns = like.reshape(-1, values.shape[-1]).astype(np.float64)
     mean, std = columns.mean(0), columns.std(0)
     std = np.where(std > 0, std, 1.0)
     return ((values - mean) / std).astype(np.float32), {"mean": mean.tolist(), "std": std.tolist()}
