@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
@@ -66,6 +67,35 @@ def write_metrics(path: Path, values: Mapping[str, Sequence[float]]) -> None:
     for episode, row in enumerate(zip(*values.values(), strict=True)):
         writer.writerow([episode, *(repr(float(value)) for value in row)])
     write_atomically(path, text.getvalue().encode())
+
+
+def table_of_episodes(
+    metric: str,
+    per_step: Sequence[Sequence[float]],
+    further: Mapping[str, Sequence[float]] | None = None,
+    domains: Sequence[str] = (),
+) -> tuple[list[str], list[list[Any]]]:
+    """Return the test episodes as a table for trackers.
+
+    Args:
+        metric: The name of the metric.
+        per_step: (steps + 1, n_episodes), the metric.
+        further: Name -> (n_episodes,), the further metrics.
+        domains: (n_episodes,), the dataset of each episode; empty for other data than a mixture.
+
+    Returns:
+        The names of the columns, and a row for each episode: its index, its dataset in a mixture, the metric, the
+        further metrics, and the metric after 0, 1, ... steps if the algorithm has steps.
+    """
+    after = {f"{metric}_after_{step}": values for step, values in enumerate(per_step)} if len(per_step) > 1 else {}
+    columns: dict[str, Sequence[Any]] = {
+        "episode": range(len(per_step[-1])),
+        **({_DOMAIN: domains} if domains else {}),
+        metric: per_step[-1],
+        **(further or {}),
+        **after,
+    }
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
 
 def read_metric(path: Path, score: Score) -> list[float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import TextIOWrapper
@@ -19,8 +19,9 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.core.types import EvalResult
 from metaexp.results.checkpoint_values import OF_STATE, check_values
-from metaexp.results.episodes import METRICS_OF_EPISODES, write_episodes, write_metrics
+from metaexp.results.episodes import METRICS_OF_EPISODES, table_of_episodes, write_episodes, write_metrics
 from metaexp.results.progress_file import remove_progress
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
@@ -123,18 +124,19 @@ class Outputs:
         """
         write(self.folder.best, weights, dict(values))
 
-    def save_test_episodes(self, per_step: list[list[float]], domains: Sequence[str] = ()) -> None:
-        """Write the test metric of every episode after 0, 1, ... steps of adaptation, and its dataset in a mixture.
+    def save_test(self, result: EvalResult, metric: str) -> None:
+        """Write the metrics of every test episode, and show them in every view.
 
         Args:
-            per_step: (steps + 1, n_episodes), the metric.
-            domains: The dataset of each episode; empty for other data than a mixture.
+            result: What the test measured.
+            metric: The name of its metric.
         """
-        write_episodes(self.folder.test_episodes, per_step, domains)
-
-    def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:
-        """Write the further metrics of every test episode, after the last step of adaptation."""
-        write_metrics(self.path / METRICS_OF_EPISODES, values)
+        per_step = result.per_step.tolist()
+        further = {name: values.tolist() for name, values in result.extra.items()}
+        write_episodes(self.folder.test_episodes, per_step, result.domains)
+        if further:
+            write_metrics(self.path / METRICS_OF_EPISODES, further)
+        self.trackers.table("test_episodes", *table_of_episodes(metric, per_step, further, result.domains))
 
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:
         """Draw the figures of the run and show them in every view: name -> PNG file.
@@ -194,10 +196,7 @@ class NoOutputs(Outputs):
     def save_best(self, weights: Weights, values: Mapping[str, Any]) -> None:
         """Do nothing."""
 
-    def save_test_episodes(self, per_step: list[list[float]], domains: Sequence[str] = ()) -> None:
-        """Do nothing."""
-
-    def save_test_metrics(self, values: Mapping[str, list[float]]) -> None:
+    def save_test(self, result: EvalResult, metric: str) -> None:
         """Do nothing."""
 
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:

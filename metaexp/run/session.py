@@ -178,9 +178,7 @@ class Session:
                     result = self.setup.evaluator.evaluate(self.state.algorithm, "test", n_episodes, report)
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
                 raise self._interrupted("and saved") from None
-        self.outputs.save_test_episodes(result.per_step.tolist(), result.domains)
-        if result.extra:
-            self.outputs.save_test_metrics({name: values.tolist() for name, values in result.extra.items()})
+        self.outputs.save_test(result, self.metric.name)
         check_finite(result)
         values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}
         for steps, after in enumerate(scores_after_steps(result, self.metric.name)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +67,15 @@ class Tracker(ABC):
         Args:
             name: The name of the figure.
             path: The PNG file.
+        """
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:  # noqa: B027 - optional
+        """Show a table. A tracker without tables does nothing.
+
+        Args:
+            name: The name of the table.
+            columns: The names of its columns.
+            rows: Numbers and texts, a value for each column.
         """
 
     @abstractmethod

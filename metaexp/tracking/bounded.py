@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+
+log = logging.getLogger(__name__)
 
 
 def within(seconds: float, action: Callable[[], object]) -> bool:
@@ -40,12 +43,12 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
     return not thread.is_alive() and not errors
 
 
-def answers(url: str, seconds: float) -> bool:
+def answers(url: str, seconds: float = 2.0) -> bool:
     """Whether the server at ``url`` answers a request with anything at all within ``seconds``.
 
     Args:
         url: The address of the server.
-        seconds: How long to wait.
+        seconds: How long to wait. A server that is alive answers within the default.
     """
 
     def ask() -> None:
@@ -55,3 +58,21 @@ def answers(url: str, seconds: float) -> bool:
     with suppress(OSError, ValueError):
         return within(seconds, ask)
     return False
+
+
+def done_by_server(url: str, seconds: float, action: Callable[[], object]) -> bool:
+    """Do what waits for the answers of a server, if the server is alive.
+
+    Args:
+        url: The address of the server.
+        seconds: How long to wait for ``action``.
+        action: What to call.
+
+    Returns:
+        Whether ``action`` ended well and in time.
+    """
+    try:
+        return answers(url) and within(seconds, action)
+    except Exception as error:
+        log.debug("%s: %s", url, error)
+        return False

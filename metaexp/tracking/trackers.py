@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
@@ -74,6 +75,16 @@ class Trackers:
         """
         self._each("given a figure", lambda view: view.picture(name, path))
 
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Show a table in every view that has tables.
+
+        Args:
+            name: The name of the table.
+            columns: The names of its columns.
+            rows: Numbers and texts, a value for each column.
+        """
+        self._each("given a table", lambda view: view.table(name, columns, rows))
+
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
         """Close files and views. Safe to call when :meth:`start` failed half-way, and a second time.
 
@@ -123,6 +134,10 @@ class NoTrackers(Trackers):
         return 0
 
     def picture(self, name: str, path: Path) -> None:
+        """Do nothing."""
+        return
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Do nothing."""
         return
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
-from metaexp.tracking.bounded import answers, within
+from metaexp.tracking.bounded import answers, done_by_server, within
+from metaexp.tracking.tables import shown_rows
 from metaexp.tracking.wandb_files import (
     held_by_sweep,
     is_new_id_of_environment,
@@ -26,7 +27,14 @@ from metaexp.tracking.wandb_files import (
     take_own_id,
     write_files_in,
 )
-from metaexp.tracking.wandb_names import Mode, check_names, mode_of_environment, shortened, tags_of_environment
+from metaexp.tracking.wandb_names import (
+    Mode,
+    check_names,
+    mode_in_force,
+    mode_of_environment,
+    shortened,
+    tags_of_environment,
+)
 
 if TYPE_CHECKING:
     import wandb
@@ -35,8 +43,6 @@ log = logging.getLogger(__name__)
 
 _OWN_PROCESS_TIMEOUT = 90.0
 """Seconds that the client's own process may take offline, to start and to write its files, on a busy machine."""
-_PROBE_TIMEOUT = 2.0
-"""Seconds in which a server that is alive answers a request."""
 _SHORT_WAIT = 3.0
 """Seconds to wait for uploads where the server does not answer or the user has stopped the run."""
 
@@ -102,7 +108,7 @@ class WandbTracker(Tracker):
     def start(self, run: RunInfo) -> None:
         """Open the W&B run; see the class for what happens without a key or a server."""
         self._info = run
-        mode = self._resolved_mode()
+        mode = mode_in_force(self.mode)
         if mode == "disabled":
             return
         (run.folder / "wandb").mkdir(exist_ok=True)
@@ -134,6 +140,23 @@ class WandbTracker(Tracker):
 
             self._run.log({name: wandb.Image(str(path))})
 
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Show the first 10,000 rows of the table; without a server that answers, as a file that is uploaded later."""
+        run, info = self._run, self._info
+        if run is None or info is None:
+            return
+        import wandb
+
+        offline, cells = run.settings._offline, shown_rows(name, rows)
+        whole, alone = (wandb.Table(columns=list(columns), data=cells) for _ in range(2))
+        with write_files_in(info.folder / "wandb", "offline" if offline else "online"):
+            if offline:
+                run.log({name: whole})
+            elif not done_by_server(run.settings.base_url, self.timeout, lambda: run.log({name: whole})):
+                bind: Any = alone.bind_to_run  # has no types; a bound table asks no server about an artifact
+                bind(run, name, run.step)
+                run.log({name: alone})
+
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
         """Set the summary, hand over the files, close the run with the exit code of ``outcome``."""
         run, info, self._run = self._run, self._info, None
@@ -146,15 +169,6 @@ class WandbTracker(Tracker):
                     self._log_artifact(run, artifacts)
             finally:
                 self._close(run, outcome)
-
-    def _resolved_mode(self) -> Mode:
-        """The key ``mode``, unless the environment says otherwise."""
-        wanted: Mode = "online" if os.environ.get("WANDB_SWEEP_ID") else self.mode
-        given = mode_of_environment()
-        if given is None or given == wanted:
-            return wanted
-        log.info("WANDB_MODE=%s in the environment comes before tracker.wandb.mode=%s", given, self.mode)
-        return given
 
     def _open_online(self, run: RunInfo) -> wandb.Run | None:
         """An online run, or None after saying why there is none."""
@@ -187,6 +201,7 @@ class WandbTracker(Tracker):
         import wandb
 
         environment = os.environ
+        chosen = {"choices": dict(run.choices)} if run.choices else {}  # `algorithm` itself holds settings
         return wandb.init(
             dir=run.folder,
             mode=mode,
@@ -199,7 +214,7 @@ class WandbTracker(Tracker):
             tags=tags_of_environment() or [*self.tags, *run.tags],
             notes=os.environ.get("WANDB_NOTES") or run.notes,
             job_type=environment.get("WANDB_JOB_TYPE") or "train",
-            config={**run.config, **held_by_sweep(run.config), **_choices(run), "facts": dict(run.facts)},
+            config={**run.config, **held_by_sweep(run.config), **chosen, "facts": dict(run.facts)},
             settings=self._settings(mode),
         )
 
@@ -243,7 +258,7 @@ class WandbTracker(Tracker):
         """How long to wait for the client at the end."""
         if run.settings._offline:
             return max(self.upload_timeout, _OWN_PROCESS_TIMEOUT)
-        if outcome == "interrupted" or not answers(run.settings.base_url, _PROBE_TIMEOUT):
+        if outcome == "interrupted" or not answers(run.settings.base_url):
             return min(self.upload_timeout, _SHORT_WAIT)
         return self.upload_timeout
 
@@ -254,11 +269,6 @@ class WandbTracker(Tracker):
         for path in files.values():
             artifact.add_file(str(path), name=path.name, skip_cache=True)
         run.log_artifact(artifact)
-
-
-def _choices(run: RunInfo) -> dict[str, Any]:
-    """The chosen files as one entry, since ``algorithm`` itself holds the settings of the algorithm."""
-    return {"choices": dict(run.choices)} if run.choices else {}
 
 
 def _last_step(run: wandb.Run) -> int:

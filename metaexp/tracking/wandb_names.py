@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Literal
 
 from metaexp.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["offline", "online", "disabled"]
 MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
@@ -40,6 +43,20 @@ def mode_of_environment() -> Mode | None:
 def tags_of_environment() -> list[str]:
     """The tags in WANDB_TAGS, which are separated by commas."""
     return [tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag.strip()]
+
+
+def mode_in_force(wanted: Mode) -> Mode:
+    """Return the mode: online under an agent of W&B, else the key, unless WANDB_MODE says otherwise.
+
+    Args:
+        wanted: the key tracker.wandb.mode.
+    """
+    before: Mode = "online" if os.environ.get("WANDB_SWEEP_ID") else wanted
+    given = mode_of_environment()
+    if given is None or given == before:
+        return before
+    log.info("WANDB_MODE=%s in the environment comes before tracker.wandb.mode=%s", given, wanted)
+    return given
 
 
 def check_names(project: str, entity: str | None, group: str | None, tags: Sequence[str]) -> None:

@@ -20,6 +20,8 @@ class WandbServer:
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
         self.artifacts: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        """What was uploaded, by name."""
         self.queries: list[str] = []
         self.sweep: dict[str, Any] = {}
         """The configuration of the sweep that was made."""
@@ -67,6 +69,11 @@ class WandbServer:
             return {"createRunFiles": {"runID": "x", "uploadHeaders": [], "files": files}}
         if name == "Viewer":
             return {"viewer": {"id": "x", "entity": "someone", "username": "someone", "flags": "{}"}}
+        if name == "ArtifactType":
+            return {"project": None}
+        if name == "CreateArtifact":  # as one that the server has already, so that its files are not sent
+            self.artifacts.append(variables)
+            return {"createArtifact": {"artifact": {"id": "x", "state": "COMMITTED", "artifactSequence": {"id": "x"}}}}
         return self._of_sweeps(name, variables)
 
     def _of_sweeps(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +163,8 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self._answer(server.reply(self.path, body))
 
         def do_PUT(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.files[self.path.removeprefix("/storage/")] = body
             self._answer({})
 
         def do_GET(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,25 @@ def _run(folder: Path, views: Mapping[str, Tracker]) -> bytes:
     trackers.picture("plots/curve", folder / "curve.png")
     trackers.finish("completed", {"test/accuracy": 0.9}, {})
     return (folder / METRICS_FILE).read_bytes()
+
+
+class WithTables(Recorder):
+    """A tracker that shows tables, too."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self._note("table", name, list(columns), list(rows))
+
+
+def test_a_table_goes_to_the_trackers_that_have_tables(tmp_path: Path) -> None:
+    without, shows = Recorder(), WithTables()
+    trackers = Trackers(
+        RunInfo(tmp_path, "a run", {}), {"without": without, "fails": WithTables("table"), "with": shows}
+    )
+    trackers.start()
+    trackers.table("test_episodes", ["episode", "accuracy"], [[0, 0.5]])
+    trackers.finish("completed", {}, {})
+    assert shows.calls[1] == ("table", "test_episodes", ["episode", "accuracy"], [[0, 0.5]])
+    assert [call[0] for call in without.calls] == ["start", "finish"]
 
 
 def test_every_tracker_gets_everything_in_order(tmp_path: Path) -> None:
