@@ -51,8 +51,8 @@ class Comparison:
         return [
             {
                 "task": table.title, "label": row.label, "metric": table.metric, "mean": row.estimate.mean,
-                "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "seeds": row.seeds,
-                "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
+                "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "rank_last": row.rank_last,
+                "seeds": row.seeds, "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
                 "folders": [str(run.folder) for run in row.runs],
             }
             for table in self.tables

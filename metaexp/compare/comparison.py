@@ -52,8 +52,8 @@ class RowResult:
         name: Its label with the algorithm's name in full, for tables and figures.
         runs: One for each seed.
         estimate: The mean with its interval.
-        rank: 1 + the number of rows that are significantly better; None for a row with one seed.
-        tied: Whether another row has its rank.
+        rank: The first place that it may hold; None for a row with one seed.
+        rank_last: The last place that it may hold.
         batch_norm: The batch-norm mode at test.
         order: The order of the meta-gradient.
         cost: What its runs took.
@@ -66,7 +66,7 @@ class RowResult:
     runs: list[Run]
     estimate: Estimate
     rank: int | None
-    tied: bool
+    rank_last: int | None
     batch_norm: str
     order: str
     cost: Cost
@@ -214,15 +214,15 @@ def _names(members: Sequence[Rows]) -> list[str]:
 
 
 def _row(row: Rows, name: str, index: int, verdicts: Verdicts) -> RowResult:
-    records = [run.record for run in row.runs]
+    records, places = [run.record for run in row.runs], verdicts.places[index]
     pair = next((n for n, pair in enumerate(verdicts.pairs) if (pair.first, pair.second) == (0, index)), None)
     return RowResult(
         label=row.label,
         name=name,
         runs=row.runs,
         estimate=verdicts.estimates[index],
-        rank=verdicts.ranks[index],
-        tied=verdicts.ranks[index] is not None and verdicts.ranks.count(verdicts.ranks[index]) > 1,
+        rank=None if places is None else places[0],
+        rank_last=None if places is None else places[1],
         batch_norm=_all_of(format_batch_norm(record.batch_norm) for record in records),
         order=_all_of(format_order(record.first_order) for record in records),
         cost=Cost(

@@ -34,8 +34,7 @@ def test_rows_are_algorithms_with_their_seeds_and_the_best_is_first(sweep: Path)
     assert [row.label for row in table.rows][2] == "meta_lstm"
     assert {row.label for row in table.rows} == {"maml", "proto_net", "meta_lstm"}
     assert all(sorted(row.seeds) == [0, 1, 2] for row in table.rows)
-    assert [row.rank for row in table.rows] == [1, 1, 3]
-    assert [row.tied for row in table.rows] == [True, True, False]
+    assert [(row.rank, row.rank_last) for row in table.rows] == [(1, 2), (1, 2), (3, 3)]
     assert len(table.pairs) == 3
 
 

@@ -120,9 +120,9 @@ def _markdown(cells: Cells) -> str:
 def to_csv(comparison: Comparison) -> dict[str, str]:
     """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions."""
     rows = [
-        "dataset", "n_way", "k_shot", "metric", "row", "rank", "mean", "low", "high", "over_seeds", "batch_norm",
-        "gradient_order", "seeds", "episodes", "steps", "seconds", "episodes_per_second", "peak_memory_bytes",
-        "parameters", "test_bank",
+        "dataset", "n_way", "k_shot", "metric", "row", "rank", "rank_last", "mean", "low", "high", "over_seeds",
+        "batch_norm", "gradient_order", "seeds", "episodes", "steps", "seconds", "episodes_per_second",
+        "peak_memory_bytes", "parameters", "test_bank",
     ]  # fmt: skip
     pair_names = [
         "dataset", "n_way", "k_shot", "metric", "first", "second", "difference", "low", "high", "over_seeds", "p",
@@ -141,7 +141,7 @@ def _row_lines(table: Table) -> list[list[Value]]:
     start: list[Value] = [table.dataset, table.n_way, table.k_shot, table.metric]
     return [
         [
-            *start, row.label, row.rank, row.estimate.mean, row.estimate.low, row.estimate.high,
+            *start, row.label, row.rank, row.rank_last, row.estimate.mean, row.estimate.low, row.estimate.high,
             row.estimate.over_seeds, row.batch_norm, row.order, " ".join(map(str, row.seeds)), table.n_episodes,
             row.cost.steps, row.cost.seconds, row.cost.episodes_per_second, row.cost.peak_memory_bytes,
             row.cost.n_parameters, table.bank,

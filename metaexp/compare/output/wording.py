@@ -60,8 +60,10 @@ def format_p(p: float | None) -> str:
 
 
 def format_rank(row: RowResult) -> str:
-    """Return ``1``, or ``1=`` where the rank is shared; ``-`` for a row with one seed."""
-    return NOTHING if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
+    """Return ``1``, or ``1-3`` where a row may hold several places; ``-`` for a row with one seed."""
+    if row.rank is None:
+        return NOTHING
+    return f"{row.rank}" if row.rank == row.rank_last else f"{row.rank}-{row.rank_last}"
 
 
 def format_seeds(row: RowResult) -> str:
@@ -249,8 +251,9 @@ def legend(comparison: Comparison) -> list[str]:
         "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
         "Intervals are 95 % over seeds and over episodes, each with Student quantiles for its number. They are not "
         "corrected for the number of comparisons; p-values are, by Holm's method.",
-        "A rank is 1 + the number of rows that are significantly better (corrected p < 0.05); = marks a shared rank. "
-        "A row with one seed has no rank.",
+        "A rank is the places that a row may hold: after the rows that are significantly better (corrected p < 0.05), "
+        "before those that are significantly worse. An imprecise row widens the ranks beside it, so that they never "
+        "decrease downwards. A row with one seed has no rank.",
         "Batch norm says where the statistics at test come from: the current batch with the other queries "
         "(transductive), the support set (episode), averages of training (running), or nowhere (none).",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,8 @@ LEVEL = 0.05
 """Differences with a corrected p-value below this are called significant."""
 
 Decision = Literal["different", "open", "withheld"]
+Places = tuple[int, int]
+"""The first and the last place that a row may hold."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,19 @@ class Verdicts:
 
     Attributes:
         estimates: The mean of every row with its interval.
-        ranks: The rank of every row; None for a row with one seed.
+        places: The first and the last place that every row may hold; None for a row with one seed.
         pairs: Every pair of rows.
     """
 
     estimates: list[Estimate]
-    ranks: list[int | None]
+    places: list[Places | None]
     pairs: list[Pair] = field(default_factory=list)
 
 
 def compare_rows(values: Sequence[Array], larger_is_better: bool, is_accuracy: bool) -> Verdicts:
     """Compare the rows of a table.
 
-    A row's rank is 1 + the number of rows that are significantly better than it, so rows that cannot be told
-    apart from the best share rank 1.
+    A row is ranked by the places that it may hold (:func:`rank_places`).
 
     Args:
         values: For every row (S, E), the metric of S runs on the same E episodes.
@@ -131,7 +132,7 @@ def _compare_rows(rows: Sequence[Row], larger_is_better: bool, is_accuracy: bool
         required = required_sample(rows[i], rows[j], LEVEL / len(known)) if is_open else None
         pairs.append(Pair(i, j, difference, p, after, gain if 0 < gain < math.inf else None, required))
     estimates = [estimate_mean(row, is_accuracy) for row in rows]
-    return Verdicts(estimates, _ranks(rows, pairs, larger_is_better), pairs)
+    return Verdicts(estimates, _places(rows, pairs, larger_is_better), pairs)
 
 
 def estimate_mean(row: Row, is_accuracy: bool) -> Estimate:
@@ -228,14 +229,50 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _ranks(rows: Sequence[Row], pairs: Sequence[Pair], larger_is_better: bool) -> list[int | None]:
-    """Ranks of the rows with several seeds, where there are two such rows to rank."""
-    several = [row.n_runs > 1 for row in rows]
-    if len(rows) > 1 and sum(several) < 2:
-        return [None] * len(rows)
-    ranks = [1] * len(rows)
+def rank_places(means: Sequence[float], wins: Collection[tuple[int, int]], larger_is_better: bool) -> list[Places]:
+    """Return the first and the last place that every row may hold. Neither end decreases from better to worse means.
+
+    A row stands below all rows that are significantly better, and above all that are significantly worse. Where that
+    leaves a row below with a better place, because it was measured less precisely, the rows above it get that place
+    too, and likewise from above. So places are only added, and all true places are still within with the probability
+    that the tests have.
+
+    Args:
+        means: The mean of every row.
+        wins: Pairs of rows (better, worse) that are significantly different.
+        larger_is_better: The direction of the metric.
+    """
+    n, sign = len(means), 1.0 if larger_is_better else -1.0
+    first = [1 + sum(worse == row for _, worse in wins) for row in range(n)]
+    last = [n - sum(better == row for better, _ in wins) for row in range(n)]
+
+    def not_better(one: int, other: int) -> bool:
+        """Whether the mean of a row is not better than that of another, apart from rounding."""
+        margin = 1e-9 * max(1.0, abs(means[other])) if math.isfinite(means[other]) else 0.0
+        return one == other or sign * means[one] <= sign * means[other] + margin
+
+    return [
+        (
+            min(first[other] for other in range(n) if not_better(other, row)),
+            max(last[other] for other in range(n) if not_better(row, other)),
+        )
+        for row in range(n)
+    ]
+
+
+def _places(rows: Sequence[Row], pairs: Sequence[Pair], larger_is_better: bool) -> list[Places | None]:
+    """Places of the rows with several seeds, where there are two such rows to rank."""
+    ranked = [index for index, row in enumerate(rows) if row.n_runs > 1]
+    places: list[Places | None] = [None] * len(rows)
+    if len(ranked) < min(len(rows), 2):
+        return places
+    number = {index: n for n, index in enumerate(ranked)}
+    wins = []
     for pair in pairs:
         if pair.significant:
-            first_wins = (pair.difference.mean > 0) == larger_is_better
-            ranks[pair.second if first_wins else pair.first] += 1
-    return [rank if ranked else None for rank, ranked in zip(ranks, several, strict=True)]
+            one, other = number[pair.first], number[pair.second]
+            wins.append((one, other) if (pair.difference.mean > 0) == larger_is_better else (other, one))
+    found = rank_places([float(rows[index].mean) for index in ranked], wins, larger_is_better)
+    for index, own in zip(ranked, found, strict=True):
+        places[index] = own
+    return places

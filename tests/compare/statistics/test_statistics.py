@@ -121,18 +121,18 @@ def test_holms_correction() -> None:
 def test_rows_that_cannot_be_told_apart_share_a_rank() -> None:
     first, second = rows(3, gap=0.0, runs=0.001)
     worse, worst = second - 0.15, second - 0.3 + 0.001 * np.arange(3)[:, None]
-    assert compare_rows([first, second, worse, worst], True, True).ranks == [1, 1, 3, 4]
-    assert compare_rows([first, second, worse, worst], False, True).ranks == [3, 3, 2, 1]
+    assert compare_rows([first, second, worse, worst], True, True).places == [(1, 2), (1, 2), (3, 3), (4, 4)]
+    assert compare_rows([first, second, worse, worst], False, True).places == [(3, 4), (3, 4), (2, 2), (1, 1)]
 
 
 def test_rows_of_one_run_have_no_rank_and_leave_the_others_theirs() -> None:
     first, second = rows(3, gap=0.0, runs=0.001)
     found = compare_rows([first, second - 0.15, second[:1] + 0.2], True, True)
-    assert found.ranks == [1, 2, None]
+    assert found.places == [(1, 1), (2, 2), None]
     assert [pair.decision for pair in found.pairs] == ["different", "withheld", "withheld"]
     assert found.pairs[0].corrected == found.pairs[0].p  # corrected for one pair, not for three
-    assert compare_rows([first, second[:1]], True, True).ranks == [None, None]
-    assert compare_rows([row[:1] for row in (first, second, second - 0.3)], True, True).ranks == [None] * 3
+    assert compare_rows([first, second[:1]], True, True).places == [None, None]
+    assert compare_rows([row[:1] for row in (first, second, second - 0.3)], True, True).places == [None] * 3
 
 
 def test_values_without_spread_are_not_certain() -> None:
@@ -185,7 +185,7 @@ def test_errors_too_large_to_square_have_no_interval() -> None:
     found = compare_rows([small, large], False, False)
     assert found.estimates[0].low is not None
     assert (found.estimates[1].low, found.pairs[0].decision) == (None, "withheld")
-    assert found.ranks == [1, 1]
+    assert found.places == [(1, 2), (1, 2)]
 
 
 def test_wilsons_interval_is_that_of_the_textbook() -> None:
