@@ -34,6 +34,9 @@ _LIBRARIES = (
 _held_in: dict[tuple[str, Path], Path] = {}
 """Section ``dataset`` (as JSON) and ``paths.data`` -> the file of the cache with these data."""
 
+_drawn: set[bool] = set()
+"""Kinds of tasks whose figures have been drawn."""
+
 
 def import_everything() -> None:
     """Import what a run on the CPU imports. Let forked processes draw different random numbers, as new ones do."""
@@ -44,6 +47,21 @@ def import_everything() -> None:
     os.register_at_fork(after_in_child=np.random.seed)  # the module random does this by itself
     gc.collect()
     gc.freeze()  # a collection would write to memory that the processes share, and so copy it
+
+
+def draw_figures(classification: bool) -> None:
+    """Draw the figures of a run once, so that the processes that are forked later have fonts and texts in memory.
+
+    Args:
+        classification: Whether the next jobs are classification. Regression has other figures.
+    """
+    from metaexp.results.figures.warm import draw_figures_once
+
+    if classification not in _drawn:
+        _drawn.add(classification)
+        draw_figures_once(classification)
+        gc.collect()
+        gc.freeze()
 
 
 def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:

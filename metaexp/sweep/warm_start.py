@@ -29,6 +29,9 @@ FORK_SERVER = "--fork-server"
 _MOST_DEATHS = 3
 """After so many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
 
+_JOBS_WITHOUT_FIGURES = 2
+"""A warm parent that forks no more jobs than these draws no figures. It would take longer than the jobs save."""
+
 State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
 """Environment, current folder and metaexp's own files. A warm parent forks a job only if they are still the same."""
 
@@ -171,7 +174,7 @@ def become_job(number: int) -> list[str]:
 
     from metaexp.machine.warm_parent import serve_forks
 
-    arguments = serve_forks(socket.socket(fileno=number), _load, _prepare)
+    arguments = serve_forks(socket.socket(fileno=number), _load, _Preparation())
     sys.argv[1:] = arguments
     sys.orig_argv[-2:] = arguments
     return arguments
@@ -183,11 +186,23 @@ def _load() -> None:
     import_everything()
 
 
-def _prepare(arguments: Sequence[str]) -> None:
-    from metaexp.sweep.preload import hold_data
+class _Preparation:
+    """What the warm parent does before it forks a job: it loads the job's data, and once draws figures like its own.
 
-    config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
-    hold_data(config["dataset"], Path(config["paths"]["data"]))
+    The first jobs need not wait for figures.
+    """
+
+    def __init__(self) -> None:
+        self.jobs = 0
+
+    def __call__(self, arguments: Sequence[str]) -> None:
+        from metaexp.sweep.preload import draw_figures, hold_data
+
+        self.jobs += 1
+        config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
+        hold_data(config["dataset"], Path(config["paths"]["data"]))
+        if self.jobs > _JOBS_WITHOUT_FIGURES:
+            draw_figures(classification=bool(config["task"].get("n_way")))
 
 
 def _is_for_cpu(folder: Path) -> bool:

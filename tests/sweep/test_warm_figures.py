@@ -1,0 +1,79 @@
+"""A warm parent draws figures once, so that those of its jobs take less time. The figures are the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from metaexp.results.figures import warm
+from metaexp.sweep import preload, warm_start
+
+DRAW = """
+import sys
+from pathlib import Path
+from metaexp.results.figures.curves import adaptation_curve
+from metaexp.results.figures.warm import draw_figures_once
+from metaexp.results.record import Score
+if sys.argv[2] == "warm":
+    draw_figures_once(True)
+    draw_figures_once(False)
+scores = [Score("accuracy", value, 0.01, 600) for value in (0.2, 0.6123, 0.7045)]
+adaptation_curve(Path(sys.argv[1]), "ANIL on emoji", scores)
+"""
+
+
+def test_a_warm_process_draws_the_same_figures(tmp_path: Path) -> None:
+    contents = []
+    for how in ("cold", "warm"):
+        path = tmp_path / f"{how}.png"
+        subprocess.run([sys.executable, "-c", DRAW, str(path), how], check=True)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("classification", [True, False])
+def test_figures_that_warm_a_process_leave_nothing_behind(
+    classification: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    for name in ("learning_curve", "adaptation_curve", "adapted_episodes", "function_fits"):
+        draw = getattr(warm, name)
+        monkeypatch.setattr(warm, name, lambda *a, _name=name, _draw=draw: (drawn.append(_name), _draw(*a)))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    warm.draw_figures_once(classification)
+    last = "adapted_episodes" if classification else "function_fits"
+    assert drawn == ["learning_curve", "adaptation_curve", last]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_can_write_nowhere_stays_cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(warm, "TemporaryDirectory", full)
+    warm.draw_figures_once(True)
+
+
+def test_a_warm_parent_draws_figures_once_and_not_before_its_third_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[bool] = []
+    n_way = {"n_way": 5}
+    config = {"dataset": {}, "paths": {"data": "data"}, "task": n_way}
+    monkeypatch.setattr(warm_start, "read_frozen", lambda _: SimpleNamespace(config=config))
+    monkeypatch.setattr(preload, "hold_data", lambda *_: None)
+    monkeypatch.setattr(preload, "_drawn", set())
+    monkeypatch.setattr(preload.gc, "freeze", lambda: None)
+    monkeypatch.setattr(warm, "draw_figures_once", drawn.append)
+    prepare = warm_start._Preparation()
+    counts = []
+    for _ in range(4):
+        prepare(["folder"])
+        counts.append(len(drawn))
+    n_way["n_way"] = 0
+    prepare(["folder"])
+    assert counts == [0, 0, 1, 1]
+    assert drawn == [True, False]
