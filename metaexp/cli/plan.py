@@ -49,11 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
     from metaexp.run.folder import check_writable
+    from metaexp.run.progress import default_display
     from metaexp.sweep.plan import plan
     from metaexp.sweep.prepare import prepare
     from metaexp.sweep.run import sweep_command
 
-    prepared = prepare(options.overrides, options.config_dir, options.config_name)
+    prepared = prepare(options.overrides, options.config_dir, options.config_name, default_display(), keeps_files=False)
     check_writable(prepared.path)
     print_text(plan(prepared, options.overrides, _print_progress if options.measure else None))
     command = shlex.join(sweep_command(options.overrides, options.config_dir))

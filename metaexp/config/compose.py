@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -141,16 +140,14 @@ class Composer:
             ConfigError: In the place of Hydra's errors.
         """
         try:
-            config = self.loader.load_configuration(self.config_name, list(overrides), RunMode.RUN)
-            HydraConfig.instance().set_config(config)
+            (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _take_apart)
+            HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
             said = "" if isinstance(error, yaml.YAMLError) else unreadable_file(self.config_dir)
             raise ConfigError(said or f"a configuration file cannot be read: {_in_one_line(error)}") from error
-        hydra = config.hydra
-        OmegaConf.set_readonly(hydra, False)
-        return Composed(_without_hydra(config), hydra, chosen_files(hydra))
+        return Composed(config, hydra, chosen_files(hydra))
 
     def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:
         """Return the folder that ``hydra.sweep.dir`` names; None if it is not given.
@@ -230,6 +227,13 @@ def _to_yaml(values: Mapping[str, Any]) -> str:
     """Dicts, lists and scalars as OmegaConf writes them, without making a configuration first, which takes as long."""
     text: str = yaml.dump(values, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
     return text
+
+
+def _take_apart(config: DictConfig) -> tuple[tuple[DictConfig, DictConfig], Any]:
+    """The job's own part of a composed configuration, Hydra's part, and what ``${hydra:...}`` refers to."""
+    HydraConfig.instance().set_config(config)
+    OmegaConf.set_readonly(config.hydra, False)
+    return (_without_hydra(config), config.hydra), HydraConfig.instance().cfg
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

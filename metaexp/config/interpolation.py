@@ -81,6 +81,8 @@ def _plain(node: Container, raw: Any, path: str, problems: list[str]) -> Any:
 
 
 def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) -> Any:
+    if _is_plain(raw[key]):
+        return _with_text_keys(raw[key])
     if OmegaConf.is_missing(node, key):
         return "???"
     if is_refused(raw[key], path.partition(".")[0]):
@@ -93,6 +95,22 @@ def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) 
         problems.append(f"{path}={written!s} cannot be resolved: {reason}.")
         return written
     return _plain(value, _written(value), path, problems) if isinstance(value, Container) else value
+
+
+def _is_plain(raw: Any) -> bool:
+    """Whether a value as written holds nothing to resolve. Most do not, and OmegaConf takes long to say so."""
+    if isinstance(raw, dict):
+        return all(map(_is_plain, raw.values()))
+    if isinstance(raw, list):
+        return all(map(_is_plain, raw))
+    return not isinstance(raw, str) or not ("${" in raw or raw == "???")
+
+
+def _with_text_keys(raw: Any) -> Any:
+    """A plain value, with the keys of its mappings as texts."""
+    if isinstance(raw, dict):
+        return {str(key): _with_text_keys(value) for key, value in raw.items()}
+    return [_with_text_keys(value) for value in raw] if isinstance(raw, list) else raw
 
 
 def _written(node: Container) -> Any:

@@ -7,14 +7,18 @@ import importlib.resources
 import importlib.util
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -28,18 +32,23 @@ from metaexp.config.hydra_internals import (
 from metaexp.config.untrusted import file_problems, folder_problems
 from metaexp.core.errors import ConfigError
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 
 class Files(ConfigRepository):
     """The files of a search path. Each text is parsed once in a process; many configurations are made of few files.
 
     Attributes:
         answers: What was asked since it was last emptied, and the answers: where a name is found, what is in a file.
+        groups: Where groups were found, while files stay; None otherwise.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         """Look for files along a search path."""
         super().__init__(config_search_path)
         self.answers: dict[tuple[str, ObjectType | None], object] = {}
+        self.groups: dict[str, ConfigSource | None] | None = None
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return what is in a file, for the caller to change; None where there is no such file."""
@@ -82,7 +91,12 @@ class Files(ConfigRepository):
         return sorted(options)
 
     def _find_object_source(self, config_path: str, object_type: ObjectType | None) -> ConfigSource | None:
-        found = super()._find_object_source(config_path, object_type)
+        if object_type == ObjectType.GROUP and self.groups is not None:
+            if config_path not in self.groups:
+                self.groups[config_path] = super()._find_object_source(config_path, object_type)
+            found = self.groups[config_path]
+        else:
+            found = super()._find_object_source(config_path, object_type)
         self.answers[config_path, object_type] = _identity_of(found)
         return found
 
@@ -117,16 +131,17 @@ def _place_in(source: ConfigSource, name: str) -> Traversable | None:
 
 
 class _Made(NamedTuple):
-    """A configuration that was composed: pickled, with the chosen files, and what Hydra had asked for it."""
+    """What was made of a configuration: pickled, with the chosen files, and what Hydra had asked for it."""
 
-    config: bytes
+    parts: bytes
+    shared: Any
     files: Sequence[ResultDefault]
     answers: dict[tuple[str, ObjectType | None], object]
 
 
 _made: dict[tuple[object, ...], _Made] = {}
 """The newest ones, by search path, name of the root file, overrides and current folder."""
-_MOST_MADE = 200  # of some 35 kB each
+_MOST_MADE = 200  # of some 70 kB each
 
 
 class Loader(ConfigLoaderImpl):
@@ -142,31 +157,56 @@ class Loader(ConfigLoaderImpl):
     repository: Files
     files: Sequence[ResultDefault] = ()
     _asks_for_more = False
+    _asked: set[tuple[object, ...]] | None = None
+    """The compositions whose files were compared in a block of :meth:`files_stay`; None outside of one."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         """Look for files along a search path."""
         super().__init__(config_search_path)
         self.repository = Files(config_search_path)
 
-    def load_configuration(
-        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **more: Any
-    ) -> DictConfig:
-        """Compose a configuration, for the caller to change."""
+    def compose(
+        self, config_name: str, overrides: list[str], take_apart: Callable[[DictConfig], tuple[T, U]]
+    ) -> tuple[T, U]:
+        """Compose a configuration, take it apart, and return the parts.
+
+        Args:
+            config_name: The root file.
+            overrides: The choices of files.
+            take_apart: Makes the parts; called once for a composition.
+
+        Returns:
+            The first part, for the caller to change, and the second part, which all callers share.
+        """
         searched = tuple(_identity_of(source) for source in self.repository.get_sources())
-        key = (searched, config_name, *overrides, run_mode, Path.cwd())
+        key = (searched, config_name, *overrides, RunMode.RUN, Path.cwd())
         made = _made.pop(key, None)
-        if made is None or not self.repository.would_answer(made.answers):
+        is_known = self._asked is not None and key in self._asked
+        if made is None or not (is_known or self.repository.would_answer(made.answers)):
             self.repository.answers = {}
-            config: DictConfig = super().load_configuration(config_name, overrides, run_mode, *args, **more)
-            if config.hydra.job.env_copy or self._asks_for_more:
-                return config
-            made = _Made(pickle.dumps(config), self.files, self.repository.answers)
+            config: DictConfig = self.load_configuration(config_name, overrides, RunMode.RUN)
+            depends_on_more = config.hydra.job.env_copy or self._asks_for_more
+            own, shared = take_apart(config)
+            if depends_on_more:
+                return own, shared
+            made = _Made(pickle.dumps(own), _copy_of(pickle.dumps(shared)), self.files, self.repository.answers)
         if len(_made) >= _MOST_MADE:
             del _made[next(iter(_made))]
         _made[key] = made
+        if self._asked is not None:
+            self._asked.add(key)
         self.files = made.files
-        composed: DictConfig = _copy_of(made.config)
-        return composed
+        return _copy_of(made.parts), made.shared
+
+    @contextmanager
+    def files_stay(self) -> Iterator[None]:
+        """Within this block, take the files for unchanged once they were compared with those of a composition."""
+        before = self._asked, self.repository.groups
+        self._asked, self.repository.groups = set(), {}
+        try:
+            yield
+        finally:
+            self._asked, self.repository.groups = before
 
     def get_group_options(
         self,
@@ -185,6 +225,16 @@ class Loader(ConfigLoaderImpl):
         if problems:
             raise ConfigError(problems)
         return super()._compose_config_from_defaults_list(defaults, repo)
+
+
+@lru_cache(maxsize=10_000)
+def parse_override(line: str) -> Override:
+    """Return an override as Hydra's grammar reads it, which takes a millisecond; jobs of a sweep share most lines.
+
+    Args:
+        line: The override. What is returned is not for the caller to change.
+    """
+    return OverridesParser.create().parse_override(line)
 
 
 def _has_interpolation(file: ResultDefault, repo: IConfigRepository) -> bool:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import nearest, show
 from metaexp.config.hydra_internals import ConfigLoaderImpl
+from metaexp.config.loader import parse_override
 from metaexp.core.extras import install_command
 
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
@@ -157,7 +157,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     if len(line) > _MOST_CHARACTERS:
         return f"{shown} has {len(line):,} characters; an override has at most {_MOST_CHARACTERS:,}."
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_override(with_home_quoted(line))
+        parsed = replace(parse_override(with_home_quoted(line)))
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits

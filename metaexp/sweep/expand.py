@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -86,12 +86,15 @@ def runs_here(overrides: Sequence[str]) -> bool:
     return all(line.endswith(_HERE) for line in overrides if line.startswith("hydra/launcher="))
 
 
-def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJob]:
+def freeze_all(
+    freezer: Freezer, jobs: Sequence[Sequence[str]], advance: Callable[[int], None] = lambda _: None
+) -> list[FrozenJob]:
     """Compose and check every job before the first one starts.
 
     Args:
         freezer: Composes one job.
         jobs: Overrides of each job.
+        advance: Called with the number of jobs done so far.
 
     Raises:
         ConfigError: With the problems of all jobs, each once, and how many jobs are correct.
@@ -99,12 +102,14 @@ def freeze_all(freezer: Freezer, jobs: Sequence[Sequence[str]]) -> list[FrozenJo
     """
     found: dict[str, list[str]] = {}
     frozen: list[FrozenJob] = []
-    for number, overrides in enumerate(jobs):
-        try:
-            frozen.append(freezer.freeze(number, overrides))
-        except ConfigError as error:
-            for problem in error.problems:
-                found.setdefault(problem, []).append(f"job {number} ({' '.join(overrides)})")
+    with freezer.composer.loader.files_stay():
+        for number, overrides in enumerate(jobs):
+            try:
+                frozen.append(freezer.freeze(number, overrides))
+            except ConfigError as error:
+                for problem in error.problems:
+                    found.setdefault(problem, []).append(f"job {number} ({' '.join(overrides)})")
+            advance(number + 1)
     if found:
         raise ConfigError(_summary(found, len(jobs)))
     return frozen

@@ -112,13 +112,23 @@ class Freezer:
         group: Name of the sweep.
         swept: Keys whose values differ between jobs.
         on_this_machine: Whether jobs run on this machine. Their accelerator must then exist here.
+        keeps_files: Whether jobs keep Hydra's files, which those that are only listed do not need.
     """
 
-    def __init__(self, composer: Composer, group: str, swept: frozenset[str], *, on_this_machine: bool = True) -> None:
+    def __init__(
+        self,
+        composer: Composer,
+        group: str,
+        swept: frozenset[str],
+        *,
+        on_this_machine: bool = True,
+        keeps_files: bool = True,
+    ) -> None:
         self.composer = composer
         self.group = group
         self.swept = swept
         self.on_this_machine = on_this_machine
+        self.keeps_files = keeps_files
         self._published: dict[str, Settings] = {}
 
     def freeze(self, number: int, overrides: Sequence[str]) -> FrozenJob:
@@ -136,7 +146,7 @@ class Freezer:
         if continues_run(overrides):
             return self._freeze_further(number, task)
         settings, composed, _ = self.composer.job(overrides, on_this_machine=self.on_this_machine)
-        files = hydra_files(composed)
+        files = hydra_files(composed) if self.keeps_files else {}
         published = self._of_experiment(settings.experiment)
         return FrozenJob(
             number=number,

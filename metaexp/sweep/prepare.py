@@ -14,6 +14,7 @@ from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import numeric_part
 from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete
 from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
@@ -23,6 +24,9 @@ from metaexp.sweep.options import SweepOptions
 from metaexp.sweep.reuse import find_reusable_runs
 
 _MOST_KEYS = 4
+
+_MANY_JOBS = 50
+"""Jobs that take more than a second to check."""
 
 
 class Prepared(NamedTuple):
@@ -69,7 +73,14 @@ class Prepared(NamedTuple):
         return Path(str(self.jobs[0].config["paths"]["outputs"])).expanduser()
 
 
-def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:
+def prepare(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    config_name: str,
+    display: Display | None = None,
+    *,
+    keeps_files: bool = True,
+) -> Prepared:
     """Find the sweep of a command, or compose, check and freeze its jobs.
 
     A sweep that is not complete continues with the jobs that it froze, even if the configuration files have changed. If
@@ -79,6 +90,8 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         overrides: Overrides of the command line.
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
+        display: Shows how many jobs are checked; nothing by default.
+        keeps_files: Whether jobs keep Hydra's files, which those that are only listed do not need.
 
     Raises:
         ConfigError: With the problems of all jobs.
@@ -92,9 +105,12 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     in_order = [key for key in map(key_of, command.job_overrides) if key in swept]
     name = command.options.name or sweep_name(command.name, in_order, hashed)
     common = (command.options, command.job_overrides, hashed)
-    freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides))
+    freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides), keeps_files=keeps_files)
     try:
-        jobs = freeze_all(freezer, expand(composer, command.job_overrides))
+        expanded = expand(composer, command.job_overrides)
+        shown = display if display and len(expanded) >= _MANY_JOBS else Silent()
+        with shown.stretch("jobs checked", len(expanded)) as advance:
+            jobs = freeze_all(freezer, expanded, advance)
     except ConfigError as error:
         found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, [], name), hashed)
         if found is None or is_complete(found, frozen := _frozen_jobs(found, [])):

@@ -54,7 +54,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         Interrupted: After SIGINT or SIGTERM, once the running jobs have saved and stopped.
     """
     display = display or default_display()
-    prepared = prepare(overrides, config_dir, config_name)
+    prepared = prepare(overrides, config_dir, config_name, display)
     for note in prepared.notes:
         display.line(note)
     if os.environ.get("WANDB_RUN_ID"):

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from metaexp.config import loader
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import ConfigLoaderImpl, ConfigRepository
-from metaexp.config.loader import conf_folder, make_loader
+from metaexp.config.loader import Files, conf_folder, make_loader
 from metaexp.core.errors import ConfigError
 
 
@@ -107,6 +108,47 @@ def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "model" / "small.yaml").unlink()
     with pytest.raises(ConfigError, match="model/small"):
         Composer(tmp_path).compose(["model=small"])
+
+
+def test_files_that_stay_are_compared_once_and_an_edit_is_noticed_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    compare = Files.would_answer
+
+    def note(self: Files, answers: Any) -> bool:
+        asked.append(len(answers))
+        return compare(self, answers)
+
+    monkeypatch.setattr(Files, "would_answer", note)
+    write(tmp_path, "model/small", "width: 1\n")
+    composer = Composer(tmp_path)
+    composer.compose(["model=small"])
+    for _ in range(3):
+        composer.compose(["model=small"])
+    assert len(asked) == 3
+    asked.clear()
+    write(tmp_path, "model/small", "width: 2\n")
+    with composer.loader.files_stay():
+        widths = [composer.compose(["model=small"]).config.model.width for _ in range(5)]
+    assert widths == [2] * 5
+    assert len(asked) == 1
+    write(tmp_path, "model/small", "width: 3\n")
+    assert composer.compose(["model=small"]).config.model.width == 3
+
+
+def test_an_override_that_was_read_before_is_as_it_was_written() -> None:
+    composer = Composer()
+    for _ in range(2):
+        settings = composer.settings(["+tags=[a]", "model.channels=7"], on_this_machine=False)
+        assert settings.resolved["tags"] == ["a"]
+        assert settings.resolved["model"]["channels"] == 7
+        settings.resolved["tags"].append("b")
+        first, second = composer.parse("seed=1,2"), composer.parse("seed=1,2")
+        assert first == second
+        assert first is not second
+        assert isinstance(first, Override)
+        first.key_or_group = "changed"
 
 
 def test_only_the_newest_compositions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

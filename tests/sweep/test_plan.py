@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from metaexp.cli.plan import main
 from metaexp.config.compose import Composer
@@ -13,12 +16,14 @@ from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
 from metaexp.results.record import RunRecord, Task, write_record
 from metaexp.run import throughput
+from metaexp.run.progress import Advance, Lines, Silent
 from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import new_note, write_note
 from metaexp.sweep.plan import plan
 from metaexp.sweep.prepare import prepare
 
+FILES = ("config", "hydra", "overrides")
 ASKED = ["seed=0,0,1", "algorithm=maml,proto_net", "train.steps=100"]
 
 
@@ -145,3 +150,41 @@ def test_measuring_computes_but_writes_nothing(
     assert main([*small, "seed=0,1"]) == 0
     assert "The time of 2 is unknown" in (out := capsys.readouterr().out)
     assert "--measure measures it" in out
+
+
+class Seen(Silent):
+    """Remembers what was counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        yield lambda done: self.counted.append((what, done, total))
+
+
+def test_the_check_of_many_jobs_is_counted_and_that_of_few_is_not() -> None:
+    many, few = Seen(), Seen()
+    prepare(["seed=range(0,30)", "algorithm=maml,proto_net"], None, "config", many)
+    assert many.counted == [("jobs checked", number, 60) for number in range(1, 61)]
+    prepare(ASKED, None, "config", few)
+    assert few.counted == []
+
+
+def test_a_plan_of_many_jobs_counts_them_on_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.run.progress.default_display", lambda: Lines(Console(stderr=True), every=0.0))
+    assert main(["seed=range(0,50)"]) == 0
+    output = capsys.readouterr()
+    assert "jobs checked 50/50" in output.err
+    assert "jobs checked" not in output.out
+    assert "50 jobs to run" in output.out
+
+
+def test_jobs_of_a_plan_are_those_of_the_sweep_without_the_files_that_only_runs_need() -> None:
+    started = prepare(ASKED, None, "config")
+    listed = prepare(ASKED, None, "config", keeps_files=False)
+    assert [job.files for job in listed.jobs] == [{}] * 6
+    assert all(set(job.files) == {f".hydra/{name}.yaml" for name in FILES} for job in started.jobs)
+    assert [replace(job, files={}) for job in started.jobs] == listed.jobs

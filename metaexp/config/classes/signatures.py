@@ -87,7 +87,15 @@ class Constructor(NamedTuple):
 
 
 def constructor(source: ClassSource) -> Constructor:
-    """Return the constructor of a class, or the one that it inherits."""
+    """Return the constructor of a class, or the one that it inherits. It is read once, as the module is."""
+    made = source.module.made
+    if source.node not in made:
+        made[source.node] = _constructor(source)
+    found: Constructor = made[source.node]
+    return found
+
+
+def _constructor(source: ClassSource) -> Constructor:
     for ancestor in lineage(source):
         if _is_dataclass(ancestor):
             return Constructor(tuple(_dataclass_fields(source)), False)

@@ -10,7 +10,7 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -19,11 +19,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Module:
-    """A parsed source file. ``names`` maps each top-level name to the statement that binds it."""
+    """A parsed source file: the statement that binds each top-level name, and what was made of its statements."""
 
     name: str
     path: Path
     names: dict[str, ast.AST]
+    made: dict[ast.AST, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
