@@ -66,7 +66,7 @@ class TimeSeries(TaskFile):
         """
         super().__init__(file, fractions, split_seed, min_examples)
         self.length = length
-        self.horizon = horizon
+        self.horizon = self.target_steps = horizon
         self.stride = stride
         self.values = values
         self.targets = targets

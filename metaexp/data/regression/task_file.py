@@ -44,6 +44,8 @@ class TaskFile(Dataset):
     """What is brought to mean 0 and standard deviation 1; ``none`` for nothing."""
     content_words: ClassVar[str]
     """What a file must have, for the message that there is none."""
+    target_steps = 1
+    """How many times a target has the same columns one after another: once for each step of a forecast."""
 
     def __init__(self, file: str, fractions: list[float], split_seed: int, min_examples: int | None) -> None:
         """Describe the file.
@@ -133,12 +135,11 @@ class TaskFile(Dataset):
 
         data = self.load(folder, progress)
 
-        def of(name: str, repeats: int = 1) -> tuple[Doubles, Doubles] | None:
+        def of(name: str, repeats: int) -> tuple[Doubles, Doubles] | None:
             found = data.conventions.get(name)
             return found and (np.tile(found["mean"], repeats), np.tile(found["std"], repeats))
 
-        columns = data.conventions.get("y", {}).get("mean", [0.0])
-        return Scales(of("x"), of("y", data.target_size // len(columns)), data.digest)  # a forecast has many steps
+        return Scales(of("x", 1), of("y", self.target_steps), data.digest)
 
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.file", self.file)
