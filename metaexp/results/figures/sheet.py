@@ -47,10 +47,23 @@ class _Note(NamedTuple):
 
 
 class _Axes(Axes):
-    """Axes whose grid the sheet draws."""
+    """Axes whose grid and ticks the sheet draws. They make none of matplotlib's own, which would never be drawn."""
+
+    def clear(self) -> None:
+        """Empty the axes, as they are at their beginning."""
+        for axis in (self.xaxis, self.yaxis):
+            axis.set_clip_path = _do_nothing  # type: ignore[method-assign]
+        super().clear()
 
     def grid(self, *_: Any, **__: Any) -> None:
-        """Do nothing. Matplotlib would make and change lines that are never drawn."""
+        """Do nothing."""
+
+    def tick_params(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """In place of a method that would make ticks only to clip them."""
 
 
 class Sheet(Canvas):
