@@ -90,9 +90,16 @@ def _ticks(axes: Axes, which: int) -> Ticks:
 
 
 def _within(values: Any, low: float, high: float) -> NDArray[Any]:
+    """The values between ``low`` and ``high``, and those that are beyond by rounding alone."""
     places: NDArray[Any] = np.asarray(values, dtype=np.float64)
     slack = 1e-9 * (high - low)
     return places[(places >= low - slack) & (places <= high + slack)]
+
+
+def _powers_within(subs: Sequence[float], most: int, low: float, high: float) -> NDArray[Any]:
+    """Places on a logarithmic axis, where small numbers are as far apart as large ones."""
+    values = LogLocator(subs=subs, numticks=most).tick_values(low, high)
+    return np.unique(10.0 ** _within(np.log10(values), np.log10(low), np.log10(high)))
 
 
 def _pixels(axes: Axes, which: int, values: NDArray[Any]) -> NDArray[Any]:
@@ -106,15 +113,12 @@ def _pixels(axes: Axes, which: int, values: NDArray[Any]) -> NDArray[Any]:
 def _log_places(low: float, high: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Ticks with a number, of which there are two or more, and small ticks."""
     for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
-        values = np.unique(_within(LogLocator(subs=subs, numticks=8).tick_values(low, high), low, high))
+        values = _powers_within(subs, 8, low, high)
         if len(values) > 1:
             break
     if high > low * 10.0**_MOST_DECADES:
         return values, np.empty(0)
-    minor = _within(
-        LogLocator(subs=[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], numticks=12).tick_values(low, high), low, high
-    )
-    return values, minor
+    return values, _powers_within((2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0), 12, low, high)
 
 
 def _powers(values: NDArray[Any]) -> list[str]:

@@ -41,11 +41,15 @@ def test_texts_look_as_matplotlib_draws_them(text: str) -> None:
     properties = FontProperties(family=["DejaVu Sans"], size=10.0)
     renderer.draw_text(renderer.new_gc(), RIM, RIM + metrics(10.0, False).ascent, text, properties, 0)
     theirs = np.asarray(renderer.buffer_rgba())[..., 3] / 255
-    inked = theirs.sum()
-    assert abs(ours.sum() - inked) < 0.05 * inked
-    assert np.abs(ours - theirs).sum() < 0.5 * inked
-    other = _coverage(text[::-1], font)
-    assert np.abs(other - theirs).sum() > 0.6 * inked, "another text differs more"
+    assert abs(ours.sum() - theirs.sum()) < 0.05 * theirs.sum()
+    assert _difference(ours, theirs) < 0.5, "versions of matplotlib differ in how they round the places of letters"
+    assert _difference(_coverage(text[::-1], font), theirs) > 0.9, "another text differs"
+
+
+def _difference(ours: Any, theirs: Any) -> float:
+    """Share of the ink that is in other places, at the shift of at most a pixel that makes it least."""
+    shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    return min(float(np.abs(np.roll(ours, shift, (0, 1)) - theirs).sum() / theirs.sum()) for shift in shifts)
 
 
 def test_an_outline_is_white_around_letters_of_the_same_colour() -> None:

@@ -17,7 +17,7 @@ from metaexp.results.figures.lettering import Font, width, wrapped
 from metaexp.results.figures.paper import Label, Paper
 from metaexp.results.figures.sheet import Sheet
 from metaexp.results.figures.style import INK
-from metaexp.results.figures.ticks import format_numbers
+from metaexp.results.figures.ticks import Ticks, format_numbers, x_ticks, y_ticks
 from metaexp.results.history import Curve
 from metaexp.results.record import Reference, Score
 
@@ -130,6 +130,14 @@ def test_no_text_is_cut_or_lies_on_another(name: str, tmp_path: Path, papers: li
     (paper,) = papers
     assert len(paper.labels) > 3
     assert _faults(paper, sheets) == []
+    for axes in (axes for sheet in sheets for axes in sheet.figure.axes):
+        assert _outside(x_ticks(axes), axes.bbox.x0, axes.bbox.x1) == []
+        assert _outside(y_ticks(axes), axes.bbox.y0, axes.bbox.y1) == []
+
+
+def _outside(ticks: Ticks, low: float, high: float) -> list[float]:
+    """Ticks that are not at the axis, which is a pixel wide at its ends."""
+    return [place for place in (*ticks.at, *ticks.minor) if not low - 1 <= place <= high + 1]
 
 
 def test_texts_that_are_cut_or_lie_on_others_are_found(
@@ -146,7 +154,9 @@ def test_texts_that_are_cut_or_lie_on_others_are_found(
         patch.setattr(arrange_module, "wrapped", lambda text, *_, **__: [text])
         FIGURES["large functions"](tmp_path / "a.png")
     assert f"cut: {LONG}" in _faults(papers[-1], sheets)
-    sheets[-1].figure.axes[0].set_position((0.0, 0.0, 1.0, 1.0))
+    axes = sheets[-1].figure.axes[0]
+    assert _outside(x_ticks(axes), axes.bbox.x0 + 90, axes.bbox.x1) != []
+    axes.set_position((0.0, 0.0, 1.0, 1.0))
     papers[-1].labels[:] = [Label("at the border", -5, 20, 30, 40)]
     assert _faults(papers[-1], sheets[-1:]) == ["cut: at the border", "in a panel: at the border"]
 
