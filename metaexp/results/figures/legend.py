@@ -40,7 +40,7 @@ class Legend(NamedTuple):
 
 def row_height() -> float:
     """Return the pixels from one row to the next."""
-    return metrics(_SIZE, False).line + points(0.35 * _SIZE)
+    return metrics(_SIZE, False).line + points(0.3 * _SIZE)
 
 
 def in_column(axes: Axes, room: float) -> Legend:
