@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
+import re
 from importlib import resources
 from typing import Any
 
 from metaexp.core.terminal_text import plain
+
+_JOINTS = re.compile(r"(?<=[._/])(?=[A-Za-z_])|(?<==)(?=\S)")
+_AT_NUMBERS = re.compile(r"(?<=\d) (?=(?:s|min|h|%|points?|KiB|MiB|GiB)(?:\W|$))|(?<=[<>=]) (?=\d)")
 
 
 def render_page(package: str, name: str, **values: Any) -> str:
@@ -31,6 +36,7 @@ def render_page(package: str, name: str, **values: Any) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(resource), finalize=_plain,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters.update(breakable=breakable, joined=joined)
     script = resource(f"{name}.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -41,6 +47,25 @@ def render_page(package: str, name: str, **values: Any) -> str:
         policy=policy, style=resource(f"{name}.css"), script=script, **values
     )
     return f"{page.rstrip()}\n"
+
+
+def breakable(text: str) -> str:
+    """Return the HTML of a name that a line may break at its joints, as after the dot of ``algorithm.inner_lr``.
+
+    Args:
+        text: The name, or any other text.
+    """
+    return _JOINTS.sub("<wbr>", html.escape(plain(text)))
+
+
+def joined(text: str) -> str:
+    """Return the HTML of a text in which no line breaks between a number and its unit or sign.
+
+    Args:
+        text: A sentence, or a number.
+    """
+    parts = _AT_NUMBERS.split(plain(text))
+    return "&nbsp;".join(map(html.escape, parts))
 
 
 def _plain(value: Any) -> Any:

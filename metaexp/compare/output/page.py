@@ -63,7 +63,14 @@ def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:
         "sentences": headline(table),
         "warnings": pooled_warnings(table),
         "scores": compact_cells(table),
+        "best": _best(table),
         "note": f"Test bank {table.bank[:12]}, {table.n_episodes:,} episodes.{star}",
         "figures": figures,
         "tables": [(heading, cells) for heading, cells in tables if cells.rows],
     }
+
+
+def _best(table: Table) -> list[bool]:
+    """Of each row, whether it is ranked and no row is significantly better."""
+    beaten = {pair.second if table.lead(pair).mean > 0 else pair.first for pair in table.pairs if pair.significant}
+    return [row.rank is not None and index not in beaten for index, row in enumerate(table.rows)]

@@ -222,6 +222,7 @@ def _long(title: str, lines: Sequence[tuple[str, str]]) -> str:
     head = r"Setting & Value \\"
     return "\n".join(
         [
+            r"\par\ifdim\dimexpr\pagegoal-\pagetotal\relax<8\baselineskip\newpage\fi",  # no heading ends a page
             rf"\subsection*{{{for_latex(title)}}}", rf"\begin{{longtable}}{{{form}}}", r"\toprule", head, r"\midrule",
             r"\endhead", *rows, r"\bottomrule", r"\end{longtable}",
         ]

@@ -26,6 +26,7 @@ from metaexp.compare.output.page import to_html
 from metaexp.compare.output.wording import headline
 from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
+from metaexp.results.html_page import breakable, joined
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 
@@ -197,9 +198,10 @@ def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun
 def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     comparison = compared(sweep)
     page = Page(page_of(comparison))
-    place = [page.text.find(plain(sentence)) for sentence in headline(comparison.tables[0])]
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    place = [text.find(plain(sentence)) for sentence in headline(comparison.tables[0])]
     assert place == sorted(place)
-    assert 0 < place[0] < page.text.find("Rank")
+    assert 0 < place[0] < text.find("Rank")
     for words in ("What it cost", "Every pair", "What differs between the rows", "How to read this", "times narrower"):
         assert words in page.text
     for words in ("batch norm transductive, second order", "batch norm episode, first order", "batch norm running"):
@@ -317,6 +319,51 @@ def test_one_seed_each_is_about_weights_and_has_no_rank_and_no_verdict(make_run:
     lines = list(csv.DictReader(io.StringIO(to_csv(comparison)["pairs.csv"])))
     assert [(line["p"], line["p_corrected"], line["over_seeds"]) for line in lines] == [("", "", "False")]
     assert 'class="best"' not in to_html(comparison, {})
+
+
+def test_rows_that_nothing_beats_are_marked_whatever_their_ranks_are(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("maml", seed, 1.0)
+        make_run("meta_lstm", seed, -1.5)
+    comparison = compared(tmp_path / "sweep")
+    (table,) = comparison.tables
+    assert to_html(comparison, {}).count('class="best"') == 1
+    widened = [dataclasses.replace(row, rank=1, rank_last=2) for row in table.rows]
+    same_ranks = dataclasses.replace(comparison, tables=[dataclasses.replace(table, rows=widened)])
+    assert to_html(same_ranks, {}).count('class="best"') == 1
+    undecided = [dataclasses.replace(pair, corrected=0.5) for pair in table.pairs]
+    open_pairs = dataclasses.replace(comparison, tables=[dataclasses.replace(table, pairs=undecided)])
+    assert to_html(open_pairs, {}).count('class="best"') == 2
+
+
+def test_names_break_at_their_joints_and_numbers_keep_their_units(make_run: MakeRun, tmp_path: Path) -> None:
+    assert breakable("algorithm.inner_lr=0.01 <b>") == "algorithm.<wbr>inner_<wbr>lr=<wbr>0.01 &lt;b&gt;"
+    assert breakable("0.44 points, 22,033") == "0.44 points, 22,033"
+    assert (
+        joined("MAML 1 s, 55.5 % and 3 seeds; p < 0.05") == "MAML 1&nbsp;s, 55.5&nbsp;% and 3 seeds; p &lt;&nbsp;0.05"
+    )
+    assert joined("<b>x 3 s") == "&lt;b&gt;x 3&nbsp;s"
+    for seed in range(3):
+        make_run("maml", seed, 1.0, config={"algorithm.inner_lr": 0.1})
+        make_run("meta_lstm", seed, -1.5)
+    page = to_html(compared(tmp_path / "sweep"), {})
+    assert "algorithm.<wbr>" in page
+    assert re.search(r"\d&nbsp;points", page)
+    assert "algorithm.inner_lr" in Page(page).text, "what is copied has no joints"
+
+
+def test_every_cell_of_a_wide_table_names_its_column_for_narrow_screens(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run("maml", seed, 1.0, config={"algorithm.inner_lr": 0.1})
+        make_run("meta_lstm", seed, -1.5)
+    page = Page(to_html(compared(tmp_path / "sweep"), {}))
+    cells = [attributes for tag, attributes in page.elements if tag == "td"]
+    assert cells
+    assert all(cell["data-l"] for cell in cells)
+    assert {"Ahead by", "Parameters", "Setting"} <= {str(cell["data-l"]) for cell in cells}
+    tables = [attributes.get("class") for tag, attributes in page.elements if tag == "table"]
+    assert tables[0] is None
+    assert set(tables[1:]) == {"wide"}
 
 
 def test_a_row_with_one_seed_is_not_ranked_among_the_others(make_run: MakeRun, tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ def test_the_appendix_has_every_setting_and_nothing_of_the_machine(make_run: Mak
     assert [sorted(found) for found in re.findall(r"texttt\{seeds\} & (\d), (\d) ", plain)] == [["3", "4"]] * 2
     assert "someone" not in plain
     assert "paths." not in plain
+    assert plain.count("\\newpage\\fi\n\\subsection") == 3, "no heading at the foot of a page"
 
 
 @pytest.mark.parametrize("n_rows", [2, 12, 40])
