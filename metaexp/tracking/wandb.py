@@ -268,7 +268,12 @@ class WandbTracker(Tracker):
         artifact = wandb.Artifact(f"run-{run.id}", type="run")
         for path in files.values():
             artifact.add_file(str(path), name=path.name, skip_cache=True)
-        run.log_artifact(artifact)
+        if run.settings._offline:
+            run.log_artifact(artifact)
+        elif not done_by_server(run.settings.base_url, self.timeout, lambda: run.log_artifact(artifact)):
+            log.warning(
+                "W&B: the server does not answer, so it has no artifact of the run; the files stay in its folder"
+            )
 
 
 def _last_step(run: wandb.Run) -> int:

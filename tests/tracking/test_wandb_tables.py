@@ -113,6 +113,23 @@ def test_a_table_is_not_lost_where_the_server_has_gone_away(
     assert b"test_episodes" in written.read_bytes()
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_an_artifact_waits_for_no_server_that_has_gone_away(
+    is_silent: bool, tmp_path: Path, online: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "curve.txt"
+    kept.write_text("a curve")
+    tracker = WandbTracker(**{**SETTINGS, "mode": "online", "artifacts": True, "upload_timeout": 600.0})
+    tracker.start(RunInfo(tmp_path, "a run", {}))
+    online.silent = is_silent
+    tracker.scalars(10, {"train/loss": 0.1})
+    tracker.finish("completed", {}, {"curve": kept})
+    said = [message for message in caplog.messages if "it has no artifact of the run" in message]
+    assert len(said) == is_silent
+    assert [found["input"]["artifactTypeName"] for found in online.artifacts] == ([] if is_silent else ["run"])
+
+
 def test_the_table_of_a_run_is_what_its_folder_has_and_changes_no_number(tmp_path: Path) -> None:
     small = [
         "algorithm=maml", "algorithm.inner_steps=1", "algorithm.inner_steps_test=2", "model=mlp", "model.hidden=[8]",
