@@ -47,8 +47,8 @@ def draw_search(found: SearchResult) -> list[Path]:
 def _history(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
     """The result of each trial in order, the best so far, and where bad trials were stopped early."""
     metric = found.prepared.metric
-    with Canvas(path, 7.0, 4.0) as canvas:
-        axes = canvas.figure.add_subplot()
+    with Canvas(path, 7.0, 4.0) as figure:
+        axes = figure.add_subplot()
         stopped = [point for point in found.points if point.state == "pruned" and point.reported]
         last = [point.reported[max(point.reported)] for point in stopped]
         if stopped:
@@ -60,7 +60,7 @@ def _history(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
         axes.set_xlabel("trial")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label_metric(axes, metric)
-        canvas.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return path
 
 
@@ -81,9 +81,9 @@ def _slices(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
     columns = min(_COLUMNS, len(dimensions))
     rows = -(-len(dimensions) // columns)
     best = best_of(found)
-    with Canvas(path, 0.6 + 3.1 * columns, 0.6 + 2.9 * rows) as canvas:
+    with Canvas(path, 0.6 + 3.1 * columns, 0.6 + 2.9 * rows) as figure:
         for index, dimension in enumerate(dimensions):
-            axes = canvas.figure.add_subplot(rows, columns, index + 1)
+            axes = figure.add_subplot(rows, columns, index + 1)
             place = _axis(axes, dimension, index)
             for point in sorted(done, key=lambda point: point is best):
                 color, size = (VERMILION, 60) if point is best else (BLUE, 22)
@@ -93,7 +93,7 @@ def _slices(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
                 _label_metric(axes, found.prepared.metric)
             elif found.prepared.metric.name == "accuracy":
                 percent(axes)
-        _title(canvas.figure, f"{len(done)} completed trials by each key; the best one is large")
+        _title(figure, f"{len(done)} completed trials by each key; the best one is large")
     return path
 
 
@@ -115,8 +115,8 @@ def _axis(axes: Axes, dimension: Dimension, index: int) -> Callable[[Point], flo
 def _importance(found: SearchResult, path: Path) -> Path:
     """How much each key contributes to good results."""
     shares = sorted(found.importances.items(), key=lambda item: item[1])
-    with Canvas(path, 6.0, 1.0 + 0.4 * len(shares)) as canvas:
-        axes = canvas.figure.add_subplot()
+    with Canvas(path, 6.0, 1.0 + 0.4 * len(shares)) as figure:
+        axes = figure.add_subplot()
         bars = axes.barh([key for key, _ in shares], [share for _, share in shares], color=BLUE, height=0.6)
         axes.bar_label(bars, labels=[f"{share * 100:.0f} %" for _, share in shares], padding=4)
         axes.set_xlim(0, max(share for _, share in shares) * 1.15 or 1.0)

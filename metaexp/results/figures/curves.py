@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from metaexp.core.metric import metric_words
 from metaexp.results.figures.points import FEWEST_POINTS
-from metaexp.results.figures.sheet import Sheet
 from metaexp.results.figures.style import (
     BLUE,
     GREEN,
     GREY,
     INK,
     VERMILION,
+    Canvas,
+    outlined,
     percent,
     thousands,
     to_array,
@@ -72,17 +73,16 @@ def learning_curve(
     if all(len(curve.steps) < FEWEST_POINTS for curve in panels):
         raise ValueError(f"a learning curve needs at least {FEWEST_POINTS} validations or lines of training metrics")
     lines = lines or Lines()
-    with Sheet(path, 7.2, 5.2 if len(panels) == 2 else 3.6, title) as sheet:
-        axes = sheet.panels(*[1] * len(panels), ratios=[2.1, 1.0][: len(panels)])
+    with Canvas(path, 7.2, 5.2 if len(panels) == 2 else 3.6) as figure:
+        ratios = [2.1, 1.0][: len(panels)]
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+        axes[0].set_title(title)
         if len(validation.steps):
             _validation(axes[0], metric, validation, selected_step, test, lines)
-            best_at_the_top = metric == "accuracy"
-            sheet.legend(axes[0], "lower right" if best_at_the_top else "upper right")
         if len(train_loss.steps):
             _loss(axes[-1], train_loss)
         axes[-1].set_xlabel("training steps")
-        for panel in axes:
-            panel.margins(x=0.02)
+        axes[-1].margins(x=0.02)
         thousands(axes[-1])
 
 
@@ -113,6 +113,8 @@ def _validation(
     axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} of new tasks")
     if metric == "accuracy":
         percent(axes)
+    best_at_the_top = metric == "accuracy"
+    axes.legend(loc="lower right" if best_at_the_top else "upper right")
 
 
 def _half_widths(scores: Sequence[Score]) -> list[float] | None:
@@ -159,24 +161,25 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
         raise ValueError(f"an adaptation curve needs at least {FEWEST_POINTS} scores; got {len(after_steps)}")
     metric = after_steps[0].metric
     means, halves = [score.mean for score in after_steps], _half_widths(after_steps)
-    with Sheet(path, 6.4, 4.0, title) as sheet:
-        (axes,) = sheet.panels(1)
+    with Canvas(path, 6.4, 4.0) as figure:
+        axes = figure.subplots()
         axes.errorbar(
             range(len(means)), means, yerr=halves, color=BLUE, marker="o", markersize=5, capsize=3.5,
             elinewidth=1.2, label="test" if halves is None else "test, 95 % interval", zorder=3,
         )  # fmt: skip
-        _annotate(sheet, axes, after_steps)
+        _annotate(axes, after_steps)
         _compare(axes, lines or Lines())
+        axes.set_title(title)
         axes.set_xlabel("adaptation steps on the support set")
         axes.set_ylabel(f"test {metric_words(metric)}")
         axes.margins(x=0.08, y=0.15)
         thousands(axes)
         if metric == "accuracy":
             percent(axes)
-        sheet.legend(axes, "lower right" if means[-1] >= means[0] else "upper right")
+        axes.legend(loc="lower right" if means[-1] >= means[0] else "upper right")
 
 
-def _annotate(sheet: Sheet, axes: Axes, scores: Sequence[Score]) -> None:
+def _annotate(axes: Axes, scores: Sequence[Score]) -> None:
     """Write the first, the second (where most happens) and the last number beside the line."""
     rising = scores[-1].mean >= scores[0].mean
     for index in sorted({0, 1, len(scores) - 1}):
@@ -184,4 +187,8 @@ def _annotate(sheet: Sheet, axes: Axes, scores: Sequence[Score]) -> None:
         text = f"{score.mean * 100:.1f} %" if score.metric == "accuracy" else f"{score.mean:.3g}"
         y, side, align = (score.mean - score.ci95, -1, "top") if rising else (score.mean + score.ci95, 1, "bottom")
         shift = 8 if 0 < index < len(scores) - 1 else 0
-        sheet.note(axes, text, (index, y), (shift, 6 * side), ("left" if shift else "center", align))
+        note = axes.annotate(
+            text, (index, y), xytext=(shift, 6 * side), textcoords="offset points", ha="left" if shift else "center",
+            va=align, fontsize=9, zorder=4,
+        )  # fmt: skip
+        outlined(note)

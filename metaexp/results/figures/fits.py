@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metaexp.results.figures.sheet import Sheet
-from metaexp.results.figures.style import BLUE, GREY, INK, ORANGE, VERMILION, to_array
+from metaexp.results.figures.style import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANELS_PER_ROW = 3
 _LOOKS: tuple[tuple[str, Any, float], ...] = (
@@ -66,8 +66,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
     Raises:
         ValueError: There are no tasks.
     """
-    with _sheet(path, title, len(tasks)) as sheet:
-        panels = _panels(sheet, len(tasks))
+    with _panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             x, truth = to_array(task.x), to_array(task.truth)
             axes.plot(x, truth, color=VERMILION, linewidth=4.5, alpha=0.35, label="true function")
@@ -76,10 +75,10 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
                 to_array(task.support_x), to_array(task.support_y), linestyle="none", marker="o", markersize=6.5,
                 color=INK, markeredgecolor="white", zorder=5, label="support",
             )  # fmt: skip
-            axes.set_title(_errors(task.fits, truth))
+            axes.set_title(_errors(task.fits, truth), fontsize=9, fontweight="normal")
             axes.set_xlabel("x")
         panels[0].set_ylabel("y")
-        sheet.legend(panels[0], "below")
+        _legend(figure, panels)
 
 
 def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None:
@@ -95,8 +94,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
     """
     import numpy as np
 
-    with _sheet(path, title, len(tasks)) as sheet:
-        panels = _panels(sheet, len(tasks))
+    with _panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             beginning, rest = to_array(task.beginning), to_array(task.rest)
             past = np.arange(len(beginning))
@@ -105,23 +103,33 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
             axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning (given)")
             axes.plot(future, rest, color=VERMILION, linewidth=4.5, alpha=0.35, label="true rest")
             _lines(axes, future, task.fits)
-            axes.set_title(_errors(task.fits, rest))
+            axes.set_title(_errors(task.fits, rest), fontsize=9, fontweight="normal")
             axes.set_xlabel("position in the sequence")
         panels[0].set_ylabel("value")
-        sheet.legend(panels[0], "below")
+        _legend(figure, panels)
 
 
-def _sheet(path: Path, title: str, count: int) -> Sheet:
-    """A sheet for ``count`` equal panels."""
-    if count == 0:
-        raise ValueError("a figure of fits needs at least one task")
-    columns = min(count, PANELS_PER_ROW)
-    return Sheet(path, 3.1 * columns + 0.3, 2.7 * -(-count // columns) + 0.8, title)
+class _panels:  # noqa: N801 - used like a function
+    """A canvas with ``count`` equal panels that share the y axis, and a title above them."""
 
+    def __init__(self, path: Path, title: str, count: int) -> None:
+        if count == 0:
+            raise ValueError("a figure of fits needs at least one task")
+        self.title, self.count = title, count
+        self.columns = min(count, PANELS_PER_ROW)
+        self.rows = -(-count // self.columns)
+        self.canvas = Canvas(path, 3.1 * self.columns + 0.3, 2.7 * self.rows + 0.8)
 
-def _panels(sheet: Sheet, count: int) -> list[Axes]:
-    """The panels, which share the y axis."""
-    return sheet.panels(*[min(PANELS_PER_ROW, count - first) for first in range(0, count, PANELS_PER_ROW)])
+    def __enter__(self) -> tuple[Figure, list[Axes]]:
+        figure = self.canvas.__enter__()
+        grid = figure.subplots(self.rows, self.columns, sharey=True, squeeze=False).ravel()
+        for unused in grid[self.count :]:
+            unused.set_axis_off()
+        figure.suptitle(self.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return figure, list(grid[: self.count])
+
+    def __exit__(self, *reason: Any) -> None:
+        self.canvas.__exit__(*reason)
 
 
 def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:
@@ -140,3 +148,9 @@ def _state(steps: int, count: int) -> str:
 def _errors(fits: Mapping[int, Any], truth: Any) -> str:
     errors = [((to_array(fit) - truth) ** 2).mean() for _, fit in sorted(fits.items())]
     return "mean squared error " + " → ".join(f"{error:.2g}" if error < 100 else f"{error:.0f}" for error in errors)
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles, labels = panels[0].get_legend_handles_labels()
+    columns = {1: 2, 2: 3}.get(len(panels), 5)
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, columnspacing=1.4)

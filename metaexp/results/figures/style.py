@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from metaexp.core.files import write_atomically
-from metaexp.results.figures.png import encode_png
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
-DPI = 150
-"""Pixels per inch."""
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
 STYLE: Any = {
@@ -53,8 +52,7 @@ STYLE: Any = {
     "legend.edgecolor": "none",
     "legend.framealpha": 0.93,
     "legend.fontsize": 9,
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
+    "figure.dpi": 150,
     "savefig.facecolor": "white",
 }
 
@@ -75,41 +73,37 @@ class Canvas:
         self.arranged = arranged
         self._style = matplotlib.rc_context(STYLE)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Figure:
         self._style.__enter__()
         self.figure = Figure(figsize=self.size, layout="constrained" if self.arranged else None)
-        return self
+        FigureCanvasAgg(self.figure)
+        return self.figure
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         try:
             if error is None:
-                save_png(self.path, self.draw())
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._arrange()
+                content = BytesIO()
+                # Without the version of matplotlib, so that equal figures are equal files.
+                self.figure.savefig(content, format="png", metadata={"Software": None})
+                write_atomically(self.path, content.getvalue())
         finally:
             self._style.__exit__(kind, error, trace)
 
-    def draw(self) -> Any:
-        """Draw the figure and return its pixels (H, W, 3)."""
-        import numpy as np
-
-        canvas: Any = FigureCanvasAgg(self.figure)
-        # Place the axes here, once. ``savefig`` would draw the whole figure one more time for it.
+    def _arrange(self) -> None:
+        """Place the axes here, once. ``savefig`` would draw the whole figure one more time for it."""
         engine = self.figure.get_layout_engine()
         if engine is not None:
             engine.execute(self.figure)
             self.figure.set_layout_engine(None)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def save_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write a figure. Equal pixels give equal files, whatever the version of matplotlib.
+def outlined(text: Text) -> None:
+    """Give ``text`` a white outline, so that it can be read on top of lines and images."""
+    from matplotlib.patheffects import withStroke
 
-    Args:
-        path: The PNG file.
-        pixels: (H, W, 3) in uint8.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, encode_png(pixels, DPI))
+    text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def to_array(values: Any) -> Array:
