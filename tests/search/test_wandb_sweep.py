@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from metaexp.cli.main import main
+from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
 
 
@@ -70,7 +71,10 @@ def test_regression_is_minimized(tmp_path: Path) -> None:
     assert content["metric"] == {"name": "val/mse", "goal": "minimize"}
 
 
-def test_options_that_agents_need_are_passed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_agents_need_are_passed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "_trusted", set())
     (tmp_path / "mine").mkdir()
     options = ["--config-dir", str(tmp_path / "mine"), "--trust", "metaexp"]
     assert main(["wandb-sweep", "algorithm.inner_lr=0.1,0.2", "--output", "-", *options]) == 0
