@@ -150,7 +150,7 @@ def read(path: Path) -> dict[str, Any]:
         report(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"--record {path} is no record of this benchmark ({type(error).__name__}: {error}); "
+            f"--record {path} is not a record of this benchmark ({type(error).__name__}: {error}); "
             "benchmarks/records/comparison.json is one."
         ) from error
     return found

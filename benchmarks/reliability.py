@@ -153,7 +153,7 @@ def on_page(text: str, records: Path = RECORDS) -> str:
             text = between_markers(text, name, make(found))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{records / file} is no record of its harness ({type(error).__name__}: {error}). "
+                f"{records / file} is not a record of its harness ({type(error).__name__}: {error}). "
                 "Make it again; the head of benchmarks/reliability.py has the commands."
             ) from error
     return text

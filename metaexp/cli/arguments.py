@@ -66,7 +66,7 @@ def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argpars
     Args:
         verb: Name of the verb.
         description: What it does, for its help.
-        words: What its help calls the words that are no options.
+        words: What its help calls the words that are not options.
     """
     parser = Parser(
         prog=f"metaexp {verb}",

@@ -23,7 +23,7 @@ class _Options(argparse.Namespace):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``metaexp why`` and return its exit code. Differences are no error.
+    """Run ``metaexp why`` and return its exit code. Differences are not errors.
 
     Args:
         arguments: The arguments after the verb.

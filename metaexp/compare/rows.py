@@ -103,7 +103,7 @@ def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
 
 
 def _beside_configuration(record: RunRecord) -> dict[str, Any]:
-    """What decides numbers and is no key of the configuration, where there is something."""
+    """What decides numbers and is not a key of the configuration, where there is something."""
     found = {}
     if record.parent is not None and record.parent.branch is not None:
         found["from"] = record.parent.branch

@@ -123,7 +123,7 @@ def with_added_keys(config: Mapping[str, Any]) -> dict[str, Any]:
 def without_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without the arguments of classes that are at their constructor's default.
 
-    So an argument that was added later, at its default, is no difference to a configuration of an earlier version.
+    So an argument that was added later, at its default, makes no difference to a configuration of an earlier version.
 
     Args:
         config: A whole configuration, which is left as it is.

@@ -84,7 +84,7 @@ def weights_file(path: Path) -> Path:
             f"{', '.join(PICKLED)}, or is a run folder."
         )
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"model.weights={path} is no regular file. {_WHAT}")
+        raise ConfigError(f"model.weights={path} is not a regular file. {_WHAT}")
     return path.resolve()
 
 

@@ -92,7 +92,7 @@ def read_list() -> dict[str, Permission]:
     path = list_file()
     try:
         if is_special(path):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with path.open("rb") as file:
             listed = json.loads(file.read(_MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):

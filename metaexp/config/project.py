@@ -74,7 +74,7 @@ def find_project(start: Path | None = None) -> Project | None:
             return read_project(folder / FILE)
         if os.path.lexists(folder / FILE):
             raise ConfigError(
-                f"{folder / FILE} is no file, or a link to one that is not there, so what it should say is not known. "
+                f"{folder / FILE} is not a file, or is a link to a missing one, so what it should say is not known. "
                 "Replace it by a file, or remove it."
             )
     return None

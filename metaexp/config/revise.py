@@ -57,7 +57,7 @@ def revise(
         if fresh is not None and group in fresh.config:
             new_config[group] = fresh.config[group]
             new_choices.pop(group, None)
-            if group in fresh.choices:  # several trackers are no single choice
+            if group in fresh.choices:  # several trackers are not a single choice
                 new_choices[group] = fresh.choices[group]
             if group == "dataset" and "METAEXP_DATA" in os.environ:  # the run may not know where these data are
                 new_config["paths"] = fresh.config["paths"]

@@ -46,7 +46,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         path: The file. Links and special files are refused.
 
     Raises:
-        RunFolderError: The file cannot be read, or is no mapping.
+        RunFolderError: The file cannot be read, or is not a mapping.
     """
     try:
         open_regular(path).close()
@@ -71,7 +71,7 @@ def yaml_problems(path: Path) -> list[str]:
     """
     try:
         if is_special(path):
-            return [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
+            return [f"{path} is not a regular file. Remove it, or give it another name than *.yaml."]
         size = path.stat().st_size
         if size > _MOST_BYTES:
             return [f"{path} has {size:,} bytes; a configuration has at most {_MOST_BYTES:,}."]

@@ -132,7 +132,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         The content of the file.
 
     Raises:
-        RunFolderError: ``path`` is no regular file, is larger than ``most``, or the user may not read it.
+        RunFolderError: ``path`` is not a regular file, is larger than ``most``, or the user may not read it.
         OSError: The file is missing.
     """
     with open_regular(path) as file:
@@ -163,7 +163,7 @@ def open_tensors(path: Path) -> IO[bytes]:
     size = os.fstat(file.fileno()).st_size
     if size > MOST_BYTES and (size > _MOST_TENSOR_BYTES or (path.suffix == ".safetensors" and _length(file) != size)):
         file.close()
-        raise RunFolderError(f"{path} has {size} bytes, and is no file of weights of that length. Restore it.")
+        raise RunFolderError(f"{path} has {size} bytes, and is not a file of weights of that length. Restore it.")
     file.seek(0)
     return file
 

@@ -85,7 +85,7 @@ def name_problem(name: str, n_way: int) -> str:
     if name in known or (n_way and top):
         return ""
     kind = "classification" if n_way else "regression"
-    return f"{name} is no metric of {kind}; known: {', '.join(known)}{' (any number of classes)' if n_way else ''}"
+    return f"{name} is not a metric of {kind}; known: {', '.join(known)}{' (any number of classes)' if n_way else ''}"
 
 
 def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:

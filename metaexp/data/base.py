@@ -157,7 +157,7 @@ class MetaDataset(ABC):
             y: Targets or outputs (M, D_out).
 
         Returns:
-            Values (M, L) and (M, H); None if inputs are no sequences, or sequences of several numbers a step.
+            Values (M, L) and (M, H); None if inputs are not sequences, or sequences of several numbers a step.
         """
         return (x[..., 0], y) if self.kind == "regression" and x.dim() == 3 and x.shape[-1] == 1 else None
 

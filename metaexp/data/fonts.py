@@ -46,7 +46,7 @@ _STAND_IN_SCRIPTS: Final = {
 class Fonts(Dataset):
     """Letters of the fonts of this machine, or of a folder.
 
-    Letters that are made of others, such as those with accents, are no classes. Of each family one font draws: the one
+    Letters that are made of others, such as those with accents, are not classes. Of each family one font draws: the one
     nearest to upright, regular and of normal width. A letter that a font lacks is not drawn. Drawings that copy those
     of another family are left out, and so are letters that fonts draw like another: a Greek Alpha like a Latin A.
     """

@@ -46,12 +46,13 @@ def parse_filters(words: Sequence[str]) -> list[Filter]:
         key, equals, text = word.partition("=")
         values = tuple(value.strip() for value in _split(text))
         if not equals or not _KEY.fullmatch(key) or not all(values):
-            problems.append(f"{word!r} is no filter; write KEY=VALUE, such as algorithm=maml or state=failed,stopped.")
+            problems.append(f"{word!r} is not a filter. Write KEY=VALUE, as in algorithm=maml or state=failed,stopped.")
             continue
         key = _OTHER_NAMES.get(key, key)
         unknown = [value for value in values if key == "state" and value not in STATES]
         if unknown:
-            problems.append(f"state={unknown[0]} is no state.{nearest(unknown[0], STATES)} Known: {', '.join(STATES)}.")
+            hint = nearest(unknown[0], STATES)
+            problems.append(f"state={unknown[0]} is not a state.{hint} Known: {', '.join(STATES)}.")
         found.append(Filter(key, values))
     if problems:
         raise ConfigError(problems)

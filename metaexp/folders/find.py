@@ -45,7 +45,7 @@ def find(place: Path) -> list[Found]:
         What was found, in the order of the paths. Folders that cannot be read are passed over.
 
     Raises:
-        RunFolderError: ``place`` is no folder, or cannot be read.
+        RunFolderError: ``place`` is not a folder, or cannot be read.
     """
     if not place.is_dir():
         what = "is a file" if place.exists() else "is not there"

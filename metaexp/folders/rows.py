@@ -240,7 +240,7 @@ def read_report(path: Path) -> Report:
 
 
 def _short_time(text: str | None) -> str | None:
-    """A time of a record as ``2026-11-26 14:03:21`` in UTC; None if it is no time."""
+    """A time of a record as ``2026-11-26 14:03:21`` in UTC; None if it is not a time."""
     try:
         when = datetime.fromisoformat(text or "")
     except ValueError:

@@ -54,7 +54,7 @@ _OF_JOB: dict[str, State] = {
 
 
 def read_run(found: Found) -> RunState:
-    """Read how far the run in a folder is. A damaged file is no error here.
+    """Read how far the run in a folder is. A damaged file is not an error here.
 
     Args:
         found: The folder of a run, a job or a trial.
@@ -81,7 +81,7 @@ def is_in_use(folder: Path) -> bool:
 
 
 def is_file_locked(path: Path) -> bool:
-    """Return whether a process has a lock file locked. A link or a special file is no lock.
+    """Return whether a process has a lock file locked. A link or a special file is not a lock.
 
     A file that may be read but not written, as in the folders of a colleague, counts as not locked.
     """
@@ -94,7 +94,7 @@ def is_file_locked(path: Path) -> bool:
 
 
 def _read_alone(found: Found) -> RunState:
-    """A run that is no job."""
+    """A run that is not a job."""
     is_there = os.path.lexists(found.path / RECORD_FILE)
     record = read_record(found.path) if is_there else None
     state: State = "stopped" if record is None else _OF_RECORD[record.status]

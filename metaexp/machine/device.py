@@ -221,7 +221,7 @@ def own_threads(threads: int, launch: Launch) -> int:
     """The threads of one of several processes on a machine, when the settings name none.
 
     The cores are divided between the processes, unless OMP_NUM_THREADS asks for more than one thread: one is what
-    torchrun sets by default, so it is no choice.
+    torchrun sets by default, so it is not a choice.
 
     Args:
         threads: What torch has chosen.

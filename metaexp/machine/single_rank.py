@@ -95,7 +95,7 @@ class Ranks:
         return 0
 
     def stop_for(self, number: int) -> None:
-        """Stop for signal ``number``, which every rank knows of now; 0 is no signal."""
+        """Stop for signal ``number``, which every rank knows of now; 0 means no signal."""
 
 
 SINGLE = Ranks()

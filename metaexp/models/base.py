@@ -99,7 +99,7 @@ def parameters_of(network: nn.Module) -> Params:
 
     Parameters that are left out here stay as they are in :func:`call`.
     """
-    # What a functional call has put in their place is no nn.Parameter, and may need no gradient.
+    # What a functional call has put in their place is not an nn.Parameter, and may need no gradient.
     return {name: p for name, p in network.named_parameters() if p.requires_grad or not isinstance(p, nn.Parameter)}
 
 

@@ -114,7 +114,7 @@ def _body(name: str, pretrained: bool, input_shape: tuple[int, ...]) -> nn.Modul
     if name.partition(".")[0] not in known:
         near = difflib.get_close_matches(name, known, 3)
         raise ConfigError(
-            f"model.name={name} is no network of timm."
+            f"model.name={name} is not a network of timm."
             + (f" Did you mean {' or '.join(near)}?" if near else " timm.list_models() has all names.")
         )
     arguments: dict[str, Any] = {"num_classes": 0, "in_chans": input_shape[0]}

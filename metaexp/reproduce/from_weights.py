@@ -90,7 +90,7 @@ def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display
     record = read_record(folder)
     check_run_files(folder, record)
     if record.status != "completed" or record.test is None:
-        raise RunFolderError(f"{folder} is no completed run with a test result, so there is nothing to compare with.")
+        raise RunFolderError(f"{folder} is not a completed run with a test result. There is nothing to compare with.")
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")

@@ -67,7 +67,7 @@ class Progress:
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Replace the file. A disk that is full, or a folder that is gone, is no error here: the run will say so itself.
+    """Replace the file. A full disk or a missing folder is not an error here: the run will say so itself.
 
     Args:
         folder: The run folder.

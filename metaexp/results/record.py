@@ -261,7 +261,7 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         path: Its file, for messages.
 
     Raises:
-        RunFolderError: It is no record of this version.
+        RunFolderError: It is not a record of this version.
     """
     if not isinstance(content, Mapping):
         raise RunFolderError(f"{path} holds {type(content).__name__}, not a record.")

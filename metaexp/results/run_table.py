@@ -23,7 +23,7 @@ class RunTable(Sequence[Row]):
 
     Args:
         rows: The rows, each with the key ``folder``.
-        left_out: Folder -> why it is no row.
+        left_out: Folder -> why it is not a row.
 
     Attributes:
         rows: The rows.

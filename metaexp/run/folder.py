@@ -213,7 +213,7 @@ def check_unused(folder: Path) -> None:
     for name in ("config.yaml", "metrics.jsonl"):
         if (folder / name).exists():
             raise RunFolderError(
-                f"{folder} holds a {name} that is no run's. Choose an empty folder; nothing was written."
+                f"{folder} holds a {name} that is not a run's. Choose an empty folder; nothing was written."
             )
 
 

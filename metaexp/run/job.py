@@ -100,7 +100,7 @@ def resume_job(
         The record and the run folder.
 
     Raises:
-        RunFolderError: The folder is no run's, is in use, has damaged checkpoints only, or was changed since.
+        RunFolderError: The folder is not a run's, is in use, has damaged checkpoints only, or was changed since.
         MetaexpError: As :func:`run_job`.
     """
     shown = _display(display, ranks)

@@ -138,7 +138,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimiser that is no tensor: some have counters in their state or groups."""
+    """The state of an optimiser that is not a tensor: some have counters in their state or groups."""
     state = optimizer.state_dict()
     return {
         "groups": [{key: v for key, v in group.items() if key != "params"} for group in state["param_groups"]],

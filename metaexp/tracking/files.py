@@ -97,7 +97,8 @@ class JsonLines:
                     break
                 end = begin
                 if size - end > _LONGEST_TORN:
-                    raise RunFolderError(f"{self.path} ends with {size - end} bytes that are no line. Remove the file.")
+                    what = f"ends with {size - end} bytes that are not a line"
+                    raise RunFolderError(f"{self.path} {what}. Remove the file.")
         if end < size:
             self._opened().truncate(end)
         self._opened().seek(0, os.SEEK_END)

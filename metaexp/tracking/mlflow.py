@@ -248,7 +248,7 @@ def _read_id(folder: Path) -> str:
         return ""
     found = read_regular(path, most=_LONGEST_ID_FILE).decode("utf-8", "replace").strip()
     if not re.fullmatch(r"[\w-]+", found):
-        raise RunFolderError(f"{path} holds {found!r}, which is no id of an MLflow run. Remove the file.")
+        raise RunFolderError(f"{path} holds {found!r}, which is not an id of an MLflow run. Remove the file.")
     return found
 
 

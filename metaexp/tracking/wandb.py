@@ -236,7 +236,7 @@ class WandbTracker(Tracker):
         assert self._run is not None
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")
-        self._run.define_metric("test/*", step_metric="step", hidden=True)  # one number is no curve
+        self._run.define_metric("test/*", step_metric="step", hidden=True)  # one number is not a curve
 
     def _send_earlier(self, run: RunInfo) -> None:
         """Log what a resumed run recorded before and the server lacks. An offline folder gets everything."""

@@ -58,7 +58,7 @@ def run_id(folder: Path) -> str:
     found = read_regular(path, most=_MOST_BYTES).decode("utf-8", "replace").strip()
     is_odd = not found.isprintable() or set(found) & {*NOT_IN_IDS, "\N{REPLACEMENT CHARACTER}"}
     if not found or len(found) > LONGEST_NAME or is_odd:
-        raise RunFolderError(f"{path} holds {found!r}, which is no id of a W&B run. Remove the file.")
+        raise RunFolderError(f"{path} holds {found!r}, which is not an id of a W&B run. Remove the file.")
     return found
 
 

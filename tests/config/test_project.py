@@ -242,7 +242,7 @@ def test_a_list_of_permissions_that_is_no_file_is_refused_unread(
     fifo = tmp_path / "trusted.json"
     os.mkfifo(fifo)
     monkeypatch.setattr(permissions, "list_file", lambda: fifo)
-    with pytest.raises(ConfigError, match=r"trusted\.json.* cannot be read \(it is no regular file\)"):
+    with pytest.raises(ConfigError, match=r"trusted\.json.* cannot be read \(it is not a regular file\)"):
         permissions.read_list()
 
 
@@ -261,5 +261,5 @@ def test_what_is_no_file_is_not_passed_over_for_a_project_above(tmp_path: Path, 
         os.mkfifo(file)
     else:
         file.symlink_to("metaexp.toml" if kind == "a loop" else "nowhere")
-    with pytest.raises(ConfigError, match=r"inner/metaexp\.toml is no file, or a link"):
+    with pytest.raises(ConfigError, match=r"inner/metaexp\.toml is not a file, or is a link"):
         find_project(inner)

@@ -98,10 +98,10 @@ def test_a_fifo_in_the_folder_is_refused_unread(own: Path, where: str) -> None:
     path = own / where
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
-    assert problems(own, GLOBAL) == [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
+    assert problems(own, GLOBAL) == [f"{path} is not a regular file. Remove it, or give it another name than *.yaml."]
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert problems(own, GLOBAL) == [f"{path} is no regular file. Remove it, or give it another name than *.yaml."]
+    assert problems(own, GLOBAL) == [f"{path} is not a regular file. Remove it, or give it another name than *.yaml."]
     path.unlink()
     Composer(own).settings(["experiment=mine"], on_this_machine=False)
 

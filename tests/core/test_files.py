@@ -174,7 +174,7 @@ def test_a_large_file_of_weights_must_be_as_long_as_its_header_says(tmp_path: Pa
         assert file.tell() == 0
     for size in (400_000_000, 1 << 40):
         os.truncate(path, size)
-        with pytest.raises(RunFolderError, match=f"has {size} bytes, and is no file of weights of that length"):
+        with pytest.raises(RunFolderError, match=f"has {size} bytes, and is not a file of weights of that length"):
             open_tensors(path)
     for start in (
         b"",
@@ -184,7 +184,7 @@ def test_a_large_file_of_weights_must_be_as_long_as_its_header_says(tmp_path: Pa
     ):
         path.write_bytes(start)
         os.truncate(path, 400_000_000)
-        with pytest.raises(RunFolderError, match="no file of weights"):
+        with pytest.raises(RunFolderError, match="not a file of weights"):
             open_tensors(path)
 
 

@@ -42,7 +42,7 @@ def fitted(x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_support_of_the_same_task_helps_and_that_of_another_does_not() -> None:
-    """What makes it a meta-learning problem: one predictor for all tasks is no good either."""
+    """What makes it a meta-learning problem: one predictor for all tasks does not work either."""
     episodes = tasks().episodes("train", torch.arange(400))
     x, y = episodes.support.x[..., 0].double(), episodes.support.y.double()
     query_x, query_y = episodes.query.x[..., 0].double(), episodes.query.y.double()

@@ -47,7 +47,7 @@ def test_a_stale_page_is_said_and_written_anew(
 
 
 def test_a_record_that_is_missing_is_named_with_how_to_make_it(reliability: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"kill_and_resume\.json is no record.*has the commands"):
+    with pytest.raises(ConfigError, match=r"kill_and_resume\.json is not a record.*has the commands"):
         reliability.on_page(PAGE.read_text(), tmp_path)
 
 

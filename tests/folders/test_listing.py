@@ -143,10 +143,10 @@ def test_nothing_found_is_said_with_what_to_do(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("state=fialed", "state=fialed is no state. Did you mean failed? Known: waiting, running, stopped"),
+        ("state=fialed", "state=fialed is not a state. Did you mean failed? Known: waiting, running, stopped"),
         ("algoritm=maml", "algoritm: no run here has such a key. Did you mean algorithm? Known: folder, kind"),
         ("train.stps=5", "Did you mean train.steps?"),
-        ("seed=", "'seed=' is no filter; write KEY=VALUE, such as algorithm=maml"),
+        ("seed=", "'seed=' is not a filter. Write KEY=VALUE, as in algorithm=maml"),
         ("--sort=nothing", "nothing: no run here has such a key."),
     ],
 )

@@ -118,7 +118,7 @@ def test_lines_tell_what_has_changed(sweep: Path) -> None:
         before = watched.look().lines
         assert format_changes(before, watched.look().lines) == []
         write_progress(sweep / a_job(1).name, replace(HALF, done=301, step=301))
-        assert format_changes(before, watched.look().lines) == []  # a further step is no event
+        assert format_changes(before, watched.look().lines) == []  # a further step is not an event
         write_progress(sweep / a_job(1).name, replace(HALF, phase="validate", done=1, total=9))
         (changed,) = format_changes(before, watched.look().lines)
     assert changed.startswith("1  running  validate 1/9  300/600  val 41.00 ± 2.00 %")

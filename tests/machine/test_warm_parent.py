@@ -182,7 +182,7 @@ with warm_parent(dict(os.environ)) as parent:
 
 
 def is_running(number: int) -> bool:
-    """Whether there is such a process, which is no zombie."""
+    """Whether there is such a process, which is not a zombie."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -99,7 +99,7 @@ def test_a_kind_of_batch_norm_that_nobody_knows_is_refused():
 @pytest.mark.parametrize(
     ("shape", "name", "message"),
     [
-        (SHAPE, "test_resnett", r"model\.name=test_resnett is no network of timm\. Did you mean .*test_resnet"),
+        (SHAPE, "test_resnett", r"model\.name=test_resnett is not a network of timm\. Did you mean .*test_resnet"),
         ((5,), "test_resnet", r"model=timm is for images; an example of this dataset has the shape \(5,\)"),
         ((3, 30, 30), "test_vit", r"cannot be built for images of the shape \(3, 30, 30\)"),
     ],

@@ -99,8 +99,8 @@ def test_regression_has_its_own(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "eval.metrics=[auc]": "auc is no metric of classification; known: nll, ece, top_2 (any number of classes)",
-    "eval.metrics=[mae]": "mae is no metric of classification",
+    "eval.metrics=[auc]": "auc is not a metric of classification; known: nll, ece, top_2 (any number of classes)",
+    "eval.metrics=[mae]": "mae is not a metric of classification",
     "eval.metrics=[top_5]": "top_5 is not between top_2 and top_4",
     "eval.metrics=[top_1]": "top_1 is not between top_2 and top_4",
     "eval.metrics=[nll,nll]": "eval.metrics has nll twice",
@@ -113,5 +113,5 @@ def test_what_cannot_be_measured_is_refused(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Composer().settings([override], on_this_machine=False)
     assert WRONG[override] in str(caught.value)
-    with pytest.raises(ConfigError, match="nll is no metric of regression; known: mae"):
+    with pytest.raises(ConfigError, match="nll is not a metric of regression; known: mae"):
         Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], on_this_machine=False)

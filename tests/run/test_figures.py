@@ -28,7 +28,7 @@ def test_a_run_on_functions_leaves_its_curves_and_its_fits(
     monkeypatch.setattr("metaexp.run.outputs.draw", figures.draw)
     _, folder = run_job(tiny.settings(tmp_path), display=silent)
     names = {path.name for path in (folder / "plots").glob("*")}
-    assert names == {"learning_curve.png", "adapted_functions.png"}, "one step of adaptation is no curve"
+    assert names == {"learning_curve.png", "adapted_functions.png"}, "one step of adaptation is not a curve"
 
 
 class Means(Algorithm):
@@ -51,7 +51,7 @@ class Means(Algorithm):
 
 
 class Squared(Means):
-    """Trained with another loss, so that its scores are no log-probabilities."""
+    """Trained with another loss, so that its scores are not log-probabilities."""
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
         return scores.square().mean()

@@ -304,7 +304,7 @@ def test_files_that_are_no_runs_are_not_overwritten(tiny: ModuleType, tmp_path: 
     mine = tmp_path / "mine" / name
     mine.parent.mkdir()
     mine.write_text("mine")
-    with pytest.raises(RunFolderError, match=f"holds a {name} that is no run's"):
+    with pytest.raises(RunFolderError, match=f"holds a {name} that is not a run's"):
         run_job(tiny.settings(tmp_path), folder=mine.parent, display=silent)
     assert mine.read_text() == "mine"
     (mine.parent / "choices.yaml").write_text("{}")  # what a run leaves that was killed early

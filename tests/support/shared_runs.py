@@ -66,7 +66,7 @@ _COMMON: dict[str, Any] = {
 
 
 def settings_of(job: dict[str, Any], outputs: Path) -> Settings:
-    """The settings of a job. Five tasks are no multiple of two or four ranks; gradients are clipped in all.
+    """The settings of a job. Five tasks are not a multiple of two or four ranks; gradients are clipped in all.
 
     Adam is not used with batch norm: the gradient of a bias in front of it is rounding only, which Adam makes large.
     """

@@ -25,7 +25,7 @@ KINDS = ["a folder", "a FIFO", "a link to a file", "a link to a device", "a link
 
 
 def replace(path: Path, kind: str) -> None:
-    """Put something that is no regular file in the place of a file."""
+    """Put something that is not a regular file in the place of a file."""
     path.unlink(missing_ok=True)
     if kind == "a folder":
         path.mkdir()

@@ -151,7 +151,7 @@ class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """The client drops connections when it is done; that is no news."""
+        """The client drops connections when it is done; that is not an error."""
 
 
 def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:

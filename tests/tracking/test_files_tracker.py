@@ -136,7 +136,7 @@ def test_a_file_of_zeros_without_an_end_is_refused_unread(tmp_path: Path) -> Non
     path = tmp_path / "timings.jsonl"
     path.write_bytes(b'{"step": 1}\n')
     os.truncate(path, 1 << 40)
-    with pytest.raises(RunFolderError, match="bytes that are no line"):
+    with pytest.raises(RunFolderError, match="bytes that are not a line"):
         JsonLines(path).open()
     assert path.stat().st_size == 1 << 40
 

@@ -185,7 +185,7 @@ class Checker:
         return given
 
     def _unknown(self, key: str, given: Mapping[str, Any], accepted: Iterable[Argument], what: str) -> None:
-        """Report keys that are no arguments. The other values stay valid."""
+        """Report keys that are not arguments. The other values stay valid."""
         known = [argument.name for argument in accepted]
         for name in given:
             if name not in known:

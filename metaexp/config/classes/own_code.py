@@ -73,7 +73,7 @@ def _class_paths(values: Any) -> Iterator[str]:
 
 
 def _imported(name: str, path: Path, content: bytes) -> list[str]:
-    """The modules that a module may import, with the packages around it. Some are no modules but names in one."""
+    """The modules that a module may import, with the packages around it. Some are not modules, but names in one."""
     found = [name.rpartition(".")[0]] if "." in name else []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     try:

@@ -242,7 +242,7 @@ class Alias:
 
 
 Origin = ClassSource | Alias | str | None
-"""What a name comes from; a dotted path where its source is not read, None where it is no name at all."""
+"""What a name comes from; a dotted path where its source is not read, None where it is not a name at all."""
 
 
 class Scope:

@@ -36,7 +36,7 @@ def augmented(source: TaskSource, dataset: MetaDataset, augmentation: Augmentati
         seed: Of the run.
 
     Raises:
-        ConfigError: The data are no images, or not of the kind that a change needs.
+        ConfigError: The data are not images, or not of the kind that a change needs.
     """
     if not augmentation.changes:
         return source

@@ -37,7 +37,7 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     if found and not allowed:
         raise ConfigError(
             f"dataset={name}: {len(found)} of the {len(classes)} test classes were trained on, such as {found[0]}, so "
-            "this is no test on new classes. Choose the split that the run was trained with, or give "
+            "this is not a test on new classes. Choose the split that the run was trained with, or give "
             "--allow-trained-classes to measure it nevertheless; their number is then printed beside the result."
         )
     return len(found)

@@ -46,7 +46,7 @@ class BoundedStream:
         """Read up to ``size`` bytes."""
         if self.lists and size > _MOST_HEADER:
             raise DataError(
-                f"{self.path} has a header of {size:,} bytes, so it is no archive of images. Pack it again."
+                f"{self.path} has a header of {size:,} bytes, so it is not an archive of images. Pack it again."
             )
         self._check(self._file.tell() + size)
         return self._file.read(size)
@@ -68,7 +68,7 @@ class BoundedStream:
         if self._limit is not None and position > self._limit:
             raise DataError(
                 f"{self.path} unpacks to more than {self._limit / 1e9:.1f} GB, over {_MOST_RATIO} times its size, so "
-                "it is no archive of images. If you trust it, unpack it and give the folder."
+                "it is not an archive of images. If you trust it, unpack it and give the folder."
             )
 
 
@@ -82,7 +82,7 @@ def open_tar(path: Path) -> tuple[tarfile.TarFile, BoundedStream]:
         The tar, and the stream that it reads, to be closed after it.
 
     Raises:
-        tarfile.ReadError: It is no tar.
+        tarfile.ReadError: It is not a tar.
         DataError: Its first header is too large.
     """
     stream = BoundedStream(path)

@@ -132,7 +132,7 @@ def _obstacle(folder: Path) -> str:
     try:
         if not folder.is_dir():
             folder.stat()
-            return "it is no folder"
+            return "it is not a folder"
         file = folder / f".{os.getpid()}.tmp"
         file.touch(exist_ok=False)
         file.unlink()

@@ -42,7 +42,7 @@ def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def passed_over(names: Iterable[str], others: Mapping[str, int]) -> str:
-    """Say which files of a folder of classes are no examples, and how many there are of each kind.
+    """Say which files of a folder of classes are not examples, and how many there are of each kind.
 
     Args:
         names: The paths of all files.

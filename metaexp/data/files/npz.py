@@ -48,7 +48,7 @@ def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, Array
         Name -> array, in the order of the file.
 
     Raises:
-        DataError: The file is damaged, is no .npz file, or has an array of Python objects, one twice, or one whose
+        DataError: The file is damaged, is not an .npz file, or has an array of Python objects, one twice, or one whose
             size is not what its header says.
     """
     refuse_special(path)
@@ -75,7 +75,7 @@ def array_headers(path: Path) -> dict[str, Header]:
     """Return the shape and type of each array in an .npz file, without reading the arrays.
 
     Raises:
-        DataError: It is no .npz file, or a header is damaged.
+        DataError: It is not an .npz file, or a header is damaged.
     """
     read_npz(path, only=())
     found = {}

@@ -14,7 +14,7 @@ from metaexp.data.files.images import Bytes
 EQUAL: Final = 0.05
 """Two families draw the same outline where their drawings differ by less of their ink than this."""
 _BOX: Final = 12
-"""An image that stands for so many characters of a family is no letter, but a box for missing ones."""
+"""An image that this many characters of a family share is not a letter, but the box for missing ones."""
 
 
 def one_character_each(drawings: Mapping[int, Bytes]) -> tuple[dict[int, Bytes], set[int]]:

@@ -63,7 +63,7 @@ def usual_faces(fonts: Sequence[FontFile], progress: Progress) -> list[Face]:
         except Exception as error:  # a damaged font raises anything
             failed.append(f"{font.name} ({error or type(error).__name__})")
     if failed:
-        progress(f"Passed over {len(failed)} files that are no fonts with outlines, such as {failed[0]}.")
+        progress(f"Passed over {len(failed)} files that are not fonts with outlines, such as {failed[0]}.")
     return [best[family][1] for family in sorted(best)]
 
 

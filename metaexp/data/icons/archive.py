@@ -38,7 +38,7 @@ def registry() -> str:
     """Return the address of the npm registry: npm's own environment variable, or what the npm on this machine uses.
 
     Raises:
-        ConfigError: It is no plain web address.
+        ConfigError: It is not a plain web address.
         DataError: There is no npm that could tell.
     """
     name = next((name for name in _ADDRESSES if os.environ.get(name)), None)
@@ -151,9 +151,9 @@ def _parsed(content: bytes, path: Path, file: str) -> Mapping[str, Any]:
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: {file} is no JSON: {error}. Replace the archive by the published one.") from error
+        raise DataError(f"{path}: {file} is not JSON: {error}. Replace the archive by the published one.") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("icons"), dict):
-        raise DataError(f"{path}: {file} is no icon set. Replace the archive by the published one.")
+        raise DataError(f"{path}: {file} is not an icon set. Replace the archive by the published one.")
     return parsed
 
 

@@ -65,7 +65,7 @@ def check_family(kind: Kind, family: str | None) -> None:
     if family is not None and family not in families(kind):
         near = get_close_matches(family, families(kind), n=1)
         raise ConfigError(
-            f"dataset.leave_out={family} is no designer of dataset={kind}. "
+            f"dataset.leave_out={family} is not a designer of dataset={kind}. "
             + (f"Did you mean {near[0]}?" if near else f"The designers are {', '.join(families(kind))}.")
         )
 

@@ -37,7 +37,7 @@ def read_noted(file: Path) -> dict[str, str]:
         file: The list.
 
     Raises:
-        DataError: It is no such list.
+        DataError: It is not such a list.
     """
     if not file.exists():
         return {}

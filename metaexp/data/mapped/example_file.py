@@ -163,7 +163,7 @@ def map_examples(path: Path) -> tuple[Tensor, dict[str, str]]:
         The examples (B, ...), and the metadata of the file.
 
     Raises:
-        SafetensorError, OSError, ValueError, KeyError: It is no such file.
+        SafetensorError, OSError, ValueError, KeyError: It is not such a file.
     """
     with safe_open(path, framework="np") as opened:  # checks the header against the size of the file
         metadata = opened.metadata() or {}

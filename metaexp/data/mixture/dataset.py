@@ -51,7 +51,8 @@ class Mixture(Dataset):
                 to each (``stand_in: ${dataset.stand_in}``).
 
         Raises:
-            ConfigError: There are no two datasets, one is no classification dataset, or an episode would have one way.
+            ConfigError: There are fewer than two datasets, one is not a classification dataset, or an episode would
+                have one way.
         """
         if len(domains) < 2:
             raise ConfigError(f"dataset.domains has {len(domains)} datasets; a mixture needs at least two.")

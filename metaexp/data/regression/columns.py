@@ -74,7 +74,7 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float:
         path: The file, for messages.
 
     Raises:
-        DataError: It is no finite number of float32.
+        DataError: It is not a finite number of float32.
     """
     try:
         number = float(text)

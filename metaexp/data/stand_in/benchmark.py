@@ -69,7 +69,7 @@ class StandIn(NamedTuple):
         Args:
             splits: The classes of each split, as the benchmark has them.
             folder: ``paths.data``.
-            progress: Receives a warning that these are no real images.
+            progress: Receives a warning that these are not real images.
             pixels: How bytes become float32.
             rotations: How images are turned.
         """
@@ -86,7 +86,7 @@ class StandIn(NamedTuple):
         Args:
             splits: The classes of each split, as the benchmark has them.
             folder: ``paths.data``.
-            progress: Receives a warning that these are no real images.
+            progress: Receives a warning that these are not real images.
         """
         from metaexp.data.files.cache import cached, checksum_of
         from metaexp.data.stand_in.draw import VERSION

@@ -60,8 +60,8 @@ def read_items(
         progress: Receives a line now and then.
 
     Raises:
-        DataError: An item is no pair, its label is no whole number, its example is of no known kind or of another shape
-            than the first, or differs when it is read again.
+        DataError: An item is not a pair, its label is not a whole number, its example is of no known kind or of another
+            shape than the first, or differs when it is read again.
     """
     total = len(dataset)
     listed = _listed(dataset, total, name)

@@ -112,7 +112,7 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
 
     Raises:
         ConfigError: An override would change what was trained already, or leaves nothing to train.
-        RunFolderError: RUN is no run folder, is in use, was changed, or has no checkpoint.
+        RunFolderError: RUN is not a run folder, is in use, was changed, or has no checkpoint.
     """
     folder = _folder([line for line in overrides if key_of(line) == FROM])
     given = [line for line in overrides if key_of(line) != FROM and not key_of(line).startswith("hydra")]

@@ -181,7 +181,7 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise RunFolderError(f"model.weights: {path} is damaged: it is no safetensors file ({error}).") from error
+        raise RunFolderError(f"model.weights: {path} is damaged: it is not a safetensors file ({error}).") from error
 
 
 def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:

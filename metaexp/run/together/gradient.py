@@ -178,7 +178,7 @@ def _stack_in_place(runs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _stack(trees: Sequence[Any]) -> Any:
-    """Stack equal nests of tensors along a new first axis; what is no tensor is the same in all."""
+    """Stack equal nests of tensors along a new first axis; what is not a tensor is the same in all."""
     first = trees[0]
     if isinstance(first, Tensor):
         return torch.stack(list(trees))
@@ -189,7 +189,7 @@ def _stack(trees: Sequence[Any]) -> Any:
 
 
 def _axes(tree: Any) -> Any:
-    """The ``in_dims`` of vmap for a nest: 0 for tensors, None for what is no tensor."""
+    """The ``in_dims`` of vmap for a nest: 0 for tensors, None for what is not a tensor."""
     if isinstance(tree, Tensor):
         return 0
     if isinstance(tree, tuple):

@@ -64,7 +64,7 @@ def test_the_page_is_what_the_record_says(
     assert simulation.main(["--record", str(RECORD), "--page", str(copy)]) == 0
     assert copy.read_text() == page.read_text()
     assert "tables of equal rows" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="is no record of this benchmark"):
+    with pytest.raises(ConfigError, match="is not a record of this benchmark"):
         simulation.main(["--record", str(ROOT / "benchmarks" / "records" / "maml_cpu.json")])
 
 

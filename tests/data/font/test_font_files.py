@@ -13,7 +13,7 @@ from metaexp.data.font.font_files import find_fonts, fonts_digest, fonts_of_list
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two font files, a copy of one, and what is no font."""
+    """Two font files, a copy of one, and what is not a font."""
     for name, content in {"a.ttf": b"A", "deep/b.OTF": b"B", "deep/copy.ttf": b"A", "readme.txt": b"C"}.items():
         (tmp_path / "fonts" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "fonts" / name).write_bytes(content)

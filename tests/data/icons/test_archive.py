@@ -145,6 +145,6 @@ def test_a_set_that_is_missing_or_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks 1 of 2 icon sets; the first is absent"):
         read_sets(path, ["whole", "absent"])
     for name in ("list", "other"):
-        with pytest.raises(DataError, match=f"package/json/{name}.json is no icon set"):
+        with pytest.raises(DataError, match=f"package/json/{name}.json is not an icon set"):
             read_sets(path, [name])
     assert json.dumps(read_sets(path, [])) == "{}"

@@ -178,9 +178,9 @@ def test_settings_that_fit_no_list_are_refused_with_what_is_possible(listed: Pat
         icons(designers=9)
     with pytest.raises(ConfigError, match=r"dataset.designers=13 is too many: .* Give 10 to 1[01]\."):
         icons(designers=13)
-    with pytest.raises(ConfigError, match=r"dataset.leave_out=nobody is no designer .* designer-0, designer-1"):
+    with pytest.raises(ConfigError, match=r"dataset.leave_out=nobody is not a designer .* designer-0, designer-1"):
         icons(leave_out="nobody")
-    with pytest.raises(ConfigError, match=r"dataset.leave_out=desiner-7 is no designer .* Did you mean designer-7\?"):
+    with pytest.raises(ConfigError, match=r"dataset.leave_out=desiner-7 is not a .* Did you mean designer-7\?"):
         icons(leave_out="desiner-7")
     with pytest.raises(ConfigError, match=r"dataset.leave_out=designer-7 needs drawings by designers"):
         icons(leave_out="designer-7", stand_in=True)

@@ -296,7 +296,7 @@ def enormous(tiny: ModuleType, donor: Path, silent: Lines) -> None:
         (changed_weights, r"best\.safetensors was changed after the run: best\.json has another SHA-256"),
         (linked_folder, "checkpoints is a symbolic link"),
         (damaged_manifest, r"best\.json is damaged \(KeyError"),
-        (enormous, "has 34359738368 bytes, and is no file of weights of that length"),
+        (enormous, "has 34359738368 bytes, and is not a file of weights of that length"),
     ],
 )
 def test_a_run_folder_whose_weights_are_not_those_that_it_saved_is_refused(
