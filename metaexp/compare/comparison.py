@@ -27,7 +27,7 @@ class Cost:
     """What the runs of a row took, as means over them; None where no record says it.
 
     Attributes:
-        seconds: Of a whole run.
+        seconds: The time of a whole run.
         episodes_per_second: Training episodes over training time.
         peak_memory_bytes: The most memory.
         n_parameters: Meta-parameters.

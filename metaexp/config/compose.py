@@ -92,7 +92,7 @@ class Composer:
         """Return the checked settings for these overrides, and the configuration that they were made from.
 
         Args:
-            overrides: As given on the command line.
+            overrides: The overrides, as given on the command line.
             on_this_machine: Whether the run is to be here, so that the accelerator must be here.
             is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 

@@ -145,7 +145,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     """Read one override.
 
     Args:
-        line: As given on the command line.
+        line: The override, as given on the command line.
         loader: Knows the groups and their files.
 
     Returns:

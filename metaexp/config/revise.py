@@ -38,7 +38,7 @@ def revise(
     Args:
         config: The earlier configuration.
         choices: Its group -> chosen file.
-        overrides: As given on the command line.
+        overrides: The overrides, as given on the command line.
         config_dir: The user's folder of groups and files.
         is_trained: Whether nothing more is trained. Then what training needs does not matter.
         on_this_machine: Whether the run is to be here, so that the accelerator must be here.

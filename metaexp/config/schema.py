@@ -171,7 +171,7 @@ class EvalSettings:
 
     Attributes:
         episodes: Test episodes.
-        seed: Of validation and test episodes.
+        seed: The seed of validation and test episodes.
         test: False ends a run before its test.
         weights: The weights to test: those that did best on validation, or those after the last step.
         metrics: Further metrics of the test episodes.

@@ -65,7 +65,7 @@ class Arrays(Dataset):
             normalise: [mean, std], subtracted and divided in uint8 images, or [means, stds] with one for each channel;
                 None for neither.
             rotations: Whether, and how, square images are turned by multiples of 90 degrees.
-            rotations_in: In which splits they are turned.
+            rotations_in: The splits in which they are turned.
             min_examples: Classes with fewer examples are left out; None leaves out none.
 
         Raises:

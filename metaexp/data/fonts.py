@@ -92,7 +92,7 @@ class Fonts(Dataset):
             invert: Whether ink becomes 1.0 and paper 0.0.
             normalise: [mean, std], subtracted and divided; None for neither.
             rotations: Whether, and how, letters are turned by multiples of 90 degrees.
-            rotations_in: In which splits they are turned.
+            rotations_in: The splits in which they are turned.
             stand_in: Whether made-up characters take the place of fonts; records say so.
             stand_in_images: How many drawings of each; None for 20.
 

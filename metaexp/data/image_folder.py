@@ -77,7 +77,7 @@ class ImageFolder(Dataset):
             normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each channel;
                 None for neither.
             rotations: Whether, and how, images are turned by multiples of 90 degrees.
-            rotations_in: In which splits they are turned.
+            rotations_in: The splits in which they are turned.
             background: What shows through where an image is transparent.
             follow_links: Whether symbolic links to what is outside the folder are followed.
             min_images: Classes with fewer images are left out; None leaves out none.

@@ -113,7 +113,7 @@ class Omniglot(Dataset):
         Args:
             split: The list of characters of each split: that of MAML's code, of Vinyals et al., or the official one.
             rotations: Whether, and how, drawings are turned by multiples of 90 degrees.
-            rotations_in: In which splits they are turned.
+            rotations_in: The splits in which they are turned.
             image_size: Height and width in pixels.
             resize: The filter; see :func:`resized`.
             invert: Whether ink becomes 1.0 and paper 0.0.

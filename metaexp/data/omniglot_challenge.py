@@ -47,7 +47,7 @@ class OmniglotChallenge(Omniglot):
 
         Args:
             rotations: Whether, and how, drawings are turned by multiples of 90 degrees.
-            rotations_in: In which splits they are turned: ``train``, or in validation, too (``all``).
+            rotations_in: The splits in which they are turned: ``train``, or in validation, too (``all``).
             image_size: Height and width in pixels.
             resize: The filter; see :func:`metaexp.data.files.drawings.resized`.
             invert: Whether ink becomes 1.0 and paper 0.0.

@@ -86,7 +86,7 @@ def slope_error(
         algorithm: The algorithm.
         batch: Training tasks.
         gradient: Gives the slope along ``direction``.
-        direction: In the parameters.
+        direction: A direction in the space of the parameters.
     """
     slope = float(sum((gradient[name] * d).sum() for name, d in direction.items()))
     errors = []

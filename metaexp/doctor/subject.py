@@ -87,8 +87,8 @@ class Subject:
         """Build a new algorithm in float64, in training mode. Global generators stay as they are.
 
         Args:
-            shape: Of its tasks; that of the kind of task by default.
-            seed: Of its weights.
+            shape: The shape of its tasks; by default, that of the kind of task.
+            seed: The seed of its weights.
             most_steps: Inner steps are cut to as many.
             use_batch_norm: Whether its network has batch norm.
         """

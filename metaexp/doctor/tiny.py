@@ -93,7 +93,7 @@ def draw_points(generator: torch.Generator, rule: Tensor, number: int) -> Exampl
     Args:
         generator: Draws strengths and noise.
         rule: (2, D_out).
-        number: Of images.
+        number: How many images.
     """
     pattern = torch.randn(*IMAGE, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
     strength = torch.rand(number, 1, generator=generator, dtype=torch.float64) * 3 - 1.5

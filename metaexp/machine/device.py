@@ -36,7 +36,7 @@ class Compute:
     """The device that a run computes on.
 
     Attributes:
-        device: As torch names it.
+        device: The device, as torch names it.
         name: The product name.
         precision: float32, tf32 or bf16.
         threads: Threads of this process.

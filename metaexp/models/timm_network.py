@@ -36,7 +36,7 @@ class TimmNetwork(Network):
         Args:
             input_shape: (C, H, W) of an image.
             n_outputs: The number of scores; None for features.
-            name: As in ``timm.list_models()``.
+            name: A name in ``timm.list_models()``.
             pretrained: Whether timm downloads its weights. ``model.weights`` takes those of a file instead.
             frozen: Whether all weights but the head's stay as they are.
 

@@ -32,7 +32,7 @@ def likely_causes(before: RunRecord, now: RunRecord, changed: Sequence[str]) -> 
     Args:
         before: The record of the run.
         now: The record of the rerun.
-        changed: From :func:`conditions`.
+        changed: The result of :func:`conditions`.
     """
     causes = list(changed)
     for which, record in (("the run", before), ("the rerun", now)):

@@ -111,8 +111,8 @@ def agree(found: Score, recorded: Score) -> bool:
     """Return whether two measurements of the same weights agree, up to the rounding of another machine.
 
     Args:
-        found: Measured now.
-        recorded: In the record.
+        found: The score that was measured now.
+        recorded: The score in the record.
     """
     margin = 1e-3 if recorded.metric == "accuracy" else 1e-4 * abs(recorded.mean)
     same = (found.metric, found.n_episodes) == (recorded.metric, recorded.n_episodes)

@@ -91,7 +91,7 @@ def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
     A rerun that was interrupted is continued.
 
     Args:
-        plan: From :func:`plan_rerun`.
+        plan: The result of :func:`plan_rerun`.
         display: Shows progress.
 
     Raises:

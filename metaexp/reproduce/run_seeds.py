@@ -22,12 +22,12 @@ from metaexp.run.progress import Display, default_display
 
 PLAN_FILE = "plan.json"
 SHORT_FRACTION = 100
-"""A shortened schedule has one step in so many of the published one's,"""
+"""A shortened schedule has the published number of steps divided by this."""
 SHORT_STEPS = 1000
-"""at most so many,"""
+"""A shortened schedule has at most this many steps."""
 SHORT_SECONDS = 300.0
-"""and no more than take so long with validation and test, for one seed at the measured rate. Where these two alone
-take more than half of it, training still gets the other half."""
+"""The seconds that one seed of a shortened schedule may take at the measured rate, with validation and test. Training
+gets at least half of them, even if validation and test need more than the other half."""
 
 
 class SeedsPlan(NamedTuple):
@@ -35,7 +35,7 @@ class SeedsPlan(NamedTuple):
 
     Attributes:
         name: The experiment.
-        overrides: Of the command, without the seed.
+        overrides: The overrides of the command, without the seed.
         published: The settings of the experiment without overrides.
         base: The settings with them.
         seeds: One run each, in ``folder/seed<k>``.
@@ -74,7 +74,7 @@ def plan_seeds(
 
     Args:
         name: The experiment.
-        overrides: Of the command.
+        overrides: The overrides of the command.
         seeds: How many runs.
         short: Whether to cut the schedule, so that a seed takes minutes.
         config_dir: The user's own configuration files.
@@ -107,7 +107,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
     If one seed fails, the others still run.
 
     Args:
-        plan: From :func:`plan_seeds`.
+        plan: The result of :func:`plan_seeds`.
         display: Shows progress.
 
     Raises:

@@ -10,12 +10,12 @@ class Paper(NamedTuple):
     """An entry of a bibliography.
 
     Attributes:
-        key: By which a text cites it.
+        key: The key by which a text cites it.
         kind: The kind of entry: ``inproceedings`` or ``article``.
-        authors: In BibTeX's form.
-        title: With braces around what keeps its capitals.
+        authors: The authors, in BibTeX's form.
+        title: The title, with braces around what keeps its capitals.
         where: Name and value of the field that says where it was published.
-        year: When.
+        year: The year.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Shown(NamedTuple):
     """How an algorithm is shown.
 
     Attributes:
-        name: In full.
+        name: The full name.
         paper: What to cite; None for a baseline without one.
     """
 

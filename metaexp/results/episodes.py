@@ -130,7 +130,7 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
     Args:
         path: The file of episodes.
         test: The score in the record; None for a run that was not tested, when nothing is compared.
-        sha256: Of the file, hex, as the record has it; None in records of before.
+        sha256: The SHA-256 of the file in the record, hex; None in records that were made before this key.
 
     Returns:
         The metric (steps + 1, n_episodes).

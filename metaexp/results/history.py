@@ -32,7 +32,7 @@ class History(NamedTuple):
 
     Attributes:
         metric: The metric of its tasks.
-        validation: Of new tasks.
+        validation: The metric on validation tasks.
         train_loss: The meta-loss of training tasks.
         selected_step: The step with the best validation; None before the first.
         test: The test score; None before the test.

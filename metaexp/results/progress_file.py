@@ -34,9 +34,9 @@ class Progress:
         total: Parts of the phase.
         step: Training steps done.
         steps: Training steps of the run.
-        steps_per_second: Over this session, with its validations; 0 before it is known.
-        episodes_per_second: Of the last validation; 0 before it is known.
-        seconds: Since the session began.
+        steps_per_second: The rate over this session, with its validations; 0 before it is known.
+        episodes_per_second: The rate of the last validation; 0 before it is known.
+        seconds: The time since the session began.
     """
 
     phase: str

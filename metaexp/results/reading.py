@@ -140,17 +140,17 @@ def _format_hint(hint: Any) -> str:
 
 
 def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> None:
-    """Raise FaultError where the text of one of ``keys`` has more than ``most`` letters, which no name has.
+    """Raise FaultError where the text of one of ``keys`` has more than ``most`` characters, which no name has.
 
     Args:
         fields: A mapping from a file.
         keys: The keys to check.
-        most: Letters.
+        most: The largest number of characters.
     """
     for key in keys:
         text = fields.get(key)
         if isinstance(text, str) and len(text) > most:
-            raise FaultError(f"{key} has {len(text)} letters; names have at most {most}.")
+            raise FaultError(f"{key} has {len(text)} characters; names have at most {most}.")
 
 
 def first_other(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:

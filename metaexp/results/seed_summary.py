@@ -24,8 +24,8 @@ def write_summary(
     Args:
         folder: Where the seeds' runs are.
         name: The experiment.
-        records: Of the completed runs.
-        failed: Seed -> error, of the others.
+        records: The records of the completed runs.
+        failed: Seed -> error, for the other runs.
         departs: Where the experiment departs from its paper; None where its file says nothing.
 
     Returns:

@@ -17,9 +17,9 @@ class SeedsResult(NamedTuple):
     """Some seeds of one setting.
 
     Attributes:
-        seeds: Which.
+        seeds: The seeds.
         test: The mean over seeds with its interval over seeds, or over episodes for one seed; None before any test.
-        verdict: Of the mean; None without a published number.
+        verdict: The verdict on the mean; None without a published number.
     """
 
     seeds: list[int]

@@ -188,9 +188,9 @@ def print_seeds(
 
     Args:
         name: The experiment.
-        records: Of the completed runs.
+        records: The records of the completed runs.
         whole: All seeds taken together.
-        failed: Seed -> error, of the others.
+        failed: Seed -> error, for the other runs.
         departs: Where the experiment departs from its paper; None where its file says nothing.
         folder: Where the summary is.
         console: Where to print; standard output by default.

@@ -97,7 +97,7 @@ def is_another_task(deviations: Sequence[str]) -> bool:
     """Whether settings that differ from the experiment's make the test another one: its classes, shots or data.
 
     Args:
-        deviations: As ``key=value``.
+        deviations: The settings that differ, as ``key=value``.
     """
     return any(deviation.startswith(("task.n_way=", "task.k_shot=", "dataset=")) for deviation in deviations)
 

@@ -57,7 +57,7 @@ class Evaluator:
 
     Args:
         source: The tasks.
-        seed: Of the noise that an algorithm draws.
+        seed: The seed of the noise that an algorithm draws.
         compute: The device.
         chunk: How many tasks are computed at once.
         ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others

@@ -25,7 +25,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 _PIECE = 1 << 20
 _TAIL = 256
-"""So many bytes before a position are looked at again, to notice that a file was cut and written on."""
+"""How many bytes before the last position are compared again, to notice that the file was cut and then continued."""
 
 
 class MetricsDigest:

@@ -30,7 +30,7 @@ class TrainState:
     """The state of a run between two steps.
 
     Attributes:
-        algorithm: With its current weights.
+        algorithm: The algorithm, with its current weights.
         optimizer: None if nothing is trained.
         step: How many steps are done.
         best: The weights that did best on validation so far.

@@ -55,7 +55,7 @@ class MetaStep:
         compute: The device.
         tasks: T, the tasks of one step.
         total_steps: How many steps the run has.
-        seed: Of the noise drawn while training (dropout).
+        seed: The seed of the noise drawn while training (dropout).
         ranks: The ranks that share the tasks of a step.
         n_tasks: Only the first so many tasks are trained on, again and again; None for new ones in every step.
     """

@@ -56,8 +56,11 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "not a list": (_damage(overrides="a=1"), r"key overrides is 'a=1'; it must be a list"),
     "item of a list": (lambda c: c["after_steps"].append(1), r"key after_steps\[3\] is 1; it must be a mapping"),
     "null": (_damage(config=None), r"key config is None; it must be a mapping"),
-    "a name of many letters": (_damage(group="x" * 501), r"group has 501 letters; names have at most 500"),
-    "another name of many letters": (_damage(dataset="x" * 9_000), r"dataset has 9000 letters; names have at most 500"),
+    "a name of many characters": (_damage(group="x" * 501), r"group has 501 characters; names have at most 500"),
+    "another name of many characters": (
+        _damage(dataset="x" * 9_000),
+        r"dataset has 9000 characters; names have at",
+    ),
     "status": (_damage(status="done"), r"key status is 'done'; allowed: 'running', 'completed'"),
     "newer": (_damage(schema_version=2), r"schema_version is 2; this version of metaexp reads 1\. A newer metaexp"),
     "no version": (lambda c: c.pop("schema_version"), r"schema_version is None"),

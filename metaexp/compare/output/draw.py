@@ -81,7 +81,7 @@ def draw_dots(axes: Axes, data: FigureData, labels: list[str], size: float = 7.0
         axes: Where to draw.
         data: What the figure shows.
         labels: The names of the series, in lines.
-        size: Of the marks, in points.
+        size: The size of the marks, in points.
         letters: The longest line of the label below the axis.
     """
     scale = 100.0 if data.percent else 1.0
@@ -124,7 +124,7 @@ def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Li
         axes: Where to draw.
         series: The points.
         scale: What the values are multiplied by.
-        size: Of the marks, in points.
+        size: The size of the marks, in points.
 
     Returns:
         The line, for a legend.

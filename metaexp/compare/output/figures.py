@@ -36,7 +36,7 @@ class Series(NamedTuple):
     Attributes:
         label: Its name.
         colour: An index.
-        points: In the order of x.
+        points: The points, in the order of x.
         seeds: Values of single seeds, shown beside a point.
     """
 
@@ -50,14 +50,14 @@ class FigureData(NamedTuple):
     """What a figure shows.
 
     Attributes:
-        name: Of the file.
-        title: Above it.
+        name: The name of the file.
+        title: The text above it.
         kind: dots (one point for each series, from top to bottom) or lines (points over x).
         series: What is drawn.
         x_label: The label of the x axis.
         y_label: The label of the y axis.
         percent: Whether values are fractions, shown in percent (differences in points).
-        note: Below it.
+        note: The text below it.
         zero: Whether there is a line at zero.
     """
 

@@ -69,7 +69,7 @@ class Variance(NamedTuple):
     Attributes:
         over_episodes: The part from the choice of episodes, with E - 1 degrees of freedom.
         over_runs: The part from the choice of runs; 0 where nothing is known about it.
-        degrees_of_freedom: Of ``over_runs``; 1 where nothing is known.
+        degrees_of_freedom: The degrees of freedom of ``over_runs``; 1 where nothing is known.
     """
 
     over_episodes: Array
@@ -81,9 +81,9 @@ class PairVariance(NamedTuple):
     """The variances of a difference and of its two means.
 
     Attributes:
-        difference: Of the difference.
-        first: Of the first mean, with the degrees of freedom of the difference.
-        second: Of the second mean, with the same.
+        difference: The variance of the difference.
+        first: The variance of the first mean, with the degrees of freedom of the difference.
+        second: The variance of the second mean, with the same degrees of freedom.
     """
 
     difference: Variance

@@ -60,10 +60,10 @@ class Pair:
         first: Index of a row.
         second: Index of the other row.
         difference: The mean of ``first`` less that of ``second``.
-        p: Of no difference; None where a row has a single seed, or no spread was measured.
+        p: The p-value of no difference; None where a row has a single seed, or no spread was measured.
         corrected: ``p`` after Holm's correction for all pairs of the table that have one.
-        pairing_gain: By what factor pairing by episode narrows the interval; None where there is no spread.
-        required_sample: What would show the difference; of open pairs only.
+        pairing_gain: The factor by which pairing by episode narrows the interval; None where there is no spread.
+        required_sample: The sample that would show the difference; for open pairs only.
     """
 
     first: int

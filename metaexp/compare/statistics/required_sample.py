@@ -22,8 +22,8 @@ class RequiredSample:
     """The sample that would show the measured difference in four of five repeats, if it were the true one.
 
     Attributes:
-        episodes: With the same runs; None where :data:`MOST_EPISODES` would not do.
-        seeds: Of each row, with the same episodes; None where :data:`MOST_SEEDS` would not do.
+        episodes: The number of episodes, with the same runs; None if :data:`MOST_EPISODES` are too few.
+        seeds: The number of seeds of each row, with the same episodes; None if :data:`MOST_SEEDS` are too few.
     """
 
     episodes: int | None

@@ -33,7 +33,7 @@ def augmented(source: TaskSource, dataset: MetaDataset, augmentation: Augmentati
         source: The training tasks.
         dataset: Where they are from.
         augmentation: The changes.
-        seed: Of the run.
+        seed: The seed of the run.
 
     Raises:
         ConfigError: The data are not images, or not of the kind that a change needs.

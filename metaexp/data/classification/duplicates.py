@@ -29,7 +29,7 @@ def warn_of_duplicates(
         classes: Class -> its number of examples, in the order of the rows.
         splits: The classes of each split.
         progress: Receives a line for each split that has such examples.
-        version: Of :class:`~metaexp.data.files.cache.Prepared`: the digests of a mapped file are kept.
+        version: The version of :class:`~metaexp.data.files.cache.Prepared`: the digests of a mapped file are kept.
     """
     digests, ends = once(version, "rows", lambda: _digests(examples)), 0
     of_class: dict[str, list[bytes]] = {}

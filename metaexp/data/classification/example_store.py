@@ -68,7 +68,7 @@ class MemoryStore(ExampleStore):
         """Take the examples (B, ...), or (4 * B, ...) with all turns.
 
         Args:
-            stored: As they are stored.
+            stored: The examples as they are stored.
             inverted: Whether they were inverted.
         """
         self._stored = stored

@@ -78,7 +78,7 @@ class Rotations(NamedTuple):
         kind: ``classes`` makes each turn of a class a class of its own (Vinyals et al., 2016; Prototypical Networks).
             ``per_class`` draws one turn for each class of each task (MAML), ``per_episode`` one for all classes of a
             task (Relation Network). ``none`` turns nothing.
-        where: In the training split only, or in all.
+        where: Whether they are turned in the training split only, or in all.
     """
 
     kind: RotationKind = "none"

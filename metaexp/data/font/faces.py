@@ -98,7 +98,7 @@ def family_without_style(name: str) -> str:
     """Return the name of a family without words for weight, width and slant at its end.
 
     Args:
-        name: As the font says it, such as ``Lato Black Italic``.
+        name: The name that the font gives, such as ``Lato Black Italic``.
     """
     name = " ".join(name.split())
     while (shorter := _STYLES.sub("", name)) != name:

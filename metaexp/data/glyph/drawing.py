@@ -55,14 +55,14 @@ class Hand(NamedTuple):
     """How drawings deviate from the program, as standard deviations. Lengths are in the program's box, [-1, 1].
 
     Attributes:
-        slant: Tangent of the angle.
-        rotation: In radians.
-        size: Relative, of both sides together and of each.
-        shift: Of the whole character.
-        stroke_shift: Of each stroke.
-        stroke_size: Of each stroke, relative.
-        bend: Of the ends and the middle of a stroke.
-        wobble: Of each knot.
+        slant: The tangent of the angle.
+        rotation: The rotation, in radians.
+        size: The relative size, of both sides together and of each.
+        shift: The shift of the whole character.
+        stroke_shift: The shift of each stroke.
+        stroke_size: The relative size of each stroke.
+        bend: The shift of the ends and of the middle of a stroke.
+        wobble: The shift of each knot.
     """
 
     slant: float

@@ -148,7 +148,7 @@ class Icons(_Drawings):
 
         Args:
             licences: Whether only sets with a permissive licence are used.
-            designers: By how many designers a concept must have been drawn, at least 10.
+            designers: The number of designers who must have drawn a concept, at least 10.
             split: Whether concepts are divided at random, or so that those with a word in common stay together.
             leave_out: A designer whose drawings are in no training, and are the queries of the test; None for nobody.
             image_size: Height and width in pixels.
@@ -183,7 +183,7 @@ class Emoji(_Drawings):
 
         Args:
             licences: Whether only sets with a permissive licence are used.
-            designers: By how many designers an emoji must have been drawn, at least 4.
+            designers: The number of designers who must have drawn an emoji, at least 4.
             split: Whether emoji are divided at random, or by Unicode's categories.
             leave_out: A designer whose drawings are in no training, and are the queries of the test; None for nobody.
             image_size: Height and width in pixels.

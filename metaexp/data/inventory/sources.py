@@ -12,7 +12,7 @@ from metaexp.data.files.download import Remote
 from metaexp.data.files.progress import Progress
 
 How = Literal["computed", "fetched", "by hand", "own files", "fonts"]
-"""How one comes to the data: computed here, fetched on first use, put there by hand, files of the user, fonts."""
+"""Where the data come from: computed here, fetched on first use, put there by hand, files of the user, or fonts."""
 
 
 class SourceFile(NamedTuple):

@@ -23,7 +23,7 @@ class Row(NamedTuple):
         name: Its name.
         kind: ``classification`` or ``regression``; with ``fixed`` where its test episodes are.
         state: Whether its files are here.
-        size: Of its files and of what is prepared of it.
+        size: The size of its files and of what was prepared from them.
         where: The place of its files, or what to do.
     """
 

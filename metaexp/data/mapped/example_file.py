@@ -54,7 +54,7 @@ class ExampleFile:
 
         Args:
             path: The file, which must not exist.
-            shape: Of all examples, (B, ...).
+            shape: The shape of all examples, (B, ...).
             dtype: ``uint8`` or ``float32``.
             room: Bytes that the text of the header may need.
 
@@ -119,7 +119,7 @@ def new_examples(shape: Sequence[int], classes: Mapping[str, int], dtype: str = 
     """Return an array (B, ...) of zeros for examples that are being prepared: in memory, or in the file of a cache.
 
     Args:
-        shape: Of all examples.
+        shape: The shape of all examples.
         classes: Class -> its number of examples.
         dtype: ``uint8`` or ``float32``.
 

@@ -46,7 +46,7 @@ def digest_begin(shape: tuple[int, ...], dtype: object, labels: Labels) -> hashl
     """Return the digest of labelled arrays, to which the bytes of the examples are still to be added.
 
     Args:
-        shape: Of all examples.
+        shape: The shape of all examples.
         dtype: Their type.
         labels: Their labels.
     """

@@ -51,7 +51,7 @@ class FunctionFamily(MetaDataset):
 
         Args:
             name: What messages call it.
-            input_shape: Of one example.
+            input_shape: The shape of one input.
             target_size: Outputs of an example.
             conventions: JSON values that, with the name, decide every example.
         """

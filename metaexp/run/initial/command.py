@@ -21,7 +21,7 @@ class Provenance:
     """Where the settings of a run came from.
 
     Attributes:
-        overrides: As given on the command line.
+        overrides: The overrides, as given on the command line.
         group: The sweep that the run belongs to.
         full_steps: The steps of the experiment file.
         deviations: Settings that differ from the experiment file's, except steps and seeds.
@@ -45,7 +45,7 @@ class Provenance:
         Args:
             job: The job.
             published: The settings of its experiment without overrides; None where it has no experiment.
-            overrides: As given.
+            overrides: The overrides, as given.
         """
         return cls(
             overrides=list(overrides),
@@ -85,7 +85,7 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
     """Compose and check the run that a command asks for, from step 0 or, with ``from=RUN``, from another run.
 
     Args:
-        overrides: As given on the command line.
+        overrides: The overrides, as given on the command line.
         config_dir: The user's folder of groups and files.
         config_name: The root file.
 

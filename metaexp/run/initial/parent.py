@@ -61,7 +61,7 @@ class Parent:
 
         Args:
             place: The new folder.
-            config_hash: Of the new run.
+            config_hash: The hash of the new run's configuration.
             recorded: What its record says about the parent.
 
         Raises:
@@ -89,7 +89,7 @@ class Further(NamedTuple):
         settings: The parent's settings, with what was given on top.
         parent: The parent.
         record: The parent's record.
-        overrides: Of the parent and of the command; they compose the settings again.
+        overrides: The overrides of the parent and of the command; they compose the settings again.
         run_dir: The folder that ``hydra.run.dir`` asks for; None where it is left open.
         deviations: Settings that differ from the experiment file's, except steps and seeds.
     """
@@ -106,7 +106,7 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
     """Compose a run that continues another one.
 
     Args:
-        overrides: Of the command, ``from=RUN`` among them.
+        overrides: The overrides of the command, with ``from=RUN``.
         config_dir: The user's folder of groups and files.
         on_this_machine: Whether the run is to be here, so that the accelerator must be here.
 

@@ -36,8 +36,8 @@ class WeightsFile(NamedTuple):
     """A file of weights that was read.
 
     Attributes:
-        name: Of the file, or of the run folder.
-        sha256: Of the file, hex.
+        name: The name of the file, or of the run folder.
+        sha256: The SHA-256 of the file, hex.
         tensors: Name -> tensor, on the CPU.
     """
 

@@ -55,7 +55,7 @@ def calibrate(
     """Find the threshold of a level.
 
     Args:
-        algorithm: With the selected weights, in evaluation mode, on the CPU.
+        algorithm: The algorithm with the selected weights, in evaluation mode, on the CPU.
         source: The tasks, of the shape of the task that is to be predicted.
         shape: Their ways, shots and queries.
         level: The coverage, between 0 and 1.

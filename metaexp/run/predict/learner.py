@@ -30,7 +30,7 @@ class Learner:
     """An algorithm with the selected weights of a run; after :meth:`adapt`, one that knows a task.
 
     Args:
-        algorithm: In evaluation mode, on the CPU.
+        algorithm: The algorithm, in evaluation mode, on the CPU.
         interface: The shapes that it was built for.
         n_way: The ways that it was tested with; 0 for regression.
 

@@ -101,9 +101,9 @@ def calibrate_run(
     """Calibrate on validation episodes of the run's dataset, after those that chose the checkpoint.
 
     Args:
-        learner: With the selected weights.
-        settings: Of the run.
-        shape: Of the task that is to be predicted.
+        learner: The learner, with the selected weights.
+        settings: The settings of the run.
+        shape: The shape of the task that is to be predicted.
         level: The coverage.
         n_episodes: How many episodes.
         report: Takes lines about long work.
