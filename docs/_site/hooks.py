@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
 import configuration
+import names
 
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(metaexp|conf|benchmarks|tests|examples|scripts)(/[^)#\s]*)?\)")
 _EXAMPLE = re.compile(r"\((examples/[\w-]+/)README\.md\)")
@@ -25,8 +26,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for room in sorted(path.parent for path in (ROOT / "metaexp").glob("*/__init__.py")):
         text = _api_page(room)
         files.append(File.generated(config, f"reference/{room.name}.md", content=text))
-    text = "# metaexp\n\nWhat `import metaexp as mx` offers.\n\n::: metaexp.api\n"
-    files.append(File.generated(config, "reference/api.md", content=text))
+    files.append(File.generated(config, "reference/api.md", content=names.page()))
     text = configuration.page(ROOT / "conf")
     files.append(File.generated(config, "reference/configuration.md", content=text))
     return files

@@ -66,6 +66,33 @@ def test_every_page_is_in_the_navigation_and_the_index() -> None:
     assert {name for name in pages if name != "README.md" and f"({name})" not in index} == set()
 
 
+def not_in_the_navigation(package: Path, site: str) -> set[str]:
+    """Rooms of a package whose pages of the reference are not in the navigation."""
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    return rooms - set(re.findall(r"^ +- reference/(\w+)\.md$", site, re.MULTILINE))
+
+
+def test_every_room_is_in_the_navigation(tmp_path: Path) -> None:
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert not_in_the_navigation(ROOT / "metaexp", site) == set()
+    assert not_in_the_navigation(ROOT / "metaexp", site.replace("- reference/folders.md", "")) == {"folders"}
+    for room in ("run", "newroom"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").touch()
+    assert not_in_the_navigation(tmp_path, site) == {"newroom"}
+
+
+def test_the_page_of_the_package_has_every_name_that_it_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = load_program("docs/_site/names.py")
+    entries = re.findall(r"^::: metaexp\.(\w+)$", names.page(), re.MULTILINE)
+    exported = set(mx.__all__) - {"__version__"}
+    assert sorted(entries) == sorted({"api", *exported})
+    assert {"Algorithm", "Episode", "ConfigError", "PositiveInt", "train"} <= exported
+    monkeypatch.setitem(mx._PLACES, "metaexp.newroom.things", ("Thing",))
+    with pytest.raises(ValueError, match=r"Thing: no section of docs/_site/names\.py has it"):
+        names.page()
+
+
 def test_what_the_page_about_python_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```py\n(.*?)^```$", (DOCS / "python.md").read_text(), re.DOTALL | re.MULTILINE)
