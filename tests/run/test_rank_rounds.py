@@ -47,6 +47,7 @@ def test_a_hang_and_other_bytes_would_be_noticed(rank_rounds: ModuleType, tmp_pa
     assert found["hung"] == ["resumed0"]
     assert [item["faults"] for item in found["wrong"]] == [["not resumed"]]
     assert found["ranks"] == {"1": 1, "2": 0, "4": 0}
+    assert found["too_late"] == 0
     assert found["each"] == [{"what": "kill", "ranks": 1, "disturbed": [0], "codes": [-9], "resumed": [None]}]
     report["round0"]["codes"] = [0]
     assert [item["faults"] for item in rank_rounds.judged(jobs, report)["wrong"]] == [["exit codes", "not resumed"]]
@@ -61,9 +62,9 @@ def test_a_hang_and_other_bytes_would_be_noticed(rank_rounds: ModuleType, tmp_pa
         ({"what": "other"}, [[6, 6]], [[0, 0], [2, 6]]),
         ({"what": "kill", "act": ["kill", 0, 3]}, [[-9, 6]], [[6, -9], [-9, 1], [-9, -9], [-9, 0]]),
         ({"what": "stop all", "act": ["stop", "all", 3]}, [[143, 143]], [[-15, -15], [143, 6], [0, 0]]),
-        ({"what": "SIGTERM", "signal": [15, 0, 0.1]}, [[143, 143], [-15, 6], [0, 0]], [[6, -15], [143, 0], [1, 1]]),
-        ({"what": "SIGHUP", "signal": [1, "all", 0.1]}, [[129, 129], [-1, -1], [0, 0]], [[143, 143], [129, 0]]),
-        ({"what": "SIGKILL", "signal": [9, 1, 0.1]}, [[6, -9], [0, -9], [0, 0]], [[-9, 6], [6, 0], [1, -9]]),
+        ({"what": "SIGTERM", "signal": [15, 0, 0.1]}, [[143, 143], [-15, 6], [0, 0]], [[6, -15], [6, 6], [143, 0]]),
+        ({"what": "SIGHUP", "signal": [1, "all", 0.1]}, [[129, 129], [-1, 6], [0, 0]], [[143, 143], [129, 0]]),
+        ({"what": "SIGKILL", "signal": [9, 1, 0.1]}, [[6, -9], [0, -9], [0, 0]], [[-9, 6], [6, 0], [6, 6], [1, -9]]),
     ],
 )
 def test_each_disturbance_has_its_exit_codes(
@@ -87,3 +88,11 @@ def test_the_record_says_where_and_how_the_rounds_were_run(rank_rounds: ModuleTy
     assert found["machine"]["cores"] >= 1
     assert re.match(r"\d+\.\d+", found["torch"])
     assert found["commit"] is None or re.fullmatch("[0-9a-f]{40}", found["commit"])
+
+
+def test_a_signal_after_the_end_of_a_run_is_counted(rank_rounds: ModuleType, tmp_path: Path) -> None:
+    jobs = {name: {"ranks": 1, "what": "SIGTERM", "signal": [15, 0, 0.5]} for name in ("round0", "resumed0")}
+    report = {name: {"codes": [0], "seconds": 1.0, "folder": str(tmp_path)} for name in jobs}
+    assert rank_rounds.judged(jobs, report)["too_late"] == 1
+    report["round0"]["codes"] = [143]
+    assert rank_rounds.judged(jobs, report)["too_late"] == 0

@@ -3,10 +3,10 @@
 usage: rank_rounds.py FOLDER [--rounds 50] [--seed 0] [--output FILE]
 
 A round is a run of 1, 2 or 4 ranks with one disturbance: an error on one rank (in a step, between two steps, out of
-memory, other settings), a signal to one or to all ranks at a step or at any moment, or a rank killed. It hangs if a
-process of it is still there after ten minutes. Its ranks must end with the exit codes of ``EXITS``. What was
-interrupted or killed is resumed with as many ranks, and must leave the bytes of an undisturbed run. Prints a JSON
-object with where this was run, what was tried, how every rank ended and what failed.
+memory, other settings), a signal to one or to all ranks at a step or at any moment after the ranks have met, or a rank
+killed. It hangs if a process of it is still there after ten minutes. Its ranks must end with the exit codes of
+``EXITS``. What was interrupted or killed is resumed with as many ranks, and must leave the bytes of an undisturbed run.
+Prints a JSON object with where this was run, what was tried, how every rank ended and what failed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ Ends = tuple[tuple[set[int], set[int]], ...]
 
 
 def _signalled(number: int) -> Ends:
-    """How a signal at any moment may end: stopped and saved; killed before metaexp runs; or after the run has ended."""
-    return (({128 + number}, {128 + number}), ({-number, MACHINE}, {MACHINE}), ({OK}, {OK}))
+    """How a signal at any moment may end: saved; killed before metaexp handles signals, or after it; or too late."""
+    saved, killed, late = ({128 + number}, {128 + number}), ({-number, MACHINE}, {MACHINE}), ({-number, OK}, {OK})
+    return (saved, killed, late, ({OK}, {OK}))
 
 
 EXITS: dict[str, Ends] = {
@@ -55,9 +56,12 @@ EXITS: dict[str, Ends] = {
     "kill": (({-signal.SIGKILL}, {MACHINE}),),
     "SIGTERM": _signalled(signal.SIGTERM),
     "SIGHUP": _signalled(signal.SIGHUP),
-    "SIGKILL": (({-signal.SIGKILL}, {MACHINE, OK}), ({OK}, {OK})),
+    "SIGKILL": (({-signal.SIGKILL, OK}, {MACHINE, OK}), ({OK}, {OK})),
 }
-"""Disturbance -> how it may end. The codes are those of docs/exit-codes.md; a negative one is a signal that killed."""
+"""Disturbance -> how it may end; of several codes of disturbed ranks the smallest must be there.
+
+The codes are those of docs/exit-codes.md; a negative one is a signal that killed.
+"""
 KEPT = ("metrics.jsonl", "test_episodes.csv", f"checkpoints/step_{STEPS:09d}.safetensors")
 
 
@@ -74,7 +78,8 @@ def planned(rounds: int, seed: int, kinds: Sequence[str] = DISTURBANCES) -> dict
         if what == "other":
             job["other"] = {"seed": 1}
         elif what.startswith("SIG"):
-            job["signal"] = [int(signal.Signals[what]), draw.choice([rank, "all"]), draw.uniform(0.0, 1.5)]
+            job["signal"] = [int(signal.Signals[what]), draw.choice([rank, "all"]), draw.uniform(0.0, 0.5)]
+            job["share_of"] = f"undisturbed{n}"
         elif what != "none":
             deed, _, who = what.partition(" ")
             job["act"] = [deed, "all" if who == "all" else rank, draw.randrange(STEPS)]
@@ -96,7 +101,8 @@ def ends_as_it_may(job: dict[str, Any], codes: Sequence[int | None]) -> bool:
     """Whether the ranks of a round ended with exit codes that its disturbance allows."""
     hit = disturbed(job)
     return any(
-        all(code in (own if rank in hit else others) for rank, code in enumerate(codes))
+        (not hit or min(own) in {codes[rank] for rank in hit})
+        and all(code in (own if rank in hit else others) for rank, code in enumerate(codes))
         for own, others in EXITS[job["what"]]
     )
 
@@ -124,9 +130,10 @@ def judged(jobs: dict[str, dict[str, Any]], report: dict[str, Any]) -> dict[str,
             faults.append("other bytes")
         if faults:
             wrong.append({"round": name, "faults": faults, "job": job} | each[-1])
+    late = [row for row in each if row["what"].startswith("SIG") and set(row["codes"]) == {OK}]
     slowest = max(report[name]["seconds"] for name in jobs)
     return {
-        "rounds": len(each), "tried": tried, "ranks": ranks, "hung": hung, "wrong": wrong,
+        "rounds": len(each), "tried": tried, "too_late": len(late), "ranks": ranks, "hung": hung, "wrong": wrong,
         "slowest_seconds": slowest, "each": each,
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ usage: shared_runs.py FOLDER JOBS, where JOBS is a JSON file: name -> job. A job
     in        the run folder, by name; the job's own name without it
     argv      a command line instead; without a verb it is that of ``train``
     signal    [number, rank or "all", seconds]: sent so many seconds after the start
+    share_of  a job before this one: ``signal`` is sent after that share of its seconds, from when the ranks have met
     act       what one rank does, and in which step: [deed, rank, step]; see ``Deed``
 
 Every process is forked from this one, which has imported torch, because importing it takes longer than such a run.
@@ -184,8 +185,37 @@ def rank_process(job: dict[str, Any], folder: Path, rank: int, port: int, report
     os._exit(code)
 
 
-def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
-    """Run a job. Returns each rank's exit status (negative: the signal that killed it) and output, and the seconds."""
+class Due:
+    """The signal of a job, until it is sent.
+
+    With ``share_of``, its seconds count from when the run folder is there. Then the ranks have met; before, they wait
+    minutes for one that never comes, unless torchrun, which started them, ends them.
+    """
+
+    def __init__(self, job: dict[str, Any], folder: Path, unit: float) -> None:
+        self.number, self.whom, seconds = job.get("signal", [0, -1, float("inf")])
+        self.after = seconds * unit
+        self.awaited = folder if "share_of" in job else folder.parent
+        self.start: float | None = None
+
+    def send(self, children: list[int], codes: dict[int, int]) -> None:
+        """Send it to those of the children that have not ended, if it is time."""
+        now = time.monotonic()
+        if self.start is None and self.awaited.exists():
+            self.start = now
+        if self.start is None or now - self.start < self.after:
+            return
+        self.after = float("inf")
+        for rank, child in enumerate(children):
+            if self.whom in (rank, "all") and child not in codes:
+                os.kill(child, self.number)
+
+
+def run(name: str, job: dict[str, Any], outputs: Path, unit: float = 1.0) -> dict[str, Any]:
+    """Run a job, where the seconds of ``share_of`` are ``unit``.
+
+    Returns each rank's exit status (negative: the signal that killed it) and output, and the seconds.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -193,18 +223,16 @@ def run(name: str, job: dict[str, Any], outputs: Path) -> dict[str, Any]:
     start = time.monotonic()
     children = []
     for rank in range(job["ranks"]):
+        for stream in ("out", "err"):  # a signal may kill the child before it opens them
+            Path(f"{report}.{rank}.{stream}").touch()
         child = os.fork()
         if child == 0:
             rank_process(job, folder, rank, port, report)
         children.append(child)
     codes: dict[int, int] = {}
-    number, whom, after = job.get("signal", [0, -1, float("inf")])
+    due = Due(job, folder, unit)
     while len(codes) < len(children) and time.monotonic() - start < _LONGEST:
-        if time.monotonic() - start >= after:
-            after = float("inf")
-            for rank, child in enumerate(children):
-                if whom in (rank, "all") and child not in codes:
-                    os.kill(child, number)
+        due.send(children, codes)
         for child in set(children) - set(codes):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -228,7 +256,10 @@ def main(outputs: Path, jobs: Path) -> None:
     torch.set_num_threads(1)
     # torch imports much of itself when it is first used
     run_job(tiny_runs.settings(outputs), folder=outputs / "warm", display=Lines(Console(quiet=True)))
-    found = {name: run(name, job, outputs) for name, job in json.loads(jobs.read_text()).items()}
+    found: dict[str, dict[str, Any]] = {}
+    for name, job in json.loads(jobs.read_text()).items():
+        unit = found[job["share_of"]]["seconds"] if "share_of" in job else 1.0
+        found[name] = run(name, job, outputs, unit)
     (outputs / "report.json").write_text(json.dumps(found))
 
 
