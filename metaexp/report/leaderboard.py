@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaexp.core.metric import larger_is_better
-from metaexp.report.rows import Entry, format_measured, grouped
+from metaexp.report.rows import Entry, format_devices, format_measured, grouped
 from metaexp.results.html_page import render_page
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
     format_command,
-    format_device,
     format_published,
     format_steps,
     format_task,
@@ -114,6 +113,6 @@ def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
             "batch_norm": format_batch_norm(record.batch_norm),
             "together": "yes" if seen_together(record) else "no",
             "departures": "yes" if record.deviations or record.departs else "none stated",
-            "machine": format_device(record.device),
+            "machine": format_devices(entry),
         },
     }

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
-from metaexp.report.rows import Entry, best_first, format_measured, grouped, of_row
+from metaexp.report.rows import Entry, best_first, format_devices, format_measured, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_title, format_verdict, run_page
 from metaexp.results.markdown import between_markers, harmless, table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
-    format_device,
     format_order,
     format_published,
     format_steps,
@@ -168,7 +167,7 @@ def results_page(entries: Sequence[Entry]) -> str:
             format_steps(entry.record),
             format_batch_norm(entry.record.batch_norm),
             format_order(entry.record.first_order),
-            format_device(entry.record.device),
+            format_devices(entry),
             format_time(entry.record.seconds),
         ]
         for entry in grouped(entries)

@@ -11,7 +11,7 @@ from metaexp.results.markdown import table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import combined_record
 from metaexp.results.verdict import is_another_task, margin
-from metaexp.results.wording import NOTHING, format_score, format_time
+from metaexp.results.wording import NOTHING, format_device, format_score, format_time
 
 _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
 """Kinds of verdicts, from the one that shows most."""
@@ -102,6 +102,11 @@ def format_measured(entry: Entry) -> str:
     return f"{score} ({len(entry.seeds)} seeds)" if entry.seeds else score
 
 
+def format_devices(entry: Entry) -> str:
+    """Return the device; over several seeds all that were used, in the order of the seeds."""
+    return "; ".join(dict.fromkeys(format_device(seed.record.device) for seed in entry.seeds or (entry,)))
+
+
 def seeds_table(row: Entry) -> str:
     """Return a table of the runs in a row over several seeds, with links from the page of one of them."""
     rows = [
@@ -109,13 +114,15 @@ def seeds_table(row: Entry) -> str:
             f"[{entry.record.seed}](../{entry.name}/README.md)",
             format_score(entry.record.test),
             entry.record.verdict.text if entry.record.verdict else NOTHING,
+            format_device(entry.record.device),
             format_time(entry.record.seconds),
         ]
         for entry in row.seeds
     ]
     verdict = row.record.verdict.text if row.record.verdict else NOTHING
-    rows.append([f"all {len(row.seeds)}", format_score(row.record.test), verdict, format_time(row.record.seconds)])
-    return table(["Seed", "Measured", "Verdict", "Time"], rows, right=(1, 3))
+    time = format_time(row.record.seconds)
+    rows.append([f"all {len(row.seeds)}", format_score(row.record.test), verdict, format_devices(row), time])
+    return table(["Seed", "Measured", "Verdict", "Device", "Time"], rows, right=(1, 4))
 
 
 def _setting(entry: Entry) -> object:

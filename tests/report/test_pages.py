@@ -9,7 +9,7 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.report.pages import Documentation, generate, outdated, read_entries, short_table, write_outdated
-from metaexp.report.rows import Entry, best_first
+from metaexp.report.rows import Entry, best_first, format_devices, seeds_table
 from metaexp.results import wording
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, write_record
@@ -145,6 +145,18 @@ def test_devices_name_what_could_change_a_number() -> None:
         "AMD, 16 threads"
     )
     assert wording.format_device(dataclasses.replace(gpu, ranks=4)) == "NVIDIA H200, bf16, 4 ranks"
+
+
+def test_a_row_over_several_seeds_names_every_device_once(record: RunRecord) -> None:
+    gpu = Machine("cuda", "NVIDIA H200", "float32", 1, True, None)
+    cpu = dataclasses.replace(gpu, accelerator="cpu", name="AMD")
+    runs = [dataclasses.replace(record, seed=seed, device=device) for seed, device in enumerate((gpu, gpu, cpu))]
+    seeds = tuple(Entry(f"row-seed{run.seed}", run, stale=False) for run in runs)
+    row = Entry("row", runs[0], stale=False, seeds=seeds)
+    assert format_devices(row) == "NVIDIA H200; AMD, 1 thread"
+    assert format_devices(seeds[2]) == "AMD, 1 thread"
+    devices = [line.split("|")[4].strip() for line in seeds_table(row).splitlines()[2:]]
+    assert devices == ["NVIDIA H200", "NVIDIA H200", "AMD, 1 thread", "NVIDIA H200; AMD, 1 thread"]
 
 
 def test_the_command_is_safe_to_paste_into_a_shell(record: RunRecord) -> None:
