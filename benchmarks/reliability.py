@@ -6,7 +6,7 @@ No number on that page is typed. Each record is what a harness wrote with ``--ou
     python tests/support/crash_points.py FOLDER --output benchmarks/records/crash_points.json
     python tests/support/kill_sweep.py FOLDER 20 30 --output benchmarks/records/sweep_kills.json
     python tests/support/kill_sweep.py FOLDER 20 20 --warm --output benchmarks/records/sweep_kills_warm.json
-    python tests/support/rank_rounds.py FOLDER --rounds 50 --output benchmarks/records/rank_rounds.json
+    OMP_NUM_THREADS=1 python tests/support/rank_rounds.py FOLDER --output benchmarks/records/rank_rounds.json
     python tests/support/hostile_folders.py --cases 300 --seed 0 --output benchmarks/records/hostile_folders.json
     python tests/support/hostile_folders.py --cases 300 --seed 1 --output benchmarks/records/hostile_folders.json
     python tests/support/hostile_folders.py --cases 300 --seed 2 --output benchmarks/records/hostile_folders.json
@@ -59,8 +59,19 @@ def ranks(found: Found) -> str:
     wrong = [item["job"]["what"] for item in found["wrong"]]
     rows = [[what, str(number), _failed([w for w in wrong if w == what])] for what, number in found["tried"].items()]
     rows.append(["all: rounds that hung", str(found["rounds"]), _failed(found["hung"])])
-    rows.append(["all: rounds that did not go on bit for bit", str(found["rounds"]), _failed(found["wrong"])])
-    return table(["disturbance", "rounds", "failed"], rows, right=(1, 2))
+    for fault, text in _FAULTS_OF_RANKS.items():
+        failed = [item for item in found["wrong"] if fault in item["faults"]]
+        rows.append([f"all: {text}", str(found["rounds"]), _failed(failed)])
+    signals = sum(number for what, number in found["tried"].items() if what.startswith("SIG"))
+    sizes = [f"{number} with {n} rank{'' if n == '1' else 's'}" for n, number in found["ranks"].items()]
+    machine = found["machine"]
+    about = (
+        f"{found['rounds']} rounds (seed {found['seed']}): {', '.join(sizes[:-1])} and {sizes[-1]}. The ranks were "
+        f"{found['started']}. {found['too_late']} of the {signals} signals at any moment came after the run had ended. "
+        f"Run at commit `{found['commit'][:7]}` with torch {found['torch']} and Python {found['python']} on "
+        f"{machine['cores']} cores ({machine['processor']}).\n"
+    )
+    return "\n".join([about, table(["disturbance", "rounds", "failed"], rows, right=(1, 2))])
 
 
 def hostile(found: Found) -> str:
@@ -121,6 +132,11 @@ _FAULTS = {
     "hang": "more than 10 s",
     "number": "another number, without a word",
     "escape": "control characters or markup in what was printed or written",
+}
+_FAULTS_OF_RANKS = {
+    "exit codes": "rounds with an exit code that the disturbance does not allow",
+    "not resumed": "rounds that could not be resumed",
+    "other bytes": "rounds that did not go on bit for bit",
 }
 _TABLES: Mapping[str, tuple[str, Callable[[Found], str]]] = {
     "kills": ("kill_and_resume.json", kills),

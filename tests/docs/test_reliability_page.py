@@ -66,6 +66,10 @@ def test_nothing_failed_and_enough_was_tried() -> None:
     tried = [killed["kills"], rounds["rounds"], lines["lines"]]
     assert all(number >= least for number, least in zip(tried, [144, 50, 400], strict=True))
     assert points["every"] == 1
+    assert {size: number >= 5 for size, number in rounds["ranks"].items()} == {"1": True, "2": True, "4": True}
+    assert sum(rounds["ranks"].values()) == len(rounds["each"]) == rounds["rounds"]
+    assert rounds["too_late"] <= 5
+    assert rounds["uncommitted_changes"] is False
     assert points["points"] >= 119
     assert min(sweep["kills"] for sweep in sweeps) >= 20
     assert len(hostile) >= 2
