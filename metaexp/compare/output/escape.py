@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 from metaexp.core.terminal_text import plain
@@ -19,11 +18,6 @@ _WITH_FONT = (
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~$])")
-
-
-def for_html(text: str) -> str:
-    """Escape a text for the content of an element and for attributes in double or single quotes."""
-    return html.escape(plain(text), quote=True)
 
 
 def for_markdown(text: str) -> str:

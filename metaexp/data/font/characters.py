@@ -16,11 +16,6 @@ def class_name(code: int) -> str:
     return f"{_script(code)}/U+{code:04X}"
 
 
-def script_of(name: str) -> str:
-    """Return the script of a class, such as ``Greek``."""
-    return name.partition("/")[0]
-
-
 def is_class(code: int) -> bool:
     """Whether a character is a letter of a script, and not made of others, as accented letters and ligatures are."""
     character = chr(code)

@@ -9,7 +9,7 @@ import pytest
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from made_fonts import GREEK, LATIN, figure, font, save
 
-from metaexp.data.font.characters import choose_characters, class_name, is_class, script_of
+from metaexp.data.font.characters import choose_characters, class_name, is_class
 from metaexp.data.font.equal import copies, one_character_each
 from metaexp.data.font.faces import Face, family_without_style, usual_faces
 from metaexp.data.font.font_files import FontFile, find_fonts
@@ -67,7 +67,6 @@ def test_letters_without_marks_are_classes() -> None:
     for no_class in "1.-é\u00aa\ufb01\ufe8e\U0001d400\u0301 \u00b5":  # digits, marks, and what is made of others
         assert not is_class(ord(no_class)), no_class
     assert class_name(0x3B1) == "Greek/U+03B1"
-    assert script_of("Greek/U+03B1") == "Greek"
 
 
 def test_letters_that_too_few_families_have_are_no_classes() -> None:
