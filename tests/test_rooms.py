@@ -6,6 +6,7 @@ import ast
 import configparser
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,6 +151,71 @@ def test_rooms_that_promise_it_are_imported_without_torch(copy: Path) -> None:
     assert loads_torch(ROOT) == []
     plant(copy, "compare/as_data.py", "import torch")  # the first of its room
     assert loads_torch(copy) == ["metaexp.compare.as_data"]
+
+
+PROMISE = re.compile(
+    r"\bwithout\s+torch\b|\b(does\s+not\s+import|imports\s+(no|neither)|takes\s+no)\s+torch\b"
+    r"|\btorch\s+(and\s+\w+\s+)?(is|are)\s+not\s+imported\b",
+    re.IGNORECASE,
+)
+"""How the docstring of a module says that importing the module brings no torch."""
+
+
+def promising(folder: Path) -> list[str]:
+    """The modules of the package in ``folder`` whose docstrings promise that importing them brings no torch."""
+    found = []
+    for path in sorted((folder / "metaexp").rglob("*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        if PROMISE.search(docstring):
+            found.append(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
+    return found
+
+
+def first_with_torch(folder: Path, names: list[str]) -> str:
+    """The first of these modules that loads torch, when one process imports all; empty if none does."""
+    code = """
+import importlib, json, sys
+for name in json.load(sys.stdin):
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        print(name)
+        break
+"""
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, input=json.dumps(names))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_module_whose_docstring_promises_it_is_imported_without_torch(copy: Path) -> None:
+    names = promising(ROOT)
+    assert {"metaexp", "metaexp.data.base", "metaexp.machine.single_rank", "metaexp.data.icons.archive"} <= set(names)
+    assert len(names) > 100
+    assert "metaexp.machine.ranks" not in names
+    assert first_with_torch(ROOT, names) == ""
+    plant(copy, "data/icons/archive.py", "import torch")
+    assert promising(copy) == names
+    assert first_with_torch(copy, ["metaexp", "metaexp.data.icons.archive"]) == "metaexp.data.icons.archive"
+
+
+@pytest.mark.parametrize(
+    ("text", "promised"),
+    [
+        ("Reads rows. Without torch.", True),
+        ("Importing this module does not\nimport torch.", True),
+        ("It takes no torch and no fontTools.", True),
+        ("Imports no torch.", True),
+        ("It imports neither torch nor Hydra.", True),
+        ("Torch and Hydra are not imported.", True),
+        ("Runs of several ranks, without torchrun.", False),
+        ("Does its work with torch.", False),
+    ],
+)
+def test_a_promise_is_known_by_its_words(tmp_path: Path, text: str, promised: bool) -> None:
+    (tmp_path / "metaexp").mkdir()
+    (tmp_path / "metaexp" / "a.py").write_text(f'"""{text}"""\n')
+    assert promising(tmp_path) == (["metaexp.a"] if promised else [])
 
 
 def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
