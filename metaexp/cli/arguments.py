@@ -6,11 +6,12 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from metaexp.config.project import OwnFiles, use_own_files
+from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 
 OVERRIDES = """\
@@ -58,6 +59,42 @@ class Parser(argparse.ArgumentParser):
         words = [word.lstrip("-") for word in unknown if word.startswith("--")]
         overrides = [word if "=" in word else f"{word}=VALUE" for word in words if "=" in word or _KEY.fullmatch(word)]
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
+
+
+def whole_number(option: str) -> Callable[[str], int]:
+    """Return what reads the value of an option that is a whole number from 1 on, for ``type`` of ``add_argument``.
+
+    Args:
+        option: Such as ``--seeds``, for the message. What is returned raises ConfigError for any other value.
+    """
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = 0
+        if number < 1:
+            raise ConfigError(f"{option} {text} must be a whole number from 1 on.")
+        return number
+
+    return read
+
+
+def number(option: str, allowed: str) -> Callable[[str], float]:
+    """Return what reads the value of an option that is a number, for ``type`` of ``add_argument``.
+
+    Args:
+        option: Such as ``--every``, for the message. What is returned raises ConfigError for what is no number.
+        allowed: What may be given, for the message. The verb checks the range.
+    """
+
+    def read(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigError(f"{option} {text} must be {allowed}.") from None
+
+    return read
 
 
 def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argparse.ArgumentParser:

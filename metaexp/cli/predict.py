@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Options, make_parser, own_options, parse
+from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, whole_number
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
@@ -66,8 +66,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--support", type=Path, metavar="DIR_OR_NPZ", help="a folder for each class, or x and y")
     parser.add_argument("--query", type=Path, metavar="DIR_OR_NPZ", help="images in any folders, or x")
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all labels and scores to this file")
-    parser.add_argument("--conformal", type=float, metavar="LEVEL", help="also sets of classes with this coverage: 0.9")
-    parser.add_argument("--episodes", type=int, metavar="N", help="validation episodes to calibrate on")
+    parser.add_argument(
+        "--conformal",
+        type=number("--conformal", "a number between 0 and 1, such as 0.9"),
+        metavar="LEVEL",
+        help="also sets of classes with this coverage: 0.9",
+    )
+    parser.add_argument(
+        "--episodes", type=whole_number("--episodes"), metavar="N", help="validation episodes to calibrate on"
+    )
     options = parse(parser, arguments, PredictOptions())
     if options.help:
         print_text(f"{parser.format_help()}\n{_USAGE}", end="")
@@ -99,8 +106,8 @@ def _check(options: PredictOptions) -> tuple[Path, Path, Path]:
             problems.append(f"{name} is missing: a folder of images, or an .npz file.")
     if options.conformal is not None and not 0 < options.conformal < 1:
         problems.append(f"--conformal {options.conformal:g} must be between 0 and 1, such as 0.9.")
-    if options.episodes is not None and (options.conformal is None or options.episodes < 1):
-        problems.append(f"--episodes {options.episodes} is for --conformal, and must be at least 1.")
+    if options.episodes is not None and options.conformal is None:
+        problems.append(f"--episodes {options.episodes} is for --conformal, which is missing.")
     if options.output is not None and options.output.exists():
         problems.append(f"--output {options.output} is there already; name another file.")
     elif options.output is not None and not options.output.parent.is_dir():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, parse, starts_with_folder
+from metaexp.cli.arguments import Options, make_parser, parse, starts_with_folder, whole_number
 from metaexp.config.classes.values import nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
@@ -57,9 +57,16 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = make_parser("reproduce", _DESCRIPTION)
     parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights]"
-    parser.add_argument("--steps", type=int, metavar="N", help="for RUN: train and compare only the first N steps")
+    parser.add_argument(
+        "--steps", type=whole_number("--steps"), metavar="N", help="for RUN: train and compare only the first N steps"
+    )
     parser.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
-    parser.add_argument("--seeds", type=int, metavar="N", help="for NAME: train with N seeds: 0, 1, ... (default: 1)")
+    parser.add_argument(
+        "--seeds",
+        type=whole_number("--seeds"),
+        metavar="N",
+        help="for NAME: train with N seeds: 0, 1, ... (default: 1)",
+    )
     parser.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
     parser.add_argument("--weights", action="store_true", help="train nothing: test published weights again")
     options = parse(parser, arguments, ReproduceOptions())

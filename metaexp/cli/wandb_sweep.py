@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.cli.arguments import Options, make_parser, parse, whole_number
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
@@ -58,7 +58,6 @@ def main(arguments: Sequence[str]) -> int:
     if options.help:
         print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
         return 0
-    _check_numbers(options)
     composer = Composer(options.config_dir, options.config_name)
     space = read_space(options.overrides, composer)
     jobs = check_points(space, composer, on_this_machine=False)
@@ -99,13 +98,6 @@ def _write(options: SweepFileOptions, text: str) -> None:
     write_atomically(options.output, text.encode())
 
 
-def _check_numbers(options: SweepFileOptions) -> None:
-    given = {"--runs": options.runs, "--stop-after": options.stop_after}
-    problems = [f"{name} {n} must be at least 1." for name, n in given.items() if n is not None and n < 1]
-    if problems:
-        raise ConfigError(problems)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "wandb-sweep",
@@ -132,8 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric", metavar="NAME", help="the metric to judge by (default: val/accuracy, or val/mse for regression)"
     )
-    parser.add_argument("--runs", type=int, metavar="N", help="end the sweep after N runs (default: no end; grid: all)")
     parser.add_argument(
-        "--stop-after", type=int, metavar="N", help="let W&B stop bad runs after N validations (Hyperband)"
+        "--runs",
+        type=whole_number("--runs"),
+        metavar="N",
+        help="end the sweep after N runs (default: no end; grid: all)",
+    )
+    parser.add_argument(
+        "--stop-after",
+        type=whole_number("--stop-after"),
+        metavar="N",
+        help="let W&B stop bad runs after N validations (Hyperband)",
     )
     return parser

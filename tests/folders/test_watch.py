@@ -194,7 +194,7 @@ def test_a_sweep_between_two_jobs_is_in_use(tmp_path: Path) -> None:
     assert not Watched(find(sweep)[0]).look().in_use
 
 
-@pytest.mark.parametrize("every", ["0", "nan", "1e9"])
+@pytest.mark.parametrize("every", ["0", "nan", "1e9", "x"])
 def test_an_impossible_pause_is_refused(sweep: Path, capsys: pytest.CaptureFixture[str], every: str) -> None:
     assert main(["watch", str(sweep), f"--every={every}"]) == 2
-    assert "is not between 0.1 and 3600 seconds." in capsys.readouterr().err
+    assert "must be a number of seconds between 0.1 and 3600." in capsys.readouterr().err

@@ -77,7 +77,7 @@ BAD_OF_VERB: dict[str, list[str]] = {
     ],
     "wandb-sweep": [
         *BAD, "--method=none", "--runs=0", "--runs=x", "--output=/nowhere/x/y.yaml", "--metric=none", "--output=empty",
-        "search.space={}",
+        "search.space={}", "--stop-after=x",
     ],
     "data": [
         *BAD, *(f"dataset=sinusoid {word}" for word in PROJECTS),
@@ -100,10 +100,11 @@ BAD_OF_VERB: dict[str, list[str]] = {
         "run --support=empty", "run --query=file --support=nowhere", "run --support=empty --query=empty --conformal=2",
         "run --support=file --query=file", "run --support=nowhere.npz --query=x.npz --conformal=x", "--output=file",
         "run --support=empty --query=empty --output=file", "run --support=a\x00b --query=empty", "run --episodes=0",
+        "run --support=empty --query=empty --conformal=0.9 --episodes=x",
     ],
     "reproduce": [
         *FOLDERS, *OF_A_RUN, "run --steps=0", "run --steps=x", "run --seeds=3", "run train.steps=9", "run --short",
-        "maml_sinusoid --seeds=0", "maml_sinusoid --steps=3",
+        "maml_sinusoid --seeds=0", "maml_sinusoid --steps=3", "maml_sinusoid --seeds=x", "maml_sinusoid --seeds=1.5",
     ],
     "compare": [
         *(word for word in FOLDERS if word not in SEARCHED), *(f"run {word}" for word in PROJECTS),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Parser
+from metaexp.cli.arguments import Parser, number
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import make_console, print_text
 from metaexp.folders.find import Found
@@ -18,6 +18,7 @@ Watch a sweep, a search or a run: each job with its phase, step, newest validati
 failed. On a terminal the table is live until nothing runs any more; Ctrl-C ends the watching, not the work. Elsewhere a
 line is printed when something changes. Only the folder is read."""
 _SHORTEST, _LONGEST = 0.1, 3600.0
+_ALLOWED = f"a number of seconds between {_SHORTEST:g} and {_LONGEST:g}"
 
 
 class _Options(argparse.Namespace):
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments, namespace=_Options())
     if not _SHORTEST <= options.every <= _LONGEST:
-        raise ConfigError(f"--every {options.every:g} is not between {_SHORTEST:g} and {_LONGEST:g} seconds.")
+        raise ConfigError(f"--every {options.every:g} must be {_ALLOWED}.")
     found = found_at(options.folder.expanduser())
 
     from metaexp.folders.watch import Watched, format_watched
@@ -90,5 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep, a search or a run")
     parser.add_argument("--once", action="store_true", help="print the table once and end")
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how often to look (1 second)")
+    parser.add_argument(
+        "--every", type=number("--every", _ALLOWED), default=1.0, metavar="SECONDS", help="how often to look (1 second)"
+    )
     return parser

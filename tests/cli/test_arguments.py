@@ -1,0 +1,59 @@
+"""Options that are numbers: what is wrong is said as for every other value."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from metaexp.cli.arguments import number, whole_number
+from metaexp.cli.main import main
+from metaexp.core.errors import ConfigError
+
+CLI = Path(__file__).resolve().parents[2] / "metaexp" / "cli"
+
+
+@pytest.mark.parametrize("text", ["x", "1.5", "0", "-3", "", "nan"])
+def test_what_is_no_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
+    read = whole_number("--seeds")
+    assert read("3") == 3
+    with pytest.raises(ConfigError, match=rf"^--seeds {re.escape(text)} must be a whole number from 1 on\.$"):
+        read(text)
+
+
+def test_what_is_no_number_is_refused_by_name() -> None:
+    read = number("--every", "a number of seconds")
+    assert read("0.5") == 0.5
+    with pytest.raises(ConfigError, match=r"^--every soon must be a number of seconds\.$"):
+        read("soon")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["reproduce", "maml_sinusoid", "--seeds", "x"],
+        ["reproduce", "RUN", "--steps", "x"],
+        ["predict", "RUN", "--episodes", "x"],
+        ["predict", "RUN", "--conformal", "x"],
+        ["wandb-sweep", "--runs", "x"],
+        ["wandb-sweep", "--stop-after", "x"],
+        ["watch", "RUN", "--every", "x"],
+    ],
+)
+def test_every_verb_says_it_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{words[-2]} x must be a" in line
+
+
+def of_argparse(text: str) -> list[str]:
+    """Options whose value argparse itself would turn into a number, with a message of its own."""
+    return re.findall(r"\btype=(?:int|float)\b", text)
+
+
+def test_no_verb_leaves_numbers_to_argparse() -> None:
+    files = sorted(CLI.rglob("*.py"))
+    assert len(files) > 20
+    assert [path.name for path in files if of_argparse(path.read_text())] == []
+    assert of_argparse('parser.add_argument("--jobs", type=int)') == ["type=int"]
