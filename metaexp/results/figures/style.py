@@ -85,8 +85,11 @@ class Canvas:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._arrange()
                 content = BytesIO()
-                # Without the version of matplotlib, so that equal figures are equal files.
-                self.figure.savefig(content, format="png", metadata={"Software": None})
+                # Without the version of matplotlib, so that equal figures are equal files. Level 1 takes a quarter less
+                # time, and files are 3 % larger.
+                self.figure.savefig(
+                    content, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1}
+                )
                 write_atomically(self.path, content.getvalue())
         finally:
             self._style.__exit__(kind, error, trace)
