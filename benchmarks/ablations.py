@@ -154,7 +154,7 @@ def interval(name: str, values: Sequence[float]) -> dict[str, float]:
 def text_of(found: Mapping[str, Any]) -> str:
     """Return the table of one run."""
     is_accuracy = found["metric"] == "accuracy"
-    show = _percent if is_accuracy else _error
+    show = percent if is_accuracy else _error
     rows = [["as published", NOTHING, NOTHING, show(found, "mean"), NOTHING]]
     for row in found["changes"]:
         command = " ".join(f"`{override}`" for override in row["overrides"])
@@ -164,7 +164,8 @@ def text_of(found: Mapping[str, Any]) -> str:
     return table(["rule", "changed to", "override", *measured], rows, right=(3, 4))
 
 
-def _percent(found: Mapping[str, float], name: str, sign: str = "") -> str:
+def percent(found: Mapping[str, float], name: str, sign: str = "") -> str:
+    """Return an accuracy of a record with its interval, in percent."""
     return f"{100 * found[name]:{sign}.2f} ± {100 * found[f'{name}_ci95']:.2f}"
 
 

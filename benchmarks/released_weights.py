@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import timing
 import torch
+from ablations import interval, percent
 from pages import page_parser, write_page
 from torch import Tensor
 
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
-from metaexp.core.intervals import mean_interval
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.device import use_device
 from metaexp.results.markdown import between_markers, table
@@ -100,11 +100,10 @@ def measure(folder: Path, task: str, mode: str) -> dict[str, Any]:
         chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
         evaluator = Evaluator(source, settings.eval.seed, compute, chunk)
         values = evaluator.evaluate(parts.algorithm, "test", settings.eval.episodes, lambda _: None).per_step[-1]
-    found = mean_interval(values.tolist())
     bank = source.bank_hash("test", settings.eval.episodes)
     return {
         "experiment": experiment, "batch_norm": mode, "episodes": len(values), "episode_bank": bank,
-        "mean": found.mean, "ci95": found.ci95, "published": settings.reference["value"],
+        **interval("mean", values.tolist()), "published": settings.reference["value"],
         "published_ci95": settings.reference["ci95"], "files": digests,
     }  # fmt: skip
 
@@ -116,7 +115,7 @@ def text_of(results: Mapping[str, Any]) -> str:
         one, other = (results[f"{task} {mode}"] for mode in MODES)
         published = f"{100 * one['published']:.1f} ± {100 * one['published_ci95']:.1f}"
         words = task.replace("way_", "-way ").replace("shot", "-shot")
-        rows.append([words, published, *(f"{100 * row['mean']:.2f} ± {100 * row['ci95']:.2f}" for row in (one, other))])
+        rows.append([words, published, percent(one, "mean"), percent(other, "mean")])
     heads = ["Task", "Published", "Here, transductive", "Here, with the statistics of the last training batch"]
     return table(heads, rows, right=(1, 2, 3))
 
@@ -136,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         for task in TASKS:
             for mode in MODES:
                 results[f"{task} {mode}"] = row = measure(options.measure, task, mode)
-                print_text(f"{task}, batch norm {mode}: {row['mean']:.4f} ± {row['ci95']:.4f}")
+                print_text(f"{task}, batch norm {mode}: {percent(row, 'mean')}")
         timing.save(RECORD, "released_weights", results)
     return write_page(options, lambda text: on_page(text, json.loads(RECORD.read_bytes())))
 
