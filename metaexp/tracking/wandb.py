@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -147,13 +148,12 @@ class WandbTracker(Tracker):
             return
         import wandb
 
-        offline, cells = run.settings._offline, shown_rows(name, rows)
-        whole, alone = (wandb.Table(columns=list(columns), data=cells) for _ in range(2))
+        offline, made = run.settings._offline, partial(wandb.Table, list(columns), shown_rows(name, rows))
         with write_files_in(info.folder / "wandb", "offline" if offline else "online"):
             if offline:
-                run.log({name: whole})
-            elif not done_by_server(run.settings.base_url, self.timeout, lambda: run.log({name: whole})):
-                bind: Any = alone.bind_to_run  # has no types; a bound table asks no server about an artifact
+                run.log({name: made()})
+            elif not done_by_server(run.settings.base_url, self.timeout, lambda: run.log({name: made()})):
+                bind: Any = (alone := made()).bind_to_run  # untyped; a bound table asks no server about an artifact
                 bind(run, name, run.step)
                 run.log({name: alone})
 
