@@ -26,7 +26,7 @@ from metaexp.results.episodes import read_episodes
 from metaexp.results.markdown import between_markers, table
 from metaexp.results.record import read_record
 from metaexp.results.wording import NOTHING
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"

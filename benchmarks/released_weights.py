@@ -29,7 +29,7 @@ from metaexp.machine.device import use_device
 from metaexp.results.markdown import between_markers, table
 from metaexp.run.build import build
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluator import Evaluator
+from metaexp.run.evaluation.evaluator import Evaluator
 
 RECORD: Final = Path(__file__).resolve().parent / "records" / "released_weights.json"
 TASKS: Final = ("5way_1shot", "5way_5shot", "20way_1shot", "20way_5shot")

@@ -15,7 +15,7 @@ import pytest
 from metaexp.cli.main import main
 from metaexp.config.identity import config_hash, has_hash
 from metaexp.results.record import RunRecord, read_record
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import resume_job
 
 ROOT = Path(__file__).resolve().parents[1]

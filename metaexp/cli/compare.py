@@ -80,9 +80,9 @@ def main(arguments: Sequence[str]) -> int:
     for run in runs:
         check_run_files(run.folder, run.record)
     if options.retest:
-        from metaexp.run.retest import retest
+        from metaexp.run.evaluation.common_bank import evaluate_on_common_bank
 
-        runs = retest(runs, own.config_dir)
+        runs = evaluate_on_common_bank(runs, own.config_dir)
     left_out = found.left_out
     if options.evaluations:
         from metaexp.compare.later_tests import with_later_tests

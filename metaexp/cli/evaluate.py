@@ -18,7 +18,7 @@ from metaexp.run.folder import existing
 from metaexp.sweep.expand import expand
 
 if TYPE_CHECKING:
-    from metaexp.run.evaluate import Evaluated
+    from metaexp.run.evaluation.evaluate import Evaluated
 
 _OVERRIDES = """\
 overrides: the configuration is that of the run; give what you want to change:
@@ -119,7 +119,7 @@ def _evaluate_one(path: Path, overrides: list[str], options: EvaluateOptions) ->
     revise(*existing(path).read_config(), overrides, options.config_dir)  # reports problems before torch is imported
 
     from metaexp.results.terminal import print_evaluation
-    from metaexp.run.evaluate import evaluate_run
+    from metaexp.run.evaluation.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(path, overrides, options.config_dir, None, options.allow_trained_classes))
     return 0
@@ -131,7 +131,7 @@ def _evaluate_all(places: Sequence[Path], changes: Sequence[list[str]], options:
     _check_all(tests, options)
 
     from metaexp.results.terminal import format_evaluations
-    from metaexp.run.evaluate import evaluate_run
+    from metaexp.run.evaluation.evaluate import evaluate_run
 
     console = make_console()
     found: list[Evaluated] = []

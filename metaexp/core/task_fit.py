@@ -1,7 +1,7 @@
 """Whether tasks of a shape fit a dataset and an algorithm. Pure functions, without torch.
 
 They have three callers: the check of a configuration (``config/contradictions.py``), the start of a run once its data
-are loaded and their classes are known (``run/build.py``), and a later test of a run (``run/evaluate.py``).
+are loaded and their classes are known (``run/build.py``), and a later test of a run (``run/evaluation/evaluate.py``).
 """
 
 from __future__ import annotations

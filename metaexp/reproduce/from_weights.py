@@ -85,7 +85,7 @@ def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display
     Raises:
         RunFolderError: It was not tested, has no weights, was changed since, or its test episodes are others here.
     """
-    from metaexp.run.evaluate import evaluate_run
+    from metaexp.run.evaluation.evaluate import evaluate_run
 
     record = read_record(folder)
     check_run_files(folder, record)

@@ -24,7 +24,7 @@ from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
-from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network
 from metaexp.run.initial.weights import load_initial, read_weights

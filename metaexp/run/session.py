@@ -23,12 +23,12 @@ from metaexp.results.record import RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
+from metaexp.run.evaluation.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
+from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import resume_command
 from metaexp.run.outputs import Outputs
 from metaexp.run.precision import check_precision
-from metaexp.run.selection import select_best
 from metaexp.run.shared_state import SharedCheckpoints, share_state
 from metaexp.run.state import Best
 from metaexp.run.train import Trainer

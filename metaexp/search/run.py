@@ -102,6 +102,6 @@ def _test(folder: Path, config_dir: Path | None) -> None:
         print_text(before)
         return
     from metaexp.results.terminal import print_evaluation
-    from metaexp.run.evaluate import evaluate_run
+    from metaexp.run.evaluation.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(folder, [], config_dir))

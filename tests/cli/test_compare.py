@@ -20,7 +20,7 @@ from metaexp.compare.output.draw import Drawn
 from metaexp.config.identity import config_hash
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record, write_record
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 
@@ -136,7 +136,7 @@ def test_an_earlier_test_on_the_bank_is_taken(
     def never(*_: object) -> None:
         raise AssertionError("tested again")
 
-    monkeypatch.setattr("metaexp.run.retest.evaluate_run", never)
+    monkeypatch.setattr("metaexp.run.evaluation.common_bank.evaluate_run", never)
     assert main(command) == 0
     assert (tmp_path / "out" / "rows.csv").read_text() == first
 

@@ -18,7 +18,7 @@ from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import RunRecord, Score, read_record
 from metaexp.run.checkpoint import read, write
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.progress import Lines
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

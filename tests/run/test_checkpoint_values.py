@@ -15,7 +15,7 @@ import safetensors.torch
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.checkpoint_values import check_values
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 

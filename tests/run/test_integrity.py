@@ -17,8 +17,8 @@ import pytest
 from metaexp.core.errors import ExitCode, MachineError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
-from metaexp.run import evaluate as evaluate_module
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation import evaluate as evaluate_module
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.integrity import _check_choices, check_run_files
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines

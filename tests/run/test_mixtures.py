@@ -18,7 +18,7 @@ from metaexp.core.over_tasks import over_tasks
 from metaexp.machine.device import use_device
 from metaexp.machine.single_rank import SINGLE
 from metaexp.run.build import build, make_step
-from metaexp.run.evaluator import Evaluator
+from metaexp.run.evaluation.evaluator import Evaluator
 
 FILE = """
 defaults:

@@ -20,7 +20,8 @@ from metaexp.reproduce.causes import conditions
 from metaexp.reproduce.from_weights import format_retested, retest_weights
 from metaexp.results.own_code import source_files
 from metaexp.results.record import OwnCodeRecord, read_record
-from metaexp.run import evaluate, job
+from metaexp.run import job
+from metaexp.run.evaluation import evaluate
 from metaexp.run.job import resume_job, run_job
 
 

@@ -57,7 +57,7 @@ from metaexp.core.errors import MetaexpError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run import outputs as outputs_module
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 

@@ -22,12 +22,12 @@ from metaexp.data.regression.scales import Scales
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.build import build_algorithm, load_examples
-from metaexp.run.evaluate import edited_code
+from metaexp.run.evaluation.evaluate import edited_code
+from metaexp.run.evaluation.selection import apply_weights, selected
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.predict.conformal import Calibration, calibrate, check_level
 from metaexp.run.predict.learner import Learner
 from metaexp.run.predict.new_examples import NewExamples, Reader
-from metaexp.run.selection import apply_weights, selected
 
 Report = Callable[[str], None]
 

@@ -25,7 +25,7 @@ from metaexp.core.locks import hold_lock
 from metaexp.machine.signals import Interrupted
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import RunRecord, read_record, write_record
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.folder import RunFolder
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import _changes, read_further

@@ -22,7 +22,7 @@ from metaexp.models.batch_norm import BatchNorm
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import read_record
 from metaexp.run.checkpoint import read
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.initial.weights import WeightsFile, format_initial, load_initial
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines

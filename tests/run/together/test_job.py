@@ -16,7 +16,7 @@ from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run.checkpoint import Checkpoints
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.initial.command import Provenance
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines

@@ -14,7 +14,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Examples
 from metaexp.machine.device import Compute
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
-from metaexp.run.evaluator import Evaluator, SealedSource
+from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
 

@@ -32,13 +32,20 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluator import Evaluator, check_finite, domain_scores, extra_scores, score, scores_after_steps
+from metaexp.run.evaluation.evaluator import (
+    Evaluator,
+    check_finite,
+    domain_scores,
+    extra_scores,
+    score,
+    scores_after_steps,
+)
+from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.integrity import check_config
 from metaexp.run.progress import Display, default_display
-from metaexp.run.selection import Selected, apply_weights, selected
 
 
 class Evaluated(NamedTuple):

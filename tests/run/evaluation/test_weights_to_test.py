@@ -16,8 +16,8 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_selected
-from metaexp.run.evaluate import evaluate_run
-from metaexp.run.evaluator import Evaluator
+from metaexp.run.evaluation.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.first_record import Provenance
 from metaexp.run.initial.parent import read_further
 from metaexp.run.job import run_job

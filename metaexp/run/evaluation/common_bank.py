@@ -14,13 +14,15 @@ from metaexp.compare.rows import flatten, group
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.results.episodes import read_episodes, tested_episodes
 from metaexp.results.evaluations import evaluations
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.progress import Display
 
 _KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
 
 
-def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display | None = None) -> list[Run]:
+def evaluate_on_common_bank(
+    runs: Sequence[Run], config_dir: Path | None = None, display: Display | None = None
+) -> list[Run]:
     """Test runs on the episode bank that most runs of their group have, if their own is another.
 
     An earlier test on that bank in the run folder is used instead of a new one.
@@ -36,7 +38,7 @@ def retest(runs: Sequence[Run], config_dir: Path | None = None, display: Display
     Raises:
         RunFolderError: The episodes still differ, because the data differ.
         MachineError: A run folder cannot be written.
-        MetaexpError: As :func:`metaexp.run.evaluate.evaluate_run`.
+        MetaexpError: As :func:`metaexp.run.evaluation.evaluate.evaluate_run`.
     """
     replaced: dict[int, Run] = {}
     for item in group(runs):

@@ -22,8 +22,8 @@ from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import Kept, as_trained
 from metaexp.results.record import RunRecord
 from metaexp.results.terminal import print_evaluation
-from metaexp.run import evaluate
-from metaexp.run.evaluate import evaluate_run
+from metaexp.run.evaluation import evaluate
+from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
 
