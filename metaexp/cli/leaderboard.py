@@ -16,7 +16,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.report.leaderboard import LeftOut, leaderboard_html
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import Entry
-from metaexp.reproduce.from_weights import retest_weights
+from metaexp.reproduce.from_weights import reproduce_test
 
 _DESCRIPTION = """\
 Write a page that ranks finished runs: for each dataset and task the learners, with filters, intervals, costs, commands
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             print_text(f"left out: {name}: {left_out[-1].reason}")
             continue
         try:
-            again = retest_weights(folder)
+            again = reproduce_test(folder)
             if not again.agrees:
                 raise RunFolderError(
                     f"its weights give {again.found.mean:.6g}, and its record says {again.recorded_mean:.6g}."

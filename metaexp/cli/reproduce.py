@@ -113,10 +113,10 @@ def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> 
         raise ConfigError("--weights trains nothing. Remove --steps, --fresh, --seeds and --short.")
     if others := [line for line in overrides if not line.lstrip("+~").startswith(("paths.", "device"))]:
         raise ConfigError(f"{others[0]}: with --weights only paths.data=... and device=... can be given.")
-    from metaexp.reproduce.from_weights import find_row, format_retested, retest_weights
+    from metaexp.reproduce.from_weights import find_row, format_reproduced_tests, reproduce_test
 
-    runs = [retest_weights(folder, overrides) for folder in find_row(what)]
-    print_text(format_retested(runs))
+    runs = [reproduce_test(folder, overrides) for folder in find_row(what)]
+    print_text(format_reproduced_tests(runs))
     return 0 if all(run.agrees for run in runs) else ExitCode.DIFFERENT
 
 

@@ -30,7 +30,6 @@ class Run:
         per_step: (steps + 1, E), the metric of every test episode after every adaptation step.
         test: The test score, of the record or of a later test.
         bank: The hash of the test episodes.
-        retested: Whether score and bank are of a later test.
         domains: The dataset of every test episode (E,) in a mixture; empty for other data.
     """
 
@@ -39,7 +38,6 @@ class Run:
     per_step: Array
     test: Score
     bank: str
-    retested: bool = False
     domains: tuple[str, ...] = ()
 
     @property
@@ -121,7 +119,7 @@ def _read(folder: Path, record: RunRecord) -> Run:
     test = later.evaluation.test
     per_step = _episodes(later.episodes, test, later.evaluation.episodes_sha256)
     domains = tuple(read_domains(later.episodes))
-    return Run(folder, record, per_step, test, later.evaluation.episode_bank, retested=True, domains=domains)
+    return Run(folder, record, per_step, test, later.evaluation.episode_bank, domains=domains)
 
 
 def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
@@ -185,4 +183,4 @@ def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
         bank: The hash of its episode bank.
         per_step: The metric of every episode, (steps + 1, n_episodes).
     """
-    return replace(run, test=test, bank=bank, per_step=per_step, retested=True, domains=())
+    return replace(run, test=test, bank=bank, per_step=per_step, domains=())

@@ -80,7 +80,7 @@ def _as_run(run: Run, kept: Kept) -> Run:
         verdict=None,
     )
     domains = tuple(read_domains(kept.episodes))
-    return Run(run.folder, record, per_step, test.test, test.episode_bank, retested=True, domains=domains)
+    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains=domains)
 
 
 def _check(test: Evaluation) -> None:

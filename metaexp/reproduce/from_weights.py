@@ -24,7 +24,7 @@ PUBLISHED = Path("docs/results")
 _FILES = (RECORD_FILE, "config.yaml", "choices.yaml", *WEIGHTS)
 
 
-class Retested(NamedTuple):
+class ReproducedTest(NamedTuple):
     """A run whose weights were tested again.
 
     Attributes:
@@ -42,7 +42,7 @@ class Retested(NamedTuple):
     @property
     def recorded_mean(self) -> float:
         """The recorded score."""
-        assert self.recorded.test is not None  # retest_weights refuses other runs
+        assert self.recorded.test is not None  # reproduce_test refuses other runs
         return self.recorded.test.mean
 
     @property
@@ -74,7 +74,7 @@ def find_row(what: str) -> list[Path]:
     return next([folder.parent / run.name for run in runs] for runs in rows if folder.name in {r.name for r in runs})
 
 
-def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display | None = None) -> Retested:
+def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display | None = None) -> ReproducedTest:
     """Test the selected weights of a run on the episodes of its record. It happens in a copy.
 
     Args:
@@ -104,7 +104,7 @@ def retest_weights(folder: Path, overrides: Sequence[str] = (), display: Display
         found = evaluate_run(copy, [f"device.threads={threads}", *overrides], display=display).evaluation
     if found.episode_bank != record.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return Retested(folder, record, found.test, found.changed_code)
+    return ReproducedTest(folder, record, found.test, found.changed_code)
 
 
 def agree(found: Score, recorded: Score) -> bool:
@@ -119,12 +119,12 @@ def agree(found: Score, recorded: Score) -> bool:
     return same and abs(found.mean - recorded.mean) <= margin
 
 
-def combined(runs: Sequence[Retested]) -> SeedsResult:
+def combined(runs: Sequence[ReproducedTest]) -> SeedsResult:
     """Return the score and the verdict of all seeds, from what was measured now."""
     return combine_seeds([dataclasses.replace(run.recorded, test=run.found) for run in runs])
 
 
-def format_retested(runs: Sequence[Retested]) -> str:
+def format_reproduced_tests(runs: Sequence[ReproducedTest]) -> str:
     """Return a line for each seed, the score of all, and the verdict."""
     lines = []
     for run in runs:

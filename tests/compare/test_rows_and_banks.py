@@ -101,7 +101,7 @@ def test_a_run_that_ended_without_a_test_is_compared_by_its_later_one(make_run: 
     assert left_out.reason == "the mean of e.csv is not the test result of record.json."
     keep(folder, record, "e")
     (run,) = gather([folder]).runs
-    assert (run.test, run.bank, run.retested) == (record.test, record.episode_bank, True)
+    assert (run.test, run.bank) == (record.test, record.episode_bank)
 
 
 def test_paths_of_the_machine_are_on_no_page(make_run: MakeRun, tmp_path: Path) -> None:
