@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,21 @@ def test_torchrun_trains_one_run(tmp_path: Path, program: list[str], tracker: st
     assert record.device.ranks == 2
     assert record.device.threads == max(1, len(os.sched_getaffinity(0)) // 2)
     assert len(list(folder.glob("wandb/offline-run-*"))) == (tracker == "wandb")
+
+
+@pytest.mark.slow
+def test_torchrun_ends_a_rank_that_waits_for_one_killed_before_they_have_met(tmp_path: Path) -> None:
+    script = tmp_path / "rank.sh"
+    train = shlex.join([sys.executable, "-m", "metaexp", "train", *TINY, "tracker=files", f"paths.outputs={tmp_path}"])
+    script.write_text(
+        f'if [ "$RANK" = 0 ]; then touch started; exec {train}; fi\n'
+        "while [ ! -e started ]; do sleep 0.1; done\n"
+        "kill -KILL $$\n"
+    )
+    done = subprocess.run(
+        [*TORCHRUN, "--no-python", "bash", str(script)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "exitcode  : -9" in done.stderr
+    assert not [path for path in tmp_path.iterdir() if (path / "record.json").exists()]
