@@ -21,14 +21,16 @@ from typing import NamedTuple
 import forking
 import pytest
 from programs import load_program
+from same_machine import is_same_machine
 from torch.distributed.run import get_args_parser
 
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.engines.learn2learn import import_learn2learn
+from metaexp.results.record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,7 +121,7 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, monkey
         assert words[1] == "install"
         assert all((ROOT / word.partition("[")[0]).exists() for word in words[2:] if not word.startswith("-"))
     elif words[0] == "metaexp":
-        assert main(shortened(with_runs(words[1:], inside))) == 0
+        assert main(shortened(with_runs(words[1:], inside))) in allowed(words)
     elif words[0] == "python":
         assert words[1] == "benchmarks/maml.py"
         monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -133,6 +135,13 @@ def test_a_command_of_the_documentation_works(command: str, inside: Path, monkey
         assert main(shortened(with_runs(ours, inside))) == 0  # in one process
     else:
         pytest.fail(f"no test knows how to run {words[0]}")
+
+
+def allowed(words: list[str]) -> tuple[ExitCode, ...]:
+    """How a command may end: a run that was published elsewhere may give other last digits here."""
+    if words[1] == "reproduce" and words[2].startswith("docs/") and not is_same_machine(read_record(ROOT / words[2])):
+        return ExitCode.OK, ExitCode.DIFFERENT
+    return (ExitCode.OK,)
 
 
 def with_runs(words: list[str], inside: Path) -> list[str]:

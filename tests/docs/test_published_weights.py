@@ -8,11 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
+from same_machine import is_same_machine
 from sampling import size
 
 from metaexp.core.intervals import mean_interval
-from metaexp.machine.device import device_name
 from metaexp.report.publish import MOST_BYTES, WEIGHTS
 from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
@@ -56,16 +55,6 @@ def first_of(record: RunRecord, folder: Path, n_episodes: int) -> RunRecord:
     assert record.test is not None
     values = read_episodes(folder / EPISODES_FILE)[-1][:n_episodes]
     return dataclasses.replace(record, test=Score(record.test.metric, *mean_interval(values), n_episodes))
-
-
-def is_same_machine(record: RunRecord) -> bool:
-    """Whether numbers must be equal to the last digit. On another processor or torch, sums are rounded otherwise."""
-    device = record.device
-    return (
-        device is not None
-        and device.name == device_name(torch.device("cpu"))
-        and record.versions.get("torch") == torch.__version__
-    )
 
 
 def agree(found: Score, record: RunRecord) -> bool:
@@ -117,5 +106,5 @@ def test_other_weights_give_another_number(tmp_path: Path, silent: Lines) -> Non
     folder = copy_of("maml_sinusoid", tmp_path)
     base = folder / "checkpoints" / "best"
     tensors, values = read(base)
-    write(base, {key: 1.001 * tensor for key, tensor in tensors.items()}, values)
+    write(base, {key: 1.01 * tensor for key, tensor in tensors.items()}, values)
     assert not agree(score_of(folder, silent), read_record(folder))
