@@ -2,15 +2,15 @@
 
 No number on that page is typed. Each record is what a harness wrote with ``--output``::
 
-    python tests/support/kill_and_resume.py FOLDER 144 benchmarks/records/kill_and_resume.json
-    python tests/support/crash_points.py FOLDER --output benchmarks/records/crash_points.json
-    python tests/support/kill_sweep.py FOLDER 20 30 --output benchmarks/records/sweep_kills.json
-    python tests/support/kill_sweep.py FOLDER 20 20 --warm --output benchmarks/records/sweep_kills_warm.json
-    OMP_NUM_THREADS=1 python tests/support/rank_rounds.py FOLDER --output benchmarks/records/rank_rounds.json
-    python tests/support/hostile_folders.py --cases 300 --seed 0 --output benchmarks/records/hostile_folders.json
-    python tests/support/hostile_folders.py --cases 300 --seed 1 --output benchmarks/records/hostile_folders.json
-    python tests/support/hostile_folders.py --cases 300 --seed 2 --output benchmarks/records/hostile_folders.json
-    python tests/support/bad_command_lines.py --lines 1600 --output benchmarks/records/bad_command_lines.json
+    python tests/support/kills/kill_and_resume.py FOLDER 144 benchmarks/records/kill_and_resume.json
+    python tests/support/kills/crash_points.py FOLDER --output benchmarks/records/crash_points.json
+    python tests/support/kills/kill_sweep.py FOLDER 20 30 --output benchmarks/records/sweep_kills.json
+    python tests/support/kills/kill_sweep.py FOLDER 20 20 --warm --output benchmarks/records/sweep_kills_warm.json
+    OMP_NUM_THREADS=1 python tests/support/kills/rank_rounds.py FOLDER --output benchmarks/records/rank_rounds.json
+    python tests/support/hostile/hostile_folders.py --seed 0 --output benchmarks/records/hostile_folders.json
+    python tests/support/hostile/hostile_folders.py --seed 1 --output benchmarks/records/hostile_folders.json
+    python tests/support/hostile/hostile_folders.py --seed 2 --output benchmarks/records/hostile_folders.json
+    python tests/support/hostile/bad_command_lines.py --lines 1600 --output benchmarks/records/bad_command_lines.json
     python benchmarks/reliability.py --page docs/reliability.md
 """
 

@@ -16,7 +16,8 @@ from types import ModuleType
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))  # so that tests can import the helpers of that folder
+SUPPORT = Path(__file__).parent / "support"
+sys.path[:0] = map(str, [SUPPORT, *sorted(SUPPORT.glob("[!_]*/"))])  # so that tests can import the helpers there
 
 # Several test processes run at once; with a thread per core each, they would wait for one another. Set before torch
 # is imported, and handed on to the processes that tests start.

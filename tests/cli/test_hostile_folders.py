@@ -1,6 +1,6 @@
 """Damaged and hostile run folders, some of each kind, given to every verb: nothing gets in, hangs or lies.
 
-All of them: ``python tests/support/hostile_folders.py``; what came of it is on docs/reliability.md.
+All of them: ``python tests/support/hostile/hostile_folders.py``; what came of it is on docs/reliability.md.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKS = sorted((ROOT / "docs" / "walks").glob("*.md"))
-WALKER = Path(__file__).resolve().parents[1] / "support" / "walker.py"
+WALKER = Path(__file__).resolve().parents[1] / "support" / "docs" / "walker.py"
 SHIPPED = ("metaexp", "conf", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 

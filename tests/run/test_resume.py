@@ -23,7 +23,7 @@ from metaexp.run.checkpoint import Checkpoints, read, write
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
+KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 
 
 def result_of(folder: Path) -> dict[str, bytes]:
@@ -292,7 +292,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, ex
     """SIGKILLs at random times, and right before or after a write, a sync or a rename."""
     kills = size(8, 20)
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "kill_and_resume.py"), str(tmp_path), str(kills)],
+        [sys.executable, str(KILLS / "kill_and_resume.py"), str(tmp_path), str(kills)],
         capture_output=True,
         text=True,
         check=False,
@@ -310,7 +310,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, ex
 def test_killed_at_every_kind_of_call_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     every = size(61, 30)  # an odd number, so that kills come before calls and after them
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "crash_points.py"), str(tmp_path), "--every", str(every)],
+        [sys.executable, str(KILLS / "crash_points.py"), str(tmp_path), "--every", str(every)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

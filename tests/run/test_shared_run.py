@@ -20,7 +20,7 @@ from metaexp.run.checkpoint import read
 
 pytestmark = pytest.mark.timeout(600)  # on a busy machine forty processes take their time
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
+KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 KINDS = ("maml", "proto_net", "reptile")
 CLOSE = 1e-4
 """Relative, after twelve updates in float32."""
@@ -101,7 +101,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "report.json").exists():
             (place / "jobs.json").write_text(json.dumps(JOBS))
-            command = [sys.executable, str(SUPPORT / "shared_runs.py"), str(place), str(place / "jobs.json")]
+            command = [sys.executable, str(KILLS / "shared_runs.py"), str(place), str(place / "jobs.json")]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
     return Shared(json.loads((place / "report.json").read_text()))

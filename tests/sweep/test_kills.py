@@ -12,7 +12,7 @@ from sampling import size
 
 from metaexp.machine.forked_process import can_fork
 
-SUPPORT = Path(__file__).resolve().parents[1] / "support"
+KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 
 
 WARM = pytest.param(["--warm"], size(1, 5), marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))
@@ -26,7 +26,7 @@ def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(tmp_path: Pat
     """
     jobs = size(2, 4)
     done = subprocess.run(
-        [sys.executable, str(SUPPORT / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills), *how],
+        [sys.executable, str(KILLS / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills), *how],
         capture_output=True,
         text=True,
         check=False,

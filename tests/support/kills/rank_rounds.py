@@ -27,7 +27,7 @@ from metaexp.core.errors import ExitCode
 from metaexp.machine.threads import cores
 from metaexp.results.provenance import git_state
 
-SUPPORT = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 SIZES = (1, 2, 4)
 STEPS = 12
 ERRORS = ("error", "memory", "outside", "drift", "other")
@@ -163,7 +163,7 @@ def run_rounds(folder: Path, rounds: int, seed: int, kinds: Sequence[str] = DIST
     folder.mkdir(parents=True, exist_ok=True)
     jobs = planned(rounds, seed, kinds)
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, str(SUPPORT / "shared_runs.py"), str(folder), str(folder / "jobs.json")]
+    command = [sys.executable, str(HERE / "shared_runs.py"), str(folder), str(folder / "jobs.json")]
     subprocess.run(command, check=True)
     return judged(jobs, json.loads((folder / "report.json").read_text()))
 

@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the helpers beside this folder
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # after CUDA's threads have started, no process can be forked
 
 import case_runs
@@ -56,7 +56,7 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bo
     for package in case_runs.TRUSTED:
         trust(package)
     if warm:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the warm parents, whose jobs import the family
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # for the warm parents, whose jobs import the family
     else:
         outputs_module.draw = lambda *_: {}  # figures take longer than these runs
         warm_start.start = forking.start

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from bad_words import BAD, FINE
 
 from metaexp.cli.main import VERBS
@@ -32,7 +30,7 @@ from metaexp.config.project import FILE
 from metaexp.core.errors import ExitCode
 
 SEED = 20_261_126
-OLD_RUN = Path(__file__).parents[1] / "old_runs" / "completed"
+OLD_RUN = Path(__file__).parents[2] / "old_runs" / "completed"
 REFUSED = (ExitCode.CONFIG, ExitCode.DATA, ExitCode.RUN_FOLDER, ExitCode.MACHINE)
 _MOST_LINES, _LONGEST_LINE = 40, 6_000
 """What an answer has at most."""

@@ -18,8 +18,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import torch
 from kill_and_resume import result_of, run_session, session
 
