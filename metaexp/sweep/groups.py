@@ -59,7 +59,7 @@ def jobs_at_once(n_jobs: int | Literal["auto"], jobs: Sequence[FrozenJob], *, to
 
     With ``auto`` they are as many as there are cores, so that each computes with one thread. On two idle cores, two
     such jobs make 1.5 times the steps of one with two threads (:func:`threads_each`), and on busy cores far more: the
-    threads of a job wait for each other (benchmarks/sweep_threads.py). Jobs on a GPU run one at a time.
+    threads of a job wait for each other (benchmarks/sweeps/threads.py). Jobs on a GPU run one at a time.
 
     Args:
         n_jobs: Value of ``sweep.n_jobs``.

@@ -16,9 +16,9 @@ RECORDS = ROOT / "benchmarks" / "records"
 
 @pytest.mark.parametrize("record", ["seeds_together", "sweep_threads", "sweep_startup", "sweep_hundred"])
 def test_the_page_is_that_of_the_records(record: str, tmp_path: Path) -> None:
-    page = load_program("benchmarks/sweeps_page.py")
+    page = load_program("benchmarks/sweeps/page.py")
     text = PAGE.read_text()
-    assert page.on_page(text) == text, "run python benchmarks/sweeps_page.py --page docs/sweeps.md"
+    assert page.on_page(text) == text, "run python benchmarks/sweeps/page.py --page docs/sweeps.md"
     shutil.copytree(RECORDS, tmp_path / "records")
     path = tmp_path / "records" / f"{record}.json"
     found = json.loads(path.read_text())
@@ -34,7 +34,7 @@ def test_the_page_is_that_of_the_records(record: str, tmp_path: Path) -> None:
 
 
 def test_a_stale_page_is_said_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = load_program("benchmarks/sweeps_page.py")
+    page = load_program("benchmarks/sweeps/page.py")
     copy = tmp_path / "sweeps.md"
     copy.write_text(PAGE.read_text().replace("ratio (range)", "something else"))
     assert page.main(["--page", str(copy), "--check"]) == 1

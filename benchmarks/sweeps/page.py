@@ -1,6 +1,6 @@
 """Write the measurements of sweeps into docs/sweeps.md, from their records. No number of those tables is typed.
 
-python benchmarks/sweeps_page.py --page docs/sweeps.md [--check]
+python benchmarks/sweeps/page.py --page docs/sweeps.md [--check]
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from pages import page_parser, write_page
 
 from metaexp.results.markdown import between_markers, table
 
-RECORDS = Path(__file__).resolve().parent / "records"
+RECORDS = Path(__file__).resolve().parents[1] / "records"
 Found = Mapping[str, Any]
 
 

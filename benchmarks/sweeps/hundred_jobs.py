@@ -7,7 +7,7 @@ what the command takes where nothing else runs, if no core idles.
 
 An extra worker's memory (PSS) is compared with that of one run in a process of its own. Goal: at most 1.2 times it.
 
-    python benchmarks/sweep_hundred.py [--jobs 100] [--note TEXT] [--output FILE]
+    python benchmarks/sweeps/hundred_jobs.py [--jobs 100] [--note TEXT] [--output FILE]
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import timing
-from sweep_startup import JOB, mebibytes, spent
+from startup import JOB, mebibytes, spent
 
 from metaexp.config.compose import Composer
 from metaexp.machine.device import use_device
@@ -32,7 +34,7 @@ from metaexp.run.build import build, make_step
 
 SECONDS_OF_A_JOB = 1.0
 GOALS = {"seconds": 90.0, "extra_worker": 1.2}
-RECORD = Path(__file__).parent / "records" / "sweep_hundred.json"
+RECORD = Path(__file__).resolve().parents[1] / "records" / "sweep_hundred.json"
 
 
 def main(n_jobs: int, note: str, output: Path) -> None:

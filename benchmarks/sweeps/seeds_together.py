@@ -5,16 +5,19 @@ tasks, gradient, clipping, optimiser, reading the loss. Validation and checkpoin
 not in it. The two take turns in one process. A shared machine disturbs two threads: `--clock processor --threads 1`
 counts the processor's seconds instead.
 
-    python benchmarks/seeds_together.py [--rounds 15] [--threads 1] [--clock wall|processor] [--output FILE]
+    python benchmarks/sweeps/seeds_together.py [--rounds 15] [--threads 1] [--clock wall|processor] [--output FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from timing import CLOCKS, compare, print_table, save
@@ -45,7 +48,7 @@ TOLERANCE = 1e-10
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/seeds_together.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/sweeps/seeds_together.py", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")

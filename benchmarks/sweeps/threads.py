@@ -4,7 +4,7 @@ Both kinds of jobs make ordinary training steps for some seconds, in turn. Besid
 is one by the processor's: steps per processor second, which other work on the machine disturbs less. It favours the
 job with many threads, as if its threads never waited.
 
-    python benchmarks/sweep_threads.py [--rounds 5] [--seconds 4] [--note TEXT] [--output FILE]
+    python benchmarks/sweeps/threads.py [--rounds 5] [--seconds 4] [--note TEXT] [--output FILE]
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
 
@@ -39,7 +41,7 @@ EXPERIMENTS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
-    parser = argparse.ArgumentParser(prog="python benchmarks/sweep_threads.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/sweeps/threads.py", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each kind of job runs in a round")
     parser.add_argument("--note", default="", help="what the record should say of the machine, such as who shared it")

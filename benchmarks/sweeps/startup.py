@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import timing
 
 from metaexp.machine.threads import cores
@@ -35,7 +37,7 @@ GLYPHS = [
     "train.checkpoint_every=1",
 ]  # fmt: skip
 FEW, MORE = 2, 8
-RECORD = Path(__file__).parent / "records" / "sweep_startup.json"
+RECORD = Path(__file__).resolve().parents[1] / "records" / "sweep_startup.json"
 
 
 def main(rounds: int, output: Path) -> None:
