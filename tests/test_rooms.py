@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +44,8 @@ TORCH_FREE = ("cli.main", "config", "sweep", "compare", "report", "results")
 
 MOST_FILES = 22
 """At most so many Python files in a folder."""
+WITH_PYTHON = ("benchmarks", "conf", "docs", "examples", "metaexp", "scripts", "tests")
+"""All folders of the repository that have Python files, at any depth."""
 
 
 @pytest.fixture
@@ -218,9 +221,28 @@ def test_a_promise_is_known_by_its_words(tmp_path: Path, text: str, promised: bo
     assert promising(tmp_path) == (["metaexp.a"] if promised else [])
 
 
+def crowded(root: Path) -> list[str]:
+    """Folders of the repository with more Python files than one can look over."""
+    counts = Counter(path.parent for top in WITH_PYTHON for path in (root / top).rglob("*.py"))
+    return sorted(folder.relative_to(root).as_posix() for folder, n in counts.items() if n > MOST_FILES)
+
+
 def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
-    counts = {folder: len(list(folder.glob("*.py"))) for folder in (ROOT / "metaexp").rglob("*") if folder.is_dir()}
-    assert {str(folder): n for folder, n in counts.items() if n > MOST_FILES} == {}
+    assert crowded(ROOT) == []
+    listed = subprocess.run(["git", "ls-files", "*/*.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= set(WITH_PYTHON)
+
+
+@pytest.mark.parametrize(
+    "name", ["metaexp/core", "tests/support/kills", "benchmarks", "scripts", "examples/own", "conf"]
+)
+def test_a_folder_with_one_file_too_many_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    for number in range(MOST_FILES):
+        (tmp_path / name / f"{number}.py").touch()
+    assert crowded(tmp_path) == []
+    (tmp_path / name / "more.py").touch()
+    assert crowded(tmp_path) == [name]
 
 
 NOT_OF_ROOMS = {"conf", "contracts", "docs", "old_runs", "slurm", "support"}
