@@ -210,6 +210,23 @@ def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     assert headings == [tag for tag, _ in page.elements].count("button") > 15
 
 
+def test_a_long_command_is_folded_so_that_the_answer_comes_first(sweep: Path) -> None:
+    comparison = compared(sweep)
+    long = dataclasses.replace(comparison, command=f"metaexp compare {' '.join(['outputs/a_run'] * 20)}")
+    assert ("details", {"class": "command"}) in Page(page_of(long)).elements
+    assert long.command in Page(page_of(long)).text
+    assert "details" not in [tag for tag, _ in Page(page_of(comparison)).elements]
+
+
+def test_of_many_rows_none_may_be_worse(make_run: MakeRun, tmp_path: Path) -> None:
+    for place, name in enumerate(["maml", "anil", "proto_net", "matching_net", "relation_net", "reptile"]):
+        for seed in range(2):
+            make_run(name, seed, 0.01 * place)
+    (table,) = compared(tmp_path / "sweep").tables
+    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    assert others.endswith("; none of them is significantly worse. The table has each.")
+
+
 def test_cells_sort_by_their_numbers(sweep: Path) -> None:
     comparison = compared(sweep)
     page = Page(page_of(comparison))
