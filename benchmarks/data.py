@@ -45,7 +45,7 @@ from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin
 from metaexp.data.files.cache import Prepared, cached
 from metaexp.data.mapped.example_file import new_examples
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import raise_malloc_thresholds
 
 DATASETS = {
@@ -171,7 +171,7 @@ def measure(name: str, placement: str, folder: str, options: argparse.Namespace)
     files = Path(folder) / "data" / "cache"
     drop(files)
     torch.ones(1).add(1)
-    with Peak() as peak, placed(placement):  # type: ignore[arg-type]
+    with Peak() as peak, use_placement(placement):  # type: ignore[arg-type]
         start = time.perf_counter()
         data = load()
         seconds = time.perf_counter() - start

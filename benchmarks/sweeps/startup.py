@@ -26,7 +26,7 @@ from metaexp.machine.threads import cores
 from metaexp.sweep.folder import Sweep, create
 from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.prepare import prepare
-from metaexp.sweep.warm_start import WarmStarter, job_starter
+from metaexp.sweep.warm_start import WarmStarter, open_job_starter
 
 JOB = [
     "algorithm=maml", "dataset=sinusoid", "device=cpu", "device.threads=1", "tracker=files", "train.steps=20",
@@ -93,7 +93,7 @@ def mebibytes(*, fork: bool) -> list[float]:
     prepared = prepare([*GLYPHS, "seed=0,1,2", f"hydra.sweep.dir=memory-{fork}"], None, "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
     found = []
-    with job_starter((), 1, print, fork=fork) as begin:
+    with open_job_starter((), 1, print, fork=fork) as begin:
         running: list[JobProcess] = []
         try:
             for job in sweep.jobs():

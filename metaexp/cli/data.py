@@ -14,7 +14,7 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.placement import use_placement
 from metaexp.results.next_steps import after_data, format_next
 from metaexp.run.folder import check_writable
 
@@ -81,12 +81,12 @@ def main(arguments: Sequence[str]) -> int:
             return verify_files(name, dataset, settings.paths.data)
         if word == "show" and not show(name, dataset, settings.paths.data):
             return 0
-        with placed(settings.device.examples):
+        with use_placement(settings.device.examples):
             _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
         return _print_next(options, overrides)
     settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    with placed(settings.device.examples):
+    with use_placement(settings.device.examples):
         _prepare(dataset, settings.paths.data, options.figure)
     return _print_next(options, options.overrides)
 

@@ -82,9 +82,9 @@ def main(arguments: Sequence[str]) -> int:
     folder, support, query = _check(options)
     existing(folder).load_settings()  # reports problems before torch is imported
 
-    from metaexp.run.predict.predict import Asked, predict
+    from metaexp.run.predict.predict import PredictionRequest, predict
 
-    found = predict(folder, Asked(support, query, options.conformal, options.episodes), print_text)
+    found = predict(folder, PredictionRequest(support, query, options.conformal, options.episodes), print_text)
     if options.output is not None:
         write_atomically(options.output, encode_text(format_csv(found)))
     _print(found, options.output)

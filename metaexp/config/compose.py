@@ -140,7 +140,7 @@ class Composer:
             ConfigError: In the place of Hydra's errors.
         """
         try:
-            (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _take_apart)
+            (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_in_one_line(error)) from error
@@ -229,7 +229,7 @@ def _to_yaml(values: Mapping[str, Any]) -> str:
     return text
 
 
-def _take_apart(config: DictConfig) -> tuple[tuple[DictConfig, DictConfig], Any]:
+def _split_off_hydra(config: DictConfig) -> tuple[tuple[DictConfig, DictConfig], Any]:
     """The job's own part of a composed configuration, Hydra's part, and what ``${hydra:...}`` refers to."""
     HydraConfig.instance().set_config(config)
     OmegaConf.set_readonly(config.hydra, False)

@@ -157,8 +157,8 @@ class Loader(ConfigLoaderImpl):
     repository: Files
     files: Sequence[ResultDefault] = ()
     _asks_for_more = False
-    _asked: set[tuple[object, ...]] | None = None
-    """The compositions whose files were compared in a block of :meth:`files_stay`; None outside of one."""
+    _compared: set[tuple[object, ...]] | None = None
+    """The compositions whose files were compared in a block of :meth:`assume_files_unchanged`; None outside of one."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         """Look for files along a search path."""
@@ -166,14 +166,14 @@ class Loader(ConfigLoaderImpl):
         self.repository = Files(config_search_path)
 
     def compose(
-        self, config_name: str, overrides: list[str], take_apart: Callable[[DictConfig], tuple[T, U]]
+        self, config_name: str, overrides: list[str], split: Callable[[DictConfig], tuple[T, U]]
     ) -> tuple[T, U]:
-        """Compose a configuration, take it apart, and return the parts.
+        """Compose a configuration, split it, and return the parts.
 
         Args:
             config_name: The root file.
             overrides: The choices of files.
-            take_apart: Makes the parts; called once for a composition.
+            split: Splits the configuration into two parts; called once for a composition.
 
         Returns:
             The first part, for the caller to change, and the second part, which all callers share.
@@ -181,32 +181,32 @@ class Loader(ConfigLoaderImpl):
         searched = tuple(_identity_of(source) for source in self.repository.get_sources())
         key = (searched, config_name, *overrides, RunMode.RUN, Path.cwd())
         made = _made.pop(key, None)
-        is_known = self._asked is not None and key in self._asked
+        is_known = self._compared is not None and key in self._compared
         if made is None or not (is_known or self.repository.would_answer(made.answers)):
             self.repository.answers = {}
             config: DictConfig = self.load_configuration(config_name, overrides, RunMode.RUN)
             depends_on_more = config.hydra.job.env_copy or self._asks_for_more
-            own, shared = take_apart(config)
+            own, shared = split(config)
             if depends_on_more:
                 return own, shared
             made = _Made(pickle.dumps(own), _copy_of(pickle.dumps(shared)), self.files, self.repository.answers)
         if len(_made) >= _MOST_MADE:
             del _made[next(iter(_made))]
         _made[key] = made
-        if self._asked is not None:
-            self._asked.add(key)
+        if self._compared is not None:
+            self._compared.add(key)
         self.files = made.files
         return _copy_of(made.parts), made.shared
 
     @contextmanager
-    def files_stay(self) -> Iterator[None]:
-        """Within this block, take the files for unchanged once they were compared with those of a composition."""
-        before = self._asked, self.repository.groups
-        self._asked, self.repository.groups = set(), {}
+    def assume_files_unchanged(self) -> Iterator[None]:
+        """Within this block, compare the files of each composition once, and assume that they stay as they are."""
+        before = self._compared, self.repository.groups
+        self._compared, self.repository.groups = set(), {}
         try:
             yield
         finally:
-            self._asked, self.repository.groups = before
+            self._compared, self.repository.groups = before
 
     def get_group_options(
         self,

@@ -33,7 +33,7 @@ class VerbOptions(NamedTuple):
 def read_verb_options(
     section: str, overrides: Sequence[str], composer: Composer, problems: list[str], default: str | None = None
 ) -> VerbOptions:
-    """Separate what is asked of a verb from what is asked of its jobs, and read the file that is chosen.
+    """Separate the options of a verb from the overrides of its jobs, and read the file that is chosen.
 
     Args:
         section: The section's name, which is that of its group of files: ``sweep`` or ``search``.

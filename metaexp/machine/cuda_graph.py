@@ -51,7 +51,7 @@ class RecordedWork(Generic[T]):
         try:
             with torch.cuda.stream(aside):
                 function()  # the first call may wait for the device, to move tables there or to compile
-                with _no_waiting():
+                with _forbid_waiting():
                     for _ in range(_WARM_UPS - 1):
                         function()
             current.wait_stream(aside)
@@ -68,8 +68,8 @@ class RecordedWork(Generic[T]):
 
 
 @contextmanager
-def _no_waiting() -> Iterator[None]:
-    """Within this block, waiting for the device is an error."""
+def _forbid_waiting() -> Iterator[None]:
+    """Within this block, raise an error where the program waits for the device."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that the mode is experimental

@@ -22,10 +22,10 @@ _NAME_WIDTH = 60
 
 
 @contextmanager
-def profiling(n_steps: int, folder: Path, device: torch.device) -> Iterator[Callable[[], None]]:
+def profile_steps(n_steps: int, folder: Path, device: torch.device) -> Iterator[Callable[[], None]]:
     """Profile some steps of the loop in this block, and write a table of operations into the run folder.
 
-    One step is left out before and one for the profiler's own warming up. Numbers do not change.
+    The first step is left out, and the profiler warms up in the second. Numbers do not change.
 
     Args:
         n_steps: How many steps; 0 profiles nothing.
@@ -33,7 +33,7 @@ def profiling(n_steps: int, folder: Path, device: torch.device) -> Iterator[Call
         device: The device that computes.
 
     Yields:
-        To be called after each step.
+        A function to call after each step.
     """
     if n_steps == 0:
         yield lambda: None

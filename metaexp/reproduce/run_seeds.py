@@ -119,7 +119,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
     steps = _steps(plan, display.line)
     jobs = {seed: _job(plan, steps, seed) for seed in plan.seeds}  # all are checked before the first starts
     failed: dict[int, MetaexpError] = {}
-    with _without_run_id(len(jobs) > 1, display):
+    with _unset_run_id(len(jobs) > 1, display):
         for seed, job in jobs.items():
             try:
                 _run(plan, job, seed, plan.folder / f"seed{seed}", display)
@@ -133,8 +133,8 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
 
 
 @contextmanager
-def _without_run_id(has_several: bool, display: Display) -> Iterator[None]:
-    """Within this block, WANDB_RUN_ID is not set where there are several runs: it names one."""
+def _unset_run_id(has_several: bool, display: Display) -> Iterator[None]:
+    """Unset WANDB_RUN_ID within this block where there are several runs, because it names one."""
     given = os.environ.pop("WANDB_RUN_ID", None) if has_several else None
     try:
         if given:

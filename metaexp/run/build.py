@@ -18,7 +18,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
@@ -135,7 +135,7 @@ def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> Me
         compute: The device.
         progress: Takes lines about what is done meanwhile.
     """
-    with placed(settings.device.examples):
+    with use_placement(settings.device.examples):
         return load_examples(settings, progress).to(compute.device)
 
 
@@ -147,7 +147,7 @@ def load_examples(settings: Settings, progress: Progress) -> MetaDataset:
         progress: Takes lines about what is done meanwhile.
     """
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
-    with placed(settings.device.examples):
+    with use_placement(settings.device.examples):
         return description.load(settings.paths.data, progress)
 
 

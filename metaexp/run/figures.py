@@ -86,7 +86,7 @@ def _classified(subject: Subject) -> dict[str, Path]:
     algorithm = subject.parts.algorithm
     shown = []
     for episode in _test_tasks(subject, EPISODES, subject.settings.task.shape):
-        with _evaluation(subject):
+        with _use_eval_mode(subject):
             scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x).float()
         sure = scores.softmax(-1).amax(-1) if _gives_probabilities(algorithm) else None
         predicted = scores.argmax(-1)
@@ -141,7 +141,7 @@ def _states(subject: Subject, support: Examples, x: Tensor) -> dict[int, Tensor]
     Algorithms without steps have outputs under 0 only.
     """
     algorithm = subject.parts.algorithm
-    with _evaluation(subject):
+    with _use_eval_mode(subject):
         states = list(algorithm.adaptation_path(support))
         last = len(states) - 1
         return {steps: algorithm.predict(states[steps], x).float() for steps in sorted({0, min(1, last), last})}
@@ -158,8 +158,8 @@ def _test_tasks(subject: Subject, count: int, shape: TaskShape) -> Iterator[Epis
 
 
 @contextmanager
-def _evaluation(subject: Subject) -> Iterator[None]:
-    """As in the test: evaluation mode, no gradients beyond the algorithm's own, the run's precision."""
+def _use_eval_mode(subject: Subject) -> Iterator[None]:
+    """Compute as in the test: evaluation mode, no gradients beyond the algorithm's own, the run's precision."""
     algorithm = subject.parts.algorithm
     training = algorithm.training
     algorithm.eval()

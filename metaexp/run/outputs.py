@@ -69,8 +69,8 @@ class Outputs:
         logging.getLogger("metaexp").info(text)
 
     @contextmanager
-    def only_log(self) -> Iterator[None]:
-        """Within this block, messages go to the log of this run, and not to those of other runs in this process."""
+    def log_to_this_run(self) -> Iterator[None]:
+        """Within this block, send messages to the log of this run, and not to those of other runs in this process."""
         token = _logging_run.set(self.path)
         try:
             yield

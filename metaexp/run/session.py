@@ -78,13 +78,13 @@ class Session:
             Interrupted: A signal ended the session, after a clean save.
             Exception: Whatever ended it early is written into the record first. Errors of the machine say what to do.
         """
-        with self.recorded_end():
+        with self.record_errors():
             trainer = self.begin()
             trainer.run()
             return self.finish(trainer)
 
     @contextmanager
-    def recorded_end(self) -> Iterator[None]:
+    def record_errors(self) -> Iterator[None]:
         """Within this block, write an error into the record before it is raised; raises as :meth:`run` does."""
         try:
             yield

@@ -15,7 +15,7 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.device import Compute
-from metaexp.machine.profile import profiling
+from metaexp.machine.profile import profile_steps
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.record import Score
@@ -88,7 +88,7 @@ class Trainer:
             return
         with self.display.stretch("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
-            with suppress(AbortedWork), self._profiling() as made_step:
+            with suppress(AbortedWork), self._profile_steps() as made_step:
                 while self.goes_on():
                     self.apply(self._compute_mean())
                     made_step()
@@ -96,10 +96,10 @@ class Trainer:
             self.watch.end_training()
         self.save_rest()
 
-    def _profiling(self) -> AbstractContextManager[Callable[[], None]]:
+    def _profile_steps(self) -> AbstractContextManager[Callable[[], None]]:
         """Profile the steps that ``train.profile`` asks for, on one rank."""
         n_steps = self.train.profile if self.outputs.path.is_dir() else 0  # other ranks have no folder
-        return profiling(n_steps, self.outputs.path, self.device)
+        return profile_steps(n_steps, self.outputs.path, self.device)
 
     def prepare(self) -> bool:
         """Make the validation that a resumed run still owes, and return whether there are steps to train."""

@@ -24,7 +24,7 @@ from metaexp.search.summary import (
 )
 from metaexp.sweep.folder import explain_moved
 from metaexp.sweep.pool import Pool
-from metaexp.sweep.warm_start import job_starter
+from metaexp.sweep.warm_start import open_job_starter
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
@@ -47,7 +47,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     threads = threads_each(prepared.options.workers)
     with (
         stop_on_signals() as stop,
-        job_starter(trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
+        open_job_starter(trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
     ):
         queue = TrialQueue(prepared, place, study, begin)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)

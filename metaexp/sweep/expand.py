@@ -102,7 +102,7 @@ def freeze_all(
     """
     found: dict[str, list[str]] = {}
     frozen: list[FrozenJob] = []
-    with freezer.composer.loader.files_stay():
+    with freezer.composer.loader.assume_files_unchanged():
         for number, overrides in enumerate(jobs):
             try:
                 frozen.append(freezer.freeze(number, overrides))

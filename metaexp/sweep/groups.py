@@ -95,18 +95,18 @@ def with_seeds(overrides: Sequence[str], composer: Composer, problems: list[str]
     if len(given) > 1:
         problems.append(f"{SEEDS} is given {len(given)} times; give it once.")
         return rest
-    asked: Any = _value(given[0], composer)
+    seeds: Any = _value(given[0], composer)
     start: Any = _value(first[-1], composer) if first else None
-    if first and (not _is_seed(start) or isinstance(asked, list)):
+    if first and (not _is_seed(start) or isinstance(seeds, list)):
         problems.append(
             f"{first[-1]} and {given[0]} both choose seeds. Give {SEEDS}=N with one first seed (seed=K), "
             f"or {SEEDS}=[...] alone."
         )
-    elif isinstance(asked, list) and asked and all(map(_is_seed, asked)) and len(set(asked)) == len(asked):
-        return [*rest, f"seed={','.join(map(str, asked))}"]
-    elif _is_seed(asked) and 1 <= asked <= _MOST_SEEDS:
+    elif isinstance(seeds, list) and seeds and all(map(_is_seed, seeds)) and len(set(seeds)) == len(seeds):
+        return [*rest, f"seed={','.join(map(str, seeds))}"]
+    elif _is_seed(seeds) and 1 <= seeds <= _MOST_SEEDS:
         low = start if first else _own_seed(rest, composer)
-        return [*rest, f"seed={','.join(str(seed) for seed in range(low, low + asked))}"]
+        return [*rest, f"seed={','.join(str(seed) for seed in range(low, low + seeds))}"]
     else:
         problems.append(
             f"{given[0]} must be a number of seeds from 1 to {_MOST_SEEDS}, or a list of different seeds, "

@@ -208,7 +208,7 @@ class LauncherPool:
         """Run the jobs. The launcher blocks in a thread, so that this thread can ask jobs to stop and return early.
 
         Args:
-            stop: Asked regularly. Once it returns True, all running jobs save and stop, and no other starts.
+            stop: Called regularly. Once it returns True, all running jobs save and stop, and no other starts.
 
         Raises:
             MachineError: If the launcher fails.
@@ -217,14 +217,14 @@ class LauncherPool:
         logging.getLogger("submitit").setLevel(logging.ERROR)
         thread = threading.Thread(target=self._launch, args=(list(self.left),), daemon=True)
         thread.start()
-        asked: float | None = None
+        stop_time: float | None = None
         while thread.is_alive():
             check_in_place(self.sweep.path, "hydra.sweep.dir")
-            if asked is None and stop():
+            if stop_time is None and stop():
                 self.folder.ask_to_stop()
-                asked = time.monotonic()
+                stop_time = time.monotonic()
             running = [job for job in self.left.values() if self.sweep.state(job).status == "running"]
-            if asked is not None and not running and time.monotonic() - asked > _SECONDS_UNTIL_LEFT:
+            if stop_time is not None and not running and time.monotonic() - stop_time > _SECONDS_UNTIL_LEFT:
                 return  # other jobs wait in the cluster's queue; once started, they see the request to stop, and end
             self._report()
             self.watcher.tick(running)

@@ -72,7 +72,7 @@ class Pool(Generic[Job]):
         """Run the jobs. An error in this process kills those that run.
 
         Args:
-            stop: Asked regularly. Once it returns True, all running jobs save and stop, and no other starts.
+            stop: Called regularly. Once it returns True, all running jobs save and stop, and no other starts.
         """
         try:
             while self.running or not self.queue.is_done:

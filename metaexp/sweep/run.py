@@ -30,7 +30,7 @@ from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
 from metaexp.sweep.time_left import TimeLeft, format_running
-from metaexp.sweep.warm_start import job_starter
+from metaexp.sweep.warm_start import open_job_starter
 
 TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
@@ -128,7 +128,7 @@ def _run(
             together = prepared.options.together
             at_once = jobs_at_once(prepared.options.n_jobs, prepared.jobs, together=together)
             fork = prepared.options.fork and len(in_groups(left, together=together)) > 1
-            with job_starter(trust_arguments(), threads_each(at_once), display.line, fork=fork) as begin:
+            with open_job_starter(trust_arguments(), threads_each(at_once), display.line, fork=fork) as begin:
                 queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
                 Pool(queue, at_once).run(lambda: bool(stop))
         else:

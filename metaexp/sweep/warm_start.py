@@ -37,7 +37,7 @@ State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
 
 
 @contextmanager
-def job_starter(
+def open_job_starter(
     packages: Sequence[str], threads: int | None, print_line: Callable[[str], None], *, fork: bool = True
 ) -> Iterator[Start]:
     """Provide a function that starts jobs, within a ``with`` block. It forks them if it can.
@@ -62,7 +62,7 @@ def job_starter(
 
 
 class WarmStarter:
-    """Starts jobs, forked if they compute on the CPU. The arguments are those of :func:`job_starter`."""
+    """Starts jobs, forked if they compute on the CPU. The arguments are those of :func:`open_job_starter`."""
 
     def __init__(self, packages: Sequence[str], threads: int | None, print_line: Callable[[str], None]) -> None:
         self.packages = packages
@@ -127,7 +127,7 @@ class _Forked:
     def __init__(self, starter: WarmStarter, folders: Sequence[Path]) -> None:
         self.starter = starter
         self.folders = folders
-        self.asked: int | None = None
+        self.last_signal: int | None = None
         self.process: Process = self._begin()
 
     def poll(self) -> int | None:
@@ -137,8 +137,8 @@ class _Forked:
         if not self.process.parent.is_alive:
             self.starter.note_death(self.process.parent)
         if code is None and self.process.is_lost:
-            if self.asked is not None:
-                return self.process.give_up(-self.asked)
+            if self.last_signal is not None:
+                return self.process.give_up(-self.last_signal)
             self.process.give_up(1)
             self.process = self._begin()
             return self.process.poll()
@@ -148,12 +148,12 @@ class _Forked:
         return wait_for(self.poll, timeout)
 
     def send_signal(self, number: int) -> None:
-        self.asked = number
+        self.last_signal = number
         if self.poll() is None:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        self.asked = signal.SIGKILL
+        self.last_signal = signal.SIGKILL
         if self.poll() is None:
             self.process.kill()
 

@@ -129,7 +129,7 @@ def test_files_that_stay_are_compared_once_and_an_edit_is_noticed_afterwards(
     assert len(asked) == 3
     asked.clear()
     write(tmp_path, "model/small", "width: 2\n")
-    with composer.loader.files_stay():
+    with composer.loader.assume_files_unchanged():
         widths = [composer.compose(["model=small"]).config.model.width for _ in range(5)]
     assert widths == [2] * 5
     assert len(asked) == 1

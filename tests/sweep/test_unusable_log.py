@@ -18,7 +18,7 @@ from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import read_note, read_state
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
-from metaexp.sweep.warm_start import job_starter
+from metaexp.sweep.warm_start import open_job_starter
 
 CONF = Path("conf")
 KINDS = ["a folder", "a FIFO", "a link to a file", "a link to a device", "a link to nothing"]
@@ -55,7 +55,7 @@ def test_no_process_is_started_for_a_job_whose_log_cannot_be_written(
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
     bad = sweep.folder(prepared.jobs[0])
     replace(bad / "output.log", kind)
-    with job_starter((), 1, print, fork=fork) as begin:
+    with open_job_starter((), 1, print, fork=fork) as begin:
         process = begin(bad)
         assert process.wait() == process.poll() == ExitCode.RUN_FOLDER
         process.stop()

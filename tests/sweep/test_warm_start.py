@@ -30,7 +30,7 @@ from metaexp.sweep.frozen_job import write_frozen
 from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.pool import Start
 from metaexp.sweep.prepare import prepare
-from metaexp.sweep.warm_start import WarmStarter, job_starter
+from metaexp.sweep.warm_start import WarmStarter, open_job_starter
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no warm parents here")
 
@@ -93,7 +93,7 @@ def test_forked_jobs_write_the_bytes_of_spawned_ones() -> None:
     shutil.copytree("sweep", "fresh")
     folders, jobs = {}, {"forked": (0, 1), "spawned": size((1,), (0, 1))}
     for how, numbers in jobs.items():
-        with job_starter((), 1, said.append, fork=how == "forked") as begin:
+        with open_job_starter((), 1, said.append, fork=how == "forked") as begin:
             assert isinstance(begin, WarmStarter) == (how == "forked")
             running = [begin(folder(sweep, number)) for number in numbers]
             codes = [process.wait(WAIT) for process in running]
@@ -137,7 +137,7 @@ def own(place: Path) -> Callable[[str], None]:
 def test_own_code_is_imported_by_jobs_only_and_an_edit_of_it_is_noticed(own: Callable[[str], None]) -> None:
     prepared = prepare([*OVERRIDES, "model=mine", "seed=0,1", "hydra.sweep.dir=sweep"], Path("my_conf"), "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
-    with job_starter(("own_net",), 1, print) as begin:
+    with open_job_starter(("own_net",), 1, print) as begin:
         assert run(sweep, begin, 0) == 0
         own("# edited")
         assert run(sweep, begin, 1) == 2
@@ -153,7 +153,7 @@ def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     pool = os.fork()  # a pool of its own, to be killed
     if pool == 0:
         try:
-            with job_starter((), 1, print) as begin:
+            with open_job_starter((), 1, print) as begin:
                 for number in (0, 1):
                     begin(folder(sweep, number))
                 time.sleep(WAIT)
@@ -164,7 +164,7 @@ def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     os.waitpid(pool, 0)
     until(lambda: all(sweep.state(job).status == "interrupted" for job in sweep.jobs()))
     assert [read_record(folder(sweep, number)).status for number in (0, 1)] == ["interrupted"] * 2
-    with job_starter((), 1, print) as begin:
+    with open_job_starter((), 1, print) as begin:
         running = begin(folder(sweep, 0))
         until(lambda: begun(running) and sweep.state(sweep.jobs()[0]).status == "running")
         steps = read_record(folder(sweep, 0)).steps
@@ -195,7 +195,7 @@ def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_s
         return forking.start(path, **more)
 
     monkeypatch.setattr(warm_start, "start", start_and_note)
-    with job_starter((), 1, said.append) as begin:
+    with open_job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         for number in range(deaths):
             warm = begin(folder(sweep, number))
@@ -222,7 +222,7 @@ def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.Mon
     """And one that cannot begin at all is not tried again."""
     sweep = sweep_of("sweep", "seed=0,1")
     said: list[str] = []
-    with job_starter((), 1, said.append) as begin:
+    with open_job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         running = begin(folder(sweep, 0))
         os.kill(begin._parents[0].pid, signal.SIGKILL)
@@ -230,7 +230,7 @@ def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.Mon
     assert len(said) == 1
     assert said[0].endswith("each job imports for itself from now on")
     monkeypatch.setattr(warm_start, "FORK_SERVER", "--no-such-option")
-    with job_starter((), 1, said.append) as begin:
+    with open_job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)
         assert run(sweep, begin, 1) == 0
         assert len(begin._parents) == 1
@@ -269,7 +269,7 @@ def test_another_environment_folder_or_source_file_takes_another_parent(
             """Nothing runs."""
 
     monkeypatch.setattr(warm_start, "WarmParent", Parent)
-    with job_starter((), 1, print) as begin:
+    with open_job_starter((), 1, print) as begin:
         assert isinstance(begin, WarmStarter)
         begin._parent()
         begin._parent()
@@ -293,11 +293,11 @@ def test_the_files_of_metaexp_are_watched() -> None:
 
 
 def test_sweep_fork_false_spawns(monkeypatch: pytest.MonkeyPatch) -> None:
-    with job_starter((), 1, print, fork=False) as begin:
+    with open_job_starter((), 1, print, fork=False) as begin:
         assert not isinstance(begin, WarmStarter)
     monkeypatch.setattr(warm_start, "can_fork", lambda: False)
-    with job_starter((), 1, print) as begin:
+    with open_job_starter((), 1, print) as begin:
         assert not isinstance(begin, WarmStarter)
     monkeypatch.undo()
-    with job_starter((), 1, print) as begin:
+    with open_job_starter((), 1, print) as begin:
         assert isinstance(begin, WarmStarter)

@@ -32,7 +32,7 @@ from metaexp.core.user_cache import user_cache
 from metaexp.data.files.cache_folder import cache_folder, can_write
 from metaexp.data.files.memory import HeldContents
 from metaexp.data.files.progress import Progress
-from metaexp.data.mapped.example_file import ExampleFile, map_examples, preparing_at
+from metaexp.data.mapped.example_file import ExampleFile, map_examples, offer_file
 from metaexp.data.mapped.placement import stays_on_disk
 from metaexp.data.mapped.receipts import keep_receipt, kept_receipt, receipt_of, version_of
 
@@ -106,7 +106,7 @@ def cached(
             return prepared
         progress(f"The cache {path} is damaged; building it again.")
     HELD.end_filling()
-    with preparing_at(_temporary(path)) as preparing:
+    with offer_file(_temporary(path)) as preparing:
         prepared = build()
         if needs_receipt:
             keep_receipt(identity, receipt_of(*prepared[:3], checksum_of(prepared.examples)), progress)

@@ -104,8 +104,8 @@ _place: ContextVar[FilePlace | None] = ContextVar("place", default=None)
 
 
 @contextlib.contextmanager
-def preparing_at(path: Path) -> Iterator[FilePlace]:
-    """Within this block, :func:`new_examples` may make the file ``path``, which is removed if it is still there."""
+def offer_file(path: Path) -> Iterator[FilePlace]:
+    """Within this block, let :func:`new_examples` make the file ``path``. The end removes it if it is still there."""
     place = FilePlace(path)
     before = _place.set(place)
     try:

@@ -20,8 +20,8 @@ _chosen: ContextVar[Placement] = ContextVar("placement", default="auto")
 
 
 @contextmanager
-def placed(placement: Placement) -> Iterator[None]:
-    """Within this block, datasets are loaded with this placement. It changes no number.
+def use_placement(placement: Placement) -> Iterator[None]:
+    """Within this block, load datasets with this placement. It changes no number.
 
     Args:
         placement: Where the examples are kept.

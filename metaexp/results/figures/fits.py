@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -66,7 +67,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
     Raises:
         ValueError: There are no tasks.
     """
-    with _panels(path, title, len(tasks)) as (figure, panels):
+    with _open_panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             x, truth = to_array(task.x), to_array(task.truth)
             axes.plot(x, truth, color=VERMILION, linewidth=4.5, alpha=0.35, label="true function")
@@ -94,7 +95,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
     """
     import numpy as np
 
-    with _panels(path, title, len(tasks)) as (figure, panels):
+    with _open_panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             beginning, rest = to_array(task.beginning), to_array(task.rest)
             past = np.arange(len(beginning))
@@ -109,27 +110,19 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
         _legend(figure, panels)
 
 
-class _panels:  # noqa: N801 - used like a function
-    """A canvas with ``count`` equal panels that share the y axis, and a title above them."""
-
-    def __init__(self, path: Path, title: str, count: int) -> None:
-        if count == 0:
-            raise ValueError("a figure of fits needs at least one task")
-        self.title, self.count = title, count
-        self.columns = min(count, PANELS_PER_ROW)
-        self.rows = -(-count // self.columns)
-        self.canvas = Canvas(path, 3.1 * self.columns + 0.3, 2.7 * self.rows + 0.8)
-
-    def __enter__(self) -> tuple[Figure, list[Axes]]:
-        figure = self.canvas.__enter__()
-        grid = figure.subplots(self.rows, self.columns, sharey=True, squeeze=False).ravel()
-        for unused in grid[self.count :]:
+@contextmanager
+def _open_panels(path: Path, title: str, count: int) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Open a canvas with ``count`` equal panels that share the y axis, and a title above them."""
+    if count == 0:
+        raise ValueError("a figure of fits needs at least one task")
+    columns = min(count, PANELS_PER_ROW)
+    rows = -(-count // columns)
+    with Canvas(path, 3.1 * columns + 0.3, 2.7 * rows + 0.8) as figure:
+        grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for unused in grid[count:]:
             unused.set_axis_off()
-        figure.suptitle(self.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        return figure, list(grid[: self.count])
-
-    def __exit__(self, *reason: Any) -> None:
-        self.canvas.__exit__(*reason)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        yield figure, list(grid[:count])
 
 
 def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:

@@ -32,8 +32,8 @@ from metaexp.run.predict.new_examples import NewExamples, Reader
 Report = Callable[[str], None]
 
 
-class Asked(NamedTuple):
-    """What is asked for.
+class PredictionRequest(NamedTuple):
+    """The examples to predict, those to adapt to, and the prediction sets that are wanted.
 
     Attributes:
         support: A folder of classes, or an .npz file.
@@ -118,12 +118,12 @@ def calibrate_run(
     return calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
 
 
-def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Predictions:
+def predict(folder: Path, request: PredictionRequest, report: Report = lambda _: None) -> Predictions:
     """Adapt to a support set, and predict a query set.
 
     Args:
         folder: The run.
-        asked: What is asked for.
+        request: The examples, and the prediction sets that are wanted.
         report: Takes lines about long work.
 
     Raises:
@@ -133,15 +133,15 @@ def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Pred
     """
     place = existing(folder)
     settings = place.load_settings()
-    n_episodes = asked.n_episodes or settings.eval.episodes
-    if asked.level is not None:
-        check_level(asked.level, n_episodes)
+    n_episodes = request.n_episodes or settings.eval.episodes
+    if request.level is not None:
+        check_level(request.level, n_episodes)
     learner = make_learner(place, settings, report)
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     reader = Reader(
         description.image_preparation(), learner.interface.input_shape, settings.task.n_way == 0, settings.dataset_name
     )
-    support, query = reader.support(asked.support), reader.query(asked.query)
+    support, query = reader.support(request.support), reader.query(request.query)
     scales = _scales(place, settings, description, report)
     if scales is not None:
         support, query = _scaled(support, scales), _scaled(query, scales)
@@ -149,9 +149,9 @@ def predict(folder: Path, asked: Asked, report: Report = lambda _: None) -> Pred
     adapted = learner.adapt(support.x, support.y)
     scores = adapted.scores(query.x)
     calibration = None
-    if asked.level is not None:
+    if request.level is not None:
         shape = _shape_of(support, settings)
-        calibration = calibrate_run(learner, settings, shape, asked.level, n_episodes, report)
+        calibration = calibrate_run(learner, settings, shape, request.level, n_episodes, report)
     if adapted.names is not None:
         return _predictions(adapted, query, scores, calibration)
     scales = scales or Scales(None, None, "")

@@ -136,7 +136,7 @@ def _member(
         outputs = resumed_outputs(stack, setup, RunFolder(start.folder), shown)
     if common is not None:
         outputs.checkpoints.drop_after(common)
-    with outputs.only_log():
+    with outputs.log_to_this_run():
         checkpoint = outputs.load_checkpoint()
         for line in headline(record, str(setup.compute), outputs.path):
             outputs.print(line)

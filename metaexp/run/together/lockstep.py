@@ -35,13 +35,13 @@ class Member:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Within this block, messages go to this run's log, and an error ends this run and no other.
+        """Within this block, send messages to this run's log, and let an error end this run and no other.
 
         Raises:
             KeyboardInterrupt: The user wants to end everything at once.
         """
         try:
-            with self.session.outputs.only_log(), self.session.recorded_end():
+            with self.session.outputs.log_to_this_run(), self.session.record_errors():
                 yield
         except Exception as error:
             self.error = error
@@ -118,7 +118,7 @@ def _train(members: Sequence[Member], stop: StopRequest, display: Display) -> No
             if gradient is None or gradient.steps != [member.step for member in now]:
                 gradient = _stacked(now)
                 gradient.check(now[0].trainer.state.step)
-            with _counted(now):
+            with _count_training_time(now):
                 with stop.abort_on_signal(ABORT_SECONDS):
                     means = gradient.compute(now[0].trainer.state.step)
                 for member, mean in zip(now, means, strict=True):
@@ -147,7 +147,7 @@ def _lowest(members: Sequence[Member]) -> list[Member]:
 
 
 @contextmanager
-def _counted(members: Sequence[Member]) -> Iterator[None]:
+def _count_training_time(members: Sequence[Member]) -> Iterator[None]:
     """Count the time of this block as that of training steps, for each run."""
     for member in members:
         member.trainer.watch.begin_training()

@@ -12,7 +12,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.data.arrays import Arrays
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.mapped import large_arrays
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.placement import use_placement
 
 RANDOM = np.random.default_rng(0)
 Y = RANDOM.permutation(np.repeat(np.arange(8), 5))
@@ -27,7 +27,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load(data: Path, placement: str, lines: list[str] | None = None) -> ClassDataset:
     arrays = Arrays("mine.npz", [0.5, 0.25, 0.25], 0, False, None, "none", "all")
-    with placed(placement):
+    with use_placement(placement):
         loaded = arrays.load(data, (lambda _: None) if lines is None else lines.append)
     assert isinstance(loaded, ClassDataset)
     return loaded

@@ -20,8 +20,8 @@ from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.files import cache
 from metaexp.data.files.cache import HELD, Prepared, cached
 from metaexp.data.mapped import example_file
-from metaexp.data.mapped.example_file import map_examples, new_examples, preparing_at
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.example_file import map_examples, new_examples, offer_file
+from metaexp.data.mapped.placement import use_placement
 from metaexp.data.mini_imagenet import MiniImageNet
 
 SHAPE = TaskShape(2, 1, 3)
@@ -40,7 +40,7 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def load(data: Path, placement: str, lines: list[str] | None = None, **changes: object) -> ClassDataset:
-    with placed(placement):
+    with use_placement(placement):
         loaded = dataset(**changes).load(data, (lambda _: None) if lines is None else lines.append)
     assert isinstance(loaded, ClassDataset)
     return loaded
@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_the_examples_in_memory_where_they_fit(data, monkeypa
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     monkeypatch.setattr(example_file, "available_memory", lambda: 10**9)
-    with preparing_at(data / "x.tmp"), placed("disk"):
+    with offer_file(data / "x.tmp"), use_placement("disk"):
         assert new_examples((2, 3), {"a": 2}).shape == (2, 3)
         monkeypatch.setattr(example_file, "available_memory", lambda: 5)
         with pytest.raises(DataError, match=r"take 0\.0 GB, and cannot be kept there: No space left on device\. Make"):
@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_the_examples_in_memory_where_they_fit(data, monkeypa
 
 def test_files_of_killed_preparations_are_removed_after_a_day(data):
     (data / "cache").mkdir()
-    with placed("disk"):
+    with use_placement("disk"):
         dataset().load(data, print)
     [name] = cache_files(data)
     (data / "cache" / name).unlink()
@@ -182,7 +182,7 @@ def test_examples_of_training_and_test_that_are_equal_are_told_of_each_time(data
 def test_the_jobs_of_a_sweep_take_the_mapping_of_their_parent(data):
     load(data, "disk")
     path = data / "cache" / cache_files(data)[0]
-    with placed("disk"):
+    with use_placement("disk"):
         assert HELD.fill(lambda progress: dataset().load(data, progress)) == path
         held = HELD._held[path].contents.examples
         loaded = dataset().load(data, print)
@@ -198,7 +198,7 @@ def test_float_examples_are_mapped_too(data):
         made[:] = x.numpy()
         return Prepared(torch.from_numpy(made), {"a": 6}, "d")
 
-    with placed("disk"):
+    with use_placement("disk"):
         assert torch.equal(cached("floats", {}, data, build, print).examples, x)
         again = cached("floats", {}, data, lambda: pytest.fail("built twice"), print)
     assert torch.equal(again.examples, x)
@@ -214,7 +214,7 @@ from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels
 from metaexp.data.files.cache import Prepared, cached
 from metaexp.data.mapped.example_file import new_examples
-from metaexp.data.mapped.placement import placed
+from metaexp.data.mapped.placement import use_placement
 
 torch.set_num_threads(1)
 folder, placement = Path(sys.argv[1]), sys.argv[2]
@@ -232,7 +232,7 @@ def private():
 
 limit = private() + 60_000_000
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-with placed(placement):
+with use_placement(placement):
     prepared = cached("large", {}, folder, build, lambda _: None)
     origin, splits = Origin("large", "d"), {"train": list(classes)}
     data = ClassDataset(origin, prepared.examples, prepared.classes, splits, Pixels(True))
@@ -249,7 +249,7 @@ def test_made_up_images_are_drawn_into_the_file_too(data, monkeypatch):
     for placement in ("disk", "memory"):
         place = data / placement
         place.mkdir()
-        with placed(placement):
+        with use_placement(placement):
             loaded = MiniImageNet(8, None, stand_in=True, stand_in_images=4).load(place, print)
         digests[placement] = loaded.digest, loaded.tasks(SHAPE, 0).episodes("test", torch.arange(2)).query.x
     assert len(made) == 1

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.data.mapped import placement
-from metaexp.data.mapped.placement import available_memory, placed, stays_off_device, stays_on_disk
+from metaexp.data.mapped.placement import available_memory, stays_off_device, stays_on_disk, use_placement
 
 MEMINFO = "MemTotal:       16000000 kB\nMemFree:         100000 kB\nMemAvailable:    8000000 kB\n"
 AVAILABLE = 8_000_000 * 1024
@@ -50,7 +50,7 @@ def test_a_system_without_meminfo_is_asked_for_its_memory(machine):
 
 @pytest.mark.parametrize(("chosen", "small", "large"), [("memory", False, False), ("disk", True, True)])
 def test_a_placement_holds_within_its_block_whatever_the_size(machine, chosen, small, large):
-    with placed(chosen):
+    with use_placement(chosen):
         assert (stays_on_disk(1), stays_on_disk(10**15)) == (small, large)
         assert (stays_off_device(1, 10**9), stays_off_device(10**15, 10**9)) == (small, large)
     assert (stays_on_disk(1), stays_on_disk(10**15)) == (False, True)
