@@ -35,9 +35,6 @@ _LIBRARIES = (
 _held_in: dict[tuple[str, Path], Path] = {}
 """Section ``dataset`` (as JSON) and ``paths.data`` -> the file of the cache with these data."""
 
-_drawn: set[bool] = set()
-"""Kinds of tasks whose figures have been drawn."""
-
 
 def import_everything() -> None:
     """Import what a run on the CPU imports, and read which versions these are.
@@ -56,18 +53,16 @@ def import_everything() -> None:
 
 
 def draw_figures(classification: bool) -> None:
-    """Draw the figures of a run once, so that the processes that are forked later have fonts and texts in memory.
+    """Draw figures as a run does, so that the processes that are forked later have fonts and texts in memory.
 
     Args:
         classification: Whether the next jobs are classification. Regression has other figures.
     """
     from metaexp.results.figures.warm import draw_figures_once
 
-    if classification not in _drawn:
-        _drawn.add(classification)
-        draw_figures_once(classification)
-        gc.collect()
-        gc.freeze()
+    draw_figures_once(classification)
+    gc.collect()
+    gc.freeze()
 
 
 def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
@@ -82,8 +77,8 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
     from metaexp.data.files.cache import HELD
 
     assert not trusted(), "only jobs import the user's own code"
-    asked = (json.dumps(dataset, sort_keys=True), folder)
-    if asked in _held_in and HELD.is_current(_held_in[asked]):
+    key = (json.dumps(dataset, sort_keys=True), folder)
+    if key in _held_in and HELD.is_current(_held_in[key]):
         return
     try:
         spec = class_spec(dataset, Slot("metaexp.data.base.Dataset"), "dataset")
@@ -92,7 +87,7 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
     description = make(spec, Dataset)  # type: ignore[type-abstract]
     path = HELD.fill(lambda progress: description.load(folder, progress)) if description.reads_cache else None
     if path is not None:
-        _held_in[asked] = path
+        _held_in[key] = path
 
 
 def _modules() -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -30,7 +31,7 @@ _MOST_DEATHS = 3
 """After so many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
 
 _JOBS_WITHOUT_FIGURES = 2
-"""A warm parent that forks no more jobs than these draws no figures. It would take longer than the jobs save."""
+"""A warm parent draws figures after so many jobs of a kind. For fewer jobs, drawing takes longer than the jobs save."""
 
 State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
 """Environment, current folder and metaexp's own files. A warm parent forks a job only if they are still the same."""
@@ -40,7 +41,7 @@ State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
 def open_job_starter(
     packages: Sequence[str], threads: int | None, print_line: Callable[[str], None], *, fork: bool = True
 ) -> Iterator[Start]:
-    """Provide a function that starts jobs, within a ``with`` block. It forks them if it can.
+    """Yield a function that starts jobs. It forks them if it can, from a process that ends with the ``with`` block.
 
     Args:
         packages: The user's own packages whose classes jobs may use. Only jobs import them.
@@ -190,19 +191,23 @@ class _Preparation:
     """What the warm parent does before it forks a job: it loads the job's data, and once draws figures like its own.
 
     The first jobs need not wait for figures.
+
+    Attributes:
+        jobs: How many jobs were forked: of classification (True), and of regression (False).
     """
 
     def __init__(self) -> None:
-        self.jobs = 0
+        self.jobs: Counter[bool] = Counter()
 
     def __call__(self, arguments: Sequence[str]) -> None:
         from metaexp.sweep.preload import draw_figures, hold_data
 
-        self.jobs += 1
         config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
         hold_data(config["dataset"], Path(config["paths"]["data"]))
-        if self.jobs > _JOBS_WITHOUT_FIGURES:
-            draw_figures(classification=bool(config["task"].get("n_way")))
+        classification = bool(config["task"].get("n_way"))
+        self.jobs[classification] += 1
+        if self.jobs[classification] == _JOBS_WITHOUT_FIGURES + 1:
+            draw_figures(classification)
 
 
 def _is_for_cpu(folder: Path) -> bool:

@@ -59,13 +59,12 @@ def test_a_process_that_can_write_nowhere_stays_cold(monkeypatch: pytest.MonkeyP
     warm.draw_figures_once(True)
 
 
-def test_a_warm_parent_draws_figures_once_and_not_before_its_third_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_parent_draws_the_figures_of_a_kind_once_at_its_third_job(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[bool] = []
     n_way = {"n_way": 5}
     config = {"dataset": {}, "paths": {"data": "data"}, "task": n_way}
     monkeypatch.setattr(warm_start, "read_frozen", lambda _: SimpleNamespace(config=config))
     monkeypatch.setattr(preload, "hold_data", lambda *_: None)
-    monkeypatch.setattr(preload, "_drawn", set())
     monkeypatch.setattr(preload.gc, "freeze", lambda: None)
     monkeypatch.setattr(warm, "draw_figures_once", drawn.append)
     prepare = warm_start._Preparation()
@@ -74,6 +73,8 @@ def test_a_warm_parent_draws_figures_once_and_not_before_its_third_job(monkeypat
         prepare(["folder"])
         counts.append(len(drawn))
     n_way["n_way"] = 0
-    prepare(["folder"])
-    assert counts == [0, 0, 1, 1]
+    for _ in range(4):
+        prepare(["folder"])
+        counts.append(len(drawn))
+    assert counts == [0, 0, 1, 1, 1, 1, 2, 2]
     assert drawn == [True, False]
