@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.core.errors import RunFolderError
-from metaexp.results.record import RECORD_FILE
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 
 DEPTH = 4
 """Run folders are looked for this many levels below a sweep's folder."""
-JOB_FILE = "frozen.json"
-"""The file that a sweep writes into the folder of each job before any begins."""
 PAGE = "index.html"
 UNFINISHED = ".comparison"
 """Files of a comparison are written into this folder first, inside the one that is to hold them."""
@@ -60,7 +58,7 @@ def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> 
 def _below(folder: Path, depth: int, unreadable: list[Path]) -> list[Path]:
     try:
         names = {item.name for item in folder.iterdir()}
-        if names & {RECORD_FILE, JOB_FILE}:
+        if names & {RECORD_FILE, FROZEN_FILE}:
             return [folder]
         inner = sorted(folder / name for name in names if not name.startswith(".") and (folder / name).is_dir())
     except OSError:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from metaexp.core.files import name_in_errors
 
+RUN_LOCK = ".lock"
+"""The file in a run folder that the process of the run locks."""
 _SECONDS_OF_A_LOOK = 0.05
 """How long one waits for a lock that may only be looked at by another process."""
 

@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import reason
-from metaexp.results.record import RECORD_FILE
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE
+from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
 from metaexp.sweep.folder import SWEEP_FILE
-from metaexp.sweep.frozen_job import FROZEN_FILE
 
 DEPTH = 4
 """Folders are looked for this many levels below the one that is given."""
-STUDY_FILES = ("search.json", "study.journal")
+STUDY_FILES = (REPORT_FILE, STUDY_JOURNAL)
 
 Kind = Literal["run", "sweep", "search"]
 

@@ -11,23 +11,30 @@ from pathlib import Path
 
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import reason
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE
+from metaexp.core.locks import RUN_LOCK
 from metaexp.folders.find import Found, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
+from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
+from metaexp.results.evaluations import EVALUATIONS
+from metaexp.results.own_code import CODE
 from metaexp.results.progress_file import PROFILE_FILE, PROGRESS_FILE
-from metaexp.results.record import RECORD_FILE, read_record
-from metaexp.sweep.folder import LOCKS_FOLDER, open_sweep
-from metaexp.sweep.frozen_job import FROZEN_FILE, read_frozen
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
+from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
+from metaexp.sweep.folder import JOURNAL_FILE, LOCKS_FOLDER, SWEEP_FILE, TABLE_FILE, open_sweep
+from metaexp.sweep.frozen_job import read_frozen
+from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
 _OF_RUN = {
-    "config.yaml", "choices.yaml", ".hydra", "metrics.jsonl", "timings.jsonl", "test_episodes.csv", "test_metrics.csv",
-    "record.json", "checkpoints", "plots", "evaluations", "predictions", "code", "run.log", ".lock", ".claim",
-    "frozen.json", "job_state.json", "output.log", "wandb", "tensorboard", "mlflow", ".submitit",
+    "config.yaml", "choices.yaml", ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,
+    RECORD_FILE, "checkpoints", "plots", EVALUATIONS, "predictions", CODE, "run.log", RUN_LOCK, LOCK_FILE,
+    FROZEN_FILE, STATE_FILE, LOG_FILE, "wandb", "tensorboard", "mlflow", ".submitit",
     PROGRESS_FILE, PROFILE_FILE,
 }  # fmt: skip
 """What a run, or the tracker of a run, writes into its folder."""
 _OF_SWEEP = {
-    "sweep.json", "journal.jsonl", "table.txt", "multirun.yaml", LOCKS_FOLDER, ".submitit", "search.json",
-    "study.journal", "best", "plots",
+    SWEEP_FILE, JOURNAL_FILE, TABLE_FILE, "multirun.yaml", LOCKS_FOLDER, ".submitit", REPORT_FILE,
+    STUDY_JOURNAL, "best", "plots",
 }  # fmt: skip
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 """What a process that was killed leaves half-written."""

@@ -17,12 +17,12 @@ from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run
 from metaexp.results.record import Score, Task
 from metaexp.results.run_table import at_key
 from metaexp.results.wording import NOTHING, format_score, format_task
+from metaexp.search.files import REPORT_FILE
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.folder import Sweep, open_sweep
 
 _MOST_BYTES = 1 << 24
 _LONGEST_ERROR = 70
-_SEARCH_FILE = "search.json"
 
 
 class Row(NamedTuple):
@@ -225,7 +225,7 @@ def read_report(path: Path) -> Report:
     Raises:
         RunFolderError: The report is damaged.
     """
-    file = path / _SEARCH_FILE
+    file = path / REPORT_FILE
     try:
         content = json.loads(read_regular(file, _MOST_BYTES))
         numbers = {str(t["folder"]): int(t["number"]) for t in content["trials"]}

@@ -12,13 +12,16 @@ from metaexp.config.classes.values import show
 from metaexp.config.compose import Composer, leaves
 from metaexp.config.identity import with_added_keys
 from metaexp.core.errors import MetaexpError, RunFolderError
+from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run
+from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, evaluations
 from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
+from metaexp.results.own_code import CODE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
@@ -30,12 +33,12 @@ _MISSING = object()
 _NOT_SETTINGS = ("paths", "reference", "experiment")
 _FILES = (
     (RECORD_FILE, "settings, versions and scores"), ("config.yaml", "the resolved configuration"),
-    ("metrics.jsonl", "every training, validation and test measurement"),
-    ("test_episodes.csv", "the test metric of every episode"),
-    ("test_metrics.csv", "the further metrics of every test episode"),
+    (METRICS_FILE, "every training, validation and test measurement"),
+    (EPISODES_FILE, "the test metric of every episode"),
+    (METRICS_OF_EPISODES, "the further metrics of every test episode"),
     ("checkpoints/best.safetensors", "the selected weights"), ("plots", "figures"),
     (PROFILE_FILE, "which operations took the time"),
-    (EVALUATIONS, "later tests"), ("code", "your own code that it used"), ("run.log", "what it printed"),
+    (EVALUATIONS, "later tests"), (CODE, "your own code that it used"), ("run.log", "what it printed"),
     (LOG_FILE, "what the job printed"),
 )  # fmt: skip
 

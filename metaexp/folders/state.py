@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.locks import is_locked
+from metaexp.core.locks import RUN_LOCK, is_locked
 from metaexp.folders.find import Found
 from metaexp.results.episodes import check_tested
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.folder import LOCKS_FOLDER
-from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_state import LOCK_FILE, JobState, read_state
 
 State = Literal["waiting", "running", "stopped", "failed", "completed", "damaged"]
 STATES: tuple[State, ...] = ("waiting", "running", "stopped", "failed", "completed", "damaged")
-RUN_LOCK = ".lock"
 
 
 class RunState(NamedTuple):

@@ -16,6 +16,8 @@ from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCod
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 
 RECORD_FILE = "record.json"
+FROZEN_FILE = "frozen.json"
+"""The file that a sweep writes into the folder of each job before any begins."""
 _DIGEST = "digest"
 SCHEMA_VERSION = 1
 

@@ -18,9 +18,11 @@ from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, refuse_links, write_atomically
-from metaexp.core.locks import LockedError, hold_lock
+from metaexp.core.json_lines import METRICS_FILE
+from metaexp.core.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
+from metaexp.results.own_code import CODE
 from metaexp.results.record import RECORD_FILE
 
 _LEAST_ROOM = 1 << 20
@@ -83,7 +85,7 @@ class RunFolder:
         if code is None:
             return
         for name, content in sorted(code.files.items()):
-            path = self.path / "code" / code.digest[:12] / name
+            path = self.path / CODE / code.digest[:12] / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
 
@@ -115,7 +117,7 @@ class RunFolder:
         """
         with ExitStack() as stack:
             try:
-                stack.enter_context(hold_lock(self.path / ".lock"))
+                stack.enter_context(hold_lock(self.path / RUN_LOCK))
             except LockedError as error:
                 raise RunFolderError(f"{self.path} is in use by {error.holder}; wait for it to end.") from None
             yield
@@ -210,7 +212,7 @@ def check_unused(folder: Path) -> None:
         raise RunFolderError(f"{folder} holds a run already. Continue it with {resume_command(folder)}.")
     if (folder / "choices.yaml").exists():
         return  # a run that was killed before it had a record
-    for name in ("config.yaml", "metrics.jsonl"):
+    for name in ("config.yaml", METRICS_FILE):
         if (folder / name).exists():
             raise RunFolderError(
                 f"{folder} holds a {name} that is not a run's. Choose an empty folder; nothing was written."

@@ -12,6 +12,7 @@ from typing import Any
 from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import MachineError, RunFolderError
+from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
@@ -19,7 +20,7 @@ from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.episodes import episodes_sha256
-from metaexp.results.record import RunRecord, Score, Verdict
+from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
@@ -213,7 +214,7 @@ class Session:
         self.record = done
         summary = {f"val/{self.metric.name}": best.mean, "val/ci95": best.ci95, "selected_step": best.step}
         summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
-        files = {name: self.outputs.path / name for name in ("record.json", "metrics.jsonl", "config.yaml")}
+        files = {name: self.outputs.path / name for name in (RECORD_FILE, METRICS_FILE, "config.yaml")}
         self.outputs.trackers.finish("completed", summary, files | figures)
 
     def _verdict(self, test: Score | None) -> Verdict | None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError
 from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.core.terminal_text import print_text
-from metaexp.results.record import RECORD_FILE
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, format_value
 from metaexp.search.study import Point, Study
 from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place
-from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, read_frozen
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.pool import Start
 
 _MOST_REPEATS = 200

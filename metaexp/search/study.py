@@ -16,6 +16,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.extras import install_command
 from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
+from metaexp.search.files import STUDY_DATABASE, STUDY_JOURNAL
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Dimension, Interval, Value, format_value
 from metaexp.sweep.folder import LOCKS_FOLDER
@@ -29,8 +30,6 @@ try:
 except ImportError as error:
     raise ConfigError(f"metaexp search needs optuna. Install it with: {install_command('search')}.") from error
 
-JOURNAL_FILE = "study.journal"
-SQLITE_FILE = "study.db"
 _NAME = "search"
 _REDUCTION = 3
 _SECONDS_FOR_A_LOCK = 60.0
@@ -253,9 +252,9 @@ class _JournalLock(JournalFileOpenLock):
 
 def _storage(folder: Path, options: SearchOptions) -> BaseStorage:
     if options.storage == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE), _JournalLock(folder)))
+        return JournalStorage(JournalFileBackend(str(folder / STUDY_JOURNAL), _JournalLock(folder)))
     waits = {"connect_args": {"timeout": _SECONDS_FOR_A_LOCK}}
-    return RDBStorage(f"sqlite:///{(folder / SQLITE_FILE).resolve()}", engine_kwargs=waits)
+    return RDBStorage(f"sqlite:///{(folder / STUDY_DATABASE).resolve()}", engine_kwargs=waits)
 
 
 def _pruner(options: SearchOptions, reported_every: int) -> optuna.pruners.BasePruner:

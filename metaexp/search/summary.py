@@ -17,13 +17,13 @@ from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
 from metaexp.results.wording import format_score
 from metaexp.results.wording import format_value as format_metric
+from metaexp.search.files import REPORT_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import format_value
 from metaexp.search.study import Point
 from metaexp.search.trial import TrialEnd
 from metaexp.sweep.frozen_job import FrozenJob
 
-REPORT_FILE = "search.json"
 SCHEMA_VERSION = 1
 _MOST_SHOWN = 10
 _STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}

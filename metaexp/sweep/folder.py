@@ -28,12 +28,14 @@ from metaexp.core.files import append_regular, make_folder, name_in_errors, read
 from metaexp.core.locks import hold_lock
 from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
-from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob, frozen_digest, read_frozen, write_frozen
+from metaexp.results.record import FROZEN_FILE
+from metaexp.sweep.frozen_job import FrozenJob, frozen_digest, read_frozen, write_frozen
 from metaexp.sweep.job_state import JobState, damaged_state, read_state
 from metaexp.sweep.reuse import copy_run
 
 SWEEP_FILE = "sweep.json"
 JOURNAL_FILE = "journal.jsonl"
+TABLE_FILE = "table.txt"
 LOCKS_FOLDER = ".locks"
 """In the folder of a sweep or a search: files that commands lock while they work on it."""
 SCHEMA_VERSION = 1

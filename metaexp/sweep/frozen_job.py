@@ -17,8 +17,8 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun
 from metaexp.results.reading import ADDED, build
+from metaexp.results.record import FROZEN_FILE
 
-FROZEN_FILE = "frozen.json"
 _DIGEST = "sha256"
 """Key of the file's own digest. Files of earlier versions have none and are not checked."""
 _ADVICE = "Restore the file; until then this job does not run."

@@ -9,13 +9,14 @@ from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import refuse_links
+from metaexp.core.locks import RUN_LOCK
 from metaexp.results.provenance import git_state, versions
-from metaexp.results.record import RunRecord
+from metaexp.results.record import FROZEN_FILE, RunRecord
 from metaexp.sweep.estimate import finished_runs
-from metaexp.sweep.frozen_job import FROZEN_FILE, FrozenJob
+from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
-_NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, ".lock", "wandb", "mlflow")
+_NOT_COPIED = (FROZEN_FILE, STATE_FILE, LOG_FILE, LOCK_FILE, RUN_LOCK, "wandb", "mlflow")
 _RECORDED_PACKAGES = ("metaexp.", "torch.")
 
 

@@ -20,7 +20,16 @@ from metaexp.results.progress_file import read_progress
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display
 from metaexp.sweep.decide import is_left
-from metaexp.sweep.folder import SWEEP_FILE, Sweep, check_in_place, create, explain_moved, lock_command, open_sweep
+from metaexp.sweep.folder import (
+    SWEEP_FILE,
+    TABLE_FILE,
+    Sweep,
+    check_in_place,
+    create,
+    explain_moved,
+    lock_command,
+    open_sweep,
+)
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
@@ -32,7 +41,6 @@ from metaexp.sweep.summary import format_folder, format_job, format_job_line, fo
 from metaexp.sweep.time_left import TimeLeft, format_running
 from metaexp.sweep.warm_start import open_job_starter
 
-TABLE_FILE = "table.txt"
 _SECONDS_BETWEEN_COUNTS = 1.0
 
 

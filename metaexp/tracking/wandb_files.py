@@ -15,7 +15,7 @@ import yaml
 
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.files import encode_text, read_regular, write_atomically
-from metaexp.core.locks import hold_lock, is_locked
+from metaexp.core.locks import RUN_LOCK, hold_lock, is_locked
 from metaexp.core.user_cache import user_cache
 from metaexp.tracking.base import RunInfo
 from metaexp.tracking.wandb_names import LONGEST_NAME, NOT_IN_IDS, Mode
@@ -94,7 +94,7 @@ def _claim(given: str, folder: Path) -> bool:
         note.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(note.with_suffix(".lock"), wait=True):
             owner = _owner(given, note) or _OWNERS.get(given)
-            is_free = owner in (None, folder) or (_goes_on_with_others() and not is_locked(Path(owner) / ".lock"))
+            is_free = owner in (None, folder) or (_goes_on_with_others() and not is_locked(Path(owner) / RUN_LOCK))
             if is_free:
                 write_atomically(note, os.fsencode(folder))
     except (OSError, MetaexpError):  # nothing can be kept there: other processes are not known
@@ -114,7 +114,7 @@ def _owner(given: str, note: Path) -> Path | None:
     owner = Path(os.fsdecode(read_regular(note, most=_LONGEST_PATH)))
     has_it = owner / "wandb" / "run-id"
     if not os.path.lexists(has_it):
-        return owner if is_locked(owner / ".lock") else None
+        return owner if is_locked(owner / RUN_LOCK) else None
     return owner if read_regular(has_it, most=_MOST_BYTES).decode("utf-8", "replace").strip() == given else None
 
 

@@ -15,8 +15,7 @@ from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.rows import group, rows
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.results.record import OwnCodeRecord, Score, read_record, write_record
-from metaexp.sweep.frozen_job import FROZEN_FILE
+from metaexp.results.record import FROZEN_FILE, OwnCodeRecord, Score, read_record, write_record
 from tests.compare.conftest import MakeRun, decide, keep
 
 

@@ -20,7 +20,7 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
-from metaexp.core.locks import is_locked
+from metaexp.core.locks import RUN_LOCK, is_locked
 from metaexp.results.beginning import ParentRun
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
@@ -176,7 +176,7 @@ def _folder(lines: Sequence[str]) -> Path:
 def _checkpoint(place: RunFolder, config: Mapping[str, Any]) -> tuple[int, str]:
     """The step of the newest whole checkpoint of a run that has ended, and the SHA-256 of its tensors."""
     try:
-        busy = is_locked(place.path / ".lock")
+        busy = is_locked(place.path / RUN_LOCK)
     except OSError:  # it may be read only
         busy = False
     if busy:
