@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from metaexp.config.classes.own_code import installed_folders
@@ -81,7 +81,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 def _functions(names: Mapping[str, Any], file: str | None) -> Iterator[CodeType]:
     """The code of the functions of a module or a class that were written in a file."""
     for value in list(names.values()):
-        inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+        inner = value  # only what Python itself wraps is unwrapped: other objects may refuse to be asked
+        if isinstance(value, property):
+            inner = value.fget
+        elif isinstance(value, (staticmethod, classmethod, MethodType)):
+            inner = value.__func__
         if isinstance(inner, FunctionType) and inner.__code__.co_filename == file:
             yield inner.__code__
         elif isinstance(inner, type) and inner.__module__ == names.get("__name__"):

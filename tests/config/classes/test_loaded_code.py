@@ -68,6 +68,16 @@ def test_an_edit_of_a_function_after_an_import_by_the_user_is_found(source: Path
     assert edited(source) == []
 
 
+def test_an_object_that_refuses_unknown_attributes_is_left_alone(source: Path) -> None:
+    strict = (
+        "class Strict:\n    def __getattr__(self, name):\n        raise LookupError(name)\n\n\nSTRICT = Strict()\n\n\n"
+    )
+    source.write_text(strict + CODE)
+    importlib.import_module("own_lab.losses")
+    assert edited(source, strict + CODE) == []
+    assert edited(source, strict + EDITS["a function"]) == ["own_lab/losses.py"]
+
+
 def test_an_edit_before_the_import_is_none(source: Path) -> None:
     assert edited(source) == []
     assert edited(source, EDITS["a constant"]) == []
