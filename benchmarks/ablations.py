@@ -23,7 +23,7 @@ from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.terminal_text import print_text
 from metaexp.results.episodes import read_episodes
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.record import read_record
 from metaexp.results.wording import NOTHING
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -161,7 +161,7 @@ def text_of(found: Mapping[str, Any]) -> str:
         numbers = ["diverges", NOTHING] if row["mean"] is None else [show(row, "mean"), show(row, "difference", "+")]
         rows.append([row["rule"], row["then"], command, *numbers])
     measured = ["accuracy", "difference in points"] if is_accuracy else ["squared error", "difference"]
-    return table(["rule", "changed to", "override", *measured], rows, right=(3, 4))
+    return format_table(["rule", "changed to", "override", *measured], rows, right=(3, 4))
 
 
 def percent(found: Mapping[str, float], name: str, sign: str = "") -> str:

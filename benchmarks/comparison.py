@@ -30,7 +30,7 @@ from metaexp.compare.statistics.pairs import LEVEL, estimate_difference
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.intervals import student_quantile
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 
 Array = NDArray[np.float64]
 Held = NDArray[np.bool_]
@@ -317,10 +317,10 @@ def report(found: dict[str, Any]) -> str:
         f"held the true difference in **{mean:.1%}**; in single lines from {min(n['paired'] for n in plain):.1%} to "
         f"{max(n['paired'] for n in plain):.1%}. Where only one row's seeds differ, the lowest is "
         f"{worst['paired']:.1%} ({_counts(worst['seeds'])} seeds).\n\n"
-        f"{table([*header, *names], covered, right=(0, 2, 3, 5, 6, 7, 8, 9))}\n"
+        f"{format_table([*header, *names], covered, right=(0, 2, 3, 5, 6, 7, 8, 9))}\n"
         f"Equal rows should not get different ranks. Each line is {each:,} tables of equal rows, and the share in "
         f"which any difference was called significant: at most **{max(claimed):.1%}**.\n\n"
-        f"{table([*header, 'Rank difference'], equal, right=(0, 2, 3, 5))}"
+        f"{format_table([*header, 'Rank difference'], equal, right=(0, 2, 3, 5))}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pages import page_parser, write_page
 
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.wording import NOTHING
 
 RECORD = Path(__file__).resolve().parent / "records" / "data.json"
@@ -35,7 +35,7 @@ def datasets(found: Found) -> str:
         for name, result in found["results"].items()
     ]
     header = ["dataset", "prepare, s", "load again, s", "episodes/s in memory", "episodes/s from disk"]
-    return table(header, rows, right=(1, 2, 3, 4))
+    return format_table(header, rows, right=(1, 2, 3, 4))
 
 
 def large(found: Found) -> str:
@@ -57,7 +57,7 @@ def large(found: Found) -> str:
         for result in [of[name]]
     ]
     header = ["images", "load, s", "episodes/s at first", "episodes/s then", "memory of the process, MB"]
-    return table(header, rows, right=(1, 2, 3, 4))
+    return format_table(header, rows, right=(1, 2, 3, 4))
 
 
 def _number(value: float | None, form: str) -> str:

@@ -26,7 +26,7 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.device import use_device
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.run.build import build
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluation.evaluator import Evaluator
@@ -117,7 +117,7 @@ def text_of(results: Mapping[str, Any]) -> str:
         words = task.replace("way_", "-way ").replace("shot", "-shot")
         rows.append([words, published, percent(one, "mean"), percent(other, "mean")])
     heads = ["Task", "Published", "Here, transductive", "Here, with the statistics of the last training batch"]
-    return table(heads, rows, right=(1, 2, 3))
+    return format_table(heads, rows, right=(1, 2, 3))
 
 
 def on_page(text: str, record: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 from pages import page_parser, write_page
 
 from metaexp.core.errors import ConfigError
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 
 RECORDS = Path(__file__).resolve().parent / "records"
 Found = Mapping[str, Any]
@@ -39,7 +39,7 @@ def kills(found: Found) -> str:
         ["kills just before or after a random write, sync, rename or removal", str(found["inside"]), ""],
         ["runs that were killed until they ended", str(len(found["folders"])), _failed(found["different"])],
     ]
-    return table(["what", "tried", "with other bytes"], rows, right=(1, 2))
+    return format_table(["what", "tried", "with other bytes"], rows, right=(1, 2))
 
 
 def sweep(found: Found) -> str:
@@ -51,7 +51,7 @@ def sweep(found: Found) -> str:
         ["jobs that are missing at the end", str(jobs), _failed(found["missing"])],
         ["jobs with other bytes than in an undisturbed sweep", str(jobs), _failed(found["different"])],
     ]
-    return table(["what", "tried", "failed"], rows, right=(1, 2))
+    return format_table(["what", "tried", "failed"], rows, right=(1, 2))
 
 
 def ranks(found: Found) -> str:
@@ -71,7 +71,7 @@ def ranks(found: Found) -> str:
         f"Run at commit `{found['commit'][:7]}` with torch {found['torch']} and Python {found['python']} on "
         f"{machine['cores']} cores ({machine['processor']}).\n"
     )
-    return "\n".join([about, table(["disturbance", "rounds", "failed"], rows, right=(1, 2))])
+    return "\n".join([about, format_table(["disturbance", "rounds", "failed"], rows, right=(1, 2))])
 
 
 def hostile(found: Found) -> str:
@@ -95,8 +95,10 @@ def hostile(found: Found) -> str:
     return "\n".join(
         [
             tried,
-            table(["damage", "folders"], [[kind, str(number)] for kind, number in sorted(kinds.items())], right=(1,)),
-            table(["fault", "calls", "failed"], rows, right=(1, 2)),
+            format_table(
+                ["damage", "folders"], [[kind, str(number)] for kind, number in sorted(kinds.items())], right=(1,)
+            ),
+            format_table(["fault", "calls", "failed"], rows, right=(1, 2)),
         ]
     )
 
@@ -107,14 +109,14 @@ def crash_points(found: Found) -> str:
         ["the resumed run fails", str(found["points"]), _failed(found["failed"])],
         ["the resumed run ends with other bytes", str(found["points"]), _failed(found["different"])],
     ]
-    return table(["fault", "calls at which a run was killed", "failed"], rows, right=(1, 2))
+    return format_table(["fault", "calls at which a run was killed", "failed"], rows, right=(1, 2))
 
 
 def bad_lines(found: Found) -> str:
     """Command lines with a mistake."""
     failed = [item["line"][0] for item in found["failed"]]
     rows = [[f"`{verb}`", str(number), str(failed.count(verb))] for verb, number in sorted(found["tried"].items())]
-    return table(
+    return format_table(
         ["verb", "bad command lines", "failed"], [*rows, ["all", str(found["lines"]), str(len(failed))]], right=(1, 2)
     )
 

@@ -24,7 +24,7 @@ import timing
 from pages import page_parser, write_page
 
 from metaexp.machine.threads import cores
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.record import read_record
 
 RECORD = Path(__file__).resolve().parent / "records" / "torchrun.json"
@@ -91,7 +91,7 @@ def on_page(text: str, record: Path = RECORD) -> str:
     about = f"{found['cores']} cores, {found['rounds']} rounds of {found['steps']} steps"
     about += f"; load {found['load']:.1f} before{'; ' + found['note'] if found['note'] else ''}."
     header = ["run", "trained by", "episodes/s", "times as fast (quartiles)"]
-    return between_markers(text, "torchrun", f"{table(header, rows, right=(2, 3))}\n\nMeasured on {about}")
+    return between_markers(text, "torchrun", f"{format_table(header, rows, right=(2, 3))}\n\nMeasured on {about}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from metaexp.compare.as_data import Comparison as Comparison
 from metaexp.compare.comparison import compare
 from metaexp.compare.find import run_folders
 from metaexp.compare.gather import gather
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
@@ -65,7 +65,7 @@ def train(
             goes on with it.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
-    lines = [*overrides, *(f"{key}={show(value)}" for key, value in keys.items())]
+    lines = [*overrides, *(f"{key}={format_setting(value)}" for key, value in keys.items())]
     new = compose_run(lines, own)
     return Run(run_job(new.settings, new.provenance, new.run_dir if folder is None else Path(folder)).folder)
 

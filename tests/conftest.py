@@ -144,7 +144,7 @@ class StopAfter(Lines):
         self.step, self.left = step, which
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         def advance(done: int) -> None:
             if (what, done) == ("train", self.step):
                 self.left -= 1
@@ -169,7 +169,7 @@ class ActingAt(Lines):
         self.action = action
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         def advance(done: int) -> None:
             if (what, done) == self.at:
                 self.action()

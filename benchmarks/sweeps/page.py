@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pages import page_parser, write_page
 
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 
 RECORDS = Path(__file__).resolve().parents[1] / "records"
 Found = Mapping[str, Any]
@@ -27,7 +27,7 @@ def together(found: Found) -> str:
         [f"`{name.rpartition(', ')[0]}`", name.rpartition(", ")[2].removesuffix(" seeds"), _ratio(result)]
         for name, result in found["results"].items()
     ]
-    return table(["experiment", "seeds", "times as fast (quartiles)"], rows, right=(1, 2))
+    return format_table(["experiment", "seeds", "times as fast (quartiles)"], rows, right=(1, 2))
 
 
 def threads(found: Found) -> str:
@@ -37,7 +37,7 @@ def threads(found: Found) -> str:
         rates = result["steps_per_second"]
         rows.append([f"`{name}`", f"{rates['one job']:.1f}", f"{rates['a job per core']:.1f}", _ratio(result)])
     header = ["experiment", "one job, all threads", "a job per core", "ratio (range)"]
-    return table(header, rows, right=(1, 2, 3))
+    return format_table(header, rows, right=(1, 2, 3))
 
 
 def start(found: Found) -> str:
@@ -47,7 +47,7 @@ def start(found: Found) -> str:
         [names[name], f"{result['wall_seconds']:.2f} s", f"{result['processor_seconds']:.2f} s"]
         for name, result in found["results"].items()
     ]
-    return table(["a job is", "seconds", "seconds of a processor"], rows, right=(1, 2))
+    return format_table(["a job is", "seconds", "seconds of a processor"], rows, right=(1, 2))
 
 
 def hundred(found: Found) -> str:
@@ -60,7 +60,7 @@ def hundred(found: Found) -> str:
         ["memory of one more forked job, in runs", f"{results['extra_worker']:.2f}"],
         ["memory of one more job in a new process, in runs", f"{results['extra_spawned_worker']:.2f}"],
     ]  # fmt: skip
-    return table(["what", "measured"], rows, right=(1,))
+    return format_table(["what", "measured"], rows, right=(1,))
 
 
 _TABLES: Mapping[str, tuple[str, Callable[[Found], str]]] = {

@@ -11,7 +11,7 @@ import yaml
 from metaexp.config.check import REFERENCE, SECTIONS, SLOTS
 from metaexp.config.classes.signatures import NO_DEFAULT, constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 
 _HEAD = """# Configuration keys
 
@@ -63,7 +63,7 @@ def _table(section: str, schema: str, comments: dict[str, str]) -> str:
     assert source is not None, schema
     lines = ["| key | may be | default | meaning |", "|---|---|---|---|"]
     for argument in constructor(source).arguments:
-        default = "" if argument.default is NO_DEFAULT else f"`{show(argument.default)}`"
+        default = "" if argument.default is NO_DEFAULT else f"`{format_setting(argument.default)}`"
         key = f"{section}.{argument.name}"
         lines.append(
             f"| `{key}` | {_cell(argument.kind.format_allowed())} | {default} | {_cell(comments.get(key, ''))} |"
@@ -94,7 +94,7 @@ def _file(group: str, file: Path) -> str:
 
 
 def _plain(value: Any) -> str:
-    return "null" if value is None else show(value)
+    return "null" if value is None else format_setting(value)
 
 
 def _comments(file: Path) -> dict[str, str]:

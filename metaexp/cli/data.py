@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metaexp.cli.arguments import Options, make_parser, own_options, parse
 from metaexp.config.classes.make import make
-from metaexp.config.classes.values import nearest
+from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -70,16 +70,16 @@ def main(arguments: Sequence[str]) -> int:
     if options.figure is not None:
         _check_figure(options.figure)
     if word in WORDS:
-        from metaexp.cli.data_words import list_all, show, verify_files
+        from metaexp.cli.data_words import print_dataset, print_datasets, verify_files
 
         if word == "list":
-            return list_all(composer, rest)
+            return print_datasets(composer, rest)
         name, overrides = _named(word, rest, composer)
         settings = composer.settings(overrides, on_this_machine=False, is_look=True)
         dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
         if word == "verify":
             return verify_files(name, dataset, settings.paths.data)
-        if word == "show" and not show(name, dataset, settings.paths.data):
+        if word == "show" and not print_dataset(name, dataset, settings.paths.data):
             return 0
         with use_placement(settings.device.examples):
             _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
@@ -126,7 +126,7 @@ def _named(word: str, words: Sequence[str], composer: Composer) -> tuple[str, li
     name = words[0] if words and "=" not in words[0] else chosen[0] if chosen else ""
     known = composer.groups()["dataset"]
     if name not in known:
-        what = f"there is no dataset {name}.{nearest(name, known)}" if name else "which dataset?"
+        what = f"there is no dataset {name}.{format_nearest(name, known)}" if name else "which dataset?"
         raise ConfigError(f"{word}: {what} Write `metaexp data {word} NAME`. Known: {', '.join(known)}.")
     return name, [*([] if chosen else [f"dataset={name}"]), *(line for line in words if line != name)]
 

@@ -21,7 +21,7 @@ from metaexp.data.inventory.table import Row, format_table, row, unusable
 from metaexp.data.inventory.verify import note, verify
 
 
-def list_all(composer: Composer, overrides: Sequence[str]) -> int:
+def print_datasets(composer: Composer, overrides: Sequence[str]) -> int:
     """Print a table of every dataset and return the exit code. Nothing is read or fetched, and no torch is imported.
 
     Args:
@@ -35,7 +35,7 @@ def list_all(composer: Composer, overrides: Sequence[str]) -> int:
     return 0
 
 
-def show(name: str, dataset: Dataset, folder: Path) -> bool:
+def print_dataset(name: str, dataset: Dataset, folder: Path) -> bool:
     """Print where a dataset comes from and where its files are.
 
     Args:

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.help:
         print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
         return 0
-    places, overrides = split_words(options.overrides)
+    places, overrides = split_arguments(options.overrides)
     if not places:
         raise ConfigError("give the folder of a finished run first: metaexp evaluate RUN [OVERRIDE ...].")
     composer = Composer(options.config_dir)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     return _evaluate_one(places[0], overrides, options)
 
 
-def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Separate folders from overrides. A word with ``=`` is a folder if there is such a folder.
 
     Args:

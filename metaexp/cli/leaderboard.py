@@ -13,7 +13,7 @@ from metaexp.compare.find import run_folders
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
-from metaexp.report.leaderboard import LeftOut, leaderboard_html
+from metaexp.report.leaderboard import LeftOut, format_leaderboard
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import Entry
 from metaexp.reproduce.from_weights import reproduce_test
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         entries.append(Entry(name, again.recorded, False))
         relative = Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent))
         links[name] = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
-    write_atomically(output, encode_text(leaderboard_html(entries, links, left_out)))
+    write_atomically(output, encode_text(format_leaderboard(entries, links, left_out)))
     print_text(f"page: {output}")
     return 0
 

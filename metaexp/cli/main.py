@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import metaexp
-from metaexp.config.classes.values import nearest
+from metaexp.config.classes.values import format_nearest
 from metaexp.core.disk_errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_text
@@ -176,7 +176,7 @@ def format_problems(command: str, sentences: Sequence[str]) -> str:
 def _function(name: str, *, is_shared: bool = False) -> Callable[..., int]:
     """Import the function of a verb. Only ``train`` may run under torchrun."""
     if name not in VERBS:
-        raise ConfigError(f"there is no such verb.{nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
+        raise ConfigError(f"there is no such verb.{format_nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
     if is_shared and name != "train":
         refuse("this verb", "Start it without torchrun.")
     module, _, function = VERBS[name].function.partition(":")

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text.encode())
-            print_text(f"wrote {_shown(path)}")
+            print_text(f"wrote {_format_path(path)}")
     if is_mine:
         allow(place.root / FILE, [place.package])
     _print_next(options, place)
@@ -159,15 +159,15 @@ def make_files(kind: str, name: str, place: Place, *, is_regression: bool = Fals
         files[package / "__init__.py"] = '"""My own code for metaexp."""\n'
     if kind in _GROUPS:
         files[package / _GROUPS[kind] / "__init__.py"] = f'"""My {_GROUPS[kind]}."""\n'
-        files[package / _GROUPS[kind] / f"{name}.py"] = _filled(f"{template}.py", kind, name, place)
-    files[place.config_dir / kind / f"{name}.yaml"] = _filled(f"{template}.yaml", kind, name, place)
-    files[place.root / "tests" / f"test_{kind}_{name}.py"] = _filled("test.py", kind, name, place)
+        files[package / _GROUPS[kind] / f"{name}.py"] = _fill(f"{template}.py", kind, name, place)
+    files[place.config_dir / kind / f"{name}.yaml"] = _fill(f"{template}.yaml", kind, name, place)
+    files[place.root / "tests" / f"test_{kind}_{name}.py"] = _fill("test.py", kind, name, place)
     if place.toml is not None:
         files[place.root / FILE] = place.toml
     return files
 
 
-def _filled(template: str, kind: str, name: str, place: Place) -> str:
+def _fill(template: str, kind: str, name: str, place: Place) -> str:
     text = resources.files("metaexp.cli").joinpath("templates", f"{template}.txt").read_text(encoding="utf-8")
     values = {
         "@NAME@": name,
@@ -193,10 +193,10 @@ def _print_next(options: _Options, place: Place) -> None:
         print_text(f"  metaexp trust                  once, if you know the code of {place.package}")
     print_text(f"  metaexp check {what}")
     print_text(f"  {shlex.join(['metaexp', 'train', *_choices(options.kind, options.name), 'train.steps=100'])}")
-    print_text(f"  pytest {shlex.quote(_shown(place.root / 'tests' / f'test_{options.kind}_{options.name}.py'))}")
+    print_text(f"  pytest {shlex.quote(_format_path(place.root / 'tests' / f'test_{options.kind}_{options.name}.py'))}")
 
 
-def _shown(path: Path) -> str:
+def _format_path(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

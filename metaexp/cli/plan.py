@@ -50,13 +50,13 @@ def main(arguments: Sequence[str]) -> int:
 
     from metaexp.run.folder import check_writable
     from metaexp.run.progress import default_display
-    from metaexp.sweep.plan import plan
+    from metaexp.sweep.plan import format_plan
     from metaexp.sweep.prepare import prepare
     from metaexp.sweep.run import sweep_command
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name, default_display(), keeps_files=False)
     check_writable(prepared.path)
-    print_text(plan(prepared, options.overrides, _print_progress if options.measure else None))
+    print_text(format_plan(prepared, options.overrides, _print_progress if options.measure else None))
     command = shlex.join(sweep_command(options.overrides, options.config_dir))
     print_text(f"nothing was started\n{format_next([Step(command, 'start it')])}")
     return 0

@@ -145,7 +145,7 @@ def format_csv(found: Predictions) -> str:
 def _print(found: Predictions, output: Path | None) -> None:
     width = min(max(map(len, found.names)), 60)
     for row, name in enumerate(found.names[:_SHOWN]):
-        print_text(f"{name:{width}}  {_answer(found, row)}")
+        print_text(f"{name:{width}}  {_format_answer(found, row)}")
     if len(found.names) > _SHOWN:
         print_text(f"... and {len(found.names) - _SHOWN} more{'' if output else '; --output FILE.csv has all'}")
     if found.calibration is not None:
@@ -160,7 +160,7 @@ def _print(found: Predictions, output: Path | None) -> None:
         print_text(f"all predictions: {output}")
 
 
-def _answer(found: Predictions, row: int) -> str:
+def _format_answer(found: Predictions, row: int) -> str:
     scores = found.scores[row]
     if found.labels is None:
         if found.widths is None:

@@ -13,7 +13,7 @@ from metaexp.config.experiment_header import stated_departures
 from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
-from metaexp.report.algorithm_tables import Page, page_text
+from metaexp.report.algorithm_tables import Page, format_page
 from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write_outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
@@ -71,7 +71,7 @@ def algorithm_pages(root: Path) -> Pages:
     page = Page(path, published_settings(conf))
 
     def pages(entries: Sequence[Entry]) -> Mapping[Path, str]:
-        return {path: page_text(page, entries, "results")}
+        return {path: format_page(page, entries, "results")}
 
     return pages
 

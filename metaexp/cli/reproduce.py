@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metaexp.cli.arguments import Options, make_parser, parse, starts_with_folder, whole_number
-from metaexp.config.classes.values import nearest
+from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import print_text
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(what).expanduser()
     if not folder.exists():
         raise ConfigError(
-            f"{what} is neither a run folder nor a saved experiment.{nearest(what, experiments)} "
+            f"{what} is neither a run folder nor a saved experiment.{format_nearest(what, experiments)} "
             "`metaexp train --help` lists the experiments."
         )
     return _run(folder, overrides, options)

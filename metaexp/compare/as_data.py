@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.gather import LeftOut
 from metaexp.results.figures.shown import ShownFigure
-from metaexp.results.run_table import html_table
+from metaexp.results.run_table import format_html_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """The rows, for a notebook."""
         shown = ("task", "label", "metric", "mean", "low", "high", "rank", "seeds")
-        return html_table([{key: row[key] for key in shown} for row in self.rows])
+        return format_html_table([{key: row[key] for key in shown} for row in self.rows])
 
     @property
     def figures(self) -> dict[str, ShownFigure]:

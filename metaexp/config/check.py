@@ -16,7 +16,7 @@ from metaexp.config.classes.loaded_code import edited_since_import
 from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
-from metaexp.config.classes.values import AnyOf, Null, Number, Sequence, Text, show
+from metaexp.config.classes.values import AnyOf, Null, Number, Sequence, Text, format_setting
 from metaexp.config.contradictions import contradictions
 from metaexp.config.identity import config_hash, run_name
 from metaexp.config.initial_weights import with_weights
@@ -144,7 +144,7 @@ def _check_part(checker: Checker, key: str, value: Any) -> Any:
         return None if value is None else checker.section(key, value, REFERENCE)
     if key == "tracker":
         if not isinstance(value, Mapping):
-            checker.report(key, f"tracker={show(value)} must be a mapping from names to trackers, or {{}}.")
+            checker.report(key, f"tracker={format_setting(value)} must be a mapping from names to trackers, or {{}}.")
             return value
         return {name: checker.node(f"tracker.{name}", node, TRACKER) for name, node in value.items()}
     return checker.section(key, value, SECTIONS[key])
@@ -155,7 +155,7 @@ def _check_tags(checker: Checker, tags: Any) -> Any:
     texts = [tag for tag in found if isinstance(tag, str)] if isinstance(found, list) else []
     wrong = [tag for tag in texts if not 0 < len(tag) <= _LONGEST_TAG]
     if wrong:
-        checker.report("tags", f"tags={show(wrong)}: a tag has 1 to {_LONGEST_TAG} characters.")
+        checker.report("tags", f"tags={format_setting(wrong)}: a tag has 1 to {_LONGEST_TAG} characters.")
     return found
 
 

@@ -16,16 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.check import check
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.hydra_dirs import override_key, read_hydra_dir, read_sweep_dir
 from metaexp.config.hydra_internals import get_omega_conf_dumper
 from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
-from metaexp.config.overrides import apply, parse, sort_overrides, with_home_quoted
+from metaexp.config.overrides import apply, parse, quote_home, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
-from metaexp.config.yaml_files import unreadable_file
+from metaexp.config.yaml_files import format_unreadable_file
 from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
@@ -143,10 +143,10 @@ class Composer:
             (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_in_one_line(error)) from error
+            raise ConfigError(_format_in_one_line(error)) from error
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
-            said = "" if isinstance(error, yaml.YAMLError) else unreadable_file(self.config_dir)
-            raise ConfigError(said or f"a configuration file cannot be read: {_in_one_line(error)}") from error
+            said = "" if isinstance(error, yaml.YAMLError) else format_unreadable_file(self.config_dir)
+            raise ConfigError(said or f"a configuration file cannot be read: {_format_in_one_line(error)}") from error
         return Composed(config, hydra, chosen_files(hydra))
 
     def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:
@@ -163,7 +163,7 @@ class Composer:
         if "hydra.sweep.dir" not in keys:
             return None
         given = [
-            with_home_quoted(line)
+            quote_home(line)
             for key, line in zip(keys, overrides, strict=True)
             if key == "hydra.sweep.dir" or key.startswith("paths.")
         ]
@@ -203,7 +203,7 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
-    return [f"{key}={show(ours[key])}" if key in ours else f"~{key}" for key in different]
+    return [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
 
 
 def chosen_files(hydra: DictConfig) -> dict[str, str]:
@@ -257,7 +257,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", item
 
 
-def _in_one_line(error: BaseException) -> str:
+def _format_in_one_line(error: BaseException) -> str:
     """An error of Hydra or YAML in one line, without the list of folders it searched."""
     cause = error.__cause__
     text = str(error) or (str(cause) if cause else type(error).__name__)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.metric import name_problem
@@ -91,7 +91,11 @@ def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[
     if data is None or data.kind != "regression":
         return []
     usual = dataclasses.asdict(Augmentation())
-    changed = [f"augment.{key}={show(value)}" for key, value in given.items() if value != usual[key] and key != "parts"]
+    changed = [
+        f"augment.{key}={format_setting(value)}"
+        for key, value in given.items()
+        if value != usual[key] and key != "parts"
+    ]
     return [f"{', '.join(changed)}: augment changes images, and this is regression. Leave it out."] if changed else []
 
 

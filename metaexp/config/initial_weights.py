@@ -146,7 +146,7 @@ def _of_run(folder: Path) -> Path:
 
 def _check_run(folder: Path, path: Path) -> None:
     """Raise RunFolderError when the weights of a run are not those that it saved."""
-    from metaexp.results.reading import first_other  # runs from random weights need no records
+    from metaexp.results.reading import format_first_difference  # runs from random weights need no records
     from metaexp.results.record import RECORD_FILE, read_record
 
     manifest = path.with_suffix(".json")
@@ -168,7 +168,7 @@ def _check_run(folder: Path, path: Path) -> None:
         return  # a run that was killed at once
     record = read_record(folder)
     compared = found if path.stem == BEST else {"config_hash": found["config_hash"]}
-    other = first_other(compared, record, f"in {manifest.name}", f"in {RECORD_FILE}")
+    other = format_first_difference(compared, record, f"in {manifest.name}", f"in {RECORD_FILE}")
     if other:
         raise RunFolderError(
             f"model.weights={folder}: {path} holds weights of another run: {other}. Put the run's own file back."

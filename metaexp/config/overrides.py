@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from metaexp.config.classes.values import nearest, show
+from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.extras import install_command
@@ -157,7 +157,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     if len(line) > _MOST_CHARACTERS:
         return f"{shown} has {len(line):,} characters; an override has at most {_MOST_CHARACTERS:,}."
     try:
-        parsed = replace(parse_override(with_home_quoted(line)))
+        parsed = replace(parse_override(quote_home(line)))
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
@@ -168,7 +168,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     return _values_problem(parsed) or parsed
 
 
-def with_home_quoted(line: str) -> str:
+def quote_home(line: str) -> str:
     """Return an override whose value begins with ``~`` in quotes, without which Hydra's grammar refuses it."""
     key, _, value = line.partition("=")
     return f"{key}='{value}'" if value.startswith("~") and "'" not in value else line
@@ -240,11 +240,11 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
     group, choice = override.key_or_group, override.value()
     known = loader.get_group_options(group)
     if group in _SEVERAL and isinstance(choice, list):
-        return _list_problem(group, [show(name) for name in choice], known)
+        return _list_problem(group, [format_setting(name) for name in choice], known)
     if override.is_delete() or _changes_nothing(override):
         return None
     if override.is_force_add():
-        return f"{override.input_line}: write {group}={show(choice)}, without ++."
+        return f"{override.input_line}: write {group}={format_setting(choice)}, without ++."
     if (
         isinstance(choice, str)
         and choice not in known
@@ -254,10 +254,10 @@ def _group_problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
         return f"{override.input_line}: write {group}={name}, without {left_out}."
     if not isinstance(choice, str) or choice not in known:
         if group == "hydra/sweeper":
-            return f"{group}={show(choice)}: {_SAMPLERS}"
+            return f"{group}={format_setting(choice)}: {_SAMPLERS}"
         extra = _LAUNCHERS.get(str(choice)) if group == "hydra/launcher" else None
-        hint = f" Install it with: {install_command(extra)}." if extra else nearest(str(choice), known)
-        return f"{group}={show(choice)} is not there.{hint} Known: {_format_known(known)}."
+        hint = f" Install it with: {install_command(extra)}." if extra else format_nearest(str(choice), known)
+        return f"{group}={format_setting(choice)} is not there.{hint} Known: {_format_known(known)}."
     return None
 
 
@@ -266,7 +266,7 @@ def _list_problem(group: str, names: Sequence[str], known: Sequence[str]) -> str
     unknown = [name for name in names if name not in known]
     given = f"{group}=[{','.join(names)}]"
     if unknown:
-        return f"{given}: {unknown[0]} is not there.{nearest(unknown[0], known)} Known: {_format_known(known)}."
+        return f"{given}: {unknown[0]} is not there.{format_nearest(unknown[0], known)} Known: {_format_known(known)}."
     if len(set(names)) < len(names):
         return f"{given} names a file twice; name each once."
     return None if names else f"{given} is empty; {group}=files is none but the files that every run writes."

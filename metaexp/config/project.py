@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.classes.targets import suggest, trust
-from metaexp.config.classes.values import nearest, show
+from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.permissions import allowed
 from metaexp.core.errors import ConfigError
 
@@ -88,7 +88,7 @@ def read_project(file: Path) -> Project:
     """
     values = _values(file)
     problems = [
-        f"{file}: {key} is not a key of this file.{nearest(key, _KEYS) or ' Known: config_dir, trust.'}"
+        f"{file}: {key} is not a key of this file.{format_nearest(key, _KEYS) or ' Known: config_dir, trust.'}"
         for key in values
         if key not in _KEYS
     ]
@@ -170,7 +170,7 @@ def _values(file: Path) -> dict[str, Any]:
 def _config_dir(file: Path, value: object, problems: list[str]) -> Path | None:
     if value is None:
         return None
-    where = f"{file}: config_dir={show(value)}"
+    where = f"{file}: config_dir={format_setting(value)}"
     if not isinstance(value, str) or not value or "\0" in value:
         problems.append(f'{where} must be the name of a folder beside the file, such as "conf".')
         return None
@@ -184,7 +184,7 @@ def _config_dir(file: Path, value: object, problems: list[str]) -> Path | None:
 
 def _packages(file: Path, value: object, problems: list[str]) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) and name.isidentifier() for name in value):
-        problems.append(f'{file}: trust={show(value)} must be a list of packages, such as ["my_methods"].')
+        problems.append(f'{file}: trust={format_setting(value)} must be a list of packages, such as ["my_methods"].')
         return ()
     for name in value:
         if not (file.parent / name).is_dir() and not (file.parent / f"{name}.py").is_file():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NamedTuple, TypeVar
 
-from metaexp.config.classes.values import nearest, show
+from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import kinds_of, section_overrides
 from metaexp.config.yaml_files import plain
@@ -54,7 +54,7 @@ def _read_file(section: str, name: str | None, composer: Composer, problems: lis
     known = composer.loader.get_group_options(section)
     found = composer.loader.repository.load_config(f"{section}/{name}") if name in known else None
     if found is None:
-        problems.append(f"{section}={name} is not there.{nearest(str(name), known)} Known: {', '.join(known)}.")
+        problems.append(f"{section}={name} is not there.{format_nearest(str(name), known)} Known: {', '.join(known)}.")
         return None
     content = plain(found.config)
     if not isinstance(content, dict):
@@ -85,12 +85,13 @@ def check_verb_options(
     for key, value in values.items():
         if key not in known:
             found.append(
-                f"{section}.{key} is not a key of {section}.{nearest(key, known)} Known: {', '.join(known)}{hint}."
+                f"{section}.{key} is not a key of {section}.{format_nearest(key, known)} "
+                f"Known: {', '.join(known)}{hint}."
             )
         elif known[key].accepts(value):
             taken[key] = value
         elif value is not None or key not in defaults:
-            found.append(f"{section}.{key}={show(value)} must be {known[key].format_allowed()}.")
+            found.append(f"{section}.{key}={format_setting(value)} must be {known[key].format_allowed()}.")
     found += [
         f"{section}.{key} is missing; it must be {kind.format_allowed()}."
         for key, kind in known.items()

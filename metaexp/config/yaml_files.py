@@ -86,7 +86,7 @@ def yaml_problems(path: Path) -> list[str]:
     return [f"{path} expands to more than {_MOST_NODES:,} values through its aliases (*name). Write the values out."]
 
 
-def unreadable_file(folder: Path | None) -> str:
+def format_unreadable_file(folder: Path | None) -> str:
     """Say which YAML file below a folder cannot be read for its encoding or its depth, which Hydra says without a name.
 
     Returns:

@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 _LONGEST_LINE = 3000
 
 
-def _shortened(line: str) -> str:
+def _shorten(line: str) -> str:
     """A line without its middle, where it is very long."""
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 500]} ... {line[-400:]}"
 
@@ -40,7 +40,7 @@ class MetaexpError(Exception):
 
     def __str__(self) -> str:
         """The message; what it quotes of files that others wrote obeys no terminal, and is not endless."""
-        return "\n".join(map(_shortened, plain_lines(super().__str__()).split("\n")))
+        return "\n".join(map(_shorten, plain_lines(super().__str__()).split("\n")))
 
 
 class ConfigError(MetaexpError):

@@ -66,7 +66,7 @@ def is_hit_rate(name: str) -> bool:
     return name == "accuracy" or _TOP.fullmatch(name) is not None
 
 
-def metric_words(name: str) -> str:
+def format_metric_name(name: str) -> str:
     """Return what a metric is called in tables and figures."""
     return _WORDS.get(name) or (f"top-{name.removeprefix('top_')} accuracy" if is_hit_rate(name) else name)
 

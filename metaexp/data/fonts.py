@@ -212,8 +212,8 @@ class Fonts(Dataset):
             if missing or not wanted:
                 reason = f"no letters of {missing[0]}" if missing else "no letters of other scripts"
                 raise DataError(
-                    f"dataset.{split}_scripts={_shown(given)}: these fonts have {reason}. There are "
-                    f"{_counts(classes)}. Choose among these, install more fonts, lower "
+                    f"dataset.{split}_scripts={_format_scripts(given)}: these fonts have {reason}. There are "
+                    f"{_format_counts(classes)}. Choose among these, install more fonts, lower "
                     f"dataset.min_families={self.min_families}, or set "
                     "dataset.split=random."
                 )
@@ -242,12 +242,12 @@ def _script_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _counts(classes: Sequence[str]) -> str:
+def _format_counts(classes: Sequence[str]) -> str:
     scripts = [_script_of(name) for name in classes]
     return ", ".join(f"{script} ({scripts.count(script)})" for script in sorted(set(scripts)))
 
 
-def _shown(scripts: Sequence[str] | None) -> str:
+def _format_scripts(scripts: Sequence[str] | None) -> str:
     return "null" if scripts is None else f"[{','.join(scripts)}]"
 
 

@@ -21,7 +21,7 @@ from metaexp.data.classification.preprocessing import (
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.archives import is_quick, open_source
-from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, images_by_folder, is_example, passed_over
+from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_passed_over, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
@@ -191,7 +191,7 @@ class ImageFolder(Dataset):
                 return files
             files = {name: images for name, images in images_by_folder(names).items() if name}
             source.check_once([image for images in files.values() for image in images])
-            others = passed_over(names, source.passed_over)
+            others = format_passed_over(names, source.passed_over)
         if others:
             progress(f"Passed over in {path}: {others}.")
         if not files:

@@ -92,14 +92,14 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
     if isinstance(loaded, ClassDataset):
         name = loaded.origin.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
-        facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _values(loaded)}
+        facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _format_values(loaded)}
         where = "" if loaded.in_memory else ", left on disk; each episode reads its own"
         facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB{where}"
     if isinstance(loaded, TableData):
         name = loaded.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
     if isinstance(loaded, MixtureData):
-        facts |= {domain: _sizes(of_it) for domain, of_it in loaded.domains.items()}
+        facts |= {domain: _format_sizes(of_it) for domain, of_it in loaded.domains.items()}
     place = cache_folder(folder)
     facts["cache"] = str(place) if place else "none: no folder for it can be written"
     return DataReport(name, loaded.kind, loaded.input_shape, rows, facts, seconds), loaded
@@ -135,7 +135,7 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _sizes(domain: ClassDataset) -> str:
+def _format_sizes(domain: ClassDataset) -> str:
     """The classes of each split of a domain, and the start of its digest."""
     sizes = domain.capacity().values()
     classes = " / ".join(str(size.n_classes) for size in sizes)
@@ -159,7 +159,7 @@ def _conventions(dataset: ClassDataset) -> dict[str, str]:
     return {name.replace("_", " "): str(value) for name, value in conventions.items()}
 
 
-def _values(dataset: ClassDataset) -> str:
+def _format_values(dataset: ClassDataset) -> str:
     """Mean and standard deviation of a sample of training examples as delivered, per channel of images."""
     split: Split = "train" if "train" in dataset.capacity() else next(iter(dataset.capacity()))
     batch = dataset.batches(min(_SAMPLE, dataset.table(split).total), seed=0)

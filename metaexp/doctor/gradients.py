@@ -56,7 +56,7 @@ def meta_gradient(subject: Subject) -> Finding:
             "not the gradient of the meta-loss, though there is no inner gradient to leave out: something is detached"
         )
     names = _inexact(algorithm, batch, gradient)
-    return wrong(name, f"{what} (on the way to {_listed(names)})", **numbers)
+    return wrong(name, f"{what} (on the way to {_format_names(names)})", **numbers)
 
 
 def parameters_reached(subject: Subject) -> Finding:
@@ -71,9 +71,9 @@ def parameters_reached(subject: Subject) -> Finding:
     infinite = [key for key, g in gradient.items() if not g.isfinite().all()]
     numbers = {"parameter_tensors": len(gradient), "unreached": len(unreached)}
     if infinite:
-        return wrong(name, f"the gradient of {_listed(infinite)} is not finite", **numbers)
+        return wrong(name, f"the gradient of {_format_names(infinite)} is not finite", **numbers)
     if unreached:
-        return wrong(name, f"the meta-loss does not depend on {_listed(unreached)}", **numbers)
+        return wrong(name, f"the meta-loss does not depend on {_format_names(unreached)}", **numbers)
     return ok(name, "each gets a gradient from the meta-loss", **numbers)
 
 
@@ -152,7 +152,7 @@ def _inexact(algorithm: Algorithm, batch: Episode, gradient: Mapping[str, Tensor
     ] or list(direction)
 
 
-def _listed(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     """A few names, and how many more."""
     shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -45,7 +45,7 @@ def print_report(title: str, sections: Sequence[Section], console: Console) -> N
         console: The terminal.
     """
     parts = [Part(_TASKS[section.kind], section.findings, section.refusal) for section in sections]
-    _print_parts(title, parts, conclusion(sections), console)
+    _print_parts(title, parts, format_conclusion(sections), console)
 
 
 def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
@@ -57,7 +57,10 @@ def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
         console: The terminal.
     """
     _print_parts(
-        title, parts, _conclusion([(part.heading, finding) for part in parts for finding in part.findings]), console
+        title,
+        parts,
+        _format_conclusion([(part.heading, finding) for part in parts for finding in part.findings]),
+        console,
     )
 
 
@@ -77,12 +80,12 @@ def _print_parts(title: str, parts: Sequence[Part], end: str, console: Console) 
     console.print(Text(end, _STYLES["ok" if is_all_ok(parts) else "wrong"]), soft_wrap=True)
 
 
-def conclusion(sections: Sequence[Section]) -> str:
+def format_conclusion(sections: Sequence[Section]) -> str:
     """Return one line that says that all is ok, or what is wrong."""
-    return _conclusion([(section.kind, finding) for section in sections for finding in section.findings])
+    return _format_conclusion([(section.kind, finding) for section in sections for finding in section.findings])
 
 
-def _conclusion(findings: Sequence[tuple[str, Finding]]) -> str:
+def _format_conclusion(findings: Sequence[tuple[str, Finding]]) -> str:
     bad = [f"{finding.name} ({heading})" for heading, finding in findings if finding.verdict == "wrong"]
     checked = sum(finding.verdict != "does not apply" for _, finding in findings)
     if bad:

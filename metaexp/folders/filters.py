@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from metaexp.config.classes.values import nearest
+from metaexp.config.classes.values import format_nearest
 from metaexp.config.yaml_files import read_mapping
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.folders.rows import KEYS, Row, has_value, value_of
@@ -51,7 +51,7 @@ def parse_filters(words: Sequence[str]) -> list[Filter]:
         key = _OTHER_NAMES.get(key, key)
         unknown = [value for value in values if key == "state" and value not in STATES]
         if unknown:
-            hint = nearest(unknown[0], STATES)
+            hint = format_nearest(unknown[0], STATES)
             problems.append(f"state={unknown[0]} is not a state.{hint} Known: {', '.join(STATES)}.")
         found.append(Filter(key, values))
     if problems:
@@ -86,7 +86,7 @@ def check_key(rows: Sequence[Row], key: str) -> None:
     known = [*KEYS, *_leaves(row.config for row in rows)]
     more = f", and keys of the settings, such as {', '.join(known[len(KEYS) : len(KEYS) + _MOST_NAMED])}"
     raise ConfigError(
-        f"{key}: no run here has such a key.{nearest(key, known)} Known: {', '.join(KEYS)}"
+        f"{key}: no run here has such a key.{format_nearest(key, known)} Known: {', '.join(KEYS)}"
         f"{more if len(known) > len(KEYS) else ''}."
     )
 

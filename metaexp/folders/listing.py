@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.core.terminal_text import plain
 from metaexp.folders.filters import Filter, passing
 from metaexp.folders.find import Found, find, jobs, kind_of
@@ -80,10 +80,10 @@ def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) 
     head = ["state", "when (UTC)", "size", "result", "what", *more, "folder"]
     cells = [
         [row.state, str(row.facts["when"] or NOTHING)[:16], format_size(row.facts["size"]), row.result, row.what,
-         *(show(value_of(row, key)) if has_value(row, key) else NOTHING for key in more), str(row.found.path)]
+         *(format_setting(value_of(row, key)) if has_value(row, key) else NOTHING for key in more), str(row.found.path)]
         for row in rows
     ]  # fmt: skip
-    return "\n".join([*format_columns([head, *cells], right=(2,)), _sum(rows)])
+    return "\n".join([*format_columns([head, *cells], right=(2,)), _format_sum(rows)])
 
 
 def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -104,7 +104,7 @@ def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) ->
     ]  # fmt: skip
 
 
-def _sum(rows: Sequence[Row]) -> str:
+def _format_sum(rows: Sequence[Row]) -> str:
     parts = []
     for kind, many in (("run", "runs"), ("sweep", "sweeps"), ("search", "searches")):
         n = sum(row.found.kind == kind for row in rows)
@@ -144,7 +144,7 @@ def with_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
             if advance is None and monotonic() - since > _SECONDS_WITHOUT_PROGRESS:
                 from metaexp.run.progress import default_display  # imports rich
 
-                advance = stack.enter_context(default_display().stretch(what, len(items), number))
+                advance = stack.enter_context(default_display().show_progress(what, len(items), number))
             if advance is not None:
                 advance(number)
             yield item

@@ -79,7 +79,7 @@ def run_row(found: Found, state: RunState | None = None) -> Row:
             "n_way": record.task.n_way, "k_shot": record.task.k_shot, "seconds": record.seconds,
             "metric": measured.metric if measured else None, "test": test.mean if test else None,
             "ci95": test.ci95 if test else None, "val": val.mean if val else None,
-            "when": _short_time(record.finished or record.started),
+            "when": _format_time(record.finished or record.started),
         }  # fmt: skip
     elif job is not None:
         task = _task(job.config)
@@ -88,8 +88,8 @@ def run_row(found: Found, state: RunState | None = None) -> Row:
             "algorithm": job.choices.get("algorithm"), "dataset": job.choices.get("dataset"),
             "model": job.choices.get("model"), "n_way": task and task.n_way, "k_shot": task and task.k_shot,
         }  # fmt: skip
-    facts["when"] = facts["when"] or _changed(found.path)
-    return Row(found, state.state, facts, state.config, _result(state), _what(facts), state.error)
+    facts["when"] = facts["when"] or _format_change_time(found.path)
+    return Row(found, state.state, facts, state.config, _format_result(state), _format_what(facts), state.error)
 
 
 def owner_row(found: Found) -> Row:
@@ -98,9 +98,9 @@ def owner_row(found: Found) -> Row:
     states = [state for _, state in inner]
     in_use = is_in_use(found.path) or any(state.state == "running" for state in states)
     facts: dict[str, Any] = dict.fromkeys(KEYS)
-    times = [_short_time(s.record.finished or s.record.started) for s in states if s.record is not None]
+    times = [_format_time(s.record.finished or s.record.started) for s in states if s.record is not None]
     facts |= {"folder": str(found.path), "kind": found.kind, "name": found.path.name, "size": size_of(found.path)}
-    facts["when"] = max((time for time in times if time), default=None) or _changed(found.path)
+    facts["when"] = max((time for time in times if time), default=None) or _format_change_time(found.path)
     if found.kind == "search":
         state, result, error = _search_state(found.path, states, in_use=in_use)
         what = f"{len(inner)} trial{'s' if len(inner) != 1 else ''}"
@@ -138,7 +138,7 @@ def _task(config: Mapping[str, Any]) -> Task | None:
     return Task(*numbers) if len(numbers) == 3 else None
 
 
-def _result(state: RunState) -> str:
+def _format_result(state: RunState) -> str:
     record = state.record
     score: Score | None = None if record is None else record.test or record.val
     if record is not None and score is not None:
@@ -151,7 +151,7 @@ def _result(state: RunState) -> str:
     return NOTHING
 
 
-def _what(facts: Mapping[str, Any]) -> str:
+def _format_what(facts: Mapping[str, Any]) -> str:
     if facts["algorithm"] is None:
         return NOTHING
     n_way, k_shot = facts["n_way"], facts["k_shot"]
@@ -239,7 +239,7 @@ def read_report(path: Path) -> Report:
         raise RunFolderError(f"{file} is damaged: {type(error).__name__}: {str(error)[:80]}.") from error
 
 
-def _short_time(text: str | None) -> str | None:
+def _format_time(text: str | None) -> str | None:
     """A time of a record as ``2026-11-26 14:03:21`` in UTC; None if it is not a time."""
     try:
         when = datetime.fromisoformat(text or "")
@@ -248,7 +248,7 @@ def _short_time(text: str | None) -> str | None:
     return f"{(when.astimezone(UTC) if when.tzinfo else when):%Y-%m-%d %H:%M:%S}"
 
 
-def _changed(path: Path) -> str | None:
+def _format_change_time(path: Path) -> str | None:
     """When a folder was changed, for one without a record."""
     try:
         return f"{datetime.fromtimestamp(path.lstat().st_mtime, UTC):%Y-%m-%d %H:%M:%S}"

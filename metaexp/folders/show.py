@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer, leaves
 from metaexp.config.identity import with_added_keys
 from metaexp.core.errors import MetaexpError, RunFolderError
@@ -126,13 +126,13 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
     changed = [key for key in {**theirs, **ours} if ours.get(key, _MISSING) != theirs.get(key, _MISSING)]
     if not changed:
         return ["settings: the defaults"]
-    values = {key: show(ours[key]) if key in ours else "not set" for key in changed}
+    values = {key: format_setting(ours[key]) if key in ours else "not set" for key in changed}
     width, widest = max(map(len, changed)), min(max(map(len, values.values())), 40)
     return [
         "settings that differ from the defaults:",
         *(
             f"  {plain(key):{width}}  {plain(values[key]):{widest}}  "
-            f"({'default ' + plain(show(theirs[key])) if key in theirs else 'not set by default'})"
+            f"({'default ' + plain(format_setting(theirs[key])) if key in theirs else 'not set by default'})"
             for key in changed
         ),
     ]

@@ -20,7 +20,7 @@ from metaexp.results.next_steps import format_next, step
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
 from metaexp.results.wording import NOTHING, format_score, format_value
-from metaexp.run.progress import clock, format_left
+from metaexp.run.progress import format_clock, format_left
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_state import LOG_FILE
@@ -153,10 +153,10 @@ def line_of(job: Found, state: RunState, frozen: FrozenJob | None) -> Line:
         name=job.path.name if frozen is None else str(frozen.number),
         state=state.state,
         phase=format_phase(progress) if is_running else NOTHING,
-        step=_step(job.path, state, progress),
-        result=_result(job.path, state),
+        step=_format_step(job.path, state, progress),
+        result=_format_result(job.path, state),
         rate=rate,
-        left=NOTHING if left is None else clock(left),
+        left=NOTHING if left is None else format_clock(left),
         seconds_left=left,
         what=frozen.what if frozen else "",
         error=plain(state.error or "")[:_LONGEST_ERROR] if state.state in ("failed", "stopped", "damaged") else "",
@@ -177,7 +177,7 @@ def format_watched(found: Found, look: Look) -> str:
         [line.name, line.state, line.phase, line.step, line.result, line.rate, line.left, line.what]
         for line in look.lines
     ]
-    failures = [f"  {line.name}: {line.error} ({_log(line.folder)})" for line in look.lines if line.error]
+    failures = [f"  {line.name}: {line.error} ({_format_log(line.folder)})" for line in look.lines if line.error]
     table = [text.rstrip() for text in format_columns([head, *cells], right=(3, 5))]
     parts = [format_sum(found, look), *table]
     parts += ["ended badly:", *failures] if failures else []
@@ -237,7 +237,7 @@ def _noticed(line: Line) -> tuple[str, str, str]:
     return (line.state, line.phase.partition(" ")[0], line.result)
 
 
-def _step(folder: Path, state: RunState, progress: Progress | None) -> str:
+def _format_step(folder: Path, state: RunState, progress: Progress | None) -> str:
     section = state.config.get("train")
     steps = section.get("steps") if isinstance(section, dict) else None
     written = state.record.steps if state.record else 0
@@ -245,7 +245,7 @@ def _step(folder: Path, state: RunState, progress: Progress | None) -> str:
     return f"{done:,}/{steps:,}" if type(steps) is int else f"{done:,}"
 
 
-def _result(folder: Path, state: RunState) -> str:
+def _format_result(folder: Path, state: RunState) -> str:
     record = state.record
     if record is not None and state.state == "completed":
         score = record.test or record.val
@@ -267,6 +267,6 @@ def _test_episodes(config: dict[str, Any]) -> int:
     return section["episodes"] if type(section.get("episodes")) is int else 0
 
 
-def _log(folder: Path) -> str:
+def _format_log(folder: Path) -> str:
     log = folder / LOG_FILE
     return shlex.quote(str(log if log.exists() else folder / "run.log"))

@@ -160,7 +160,7 @@ class Group(Ranks):
             value = work()
         except Exception as raised:
             error = raised
-        outcome = {"value": value if send else None, "error": _described(error), "signal": self.pending_signal}
+        outcome = {"value": value if send else None, "error": _error_message(error), "signal": self.pending_signal}
         outcomes = self._all_gather(outcome)
         failed = [(rank, outcome["error"]) for rank, outcome in enumerate(outcomes) if outcome["error"] is not None]
         if failed:
@@ -262,7 +262,7 @@ def _raise_peer_error() -> Iterator[None]:
         ) from error
 
 
-def _described(error: Exception | None) -> tuple[str, int] | None:
+def _error_message(error: Exception | None) -> tuple[str, int] | None:
     """The text and the exit code of an error."""
     if error is None:
         return None

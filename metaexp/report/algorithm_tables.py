@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from metaexp.report.rows import Entry
 from metaexp.report.run_page import format_verdict
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.record import Reference, Task
 from metaexp.results.verdict import is_another_task
 from metaexp.results.wording import (
@@ -49,7 +49,7 @@ class Page(NamedTuple):
     settings: Mapping[str, Sequence[Setting]]
 
 
-def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
+def format_page(page: Page, entries: Sequence[Entry], link: str) -> str:
     """Return the page with the tables that the records give now.
 
     Args:
@@ -63,11 +63,11 @@ def page_text(page: Page, entries: Sequence[Entry], link: str) -> str:
     text = page.path.read_text(encoding="utf-8")
     for name, settings in page.settings.items():
         own = [entry for entry in entries if entry.record.algorithm == name]
-        text = between_markers(text, name, algorithm_table(settings, own, link))
+        text = between_markers(text, name, format_algorithm_table(settings, own, link))
     return text
 
 
-def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
+def format_algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link: str) -> str:
     """Return a table with a line for each record, each experiment without one, and records of no saved experiment.
 
     Args:
@@ -85,7 +85,7 @@ def algorithm_table(settings: Sequence[Setting], entries: Sequence[Entry], link:
     ]
     if not rows:
         return "No saved experiment, and no record yet.\n"
-    return table(header, rows, right=(3, 4, 5))
+    return format_table(header, rows, right=(3, 4, 5))
 
 
 def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[list[str]]:

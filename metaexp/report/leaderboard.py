@@ -44,7 +44,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def leaderboard_html(entries: Sequence[Entry], links: Mapping[str, str], left_out: Sequence[LeftOut]) -> str:
+def format_leaderboard(entries: Sequence[Entry], links: Mapping[str, str], left_out: Sequence[LeftOut]) -> str:
     """Return the page.
 
     Args:

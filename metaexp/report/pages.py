@@ -14,8 +14,8 @@ from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, grouped, of_row
-from metaexp.report.run_page import GENERATED, format_title, format_verdict, run_page
-from metaexp.results.markdown import between_markers, harmless, table
+from metaexp.report.run_page import GENERATED, format_run_page, format_title, format_verdict
+from metaexp.results.markdown import between_markers, escape_line, format_table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import (
     NOTHING,
@@ -87,7 +87,7 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     entries = []
     for path in folder.glob(f"*/{RECORD_FILE}"):
         record = read_record(path)
-        entries.append(Entry(harmless(path.parent.name), harmless_texts(record), not is_current(record)))
+        entries.append(Entry(escape_line(path.parent.name), harmless_texts(record), not is_current(record)))
     return sorted(entries, key=_order)
 
 
@@ -97,11 +97,11 @@ def harmless_texts(value: Any) -> Any:
     Its configuration is left as it is: no page shows it.
     """
     if isinstance(value, str):
-        return harmless(value)
+        return escape_line(value)
     if isinstance(value, list):
         return [harmless_texts(item) for item in value]
     if isinstance(value, dict):
-        return {harmless(str(key)): harmless_texts(item) for key, item in value.items()}
+        return {escape_line(str(key)): harmless_texts(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if field.name != "config"]
         return dataclasses.replace(value, **{name: harmless_texts(getattr(value, name)) for name in names})
@@ -117,15 +117,15 @@ def generate(docs: Documentation) -> dict[Path, str]:
     folder, readme = docs.results, docs.readme
     entries = read_entries(folder, docs.is_current)
     files = {
-        folder / entry.name / "README.md": run_page(
+        folder / entry.name / "README.md": format_run_page(
             entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record)
         )
         for entry in entries
     }
-    files[folder / "README.md"] = results_page(entries)
+    files[folder / "README.md"] = format_results_page(entries)
     if readme is not None:
         link = folder.absolute().relative_to(readme.absolute().parent).as_posix()
-        files[readme] = between_markers(readme.read_text(encoding="utf-8"), MARKER, short_table(entries, link))
+        files[readme] = between_markers(readme.read_text(encoding="utf-8"), MARKER, format_short_table(entries, link))
     files.update(docs.others(grouped(entries)))
     return files
 
@@ -148,7 +148,7 @@ def _differing(files: Mapping[Path, str]) -> list[Path]:
     return [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
-def results_page(entries: Sequence[Entry]) -> str:
+def format_results_page(entries: Sequence[Entry]) -> str:
     """Return the page with everything that belongs beside a number."""
     header = [
         "Run", "Algorithm", "Data", "Task", "Measured", "Episodes", "Published", "Verdict", "Steps",
@@ -172,10 +172,10 @@ def results_page(entries: Sequence[Entry]) -> str:
         ]
         for entry in grouped(entries)
     ]
-    return f"{GENERATED}\n# Results\n\n{_LEGEND}\n{table(header, rows, right=(4, 5, 6, 8, 12))}"
+    return f"{GENERATED}\n# Results\n\n{_LEGEND}\n{format_table(header, rows, right=(4, 5, 6, 8, 12))}"
 
 
-def short_table(entries: Sequence[Entry], link: str) -> str:
+def format_short_table(entries: Sequence[Entry], link: str) -> str:
     """Return the table of the project's README: the rows that say most about published numbers, best first.
 
     Args:
@@ -194,7 +194,7 @@ def short_table(entries: Sequence[Entry], link: str) -> str:
         ]
         for entry in best_first(grouped(entries), README_ROWS)
     ]
-    return table(header, rows, right=(1, 2, 5))
+    return format_table(header, rows, right=(1, 2, 5))
 
 
 _LEGEND = """*Measured* is the mean over the test episodes with its 95 % interval. If there are several seeds, it is

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metaexp.results.markdown import table
+from metaexp.results.markdown import format_table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import combined_record
 from metaexp.results.verdict import is_another_task, margin
@@ -107,7 +107,7 @@ def format_devices(entry: Entry) -> str:
     return "; ".join(dict.fromkeys(format_device(seed.record.device) for seed in entry.seeds or (entry,)))
 
 
-def seeds_table(row: Entry) -> str:
+def format_seeds_table(row: Entry) -> str:
     """Return a table of the runs in a row over several seeds, with links from the page of one of them."""
     rows = [
         [
@@ -122,7 +122,7 @@ def seeds_table(row: Entry) -> str:
     verdict = row.record.verdict.text if row.record.verdict else NOTHING
     time = format_time(row.record.seconds)
     rows.append([f"all {len(row.seeds)}", format_score(row.record.test), verdict, format_devices(row), time])
-    return table(["Seed", "Measured", "Verdict", "Device", "Time"], rows, right=(1, 4))
+    return format_table(["Seed", "Measured", "Verdict", "Device", "Time"], rows, right=(1, 4))
 
 
 def _setting(entry: Entry) -> object:

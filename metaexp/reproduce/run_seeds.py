@@ -116,7 +116,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
     from metaexp.machine.signals import Interrupted
 
     display = display or default_display()
-    steps = _steps(plan, display.line)
+    steps = _steps(plan, display.print_line)
     jobs = {seed: _job(plan, steps, seed) for seed in plan.seeds}  # all are checked before the first starts
     failed: dict[int, MetaexpError] = {}
     with _unset_run_id(len(jobs) > 1, display):
@@ -127,7 +127,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
                 raise
             except MetaexpError as error:
                 failed[seed] = error
-                display.line(f"seed {seed} failed: {error}")
+                display.print_line(f"seed {seed} failed: {error}")
     records = [_checked(plan.folder / f"seed{seed}", job) for seed, job in jobs.items() if seed not in failed]
     return SeedRuns(plan, records, failed)
 
@@ -138,7 +138,7 @@ def _unset_run_id(has_several: bool, display: Display) -> Iterator[None]:
     given = os.environ.pop("WANDB_RUN_ID", None) if has_several else None
     try:
         if given:
-            display.line("WANDB_RUN_ID names one run and is not used: each seed has an id of its own")
+            display.print_line("WANDB_RUN_ID names one run and is not used: each seed has an id of its own")
         yield
     finally:
         if given is not None:
@@ -153,7 +153,7 @@ def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -
         provenance = Provenance.of_job(job, plan.published, job.composed.hydra.overrides.task)
         run_job(job.settings, provenance, folder, display)
     elif (record := read_record(folder)).status == "completed":
-        display.line(f"seed {seed} was completed {record.finished}: {folder}")
+        display.print_line(f"seed {seed} was completed {record.finished}: {folder}")
     else:
         resume_job(folder, display)
 
@@ -195,11 +195,12 @@ def _steps(plan: SeedsPlan, print_line: Callable[[str], None]) -> int | None:
         steps = min(most, max(_round_down(fitting), 1)) if most else 0
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, (json.dumps({"steps": steps, "of": full}) + "\n").encode())
-    print_line(_estimate(plan, rate.step, rate.seconds(plan.base, full if steps is None else steps), steps, len(left)))
+    seconds_of_a_run = rate.seconds(plan.base, full if steps is None else steps)
+    print_line(_format_estimate(plan, rate.step, seconds_of_a_run, steps, len(left)))
     return steps
 
 
-def _estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
+def _format_estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
     from metaexp.results.wording import format_time
 
     full = plan.base.train.steps

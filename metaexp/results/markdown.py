@@ -8,7 +8,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     """Return a Markdown table. Pipes and line ends in cells are escaped.
 
     Args:
@@ -30,7 +30,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|") or " "
 
 
-def harmless(text: str) -> str:
+def escape_line(text: str) -> str:
     """Return text from a record in one line, so that it makes no link, image, HTML or code block on a page.
 
     Control characters, which a terminal would obey, become a replacement character. Plain names stay as they are.

@@ -153,7 +153,7 @@ def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> 
             raise FaultError(f"{key} has {len(text)} characters; names have at most {most}.")
 
 
-def first_other(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:
+def format_first_difference(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:
     """Say which of the values that a checkpoint has is not that of the record; an empty text where none is.
 
     Args:

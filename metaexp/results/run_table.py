@@ -57,7 +57,7 @@ class RunTable(Sequence[Row]):
 
     def _repr_html_(self) -> str:
         """The table, for a notebook."""
-        return html_table(self.rows)
+        return format_html_table(self.rows)
 
     @property
     def folders(self) -> list[Path]:
@@ -79,7 +79,7 @@ class RunTable(Sequence[Row]):
         return pd.DataFrame(self.rows)
 
 
-def html_table(rows: Sequence[Row]) -> str:
+def format_html_table(rows: Sequence[Row]) -> str:
     """Return rows as an HTML table, with a column for each key of the first.
 
     Args:

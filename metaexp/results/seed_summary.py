@@ -63,7 +63,7 @@ def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
     return found
 
 
-def notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
+def format_notes(records: Sequence[RunRecord], departs: str | None) -> list[str]:
     """Return what belongs beside the verdict: both protocols, departures from the paper, changed settings, commits.
 
     Args:

@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from metaexp.core.metric import metric_words
+from metaexp.core.metric import format_metric_name
 from metaexp.core.terminal_text import make_console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.next_steps import after_run, format_next, step
 from metaexp.results.own_code import format_edited
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RunRecord, Score
-from metaexp.results.seed_summary import SUMMARY_FILE, notes, rows
+from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
 from metaexp.results.seeds import SeedsResult
 from metaexp.results.wording import (
     format_batch_norm,
@@ -76,7 +76,7 @@ def results_table(metric: str) -> Table:
     """Return an empty table of scores."""
     table = Table()
     table.add_column("")
-    table.add_column(f"{metric_words(metric)}, 95 % interval", justify="right")
+    table.add_column(f"{format_metric_name(metric)}, 95 % interval", justify="right")
     table.add_column("episodes", justify="right")
     return table
 
@@ -98,7 +98,7 @@ def format_metrics(scores: list[Score]) -> str:
     """Return one line with the further metrics; an empty text without any."""
     if not scores:
         return ""
-    return f"test {', '.join(f'{metric_words(score.metric)} {format_score(score)}' for score in scores)}\n"
+    return f"test {', '.join(f'{format_metric_name(score.metric)} {format_score(score)}' for score in scores)}\n"
 
 
 def format_domains(scores: Mapping[str, Score]) -> str:
@@ -164,7 +164,7 @@ def format_evaluations(found: Sequence[Evaluation]) -> Table:
     metrics = list(dict.fromkeys(evaluation.test.metric for evaluation in found))
     table = results_table(metrics[0])
     table.columns[0].header, table.columns[0].overflow = "run", "fold"
-    table.columns[1].header = f"test {' or '.join(map(metric_words, metrics))}, 95 % interval"
+    table.columns[1].header = f"test {' or '.join(map(format_metric_name, metrics))}, 95 % interval"
     table.add_column("with")
     for evaluation in found:
         with_what = ", ".join(evaluation.overrides) or "its own settings"
@@ -200,14 +200,14 @@ def print_seeds(
     table = Table()
     metric = whole.test.metric if whole.test else "test"
     table.add_column("")
-    table.add_column(f"{metric_words(metric)}, 95 % interval", justify="right")
+    table.add_column(f"{format_metric_name(metric)}, 95 % interval", justify="right")
     table.add_column("verdict")
     for row in rows(records, whole):
         table.add_row(*row)
     for seed, error in failed.items():
         table.add_row(f"seed {seed}", "failed", error)
     console.print(table)
-    for line in notes(records, departs):
+    for line in format_notes(records, departs):
         console.print(line, soft_wrap=True)
     if whole.verdict is not None:
         some = f" of {len(records)} of {len(records) + len(failed)} seeds" if failed else ""

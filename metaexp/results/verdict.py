@@ -64,15 +64,15 @@ def reproduction_verdict(
     if test.metric != reference.metric:
         return None
     difference = test.mean - reference.value
-    gap = _gap(difference, reference)
+    gap = _format_gap(difference, reference)
     if is_stand_in or deviations:
-        text = _STAND_IN if is_stand_in else _changed(gap, _full(reference, full_steps), steps, deviations)
+        text = _STAND_IN if is_stand_in else _format_changed(gap, _full(reference, full_steps), steps, deviations)
         return Verdict("changed", difference, text)
     if test.n_episodes < 2:
         return Verdict("undecided", difference, f"undecided, one episode gives no interval: {gap}")
-    cut = _cut(steps, _full(reference, full_steps))
+    cut = _format_cut(steps, _full(reference, full_steps))
     number = "one seed" if len(seeds) < 2 else f"{len(seeds)} seeds"
-    rest = f"{number}{_with_departures(departs)}"
+    rest = f"{number}{_format_departures(departs)}"
     if abs(difference) + _half_width(test, reference, seeds, 0.95) <= margin(reference):
         after = f" after {steps:,} of {_full(reference, full_steps):,} steps" if cut else ""
         equal = f"within {format_margin(reference)}"
@@ -88,8 +88,8 @@ def reproduction_verdict(
     return Verdict("undecided", difference, f"{wide}, {rest}")
 
 
-def _changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
-    changes = _changes(steps, full, deviations)
+def _format_changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
+    changes = _format_changes(steps, full, deviations)
     return f"another task than the published one, {changes}" if is_another_task(deviations) else f"{changes}: {gap}"
 
 
@@ -128,18 +128,18 @@ def _full(reference: Reference, full_steps: int | None) -> int | None:
     return full_steps if reference.steps is None else reference.steps
 
 
-def _cut(steps: int, full: int | None) -> str:
+def _format_cut(steps: int, full: int | None) -> str:
     """How a schedule was cut; empty where it was not."""
     return f"shortened ({steps:,} of {full:,} steps)" if full is not None and steps < full else ""
 
 
-def _changes(steps: int, full: int | None, deviations: Sequence[str]) -> str:
+def _format_changes(steps: int, full: int | None, deviations: Sequence[str]) -> str:
     more = f" and {len(deviations) - 1} more" if len(deviations) > 1 else ""
-    cut = _cut(steps, full)
+    cut = _format_cut(steps, full)
     return f"{cut}{', ' if cut else ''}changed settings ({deviations[0]}{more})"
 
 
-def _with_departures(departs: str) -> str:
+def _format_departures(departs: str) -> str:
     """The first sentence about departures, cut at a word where it is long; empty where there are none."""
     if not departs:
         return ""
@@ -153,7 +153,7 @@ def _is_accuracy(metric: str) -> bool:
     return metric == "accuracy"
 
 
-def _gap(difference: float, reference: Reference) -> str:
+def _format_gap(difference: float, reference: Reference) -> str:
     """The difference as text, such as "0.6 points below" or, for an error, "0.12 above"."""
     side = "above" if difference >= 0 else "below"
     if _is_accuracy(reference.metric):

@@ -20,7 +20,7 @@ from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_all_lines
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
-from metaexp.results.reading import first_other
+from metaexp.results.reading import format_first_difference
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
 _PIECE = 1 << 20
@@ -281,7 +281,7 @@ def _check_best(path: Path, record: RunRecord) -> None:
         return
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {error}). Restore it.") from error
-    other = first_other(said, record, "there", f"in {RECORD_FILE}")
+    other = format_first_difference(said, record, "there", f"in {RECORD_FILE}")
     if other:
         raise RunFolderError(
             f"{path} holds weights of another run: {other}. Put the run's own file back, or leave the run out."

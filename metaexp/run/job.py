@@ -76,7 +76,7 @@ def run_job(
         ranks.broadcast(lambda: check_new_place(settings.paths.outputs if folder is None else folder, folder))
         ranks.require_equal("the configuration", lambda: shared_digest(settings))
         begins = provenance.parent is None
-        setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=begins))
+        setup = stack.enter_context(set_up(settings, ranks, shown.print_line, begins=begins))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
         record = first_record(setup, provenance)
         outputs = ranks.run(lambda: new_outputs(stack, setup, provenance, record, folder, shown))
@@ -110,11 +110,11 @@ def resume_job(
         if before is not None and before.status == "completed":
             completed = before
             ranks.run(lambda: check_run_files(path, completed))
-            shown.line(f"{path} is complete; there is nothing to continue.")
+            shown.print_line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
         settings = ranks.run(lambda: check(saved["config"], saved["choices"]))
         ranks.broadcast(lambda: check_config(path, saved["config"]))
-        setup = stack.enter_context(set_up(settings, ranks, shown.line, begins=not saved["has_checkpoint"]))
+        setup = stack.enter_context(set_up(settings, ranks, shown.print_line, begins=not saved["has_checkpoint"]))
         record = first_record(setup, Provenance())
         if before is not None:
             record = continued_record(before, record)
@@ -129,14 +129,14 @@ def _run(setup: TrainingSetup, outputs: Outputs, record: RunRecord, stop_after: 
     request.after = stop_after
     with stop_on_signals(request) as stop:
         checkpoint = setup.ranks.run(outputs.load_checkpoint)
-        for line in headline(record, str(setup.compute), outputs.path):
+        for line in format_start(record, str(setup.compute), outputs.path):
             outputs.print(line)
         if checkpoint is not None:
             outputs.print(f"continues after step {checkpoint.step}{format_parent(record.parent, checkpoint.step)}")
         return Finished(Session(setup, outputs, record, checkpoint, stop).run(), outputs.path)
 
 
-def headline(record: RunRecord, device: str, folder: Path) -> list[str]:
+def format_start(record: RunRecord, device: str, folder: Path) -> list[str]:
     """Return a few lines about what is about to run.
 
     Args:

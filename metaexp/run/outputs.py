@@ -65,7 +65,7 @@ class Outputs:
 
     def print(self, text: str) -> None:
         """Show a line, and keep it in the log."""
-        self.display.line(text)
+        self.display.print_line(text)
         logging.getLogger("metaexp").info(text)
 
     @contextmanager
@@ -253,7 +253,7 @@ class _LogFile(logging.StreamHandler[TextIOWrapper]):
             super().handleError(record)
             return
         logging.getLogger("metaexp").removeHandler(self)
-        self._display.line(f"warning: {self._path} cannot be written ({error.strerror}); the log ends here.")
+        self._display.print_line(f"warning: {self._path} cannot be written ({error.strerror}); the log ends here.")
 
     def close(self) -> None:
         super().close()
@@ -270,4 +270,4 @@ class _ToDisplay(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info is None:
-            self._display.line(f"warning: {record.getMessage()}")
+            self._display.print_line(f"warning: {record.getMessage()}")

@@ -30,7 +30,7 @@ class Display(ABC):
     """Shows how far a run is. It decides nothing."""
 
     @abstractmethod
-    def stretch(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+    def show_progress(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
         """Show the progress of a piece of work, within a ``with`` block that yields a function to report it.
 
         Args:
@@ -40,11 +40,11 @@ class Display(ABC):
         """
 
     @abstractmethod
-    def note(self, loss: float) -> None:
+    def show_loss(self, loss: float) -> None:
         """Show the newest training loss beside the progress of ``train``."""
 
     @abstractmethod
-    def status(self, text: str, seconds_left: float | None) -> None:
+    def show_status(self, text: str, seconds_left: float | None) -> None:
         """Show what a piece of work is doing, and how long it still takes, beside its progress.
 
         Args:
@@ -53,7 +53,7 @@ class Display(ABC):
         """
 
     @abstractmethod
-    def validated(self, step: int, result: str) -> None:
+    def show_validation(self, step: int, result: str) -> None:
         """Show the validation result after ``step`` steps.
 
         Args:
@@ -62,7 +62,7 @@ class Display(ABC):
         """
 
     @abstractmethod
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Show a line of text."""
 
 
@@ -82,8 +82,8 @@ class Reporting(Display):
         self._step, self._steps, self._rates = 0, 0, {"train": 0.0, "validate": 0.0}
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.stretch`."""
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.show_progress`."""
         since, first = time.monotonic(), done
 
         def advance(done: int) -> None:
@@ -96,7 +96,7 @@ class Reporting(Display):
             if now - self._written >= _SECONDS_BETWEEN_FILES:
                 self._write(what, done, total, now)
 
-        with self._display.stretch(what, total, done) as shown:
+        with self._display.show_progress(what, total, done) as shown:
             if what == "train":
                 self._step, self._steps = done, total
             self._write(what, done, total, since)
@@ -110,42 +110,42 @@ class Reporting(Display):
         numbers = (self._step, self._steps, rates["train"], rates["validate"], now - self._began)
         write_progress(self._folder, Progress(what, done, total, *numbers))
 
-    def note(self, loss: float) -> None:
-        """As :meth:`Display.note`."""
-        self._display.note(loss)
+    def show_loss(self, loss: float) -> None:
+        """As :meth:`Display.show_loss`."""
+        self._display.show_loss(loss)
 
-    def status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.status`."""
-        self._display.status(text, seconds_left)
+    def show_status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.show_status`."""
+        self._display.show_status(text, seconds_left)
 
-    def validated(self, step: int, result: str) -> None:
-        """As :meth:`Display.validated`."""
-        self._display.validated(step, result)
+    def show_validation(self, step: int, result: str) -> None:
+        """As :meth:`Display.show_validation`."""
+        self._display.show_validation(step, result)
 
-    def line(self, text: str) -> None:
-        """As :meth:`Display.line`."""
-        self._display.line(text)
+    def print_line(self, text: str) -> None:
+        """As :meth:`Display.print_line`."""
+        self._display.print_line(text)
 
 
 class Silent(Display):
     """Shows nothing, because another process shows everything."""
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.stretch`."""
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.show_progress`."""
         yield lambda _: None
 
-    def note(self, loss: float) -> None:
-        """As :meth:`Display.note`."""
+    def show_loss(self, loss: float) -> None:
+        """As :meth:`Display.show_loss`."""
 
-    def status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.status`."""
+    def show_status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.show_status`."""
 
-    def validated(self, step: int, result: str) -> None:
-        """As :meth:`Display.validated`."""
+    def show_validation(self, step: int, result: str) -> None:
+        """As :meth:`Display.show_validation`."""
 
-    def line(self, text: str) -> None:
-        """As :meth:`Display.line`."""
+    def print_line(self, text: str) -> None:
+        """As :meth:`Display.print_line`."""
 
 
 class Lines(Display):
@@ -158,8 +158,8 @@ class Lines(Display):
         self._status = ""
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.stretch`."""
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.show_progress`."""
         first, since = done, time.monotonic()
         shown = since
 
@@ -171,25 +171,25 @@ class Lines(Display):
             shown = now
             rate = max(done - first, 1) / (now - since)
             more = self._loss if what == "train" else ""
-            left = self._status or f"{rate:.3g}/s  {clock((total - done) / rate)} left"
-            self.line(f"{what} {done}/{total}  {left}{more}")
+            left = self._status or f"{rate:.3g}/s  {format_clock((total - done) / rate)} left"
+            self.print_line(f"{what} {done}/{total}  {left}{more}")
 
         yield advance
 
-    def note(self, loss: float) -> None:
-        """As :meth:`Display.note`."""
+    def show_loss(self, loss: float) -> None:
+        """As :meth:`Display.show_loss`."""
         self._loss = f"  loss {loss:.4g}"
 
-    def status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.status`."""
+    def show_status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.show_status`."""
         self._status = f"{text}  {format_left(seconds_left)}"
 
-    def validated(self, step: int, result: str) -> None:
-        """As :meth:`Display.validated`."""
-        self.line(f"validation after {step} steps: {result}")
+    def show_validation(self, step: int, result: str) -> None:
+        """As :meth:`Display.show_validation`."""
+        self.print_line(f"validation after {step} steps: {result}")
 
-    def line(self, text: str) -> None:
-        """As :meth:`Display.line`."""
+    def print_line(self, text: str) -> None:
+        """As :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._console.print(text, soft_wrap=True)
 
@@ -230,8 +230,8 @@ class Bar(Display):
         self._left: float | None = None
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.stretch`."""
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.show_progress`."""
         task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left="")
         first, since, shown = done, time.monotonic(), 0.0
 
@@ -243,7 +243,7 @@ class Bar(Display):
             shown = now
             rate = (done - first) / max(now - since, 1e-9)
             note = f"{self._loss}{self._validation}" if what == "train" else self._status or ""
-            left = "" if self._status is None else "-:--" if self._left is None else clock(self._left)
+            left = "" if self._status is None else "-:--" if self._left is None else format_clock(self._left)
             self._bars.update(task, completed=done, rate=f"{rate:.3g}/s", note=note, left=left)
 
         self._bars.start()
@@ -254,21 +254,21 @@ class Bar(Display):
             if not self._bars.tasks:
                 self._bars.stop()
 
-    def note(self, loss: float) -> None:
-        """As :meth:`Display.note`."""
+    def show_loss(self, loss: float) -> None:
+        """As :meth:`Display.show_loss`."""
         self._loss = f"loss {loss:.4g}"
 
-    def status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.status`."""
+    def show_status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.show_status`."""
         self._status, self._left = text, seconds_left
 
-    def validated(self, step: int, result: str) -> None:
-        """As :meth:`Display.validated`."""
+    def show_validation(self, step: int, result: str) -> None:
+        """As :meth:`Display.show_validation`."""
         self._validation = f"  val {result}"
-        self.line(f"validation after {step} steps: {result}")  # it stays when the bar is gone
+        self.print_line(f"validation after {step} steps: {result}")  # it stays when the bar is gone
 
-    def line(self, text: str) -> None:
-        """As :meth:`Display.line`."""
+    def print_line(self, text: str) -> None:
+        """As :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._bars.console.print(text, soft_wrap=True)
 
@@ -284,10 +284,10 @@ def default_display() -> Display:
 
 def format_left(seconds: float | None) -> str:
     """``75`` -> ``about 1:15 left``."""
-    return "time left not known yet" if seconds is None else f"about {clock(seconds)} left"
+    return "time left not known yet" if seconds is None else f"about {format_clock(seconds)} left"
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """``75`` -> ``1:15``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

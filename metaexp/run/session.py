@@ -167,7 +167,7 @@ class Session:
         """Open the test split, and measure once."""
         n_episodes = self.settings.eval.episodes
         self.setup.parts.eval_source.open_test()
-        with self.outputs.display.stretch("test", n_episodes) as advance:
+        with self.outputs.display.show_progress("test", n_episodes) as advance:
 
             def report(done: int) -> None:
                 advance(done)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, NotFiniteError
@@ -282,4 +282,4 @@ def _learning_rates(settings: Settings) -> list[str]:
     """The learning rates of the settings, as ``key=value``."""
     nodes = {"optimizer": settings.optimizer.arguments, "algorithm": settings.algorithm.arguments}
     rates = [f"{section}.{key}" for section, node in nodes.items() for key in node if f"_{key}".endswith("_lr")]
-    return [f"{rate}={show(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]
+    return [f"{rate}={format_setting(nodes[rate.partition('.')[0]][rate.partition('.')[2]])}" for rate in rates]

@@ -86,7 +86,7 @@ class Trainer:
         """
         if not self.prepare():
             return
-        with self.display.stretch("train", self.total, self.state.step) as advance:
+        with self.display.show_progress("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
             with suppress(AbortedWork), self._profile_steps() as made_step:
                 while self.goes_on():
@@ -209,7 +209,7 @@ class Trainer:
             norms.clear()
             self.trackers.scalars(self.state.step, values)
             self._time()
-            self.display.note(values["train/loss"])
+            self.display.show_loss(values["train/loss"])
 
     def _validate(self) -> bool:
         """Measure on the validation bank, and keep the weights if they are the best so far.
@@ -235,7 +235,7 @@ class Trainer:
                 of_training = format_score(Score(self.metric.name, fit.mean, fit.ci95, fit.n_episodes))
                 text += f"; on the training tasks themselves {of_training}"
             self.trackers.scalars(state.step, values)
-            self.display.validated(state.step, text)
+            self.display.show_validation(state.step, text)
             log.info("validation after %d of %d steps: %s", state.step, self.total, text)
             if self._is_best(result):
                 state.best = Best(state.step, result.mean, result.ci95, result.n_episodes, copy_weights(algorithm))
@@ -243,7 +243,7 @@ class Trainer:
 
     def _measure(self) -> EvalResult:
         """Validate. Raises AbortedWork when a signal comes."""
-        with self.display.stretch("validate", self.train.eval_episodes) as advance:
+        with self.display.show_progress("validate", self.train.eval_episodes) as advance:
 
             def report(done: int) -> None:
                 advance(done)

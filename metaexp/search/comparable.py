@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
@@ -92,8 +92,9 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
             if first.get(key) != other.get(key):
                 different.setdefault(key, other.get(key))
     problems += [
-        f"{key} is {show(first.get(key))} at one point and {show(value)} at another, so their validation tasks differ "
-        "and their results cannot be compared. Give it one value; metaexp train -m runs them side by side."
+        f"{key} is {format_setting(first.get(key))} at one point and {format_setting(value)} at another, so their "
+        "validation tasks differ and their results cannot be compared. Give it one value; metaexp train -m "
+        "runs them side by side."
         for key, value in different.items()
     ]
     if problems:

@@ -118,7 +118,7 @@ def format_trial_end(job: FrozenJob, ended: TrialEnd, metric: Metric) -> str:
 
 def format_table(found: SearchResult) -> str:
     """Format the best trials, the importance of keys, and the commands that train and test the best one."""
-    lines = [format_counts(found), *_rows(found)]
+    lines = [format_counts(found), *_format_rows(found)]
     if found.exhausted:
         lines.append("Every point of the space has been tried; the sampler proposes nothing new.")
     if found.importances:
@@ -195,7 +195,7 @@ def _entry(prepared: Prepared, point: Point) -> dict[str, Any]:
     }
 
 
-def _rows(found: SearchResult) -> list[str]:
+def _format_rows(found: SearchResult) -> list[str]:
     """The best completed trials as a table."""
     done = [point for point in found.points if point.value is not None]
     sign = -1.0 if found.prepared.metric.larger_is_better else 1.0
@@ -203,14 +203,14 @@ def _rows(found: SearchResult) -> list[str]:
     if not done:
         return []
     head = ["trial", found.prepared.metric.validation, *(d.key for d in found.prepared.space.dimensions)]
-    rows = [[str(p.number), _score(found, p), *map(_short, p.values)] for p in done[:_MOST_SHOWN]]
+    rows = [[str(p.number), _format_score(found, p), *map(_format_short, p.values)] for p in done[:_MOST_SHOWN]]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     return [
         "  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
     ]
 
 
-def _score(found: SearchResult, point: Point) -> str:
+def _format_score(found: SearchResult, point: Point) -> str:
     """The validation metric of a completed trial. Without a readable record, it comes from the study."""
     folder = found.prepared.path / str(point.notes.get("folder"))
     try:
@@ -220,5 +220,5 @@ def _score(found: SearchResult, point: Point) -> str:
     return format_metric(found.prepared.metric.name, point.value or 0.0, None) if val is None else format_score(val)
 
 
-def _short(value: Any) -> str:
+def _format_short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)

@@ -111,7 +111,7 @@ def freeze_all(
                     found.setdefault(problem, []).append(f"job {number} ({' '.join(overrides)})")
             advance(number + 1)
     if found:
-        raise ConfigError(_summary(found, len(jobs)))
+        raise ConfigError(_format_problems(found, len(jobs)))
     return frozen
 
 
@@ -141,7 +141,7 @@ def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"
 
 
-def _summary(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
+def _format_problems(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
     """One sentence for each problem, with the jobs that have it."""
     problems = []
     for problem, jobs in found.items():

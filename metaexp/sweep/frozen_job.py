@@ -151,7 +151,7 @@ class Freezer:
         return FrozenJob(
             number=number,
             name=f"{number:03d}-{settings.name}",
-            what=self._what(task),
+            what=self._format_what(task),
             overrides=task,
             config=settings.resolved,
             choices=settings.choices,
@@ -172,7 +172,7 @@ class Freezer:
         return FrozenJob(
             number=number,
             name=f"{number:03d}-{settings.name}",
-            what=self._what(task),
+            what=self._format_what(task),
             overrides=further.overrides,
             config=settings.resolved,
             choices=settings.choices,
@@ -185,7 +185,7 @@ class Freezer:
             deviations=further.record.deviations,
         )
 
-    def _what(self, task: Sequence[str]) -> str:
+    def _format_what(self, task: Sequence[str]) -> str:
         return " ".join(line for line in task if key_of(line) in self.swept)
 
     def _of_experiment(self, experiment: str | None) -> Settings | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import key_of
 from metaexp.config.verb_options import check_verb_options, read_verb_options
@@ -63,8 +63,8 @@ class SweepOptions:
         options = check_verb_options("sweep", cls, {**file, **given}, problems, hint="; in files, params")
         if options is not None and options.name is not None and not _NAME.fullmatch(options.name):
             problems.append(
-                f"sweep.name={show(options.name)} names a folder: letters, digits, '.', '-' and '_', at most 100, the "
-                "first a letter or a digit."
+                f"sweep.name={format_setting(options.name)} names a folder: letters, digits, '.', '-' and '_', at most "
+                "100, the first a letter or a digit."
             )
         if asks_for_seeds(rest):
             rest = with_seeds(rest, composer, problems)
@@ -94,4 +94,4 @@ class SweepCommand(NamedTuple):
 
 def _choices(value: Any) -> str:
     """A value of the sweep file as it stands on the command line. A list becomes several values."""
-    return ",".join(show(item) for item in value) if isinstance(value, list) else show(value)
+    return ",".join(format_setting(item) for item in value) if isinstance(value, list) else format_setting(value)

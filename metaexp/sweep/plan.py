@@ -18,7 +18,7 @@ from metaexp.sweep.prepare import Prepared
 from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state
 
 
-def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
+def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
     """Format the plan of a sweep. Nothing is written or started.
 
     Args:
@@ -42,13 +42,13 @@ def plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], 
     there = "not there yet" if prepared.sweep is None else format_counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
     notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
-    lines = [*prepared.notes, *notes, f"{_n_jobs(len(jobs))} in {prepared.path}: {there}"]
+    lines = [*prepared.notes, *notes, f"{_format_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, times)
         what = f"done in {reused[job.number]}, which is copied" if job.number in reused else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
-        lines.append(f"{_n_jobs(len(same))} repeat other jobs and will not run")
+        lines.append(f"{_format_n_jobs(len(same))} repeat other jobs and will not run")
     groups = in_groups(left, together=options.together)
     if len(groups) < len(left):
         lines.append(f"they train together in {len(groups)} process{'es' if len(groups) > 1 else ''}, which takes less")
@@ -89,7 +89,7 @@ def _format_total(
         return "Nothing is left to run."
     known = [time for time in times.values() if time is not None]
     unknown = [job for job in left if times[job.number] is None]
-    parts = [f"{_n_jobs(len(left))} to run"]
+    parts = [f"{_format_n_jobs(len(left))} to run"]
     more = []
     if known:
         seconds = sum(time.seconds for time in known)
@@ -108,5 +108,5 @@ def _format_total(
     return " ".join([", ".join(parts) + ".", *more])
 
 
-def _n_jobs(n: int) -> str:
+def _format_n_jobs(n: int) -> str:
     return f"{n} job{'s' if n != 1 else ''}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.classes.values import show
+from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import numeric_part
@@ -109,7 +109,7 @@ def prepare(
     try:
         expanded = expand(composer, command.job_overrides)
         shown = display if display and len(expanded) >= _MANY_JOBS else Silent()
-        with shown.stretch("jobs checked", len(expanded)) as advance:
+        with shown.show_progress("jobs checked", len(expanded)) as advance:
             jobs = freeze_all(freezer, expanded, advance)
     except ConfigError as error:
         found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, [], name), hashed)
@@ -193,7 +193,10 @@ def _format_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for before, after in pairs:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         if keys:
-            parts = [f"{key} was {show(before.get(key))} and is {show(after.get(key))}" for key in keys[:_MOST_KEYS]]
+            parts = [
+                f"{key} was {format_setting(before.get(key))} and is {format_setting(after.get(key))}"
+                for key in keys[:_MOST_KEYS]
+            ]
             return ", ".join(parts) + (f" and {len(keys) - _MOST_KEYS} more keys" if len(keys) > _MOST_KEYS else "")
     return "a value"
 

@@ -64,16 +64,16 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     display = display or default_display()
     prepared = prepare(overrides, config_dir, config_name, display)
     for note in prepared.notes:
-        display.line(note)
+        display.print_line(note)
     if os.environ.get("WANDB_RUN_ID"):
-        display.line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
+        display.print_line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
     command = sweep_command(overrides, config_dir)
     sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
-    display.line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
+    display.print_line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     with stop_on_signals() as stop:
         if left:
             with explain_moved(sweep.path, "hydra.sweep.dir"), lock_command(sweep.path):
@@ -108,9 +108,9 @@ def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     check_writable(prepared.path)
     reused = prepared.reusable_runs()
     for number, run in reused.items():
-        display.line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")
+        display.print_line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")
     if prepared.options.reuse and not reused:
-        display.line(format_nothing_reused(prepared.outputs))
+        display.print_line(format_nothing_reused(prepared.outputs))
     try:
         return create(prepared.path, command, prepared.digest, prepared.jobs, reused)
     except RunFolderError:
@@ -130,13 +130,13 @@ def _run(
     """Run the jobs that are left, in this process's pool or through a launcher of Hydra."""
     launcher = chosen_launcher(overrides)
     total = sum(job.steps for job in left)
-    with display.stretch("sweep", total) as advance:
+    with display.show_progress("sweep", total) as advance:
         watcher = Reporter(sweep, left, display, advance)
         if launcher is None:
             together = prepared.options.together
             at_once = jobs_at_once(prepared.options.n_jobs, prepared.jobs, together=together)
             fork = prepared.options.fork and len(in_groups(left, together=together)) > 1
-            with open_job_starter(trust_arguments(), threads_each(at_once), display.line, fork=fork) as begin:
+            with open_job_starter(trust_arguments(), threads_each(at_once), display.print_line, fork=fork) as begin:
                 queue = SweepQueue(sweep, left, prepared.options, begin, watcher)
                 Pool(queue, at_once).run(lambda: bool(stop))
         else:
@@ -170,9 +170,9 @@ class Reporter:
         """
         self.steps[job.number] = job.steps
         self.time_left.ended(job, state.record.seconds if state.status == "completed" and state.record else None)
-        self.display.line(format_job_line(job, state))
+        self.display.print_line(format_job_line(job, state))
         if state.ended_badly:
-            self.display.line(f"  log: {state.log}")
+            self.display.print_line(f"  log: {state.log}")
 
     def retried(self, job: FrozenJob, state: JobState, attempt: int) -> None:
         """Print that a job failed and is tried again.
@@ -182,11 +182,11 @@ class Reporter:
             state: How it ended.
             attempt: The number of the next attempt.
         """
-        self.display.line(f"{format_job_line(job, state)}; it is tried again (attempt {attempt})")
+        self.display.print_line(f"{format_job_line(job, state)}; it is tried again (attempt {attempt})")
 
     def runs_elsewhere(self, job: FrozenJob) -> None:
         """Print that another process runs a job."""
-        self.display.line(f"{format_job(job)} runs in another process; waiting for it")
+        self.display.print_line(f"{format_job(job)} runs in another process; waiting for it")
 
     def tick(self, running: Sequence[FrozenJob]) -> None:
         """Count the steps done by all jobs, and show what those that run are doing."""
@@ -198,7 +198,7 @@ class Reporter:
         for job in running:
             found = progress[job.number]
             self.steps[job.number] = found.step if found else last_step(self.sweep.folder(job) / METRICS_FILE)
-        self.display.status(format_running(running, progress), self.time_left.seconds(progress))
+        self.display.show_status(format_running(running, progress), self.time_left.seconds(progress))
         self.advance(sum(self.steps.values()))
 
 

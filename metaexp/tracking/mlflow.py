@@ -96,14 +96,14 @@ class MlflowTracker(Tracker):
     def start(self, run: RunInfo) -> None:
         """Open the MLflow run: a new one, or on resume the one whose id is in the run folder."""
         if self.uri.startswith(("http:", "https:")) and not answers(self.uri, self.timeout):
-            raise TimeoutError(f"no server answers at {_shown(self.uri)} within {self.timeout:g} seconds")
+            raise TimeoutError(f"no server answers at {_without_password(self.uri)} within {self.timeout:g} seconds")
         self._client = client = _open_client(self.uri)
         found = self._bounded(lambda: self._find(client, run))
         self._id = found or self._bounded(lambda: self._create(client, run))
         if run.resumed_at is not None:
             for step, values in read_lines(run.folder / METRICS_FILE):
                 self.scalars(step, values)
-        log.info("MLflow: run %s of the experiment %s in %s", self._id, self.experiment, _shown(self.uri))
+        log.info("MLflow: run %s of the experiment %s in %s", self._id, self.experiment, _without_password(self.uri))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show the numbers; those of many steps are sent in one request."""
@@ -164,7 +164,7 @@ class MlflowTracker(Tracker):
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            log.warning("MLflow has no run %s in %s; this run is a new one there", known, _shown(self.uri))
+            log.warning("MLflow has no run %s in %s; this run is a new one there", known, _without_password(self.uri))
             return ""
         if found.info.lifecycle_stage != "active":
             log.warning("run %s was deleted in MLflow; this run is a new one there", known)
@@ -211,7 +211,7 @@ class MlflowTracker(Tracker):
             return action()
         results: list[_T] = []
         if not within(self.timeout, lambda: results.append(action())):
-            raise TimeoutError(f"no answer from {_shown(self.uri)} within {self.timeout:g} seconds")
+            raise TimeoutError(f"no answer from {_without_password(self.uri)} within {self.timeout:g} seconds")
         return results[0]
 
 
@@ -273,7 +273,7 @@ def _name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
 
 
-def _shown(uri: str) -> str:
+def _without_password(uri: str) -> str:
     """An address without the password that may be in it."""
     return re.sub(r"//[^/@]*@", "//***@", uri)
 
@@ -294,6 +294,6 @@ def _uri_problems(uri: str) -> list[str]:
     else:
         what = "begins with no kind of store that MLflow knows"
     return [
-        f"{source}={_shown(uri)!r} {what}; write {_SQLITE}FILE, for instance {_SQLITE}outputs/mlflow.db, or the "
-        "address of a server, for instance http://localhost:5000."
+        f"{source}={_without_password(uri)!r} {what}; write {_SQLITE}FILE, for instance {_SQLITE}outputs/mlflow.db, or "
+        "the address of a server, for instance http://localhost:5000."
     ]

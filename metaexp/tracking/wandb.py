@@ -33,7 +33,7 @@ from metaexp.tracking.wandb_names import (
     check_names,
     mode_in_force,
     mode_of_environment,
-    shortened,
+    shorten,
     tags_of_environment,
 )
 
@@ -207,10 +207,10 @@ class WandbTracker(Tracker):
             mode=mode,
             id=run_id(run.folder) + suffix,
             resume=("never" if is_new else "allow") if mode == "online" else None,
-            name=environment.get("WANDB_NAME") or shortened(run.name),
+            name=environment.get("WANDB_NAME") or shorten(run.name),
             project=environment.get("WANDB_PROJECT") or self.project,
             entity=environment.get("WANDB_ENTITY") or self.entity,
-            group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shortened(run.group)),
+            group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shorten(run.group)),
             tags=tags_of_environment() or [*self.tags, *run.tags],
             notes=os.environ.get("WANDB_NOTES") or run.notes,
             job_type=environment.get("WANDB_JOB_TYPE") or "train",

@@ -93,7 +93,7 @@ def check_names(project: str, entity: str | None, group: str | None, tags: Seque
         raise ConfigError(problems)
 
 
-def shortened(name: str) -> str:
+def shorten(name: str) -> str:
     """``name``, cut where W&B would refuse its length. For names that metaexp makes, which only are displayed."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
 

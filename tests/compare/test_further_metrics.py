@@ -14,7 +14,7 @@ from metaexp.compare.gather import gather
 from metaexp.compare.output.write import render, write
 from metaexp.config.identity import numeric_part
 from metaexp.core.intervals import mean_interval
-from metaexp.core.metric import is_hit_rate, larger_is_better, metric_words
+from metaexp.core.metric import format_metric_name, is_hit_rate, larger_is_better
 from metaexp.results.episodes import write_metrics
 from metaexp.results.record import Score
 
@@ -108,4 +108,4 @@ def test_metrics_have_a_direction_and_a_name() -> None:
     names = ("accuracy", "top_3", "mse", "nll", "ece", "mae")
     assert [larger_is_better(name) for name in names] == [True, True, False, False, False, False]
     assert [is_hit_rate(name) for name in names] == [True, True, False, False, False, False]
-    assert [metric_words(name) for name in names[:3]] == ["accuracy", "top-3 accuracy", "mean squared error"]
+    assert [format_metric_name(name) for name in names[:3]] == ["accuracy", "top-3 accuracy", "mean squared error"]

@@ -10,7 +10,7 @@ import pytest
 from metaexp.cli.report import is_current, main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
-from metaexp.report.algorithm_tables import Page, page_text
+from metaexp.report.algorithm_tables import Page, format_page
 from metaexp.report.pages import read_entries
 from metaexp.report.published_settings import published_settings
 
@@ -95,4 +95,4 @@ def test_an_algorithm_without_a_place_for_its_table_is_refused(tmp_path: Path) -
     page = tmp_path / "algorithms.md"
     page.write_text(PAGE.read_text(encoding="utf-8").replace("<!-- anil:end -->", ""), encoding="utf-8")
     with pytest.raises(RunFolderError, match="anil:begin"):
-        page_text(Page(page, published_settings(ROOT / "conf")), read_entries(RESULTS, is_current), "results")
+        format_page(Page(page, published_settings(ROOT / "conf")), read_entries(RESULTS, is_current), "results")

@@ -250,7 +250,7 @@ def test_progress_is_shown_only_when_it_takes_a_while(
     shown: list[int] = []
 
     class Shown:
-        def stretch(self, what: str, total: int, done: int) -> object:
+        def show_progress(self, what: str, total: int, done: int) -> object:
             assert (what, total) == ("read", 3)
             return nullcontext(shown.append)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from metaexp.report.algorithm_tables import Setting, algorithm_table
+from metaexp.report.algorithm_tables import Setting, format_algorithm_table
 from metaexp.report.pages import Entry
 from metaexp.results.record import RunRecord, Task
 
@@ -20,7 +20,7 @@ def test_a_setting_with_a_record_one_without_and_a_record_without_setting(record
     ]
     free = dataclasses.replace(record, experiment=None, reference=None, verdict=None, dataset="glyphs", full_steps=None)
     entries = [Entry("maml_omniglot_5way_1shot", record, False), Entry("mine", free, True)]
-    assert rows(algorithm_table(settings, entries, "results")) == [
+    assert rows(format_algorithm_table(settings, entries, "results")) == [
         ["`maml_omniglot_5way_1shot`", "omniglot", "5-way 1-shot", "98.7 ± 0.4 %",
          "[98.27 ± 0.31 %](results/maml_omniglot_5way_1shot/README.md)", "6,000 of 60,000", "transductive",
          "shortened (6,000 of 60,000 steps): 0.4 points below, one seed"],
@@ -33,7 +33,7 @@ def test_a_setting_with_a_record_one_without_and_a_record_without_setting(record
 def test_two_records_of_one_setting_have_a_line_each(record: RunRecord) -> None:
     setting = Setting("maml_omniglot_5way_1shot", "omniglot", Task(5, 1, 1), record.reference)
     entries = [Entry("seed0", record, False), Entry("seed1", dataclasses.replace(record, seed=1), False)]
-    assert len(rows(algorithm_table([setting], entries, "results"))) == 2
+    assert len(rows(format_algorithm_table([setting], entries, "results"))) == 2
 
 
 def test_a_record_on_a_stand_in_is_no_measurement_of_the_setting(record: RunRecord) -> None:
@@ -41,11 +41,11 @@ def test_a_record_on_a_stand_in_is_no_measurement_of_the_setting(record: RunReco
     made_up = dataclasses.replace(
         record, dataset="omniglot (stand-in)", config={**record.config, "dataset": {"stand_in": True}}
     )
-    first, second = rows(algorithm_table([setting], [Entry("mine", made_up, False)], "results"))
+    first, second = rows(format_algorithm_table([setting], [Entry("mine", made_up, False)], "results"))
     assert first[4] == "-"
     assert second[:2] == ["-", "omniglot (stand-in)"]
     assert second[3] == "-"
 
 
 def test_without_settings_and_records_it_says_so() -> None:
-    assert algorithm_table([], [], "results") == "No saved experiment, and no record yet.\n"
+    assert format_algorithm_table([], [], "results") == "No saved experiment, and no record yet.\n"

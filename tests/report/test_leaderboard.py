@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from metaexp.report.leaderboard import LeftOut, leaderboard_html, seen_together
+from metaexp.report.leaderboard import LeftOut, format_leaderboard, seen_together
 from metaexp.report.rows import Entry
 from metaexp.results.record import RunRecord, Score
 
@@ -21,14 +21,14 @@ def test_learners_are_ranked_best_first_for_each_dataset_and_task(record: RunRec
         entry(record, "second", 0.95, experiment="a"), entry(record, "first", 0.99, experiment="b"),
         Entry("worse", error, False), Entry("better", less, False),
     ]  # fmt: skip
-    page = leaderboard_html(runs, {}, [])
+    page = format_leaderboard(runs, {}, [])
     assert page.index("omniglot, 5-way 1-shot") < page.index("<strong>first") < page.index("<strong>second")
     assert page.index("<strong>second") < page.index("<strong>better") < page.index("<strong>worse")
 
 
 def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
     runs = [entry(record, name, 0.98 + seed / 100, seed=seed) for seed, name in enumerate(["run", "run-seed1"])]
-    page = leaderboard_html(runs, {"run": "run/best.safetensors", "run-seed1": "run-seed1/best.safetensors"}, [])
+    page = format_leaderboard(runs, {"run": "run/best.safetensors", "run-seed1": "run-seed1/best.safetensors"}, [])
     assert page.count("<strong>") == 1
     assert "(2 seeds)" in page
     assert '<a href="run/best.safetensors" download>seed 0</a>' in page
@@ -36,11 +36,11 @@ def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
 
 
 def test_a_row_says_what_it_is_filtered_by(record: RunRecord) -> None:
-    page = leaderboard_html([entry(record, "run", 0.98, departs="images are not augmented")], {}, [])
+    page = format_leaderboard([entry(record, "run", 0.98, departs="images are not augmented")], {}, [])
     for said in ('data-together="yes"', 'data-batch-norm="transductive"', 'data-departures="yes"', "not augmented"):
         assert said in page
     alone = dataclasses.replace(record, batch_norm="running", departs="", deviations=[])
-    other = leaderboard_html([entry(alone, "run", 0.98)], {}, [])
+    other = format_leaderboard([entry(alone, "run", 0.98)], {}, [])
     assert 'data-together="no"' in other
     assert 'data-departures="none stated"' in other
     assert seen_together(record)
@@ -50,7 +50,7 @@ def test_a_row_says_what_it_is_filtered_by(record: RunRecord) -> None:
 def test_no_text_of_a_run_becomes_part_of_the_page(record: RunRecord) -> None:
     hostile = '"><script>alert(1)</script>'
     run = entry(record, hostile, 0.98, algorithm=hostile, dataset=hostile, departs=hostile, overrides=[hostile])
-    page = leaderboard_html([run], {hostile: hostile}, [LeftOut(hostile, hostile)])
+    page = format_leaderboard([run], {hostile: hostile}, [LeftOut(hostile, hostile)])
     assert "<script>alert" not in page
     assert page.count("<script>") == 1
     assert "&lt;script&gt;alert(1)" in page

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from metaexp.core.errors import RunFolderError
-from metaexp.report.pages import Documentation, generate, outdated, read_entries, short_table, write_outdated
-from metaexp.report.rows import Entry, best_first, format_devices, seeds_table
+from metaexp.report.pages import Documentation, format_short_table, generate, outdated, read_entries, write_outdated
+from metaexp.report.rows import Entry, best_first, format_devices, format_seeds_table
 from metaexp.results import wording
-from metaexp.results.markdown import between_markers, table
+from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, write_record
 
 README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"
@@ -126,7 +126,7 @@ def test_a_text_without_its_markers_is_refused(text: str) -> None:
 
 
 def test_a_cell_cannot_break_the_table() -> None:
-    lines = table(["a"], [["x | y\nz"]]).splitlines()
+    lines = format_table(["a"], [["x | y\nz"]]).splitlines()
     assert lines[2:] == ["| x \\| y z |"]
 
 
@@ -155,7 +155,7 @@ def test_a_row_over_several_seeds_names_every_device_once(record: RunRecord) -> 
     row = Entry("row", runs[0], stale=False, seeds=seeds)
     assert format_devices(row) == "NVIDIA H200; AMD, 1 thread"
     assert format_devices(seeds[2]) == "AMD, 1 thread"
-    devices = [line.split("|")[4].strip() for line in seeds_table(row).splitlines()[2:]]
+    devices = [line.split("|")[4].strip() for line in format_seeds_table(row).splitlines()[2:]]
     assert devices == ["NVIDIA H200", "NVIDIA H200", "AMD, 1 thread", "NVIDIA H200; AMD, 1 thread"]
 
 
@@ -209,4 +209,4 @@ def test_the_readme_shows_ten_rows_best_first(record: RunRecord) -> None:
     assert [entry.name for entry in best_first([*rows, other], 3)] == ["best", "near", "other"]
     assert [entry.name for entry in best_first([*rows, other], 2)] == ["best", "other"]  # one of each algorithm
     many = [row(f"run{number}", "within") for number in range(12)]
-    assert short_table(many, "x").count("](x/run") == 10
+    assert format_short_table(many, "x").count("](x/run") == 10

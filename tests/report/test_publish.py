@@ -10,8 +10,9 @@ import pytest
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
-from metaexp.report.pages import Entry, run_page, short_table
+from metaexp.report.pages import Entry, format_short_table
 from metaexp.report.publish import MOST_BYTES, TRAIN_LINES, publish
+from metaexp.report.run_page import format_run_page
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.privacy import clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
@@ -71,10 +72,10 @@ def test_a_run_on_a_stand_in_is_not_published_under_the_name_of_its_experiment(
     verdict = read_record(target).verdict
     assert verdict is not None
     assert verdict.text == "made on a stand-in: says nothing about the published number"
-    page = run_page(Entry("mine", read_record(target), False), target)
+    page = format_run_page(Entry("mine", read_record(target), False), target)
     assert "# mine (stand-in)\n" in page
     assert "maml on omniglot (stand-in)" in page
-    assert "[mine (stand-in)](x/mine/README.md)" in short_table([Entry("mine", read_record(target), False)], "x")
+    assert "[mine (stand-in)](x/mine/README.md)" in format_short_table([Entry("mine", read_record(target), False)], "x")
 
 
 def test_nothing_in_the_copy_names_the_machine_or_the_user(run: Path, tmp_path: Path) -> None:

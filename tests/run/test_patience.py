@@ -54,7 +54,7 @@ def test_training_that_gets_better_goes_on(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_run_that_was_stopped_ends_at_the_same_step_with_the_same_numbers(tmp_path: Path) -> None:
     class StopAt(Lines):
-        def validated(self, step: int, text: str) -> None:
+        def show_validation(self, step: int, text: str) -> None:
             if step == 4:
                 os.kill(os.getpid(), signal.SIGTERM)
 

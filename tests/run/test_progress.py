@@ -14,7 +14,7 @@ from rich.console import Console
 from metaexp.core.terminal_text import make_console
 from metaexp.results.progress_file import PROGRESS_FILE, Progress, read_progress, remove_progress, write_progress
 from metaexp.run import progress
-from metaexp.run.progress import Bar, Lines, Reporting, clock, default_display
+from metaexp.run.progress import Bar, Lines, Reporting, default_display, format_clock
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -36,9 +36,9 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_passes: list[float]) -> None:
     shown, text = console(terminal=False)
     display = Lines(shown)
-    with display.stretch("train", 1000, done=100) as advance:
-        display.note(0.51234)
-        display.validated(100, "97.1 ± 0.4 %")
+    with display.show_progress("train", 1000, done=100) as advance:
+        display.show_loss(0.51234)
+        display.show_validation(100, "97.1 ± 0.4 %")
         for second in range(1, 21):
             time_passes[0] = 100.0 + second
             advance(100 + 5 * second)
@@ -52,8 +52,8 @@ def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_pa
 def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float]) -> None:
     shown, text = console(terminal=False)
     display = Lines(shown)
-    display.note(0.5)
-    with display.stretch("test", 600) as advance:
+    display.show_loss(0.5)
+    with display.show_progress("test", 600) as advance:
         time_passes[0] += 11
         advance(60)
     assert text.getvalue() == "test 60/600  5.45/s  1:39 left\n"
@@ -62,10 +62,10 @@ def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float
 def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes: list[float]) -> None:
     shown, text = console(terminal=False)
     display = Lines(shown)
-    with display.stretch("sweep", 600) as advance:
+    with display.show_progress("sweep", 600) as advance:
         for seconds in (None, 75.0):
             time_passes[0] += 11
-            display.status("job 0: train 5/10", seconds)
+            display.show_status("job 0: train 5/10", seconds)
             advance(60)
     assert text.getvalue().splitlines() == [
         "sweep 60/600  job 0: train 5/10  time left not known yet",
@@ -77,8 +77,8 @@ def test_on_a_narrow_terminal_the_bar_cuts_the_status_and_no_number(time_passes:
     shown, text = console(terminal=True)
     shown.width = 80
     display = Bar(shown)
-    with display.stretch("sweep", 2400) as advance:
-        display.status("job 0: train 120/[600], job 1: validate 50/200, 12 more", 4000.0)
+    with display.show_progress("sweep", 2400) as advance:
+        display.show_status("job 0: train 120/[600], job 1: validate 50/200, 12 more", 4000.0)
         time_passes[0] += 100
         advance(1200)
         display._bars.refresh()
@@ -91,22 +91,22 @@ def test_on_a_narrow_terminal_the_bar_cuts_the_status_and_no_number(time_passes:
 def test_how_far_a_run_is_is_written_beside_it_and_removed(tmp_path: Path, time_passes: list[float]) -> None:
     shown, text = console(terminal=False)
     display = Reporting(Lines(shown), tmp_path)
-    with display.stretch("train", 100, done=20) as advance:
+    with display.show_progress("train", 100, done=20) as advance:
         time_passes[0] += 10
         advance(40)
         assert read_progress(tmp_path) == Progress("train", 40, 100, 40, 100, 2.0, 0.0, 10.0)
         time_passes[0] += 0.5
         advance(50)
         assert read_progress(tmp_path) == Progress("train", 40, 100, 40, 100, 2.0, 0.0, 10.0)  # once a second
-        with display.stretch("validate", 30) as inner:
+        with display.show_progress("validate", 30) as inner:
             time_passes[0] += 1.5
             inner(15)
             assert read_progress(tmp_path) == Progress("validate", 15, 30, 50, 100, 30 / 10.5, 10.0, 12.0)
         assert read_progress(tmp_path) == Progress("train", 50, 100, 50, 100, 30 / 10.5, 10.0, 12.0)
-    display.line("a line")
-    display.note(0.1)
-    display.validated(50, "90 %")
-    display.status("what", None)
+    display.print_line("a line")
+    display.show_loss(0.1)
+    display.show_validation(50, "90 %")
+    display.show_status("what", None)
     assert "a line" in text.getvalue()
     remove_progress(tmp_path)
     assert read_progress(tmp_path) is None
@@ -127,7 +127,7 @@ def test_progress_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
 
 def test_a_short_stretch_prints_nothing() -> None:
     shown, text = console(terminal=False)
-    with Lines(shown).stretch("validate", 10) as advance:
+    with Lines(shown).show_progress("validate", 10) as advance:
         for done in range(1, 11):
             advance(done)
     assert text.getvalue() == ""
@@ -136,14 +136,14 @@ def test_a_short_stretch_prints_nothing() -> None:
 def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
     shown, text = console(terminal=True)
     display = Bar(shown)
-    display.note(0.25)
-    display.validated(5, "90.0 %")
-    with display.stretch("train", 1000) as advance:
+    display.show_loss(0.25)
+    display.show_validation(5, "90.0 %")
+    with display.show_progress("train", 1000) as advance:
         advance(10)
-        with display.stretch("validate", 50) as inner:
+        with display.show_progress("validate", 50) as inner:
             inner(20)
             display._bars.refresh()
-        display.line("a [line] of text")
+        display.print_line("a [line] of text")
     seen = text.getvalue()
     assert "train" in seen
     assert "10/1000" in seen
@@ -158,8 +158,8 @@ def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
 def test_validations_of_a_bar_stay_on_the_terminal() -> None:
     shown, text = console(terminal=True)
     bar = Bar(shown)
-    with bar.stretch("train", 10) as advance:
-        bar.validated(5, "61.00 %")
+    with bar.show_progress("train", 10) as advance:
+        bar.show_validation(5, "61.00 %")
         advance(10)
     assert "validation after 5 steps: 61.00 %\n" in text.getvalue()
 
@@ -175,7 +175,7 @@ def test_the_bar_is_not_redrawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -
     display = Bar(console(terminal=True)[0])
     updates: list[int] = []
     monkeypatch.setattr(display._bars, "update", lambda task, completed, **_: updates.append(completed))
-    with display.stretch("train", 10_000) as advance:
+    with display.show_progress("train", 10_000) as advance:
         for done in range(10_000):
             advance(done)
     assert 1 <= len(updates) < 1000
@@ -183,7 +183,7 @@ def test_the_bar_is_not_redrawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_bar_stops_when_work_fails() -> None:
     display = Bar(console(terminal=True)[0])
-    with pytest.raises(ValueError, match="inside"), display.stretch("train", 10):
+    with pytest.raises(ValueError, match="inside"), display.show_progress("train", 10):
         raise ValueError("inside")
     assert not display._bars.live.is_started
 
@@ -197,7 +197,7 @@ def test_the_display_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3599.6, "1:00:00"), (7325, "2:02:05")])
 def test_time_left_reads_as_a_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_clock(seconds) == text
 
 
 @pytest.mark.parametrize("display", [Lines, Bar])
@@ -207,4 +207,4 @@ def test_a_terminal_that_was_closed_ends_no_run(display: type[Lines] | type[Bar]
             raise OSError(5, "Input/output error")
 
     shown = display(Console(file=Closed()))
-    shown.line("a line")
+    shown.print_line("a line")

@@ -31,7 +31,7 @@ class Nth(Lines):
         self.what, self.left, self.number, self.times = what, n, number, times
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         self.left -= what == self.what
 
         def advance(done: int) -> None:

@@ -20,7 +20,7 @@ from metaexp.run.progress import Advance, Lines, Silent
 from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import new_note, write_note
-from metaexp.sweep.plan import plan
+from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 
 FILES = ("config", "hydra", "overrides")
@@ -57,7 +57,7 @@ def keep(record: RunRecord, name: str) -> None:
 
 def planned(*more: str) -> str:
     overrides = [*ASKED, *more]
-    return plan(prepare(overrides, None, "config"), overrides)
+    return format_plan(prepare(overrides, None, "config"), overrides)
 
 
 def test_a_plan_shows_duplicates_and_unknown_times_and_writes_nothing() -> None:
@@ -119,7 +119,7 @@ def test_times_that_no_run_gives_are_measured_once_for_each_kind(monkeypatch: py
     messages: list[str] = []
     overrides = ["algorithm=proto_net,relation_net", "seed=0,1", "optimizer.lr=0.1,0.2", "train.steps=100"]
     overrides += ["train.eval_every=50", "train.eval_episodes=8", "eval.episodes=16"]
-    text = plan(prepare(overrides, None, "config"), overrides, messages.append)
+    text = format_plan(prepare(overrides, None, "config"), overrides, messages.append)
     assert [settings.choices["algorithm"] for settings in timed] == ["proto_net", "relation_net"]
     assert messages == ["measuring proto_net on glyphs (1 of 2)", "measuring relation_net on glyphs (2 of 2)"]
     # 100 steps of 0.8 s, and 2 validations of 8 episodes and 16 test episodes of 0.25 s
@@ -132,7 +132,7 @@ def test_a_finished_run_is_believed_before_a_measurement(monkeypatch: pytest.Mon
     monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(settings.task.k_shot, 0.0))
     keep(record_of(Composer().settings(["algorithm=maml", "train.steps=10"]), 40.0), "same")
     overrides = ["algorithm=maml", "train.steps=10", "task.k_shot=1,2,3"]
-    finished, two, three, _ = plan(prepare(overrides, None, "config"), overrides, print).splitlines()[1:]
+    finished, two, three, _ = format_plan(prepare(overrides, None, "config"), overrides, print).splitlines()[1:]
     assert [finished[-4:], two[-4:], three[-4:]] == ["40 s", "20 s", "30 s"]
 
 
@@ -159,7 +159,7 @@ class Seen(Silent):
         self.counted: list[tuple[str, int, int]] = []
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         yield lambda done: self.counted.append((what, done, total))
 
 

@@ -15,7 +15,7 @@ from metaexp.results.record import Git, RunRecord, Score, Task, read_record, wri
 from metaexp.sweep import reuse
 from metaexp.sweep.folder import create
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
-from metaexp.sweep.plan import plan
+from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
 
@@ -68,7 +68,7 @@ def test_a_sweep_with_one_more_seed_takes_the_finished_run_over(job: FrozenJob) 
     run = keep(done(job))
     overrides = [*ASKED, "sweep.reuse=true"]
     prepared = prepare(overrides, None, "config")
-    text = plan(prepared, overrides)
+    text = format_plan(prepared, overrides)
     assert f"seed=0  done in {run}, which is copied" in text
     assert "1 job to run, about 40 s" in text
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs, prepared.reusable_runs())
@@ -86,7 +86,7 @@ def test_nothing_is_taken_over_where_nobody_asks(job: FrozenJob) -> None:
     keep(done(job))
     prepared = prepare(ASKED, None, "config")
     assert prepared.reusable_runs() == {}
-    assert "is copied" not in plan(prepared, ASKED)
+    assert "is copied" not in format_plan(prepared, ASKED)
 
 
 def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_only_what_would_be_the_same_is_taken_over(job: FrozenJob, monkeypatch: 
     monkeypatch.setattr(reuse, "git_state", lambda *_: Git("abc", dirty=True))
     assert not is_taken(record)
     overrides = [*ASKED, "sweep.reuse=true"]
-    assert "sweep.reuse=true copies nothing: outputs has no completed run of these jobs" in plan(
+    assert "sweep.reuse=true copies nothing: outputs has no completed run of these jobs" in format_plan(
         prepare(overrides, None, "config"), overrides
     )
 

@@ -33,7 +33,7 @@ class RecordingDisplay(Lines):
         self.lines: list[str] = []
         self.at = ""
 
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         self.lines.append(text)
         if self.at and text.startswith(self.at):
             self.at = ""
@@ -254,8 +254,8 @@ class ActingDisplay(RecordingDisplay):
         super().__init__()
         self.action = action
 
-    def line(self, text: str) -> None:
-        super().line(text)
+    def print_line(self, text: str) -> None:
+        super().print_line(text)
         if text.startswith("job 0"):
             self.action()
 

@@ -17,7 +17,7 @@ from metaexp.results.record import read_record
 from metaexp.run.progress import Lines
 from metaexp.sweep.groups import in_groups
 from metaexp.sweep.options import SweepOptions
-from metaexp.sweep.plan import plan
+from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
 
@@ -97,9 +97,9 @@ def test_jobs_share_a_process_if_they_differ_only_after_the_gradient(family: Mod
 
 def test_a_plan_says_how_many_processes_train_the_jobs(family: ModuleType) -> None:
     given = [*family.COMMON, NO_NOISE, "train.seeds=3", "algorithm.inner_lr=0.1,0.3"]
-    assert "they train together in 2 processes" in plan(prepare(given, CONF, "config"), given)
+    assert "they train together in 2 processes" in format_plan(prepare(given, CONF, "config"), given)
     alone = [*family.COMMON, "seed=0,1"]
-    assert "together" not in plan(prepare(alone, CONF, "config"), alone)
+    assert "together" not in format_plan(prepare(alone, CONF, "config"), alone)
 
 
 def test_the_seeds_of_a_command_are_ordinary_runs_of_one_process(

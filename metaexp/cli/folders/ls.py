@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The arguments after the verb.
     """
     options = _parser().parse_args(arguments, namespace=_Options())
-    places, words = split_words(options.words)
+    places, words = split_arguments(options.words)
     filters = parse_filters(words)
     looked_in = places or [place for place in [default_place()] if place.exists()]  # before the first run there is none
     rows = list_rows(looked_in, filters, with_jobs=options.jobs)
@@ -64,7 +64,7 @@ def default_place() -> Path:
     return Path(os.environ.get("METAEXP_OUTPUTS") or "outputs")
 
 
-def split_words(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Separate folders from filters. A word with ``=`` is a folder if there is such a folder.
 
     Args:

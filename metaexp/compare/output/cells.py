@@ -18,7 +18,7 @@ from metaexp.compare.output.wording import (
     format_throughput,
 )
 from metaexp.compare.statistics.pairs import Estimate
-from metaexp.core.metric import metric_words
+from metaexp.core.metric import format_metric_name
 from metaexp.results.wording import NOTHING, format_time
 
 
@@ -59,7 +59,7 @@ class Cells(NamedTuple):
 
 def scores_cells(table: Table) -> Cells:
     """Return rank, mean, difference to the first row, and what belongs beside every number."""
-    metric = metric_words(table.metric).capitalize()
+    metric = format_metric_name(table.metric).capitalize()
     columns = [
         Column("Rank", True), Column("Row"), Column("Batch norm"), Column("Gradient order"), Column(metric, True),
         Column("95 % interval", True), Column("Behind the best", True), Column("95 % interval of that", True),
@@ -184,7 +184,7 @@ def settings_cells(table: Table) -> Cells:
     return Cells(f"{table.title}: differences between the rows", columns, rows)
 
 
-def pooled_warnings(table: Table) -> list[str]:
+def format_pooled_warnings(table: Table) -> list[str]:
     """Return a warning for every row that pools runs of different settings."""
     return [
         f"{row.name} pools runs that differ in {', '.join(row.pooled)}, beside the seed."

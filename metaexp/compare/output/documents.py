@@ -17,16 +17,16 @@ from metaexp.compare.output.cells import (
     Cells,
     compact_cells,
     costs_cells,
+    format_pooled_warnings,
     left_out_cells,
     pairs_cells,
-    pooled_warnings,
     scores_cells,
     settings_cells,
 )
-from metaexp.compare.output.escape import for_csv, for_latex, for_markdown
-from metaexp.compare.output.wording import headline, legend
+from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
+from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
-from metaexp.results.markdown import table as markdown_table
+from metaexp.results.markdown import format_table
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -38,7 +38,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """
     for table in comparison.tables:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)
-        for sentence in headline(table):
+        for sentence in format_headline(table):
             console.print(Text(plain(sentence)))
         _print(compact_cells(table), console)
         _print(costs_cells(table), console)
@@ -46,7 +46,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         if fair:
             console.print(Text("What differs between the rows, beside the algorithms' own settings:"))
             _print(settings_cells(_with(table, own=False)), console)
-        for warning in pooled_warnings(table):
+        for warning in format_pooled_warnings(table):
             console.print(Text(plain(warning), style="yellow"))
     if has_star(comparison):
         console.print(Text(STAR))
@@ -87,33 +87,36 @@ def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
         comparison: What it shows.
         figures: Title -> name of the file beside the page.
     """
-    parts = [f"# {for_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
+    parts = [f"# {escape_markdown(comparison.title)}", f"```\n{plain(comparison.command).replace('```', '')}\n```"]
     for table in comparison.tables:
-        parts.append(f"## {for_markdown(table.title)}")
+        parts.append(f"## {escape_markdown(table.title)}")
         parts.append(
-            "\n".join(f"* {for_markdown(sentence)}" for sentence in [*headline(table), *pooled_warnings(table)])
+            "\n".join(
+                f"* {escape_markdown(sentence)}"
+                for sentence in [*format_headline(table), *format_pooled_warnings(table)]
+            )
         )
         parts += [
-            _markdown(cells)
+            _format_markdown(cells)
             for cells in (scores_cells(table), pairs_cells(table), costs_cells(table), settings_cells(table))
             if cells.rows
         ]
     if has_star(comparison):
-        parts.append(for_markdown(STAR))
-    parts += [f"![{for_markdown(title)}]({name})" for title, name in figures.items()]
+        parts.append(escape_markdown(STAR))
+    parts += [f"![{escape_markdown(title)}]({name})" for title, name in figures.items()]
     parts.append("## How to read this")
-    parts.append("\n".join(f"* {for_markdown(line)}" for line in legend(comparison)))
+    parts.append("\n".join(f"* {escape_markdown(line)}" for line in format_legend(comparison)))
     if comparison.left_out:
-        parts.append(_markdown(left_out_cells(comparison)))
+        parts.append(_format_markdown(left_out_cells(comparison)))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _markdown(cells: Cells) -> str:
+def _format_markdown(cells: Cells) -> str:
     right = [i for i, column in enumerate(cells.columns) if column.is_number]
-    header = [for_markdown(column.name).replace("|", "\\|") for column in cells.columns]
-    body = [[for_markdown(cell.text) for cell in row] for row in cells.rows]
-    return f"### {for_markdown(cells.title)}\n\n{markdown_table(header, body, right)}" + (
-        f"\n{for_markdown(cells.note)}\n" if cells.note else ""
+    header = [escape_markdown(column.name).replace("|", "\\|") for column in cells.columns]
+    body = [[escape_markdown(cell.text) for cell in row] for row in cells.rows]
+    return f"### {escape_markdown(cells.title)}\n\n{format_table(header, body, right)}" + (
+        f"\n{escape_markdown(cells.note)}\n" if cells.note else ""
     )
 
 
@@ -129,8 +132,8 @@ def to_csv(comparison: Comparison) -> dict[str, str]:
         "p_corrected", "episodes_needed", "seeds_needed", "pairing_narrows",
     ]  # fmt: skip
     return {
-        "rows.csv": _csv(rows, [line for table in comparison.tables for line in _row_lines(table)]),
-        "pairs.csv": _csv(pair_names, [line for table in comparison.tables for line in _pair_lines(table)]),
+        "rows.csv": _format_csv(rows, [line for table in comparison.tables for line in _row_lines(table)]),
+        "pairs.csv": _format_csv(pair_names, [line for table in comparison.tables for line in _pair_lines(table)]),
     }
 
 
@@ -163,13 +166,13 @@ def _pair_lines(table: Table) -> list[list[Value]]:
     ]  # fmt: skip
 
 
-def _csv(header: list[str], lines: list[list[Value]]) -> str:
+def _format_csv(header: list[str], lines: list[list[Value]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     for line in lines:
         writer.writerow(
-            [for_csv(value) if isinstance(value, str) else "" if value is None else value for value in line]
+            [escape_csv(value) if isinstance(value, str) else "" if value is None else value for value in line]
         )
     return text.getvalue()
 
@@ -182,16 +185,16 @@ def to_latex(comparison: Comparison) -> str:
         time = costs_cells(table)
         keep = [i for i, column in enumerate(cells.columns) if column.name != "Episodes"]
         form = "".join("r" if cells.columns[i].is_number else "l" for i in keep) + "r"
-        header = " & ".join([*(for_latex(cells.columns[i].name) for i in keep), "Time"])
+        header = " & ".join([*(escape_latex(cells.columns[i].name) for i in keep), "Time"])
         lines = [
-            " & ".join([*(for_latex(row[i].text) for i in keep), for_latex(time.rows[n][2].text)]) + r" \\"
+            " & ".join([*(escape_latex(row[i].text) for i in keep), escape_latex(time.rows[n][2].text)]) + r" \\"
             for n, row in enumerate(cells.rows)
         ]
         caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (STAR if table.has_star else "")
         parts.append(
             "\n".join(
                 [
-                    r"\begin{table}", r"\centering", f"\\caption{{{for_latex(caption.strip())}}}",
+                    r"\begin{table}", r"\centering", f"\\caption{{{escape_latex(caption.strip())}}}",
                     f"\\begin{{tabular}}{{{form}}}", r"\toprule", header + r" \\", r"\midrule", *lines, r"\bottomrule",
                     r"\end{tabular}", r"\end{table}",
                 ]

@@ -53,7 +53,7 @@ def draw(data: FigureData) -> Drawn:
     """
     style = {**STYLE, "text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": data.name, "figure.dpi": 200}
     with matplotlib.rc_context(style):
-        labels = [wrapped(series.label, 22) for series in data.series]
+        labels = [wrap_text(series.label, 22) for series in data.series]
         lines = sum(label.count("\n") + 1 for label in labels)
         extra = 0.22 * max(lines - len(labels), 0)
         rows_of_legend = -(-len(labels) // 2)
@@ -62,12 +62,12 @@ def draw(data: FigureData) -> Drawn:
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        figure.suptitle(wrapped(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.suptitle(wrap_text(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         if data.kind == "dots":
             draw_dots(axes, data, labels)
         else:
             _lines(figure, axes, data, labels)
-        figure.supxlabel(wrapped(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
+        figure.supxlabel(wrap_text(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -99,7 +99,7 @@ def draw_dots(axes: Axes, data: FigureData, labels: list[str], size: float = 7.0
     axes.grid(axis="y", visible=False)
     if data.zero:
         axes.axvline(0.0, color=GREY, linewidth=1.2, zorder=1.5)
-    axes.set_xlabel(wrapped(data.x_label + (" (%)" if data.percent and not data.zero else ""), letters))
+    axes.set_xlabel(wrap_text(data.x_label + (" (%)" if data.percent and not data.zero else ""), letters))
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=6)
 
@@ -144,7 +144,7 @@ def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Li
     return line
 
 
-def wrapped(text: str, width: int) -> str:
+def wrap_text(text: str, width: int) -> str:
     """Return a text in at most four lines, so that room is left for the axes; without control characters.
 
     Args:

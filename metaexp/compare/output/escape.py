@@ -20,17 +20,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~$])")
 
 
-def for_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Escape what has a meaning in Markdown and in the HTML that it may hold. Pipes are left to the table."""
     return _MARKDOWN.sub(r"\\\1", plain(text).replace("&", "&amp;"))
 
 
-def for_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Escape what has a meaning in LaTeX's text mode. Letters that pdflatex has no font for become question marks."""
     return "".join(_LATEX.get(c, c if ord(c) < _FIRST_WITHOUT_FONT or c in _WITH_FONT else "?") for c in plain(text))
 
 
-def for_csv(text: str) -> str:
+def escape_csv(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula. Not for numbers."""
     text = plain(text)
     return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text

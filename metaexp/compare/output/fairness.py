@@ -24,7 +24,7 @@ def _conditions(table: Table) -> dict[str, list[Difference]]:
     return found
 
 
-def unequal_conditions(table: Table) -> list[str]:
+def format_unequal_conditions(table: Table) -> list[str]:
     """Return the warning that budgets, training tasks or networks differ, which comes first; none where none do."""
     parts = []
     for what, items in _conditions(table).items():
@@ -36,10 +36,12 @@ def unequal_conditions(table: Table) -> list[str]:
         parts.append(f"{what} ({first.key}: {', '.join(values[:4])}{more}{others})")
     if not parts:
         return []
-    return [f"Not under equal conditions: rows differ in {join_names(parts)}. That, and not the algorithm, may be why."]
+    return [
+        f"Not under equal conditions: rows differ in {format_names(parts)}. That, and not the algorithm, may be why."
+    ]
 
 
-def other_differences(table: Table) -> list[str]:
+def format_other_differences(table: Table) -> list[str]:
     """Return the sentence about other settings in which rows differ, which comes last; none where there are none."""
     said = {item.key for items in _conditions(table).values() for item in items}
     keys = [difference.key for difference in table.differences if not difference.own and difference.key not in said]
@@ -49,7 +51,7 @@ def other_differences(table: Table) -> list[str]:
     return [f"Beside the algorithms' own settings, rows differ in {shown}; see below before calling this fair."]
 
 
-def join_names(names: list[str], most: int = 5) -> str:
+def format_names(names: list[str], most: int = 5) -> str:
     """Return names as ``a, b and c``, or ``a, b and 7 more``.
 
     Args:

@@ -13,7 +13,7 @@ from metaexp.compare.comparison import Comparison, RowResult, Table
 from metaexp.compare.output.colours import colours_of
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
-from metaexp.core.metric import is_hit_rate, metric_words
+from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import History
 
@@ -114,8 +114,8 @@ def _scores(table: Table, colours: dict[str, int], name: str) -> FigureData | No
     if not series:
         return None
     return FigureData(
-        name, f"{table.title}: test {metric_words(table.metric)}", "dots", series,
-        f"test {metric_words(table.metric)}", "", is_hit_rate(table.metric),
+        name, f"{table.title}: test {format_metric_name(table.metric)}", "dots", series,
+        f"test {format_metric_name(table.metric)}", "", is_hit_rate(table.metric),
         _note("95 % intervals; small marks are single seeds.", series, table.rows),
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ def _differences(table: Table, colours: dict[str, int], name: str) -> FigureData
             series.append(Series(row.name, colours[row.label], [point], []))
     if not series:
         return None
-    unit = "points of accuracy" if is_hit_rate(table.metric) else metric_words(table.metric)
+    unit = "points of accuracy" if is_hit_rate(table.metric) else format_metric_name(table.metric)
     note = "Paired differences with 95 % intervals, not corrected for their number."
     return FigureData(
         name, f"{table.title}: how far behind {table.rows[0].name}", "dots", series,
@@ -159,7 +159,7 @@ def _learning(table: Table, colours: dict[str, int], name: str, histories: Mappi
         return None
     return FigureData(
         name, f"{table.title}: learning", "lines", series, "training steps",
-        f"validation {metric_words(table.metric)}", is_hit_rate(table.metric),
+        f"validation {format_metric_name(table.metric)}", is_hit_rate(table.metric),
         "Mean over seeds; bands reach from the lowest seed to the highest."
         + (f" Without {len(unread)} runs whose curve cannot be read." if len(unread) > 1 else "")
         + (" Without one run, whose curve cannot be read." if len(unread) == 1 else ""),
@@ -191,7 +191,7 @@ def _adaptation(table: Table, colours: dict[str, int], name: str) -> FigureData 
         return None
     return FigureData(
         name, f"{table.title}: adaptation", "lines", series, "adaptation steps on the support set",
-        f"test {metric_words(table.metric)}", is_hit_rate(table.metric),
+        f"test {format_metric_name(table.metric)}", is_hit_rate(table.metric),
         "95 % intervals. Algorithms without steps are not shown.",
     )  # fmt: skip
 
@@ -231,6 +231,6 @@ def _over(
     return FigureData(
         f"{words}_{other.replace('-', '_')}", f"{dataset}, {other}: {words}", "lines",
         [Series(label, colour, points, []) for (label, colour), points in sorted(lines.items())],
-        {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {metric_words(metric)}",
+        {"shots": "shots per class", "ways": "ways"}[words] if value else "shots", f"test {format_metric_name(metric)}",
         is_hit_rate(metric), "95 % intervals. Every place on the x axis is its own bank of episodes.",
     )  # fmt: skip

@@ -10,13 +10,13 @@ from metaexp.compare.output.cells import (
     STAR,
     compact_cells,
     costs_cells,
+    format_pooled_warnings,
     left_out_cells,
     pairs_cells,
-    pooled_warnings,
     settings_cells,
 )
 from metaexp.compare.output.documents import has_star
-from metaexp.compare.output.wording import headline, legend
+from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.results.html_page import render_page
 
 _ACROSS = ("shots_", "ways_")
@@ -38,7 +38,7 @@ def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
             _section(table, _figures_of(drawn, number, comparison)) for number, table in enumerate(comparison.tables)
         ],
         across=[svg for name, svg in drawn.items() if name.startswith(_ACROSS)],
-        legend=legend(comparison) + ([STAR] if has_star(comparison) else []),
+        legend=format_legend(comparison) + ([STAR] if has_star(comparison) else []),
         left_out=left_out_cells(comparison),
     )
 
@@ -60,8 +60,8 @@ def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:
     star = f" {STAR}" if table.has_star else ""
     return {
         "title": table.title,
-        "sentences": headline(table),
-        "warnings": pooled_warnings(table),
+        "sentences": format_headline(table),
+        "warnings": format_pooled_warnings(table),
         "scores": compact_cells(table),
         "best": _best(table),
         "note": f"Test bank {table.bank[:12]}, {table.n_episodes:,} episodes.{star}",

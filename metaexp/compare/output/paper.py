@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
-from metaexp.compare.output.escape import for_latex
+from metaexp.compare.output.escape import escape_latex
 from metaexp.compare.output.figures import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
 from metaexp.compare.rows import format_setting, settings
 from metaexp.compare.statistics.pairs import Estimate
-from metaexp.core.metric import is_hit_rate, metric_words
+from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.display_names import ALGORITHMS, papers_of, to_bibtex
 from metaexp.results.privacy import clean_text
 from metaexp.results.wording import NOTHING
@@ -36,7 +36,7 @@ _LONG_WORD = 20
 
 
 def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, bytes | str]:
-    """Return the files for a paper: those of :func:`paper_texts`, and each figure as PDF and SVG at two widths.
+    """Return the files for a paper: those of :func:`format_paper`, and each figure as PDF and SVG at two widths.
 
     Args:
         comparison: What they show.
@@ -48,10 +48,10 @@ def paper_files(comparison: Comparison, figures: Sequence[FigureData]) -> dict[s
     drawn: dict[str, bytes] = {}
     for figure in figures:
         drawn |= draw_paper(figure)
-    return {**paper_texts(comparison, figures), **drawn}
+    return {**format_paper(comparison, figures), **drawn}
 
 
-def paper_texts(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, str]:
+def format_paper(comparison: Comparison, figures: Sequence[FigureData]) -> dict[str, str]:
     """Return tables, appendix, bibliography, and a page to compile that has all of it.
 
     Args:
@@ -73,10 +73,10 @@ def paper_texts(comparison: Comparison, figures: Sequence[FigureData]) -> dict[s
 def to_tables(comparison: Comparison) -> str:
     """Return a table for each task, as wide as a column, and one of all tasks where there are several."""
     parts = ["% \\usepackage{booktabs}, \\usepackage{array} and \\usepackage[T1]{fontenc}"]
-    parts += [_table(table, label) for table, label in zip(comparison.tables, _labels(comparison), strict=True)]
+    parts += [_format_table(table, label) for table, label in zip(comparison.tables, _labels(comparison), strict=True)]
     shared = [table for table in comparison.tables if table.metric == comparison.tables[0].metric]
     if 1 < len(shared) <= _MOST_TASKS:
-        parts.append(_all_tasks(shared))
+        parts.append(_format_all_tasks(shared))
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,49 +88,49 @@ def _labels(comparison: Comparison) -> list[str]:
     ]
 
 
-def _table(table: Table, label: str) -> str:
-    lines = [rf"{_words(row.name)} & {_score(table, row)} \\" for row in table.rows]
-    head = rf"Algorithm & {for_latex(_measured(table))} \\"
+def _format_table(table: Table, label: str) -> str:
+    lines = [rf"{_format_name(row.name)} & {_format_score(table, row)} \\" for row in table.rows]
+    head = rf"Algorithm & {escape_latex(_format_measured(table))} \\"
     form = r"@{}>{\raggedright\arraybackslash}p{0.56\columnwidth}r@{}"
-    return _float("table", _caption(table), f"tab:{label}", form, head, lines)
+    return _format_float("table", _format_caption(table), f"tab:{label}", form, head, lines)
 
 
-def _all_tasks(tables: Sequence[Table]) -> str:
+def _format_all_tasks(tables: Sequence[Table]) -> str:
     """Algorithms in rows, tasks in columns."""
     names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
-    found = [{row.name: _score(table, row) for row in table.rows} for table in tables]
-    lines = [rf"{_words(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
-    head = rf"Algorithm & {' & '.join(for_latex(table.title) for table in tables)} \\"
+    found = [{row.name: _format_score(table, row) for row in table.rows} for table in tables]
+    lines = [rf"{_format_name(name)} & {' & '.join(cells.get(name, '--') for cells in found)} \\" for name in names]
+    head = rf"Algorithm & {' & '.join(escape_latex(table.title) for table in tables)} \\"
     width = 0.96 / (len(tables) + 1.6)
     column = rf">{{\raggedleft\arraybackslash}}p{{{width:.3f}\textwidth}}"
     form = rf"@{{}}>{{\raggedright\arraybackslash}}p{{{1.3 * width:.3f}\textwidth}}{column * len(tables)}@{{}}"
-    caption = f"{_measured(tables[0])} on {len(tables)} tasks. {_reading(tables)}"
-    return _float("table*", caption, "tab:all-tasks", form, head, lines)
+    caption = f"{_format_measured(tables[0])} on {len(tables)} tasks. {_format_legend(tables)}"
+    return _format_float("table*", caption, "tab:all-tasks", form, head, lines)
 
 
-def _float(kind: str, caption: str, label: str, form: str, head: str, lines: Sequence[str]) -> str:
+def _format_float(kind: str, caption: str, label: str, form: str, head: str, lines: Sequence[str]) -> str:
     return "\n".join(
         [
             rf"\begin{{{kind}}}", r"\centering", r"\small", r"\setlength{\tabcolsep}{3pt}",
             r"\renewcommand{\arraystretch}{1.3}",
-            rf"\caption{{{caption if kind == 'table' else for_latex(caption)}}}", rf"\label{{{label}}}",
+            rf"\caption{{{caption if kind == 'table' else escape_latex(caption)}}}", rf"\label{{{label}}}",
             rf"\begin{{tabular}}{{{form}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}",
             rf"\end{{{kind}}}",
         ]
     )  # fmt: skip
 
 
-def _measured(table: Table) -> str:
-    what = metric_words(table.metric)
+def _format_measured(table: Table) -> str:
+    what = format_metric_name(table.metric)
     return f"Test {what} (%)" if is_hit_rate(table.metric) else f"Test {what}"
 
 
-def _caption(table: Table) -> str:
-    where = f"{_measured(table)} on {table.title}, on the same {table.n_episodes:,} test episodes for all."
-    return for_latex(f"{where} {_reading([table])}")
+def _format_caption(table: Table) -> str:
+    where = f"{_format_measured(table)} on {table.title}, on the same {table.n_episodes:,} test episodes for all."
+    return escape_latex(f"{where} {_format_legend([table])}")
 
 
-def _reading(tables: Sequence[Table]) -> str:
+def _format_legend(tables: Sequence[Table]) -> str:
     """How to read the numbers: the interval, what is bold, what the mark means, and rows of one seed."""
     seeds = {len(row.runs) for table in tables for row in table.rows}
     several = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(max(seeds))
@@ -162,21 +162,21 @@ def _is_tied(table: Table, row: RowResult) -> bool:
     return not table.pairs[row.to_best].significant
 
 
-def _score(table: Table, row: RowResult) -> str:
+def _format_score(table: Table, row: RowResult) -> str:
     """A mean with its interval in mathematics, bold or marked."""
     scale, form = (100.0, ".2f") if is_hit_rate(table.metric) else (1.0, ".3g")
     estimate = row.estimate
     mean = format(estimate.mean * scale, form)
     number = rf"\mathbf{{{mean}}}" if _is_best(table, row) else mean
     mark = r"{}^{\dagger}" if _is_tied(table, row) else "{}^{*}" if _is_one_of_several(table, row) else ""
-    return f"${number}{_interval(estimate, scale, form)}{mark}$"
+    return f"${number}{_format_interval(estimate, scale, form)}{mark}$"
 
 
 def _is_one_of_several(table: Table, row: RowResult) -> bool:
     return len(row.runs) == 1 and len(table.single_seed_rows) < len(table.rows)
 
 
-def _interval(estimate: Estimate, scale: float, form: str) -> str:
+def _format_interval(estimate: Estimate, scale: float, form: str) -> str:
     """The interval as plus and minus, or with two ends where they differ."""
     if estimate.low is None or estimate.high is None:
         return ""
@@ -198,11 +198,11 @@ def to_appendix(comparison: Comparison) -> str:
         keys = list(dict.fromkeys(key for values in per_row for key in values))
         shared = [key for key in keys if len({values.get(key, NOTHING) for values in per_row}) == 1]
         title = f"{table.title}: settings of all rows" if len(table.rows) > 1 else f"{table.title}: settings"
-        parts.append(_long(title, [(key, per_row[0].get(key, NOTHING)) for key in shared]))
+        parts.append(_format_long_table(title, [(key, per_row[0].get(key, NOTHING)) for key in shared]))
         for row, values in zip(table.rows, per_row, strict=True):
             own = [(key, values[key]) for key in keys if key not in shared and key in values]
             seeds = ("seeds", ", ".join(map(str, row.seeds)))
-            parts.append(_long(f"{table.title}: {row.name}", [seeds, *own]))
+            parts.append(_format_long_table(f"{table.title}: {row.name}", [seeds, *own]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -216,27 +216,27 @@ def _settings_of(row: RowResult) -> dict[str, str]:
     }
 
 
-def _long(title: str, lines: Sequence[tuple[str, str]]) -> str:
+def _format_long_table(title: str, lines: Sequence[tuple[str, str]]) -> str:
     rows = [rf"\texttt{{{_breakable(key)}}} & {_breakable(value)} \\" for key, value in lines]
     form = r"@{}>{\raggedright\arraybackslash}p{0.47\linewidth}>{\raggedright\arraybackslash}p{0.47\linewidth}@{}"
     head = r"Setting & Value \\"
     return "\n".join(
         [
             r"\par\ifdim\dimexpr\pagegoal-\pagetotal\relax<8\baselineskip\newpage\fi",  # no heading ends a page
-            rf"\subsection*{{{for_latex(title)}}}", rf"\begin{{longtable}}{{{form}}}", r"\toprule", head, r"\midrule",
-            r"\endhead", *rows, r"\bottomrule", r"\end{longtable}",
+            rf"\subsection*{{{escape_latex(title)}}}", rf"\begin{{longtable}}{{{form}}}", r"\toprule", head,
+            r"\midrule", r"\endhead", *rows, r"\bottomrule", r"\end{longtable}",
         ]
     )  # fmt: skip
 
 
-def _words(name: str) -> str:
+def _format_name(name: str) -> str:
     """A name whose words may be broken if they are too long for a column."""
-    return " ".join(_breakable(word) if len(word) > _LONG_WORD else for_latex(word) for word in name.split(" "))
+    return " ".join(_breakable(word) if len(word) > _LONG_WORD else escape_latex(word) for word in name.split(" "))
 
 
 def _breakable(text: str) -> str:
     """Text that may be broken after the dots, commas and underscores of a key, and in very long words."""
-    escaped = [" " if letter.isspace() else for_latex(letter) for letter in text]
+    escaped = [" " if letter.isspace() else escape_latex(letter) for letter in text]
     return "".join(
         f"{letters}\\allowbreak{{}}" if letter in "._,/-" or (i % 24 == 23) else letters
         for i, (letter, letters) in enumerate(zip(text, escaped, strict=True))
@@ -252,17 +252,17 @@ def to_document(comparison: Comparison, figures: Sequence[FigureData], algorithm
         algorithms: Those that ran, which are cited.
     """
     cited = [
-        f"{for_latex(ALGORITHMS[name].name)}~\\cite{{{paper.key}}}"
+        f"{escape_latex(ALGORITHMS[name].name)}~\\cite{{{paper.key}}}"
         for name in dict.fromkeys(algorithms)
         if name in ALGORITHMS and (paper := ALGORITHMS[name].paper) is not None
     ]
-    drawn = [_figure(figure, "figure", r"\columnwidth", "1col") for figure in figures]
-    wide = [_figure(figure, "figure*", r"\textwidth", "2col") for figure in figures[:1]]
+    drawn = [_format_figure(figure, "figure", r"\columnwidth", "1col") for figure in figures]
+    wide = [_format_figure(figure, "figure*", r"\textwidth", "2col") for figure in figures[:1]]
     head = [
         r"\documentclass[twocolumn,10pt]{article}", r"\usepackage[T1]{fontenc}", r"\usepackage[utf8]{inputenc}",
         r"\usepackage{booktabs}", r"\usepackage{array}", r"\usepackage{longtable}", r"\usepackage{graphicx}",
         r"\usepackage{textcomp}", r"\usepackage[margin=0.75in,columnsep=0.25in]{geometry}",
-        rf"\title{{{for_latex(comparison.title)}}}", r"\author{}", r"\date{}", r"\begin{document}", r"\maketitle",
+        rf"\title{{{escape_latex(comparison.title)}}}", r"\author{}", r"\date{}", r"\begin{document}", r"\maketitle",
     ]  # fmt: skip
     body = [f"The algorithms are {', '.join(cited)}."] if cited else []
     end = [
@@ -272,12 +272,12 @@ def to_document(comparison: Comparison, figures: Sequence[FigureData], algorithm
     return "\n".join([*head, *body, r"\input{paper-table}", *drawn, *wide, r"\clearpage", *end]) + "\n"
 
 
-def _figure(figure: FigureData, kind: str, width: str, size: str) -> str:
+def _format_figure(figure: FigureData, kind: str, width: str, size: str) -> str:
     return "\n".join(
         [
             rf"\begin{{{kind}}}", r"\centering",
             rf"\includegraphics[width={width},height=0.8\textheight,keepaspectratio]{{paper-{figure.name}-{size}.pdf}}",
-            rf"\caption{{{for_latex(f'{figure.title}. {figure.note}')}}}",
+            rf"\caption{{{escape_latex(f'{figure.title}. {figure.note}')}}}",
             rf"\label{{fig:{figure.name}{'-wide' if kind.endswith('*') else ''}}}", rf"\end{{{kind}}}",
         ]
     )  # fmt: skip

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from metaexp.compare.output.draw import draw_dots, draw_line, wrapped
+from metaexp.compare.output.draw import draw_dots, draw_line, wrap_text
 from metaexp.compare.output.figures import FigureData
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import STYLE, thousands
@@ -66,7 +66,7 @@ def draw_paper(data: FigureData) -> dict[str, bytes]:
 
 
 def _figure(data: FigureData, width: Width) -> Figure:
-    labels = [wrapped(series.label, width.letters) for series in data.series]
+    labels = [wrap_text(series.label, width.letters) for series in data.series]
     n_lines = [label.count("\n") + 1 for label in labels]
     if data.kind == "dots":
         height = 0.7 + sum(max(0.2, _LINE * n + 0.06) for n in n_lines)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
-from metaexp.compare.output.fairness import join_names, other_differences, unequal_conditions
+from metaexp.compare.output.fairness import format_names, format_other_differences, format_unequal_conditions
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
-from metaexp.core.metric import is_hit_rate, metric_words
+from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
@@ -36,7 +36,7 @@ def format_range(metric: str, estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return NOTHING
     scale, form = (100.0, ".2f") if is_hit_rate(metric) else (1.0, ".3g")
-    low, high = (_signed(end * scale, form, plus=False) for end in (estimate.low, estimate.high))
+    low, high = (_format_signed(end * scale, form, plus=False) for end in (estimate.low, estimate.high))
     return f"{low} to {high}"
 
 
@@ -47,7 +47,7 @@ def format_difference(metric: str, value: float) -> str:
         metric: The name of the metric.
         value: The difference of two means.
     """
-    return f"{_signed(value * 100, '.2f')} points" if is_hit_rate(metric) else _signed(value, ".3g")
+    return f"{_format_signed(value * 100, '.2f')} points" if is_hit_rate(metric) else _format_signed(value, ".3g")
 
 
 def format_p(p: float | None) -> str:
@@ -95,27 +95,27 @@ def format_required_sample(pair: Pair) -> str:
     required = pair.required_sample
     if required is None:
         return NOTHING
-    parts = [f"{_about(required.episodes)} episodes"] if required.episodes else []
+    parts = [f"{_format_estimate(required.episodes)} episodes"] if required.episodes else []
     parts += [f"{required.seeds:,} seeds each"] if required.seeds else []
     return " or ".join(parts) if parts else f"more than {MOST_SEEDS:,} seeds or {MOST_EPISODES:,} episodes"
 
 
-def headline(table: Table) -> list[str]:
+def format_headline(table: Table) -> list[str]:
     """Return five sentences at most: which row is better, by how much, how sure that is, and at what cost."""
-    first = [*unequal_conditions(table), *_caution(table), _best(table)]
-    last = other_differences(table)
+    first = [*format_unequal_conditions(table), *_format_caution(table), _format_best(table)]
+    last = format_other_differences(table)
     if any(len(row.runs) == 2 for row in table.rows):
         last.insert(0, "Two seeds hardly show how much seeds differ, so intervals with them are wide.")
     if len(table.rows) == 1:
         return [*first, *last]
     room = max(_MOST_SENTENCES - len(first) - len(last), 1)
-    others = [_against(table, row) for row in table.rows[1:]]
+    others = [_format_against(table, row) for row in table.rows[1:]]
     if len(others) > room:
-        others = [_all_others(table)]
-    return [*first, *others, *([_costs(table)] if len(others) < room else []), *last]
+        others = [_format_all_others(table)]
+    return [*first, *others, *([_format_costs(table)] if len(others) < room else []), *last]
 
 
-def _all_others(table: Table) -> str:
+def _format_all_others(table: Table) -> str:
     """One sentence about many rows; each has its line in the table."""
     best, others = table.rows[0].name, [row for row in table.rows[1:] if row.to_best is not None]
     pairs = [table.pairs[row.to_best] for row in others if row.to_best is not None]
@@ -123,7 +123,7 @@ def _all_others(table: Table) -> str:
     (near, nearest), (far, farthest) = (
         end(zip(behind, (row.name for row in others), strict=True)) for end in (min, max)
     )
-    least, most = _gap(table.metric, abs(near)), _gap(table.metric, abs(far))
+    least, most = _format_gap(table.metric, abs(near)), _format_gap(table.metric, abs(far))
     if near < 0.0:
         text = (
             f"The {len(others)} others range from {least} ahead of {best} ({nearest}) to {most} behind it ({farthest})"
@@ -136,7 +136,7 @@ def _all_others(table: Table) -> str:
     return f"{text}{verdicts if has_verdicts else ''}. The table has each."
 
 
-def _caution(table: Table) -> list[str]:
+def _format_caution(table: Table) -> list[str]:
     """The warning about rows of one seed, which comes first."""
     single = [row.name for row in table.single_seed_rows]
     if not single:
@@ -150,15 +150,15 @@ def _caution(table: Table) -> list[str]:
         ]
     verb, those = ("has", "its number is") if len(single) == 1 else ("have", "their numbers are")
     return [
-        f"{join_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, without "
-        "a rank and without a verdict."
+        f"{format_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, "
+        "without a rank and without a verdict."
     ]
 
 
-def _best(table: Table) -> str:
+def _format_best(table: Table) -> str:
     best, others = table.rows[0], [row for row in table.rows[1:] if row.rank is not None]
-    number = f"{format_mean(table.metric, best.estimate.mean)}{_in_brackets(table.metric, best.estimate)}"
-    what = metric_words(table.metric)
+    number = f"{format_mean(table.metric, best.estimate.mean)}{_format_in_brackets(table.metric, best.estimate)}"
+    what = format_metric_name(table.metric)
     if len(table.rows) == 1:
         return f"{best.name} reaches {number} {what}. There is nothing to compare it with."
     if not others:
@@ -175,18 +175,17 @@ def _best(table: Table) -> str:
     if len(equals) == len(others):
         nobody = "none" if among else "No row"
         return f"{among}{nobody} can be told apart from {best.name}, which has the best mean: {number} {what}."
-    return (
-        f"{among}{best.name} has the best mean, {number} {what}, but {join_names(equals)} cannot be told apart from it."
-    )
+    equal = format_names(equals)
+    return f"{among}{best.name} has the best mean, {number} {what}, but {equal} cannot be told apart from it."
 
 
-def _against(table: Table, row: RowResult) -> str:
+def _format_against(table: Table, row: RowResult) -> str:
     assert row.to_best is not None
     pair = table.pairs[row.to_best]
     lead, best = table.lead(pair), table.rows[0].name
-    gap = _gap(table.metric, abs(lead.mean))
+    gap = _format_gap(table.metric, abs(lead.mean))
     if pair.decision == "different":
-        brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
+        brackets = _format_in_brackets(table.metric, lead, f"corrected p {_format_equals(pair.corrected)}")
         return f"{row.name} is {gap} worse than {best}{brackets}."
     if lead.mean < 0.0:
         lead = lead.negated()
@@ -194,12 +193,12 @@ def _against(table: Table, row: RowResult) -> str:
     else:
         text = f"{row.name} is {gap} behind {best}"
     if pair.decision == "open":
-        brackets = _in_brackets(table.metric, lead, f"corrected p {_equals(pair.corrected)}")
-        return f"{text}{brackets}: open. {_required(table, pair)}"
-    return f"{text}{_in_brackets(table.metric, lead, _scope(table, pair))}: no verdict."
+        brackets = _format_in_brackets(table.metric, lead, f"corrected p {_format_equals(pair.corrected)}")
+        return f"{text}{brackets}: open. {_format_required(table, pair)}"
+    return f"{text}{_format_in_brackets(table.metric, lead, _format_scope(table, pair))}: no verdict."
 
 
-def _scope(table: Table, pair: Pair) -> str:
+def _format_scope(table: Table, pair: Pair) -> str:
     """Whether the interval of a pair without a verdict is over episodes, or over the seeds of one row too."""
     if pair.difference.over_seeds:
         return ""
@@ -207,12 +206,12 @@ def _scope(table: Table, pair: Pair) -> str:
     return f"over episodes and the seeds of {several[0]}" if several else "over episodes"
 
 
-def _required(table: Table, pair: Pair) -> str:
+def _format_required(table: Table, pair: Pair) -> str:
     required, interval = pair.required_sample, pair.difference
     if required is not None and (required.episodes or required.seeds):
         return f"If this is the true difference, about {format_required_sample(pair)} would show it."
     most = max(abs(interval.low or 0.0), abs(interval.high or 0.0))
-    allowed = f"The interval allows a true difference of up to {_gap(table.metric, most)}"
+    allowed = f"The interval allows a true difference of up to {_format_gap(table.metric, most)}"
     if required is None:
         return f"{allowed}. No spread was measured, so nothing says how many episodes or seeds would show it."
     if interval.mean == 0.0:
@@ -220,7 +219,7 @@ def _required(table: Table, pair: Pair) -> str:
     return f"{allowed}; one as small as measured would take {format_required_sample(pair)} to show."
 
 
-def _in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
+def _format_in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
     """`` (95 % interval 97.9 to 98.6; corrected p = 0.03)``, or that there is no interval."""
     if estimate.low is None:
         text = "no interval: no spread that could be measured"
@@ -231,7 +230,7 @@ def _in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
     return f" ({text}; {more})" if more else f" ({text})"
 
 
-def _costs(table: Table) -> str:
+def _format_costs(table: Table) -> str:
     timed = [row for row in table.rows if row.cost.seconds is not None]
     if len(timed) < 2:
         return "The records do not say what the runs cost."
@@ -245,7 +244,7 @@ def _costs(table: Table) -> str:
     return f"Mean time of a run, {where}: {times}."
 
 
-def legend(comparison: Comparison) -> list[str]:
+def format_legend(comparison: Comparison) -> list[str]:
     """Return the lines that say how to read the tables."""
     lines = [
         "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
@@ -269,23 +268,23 @@ def legend(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _gap(metric: str, value: float) -> str:
+def _format_gap(metric: str, value: float) -> str:
     return f"{value * 100:.2f} points" if is_hit_rate(metric) else f"{value:.3g}"
 
 
-def _equals(p: float | None) -> str:
+def _format_equals(p: float | None) -> str:
     text = format_p(p)
     return text if text.startswith("<") else f"= {text}"
 
 
-def _signed(value: float, form: str, plus: bool = True) -> str:
+def _format_signed(value: float, form: str, plus: bool = True) -> str:
     text = format(abs(value), form)
     if float(text) == 0.0:
         return text
     return f"{MINUS if value < 0 else '+' if plus else ''}{text}"
 
 
-def _about(number: int) -> str:
+def _format_estimate(number: int) -> str:
     """A number rounded up to two digits, since it is an estimate."""
     scale = 10 ** max(len(str(number)) - 2, 0)
     return f"{-(-number // scale) * scale:,}"

@@ -10,7 +10,7 @@ from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.signatures import Argument, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.targets import find_named, find_target
-from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, Table, nearest, show
+from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, Table, format_nearest, format_setting
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 
@@ -70,7 +70,7 @@ class Checker:
             The section with values in canonical form.
         """
         if not isinstance(value, Mapping):
-            self.report(key, f"{key}={show(value)} must be a mapping.")
+            self.report(key, f"{key}={format_setting(value)} must be a mapping.")
             return value
         source = find_class(schema)
         assert source is not None, schema
@@ -90,7 +90,7 @@ class Checker:
             The class with checked arguments; the node itself where no class was found.
         """
         if not isinstance(node, Mapping) or "_target_" not in node:
-            self.report(key, f"{key}={show(node)} must be a mapping with a _target_ that names a class.")
+            self.report(key, f"{key}={format_setting(node)} must be a mapping with a _target_ that names a class.")
             return node
         try:
             source = find_target(key, node["_target_"], slot.base, slot.library)
@@ -136,16 +136,18 @@ class Checker:
                 return self.node(key, value, Slot(base))
         elif isinstance(kind, Table) and isinstance(kind.item, Object) and isinstance(value, Mapping):
             return {name: self.node(f"{key}.{name}", node, Slot(kind.item.base)) for name, node in value.items()}
-        if "${" in show(value):
+        if "${" in format_setting(value):
             self.broken.add(key.partition(".")[0])  # an interpolation that has no value: already reported
         elif value == "???":
             self.report(key, f"{key} has no value; give it one: it must be {kind.format_allowed()}.")
         elif _is_huge(value):
-            self.report(key, f"{key}={show(value)} is too large; integers go up to 2^64 - 1.")
+            self.report(key, f"{key}={format_setting(value)} is too large; integers go up to 2^64 - 1.")
         elif not kind.accepts(value):
-            self.report(key, f"{key}={show(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}")
+            self.report(
+                key, f"{key}={format_setting(value)} must be {kind.format_allowed()}.{_as_integer(value, kind)}"
+            )
         elif _holds_node(value):
-            self.report(key, f"{key}={show(value)} does not take an object; remove its _target_.")
+            self.report(key, f"{key}={format_setting(value)} does not take an object; remove its _target_.")
         else:
             return kind.convert(value)
         return value
@@ -171,8 +173,8 @@ class Checker:
             known: The names that are valid in its place.
             prefix: What stands before them in the dotted key.
         """
-        near = nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
-        elsewhere = nearest(path, self._known_keys) if not near else ""
+        near = format_nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
+        elsewhere = format_nearest(path, self._known_keys) if not near else ""
         return near or elsewhere or (f" Known: {', '.join(known)}." if known else " There are none.")
 
     def _open_keys(self, key: str, node: Mapping[str, Any], slot: Slot) -> dict[str, Any]:

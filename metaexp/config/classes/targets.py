@@ -20,7 +20,7 @@ from metaexp.config.classes.source import (
     known_classes,
     read_module,
 )
-from metaexp.config.classes.values import nearest
+from metaexp.config.classes.values import format_nearest
 from metaexp.core.errors import ConfigError
 
 _trusted: set[str] = set()
@@ -146,7 +146,7 @@ def find_named(where: str, path: str) -> ClassSource:
         module, _, name = path.rpartition(".")
         if read_module(module) is None:
             raise ConfigError(f"{where}: there is no module {module}.")
-        raise ConfigError(f"{where}: {module} has no class {name}.{nearest(name, known_classes(module))}")
+        raise ConfigError(f"{where}: {module} has no class {name}.{format_nearest(name, known_classes(module))}")
     if not is_allowed(source.path):
         raise ConfigError(_refusal(where, source.path, f" It is {source.path}."))
     return source

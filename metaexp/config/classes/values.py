@@ -108,7 +108,7 @@ class OneOf(Kind):
 
     def format_allowed(self) -> str:
         """Format the allowed values."""
-        return "one of " * (len(self.values) > 1) + ", ".join(show(value) for value in self.values)
+        return "one of " * (len(self.values) > 1) + ", ".join(format_setting(value) for value in self.values)
 
     def accepts(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
@@ -269,20 +269,20 @@ def is_finite(value: Any) -> bool:
     return True
 
 
-def show(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """Return a value as it would be typed on the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(show(item) for item in value) + "]"
+        return "[" + ",".join(format_setting(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{format_setting(item)}" for key, item in value.items()) + "}"
     return "''" if value == "" else str(value)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def format_nearest(name: str, known: Iterable[str]) -> str:
     """Return ' Did you mean X?' for the nearest known name, or '' where none is near.
 
     Args:

@@ -93,7 +93,7 @@ def cached(
     place = cache_folder(folder)
     if place is None:
         HELD.end_filling()
-        progress(f"Warning: {name} is prepared anew each time: {_why_no_folder(folder)}.")
+        progress(f"Warning: {name} is prepared anew each time: {_format_no_folder(folder)}.")
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
     needs_receipt = checksum is None and digest_of is None
@@ -121,7 +121,7 @@ def cached(
     return prepared
 
 
-def _why_no_folder(folder: Path) -> str:
+def _format_no_folder(folder: Path) -> str:
     """Why :func:`cache_folder` found no folder, and what to do."""
     reasons = [f"{place}: {_obstacle(place)}" for place in (folder, user_cache())]
     return f"no folder for it can be written ({'; '.join(reasons)}). Set XDG_CACHE_HOME to a folder that can be"

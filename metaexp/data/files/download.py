@@ -135,14 +135,14 @@ def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) ->
                 _copy(response, temporary, remote, begun if response.status == _PARTIAL else 0, progress)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise UnreachableError(f"{remote.url} could not be fetched: {reason}.{_kept(temporary)}") from error
+        raise UnreachableError(f"{remote.url} could not be fetched: {reason}.{_format_kept(temporary)}") from error
     name, expected = remote.digest()
     found = file_digest(temporary, name)
     if found != expected:
         is_page = _is_page(temporary)
         temporary.unlink()
         if is_page:
-            raise UnreachableError(_page_instead(remote))
+            raise UnreachableError(_format_page_instead(remote))
         raise DataError(f"{remote.url} sent a file with {name} {found}; the published file has {expected}.")
     temporary.replace(target)
     sync_folder(target.parent)
@@ -151,7 +151,7 @@ def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) ->
 def _refuse_page(response: Any, remote: Remote) -> None:
     """Refuse a web page in place of the file, such as the login page of a network."""
     if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-        raise UnreachableError(_page_instead(remote))
+        raise UnreachableError(_format_page_instead(remote))
 
 
 def _is_page(file: Path) -> bool:
@@ -161,14 +161,14 @@ def _is_page(file: Path) -> bool:
     return start.startswith((b"<!doctype html", b"<html"))
 
 
-def _page_instead(remote: Remote) -> str:
+def _format_page_instead(remote: Remote) -> str:
     return (
         f"{remote.url} sent a web page in place of the file, as networks with a login page and proxies do. Open "
         "the address in a browser, or fetch the file on another machine."
     )
 
 
-def _kept(temporary: Path) -> str:
+def _format_kept(temporary: Path) -> str:
     """What a message says of the part that has come; nothing where none is kept."""
     size = temporary.stat().st_size if temporary.exists() else 0
     return f" The first {size / 1e6:.1f} MB are kept; the same command goes on from there." if size else ""
@@ -202,7 +202,7 @@ def _copy(source: Any, temporary: Path, remote: Remote, begun: int, progress: Pr
         file.flush()
         os.fsync(file.fileno())
     if length is not None and done != length:
-        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.{_kept(temporary)}")
+        raise UnreachableError(f"{remote.url} broke off after {done} of {length} bytes.{_format_kept(temporary)}")
 
 
 def _file_name(url: str) -> str:

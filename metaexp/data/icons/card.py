@@ -26,18 +26,18 @@ _EPISODE: Final = 4
 """The number of the episode that is drawn."""
 
 
-def counts_table() -> str:
+def format_counts() -> str:
     """Return the classes of each choice of licences, designers and split, as a Markdown table."""
     rows = ["| dataset | `licences` | `designers` | classes | drawings | train / val / test, `random` | `category` |"]
     rows.append("|---|---|--:|--:|--:|---|---|")
     for kind in _KINDS:
         for licences in ("permissive", "all"):
             for least in _LEAST[kind]:
-                rows.append(_row(kind, licences, least))
+                rows.append(_format_row(kind, licences, least))
     return "\n".join(rows)
 
 
-def licences_table(kind: Kind) -> str:
+def format_licences(kind: Kind) -> str:
     """Return the designers, their sets, the licences of these, and their drawings, as a Markdown table."""
     rows = ["| designer | sets | licence | drawings |", "|---|---|---|--:|"]
     sets: dict[tuple[str, str], list[tuple[str, int]]] = {}
@@ -52,13 +52,13 @@ def licences_table(kind: Kind) -> str:
     return "\n".join(rows)
 
 
-def filled(page: str) -> str:
+def fill_tables(page: str) -> str:
     """Return a page with its tables as the packaged lists have them.
 
     Args:
         page: The text, with pairs of lines such as ``<!-- counts:begin -->`` and ``<!-- counts:end -->``.
     """
-    tables = {"counts": counts_table(), **{f"licences of {kind}": licences_table(kind) for kind in _KINDS}}
+    tables = {"counts": format_counts(), **{f"licences of {kind}": format_licences(kind) for kind in _KINDS}}
     for name, table in tables.items():
         around = re.compile(f"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
         page = around.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", page)  # type: ignore[misc]
@@ -116,7 +116,7 @@ def _episode(part: Any, dataset: Any, folder: Path, n_query: int, title: str) ->
     axes[0][1].set_title("queries" if n_query > 1 else "query", fontsize=8)
 
 
-def _row(kind: Kind, licences: Licences, least: int) -> str:
+def _format_row(kind: Kind, licences: Licences, least: int) -> str:
     def sizes(split_by: SplitBy) -> str:
         return " / ".join(str(len(classes(kind, split_by, licences, least)[split])) for split in SPLITS)
 
@@ -139,7 +139,7 @@ def main(page: Path, folder: Path | None = None, figure: Path | None = None) -> 
         folder: ``paths.data``, or None.
         figure: The PNG file, or None.
     """
-    write_atomically(page, filled(page.read_text(encoding="utf-8")).encode())
+    write_atomically(page, fill_tables(page.read_text(encoding="utf-8")).encode())
     if folder is not None and figure is not None:
         draw_episodes(folder, figure)
 

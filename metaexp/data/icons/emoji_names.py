@@ -41,7 +41,7 @@ class EmojiNames:
             self._learn(icon_set)
         for code in sorted(without_tones(code) for icon_set in sets.values() for code in icon_set.get("chars") or ()):
             if code and "-" not in code:
-                self._codes.setdefault(_squeezed(unicodedata.name(chr(int(code, 16)), "")), code)
+                self._codes.setdefault(_squeeze(unicodedata.name(chr(int(code, 16)), "")), code)
 
     def code(self, name: str, own: Mapping[str, str]) -> str | None:
         """Return the code points of a drawing, hexadecimal, between hyphens; None where nobody says.
@@ -52,7 +52,7 @@ class EmojiNames:
         """
         if name in own:
             return own[name]
-        known = (self._codes.get(_squeezed(n)) for n in (name, _NUMBERED.sub("", name)))
+        known = (self._codes.get(_squeeze(n)) for n in (name, _NUMBERED.sub("", name)))
         return next((code for code in known if code is not None), None)
 
     def concept(self, code: str) -> str:
@@ -66,10 +66,10 @@ class EmojiNames:
             other_names.setdefault(str(value.get("parent")), []).append(alias)
         for code, name in _shortest_first(icon_set):
             for known in (name, *other_names.get(name, ())):
-                self._codes.setdefault(_squeezed(known), code)
+                self._codes.setdefault(_squeeze(known), code)
             if flag := _FLAG.match(name):
                 for known in (f"flag-for-{flag[1]}", f"flag-{flag[1]}"):
-                    self._codes.setdefault(_squeezed(known), code)
+                    self._codes.setdefault(_squeeze(known), code)
             if not has_tone(code):
                 self.names.setdefault(without_tones(code), name)
 
@@ -83,5 +83,5 @@ def _shortest_first(icon_set: Mapping[str, Any]) -> list[tuple[str, str]]:
     return sorted((icon_set.get("chars") or {}).items(), key=lambda item: (len(item[0]), item))
 
 
-def _squeezed(name: str) -> str:
+def _squeeze(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())

@@ -45,7 +45,7 @@ def check_cache(path: Path) -> str:
             length = int.from_bytes(file.read(_LENGTH), "little")
             if not 0 < length <= _MOST_HEADER:
                 raise DataError(f"{path} does not begin as a prepared file does. {advice}")
-            written, (begin, end) = _described(json.loads(file.read(length)))
+            written, (begin, end) = _read_header(json.loads(file.read(length)))
             size = path.stat().st_size
             if _LENGTH + length + end != size:
                 raise DataError(f"{path} has {size} bytes, and should have {_LENGTH + length + end}. {advice}")
@@ -62,7 +62,7 @@ def check_cache(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _described(header: Any) -> tuple[str, tuple[int, int]]:
+def _read_header(header: Any) -> tuple[str, tuple[int, int]]:
     """The SHA-256 of the examples, and where they begin and end behind the header."""
     begin, end = header["examples"]["data_offsets"]
     return str(header["__metadata__"]["sha256"]), (int(begin), int(end))

@@ -48,12 +48,11 @@ def row(name: str, dataset: Dataset, folder: Path, place: Path | None) -> Row:
     if sources is None:
         return Row(name, kind, "?", "", "its class does not say which files it reads")
     prepared = sum(path.stat().st_size for path in cache_files(place, sources.cache))
-    size = _size(sources) + (f" + {_megabytes(prepared)} prepared" if prepared else "")
+    size = _format_size(sources) + (f" + {_format_megabytes(prepared)} prepared" if prepared else "")
     if sources.advice:
-        return Row(
-            name, kind, _MISSING.get(sources.how, "missing"), size.removeprefix(" + "), _advice(name, sources, dataset)
-        )
-    return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), _where(sources))
+        state, advice = _MISSING.get(sources.how, "missing"), _format_advice(name, sources, dataset)
+        return Row(name, kind, state, size.removeprefix(" + "), advice)
+    return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), _format_place(sources))
 
 
 def unusable(name: str, error: MetaexpError) -> Row:
@@ -90,23 +89,23 @@ def _is_fixed(dataset: Dataset, folder: Path) -> bool:
         return False
 
 
-def _size(sources: Sources) -> str:
+def _format_size(sources: Sources) -> str:
     n_bytes = sources.n_bytes
-    return _megabytes(n_bytes) if n_bytes else ""
+    return _format_megabytes(n_bytes) if n_bytes else ""
 
 
-def _megabytes(n_bytes: int) -> str:
+def _format_megabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 50_000 else f"{n_bytes / 1e3:.1f} kB"
 
 
-def _where(sources: Sources) -> str:
+def _format_place(sources: Sources) -> str:
     paths = [str(file.path.absolute()) for file in sources.files]
     if len(paths) < 2:
         return "".join(paths)
     return os.path.commonpath(paths)
 
 
-def _advice(name: str, sources: Sources, dataset: Dataset) -> str:
+def _format_advice(name: str, sources: Sources, dataset: Dataset) -> str:
     if sources.how == "by hand":
         stand_in = "; until then dataset.stand_in=true" if hasattr(dataset, "stand_in") else ""
         return f"metaexp data show {name}{stand_in}"

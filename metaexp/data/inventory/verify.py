@@ -107,7 +107,7 @@ def _compare_with_noted(name: str, paths: list[Path], place: Path | None, progre
     progress(f"  {len(expected) - len(changed) - len(missing)} files are as noted in {file}.")
     advice = f"If you changed that yourself: metaexp data prepare {name} notes them anew."
     return [
-        f"{_named(which)} {said} since {file} was written. {advice}"
+        f"{_format_names(which)} {said} since {file} was written. {advice}"
         for which, said in ((changed, "changed"), (missing, "disappeared"), (new, "came"))
         if which
     ]
@@ -117,6 +117,6 @@ def _is_under(path: str, paths: list[Path]) -> bool:
     return any(Path(path).is_relative_to(place.absolute()) for place in paths)
 
 
-def _named(paths: list[str]) -> str:
+def _format_names(paths: list[str]) -> str:
     more = len(paths) - _NAMED
     return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")

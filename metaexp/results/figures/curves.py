@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.core.metric import metric_words
+from metaexp.core.metric import format_metric_name
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.figures.style import (
     BLUE,
@@ -171,7 +171,7 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
         _compare(axes, lines or Lines())
         axes.set_title(title)
         axes.set_xlabel("adaptation steps on the support set")
-        axes.set_ylabel(f"test {metric_words(metric)}")
+        axes.set_ylabel(f"test {format_metric_name(metric)}")
         axes.margins(x=0.08, y=0.15)
         thousands(axes)
         if metric == "accuracy":

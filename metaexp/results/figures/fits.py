@@ -76,7 +76,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
                 to_array(task.support_x), to_array(task.support_y), linestyle="none", marker="o", markersize=6.5,
                 color=INK, markeredgecolor="white", zorder=5, label="support",
             )  # fmt: skip
-            axes.set_title(_errors(task.fits, truth), fontsize=9, fontweight="normal")
+            axes.set_title(_format_errors(task.fits, truth), fontsize=9, fontweight="normal")
             axes.set_xlabel("x")
         panels[0].set_ylabel("y")
         _legend(figure, panels)
@@ -104,7 +104,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
             axes.plot(past, beginning, color=INK, marker="o", markersize=3, label="beginning (given)")
             axes.plot(future, rest, color=VERMILION, linewidth=4.5, alpha=0.35, label="true rest")
             _lines(axes, future, task.fits)
-            axes.set_title(_errors(task.fits, rest), fontsize=9, fontweight="normal")
+            axes.set_title(_format_errors(task.fits, rest), fontsize=9, fontweight="normal")
             axes.set_xlabel("position in the sequence")
         panels[0].set_ylabel("value")
         _legend(figure, panels)
@@ -129,16 +129,17 @@ def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:
     """One line per state of adaptation, from the first to the last."""
     looks = [_LOOKS[2]] if len(fits) == 1 else [_LOOKS[0], *[_LOOKS[1]] * (len(fits) - 2), _LOOKS[2]]
     for (steps, fit), (color, dashes, width) in zip(sorted(fits.items()), looks, strict=True):
-        axes.plot(x, to_array(fit), color=color, linestyle=dashes, linewidth=width, label=_state(steps, len(fits)))
+        label = _format_state(steps, len(fits))
+        axes.plot(x, to_array(fit), color=color, linestyle=dashes, linewidth=width, label=label)
 
 
-def _state(steps: int, count: int) -> str:
+def _format_state(steps: int, count: int) -> str:
     if count == 1:
         return "adapted"
     return "before adaptation" if steps == 0 else f"after {steps} step{'s' if steps > 1 else ''}"
 
 
-def _errors(fits: Mapping[int, Any], truth: Any) -> str:
+def _format_errors(fits: Mapping[int, Any], truth: Any) -> str:
     errors = [((to_array(fit) - truth) ** 2).mean() for _, fit in sorted(fits.items())]
     return "mean squared error " + " → ".join(f"{error:.2g}" if error < 100 else f"{error:.0f}" for error in errors)
 

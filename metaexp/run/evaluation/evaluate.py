@@ -88,7 +88,7 @@ def evaluate_run(
     check_config(path, config)
     weights = selected(place, config)
     with explain_errors(), use_device(settings.device) as compute:
-        dataset = load_dataset(settings, compute, display.line)
+        dataset = load_dataset(settings, compute, display.print_line)
         _check_fits(settings, dataset, weights)
         _warn_of_pixels(config, choices, settings, display)
         trained = _training_classes(
@@ -149,7 +149,7 @@ def _try_to_keep(evaluation: Evaluation, result: EvalResult, folder: Path, displ
     try:
         return Evaluated(evaluation, _keep(evaluation, result, folder))
     except OSError as error:
-        display.line(f"warning: the evaluation could not be kept in {folder} ({error.strerror}).")
+        display.print_line(f"warning: the evaluation could not be kept in {folder} ({error.strerror}).")
         return Evaluated(evaluation, None)
 
 
@@ -169,9 +169,9 @@ def _training_classes(
     if settings.resolved["dataset"] == asked.resolved["dataset"]:
         return all_class_ids(dataset, "train")
     try:
-        return all_class_ids(load_dataset(settings, compute, display.line), "train")
+        return all_class_ids(load_dataset(settings, compute, display.print_line), "train")
     except DataError as error:
-        display.line(f"warning: whether test classes were trained on is not known: {error}")
+        display.print_line(f"warning: whether test classes were trained on is not known: {error}")
         return []
 
 
@@ -179,7 +179,7 @@ def _tasks(
     settings: Settings, dataset: MetaDataset, algorithm: Algorithm, compute: Compute, display: Display
 ) -> TaskSource:
     """The tasks of the test, of features where the network is frozen."""
-    given = with_features(dataset, algorithm, settings.paths.data, compute.device, display.line)
+    given = with_features(dataset, algorithm, settings.paths.data, compute.device, display.print_line)
     return given.tasks(settings.task.shape, settings.eval.seed)
 
 
@@ -193,7 +193,7 @@ def _trained(settings: Settings, config: Mapping[str, Any], weights: Selected) -
 
 def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: Display) -> EvalResult:
     """The scores of the test episodes, which are finite."""
-    with display.stretch("test", n_episodes) as advance:
+    with display.show_progress("test", n_episodes) as advance:
         result = evaluator.evaluate(algorithm, "test", n_episodes, advance)
     check_finite(result)
     return result
@@ -240,7 +240,7 @@ def _warn_of_pixels(config: Mapping[str, Any], choices: Mapping[str, str], asked
         return
     trained, now = (make(s.dataset, Dataset).image_preparation() for s in (own, asked))  # type: ignore[type-abstract]
     if trained is not None and now is not None and trained.pixels != now.pixels:
-        display.line(
+        display.print_line(
             f"warning: the run was trained with {trained.pixels.format()}; {asked.dataset_name} has "
             f"{now.pixels.format()}. Its network has not seen such values."
         )

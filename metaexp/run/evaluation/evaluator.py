@@ -146,7 +146,7 @@ class Evaluator:
         at_once = 1 if algorithm.takes_single_tasks else self.chunk
         rows: list[list[float]] = []
         before = _versions(algorithm)
-        with _evaluation_mode(algorithm), torch.no_grad():
+        with _use_eval_mode(algorithm), torch.no_grad():
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk
                 for part in self.ranks.gather(partial(measure, min(start, n_episodes))):
@@ -181,7 +181,7 @@ def in_groups(
 
 
 @contextmanager
-def _evaluation_mode(algorithm: Algorithm) -> Iterator[None]:
+def _use_eval_mode(algorithm: Algorithm) -> Iterator[None]:
     training = algorithm.training
     algorithm.eval()
     try:

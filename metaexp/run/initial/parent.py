@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.compose import Composer, deviations, leaves
 from metaexp.config.identity import with_added_keys, without_defaults
-from metaexp.config.overrides import with_home_quoted
+from metaexp.config.overrides import quote_home
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import FROM, key_of
@@ -255,5 +255,5 @@ def _deviations(settings: Settings, record: RunRecord, config_dir: Path | None) 
 
 
 def _run_dir(overrides: Sequence[str], config_dir: Path | None) -> Path | None:
-    lines = [with_home_quoted(line) for line in overrides if key_of(line) == "hydra.run.dir"]
+    lines = [quote_home(line) for line in overrides if key_of(line) == "hydra.run.dir"]
     return Path(str(Composer(config_dir).compose(lines).hydra.run.dir)).expanduser() if lines else None

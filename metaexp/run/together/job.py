@@ -22,7 +22,7 @@ from metaexp.run.first_record import first_record
 from metaexp.run.folder import RunFolder
 from metaexp.run.initial.command import Provenance
 from metaexp.run.integrity import check_config
-from metaexp.run.job import continued_record, headline, new_outputs, read_locked, resumed_outputs
+from metaexp.run.job import continued_record, format_start, new_outputs, read_locked, resumed_outputs
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Display, default_display
 from metaexp.run.session import Session
@@ -113,11 +113,11 @@ def common_step(checkpoints: Sequence[Checkpoints]) -> int | None:
 
 def _set_up(starts: Sequence[Start], common: int | None, compute: Compute, display: Display) -> list[TrainingSetup]:
     """Load the data once, and build every run on them."""
-    dataset = load_dataset(starts[0].settings, compute, display.line)
+    dataset = load_dataset(starts[0].settings, compute, display.print_line)
     found = []
     for start in starts:
         begins = common == 0 or start.saved is None or not start.saved["has_checkpoint"]
-        parts = build(start.settings, compute, display.line, begins=begins, dataset=dataset)
+        parts = build(start.settings, compute, display.print_line, begins=begins, dataset=dataset)
         found.append(training_setup(start.settings, SINGLE, compute, parts))
     return found
 
@@ -138,7 +138,7 @@ def _member(
         outputs.checkpoints.drop_after(common)
     with outputs.log_to_this_run():
         checkpoint = outputs.load_checkpoint()
-        for line in headline(record, str(setup.compute), outputs.path):
+        for line in format_start(record, str(setup.compute), outputs.path):
             outputs.print(line)
         if checkpoint is not None:
             outputs.print(f"continues after step {checkpoint.step}")

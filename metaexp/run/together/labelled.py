@@ -23,26 +23,26 @@ class Labelled(Display):
         self._label = label
 
     @contextmanager
-    def stretch(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.stretch`."""
+    def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """As :meth:`Display.show_progress`."""
         if what == "train":
             yield lambda _: None
             return
-        with self._display.stretch(what, total, done) as advance:
+        with self._display.show_progress(what, total, done) as advance:
             yield advance
 
-    def note(self, loss: float) -> None:
-        """As :meth:`Display.note`."""
-        self._display.note(loss)
+    def show_loss(self, loss: float) -> None:
+        """As :meth:`Display.show_loss`."""
+        self._display.show_loss(loss)
 
-    def status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.status`."""
-        self._display.status(text, seconds_left)
+    def show_status(self, text: str, seconds_left: float | None) -> None:
+        """As :meth:`Display.show_status`."""
+        self._display.show_status(text, seconds_left)
 
-    def validated(self, step: int, result: str) -> None:
-        """As :meth:`Display.validated`."""
-        self._display.line(f"{self._label}: validation after {step} steps: {result}")
+    def show_validation(self, step: int, result: str) -> None:
+        """As :meth:`Display.show_validation`."""
+        self._display.print_line(f"{self._label}: validation after {step} steps: {result}")
 
-    def line(self, text: str) -> None:
-        """As :meth:`Display.line`."""
-        self._display.line(f"{self._label}: {text}")
+    def print_line(self, text: str) -> None:
+        """As :meth:`Display.print_line`."""
+        self._display.print_line(f"{self._label}: {text}")

@@ -66,10 +66,10 @@ class Member:
             self._trainer = self.session.begin()
             self._is_ready = self._trainer.prepare()
 
-    def stretch(self) -> AbstractContextManager[Advance]:
+    def show_progress(self) -> AbstractContextManager[Advance]:
         """Show the progress of its training."""
         trainer = self.trainer
-        return trainer.display.stretch("train", trainer.total, trainer.state.step)
+        return trainer.display.show_progress("train", trainer.total, trainer.state.step)
 
     def goes_on(self) -> bool:
         """Whether another step is to be made now."""
@@ -112,8 +112,8 @@ def _train(members: Sequence[Member], stop: StopRequest, display: Display) -> No
     total = max((member.trainer.total for member in members if member.error is None), default=0)
     done = min((member.trainer.state.step for member in members if member.error is None), default=0)
     gradient: StackedGradient | None = None
-    with display.stretch("train", total, done) as advance, ExitStack() as stack, suppress(AbortedWork):
-        own = {member: stack.enter_context(member.stretch()) for member in members if member.error is None}
+    with display.show_progress("train", total, done) as advance, ExitStack() as stack, suppress(AbortedWork):
+        own = {member: stack.enter_context(member.show_progress()) for member in members if member.error is None}
         while now := _lowest(members):
             if gradient is None or gradient.steps != [member.step for member in now]:
                 gradient = _stacked(now)

@@ -20,10 +20,10 @@ from metaexp.compare.gather import gather
 from metaexp.compare.output.cells import STAR
 from metaexp.compare.output.documents import print_comparison, to_csv, to_latex, to_markdown
 from metaexp.compare.output.draw import draw
-from metaexp.compare.output.escape import for_csv, for_latex, for_markdown, plain
+from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown, plain
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
-from metaexp.compare.output.wording import headline
+from metaexp.compare.output.wording import format_headline
 from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
 from metaexp.results.html_page import breakable, joined
@@ -100,9 +100,9 @@ def test_no_name_is_a_formula_in_a_spreadsheet(hostile: Comparison) -> None:
             assert len(line) == len(header)
             for cell in line:
                 assert not cell.startswith(("=", "@", "+", "\t")), cell
-    assert for_csv("=1+1") == "'=1+1"
-    assert for_csv("-") == "-"
-    assert for_csv("maml") == "maml"
+    assert escape_csv("=1+1") == "'=1+1"
+    assert escape_csv("-") == "-"
+    assert escape_csv("maml") == "maml"
 
 
 def test_latex_and_markdown_show_names_as_they_are(hostile: Comparison) -> None:
@@ -110,11 +110,11 @@ def test_latex_and_markdown_show_names_as_they_are(hostile: Comparison) -> None:
     body = "".join(line for line in latex.splitlines() if line.endswith(r"\\"))
     assert r"a\textquotedbl{}b'c \& \$x\_1\$ \%" in latex
     assert len(re.findall(r"(?<!\\)&", body)) == 10 * (len(HOSTILE) + 1)
-    assert for_latex("\\input{x}^~") == r"\textbackslash{}input\{x\}\textasciicircum{}\textasciitilde{}"
+    assert escape_latex("\\input{x}^~") == r"\textbackslash{}input\{x\}\textasciicircum{}\textasciitilde{}"
     markdown = to_markdown(hostile, {"a]b": "x.png"})
     assert "<script>" not in markdown
     assert "<i>" not in markdown.replace("\\<i\\>", "")
-    assert for_markdown("[a](b) *c* `d` <e> & |") == r"\[a\](b) \*c\* \`d\` \<e\> &amp; |"
+    assert escape_markdown("[a](b) *c* `d` <e> & |") == r"\[a\](b) \*c\* \`d\` \<e\> &amp; |"
     columns = {line.replace("\\|", "").count("|") for line in markdown.splitlines() if line.startswith("| 1")}
     assert columns == {12}
 
@@ -140,7 +140,7 @@ def test_figures_take_no_name_for_mathematics(hostile: Comparison, tmp_path: Pat
 
 def test_the_sentences_answer_which_how_much_how_sure_and_at_what_cost(sweep: Path) -> None:
     (table,) = compared(sweep).tables
-    first, second, third, cost, *rest = headline(table)
+    first, second, third, cost, *rest = format_headline(table)
     best, tied = table.rows[0].name, table.rows[1].name
     assert re.match(
         rf"{best} has the best mean, [\d.]+ % \(95 % interval .*\) accuracy, but {tied} cannot be told", first
@@ -162,7 +162,7 @@ def test_however_many_rows_there_are_the_answer_has_five_sentences_at_most(
             more = {"batch_norm": "running"} if place % 2 else {}
             make_run(name, seed, 2.0 - 0.5 * place, seconds=60.0 * (place + 1), **more)
     (table,) = compared(tmp_path / "sweep").tables
-    sentences = headline(table)
+    sentences = format_headline(table)
     assert 4 <= len(sentences) <= 5
     assert all(len(sentence) < 400 for sentence in sentences)
     best, last = table.rows[0].name, table.rows[-1].name
@@ -186,12 +186,12 @@ def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun
     for place, name in enumerate(["maml", "anil", "proto_net", "matching_net", "relation_net", "reptile"]):
         make_run(name, 0, 2.0 - 0.5 * place)
     (table,) = compared(tmp_path / "sweep").tables
-    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
     assert others.endswith("behind MAML. The table has each.")
     for seed in (1, 2):
         make_run("reptile", seed, -0.5)
     (table,) = compared(tmp_path / "sweep").tables
-    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
     assert re.match(r"The 5 others range from [\d.]+ points ahead of Reptile \(MAML\) to ", others)
 
 
@@ -199,7 +199,7 @@ def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     comparison = compared(sweep)
     page = Page(page_of(comparison))
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    place = [text.find(plain(sentence)) for sentence in headline(comparison.tables[0])]
+    place = [text.find(plain(sentence)) for sentence in format_headline(comparison.tables[0])]
     assert place == sorted(place)
     assert 0 < place[0] < text.find("Rank")
     for words in ("What it cost", "Every pair", "What differs between the rows", "How to read this", "times narrower"):
@@ -223,7 +223,7 @@ def test_of_many_rows_none_may_be_worse(make_run: MakeRun, tmp_path: Path) -> No
         for seed in range(2):
             make_run(name, seed, 0.01 * place)
     (table,) = compared(tmp_path / "sweep").tables
-    (others,) = [line for line in headline(table) if line.startswith("The 5 others")]
+    (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
     assert others.endswith("; none of them is significantly worse. The table has each.")
 
 
@@ -312,8 +312,8 @@ def test_of_errors_the_smaller_is_better(make_run: MakeRun, tmp_path: Path) -> N
     (table,) = comparison.tables
     assert [row.label for row in table.rows] == ["maml", "proto_net"]
     assert [row.rank for row in table.rows] == [1, 2]
-    assert headline(table)[0].startswith("MAML is better than ProtoNet: 2.")
-    assert headline(table)[0].endswith("mean squared error.")
+    assert format_headline(table)[0].startswith("MAML is better than ProtoNet: 2.")
+    assert format_headline(table)[0].endswith("mean squared error.")
     (figure,) = [figure for figure in figures(comparison) if figure.name == "differences"]
     assert figure.series[0].points[0].low > 0
     assert not figure.percent
@@ -324,7 +324,7 @@ def test_one_seed_each_is_about_weights_and_has_no_rank_and_no_verdict(make_run:
     make_run("proto_net", 0, -1.0)
     comparison = compared(tmp_path / "sweep")
     (table,) = comparison.tables
-    first, second, third, *rest = headline(table)
+    first, second, third, *rest = format_headline(table)
     assert first.startswith("Every row has one seed: the numbers are about these trained weights")
     assert "no rank and no verdict" in first
     assert second.startswith("MAML has the best mean of these weights: ")
@@ -332,7 +332,7 @@ def test_one_seed_each_is_about_weights_and_has_no_rank_and_no_verdict(make_run:
     assert not re.search(r"\b(better|worse|corrected p|different)\b", " ".join([first, second, third, *rest]))
     assert [row.rank for row in table.rows] == [None, None]
     assert STAR in Page(to_html(comparison, {})).text
-    assert for_markdown(STAR) in to_markdown(comparison, {})
+    assert escape_markdown(STAR) in to_markdown(comparison, {})
     lines = list(csv.DictReader(io.StringIO(to_csv(comparison)["pairs.csv"])))
     assert [(line["p"], line["p_corrected"], line["over_seeds"]) for line in lines] == [("", "", "False")]
     assert 'class="best"' not in to_html(comparison, {})
@@ -390,7 +390,7 @@ def test_a_row_with_one_seed_is_not_ranked_among_the_others(make_run: MakeRun, t
     make_run("proto_net", 0, 3.0)
     (table,) = compared(tmp_path / "sweep").tables
     assert [(row.label, row.rank) for row in table.rows] == [("maml", 1), ("meta_lstm", 2), ("proto_net", None)]
-    caution, best, worse, ahead, *_ = headline(table)
+    caution, best, worse, ahead, *_ = format_headline(table)
     assert caution.startswith("ProtoNet has one seed: its number is about those trained weights")
     assert best.startswith("Of the rows with several seeds, MAML is better than Meta-LSTM: ")
     assert worse.startswith("Meta-LSTM is ")
@@ -407,12 +407,12 @@ def test_an_open_pair_tells_what_its_interval_allows(make_run: MakeRun, tmp_path
         make_run("proto_net", seed, 1.0, n=20)
     (table,) = compared(tmp_path / "sweep").tables
     pair = dataclasses.replace(table.pairs[0], required_sample=RequiredSample(None, None))
-    text = " ".join(headline(dataclasses.replace(table, pairs=[pair])))
+    text = " ".join(format_headline(dataclasses.replace(table, pairs=[pair])))
     most = max(abs(pair.difference.low or 0.0), abs(pair.difference.high or 0.0))
     assert f"The interval allows a true difference of up to {most * 100:.2f} points" in text
     assert "one as small as measured would take more than 1,000 seeds or 1,000,000 episodes" in text
     assert "too little" not in text
-    assert "about" in " ".join(headline(dataclasses.replace(table, pairs=[
+    assert "about" in " ".join(format_headline(dataclasses.replace(table, pairs=[
         dataclasses.replace(pair, required_sample=RequiredSample(None, 12))
     ])))  # fmt: skip
 
@@ -426,7 +426,7 @@ def test_an_open_pair_without_spread_or_difference_promises_no_sample(make_run: 
     flat = dataclasses.replace(pair, required_sample=None)
     same = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, mean=0.0),
                                required_sample=RequiredSample(None, None))  # fmt: skip
-    texts = [" ".join(headline(dataclasses.replace(table, pairs=[one]))) for one in (flat, same)]
+    texts = [" ".join(format_headline(dataclasses.replace(table, pairs=[one]))) for one in (flat, same)]
     assert "No spread was measured, so nothing says how many episodes or seeds would show it." in texts[0]
     assert "The interval allows a true difference of up to" in texts[1]
     assert not [
@@ -500,7 +500,7 @@ def test_what_a_killed_comparison_left_is_replaced_and_a_folder_in_the_way_is_re
 def test_three_seeds_do_not_have_the_star(sweep: Path) -> None:
     comparison = compared(sweep)
     assert STAR not in Page(to_html(comparison, {})).text
-    assert not any("one seed" in line for line in headline(comparison.tables[0]))
+    assert not any("one seed" in line for line in format_headline(comparison.tables[0]))
 
 
 def test_a_second_comparison_leaves_no_figure_of_the_first(sweep: Path, make_run: MakeRun, tmp_path: Path) -> None:
@@ -517,12 +517,12 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     for seed in range(2):
         make_run("maml", seed)
         make_run("proto_net", seed)
-    assert not headline(compared(tmp_path / "sweep").tables[0])[0].startswith("Not under equal conditions")
+    assert not format_headline(compared(tmp_path / "sweep").tables[0])[0].startswith("Not under equal conditions")
     more = {"train.steps": 60, "train.n_way": 20, "train.k_shot": 5, "model._target_": "pkg.Large", "optimizer.lr": 0.1}
     for seed in range(2):
         make_run("reptile", seed, config=more)
     (table,) = compared(tmp_path / "sweep").tables
-    first, *others, last = headline(table)
+    first, *others, last = format_headline(table)
     assert first.startswith("Not under equal conditions: rows differ in the training ")
     assert re.search(r"the training tasks \(train\.n_way: (-, 20|20, -) and 1 other setting\)", first)
     assert re.search(r"the training budget \(train\.steps: (60, 6000|6000, 60)\)", first)

@@ -17,7 +17,7 @@ from metaexp.compare.output import paper_figures
 from metaexp.compare.output.colours import PALETTE, colours_of
 from metaexp.compare.output.draw import Drawn
 from metaexp.compare.output.figures import FigureData, Point, Series, figures
-from metaexp.compare.output.paper import paper_files, paper_texts, to_appendix, to_tables
+from metaexp.compare.output.paper import format_paper, paper_files, to_appendix, to_tables
 from metaexp.compare.output.paper_figures import WIDTHS, draw_paper
 from metaexp.compare.output.write import render, write
 from metaexp.results.display_names import ALGORITHMS, format_label, papers_of, to_bibtex
@@ -33,7 +33,7 @@ def compared(folder: Path) -> Comparison:
 
 
 def text_of(comparison: Comparison, name: str) -> str:
-    return paper_texts(comparison, figures(comparison))[name]
+    return format_paper(comparison, figures(comparison))[name]
 
 
 def data_of(n_rows: int, kind: str) -> FigureData:
