@@ -60,9 +60,9 @@ def train(
         The completed run.
 
     Raises:
-        ConfigError: With all problems of the configuration, before anything is written.
-        MetaexpError: Of the kind that says what went wrong. What was saved stays, and ``metaexp train resume=FOLDER``
-            goes on with it.
+        ConfigError: The configuration is wrong. The message lists all mistakes. Nothing was written.
+        MetaexpError: The run failed; the subclass says how. What was saved stays, and ``metaexp train resume=FOLDER``
+            continues it.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
     lines = [*overrides, *(f"{key}={format_setting(value)}" for key, value in keys.items())]
@@ -113,7 +113,7 @@ def dataset(
         trust: As for :func:`train`.
 
     Raises:
-        ConfigError: With all problems of the configuration.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
         DataError: The data are missing or damaged.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir

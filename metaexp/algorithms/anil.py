@@ -52,7 +52,7 @@ class ANIL(Algorithm):
         engine: which implementation takes the inner steps, see :mod:`metaexp.engines.engines`.
 
     Raises:
-        ConfigError: the network has no head, or the engine is not installed.
+        ConfigError: The network has no head, or the engine is not installed.
     """
 
     is_faster_one_by_one = True  # inner steps are small: they see features

@@ -53,7 +53,7 @@ class MAML(Algorithm):
         engine: which implementation takes the inner steps, see :mod:`metaexp.engines.engines`.
 
     Raises:
-        ConfigError: the engine is not installed.
+        ConfigError: The engine is not installed.
     """
 
     def __init__(

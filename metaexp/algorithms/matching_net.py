@@ -51,7 +51,7 @@ class MatchingNet(Algorithm):
             and at test.
 
     Raises:
-        ConfigError: tasks are regression, which has no classes.
+        ConfigError: Tasks are regression, which has no classes.
     """
 
     model_output = "embedding"

@@ -91,7 +91,7 @@ class MetaLSTM(Algorithm):
         input_bias: [low, high] of the uniform distribution that b_i starts in.
 
     Raises:
-        ConfigError: one of the two biases is not [low, high] with low <= high.
+        ConfigError: One of the two biases is not [low, high] with low <= high.
     """
 
     def __init__(

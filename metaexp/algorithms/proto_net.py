@@ -42,7 +42,7 @@ class ProtoNet(Algorithm):
             themselves, in training and at test.
 
     Raises:
-        ConfigError: tasks are regression, which has no classes.
+        ConfigError: Tasks are regression, which has no classes.
     """
 
     model_output = "embedding"

@@ -90,7 +90,7 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
         composer: Composes configurations.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
     """
     targets = [line for line in arguments if "=" not in line and ":" in line]
     files = [line for line in arguments if _key(line) in _FILES]

@@ -90,7 +90,7 @@ def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
         Folders and overrides.
 
     Raises:
-        ConfigError: A word is neither.
+        ConfigError: An argument is neither a folder nor an override.
     """
     places: list[Path] = []
     overrides: list[str] = []

@@ -98,7 +98,7 @@ def check_name(kind: str, name: str) -> None:
         name: Its name.
 
     Raises:
-        ConfigError: It is not a name for a Python module, or metaexp has something of that name.
+        ConfigError: The name cannot name a Python module, or metaexp has something of that name.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or len(name) > 100:
         raise ConfigError(f"{name} cannot be the name of a file of code; write small letters, digits and _: my_{kind}.")

@@ -129,7 +129,7 @@ def format_configuration(options: TrainOptions) -> str:
         options: The parsed arguments.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
     """
     if continues_run(options.overrides):
         if options.cfg != "job" or options.package is not None:
@@ -157,7 +157,7 @@ def format_files(options: TrainOptions) -> str:
         options: The parsed arguments.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
     """
     composer = Composer(options.config_dir, options.config_name)
     composer.job(options.overrides, on_this_machine=False)

@@ -48,7 +48,7 @@ def check_banks(groups: Sequence[Group]) -> None:
     """Check that each group was tested on one bank.
 
     Raises:
-        RunFolderError: A group was not; the message names banks, runs and what differs.
+        RunFolderError: A group was tested on several banks. The message names banks, runs and what differs.
     """
     problems = [_problem(group) for group in groups if len(by_bank(group.runs)) > 1]
     if problems:

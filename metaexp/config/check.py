@@ -92,7 +92,7 @@ def check(
         is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
         MachineError: The accelerator is not here, and that is the only problem.
         DataError: The files of the dataset are wrong, and that is the only problem.
     """

@@ -97,7 +97,7 @@ class Composer:
             is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
         Raises:
-            ConfigError: With all problems of the overrides and of what they compose to.
+            ConfigError: An override or the composed configuration is wrong. The message lists all mistakes.
             MachineError: The accelerator is not here.
         """
         if any(override_key(line) == "train.seeds" for line in overrides):
@@ -137,7 +137,7 @@ class Composer:
         """Compose a configuration by Hydra's rules, unchecked.
 
         Raises:
-            ConfigError: In the place of Hydra's errors.
+            ConfigError: Hydra cannot compose the configuration.
         """
         try:
             (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
@@ -157,7 +157,7 @@ class Composer:
             configs: The configuration of each job, to which interpolations refer; the shipped one if there is none.
 
         Raises:
-            ConfigError: If the folder cannot be resolved, or differs between jobs.
+            ConfigError: The folder cannot be resolved, or differs between jobs.
         """
         keys = [override_key(line) for line in overrides]
         if "hydra.sweep.dir" not in keys:

@@ -126,7 +126,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
 
     Raises:
         ConfigError: The dataset refuses its arguments.
-        DataError: The files are wrong.
+        DataError: The files of the dataset are missing or wrong.
     """
     dataset = make(spec, Dataset)  # type: ignore[type-abstract]
     capacity = dataset.capacity()

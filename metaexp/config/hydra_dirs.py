@@ -67,7 +67,7 @@ def read_sweep_dir(hydra: DictConfig, configs: Sequence[Mapping[str, Any]]) -> P
         configs: The configuration of each job.
 
     Raises:
-        ConfigError: If the folder cannot be resolved, or differs between jobs.
+        ConfigError: The folder cannot be resolved, or differs between jobs.
     """
     written = str(OmegaConf.to_container(hydra.sweep, resolve=False)["dir"])  # type: ignore[call-overload, index]
     references = [item for item in interpolations(written) if isinstance(item, Reference)]
@@ -93,7 +93,7 @@ def check_hydra_dirs(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
         parse: Reads one override.
 
     Raises:
-        ConfigError: If the other folder is named, or the folder has several values.
+        ConfigError: The other folder is named, or the folder has several values.
     """
     wrong, why = {
         "run": ("hydra.sweep.dir", "is the folder of a sweep; give hydra.run.dir, or add -m for a sweep."),

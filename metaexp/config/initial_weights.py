@@ -69,7 +69,7 @@ def weights_file(path: Path) -> Path:
         path: A file, or a run folder.
 
     Raises:
-        ConfigError: It is not there, holds no weights, or is of a kind that is not read.
+        ConfigError: The file is missing, holds no weights, or is of a kind that is not read.
         RunFolderError: The run folder holds links, or weights that the run did not save.
     """
     if path.is_dir():
@@ -103,7 +103,7 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 (hex) of a file. A file that did not change since is not read again.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         status = path.stat()

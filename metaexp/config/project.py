@@ -66,7 +66,7 @@ def find_project(start: Path | None = None) -> Project | None:
         start: The folder; the current one by default.
 
     Raises:
-        ConfigError: The file cannot be read, or says something that it may not.
+        ConfigError: The file cannot be read, or has a key or a value that it may not have.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -84,7 +84,7 @@ def read_project(file: Path) -> Project:
     """Read a ``metaexp.toml``.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The file is wrong. The message lists all mistakes.
     """
     values = _values(file)
     problems = [

@@ -44,7 +44,7 @@ def revise(
         on_this_machine: Whether the run is to be here, so that the accelerator must be here.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The overrides are wrong. The message lists all mistakes.
         MachineError: The accelerator is not here.
     """
     composer = Composer(config_dir)
@@ -88,7 +88,7 @@ def check_idle(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         after: That of another test of it.
 
     Raises:
-        ConfigError: With a sentence for each key, such as ``train.steps``.
+        ConfigError: An override would have no effect. The message has a sentence for each key, such as ``train.steps``.
     """
     found = []
     before, after = with_added_keys(before), with_added_keys(after)

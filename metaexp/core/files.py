@@ -155,8 +155,8 @@ def open_tensors(path: Path) -> IO[bytes]:
         The open file, at its beginning.
 
     Raises:
-        RunFolderError: As :func:`open_regular`; or the file is longer or shorter than its header says, or has more than
-            64 GiB.
+        RunFolderError: The file is none that :func:`open_regular` opens, is longer or shorter than its header says, or
+            has more than 64 GiB.
         OSError: The file is missing.
     """
     file = open_regular(path)
@@ -234,7 +234,7 @@ def refuse_links(folder: Path) -> None:
         folder: The run folder.
 
     Raises:
-        RunFolderError: There is such a thing, or a folder that cannot be looked into.
+        RunFolderError: There is a link or another special file, or a folder that cannot be read.
     """
     waiting = [(folder, False)]
     while waiting:

@@ -33,7 +33,7 @@ def mean_interval(values: Sequence[float], method: IntervalMethod = "normal") ->
         The mean and its interval.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: There are no values.
     """
     n = len(values)
     if n == 0:

@@ -70,7 +70,7 @@ def read_all_lines(path: Path) -> list[tuple[int, dict[str, float]]]:
     """Read a whole file of lines, as :func:`read_lines` does.
 
     Raises:
-        RunFolderError: It is damaged, or has more than 64 MiB, which would take long to read and much memory.
+        RunFolderError: The file is damaged, or has more than 64 MiB, which would take long to read and much memory.
     """
     size = path.lstat().st_size if os.path.lexists(path) else 0
     if size > MOST_METRICS:

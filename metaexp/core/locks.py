@@ -34,10 +34,10 @@ def acquire(path: Path, *, wait: bool = False) -> Callable[[], None]:
         wait: Whether to wait until the other process lets go.
 
     Returns:
-        What lets go of the lock.
+        A function that releases the lock.
 
     Raises:
-        LockedError: Another process has it, and ``wait`` is false.
+        LockedError: Another process holds the lock, and ``wait`` is false.
         OSError: The file cannot be opened, or its folder does not exist.
     """
     path.parent.stat()  # filelock would make a missing folder

@@ -110,7 +110,7 @@ class Dataset(ABC):
             progress: Receives a line about each long piece of work, and warnings.
 
         Raises:
-            DataError: The data cannot be had; the message names what to put where.
+            DataError: The data are missing and cannot be downloaded. The message names what to put where.
         """
 
 

@@ -26,7 +26,7 @@ def large_enough(
         progress: Receives a line where something is left out.
 
     Raises:
-        DataError: None is large enough.
+        DataError: No class is large enough.
     """
     if least is None:
         return dict(sizes)
@@ -57,7 +57,7 @@ def only_these(
         path: The file or folder, for messages.
 
     Raises:
-        DataError: A split that had some has none any more.
+        DataError: A split that had classes has none left.
     """
     found = {split: [name for name in names if name in kept] for split, names in splits.items()}
     empty = [split for split, names in splits.items() if names and not found[split]]

@@ -202,7 +202,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
         progress: Receives a line now and then.
 
     Raises:
-        DataError: It is not there and cannot be fetched.
+        DataError: The file is missing and cannot be downloaded.
     """
     from metaexp.core.user_cache import user_cache
     from metaexp.data.files.cache import can_write

@@ -48,8 +48,8 @@ def check_removable(path: Path) -> Found:
         path: The folder.
 
     Raises:
-        RunFolderError: It is a link, no such folder, a job of a sweep, in use, or holds files that metaexp does not
-            write.
+        RunFolderError: The folder is a link, missing, a job of a sweep or in use, or it holds files that metaexp
+            does not write.
     """
     if path.is_symlink():
         raise RunFolderError(f"{path} is a link, and links are not followed. Give the folder itself.")
@@ -84,7 +84,7 @@ def remove(found: Found) -> None:
 
     Raises:
         RunFolderError: A process has begun to work in it. Nothing is removed.
-        MachineError: It cannot be removed, or not as a whole.
+        MachineError: The folder cannot be removed, or only a part of it.
     """
     path = found.path.absolute()
     hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")

@@ -47,7 +47,7 @@ def found_at(path: Path) -> Found:
     """Return the run, sweep or search in a folder.
 
     Raises:
-        RunFolderError: There is none.
+        RunFolderError: The folder holds no run, sweep or search.
     """
     if not path.is_dir():
         raise RunFolderError(f"{path} {'is a file' if path.exists() else 'is not there'}. Give a folder of a run.")

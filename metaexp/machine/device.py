@@ -196,7 +196,7 @@ def find_own(accelerator: str, launch: Launch) -> torch.device:
         The device.
 
     Raises:
-        MachineError: It is not there.
+        MachineError: The device is missing.
         ConfigError: Processes cannot share a run on such a device.
     """
     kind = find(accelerator).type

@@ -23,7 +23,7 @@ def launched() -> Launch | None:
     """Return the place of this process among those that torchrun started; None for a single process.
 
     Raises:
-        ConfigError: The environment names an impossible place.
+        ConfigError: The environment variables name a rank that cannot be.
     """
     if not all(name in os.environ for name in _NEEDED):
         return None

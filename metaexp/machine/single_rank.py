@@ -42,7 +42,7 @@ class Ranks:
 
         Raises:
             Exception: What ``work`` raised on this rank.
-            PeerError: (metaexp.machine.ranks) ``work`` failed on other ranks only; the message is theirs.
+            PeerError: ``work`` failed on other ranks only; the message is theirs.
         """
         return [work()]
 

@@ -35,7 +35,7 @@ class Conv4(Network):
             too.
 
     Raises:
-        ConfigError: inputs are not images, or are smaller than 16x16.
+        ConfigError: Inputs are not images, or are smaller than 16x16.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         n_outputs: the number of scores or outputs that it was built for, None for features.
 
     Raises:
-        ConfigError: a layer keeps statistics in a way that an algorithm could not choose; an example's output depends
+        ConfigError: A layer keeps statistics in a way that an algorithm could not choose; an example's output depends
             on the rest of its batch; the network does not give ``n_outputs`` numbers.
     """
     convert_batch_norm(network)
@@ -65,7 +65,7 @@ def convert_batch_norm(network: nn.Module) -> list[str]:
         The names of the layers that were converted.
 
     Raises:
-        ConfigError: a layer cannot be converted.
+        ConfigError: A layer cannot be converted.
     """
     found = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, _NormBase)]
     names = []

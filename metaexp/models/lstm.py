@@ -32,7 +32,7 @@ class LSTM(Network):
             weights in U(-1/sqrt(hidden), 1/sqrt(hidden)) as torch's.
 
     Raises:
-        ConfigError: examples are neither sequences nor images.
+        ConfigError: Examples are neither sequences nor images.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class OmniglotConv(Network):
         pool: the features are the ``mean`` over the map, or the map itself, ``flatten`` (Reptile's code).
 
     Raises:
-        ConfigError: inputs are not images.
+        ConfigError: Inputs are not images.
     """
 
     def __init__(

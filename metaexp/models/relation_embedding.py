@@ -32,7 +32,7 @@ class RelationEmbedding(Network):
             stored statistics those of the last batch; it never uses them.
 
     Raises:
-        ConfigError: inputs are not images, or are smaller than 10x10.
+        ConfigError: Inputs are not images, or are smaller than 10x10.
     """
 
     def __init__(

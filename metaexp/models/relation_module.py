@@ -43,7 +43,7 @@ class MapRelation(Relation):
         norm_momentum: weight of the newest batch in stored statistics.
 
     Raises:
-        ConfigError: the maps are too small for the padding.
+        ConfigError: The maps are too small for the padding.
     """
 
     def __init__(

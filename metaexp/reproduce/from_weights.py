@@ -83,7 +83,7 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display
         display: Shows the progress.
 
     Raises:
-        RunFolderError: It was not tested, has no weights, was changed since, or its test episodes are others here.
+        RunFolderError: The run was not tested, has no weights or was changed, or its test episodes are others here.
     """
     from metaexp.run.evaluation.evaluate import evaluate_run
 

@@ -96,7 +96,7 @@ def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
 
     Raises:
         DataError: The data are not those of the run. Nothing was trained.
-        MetaexpError: As :func:`metaexp.run.job.run_job` raises it.
+        MetaexpError: The run failed, as :func:`metaexp.run.job.run_job` says.
     """
     from metaexp.run.initial.command import Provenance
     from metaexp.run.job import resume_job, run_job

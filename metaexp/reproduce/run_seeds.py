@@ -111,7 +111,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
         display: Shows progress.
 
     Raises:
-        Interrupted: After a clean save.
+        Interrupted: A signal ended the runs, after a clean save.
     """
     from metaexp.machine.signals import Interrupted
 

@@ -160,7 +160,7 @@ def check_tested(folder: Path, record: RunRecord) -> None:
         record: Its record.
 
     Raises:
-        RunFolderError: The file is another run's, or was changed.
+        RunFolderError: The file is of another run, or was changed.
     """
     path = folder / EPISODES_FILE
     if record.test_episodes_sha256 is None or not os.path.lexists(path):

@@ -231,7 +231,7 @@ def read_record(folder: Path) -> RunRecord:
         folder: The run folder, or the file itself.
 
     Raises:
-        RunFolderError: It is missing or no record of this version. The message names the file and the key.
+        RunFolderError: The record is missing, or is none of this version. The message names the file and the key.
     """
     path = folder / RECORD_FILE if folder.is_dir() or folder.name != RECORD_FILE else folder
     if path != folder and folder.is_file():
@@ -263,7 +263,7 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         path: Its file, for messages.
 
     Raises:
-        RunFolderError: It is not a record of this version.
+        RunFolderError: The text is not a record of this version.
     """
     if not isinstance(content, Mapping):
         raise RunFolderError(f"{path} holds {type(content).__name__}, not a record.")

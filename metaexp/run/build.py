@@ -229,7 +229,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
         The setup of this rank.
 
     Raises:
-        MetaexpError: What :func:`use_device` and :func:`build` raise; every rank raises when one fails.
+        MetaexpError: :func:`use_device` or :func:`build` failed, on this rank or another.
         ConfigError: There are too few tasks to share.
         MachineError: The ranks have different data.
     """

@@ -90,7 +90,7 @@ class Checkpoints:
             reader: :func:`read` or :func:`read_files`.
 
         Raises:
-            RunFolderError: As :meth:`load`.
+            RunFolderError: There are checkpoints and none is whole, or the folder cannot be read.
         """
         damage: list[str] = []
         for step in reversed(self.steps()):

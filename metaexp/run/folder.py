@@ -93,8 +93,8 @@ class RunFolder:
         """Read the settings that were saved.
 
         Raises:
-            RunFolderError: They cannot be read.
-            ConfigError: They were edited into something impossible.
+            RunFolderError: The files cannot be read.
+            ConfigError: The settings were edited, and are wrong now.
         """
         config, choices = self.read_config()
         return check(config, choices)
@@ -103,7 +103,7 @@ class RunFolder:
         """Return the resolved configuration and the choices, unchecked.
 
         Raises:
-            RunFolderError: They cannot be read.
+            RunFolderError: The files cannot be read.
         """
         config, choices = read_mapping(self.config), read_mapping(self.choices)
         return config, {key: str(name) for key, name in choices.items()}
@@ -113,7 +113,7 @@ class RunFolder:
         """Lock the folder for this block; the system unlocks it when this process dies.
 
         Raises:
-            RunFolderError: Another process has locked it.
+            RunFolderError: Another process has locked the folder.
         """
         with ExitStack() as stack:
             try:
@@ -229,7 +229,7 @@ def existing(path: Path) -> RunFolder:
     """The run folder at ``path``.
 
     Raises:
-        RunFolderError: There is none, or it holds links or special files.
+        RunFolderError: The folder holds no run, or holds links or special files.
     """
     folder = RunFolder(path)
     if not path.is_dir():

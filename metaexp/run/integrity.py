@@ -144,7 +144,7 @@ def check_numbers(folder: Path, record: RunRecord) -> None:
         record: Its record.
 
     Raises:
-        RunFolderError: They are damaged, or were changed after the run.
+        RunFolderError: The metrics or the test episodes are damaged, or were changed after the run.
     """
     checked_metrics(folder)
     episodes = folder / EPISODES_FILE

@@ -67,7 +67,7 @@ def run_job(
         The record and the run folder.
 
     Raises:
-        MetaexpError: Of the kind that says what went wrong; the record in the run folder says the same.
+        MetaexpError: The run failed; the subclass says how. The record in the run folder says it too.
         Interrupted: A signal ended the run after a clean save.
     """
     provenance = provenance or Provenance()
@@ -101,7 +101,7 @@ def resume_job(
 
     Raises:
         RunFolderError: The folder is not a run's, is in use, has damaged checkpoints only, or was changed since.
-        MetaexpError: As :func:`run_job`.
+        MetaexpError: The run failed; the subclass says how. The record in the run folder says it too.
     """
     shown = _display(display, ranks)
     with explain_errors(), ExitStack() as stack:

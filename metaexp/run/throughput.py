@@ -54,7 +54,7 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> Throughput:
         The seconds of one step and of one episode.
 
     Raises:
-        MetaexpError: As a run raises it, when the data or the device are missing.
+        MetaexpError: The run cannot train, for example because data or the device are missing.
     """
     with explain_errors(), set_up(settings, SINGLE, progress) as setup:
         evaluator, wait = setup.evaluator, setup.compute.wait

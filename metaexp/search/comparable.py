@@ -29,7 +29,7 @@ def check_points(space: Space, composer: Composer, *, on_this_machine: bool) -> 
         A job for each corner.
 
     Raises:
-        ConfigError: With the problems of all corners.
+        ConfigError: The configuration of a corner is wrong. The message lists the mistakes of all corners.
     """
     keys = frozenset(dimension.key.lstrip("+") for dimension in space.dimensions)
     freezer = Freezer(composer, "", keys, on_this_machine=on_this_machine)
@@ -45,7 +45,7 @@ def common_metric(jobs: Sequence[FrozenJob], wanted: str | None, key: str) -> Me
         key: The option with which the user asked, for the message.
 
     Raises:
-        ConfigError: If ``wanted`` is not the validation metric of the task, or jobs have different metrics.
+        ConfigError: ``wanted`` is not the validation metric of the task, or jobs have different metrics.
     """
     metrics = list(dict.fromkeys(Metric.of(job.config["task"]["n_way"]) for job in jobs))
     if len(metrics) > 1:
@@ -76,7 +76,7 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
         jobs: Checked points of the space.
 
     Raises:
-        ConfigError: If the seed varies, or points have different validation tasks.
+        ConfigError: The seed varies, or points have different validation tasks.
     """
     problems = [
         f"{d.key} varies: a search over seeds would choose the luckiest one. Search with one seed, then run the "

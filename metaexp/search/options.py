@@ -58,7 +58,7 @@ class SearchOptions:
             composer: Reads overrides and files.
 
         Raises:
-            ConfigError: With all problems.
+            ConfigError: An option is wrong. The message lists all mistakes.
         """
         problems: list[str] = []
         _, file, given, rest = read_verb_options("search", overrides, composer, problems, default=_DEFAULT)

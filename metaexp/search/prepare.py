@@ -77,7 +77,7 @@ class Prepared(NamedTuple):
             command: The command with its arguments.
 
         Raises:
-            RunFolderError: If the folder has other files in it, or another search.
+            RunFolderError: The folder has other files in it, or another search.
         """
         if not (self.path / SWEEP_FILE).exists():
             if self.path.exists():
@@ -108,7 +108,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
         config_name: Name of the root file.
 
     Raises:
-        ConfigError: With all problems of the first check that finds some.
+        ConfigError: The search is wrong. The message lists all mistakes that the first failing check finds.
     """
     composer = FrozenComposer(config_dir, config_name)
     options, trial_overrides = SearchOptions.parse(overrides, composer)

@@ -39,8 +39,8 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
         The exit code: 0, or 10 if a trial failed. A trial whose numbers are not finite is a result, not a failure.
 
     Raises:
-        RunFolderError: If the folder has other files in it, or another search.
-        Interrupted: After SIGINT or SIGTERM, once the running trials have saved and stopped.
+        RunFolderError: The folder has other files in it, or another search.
+        Interrupted: SIGINT or SIGTERM came. The running trials have saved and stopped.
     """
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)

@@ -150,7 +150,7 @@ def read_space(overrides: Sequence[str], composer: Composer) -> Space:
         composer: Reads overrides.
 
     Raises:
-        ConfigError: With all problems; also if nothing varies.
+        ConfigError: An override is wrong, or nothing varies. The message lists all mistakes.
     """
     fixed: list[str] = []
     dimensions: list[Dimension] = []

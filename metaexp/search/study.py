@@ -73,7 +73,7 @@ class Study:
         reported_every: Steps between validations.
 
     Raises:
-        RunFolderError: If the study cannot be opened.
+        RunFolderError: The study cannot be opened.
     """
 
     def __init__(

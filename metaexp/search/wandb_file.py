@@ -56,7 +56,7 @@ def format_sweep_file(
         jobs: Checked points of the space.
 
     Raises:
-        ConfigError: With everything that W&B could not run.
+        ConfigError: The command has something that W&B cannot run. The message lists all of it.
     """
     _check(space, plan, jobs)
     views = [node for node in jobs[0].config["tracker"].values() if node["_target_"] == _TRACKER]

@@ -45,7 +45,7 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
         overrides: Overrides of the command, some with several values.
 
     Raises:
-        ConfigError: With all overrides that cannot be read, and those whose values only a search can choose.
+        ConfigError: An override cannot be read, or only a search can choose its value. The message lists all of them.
     """
     parsed: list[Override] = []
     problems: list[str] = []
@@ -97,8 +97,8 @@ def freeze_all(
         advance: Called with the number of jobs done so far.
 
     Raises:
-        ConfigError: With the problems of all jobs, each once, and how many jobs are correct.
-        MachineError: If the accelerator of a job is missing on this machine.
+        ConfigError: A job is wrong. The message lists each mistake once, and how many jobs are correct.
+        MachineError: The accelerator of a job is missing on this machine.
     """
     found: dict[str, list[str]] = {}
     frozen: list[FrozenJob] = []

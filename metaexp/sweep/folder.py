@@ -91,7 +91,7 @@ class Sweep:
         """Read one frozen job.
 
         Raises:
-            RunFolderError: If its ``frozen.json`` is missing, damaged or changed.
+            RunFolderError: The job's ``frozen.json`` is missing, damaged or changed.
         """
         name = next(name for name in self.names() if name.startswith(f"{number:03d}-"))
         return read_frozen(self.path / name, self.head.jobs.get(name))
@@ -134,7 +134,7 @@ class Sweep:
         """Write one more frozen job and return its folder.
 
         Raises:
-            RunFolderError: If the sweep has a job of that name.
+            RunFolderError: The sweep has a job of that name.
         """
         folder = self.folder(job)
         try:
@@ -189,7 +189,7 @@ def create(
         reused: Number of a job -> the completed run that is copied into its folder.
 
     Raises:
-        RunFolderError: If ``path`` exists.
+        RunFolderError: ``path`` exists.
     """
     head = Head(list(command), digest, _now(), jobs={job.name: frozen_digest(job) for job in jobs})
     for old in path.parent.glob(f".{path.name}.*.tmp"):
@@ -242,7 +242,7 @@ def check_in_place(path: Path, key: str) -> None:
         key: The key that names another folder, for the message.
 
     Raises:
-        RunFolderError: If the folder is gone.
+        RunFolderError: The folder is gone.
     """
     if not (path / SWEEP_FILE).exists():
         raise RunFolderError(
@@ -260,7 +260,7 @@ def explain_moved(path: Path, key: str) -> Iterator[None]:
         key: The key that names another folder, for the message.
 
     Raises:
-        RunFolderError: If something fails and the folder is gone.
+        RunFolderError: Something failed in the block, and the folder is gone.
     """
     try:
         yield
@@ -273,7 +273,7 @@ def open_sweep(path: Path) -> Sweep:
     """Return the sweep in ``path``.
 
     Raises:
-        RunFolderError: If there is none, or its ``sweep.json`` is damaged.
+        RunFolderError: The folder is no sweep, or its ``sweep.json`` is damaged.
     """
     file = path / SWEEP_FILE
     head: Head = read_part(Head, file, "the folder of a sweep")

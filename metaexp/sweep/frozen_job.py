@@ -87,7 +87,7 @@ class FrozenJob:
             threads: Value of ``device.threads`` if the job leaves it open.
 
         Raises:
-            ConfigError: If a package that the job needs is not trusted or has changed, or the file was edited and is
+            ConfigError: A package that the job needs is not trusted or has changed, or the file was edited and is
                 wrong now.
         """
         device = dict(self.config["device"])
@@ -139,8 +139,8 @@ class Freezer:
             overrides: Its overrides.
 
         Raises:
-            ConfigError: With all problems.
-            MachineError: If its accelerator is missing on this machine.
+            ConfigError: The job's configuration is wrong. The message lists all mistakes.
+            MachineError: Its accelerator is missing on this machine.
         """
         task = [line for line in overrides if not line.startswith("hydra")]
         if continues_run(overrides):
@@ -221,7 +221,7 @@ def read_frozen(folder: Path, expected: str | None = None) -> FrozenJob:
         expected: The digest that the job must have; None accepts the one that the file names.
 
     Raises:
-        RunFolderError: If there is no frozen job, or its file is damaged or was changed.
+        RunFolderError: There is no frozen job, or its file is damaged or was changed.
     """
     path = folder / FROZEN_FILE
     try:

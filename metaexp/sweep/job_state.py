@@ -125,7 +125,7 @@ def read_note(folder: Path) -> Note | None:
     """Read the note of the job's last worker; None if no worker has started.
 
     Raises:
-        RunFolderError: If the note is damaged.
+        RunFolderError: The note is damaged.
     """
     path = folder / STATE_FILE
     try:

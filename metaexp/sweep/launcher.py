@@ -182,7 +182,7 @@ class LauncherPool:
         watcher: Is called when something happens to a job.
 
     Raises:
-        ConfigError: If the launcher cannot be made.
+        ConfigError: The launcher cannot be made.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class LauncherPool:
             stop: Called regularly. Once it returns True, all running jobs save and stop, and no other starts.
 
         Raises:
-            MachineError: If the launcher fails.
+            MachineError: The launcher fails.
         """
         self.folder.path.mkdir()
         logging.getLogger("submitit").setLevel(logging.ERROR)

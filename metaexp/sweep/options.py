@@ -52,7 +52,7 @@ class SweepOptions:
             composer: Reads overrides and files.
 
         Raises:
-            ConfigError: With all problems.
+            ConfigError: An option is wrong. The message lists all mistakes.
         """
         problems: list[str] = []
         name, file, given, rest = read_verb_options("sweep", overrides, composer, problems)

@@ -94,8 +94,8 @@ def prepare(
         keeps_files: Whether jobs keep Hydra's files, which those that are only listed do not need.
 
     Raises:
-        ConfigError: With the problems of all jobs.
-        RunFolderError: If the folder holds another sweep.
+        ConfigError: A job is wrong. The message lists the mistakes of all jobs.
+        RunFolderError: The folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
     check_hydra_dirs(overrides, "sweep", composer.parse)

@@ -57,9 +57,9 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         The exit code: 0, or 10 if a job failed.
 
     Raises:
-        ConfigError: With the problems of all jobs.
-        RunFolderError: If the folder holds another sweep.
-        Interrupted: After SIGINT or SIGTERM, once the running jobs have saved and stopped.
+        ConfigError: A job is wrong. The message lists the mistakes of all jobs.
+        RunFolderError: The folder holds another sweep.
+        Interrupted: SIGINT or SIGTERM came. The running jobs have saved and stopped.
     """
     display = display or default_display()
     prepared = prepare(overrides, config_dir, config_name, display)

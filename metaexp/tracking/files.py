@@ -34,7 +34,7 @@ class JsonLines:
             position: the byte to write after; what follows it is dropped. None keeps everything.
 
         Raises:
-            RunFolderError: the file is shorter than ``position``, so lines that a checkpoint counts on are gone.
+            RunFolderError: The file is shorter than ``position``, so lines that a checkpoint counts on are gone.
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if position is not None and size < position:

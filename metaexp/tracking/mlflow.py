@@ -65,7 +65,7 @@ class MlflowTracker(Tracker):
         timeout: seconds to wait for a server that does not answer. The run then goes on without MLflow.
 
     Raises:
-        ConfigError: the package mlflow is not installed, or MLflow would not take ``uri`` or ``experiment``. This is
+        ConfigError: The package mlflow is not installed, or MLflow would not take ``uri`` or ``experiment``. This is
             found before anything runs.
     """
 
@@ -241,7 +241,7 @@ def _read_id(folder: Path) -> str:
     """The id of the MLflow run of a run folder; "" if it has none.
 
     Raises:
-        RunFolderError: the file of the id is a link, or holds no id.
+        RunFolderError: The file of the id is a link, or holds no id.
     """
     path = folder / FOLDER / "run-id"
     if not os.path.lexists(path):

@@ -28,7 +28,7 @@ class TensorBoardTracker(Tracker):
         flush_seconds: seconds between writes to disk.
 
     Raises:
-        ConfigError: the package tensorboard is not installed. This is found before anything runs.
+        ConfigError: The package tensorboard is not installed. This is found before anything runs.
     """
 
     def __init__(self, config: bool, flush_seconds: PositiveInt) -> None:

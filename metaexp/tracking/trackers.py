@@ -35,7 +35,7 @@ class Trackers:
                 resumed one.
 
         Raises:
-            RunFolderError: the file is shorter than ``position``.
+            RunFolderError: The file is shorter than ``position``.
         """
         self._metrics.open(position)
         self._timings.open()

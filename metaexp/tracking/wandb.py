@@ -88,7 +88,7 @@ class WandbTracker(Tracker):
                 user stopped, waits 3 seconds at most. The files stay, and ``wandb sync`` uploads the rest.
 
         Raises:
-            ConfigError: the server would refuse a name or a tag, or WANDB_MODE is unknown.
+            ConfigError: The server would refuse a name or a tag, or WANDB_MODE is unknown.
         """
         mode_of_environment()
         check_names(project, entity, group, tags)

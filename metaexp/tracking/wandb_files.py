@@ -49,7 +49,7 @@ def run_id(folder: Path) -> str:
         folder: the run folder.
 
     Raises:
-        RunFolderError: the file of the id is a link, or holds no id.
+        RunFolderError: The file of the id is a link, or holds no id.
     """
     path, given = folder / "wandb" / "run-id", os.environ.get("WANDB_RUN_ID")
     if not os.path.lexists(path):

@@ -26,7 +26,7 @@ def mode_of_environment() -> Mode | None:
     """The mode that WANDB_MODE asks for, None where it is not set.
 
     Raises:
-        ConfigError: the client would not know the value, and would not start.
+        ConfigError: The client would not know the value, and would not start.
     """
     given = os.environ.get("WANDB_MODE", "").strip().lower()
     for mode in MODES:
@@ -71,7 +71,7 @@ def check_names(project: str, entity: str | None, group: str | None, tags: Seque
         tags: the key tracker.wandb.tags.
 
     Raises:
-        ConfigError: there are names that the server would not take. The message has one sentence for each.
+        ConfigError: There are names that the server would not take. The message has one sentence for each.
     """
     environment = os.environ
     problems = [

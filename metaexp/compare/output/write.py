@@ -57,7 +57,7 @@ def write(files: dict[str, bytes], folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        OSError: They cannot be written. A folder that was made for them is gone again.
+        OSError: The files cannot be written. A folder that was made for them is removed.
     """
     is_new, unfinished = not folder.exists(), folder / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)

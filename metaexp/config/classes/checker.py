@@ -218,7 +218,7 @@ def class_spec(node: Mapping[str, Any], slot: Slot, key: str = "node") -> ClassS
         key: How messages call it.
 
     Raises:
-        ConfigError: With all problems. Nothing was imported.
+        ConfigError: The class or an argument is wrong. The message lists all mistakes. Nothing was imported.
     """
     checker = Checker()
     spec = checker.node(key, node, slot)

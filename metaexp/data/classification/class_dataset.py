@@ -55,7 +55,7 @@ class ClassDataset(MetaDataset):
             rotations: How images are turned.
 
         Raises:
-            DataError: These do not fit together.
+            DataError: The arguments do not fit together.
         """
         _check(origin.name, examples, classes, splits, rotations)
         self.origin = origin

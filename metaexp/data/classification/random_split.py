@@ -16,7 +16,7 @@ def checked_fractions(fractions: list[float]) -> tuple[float, float, float]:
         fractions: Three positive numbers that add up to 1.
 
     Raises:
-        ConfigError: They are anything else.
+        ConfigError: They are not three such numbers.
     """
     numbers = [float(f) for f in fractions]
     if len(numbers) != 3 or not all(f > 0 for f in numbers) or abs(sum(numbers) - 1.0) > 1e-6:

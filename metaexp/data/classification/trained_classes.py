@@ -29,7 +29,7 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
         allowed: Whether such classes may be tested on.
 
     Raises:
-        ConfigError: There are such classes, and they may not.
+        ConfigError: Test classes were trained on, and that is not allowed.
     """
     known = frozenset(trained)
     classes = dataset.class_ids("test")

@@ -58,7 +58,7 @@ class Source(ABC):
         """Check that no file of ``names`` is there twice, which only archives allow.
 
         Raises:
-            DataError: One is.
+            DataError: A file is there twice.
         """
         return
 
@@ -70,7 +70,7 @@ class Source(ABC):
             most: Bytes it may have.
 
         Raises:
-            DataError: It is not there, damaged or larger.
+            DataError: The file is missing, damaged or larger than ``most``.
         """
         for _, content in self.items({name}, most):
             return content
@@ -138,7 +138,7 @@ def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
         The names; None for a large compressed tar, of which only reading all would tell.
 
     Raises:
-        DataError: As :func:`open_source`.
+        DataError: The source cannot be opened, for the reasons of :func:`open_source`.
     """
     if not is_quick(path):
         return None

@@ -82,7 +82,7 @@ def open_tar(path: Path) -> tuple[tarfile.TarFile, BoundedStream]:
         The tar, and the stream that it reads, to be closed after it.
 
     Raises:
-        tarfile.ReadError: It is not a tar.
+        tarfile.ReadError: The file is not a tar.
         DataError: Its first header is too large.
     """
     stream = BoundedStream(path)

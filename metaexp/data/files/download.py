@@ -63,8 +63,8 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
         progress: Receives a line at every tenth.
 
     Raises:
-        UnreachableError: It cannot be fetched, from any of its addresses.
-        DataError: What came is not the published file, or it cannot be written.
+        UnreachableError: The file cannot be downloaded from any of its addresses.
+        DataError: The download is not the published file, or it cannot be written.
     """
     for url in (remote.url, *remote.mirrors):
         if not url.startswith(("https://", "http://")):

@@ -50,7 +50,7 @@ def packed_drawing(content: bytes, name: str) -> Bytes:
         name: What messages call it.
 
     Raises:
-        DataError: It is not an image of 105x105 pixels.
+        DataError: The file is not an image of 105x105 pixels.
     """
     import numpy as np
     from PIL import Image

@@ -72,7 +72,7 @@ def open_image(content: bytes, name: str) -> Image.Image:
         name: What messages call it.
 
     Raises:
-        DataError: It is not an image that Pillow reads, or has more than 64 million pixels.
+        DataError: The file is not an image that Pillow reads, or has more than 64 million pixels.
     """
     try:
         image = Image.open(io.BytesIO(content))
@@ -99,7 +99,7 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
         reading: How it is read.
 
     Raises:
-        DataError: It is not an image, or its values have no known range.
+        DataError: The file is not an image, or its values have no known range.
     """
     label = f"{place}: {name}"
     image = open_image(content, label)

@@ -50,7 +50,7 @@ def read_labels(path: Path) -> Labels:
     """Read only the labels and class lists of a file; of the examples, their headers.
 
     Raises:
-        DataError: As :func:`read_labelled`, but for the values of the examples.
+        DataError: The file is wrong, as in :func:`read_labelled`. The values of the examples are not checked.
     """
     ends = tuple(name.removeprefix("x") for name in examples_in(path))
     names = list(array_headers(path))
@@ -62,7 +62,7 @@ def examples_in(path: Path) -> dict[str, Header]:
     """Return each array of examples in a file -> the shape and type that they are delivered in.
 
     Raises:
-        DataError: As :func:`read_labelled`, but for the values of the examples.
+        DataError: The file is wrong, as in :func:`read_labelled`. The values of the examples are not checked.
     """
     headers = array_headers(path)
     names = list(headers)

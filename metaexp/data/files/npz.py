@@ -75,7 +75,7 @@ def array_headers(path: Path) -> dict[str, Header]:
     """Return the shape and type of each array in an .npz file, without reading the arrays.
 
     Raises:
-        DataError: It is not an .npz file, or a header is damaged.
+        DataError: The file is not an .npz file, or a header is damaged.
     """
     read_npz(path, only=())
     found = {}

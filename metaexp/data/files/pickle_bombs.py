@@ -31,8 +31,8 @@ def refuse_bombs(file: IO[bytes]) -> None:
         file: A pickle, at its beginning. It is read to its end.
 
     Raises:
-        DataError: It is such a file.
-        ValueError: It is damaged.
+        DataError: The file would take too much time or memory.
+        ValueError: The file is damaged.
     """
     tuples: set[int] = set()
     n_codes = n_kept = reused = 0

@@ -26,7 +26,7 @@ def whole_numbers(values: Any, name: str, most: int) -> npt.NDArray[np.int64]:
         (n,) int64.
 
     Raises:
-        DataError: It is anything but whole numbers from 0 to ``most``.
+        DataError: The array holds anything but whole numbers from 0 to ``most``.
     """
     array = _array(values)
     if array is not None and array.size == 0:
@@ -51,7 +51,7 @@ def pixels(values: Any, name: str) -> Bytes:
         The same numbers as uint8.
 
     Raises:
-        DataError: They are anything but whole numbers from 0 to 255.
+        DataError: The pixels are anything but whole numbers from 0 to 255.
     """
     array = _array(values)
     if array is None or array.dtype.kind not in "iu":

@@ -71,7 +71,7 @@ def read_episodes(path: Path) -> EpisodeList:
         path: The file.
 
     Raises:
-        DataError: It is not such a file, or its episodes are not episodes, or are of different shapes.
+        DataError: The file holds no episodes, or episodes of different shapes.
     """
     gathered: dict[str, dict[str, list[Item]]] = {}
     for episode, role, item in _rows(path):

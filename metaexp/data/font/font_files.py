@@ -83,7 +83,7 @@ def fonts_of_list(file: Path, folders: Sequence[Path]) -> list[FontFile]:
         folders: Where to look.
 
     Raises:
-        DataError: The list is not such a file, or a font is missing or has another content.
+        DataError: The file is not a list of fonts, or a font is missing or has another content.
     """
     named: dict[str, list[Path]] = {}
     for path in _paths(folders):

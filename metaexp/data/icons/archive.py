@@ -38,8 +38,8 @@ def registry() -> str:
     """Return the address of the npm registry: npm's own environment variable, or what the npm on this machine uses.
 
     Raises:
-        ConfigError: It is not a plain web address.
-        DataError: There is no npm that could tell.
+        ConfigError: The environment variable is not a plain web address.
+        DataError: npm is not installed.
     """
     name = next((name for name in _ADDRESSES if os.environ.get(name)), None)
     address = _npms_own() if name is None else os.environ[name]
@@ -78,7 +78,7 @@ def find_archive(folder: Path, progress: Progress) -> Path:
         progress: Receives a line now and then.
 
     Raises:
-        DataError: It is not there and cannot be fetched.
+        DataError: The archive is missing and cannot be downloaded.
     """
     from metaexp.core.user_cache import user_cache
     from metaexp.data.files.cache import can_write
@@ -134,7 +134,7 @@ def read_sets(path: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any
         wanted: The sets to read.
 
     Raises:
-        DataError: A set is missing or no icon set.
+        DataError: A set is missing, or is no icon set.
     """
     files = {f"package/json/{name}.json": name for name in wanted}
     sets: dict[str, Mapping[str, Any]] = {}

@@ -84,7 +84,7 @@ def check_least(kind: Kind, split_by: SplitBy, licences: Licences, least: int) -
         least: ``dataset.designers``.
 
     Raises:
-        ConfigError: It is too small for the lists, or so large that a split has no class.
+        ConfigError: The number is too small for the lists, or so large that a split has no class.
     """
     if least < LEAST[kind]:
         raise ConfigError(

@@ -21,7 +21,7 @@ def renderer() -> Any:
     """Return the module that renders.
 
     Raises:
-        DataError: It is not installed.
+        DataError: The renderer is not installed.
     """
     try:
         import resvg_py

@@ -37,7 +37,7 @@ def read_noted(file: Path) -> dict[str, str]:
         file: The list.
 
     Raises:
-        DataError: It is not such a list.
+        DataError: The file is not a list of digests.
     """
     if not file.exists():
         return {}
@@ -69,7 +69,7 @@ def digests_of(paths: Iterable[Path]) -> dict[str, str]:
         paths: Files and folders.
 
     Raises:
-        DataError: One cannot be read.
+        DataError: A file cannot be read.
     """
     found: dict[str, str] = {}
     for path in paths:

@@ -81,7 +81,7 @@ class ExampleFile:
         """Write the header.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
         entry = {"dtype": _NAMES[self._dtype], "shape": list(self._shape), "data_offsets": [0, self._n_bytes]}
         text = json.dumps({"__metadata__": dict(metadata), "examples": entry}).encode().ljust(self._header)
@@ -124,7 +124,7 @@ def new_examples(shape: Sequence[int], classes: Mapping[str, int], dtype: str = 
         dtype: ``uint8`` or ``float32``.
 
     Raises:
-        DataError: They fit neither into memory nor on the disk.
+        DataError: The examples fit neither into memory nor on the disk.
     """
     place, n_bytes = _place.get(), math.prod(shape) * np.dtype(dtype).itemsize
     if place is None or place.file is not None or not stays_on_disk(n_bytes):
@@ -163,7 +163,7 @@ def map_examples(path: Path) -> tuple[Tensor, dict[str, str]]:
         The examples (B, ...), and the metadata of the file.
 
     Raises:
-        SafetensorError, OSError, ValueError, KeyError: It is not such a file.
+        SafetensorError, OSError, ValueError, KeyError: The file is not one that :class:`ExampleFile` wrote.
     """
     with safe_open(path, framework="np") as opened:  # checks the header against the size of the file
         metadata = opened.metadata() or {}

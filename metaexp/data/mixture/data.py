@@ -32,7 +32,7 @@ class MixtureData(MetaDataset):
             sampling: What is varied between episodes.
 
         Raises:
-            ConfigError: They differ in shape.
+            ConfigError: The examples of the domains differ in shape.
         """
         (first, like), *others = domains.items()
         for name, domain in others:
@@ -71,7 +71,7 @@ class MixtureData(MetaDataset):
         """Return how bytes become float32 in all domains; None if they store floats.
 
         Raises:
-            ConfigError: They differ in mean or std, or some store floats.
+            ConfigError: The domains differ in mean or std, or some store floats.
         """
         found = {name: domain.stored_pixels() for name, domain in self.domains.items()}
         (first, like), *others = found.items()
@@ -88,7 +88,7 @@ class MixtureData(MetaDataset):
         """Return the tasks.
 
         Raises:
-            ConfigError: The shape is none, or a domain is too small for it.
+            ConfigError: The shape is impossible, or a domain is too small for it.
         """
         if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
             raise ConfigError(

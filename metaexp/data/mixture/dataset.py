@@ -90,8 +90,8 @@ class Mixture(Dataset):
         """Load every domain.
 
         Raises:
-            ConfigError: Their examples differ in shape.
-            DataError: One cannot be had; or its test episodes are fixed, so that it cannot be drawn from.
+            ConfigError: The examples of the datasets differ in shape.
+            DataError: A dataset is missing, or its test episodes are fixed, so that no others can be drawn from it.
         """
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.fixed.tasks import FixedTestDataset

@@ -132,7 +132,7 @@ class VariedTasks(_Mixed):
         """Return the episodes at ``indices`` (T,), which must be of one shape, as one group of :meth:`alike` is.
 
         Raises:
-            ConfigError: They differ in shape, so that they cannot be stacked.
+            ConfigError: The episodes differ in shape, so that they cannot be stacked.
         """
         draws = self._draws(split, indices)
         if len({_shape_of(draw) for draw in draws}) > 1:

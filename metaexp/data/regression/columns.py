@@ -27,7 +27,7 @@ def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str]
         path: The file, for messages.
 
     Raises:
-        DataError: A column is missing, or it is not clear which are meant.
+        DataError: A column is missing, or the names do not say which columns are meant.
     """
     key = "inputs" if letter == "x" else "targets"
     if given is not None:
@@ -57,7 +57,7 @@ def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
         advice: What to do where there is none of the name.
 
     Raises:
-        DataError: There is none.
+        DataError: There is no such column.
     """
     if name not in header:
         raise DataError(f"{path} has no column {name}; it has {', '.join(header)}. {advice}")
@@ -74,7 +74,7 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float:
         path: The file, for messages.
 
     Raises:
-        DataError: It is not a finite number of float32.
+        DataError: The text is not a finite number of float32.
     """
     try:
         number = float(text)
@@ -95,7 +95,7 @@ def require_arrays(arrays: Mapping[str, Array], names: Sequence[str], path: Path
         advice: What to do where one is missing.
 
     Raises:
-        DataError: One is missing.
+        DataError: An array is missing.
     """
     for name in names:
         if name not in arrays:

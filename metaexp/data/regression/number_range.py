@@ -20,7 +20,7 @@ def number_range(key: str, value: Sequence[float], above: float = -math.inf) -> 
         (lowest, highest).
 
     Raises:
-        ConfigError: It is not two finite numbers in that order.
+        ConfigError: The range is not two finite numbers, the smaller first.
     """
     numbers = tuple(float(number) for number in value)
     if len(numbers) == 2 and all(map(math.isfinite, numbers)) and above < numbers[0] <= numbers[1]:

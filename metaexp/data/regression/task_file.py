@@ -87,7 +87,7 @@ class TaskFile(Dataset):
             path: The file, for messages.
 
         Raises:
-            DataError: There can be such tasks, and this is one.
+            DataError: The task has no examples.
         """
 
     def capacity(self) -> None:

@@ -131,7 +131,7 @@ def stand_in(
         usual: The usual number of images of a class.
 
     Raises:
-        ConfigError: There is a number of images, and no stand-in is asked for.
+        ConfigError: A number of images is given without a stand-in.
     """
     if wanted:
         return StandIn(benchmark, image_size, images or usual, channels)

@@ -105,7 +105,7 @@ def joined(parts: Mapping[Split, Items], renumbered: bool) -> Items:
         renumbered: Whether equal labels in two splits are different classes.
 
     Raises:
-        DataError: They differ in shape, or a label is in two splits and they are not renumbered.
+        DataError: The splits differ in shape, or a label is in two splits and labels are not renumbered.
     """
     if len(parts) == 1:
         return next(iter(parts.values()))

@@ -117,7 +117,7 @@ class Learn2Learn(Dataset):
         """Find the files and read them; from the cache the second time.
 
         Raises:
-            DataError: They are missing, damaged, or not the published ones.
+            DataError: The files are missing, damaged, or not the published ones.
         """
         files = self._find(folder)
         if self.name == "mini-imagenet":

@@ -124,7 +124,7 @@ class TorchDataset(Dataset):
         """Make the datasets, read all their items and group them by label.
 
         Raises:
-            ConfigError: No class is named, or it refuses its arguments.
+            ConfigError: No class is named, or the class refuses its arguments.
             DataError: Items cannot be used; the message names the first.
         """
         import torch

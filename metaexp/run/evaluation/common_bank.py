@@ -38,7 +38,7 @@ def evaluate_on_common_bank(
     Raises:
         RunFolderError: The episodes still differ, because the data differ.
         MachineError: A run folder cannot be written.
-        MetaexpError: As :func:`metaexp.run.evaluation.evaluate.evaluate_run`.
+        MetaexpError: A test failed, as :func:`metaexp.run.evaluation.evaluate.evaluate_run` says.
     """
     replaced: dict[int, Run] = {}
     for item in group(runs):

@@ -75,7 +75,7 @@ def evaluate_run(
         The evaluation, and the file in the run folder that holds it, if it could be written.
 
     Raises:
-        ConfigError: Classes of the test were trained on and may not be. Or the overrides do not fit the weights
+        ConfigError: Test classes were trained on, which is not allowed. Or the overrides do not fit the weights
             (another number of classes for an algorithm with one output per class, another shape of examples), change
             only training, or ask for statistics that were never collected.
         RunFolderError: There are no weights.

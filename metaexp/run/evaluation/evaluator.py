@@ -45,7 +45,7 @@ class SealedSource(SourceOver):
         """Return episodes of the source.
 
         Raises:
-            RuntimeError: Test episodes are asked for, and are still sealed.
+            RuntimeError: Test episodes were requested while they were sealed.
         """
         if split == "test" and not self._open:
             raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")

@@ -47,7 +47,7 @@ def select_best(setup: TrainingSetup, outputs: Outputs, identity: Mapping[str, A
         The selected weights and their validation result.
 
     Raises:
-        NotFiniteError: No validation gave a number, or that of the last weights gave none.
+        NotFiniteError: No validation gave a finite number, or that of the last weights did not.
     """
     best = best_checkpoint(setup.state)
     if setup.settings.eval.weights == "last" and best.step != setup.state.step:
@@ -65,7 +65,7 @@ def best_checkpoint(state: TrainState) -> Best:
     """Return the weights that did best on validation.
 
     Raises:
-        NotFiniteError: No validation gave a number.
+        NotFiniteError: No validation gave a finite number.
     """
     best = state.best
     if best is None:
@@ -97,7 +97,7 @@ def selected(folder: RunFolder, config: Mapping[str, Any]) -> Selected:
         config: What its ``config.yaml`` holds.
 
     Raises:
-        RunFolderError: There are none yet, they are damaged, or they are those of another run.
+        RunFolderError: There are no weights yet, they are damaged, or they are of another run.
     """
     if folder.best.with_suffix(".json").exists():
         try:

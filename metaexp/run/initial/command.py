@@ -90,9 +90,9 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
         config_name: The root file.
 
     Raises:
-        ConfigError: With all problems.
+        ConfigError: The configuration is wrong. The message lists all mistakes.
         MachineError: The accelerator is not here.
-        RunFolderError: With ``from=RUN``: the run cannot be continued.
+        RunFolderError: The run that ``from=RUN`` names cannot be continued.
     """
     if continues_run(overrides):
         from metaexp.run.initial.parent import read_further

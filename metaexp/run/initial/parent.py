@@ -65,7 +65,7 @@ class Parent:
             recorded: What its record says about the parent.
 
         Raises:
-            RunFolderError: The parent is not as it was when the new run was composed.
+            RunFolderError: The parent has changed since the new run was composed.
         """
         base = RunFolder(self.folder).checkpoints / step_name(self.run.step)
         content, values = read_files(base)

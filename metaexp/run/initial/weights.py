@@ -56,8 +56,8 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
         The file; None where the configuration names none.
 
     Raises:
-        ConfigError: It is not there, or is another file than the configuration names.
-        RunFolderError: It is damaged, or holds other things than tensors.
+        ConfigError: The file is missing, or is another file than the configuration names.
+        RunFolderError: The file is damaged, or holds other things than tensors.
     """
     if "weights" not in model.options:
         return None

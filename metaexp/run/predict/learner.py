@@ -115,7 +115,7 @@ class Learner:
             name: What the message calls them.
 
         Raises:
-            ConfigError: They are none, have another shape than the run takes, or are not finite.
+            ConfigError: There are no examples, they have another shape than the run takes, or are not finite.
         """
         found = as_tensor(x)
         shape = self.interface.input_shape

@@ -59,8 +59,8 @@ class Reader:
         """Read labelled examples: a folder for each class, or an .npz file with x and y.
 
         Raises:
-            DataError: There are none, or they cannot be read.
-            ConfigError: They do not fit the run.
+            DataError: There are no examples, or they cannot be read.
+            ConfigError: The examples do not fit the run.
         """
         if is_array_file(path):
             return self._arrays(path, needs_y=True)
@@ -78,8 +78,8 @@ class Reader:
         """Read examples without labels: images in any folders, or an .npz file with x.
 
         Raises:
-            DataError: There are none, or they cannot be read.
-            ConfigError: They do not fit the run.
+            DataError: There are no examples, or they cannot be read.
+            ConfigError: The examples do not fit the run.
         """
         if is_array_file(path):
             return self._arrays(path, needs_y=False)
