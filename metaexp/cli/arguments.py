@@ -54,45 +54,53 @@ class Parser(argparse.ArgumentParser):
         print_text(message or "", end="", file=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and what to write instead, and exit with code 2."""
+        """Print what is wrong and what to write instead, and exit with code 2.
+
+        Args:
+            message: What argparse says.
+
+        Raises:
+            ConfigError: The value of an option is no such number; see :func:`whole_number` and :func:`number`.
+        """
+        current = sys.exception()
+        if isinstance(current, argparse.ArgumentError) and isinstance(current.__context__, argparse.ArgumentTypeError):
+            raise ConfigError(f"{current.argument_name} {current.message}") from None
         unknown = message.partition("unrecognized arguments: ")[2].split()
         words = [word.lstrip("-") for word in unknown if word.startswith("--")]
         overrides = [word if "=" in word else f"{word}=VALUE" for word in words if "=" in word or _KEY.fullmatch(word)]
         super().error(message + (f"; write {' '.join(overrides)}, without --" if overrides else ""))
 
 
-def whole_number(option: str) -> Callable[[str], int]:
-    """Return what reads the value of an option that is a whole number from 1 on, for ``type`` of ``add_argument``.
+def whole_number(text: str) -> int:
+    """Read a whole number from 1 on, as ``type`` of ``add_argument``.
 
     Args:
-        option: Such as ``--seeds``, for the message. What is returned raises ConfigError for any other value.
+        text: The value of the option.
+
+    Raises:
+        ArgumentTypeError: The text is anything else. :class:`Parser` names the option.
     """
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = 0
-        if number < 1:
-            raise ConfigError(f"{option} {text} must be a whole number from 1 on.")
-        return number
-
-    return read
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number from 1 on.")
+    return number
 
 
-def number(option: str, allowed: str) -> Callable[[str], float]:
-    """Return what reads the value of an option that is a number, for ``type`` of ``add_argument``.
+def number(allowed: str) -> Callable[[str], float]:
+    """Return a function that reads a number, for ``type`` of ``add_argument``.
 
     Args:
-        option: Such as ``--every``, for the message. What is returned raises ConfigError for what is no number.
-        allowed: What may be given, for the message. The verb checks the range.
+        allowed: The numbers that are allowed, for the message. The verb checks the range.
     """
 
     def read(text: str) -> float:
         try:
             return float(text)
         except ValueError:
-            raise ConfigError(f"{option} {text} must be {allowed}.") from None
+            raise argparse.ArgumentTypeError(f"{text} must be {allowed}.") from None
 
     return read
 

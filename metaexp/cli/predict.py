@@ -68,13 +68,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all labels and scores to this file")
     parser.add_argument(
         "--conformal",
-        type=number("--conformal", "a number between 0 and 1, such as 0.9"),
+        type=number("a number between 0 and 1, such as 0.9"),
         metavar="LEVEL",
         help="also sets of classes with this coverage: 0.9",
     )
-    parser.add_argument(
-        "--episodes", type=whole_number("--episodes"), metavar="N", help="validation episodes to calibrate on"
-    )
+    parser.add_argument("--episodes", type=whole_number, metavar="N", help="validation episodes to calibrate on")
     options = parse(parser, arguments, PredictOptions())
     if options.help:
         print_text(f"{parser.format_help()}\n{_USAGE}", end="")

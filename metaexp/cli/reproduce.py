@@ -58,12 +58,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = make_parser("reproduce", _DESCRIPTION)
     parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights]"
     parser.add_argument(
-        "--steps", type=whole_number("--steps"), metavar="N", help="for RUN: train and compare only the first N steps"
+        "--steps", type=whole_number, metavar="N", help="for RUN: train and compare only the first N steps"
     )
     parser.add_argument("--fresh", action="store_true", help="for RUN: start again in a new folder")
     parser.add_argument(
         "--seeds",
-        type=whole_number("--seeds"),
+        type=whole_number,
         metavar="N",
         help="for NAME: train with N seeds: 0, 1, ... (default: 1)",
     )

@@ -126,13 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--runs",
-        type=whole_number("--runs"),
+        type=whole_number,
         metavar="N",
         help="end the sweep after N runs (default: no end; grid: all)",
     )
     parser.add_argument(
         "--stop-after",
-        type=whole_number("--stop-after"),
+        type=whole_number,
         metavar="N",
         help="let W&B stop bad runs after N validations (Hyperband)",
     )

@@ -1,4 +1,4 @@
-"""Options that are numbers: what is wrong is said as for every other value."""
+"""Options that are numbers: a wrong one is refused as every other value is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.arguments import number, whole_number
+from metaexp.cli.arguments import Parser, number, whole_number
 from metaexp.cli.main import main
 from metaexp.core.errors import ConfigError
 
@@ -16,17 +16,27 @@ CLI = Path(__file__).resolve().parents[2] / "metaexp" / "cli"
 
 @pytest.mark.parametrize("text", ["x", "1.5", "0", "-3", "", "nan"])
 def test_what_is_no_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
-    read = whole_number("--seeds")
-    assert read("3") == 3
+    parser = Parser()
+    parser.add_argument("--seeds", type=whole_number)
+    assert parser.parse_args(["--seeds", "3"]).seeds == 3
     with pytest.raises(ConfigError, match=rf"^--seeds {re.escape(text)} must be a whole number from 1 on\.$"):
-        read(text)
+        parser.parse_args([f"--seeds={text}"])
 
 
 def test_what_is_no_number_is_refused_by_name() -> None:
-    read = number("--every", "a number of seconds")
-    assert read("0.5") == 0.5
+    parser = Parser()
+    parser.add_argument("--every", type=number("a number of seconds"))
+    assert parser.parse_args(["--every", "0.5"]).every == 0.5
     with pytest.raises(ConfigError, match=r"^--every soon must be a number of seconds\.$"):
-        read("soon")
+        parser.parse_args(["--every", "soon"])
+
+
+def test_another_mistake_of_a_command_line_is_left_to_argparse(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser()
+    parser.add_argument("--seeds", type=whole_number)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--seeds"])
+    assert "argument --seeds: expected one argument" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

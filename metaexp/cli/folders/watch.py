@@ -92,6 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep, a search or a run")
     parser.add_argument("--once", action="store_true", help="print the table once and end")
     parser.add_argument(
-        "--every", type=number("--every", _ALLOWED), default=1.0, metavar="SECONDS", help="how often to look (1 second)"
+        "--every", type=number(_ALLOWED), default=1.0, metavar="SECONDS", help="how often to look (1 second)"
     )
     return parser
