@@ -111,7 +111,7 @@ def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argpars
     Args:
         verb: Name of the verb.
         description: What it does, for its help.
-        words: What its help calls the words that are not options.
+        words: The name of the arguments that are not options, for its help.
     """
     parser = Parser(
         prog=f"metaexp {verb}",
@@ -161,13 +161,13 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
 
 
 def print_origin(own: OwnFiles) -> None:
-    """Say on standard error what named the user's own files, where the command line did not."""
+    """Print on standard error what named the user's own files, where the command line did not."""
     if own.origin and os.environ.get("RANK", "0") == "0":
         print_text(f"using {own.origin}", file=sys.stderr)
 
 
 def own_options(options: Options) -> list[str]:
-    """Return the words by which a command finds the user's own files and packages again."""
+    """Return the options with which a command finds the user's own files and packages again."""
     folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
     return [*folder, *(word for package in options.trust for word in ("--trust", package))]
 

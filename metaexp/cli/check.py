@@ -128,7 +128,7 @@ def _kind_of_file(line: str) -> Kind:
 
 
 def _kind_of_class(target: str) -> Kind:
-    """What a class is, by what it derives from; an algorithm where that is not known, which then says what is wrong."""
+    """What a class is, by its base. One of an unknown base counts as an algorithm, and the check says what is wrong."""
     module, _, name = target.partition(":")
     if module.endswith(".py") or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ConfigError(

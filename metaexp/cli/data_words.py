@@ -95,7 +95,7 @@ def verify_files(name: str, dataset: Dataset, folder: Path) -> int:
 
 
 def note_digests(name: str, dataset: Dataset, folder: Path) -> None:
-    """Note the digests of the files of a dataset that has just been prepared, and say where.
+    """Note the digests of the files of a dataset that has just been prepared, and print where.
 
     Args:
         name: Its name.

@@ -81,10 +81,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Separate folders from overrides. A word with ``=`` is a folder if there is such a folder.
+    """Separate folders from overrides. An argument with ``=`` is a folder if there is such a folder.
 
     Args:
-        words: The words of a command line.
+        words: The arguments of a command line.
 
     Returns:
         Folders and overrides.
@@ -111,7 +111,7 @@ def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a folder is that of a run, or cannot be one of a sweep; a message about it says more."""
+    """Whether a folder is that of a run. An empty folder counts as one, because the message is then clearer."""
     return any((folder / name).exists() for name in (RECORD_FILE, "config.yaml")) or not any(folder.iterdir())
 
 

@@ -121,7 +121,7 @@ def _accept_any_text() -> None:
 
 
 def _draw_to_files() -> None:
-    """Ignore the display that a notebook asks matplotlib for: commands draw to files, and it may not be here."""
+    """Ignore the matplotlib backend of a notebook: commands draw to files, and it may not be installed here."""
     if os.environ.get("MPLBACKEND", "").startswith("module://"):
         del os.environ["MPLBACKEND"]
 

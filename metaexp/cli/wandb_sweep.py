@@ -1,4 +1,4 @@
-"""``metaexp wandb-sweep``: a sweep file for Weights & Biases, from the overrides of a sweep of ours."""
+"""``metaexp wandb-sweep``: a sweep file for Weights & Biases, from the overrides of a metaexp sweep."""
 
 from __future__ import annotations
 

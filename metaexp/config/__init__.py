@@ -1,1 +1,1 @@
-"""YAML and overrides composed, checked as a whole, turned into Settings."""
+"""Composes YAML and overrides, checks them as a whole, and turns them into Settings."""

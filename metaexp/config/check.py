@@ -87,8 +87,8 @@ def check(
         earlier_problems: Problems found while composing, to be reported with the others.
         ignored: Top-level keys that ``earlier_problems`` already explain.
         is_trained: Whether the configuration is for another test of a finished run.
-        is_new: Whether it was composed now. Then the file of ``model.weights`` must be there, and no file of the
-            dataset wrong; an earlier run may not need them any more.
+        is_new: Whether it was composed now. Then the file of ``model.weights`` must exist, and the files of the
+            dataset must be right. An earlier run may not need them any more.
         is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
     Raises:
@@ -160,7 +160,7 @@ def _check_tags(checker: Checker, tags: Any) -> Any:
 
 
 def _without_echoes(problems: list[str]) -> list[str]:
-    """Leave out problems of ``train`` that are only passed on from ``task``, which it follows by default."""
+    """Leave out problems of ``train`` that come from ``task``, whose values it takes by default."""
     return [p for p in problems if not p.startswith("train.") or p.replace("train.", "task.", 1) not in problems]
 
 

@@ -224,7 +224,7 @@ def hydra_files(composed: Composed) -> dict[str, str]:
 
 
 def _to_yaml(values: Mapping[str, Any]) -> str:
-    """Dicts, lists and scalars as OmegaConf writes them, without making a configuration first, which takes as long."""
+    """Write dicts, lists and scalars as OmegaConf does, but in half the time: without making a configuration first."""
     text: str = yaml.dump(values, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
     return text
 

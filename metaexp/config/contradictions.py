@@ -26,7 +26,7 @@ _MOST_THREADS = 1_024
 
 
 class Found(NamedTuple):
-    """What is wrong with sections that are each fine.
+    """What is wrong between sections that are each right.
 
     Attributes:
         problems: A sentence for each contradiction.
@@ -51,7 +51,7 @@ def contradictions(
         choices: Group -> chosen file.
         sound: The sections whose values are all possible by themselves; the others are left alone.
         is_trained: Whether it is for another test of a finished run. Then what training needs does not matter.
-        is_look: Whether the dataset is only looked at. Then one with fixed test episodes need not fit the task.
+        is_look: Whether the dataset is only looked at. Then fixed test episodes need not fit the task.
 
     Returns:
         A sentence for each contradiction, and what is wrong with the data.
@@ -121,8 +121,8 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
     Args:
         spec: The class of the dataset, with its arguments.
         choices: Group -> chosen file.
-        folder: Where data are, to count what is in the files of a dataset that does not know it otherwise; None to
-            look at no file. Files that are missing tell nothing here: they may be where the job runs.
+        folder: The data folder, in which files are counted if only they say how large the dataset is; None reads no
+            file. A missing file is no mistake here, because the job may run on another machine.
 
     Raises:
         ConfigError: The dataset refuses its arguments.
@@ -142,7 +142,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
 
 
 def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:
-    """What the files tell of fixed test episodes; files that are missing tell nothing here."""
+    """What the files say about fixed test episodes. A missing file is no mistake here."""
     try:
         return dataset.fixed_bank(folder)
     except (MissingDataError, OSError):

@@ -22,7 +22,7 @@ def departures(experiment: str, config_dir: Path | None = None) -> str | None:
     Returns:
         The text; None where the header has no such part.
     """
-    return labelled(_text(experiment, config_dir)).get("Departs")
+    return read_labels(_text(experiment, config_dir)).get("Departs")
 
 
 def stated_departures(experiment: str | None) -> str:
@@ -41,8 +41,8 @@ def stated_departures(experiment: str | None) -> str:
     return "" if text.startswith(_NOTHING) else text
 
 
-def labelled(text: str) -> dict[str, str]:
-    """Return label -> text, lines joined, of the comment that ``text`` begins with."""
+def read_labels(text: str) -> dict[str, str]:
+    """Return the labelled parts of the comment that a text begins with: label -> its text in one line."""
     found: dict[str, str] = {}
     label = None
     for line in text.splitlines():

@@ -63,7 +63,7 @@ def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file that ``model.weights`` names, or the file of the selected weights of the run that it names.
+    """Return the file of weights that ``model.weights`` names; for a run, that of its selected weights.
 
     Args:
         path: A file, or a run folder.
@@ -119,7 +119,7 @@ def _digest(path: Path, _size: int, _time: int) -> str:
 
 
 def _of_run(folder: Path) -> Path:
-    """The file in a run folder that holds its selected weights: ``best``, or the newest checkpoint before there is."""
+    """The file in a run folder with its selected weights: ``best``, or without it the newest checkpoint."""
     if not (folder / "config.yaml").is_file():
         raise ConfigError(
             f"model.weights={folder} is a folder, and not a run folder: it has no config.yaml. Give a run folder, or a "

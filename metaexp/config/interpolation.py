@@ -18,7 +18,7 @@ def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) ->
         name: Name of the class.
         value: The value for this class.
         otherwise: The value for other classes.
-        _root_: The whole configuration, which omegaconf gives.
+        _root_: The whole configuration, which OmegaConf passes.
     """
     target = str(OmegaConf.select(_root_, "dataset._target_", default=""))
     return value if target.rpartition(".")[2] == name else otherwise

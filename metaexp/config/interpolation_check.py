@@ -1,6 +1,6 @@
 """Checks interpolations (``${...}``) as they are written, before any is resolved.
 
-They could read secrets from the environment, since configurations are shown and logged, and a few lines of them could
+An interpolation could read a secret from the environment, which would then be shown and logged. And a few lines could
 expand to more than memory holds.
 """
 
@@ -38,7 +38,7 @@ class Resolver(NamedTuple):
 
 
 def interpolations(text: str) -> list[Reference | Resolver]:
-    """List the interpolations in a value, those inside others among them.
+    """List the interpolations in a value, also those inside others.
 
     Args:
         text: The value as written.
@@ -88,7 +88,7 @@ def is_refused(value: Any, section: str) -> bool:
 
 
 def expansion_problem(config: Mapping[str, Any]) -> str | None:
-    """Say that a configuration would expand to too much, where it would.
+    """Return what is wrong with a configuration that would expand to more than memory holds; None for others.
 
     Args:
         config: Nested plain dicts with interpolations as written.

@@ -1,4 +1,4 @@
-"""Hydra's loader of the shipped configuration, and of the user's own before it."""
+"""Hydra's loader for the shipped configuration files and the user's own."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Files(ConfigRepository):
     """The files of a search path. Each text is parsed once in a process; many configurations are made of few files.
 
     Attributes:
-        answers: What was asked since it was last emptied, and the answers: where a name is found, what is in a file.
-        groups: Where groups were found, while files stay; None otherwise.
+        answers: The lookups since it was last emptied, with their answers: where a name is found, what is in a file.
+        groups: Where groups were found, while files are assumed to be unchanged; None otherwise.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
@@ -66,8 +66,8 @@ class Files(ConfigRepository):
         parsed: ConfigResult | None = _copy_of(_parsed[key])
         return parsed
 
-    def would_answer(self, answers: dict[tuple[str, ObjectType | None], object]) -> bool:
-        """Whether the files still give these answers, so that whatever was made of them would be made again."""
+    def is_current(self, answers: dict[tuple[str, ObjectType | None], object]) -> bool:
+        """Whether the files still give these answers, so that the composition would be the same."""
         return all(self._answer(name, kind) == answer for (name, kind), answer in answers.items())
 
     def _answer(self, name: str, kind: ObjectType | None) -> object:
@@ -131,7 +131,7 @@ def _place_in(source: ConfigSource, name: str) -> Traversable | None:
 
 
 class _Made(NamedTuple):
-    """What was made of a configuration: pickled, with the chosen files, and what Hydra had asked for it."""
+    """A composition that is kept: its parts, the chosen files, and the lookups that it depends on."""
 
     parts: bytes
     shared: Any
@@ -182,7 +182,7 @@ class Loader(ConfigLoaderImpl):
         key = (searched, config_name, *overrides, RunMode.RUN, Path.cwd())
         made = _made.pop(key, None)
         is_known = self._compared is not None and key in self._compared
-        if made is None or not (is_known or self.repository.would_answer(made.answers)):
+        if made is None or not (is_known or self.repository.is_current(made.answers)):
             self.repository.answers = {}
             config: DictConfig = self.load_configuration(config_name, overrides, RunMode.RUN)
             depends_on_more = config.hydra.job.env_copy or self._asks_for_more
@@ -229,16 +229,16 @@ class Loader(ConfigLoaderImpl):
 
 @lru_cache(maxsize=10_000)
 def parse_override(line: str) -> Override:
-    """Return an override as Hydra's grammar reads it, which takes a millisecond; jobs of a sweep share most lines.
+    """Parse an override by Hydra's grammar. It takes a millisecond, and jobs share most lines, so results are kept.
 
     Args:
-        line: The override. What is returned is not for the caller to change.
+        line: The override. The caller must not change the result.
     """
     return OverridesParser.create().parse_override(line)
 
 
 def _has_interpolation(file: ResultDefault, repo: IConfigRepository) -> bool:
-    """Whether a file chooses another by an interpolation, which may look at more than files, as at the environment."""
+    """Whether a file chooses another by an interpolation, which may depend on more than files: on the environment."""
     loaded = repo.load_config(file.config_path) if file.config_path else None
     return loaded is not None and any("${" in str(vars(default)) for default in loaded.defaults_list or ())
 

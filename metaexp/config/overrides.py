@@ -47,7 +47,7 @@ _SAMPLERS = (
 
 
 class SortedOverrides(NamedTuple):
-    """Overrides, sorted by what is to be done with them.
+    """Overrides, sorted by how they are applied.
 
     Attributes:
         choices: Those that decide which files are composed, as given.
@@ -279,7 +279,7 @@ def _format_known(names: Sequence[str]) -> str:
 
 
 def _changes_nothing(override: Override) -> bool:
-    """``experiment=null``: no experiment is what there is without it; nor does one debug without ``debug``."""
+    """Whether an override chooses nothing, such as ``experiment=null`` or ``debug=null``, which is the default."""
     return override.key_or_group in ("experiment", "debug") and override.value() is None and not override.is_delete()
 
 

@@ -1,8 +1,8 @@
-"""Which projects this user has allowed to run their code. The list is the user's own file, outside every project.
+"""Keeps the list of projects that this user has allowed to run their code, in a file outside every project.
 
-A ``metaexp.toml`` comes with a folder, and a folder can be a stranger's. So it only asks for packages. This list, which
-``metaexp trust`` and ``metaexp new`` write, says yes. It keeps the packages by name, so a file that asks for another
-one later has to be allowed again, and the owner of the file, so that nobody else can put one in its place.
+A ``metaexp.toml`` comes with a folder, and a folder can be a stranger's. So it only asks for packages. ``metaexp
+trust`` and ``metaexp new`` write this list, which allows them. It keeps the packages by name, so a file that asks for
+another one later has to be allowed again, and the owner of the file, so that nobody else can put one in its place.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def use_own_files(config_dir: Path | None, packages: Sequence[str]) -> OwnFiles:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file; no, too, where the folder may not be read."""
+    """Whether there is a file. False also where the folder may not be read."""
     try:
         return path.is_file()
     except OSError:

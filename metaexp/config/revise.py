@@ -85,7 +85,7 @@ def check_idle(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
 
     Args:
         before: The configuration of the run.
-        after: That of another test of it.
+        after: The configuration of another test of the run.
 
     Raises:
         ConfigError: An override would have no effect. The message has a sentence for each key, such as ``train.steps``.

@@ -68,20 +68,20 @@ def is_stand_in(dataset: ClassSpec) -> bool:
 def data_name(dataset: ClassSpec, name: str) -> str:
     """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in.
 
-    Data of one's own have the name of their file or folder as well, such as ``image_folder-birds``.
+    The name of the user's own data ends in that of their file or folder, such as ``image_folder-birds``.
 
     Args:
         dataset: The dataset's class and arguments.
         name: The name of its file or class.
     """
     named = "-".join([name, *own_data(dataset.path, dataset.arguments)])
-    if of_it := of_mixture(dataset.path, dataset.node()):
+    if of_it := mixture_suffix(dataset.path, dataset.node()):
         return named + of_it
     return f"{named} (stand-in)" if is_stand_in(dataset) else named
 
 
-def of_mixture(path: str, node: Mapping[str, Any]) -> str:
-    """Return what is mixed, and what is drawn for each episode, as the name of a mixture ends; "" for other datasets.
+def mixture_suffix(path: str, node: Mapping[str, Any]) -> str:
+    """Return the end of a mixture's name: its datasets, and what is drawn for each episode; "" for other datasets.
 
     Args:
         path: The dataset's class.
@@ -96,7 +96,7 @@ def of_mixture(path: str, node: Mapping[str, Any]) -> str:
 
 
 def own_data(path: str, arguments: Mapping[str, Any]) -> list[str]:
-    """Return the name of the file or folder of data of one's own, without what ends it; [] for other datasets.
+    """Return the name of the file or folder of the user's own data, without its suffix; [] for other datasets.
 
     Args:
         path: The dataset's class.

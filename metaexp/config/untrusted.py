@@ -1,4 +1,4 @@
-"""What a configuration file may not contain, because it could run code.
+"""Refuses what a configuration file may not contain, because it could run code.
 
 People share experiments and config folders, so files are treated as data. Only the shipped root may have a ``hydra:``
 section. A user's own folder may add launchers and sweepers, which name plugins of Hydra only. What a user types on the

@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 
 
 class VerbOptions(NamedTuple):
-    """What a command line asks of a verb, unchecked.
+    """The options of a verb on a command line, unchecked.
 
     Attributes:
         name: The file of the verb's group that was chosen; None where none was.

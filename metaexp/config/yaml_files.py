@@ -61,7 +61,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def yaml_problems(path: Path) -> list[str]:
-    """Say why a YAML file is too large to be a configuration, or no file. One that cannot be read has no such problem.
+    """Return why a YAML file cannot be a configuration: it is too large, or not a file. Nothing else is checked.
 
     Args:
         path: The file.
@@ -87,7 +87,7 @@ def yaml_problems(path: Path) -> list[str]:
 
 
 def format_unreadable_file(folder: Path | None) -> str:
-    """Say which YAML file below a folder cannot be read for its encoding or its depth, which Hydra says without a name.
+    """Format which YAML file below a folder cannot be read for its encoding or its depth. Hydra names no file.
 
     Returns:
         A sentence; empty where none is such a file.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
-from metaexp.config.schema import STAND_IN, of_mixture, own_data
+from metaexp.config.schema import STAND_IN, mixture_suffix, own_data
 from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
@@ -258,7 +258,7 @@ def _shown_names(choice: str, record: RunRecord) -> set[str]:
     if not isinstance(node, Mapping):
         return {choice}
     target = str(node.get("_target_"))
-    if of_it := of_mixture(target, node):
+    if of_it := mixture_suffix(target, node):
         return {choice + of_it}
     own = "-".join([choice, *own_data(target, node)])
     end = " (stand-in)" if node.get(STAND_IN) is True else ""

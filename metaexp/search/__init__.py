@@ -1,1 +1,1 @@
-"""Hyper-parameters proposed by a sampler, judged on validation tasks."""
+"""Searches for hyper-parameters: a sampler proposes them, and validation tasks judge them."""

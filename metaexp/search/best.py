@@ -20,7 +20,7 @@ _SECTIONS = ("seed", "train", "augment", "eval", "task", *SLOTS)
 _HEADER = """\
 # @package _global_
 # The best of {trials} trials of a search, by {metric}: {value}. Chosen on validation tasks; no trial was tested.
-# Search:   metaexp search {asked}
+# Search:   metaexp search {overrides}
 # Trial:    {trial}
 # Command:  {command}
 # To keep it, copy this file into the folder experiment/ of your own --config-dir.
@@ -42,7 +42,7 @@ def write_best(found: SearchResult, best: Point) -> None:
         trials=sum(point.is_counted for point in found.points),
         metric=found.prepared.metric.validation,
         value=format_score(read_record(folder).val),
-        asked=shlex.join(found.asked),
+        overrides=shlex.join(found.overrides),
         trial=f"{best.number}, {job.what}",
         command=train_command(found),
     )

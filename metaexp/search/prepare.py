@@ -54,11 +54,11 @@ class Prepared(NamedTuple):
     @property
     def limit(self) -> int:
         """How many points to try."""
-        asked = self.options.trials
+        wanted = self.options.trials
         if self.options.sampler != "grid":
-            assert asked is not None
-            return asked
-        return len(self.grid()) if asked is None else min(asked, len(self.grid()))
+            assert wanted is not None
+            return wanted
+        return len(self.grid()) if wanted is None else min(wanted, len(self.grid()))
 
     def grid(self) -> list[tuple[Value, ...]]:
         """Return every combination of values, in order."""

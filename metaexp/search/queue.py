@@ -88,11 +88,11 @@ class TrialQueue:
         identities = {point.notes["identity"]: point.number for point in points if "identity" in point.notes}
         tried = {_written(point): int(point.notes.get("same_as", point.number)) for point in points}
         grid = self.prepared.grid() if self.prepared.options.sampler == "grid" else None
-        asked, left = len(points), self.prepared.limit - sum(point.is_counted for point in points)
+        n_asked, left = len(points), self.prepared.limit - sum(point.is_counted for point in points)
         repeats = 0
-        while left > 0 and repeats < self._patience(len(tried)) and (grid is None or asked < len(grid)):
-            point = self.study.ask(None if grid is None else grid[asked])
-            asked += 1
+        while left > 0 and repeats < self._patience(len(tried)) and (grid is None or n_asked < len(grid)):
+            point = self.study.ask(None if grid is None else grid[n_asked])
+            n_asked += 1
             same = tried.get(_written(point))
             job = self._freeze(point) if same is None else None
             if job is not None:

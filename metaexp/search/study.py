@@ -46,7 +46,7 @@ class Point(NamedTuple):
         value: Its final validation metric; None unless it is complete.
         values: A value for each dimension.
         reported: Step -> validation metric.
-        notes: What we keep with it; see :meth:`Study.note`.
+        notes: Notes that are kept with it; see :meth:`Study.note`.
     """
 
     number: int

@@ -37,14 +37,14 @@ class SearchResult(NamedTuple):
         points: All trials, by number.
         importances: Key -> how much it contributes to good results.
         exhausted: Whether the sampler proposes only points that were tried before.
-        asked: Overrides of the command line.
+        overrides: Overrides of the command line.
     """
 
     prepared: Prepared
     points: list[Point]
     importances: dict[str, float]
     exhausted: bool
-    asked: Sequence[str]
+    overrides: Sequence[str]
 
     @property
     def counted(self) -> list[Point]:
@@ -158,7 +158,7 @@ def write_report(found: SearchResult) -> Path:
     prepared, best = found.prepared, best_of(found)
     content = {
         "schema_version": SCHEMA_VERSION,
-        "command": list(found.asked),
+        "command": list(found.overrides),
         "metric": prepared.metric.validation,
         "larger_is_better": prepared.metric.larger_is_better,
         "options": asdict(prepared.options),

@@ -127,8 +127,8 @@ def _check(space: Space, plan: SweepPlan, jobs: Sequence[FrozenJob]) -> None:
 def _tests(space: Space, jobs: Sequence[FrozenJob]) -> list[str]:
     """Overrides that would test some runs."""
     varied = [f"{d.key} varies" for d in space.dimensions if key_of(d.key) == "eval.test"]
-    asked = [line for line in space.fixed if key_of(line) == "eval.test"]
-    return varied or (asked if any(job.config["eval"].get("test", True) for job in jobs) else [])
+    fixed = [line for line in space.fixed if key_of(line) == "eval.test"]
+    return varied or (fixed if any(job.config["eval"].get("test", True) for job in jobs) else [])
 
 
 def _hydra(space: Space) -> list[str]:

@@ -1,1 +1,1 @@
-"""Many frozen jobs by one command; decide.py says what is done and what is left."""
+"""Runs many frozen jobs by one command. decide.py says what is done and what is left."""

@@ -134,7 +134,7 @@ def unless_log_opens(folder: Path) -> JobProcess | None:
 
 
 class _NotStarted:
-    """What stands for the process of a job that could not be started. It has ended already."""
+    """Takes the place of the process of a job that could not be started. It has already ended."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -190,7 +190,7 @@ def worker_arguments(folders: Sequence[Path], trusted: Sequence[str], threads: i
 
 
 def job_environment() -> dict[str, str]:
-    """The environment variables of a worker: ours, with two changes.
+    """The environment variables of a worker: ours, with three changes.
 
     PYTHONPATH gets the folder of metaexp if metaexp is not installed. WANDB_SERVICE is removed, because a job that
     shares our W&B service ends with it. WANDB_RUN_ID is removed, because each job is a W&B run of its own.

@@ -69,8 +69,8 @@ class StopFolder:
         if self.path.is_dir():
             (self.path / _STOP).touch()
 
-    def stop_is_asked(self) -> bool:
-        """Return whether to stop. A missing folder means that the sweep's command has gone, and jobs stop too."""
+    def stop_requested(self) -> bool:
+        """Return whether to stop. It is missing if the sweep's command has ended; then jobs stop too."""
         return (self.path / _STOP).exists() or not self.path.is_dir()
 
     def mark_ended(self, number: int) -> None:
@@ -115,7 +115,7 @@ class Task:
 
         with stop_on_signals() as signalled, save_before_requeue(started):
             queue = SweepQueue(sweep, [job], self.options, begin, JobReporter(self.folder, self.options))
-            Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_is_asked())
+            Pool(queue, 1).run(lambda: bool(signalled) or self.folder.stop_requested())
 
 
 class JobReporter:
@@ -250,7 +250,7 @@ class LauncherPool:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error; of submitit's about a job that was killed also its state and its last words."""
+    """The first line of an error. For submitit's error about a killed job, also the job's state and its last line."""
     lost = re.search(r"has not produced any output \(state: (.*?)\)", str(error))
     if lost is None:
         return first_line(error)

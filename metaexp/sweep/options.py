@@ -31,7 +31,7 @@ class SweepOptions:
         reuse: Copy completed runs that the jobs of a new sweep would repeat.
         together: Train jobs together that differ only in the seed and in what comes after the gradient, such as
             ``optimizer.lr``. Small networks are faster so. ``train.seeds`` sets it.
-        name: What its folder, and its group in W&B, is called. By default it is made from the keys that vary.
+        name: The name of the sweep's folder and of its group in W&B. By default it is made from the keys that vary.
     """
 
     on_error: Literal["continue", "stop", "retry"] = "continue"

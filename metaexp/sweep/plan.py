@@ -24,8 +24,8 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
     Args:
         prepared: The sweep.
         overrides: Overrides of the command line.
-        measure: If given, jobs whose time no finished run tells are measured by running a few steps. It is called with
-            a line about each measurement. None leaves their time unknown.
+        measure: Called with a line about each measurement. A job that is like no finished run is measured by running a
+            few steps. None measures nothing, and leaves the time of such a job unknown.
 
     Returns:
         The text, of several lines.

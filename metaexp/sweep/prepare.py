@@ -91,7 +91,7 @@ def prepare(
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
         display: Shows how many jobs are checked; nothing by default.
-        keeps_files: Whether jobs keep Hydra's files, which those that are only listed do not need.
+        keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed do not need them.
 
     Raises:
         ConfigError: A job is wrong. The message lists the mistakes of all jobs.
@@ -136,7 +136,7 @@ def prepare(
 
 
 def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
-    """Say what has changed since the jobs were frozen.
+    """Format what has changed since the jobs were frozen.
 
     Args:
         then: The frozen jobs.

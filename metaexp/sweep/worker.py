@@ -107,7 +107,7 @@ def _point_to_log(folder: Path, note: Note, log: Path) -> None:
 
 
 def _intact(folders: Sequence[Path]) -> dict[Path, FrozenJob]:
-    """The frozen job of each folder. Of several, those are left out whose file is damaged: only they have failed."""
+    """The frozen job of each folder. Of several jobs, those with a damaged file are left out: only they fail."""
     found = {}
     for folder in folders:
         try:
@@ -120,7 +120,7 @@ def _intact(folders: Sequence[Path]) -> dict[Path, FrozenJob]:
 
 
 def _run_all(sweep: Sweep, jobs: Mapping[Path, FrozenJob], threads: int | None) -> Sequence[Exception | None]:
-    """Run one job, or several together, and return what ended each early. The error of a single job is raised."""
+    """Run one job, or several together, and return the error that ended each early. That of a single job is raised."""
     if len(jobs) == 1:
         ((folder, job),) = jobs.items()
         _run(job, folder, threads)

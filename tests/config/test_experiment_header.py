@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.config.experiment_header import departures, labelled, stated_departures
+from metaexp.config.experiment_header import departures, read_labels, stated_departures
 
 HEADER = "# A line before any label.\n# Paper:    Somebody (2020),\n#           Table 2.\n# Departs:  two things\n"
 
 
 def test_lines_that_go_on_are_joined_and_the_comment_ends_at_the_first_other_line() -> None:
-    assert labelled(f"{HEADER}defaults:\n# Command: not a part of it\n") == {
+    assert read_labels(f"{HEADER}defaults:\n# Command: not a part of it\n") == {
         "Paper": "Somebody (2020), Table 2.",
         "Departs": "two things",
     }
-    assert labelled("defaults:\n") == labelled("# without a label\n") == {}
+    assert read_labels("defaults:\n") == read_labels("# without a label\n") == {}
 
 
 def test_an_experiment_of_ones_own_comes_before_the_shipped_one(tmp_path: Path) -> None:

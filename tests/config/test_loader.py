@@ -114,13 +114,13 @@ def test_files_that_stay_are_compared_once_and_an_edit_is_noticed_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    compare = Files.would_answer
+    compare = Files.is_current
 
     def note(self: Files, answers: Any) -> bool:
         asked.append(len(answers))
         return compare(self, answers)
 
-    monkeypatch.setattr(Files, "would_answer", note)
+    monkeypatch.setattr(Files, "is_current", note)
     write(tmp_path, "model/small", "width: 1\n")
     composer = Composer(tmp_path)
     composer.compose(["model=small"])

@@ -11,7 +11,7 @@ import pytest
 
 from metaexp.cli.reproduce import main
 from metaexp.config.compose import Composer
-from metaexp.config.experiment_header import departures, labelled
+from metaexp.config.experiment_header import departures, read_labels
 from metaexp.core.errors import ExitCode, MetaexpError, NotFiniteError, RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.reproduce import run_seeds as module
@@ -298,7 +298,7 @@ def test_the_departures_of_every_experiment_can_be_read() -> None:
 
 
 def test_a_header_is_read_by_its_labels() -> None:
-    assert labelled("# Words.\n# Paper:  one\n#         two: three\n# Departs: no\nkey: 1\n# Late: x\n") == {
+    assert read_labels("# Words.\n# Paper:  one\n#         two: three\n# Departs: no\nkey: 1\n# Late: x\n") == {
         "Paper": "one two: three",
         "Departs": "no",
     }

@@ -35,7 +35,7 @@ def found(folder: Path, n_trials: int, importances: dict[str, float] | None = No
     ]
     points.append(Point(n_trials, "pruned", None, (0.5, 1, "maml"), {50: 0.2}, {}))
     prepared: Any = SimpleNamespace(path=folder, metric=Metric.of(n_way), space=SimpleNamespace(dimensions=DIMENSIONS))
-    return SearchResult(prepared, points, importances or {}, exhausted=False, asked=[])
+    return SearchResult(prepared, points, importances or {}, exhausted=False, overrides=[])
 
 
 @pytest.fixture

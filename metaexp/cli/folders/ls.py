@@ -65,10 +65,10 @@ def default_place() -> Path:
 
 
 def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Separate folders from filters. A word with ``=`` is a folder if there is such a folder.
+    """Separate folders from filters. An argument with ``=`` is a folder if there is such a folder.
 
     Args:
-        words: The words of a command line.
+        words: The arguments of a command line.
 
     Returns:
         Folders and filters.

@@ -1,1 +1,1 @@
-"""The classes that a configuration names: found in source, their arguments checked, made."""
+"""Finds the classes that a configuration names in source, checks their arguments, and makes the objects."""

@@ -125,7 +125,7 @@ class Checker:
         Args:
             key: Its dotted key.
             value: The value as YAML gives it.
-            kind: What it may be.
+            kind: The values that the key may have.
 
         Returns:
             The value in canonical form, a ClassSpec for an object.
@@ -215,7 +215,7 @@ def class_spec(node: Mapping[str, Any], slot: Slot, key: str = "node") -> ClassS
     Args:
         node: A ``_target_`` and its arguments.
         slot: What it is for.
-        key: How messages call it.
+        key: Its dotted key, for messages.
 
     Raises:
         ConfigError: The class or an argument is wrong. The message lists all mistakes. Nothing was imported.

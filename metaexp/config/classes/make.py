@@ -1,4 +1,4 @@
-"""The one place where a checked configuration becomes objects."""
+"""Makes the objects that a checked configuration describes. No other module does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own code that a configuration names: which files it is made of, and their digest. Nothing is imported.
+"""Finds the user's own code that a configuration names: its files and their digest. Nothing is imported.
 
 Changed code gives other numbers, so the code is part of what a run is, like its settings. The files are found by
 following imports in source, from the modules of the classes. Where a module is named at run time only

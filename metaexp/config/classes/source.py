@@ -1,4 +1,4 @@
-"""Classes found in source files, with nothing imported.
+"""Finds classes in source files. Nothing is imported.
 
 A configuration is checked before torch, or any user's code, is imported. So the files that define its classes are
 parsed, and names are followed through imports and aliases to their definition.
@@ -267,7 +267,7 @@ class Scope:
 
         Args:
             dotted: The path.
-            depth: How many imports were followed so far; circles of imports end by it.
+            depth: How many imports were followed so far. A limit on it ends circles of imports.
         """
         module_name, _, name = dotted.rpartition(".")
         module = read_module(module_name) if module_name and depth < 16 else None

@@ -32,7 +32,7 @@ def trust(package: str) -> None:
     """Allow the classes of a top-level package or module from now on, in this process.
 
     Args:
-        package: Its name; it is installed, or lies in the current folder. Or its path: then it lies there.
+        package: The name of a package that is installed or in the current folder, or the path of a package.
 
     Raises:
         ConfigError: There is no such package, or Python finds another one of that name.
@@ -86,7 +86,7 @@ def trusted() -> tuple[str, ...]:
 
 
 def trust_arguments() -> tuple[str, ...]:
-    """Return what :func:`trust` takes in another process: the packages trusted so far, those in folders with paths."""
+    """Return the packages trusted so far as arguments of :func:`trust` in another process: names, or paths."""
     return tuple(str(_folders[name] / name) if name in _folders else name for name in sorted(_trusted))
 
 
