@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
+
+_WIDTH: Final = 120
+_NO_PARAGRAPH: Final = ("|", "#", "*", "-", " ", "<", ">")
+"""The first characters of tables, headings, lists, indented code, HTML and quotes."""
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -57,4 +63,18 @@ def between_markers(text: str, name: str, content: str) -> str:
         raise RunFolderError(f"the text needs the lines {begin} and {end} once each, in this order.")
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{content.strip()}\n{end}{after}"
+    return f"{before}{begin}\n{wrap_paragraphs(content.strip())}\n{end}{after}"
+
+
+def wrap_paragraphs(text: str) -> str:
+    """Return Markdown whose paragraphs have lines of at most 120 characters. Tables, lists and code stay as they are.
+
+    Args:
+        text: The Markdown, with one line for each paragraph that is to be wrapped.
+    """
+    return "\n".join(
+        line
+        if len(line) <= _WIDTH or line.startswith(_NO_PARAGRAPH)
+        else textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )

@@ -125,6 +125,13 @@ def test_a_text_without_its_markers_is_refused(text: str) -> None:
         between_markers(text, "results", "x")
 
 
+def test_generated_paragraphs_are_wrapped_and_tables_are_not() -> None:
+    table = format_table(["a"], [["words " * 30]])
+    page = between_markers("<!-- results:begin -->\n<!-- results:end -->", "results", f"{table}\n\n{'words ' * 30}")
+    assert table in page
+    assert [len(line) for line in page.splitlines() if line.startswith("words")] == [119, 59]
+
+
 def test_a_cell_cannot_break_the_table() -> None:
     lines = format_table(["a"], [["x | y\nz"]]).splitlines()
     assert lines[2:] == ["| x \\| y z |"]
