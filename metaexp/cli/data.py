@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.figure is not None:
         _check_figure(options.figure)
     if word in WORDS:
-        from metaexp.cli.data_words import print_dataset, print_datasets, verify_files
+        from metaexp.cli.data_actions import print_dataset, print_datasets, verify_files
 
         if word == "list":
             return print_datasets(composer, rest)
@@ -112,7 +112,7 @@ def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str 
     report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
     print_text(report.format())
     if noted_as:
-        from metaexp.cli.data_words import note_digests
+        from metaexp.cli.data_actions import note_digests
 
         note_digests(noted_as, dataset, folder)
     if figure is not None:

@@ -19,7 +19,7 @@ class OddRuns:
     Attributes:
         group: The group.
         model: A run that was tested on the bank of most runs.
-        runs: Those that were not.
+        runs: The runs that were tested on another bank.
     """
 
     group: Group

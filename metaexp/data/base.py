@@ -68,7 +68,7 @@ class Dataset(ABC):
         """Return the shape and number of the test episodes, for a dataset whose test episodes are fixed; None here.
 
         Args:
-            folder: ``paths.data``, for a dataset whose files tell it; None to look at no file, which then gives None.
+            folder: ``paths.data``, if only the files of the dataset tell it. None reads no file and gives None.
 
         Raises:
             DataError: The files are missing or wrong.

@@ -72,7 +72,7 @@ def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) 
 
     Args:
         rows: The rows.
-        none_found: What is said if there are none.
+        none_found: The text if there are no rows.
         more: Keys of further columns.
     """
     if not rows:

@@ -143,7 +143,7 @@ class WarmParent:
     Attributes:
         is_alive: Whether it can still fork.
         is_ready: Whether it has finished its imports.
-        is_noted: Whether the user has been told of its death. The owner sets it.
+        is_noted: Whether the owner has printed that it died. The owner sets it.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:

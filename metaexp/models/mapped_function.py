@@ -16,7 +16,7 @@ class MappedFunction(Function):
         """Call the function once on all tasks (see torch's page on extending torch.func).
 
         Args:
-            info: torch's, with the number of tasks.
+            info: What torch says about the map, such as the number of tasks.
             in_dims: The axis of the tasks in each argument; None where an argument has none.
             arguments: Tensors, or anything else, which is passed on.
         """

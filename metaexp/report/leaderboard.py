@@ -37,7 +37,7 @@ class LeftOut(NamedTuple):
 
     Attributes:
         name: The name of its folder.
-        reason: Why it is not.
+        reason: Why the run is not on the page.
     """
 
     name: str

@@ -12,7 +12,7 @@ class Step(NamedTuple):
     """A command that one could give next.
 
     Attributes:
-        command: It, quoted for a shell.
+        command: The command, quoted for a shell.
         why: What it does, in a few words.
     """
 

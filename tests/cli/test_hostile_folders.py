@@ -91,17 +91,17 @@ def test_the_watch_notices_what_a_call_does_outside(tmp_path: Path, deed: Callab
     outside.mkdir()
     (outside / "victim").write_text("secret")
     watch = watching.Watch(outside)
-    with watch.watching() as nothing:
+    with watch.record_faults() as nothing:
         (tmp_path / "other").write_text("fine")
     assert nothing == []
-    with watch.watching() as faults:
+    with watch.record_faults() as faults:
         deed(outside)
     assert faults
 
 
 def test_a_call_that_never_ends_is_ended() -> None:
     watching = importlib.import_module("hostile_watch")
-    with pytest.raises(watching.Hang), watching.at_most(0.05):
+    with pytest.raises(watching.Hang), watching.limit_time(0.05):
         all(True for _ in itertools.count())
 
 
@@ -132,7 +132,7 @@ def test_a_damage_that_root_could_read_through_is_felt(tmp_path: Path) -> None:
     path = tmp_path / "closed"
     path.write_text("x")
     path.chmod(0)
-    with watching.without_rights_of_root(), pytest.raises(PermissionError):
+    with watching.drop_rights_of_root(), pytest.raises(PermissionError):
         path.read_text()
     if os.geteuid() == 0:
         assert path.read_text() == "x"

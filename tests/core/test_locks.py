@@ -25,7 +25,7 @@ with hold_lock(Path(sys.argv[1])):
 
 
 @contextmanager
-def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+def hold_in_another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has the lock on ``path``."""
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -39,7 +39,7 @@ def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_lock_is_taken_by_one_process_which_the_message_names(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with another_process(path) as process:
+    with hold_in_another_process(path) as process:
         assert is_locked(path)
         with pytest.raises(LockedError, match=f"process {process.pid}$"):
             acquire(path)
@@ -48,7 +48,7 @@ def test_a_lock_is_taken_by_one_process_which_the_message_names(tmp_path: Path) 
 
 def test_the_system_lets_go_of_a_lock_when_its_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with another_process(path) as process:
+    with hold_in_another_process(path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not is_locked(path)

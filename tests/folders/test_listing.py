@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, capsys: pytest.Cap
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0)
-    with hostile_watch.without_rights_of_root():
+    with hostile_watch.drop_rights_of_root():
         code = main(["ls", str(closed)])
     closed.chmod(0o755)
     assert code == 4

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from warm_parents import warm_parent
+from warm_parents import start_warm_parent
 
 from metaexp.machine import forked_process
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork
@@ -26,7 +26,7 @@ ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if 
 def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarmParent]:
     """A warm parent started in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    with warm_parent(ENV) as made:
+    with start_warm_parent(ENV) as made:
         yield made
 
 
@@ -123,7 +123,7 @@ def test_where_the_parent_dies_its_processes_go_on_and_their_ends_are_known(pare
 
 
 def test_a_parent_that_cannot_start_loses_its_requests_and_reports_why(tmp_path: Path) -> None:
-    with warm_parent(ENV, "raise ImportError('no such thing')") as parent:
+    with start_warm_parent(ENV, "raise ImportError('no such thing')") as parent:
         process = parent.fork([""], tmp_path / "log.txt")
         while not process.is_lost:
             assert process.poll() is None
@@ -133,7 +133,7 @@ def test_a_parent_that_cannot_start_loses_its_requests_and_reports_why(tmp_path:
 
 
 def test_a_process_that_was_killed_before_it_began_never_begins(tmp_path: Path) -> None:
-    with warm_parent(ENV, "import time; time.sleep(600)") as parent:
+    with start_warm_parent(ENV, "import time; time.sleep(600)") as parent:
         process = parent.fork(["open('began', 'w')"], tmp_path / "log.txt")
         process.kill()
         assert process.wait() == -signal.SIGKILL
@@ -142,7 +142,7 @@ def test_a_process_that_was_killed_before_it_began_never_begins(tmp_path: Path) 
 
 def test_a_parent_with_threads_refuses_to_fork(tmp_path: Path) -> None:
     load = "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
-    with warm_parent(ENV, load) as parent:
+    with start_warm_parent(ENV, load) as parent:
         process = parent.fork([""], tmp_path / "log.txt")
         while not process.is_lost:
             assert process.poll() is None
@@ -162,8 +162,8 @@ def test_the_parent_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
     script = """
 import os, sys, time
 from pathlib import Path
-from warm_parents import warm_parent
-with warm_parent(dict(os.environ)) as parent:
+from warm_parents import start_warm_parent
+with start_warm_parent(dict(os.environ)) as parent:
     process = parent.fork(["import os; os.read(0, 1); open('stopped', 'w')"], Path("log.txt"))
     while process.pid is None:
         process.poll()
@@ -204,7 +204,7 @@ def test_a_process_has_what_a_fresh_one_has(tmp_path: Path) -> None:
     """Environment, folder, group, session, niceness, umask, limits, open files, streams and warnings."""
     strange = ["sh", "-c", 'umask 027; ulimit -n 321; exec nice -n 3 "$@"', "sh"]
     env = {**ENV, "PYTHONWARNINGS": "error::UserWarning", "STRANGE": "a b", "PYTHONIOENCODING": "latin-1"}
-    with warm_parent(env, prefix=strange) as parent:
+    with start_warm_parent(env, prefix=strange) as parent:
         assert dies(parent.fork([FRESH], tmp_path / "forked.txt")) == 0
     with (tmp_path / "fresh.txt").open("ab") as file:
         command = [*strange, sys.executable, "-P", "-c", FRESH]
@@ -228,7 +228,7 @@ def test_what_a_process_registers_for_its_end_is_done_and_what_the_parent_made_i
         "atexit.register(print, 'at the end')\n"
         "threading.Thread(target=lambda: (time.sleep(0.1), print('joined'))).start()"
     )
-    with warm_parent(ENV, load) as parent:
+    with start_warm_parent(ENV, load) as parent:
         assert dies(parent.fork([job], tmp_path / "log.txt")) == 0
         assert (tmp_path / "made").is_dir()
         assert dies(parent.fork([""], tmp_path / "second.txt")) == 0

@@ -2,8 +2,8 @@
 
 usage: one_node_slurm.py FOLDER [SECONDS]   starts it, prints the environment for its commands, and stops it later
 
-``with cluster(folder) as environment`` gives the environment of a process that talks to it. Needs root, slurm-wlm and
-munge. The names of ports and sockets are its own, so it does not meet another Slurm of the machine.
+``with start_cluster(folder) as environment`` gives the environment of a process that talks to it. Needs root,
+slurm-wlm and munge. The names of ports and sockets are its own, so it does not meet another Slurm of the machine.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def why_not() -> str:
 
 
 @contextmanager
-def cluster(folder: Path, cpus: int = 2, memory: int = 2000) -> Iterator[dict[str, str]]:
+def start_cluster(folder: Path, cpus: int = 2, memory: int = 2000) -> Iterator[dict[str, str]]:
     """Start the daemons, and stop them at the end of the block.
 
     Args:
@@ -106,10 +106,10 @@ def cluster(folder: Path, cpus: int = 2, memory: int = 2000) -> Iterator[dict[st
     files += [("log-file", "munged.log"), ("seed-file", "munged.seed")]
     munged = [_program("munged"), "--foreground", "--force", *(f"--{key}={folder / name}" for key, name in files)]
     with ExitStack() as stack:
-        stack.enter_context(_daemon(munged, environment, folder))
+        stack.enter_context(_start_daemon(munged, environment, folder))
         _wait(lambda: (folder / "munge.socket").exists(), "munged", folder)
-        stack.enter_context(_daemon([_program("slurmctld"), "-D", "-c", "-f", conf], environment, folder))
-        stack.enter_context(_daemon([_program("slurmd"), "-D", "-N", host, "-f", conf], environment, folder))
+        stack.enter_context(_start_daemon([_program("slurmctld"), "-D", "-c", "-f", conf], environment, folder))
+        stack.enter_context(_start_daemon([_program("slurmd"), "-D", "-N", host, "-f", conf], environment, folder))
         _wait(lambda: _node_is_idle(environment), "slurmctld and slurmd", folder)
         try:
             yield environment
@@ -118,7 +118,7 @@ def cluster(folder: Path, cpus: int = 2, memory: int = 2000) -> Iterator[dict[st
 
 
 @contextmanager
-def _daemon(command: Sequence[object], environment: dict[str, str], folder: Path) -> Iterator[None]:
+def _start_daemon(command: Sequence[object], environment: dict[str, str], folder: Path) -> Iterator[None]:
     name = Path(str(command[0])).name
     with (folder / f"{name}.out").open("w") as out:
         process = subprocess.Popen(
@@ -165,6 +165,6 @@ def _program(name: str) -> str | None:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1]).resolve()
-    with cluster(place) as found:
+    with start_cluster(place) as found:
         print(f"export SLURM_CONF={found['SLURM_CONF']}", flush=True)
         time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 3600.0)

@@ -13,7 +13,7 @@ from metaexp.machine.warm_parent import leave, serve_forks
 
 
 @contextmanager
-def warm_parent(env: dict[str, str], load: str = "", prefix: Sequence[str] = ()) -> Iterator[WarmParent]:
+def start_warm_parent(env: dict[str, str], load: str = "", prefix: Sequence[str] = ()) -> Iterator[WarmParent]:
     """A warm parent that runs ``load`` once. The processes run the arguments of :meth:`WarmParent.fork`."""
     parent = WarmParent([*prefix, sys.executable, "-P", str(Path(__file__)), load], env)
     try:

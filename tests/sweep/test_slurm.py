@@ -35,7 +35,7 @@ _LONGEST = 400.0
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[dict[str, str]]:
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder, one_node.cluster(Path(folder)) as environment:
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, one_node.start_cluster(Path(folder)) as environment:
         yield environment
 
 

@@ -34,7 +34,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
     Args:
         comparison: What to print.
-        console: Where to.
+        console: The terminal to print on.
     """
     for table in comparison.tables:
         console.print(Text(plain(table.title), style="bold"), soft_wrap=True)

@@ -16,7 +16,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
 
     Args:
         explanation: What to print.
-        console: Where to.
+        console: The terminal to print on.
     """
     console.print(Text(f"A: {plain(str(explanation.first.folder))}"), soft_wrap=True)
     console.print(Text(f"B: {plain(str(explanation.second.folder))}"), soft_wrap=True)

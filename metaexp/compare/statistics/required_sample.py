@@ -35,7 +35,7 @@ def required_sample(first: Row, second: Row, level: float) -> RequiredSample | N
 
     Args:
         first: A row of several runs.
-        second: Another.
+        second: Another row of several runs.
         level: The smallest that Holm's method may ask for: 0.05 over the number of pairs.
     """
     distance = abs(float(first.mean - second.mean))

@@ -15,7 +15,7 @@ def cache_folder(folder: Path, make: bool = True) -> Path | None:
 
     Args:
         folder: ``paths.data``.
-        make: Whether the folder is made where it is missing; otherwise there is none then.
+        make: Whether a missing folder is made. If it is not, the result is None.
     """
     place = folder / "cache" if can_write(folder) else user_cache()
     return _made(place) if make else place if place.is_dir() else None

@@ -37,7 +37,7 @@ class HeldContents(Generic[Contents]):
 
         Args:
             path: The cache file.
-            wanted: What its content must have been made from.
+            wanted: What the content of the file must have been made from.
         """
         held = self._held.get(path)
         return held.contents if held is not None and held[:2] == (wanted, _stamp(path)) else None

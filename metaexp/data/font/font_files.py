@@ -111,7 +111,7 @@ def write_list(file: Path, fonts: Sequence[FontFile]) -> None:
     """Write the list that pins fonts.
 
     Args:
-        file: Where to.
+        file: The file to write.
         fonts: The fonts.
     """
     head = "# The fonts of a dataset, for dataset=fonts dataset.font_list=FILE. One line each: SHA-256, file.\n"

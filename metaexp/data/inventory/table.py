@@ -60,7 +60,7 @@ def unusable(name: str, error: MetaexpError) -> Row:
 
     Args:
         name: Its name.
-        error: Why not.
+        error: Why it cannot be made.
     """
     return Row(name, "?", "?", "", str(error).splitlines()[0])
 

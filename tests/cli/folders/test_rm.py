@@ -182,7 +182,7 @@ def test_a_folder_that_may_not_be_changed_is_refused_as_a_whole(
     for path in (outputs, outputs / "first"):
         path.chmod(0o777)
     inner.chmod(0o555)
-    with hostile_watch.without_rights_of_root():
+    with hostile_watch.drop_rights_of_root():
         assert main(["rm", "--yes", "outputs/first"]) == 4
     assert "checkpoints may not be changed by you. Make it writable; nothing was removed." in capsys.readouterr().err
     assert (inner / "best.safetensors").exists()

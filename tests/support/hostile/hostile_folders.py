@@ -45,7 +45,7 @@ import numpy as np
 import tiny_runs
 import torch
 from hostile_damage import Damage, planned
-from hostile_watch import Hang, Watch, at_most, without_rights_of_root
+from hostile_watch import Hang, Watch, drop_rights_of_root, limit_time
 from rich.console import Console
 
 import metaexp as mx
@@ -302,9 +302,9 @@ class Field:
         said, text = None, ""
         began = time.process_time()
         errors = io.StringIO()
-        with self.watch.watching() as seen, contextlib.redirect_stderr(errors), _rights(damage), _figures(damage):
+        with self.watch.record_faults() as seen, contextlib.redirect_stderr(errors), _rights(damage), _figures(damage):
             try:
-                with at_most(self.seconds):
+                with limit_time(self.seconds):
                     said = VERBS[verb](run)
                     text = said.text
             except MetaexpError as error:
@@ -407,7 +407,7 @@ def _figures(damage: Damage) -> Iterator[None]:
 
 
 def _rights(damage: Damage) -> contextlib.AbstractContextManager[None]:
-    return without_rights_of_root() if damage.kind == "rights" else contextlib.nullcontext()
+    return drop_rights_of_root() if damage.kind == "rights" else contextlib.nullcontext()
 
 
 def _remove(path: Path) -> None:

@@ -88,7 +88,7 @@ class Watch:
             self._is_on = True
 
     @contextmanager
-    def watching(self) -> Iterator[list[str]]:
+    def record_faults(self) -> Iterator[list[str]]:
         """Within this block the folder is watched. Yields what is found wrong, once the block has ended."""
         faults: list[str] = []
         self.opened = []
@@ -112,7 +112,7 @@ class Watch:
 
 
 @contextmanager
-def at_most(seconds: float) -> Iterator[None]:
+def limit_time(seconds: float) -> Iterator[None]:
     """Raise Hang in this block once it has computed for so long, or has waited for twelve times as long.
 
     On a busy machine a call that only computes may take long by the clock. A call that even this does not end, ends
@@ -137,7 +137,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def without_rights_of_root() -> Iterator[None]:
+def drop_rights_of_root() -> Iterator[None]:
     """Within this block root, too, may read and write only what the modes of files allow (on Linux)."""
     if os.geteuid() != 0:
         yield
