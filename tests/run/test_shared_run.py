@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(600)  # on a busy machine forty processes take 
 
 KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 KINDS = ("maml", "proto_net", "reptile")
-CLOSE = 1e-4
-"""Relative, after twelve updates in float32."""
+CLOSE = 5e-3
+"""Relative, after twelve steps in float32: on an Intel Xeon, rounding grows to 1.4e-3 in a gradient norm of MAML."""
 
 JOBS: dict[str, dict[str, Any]] = {
     **{f"{kind}{n}": {"ranks": n, "settings": kind} for kind in KINDS for n in (1, 2, 4)},
