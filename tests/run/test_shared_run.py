@@ -22,8 +22,10 @@ pytestmark = pytest.mark.timeout(600)  # on a busy machine forty processes take 
 
 KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 KINDS = ("maml", "proto_net", "reptile")
-CLOSE = 5e-3
-"""Relative, after twelve steps in float32: on an Intel Xeon, rounding grows to 1.4e-3 in a gradient norm of MAML."""
+CLOSE = 1e-4
+"""Relative, after twelve steps in float32."""
+CLOSE_GRADIENTS = 5e-3
+"""Of norms of gradients: on an Intel Xeon, rounding grows to 1.4e-3 in those of MAML."""
 
 JOBS: dict[str, dict[str, Any]] = {
     **{f"{kind}{n}": {"ranks": n, "settings": kind} for kind in KINDS for n in (1, 2, 4)},
@@ -114,7 +116,9 @@ def differs(first: list[dict[str, float]], second: list[dict[str, float]]) -> li
         f"{key} after {a['step']}: {a[key]} and {b[key]}"
         for a, b in zip(first, second, strict=True)
         for key in a
-        if not math.isclose(a[key], b[key], rel_tol=CLOSE, abs_tol=1e-5)
+        if not math.isclose(
+            a[key], b[key], rel_tol=CLOSE_GRADIENTS if key == "train/gradient_norm" else CLOSE, abs_tol=1e-5
+        )
     ]
 
 
