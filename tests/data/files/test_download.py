@@ -147,7 +147,7 @@ class Resuming(BaseHTTPRequestHandler):
     whole = CONTENT
 
     def do_GET(self) -> None:
-        self.last_signal.append(self.headers.get("Range"))
+        self.asked.append(self.headers.get("Range"))
         begun = int((self.headers["Range"] or "bytes=0-")[6:-1]) if self.ranges else 0
         if begun >= len(self.whole):
             self.send_error(416)
@@ -156,7 +156,7 @@ class Resuming(BaseHTTPRequestHandler):
         self.send_response(206 if begun else 200)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        self.wfile.write(rest[: len(rest) // 2] if len(self.last_signal) == 1 else rest)
+        self.wfile.write(rest[: len(rest) // 2] if len(self.asked) == 1 else rest)
 
     def log_message(self, *_: object) -> None:
         return
