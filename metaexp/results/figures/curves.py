@@ -16,7 +16,7 @@ from metaexp.results.figures.style import (
     VERMILION,
     Canvas,
     outlined,
-    percent,
+    scale_accuracy,
     thousands,
     to_array,
 )
@@ -26,8 +26,13 @@ from metaexp.results.wording import format_reference, format_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from metaexp.results.figures.style import Array
+
+
+_LEAST_SHARE = 0.25
+"""Of the height of the axes, for the numbers themselves."""
 
 
 class Lines(NamedTuple):
@@ -73,7 +78,7 @@ def learning_curve(
     if all(len(curve.steps) < FEWEST_POINTS for curve in panels):
         raise ValueError(f"a learning curve needs at least {FEWEST_POINTS} validations or lines of training metrics")
     lines = lines or Lines()
-    with Canvas(path, 7.2, 5.2 if len(panels) == 2 else 3.6) as figure:
+    with Canvas(path, 7.2, 5.6 if len(panels) == 2 else 4.0) as figure:
         ratios = [2.1, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
         axes[0].set_title(title)
@@ -84,6 +89,8 @@ def learning_curve(
         axes[-1].set_xlabel("training steps")
         axes[-1].margins(x=0.02)
         thousands(axes[-1])
+        if len(validation.steps):
+            _legend(figure, axes[0])
 
 
 def _validation(
@@ -107,14 +114,13 @@ def _validation(
     if test is not None:
         axes.errorbar(
             [x], [test.mean], yerr=_half_widths([test]), fmt="D", markersize=6.5, capsize=4, color=VERMILION,
-            markeredgecolor="white", zorder=5, label=f"test: {format_score(test)} ({test.n_episodes} episodes)",
+            markeredgecolor="white", zorder=5, label=f"test: {format_score(test)} ({test.n_episodes:,} episodes)",
         )  # fmt: skip
-    _compare(axes, lines)
+    shown = [*values, *([] if test is None else [test.mean])]
+    _compare(axes, lines, shown)
     axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} of new tasks")
     if metric == "accuracy":
-        percent(axes)
-    best_at_the_top = metric == "accuracy"
-    axes.legend(loc="lower right" if best_at_the_top else "upper right")
+        scale_accuracy(axes, shown)
 
 
 def _half_widths(scores: Sequence[Score]) -> list[float] | None:
@@ -122,11 +128,12 @@ def _half_widths(scores: Sequence[Score]) -> list[float] | None:
     return [score.ci95 for score in scores] if all(score.n_episodes > 1 for score in scores) else None
 
 
-def _compare(axes: Axes, lines: Lines) -> None:
+def _compare(axes: Axes, lines: Lines, values: Sequence[float]) -> None:
+    """Draw the lines to compare with. Chance is left out where it is so far below that it would flatten the curve."""
     if lines.reference is not None:
         label = f"published: {format_reference(lines.reference)}"
         axes.axhline(lines.reference.value, color=INK, linewidth=1.1, linestyle=(0, (6, 3)), zorder=1.6, label=label)
-    if lines.chance is not None:
+    if lines.chance is not None and max(values) - min(values) >= _LEAST_SHARE * (max(values) - lines.chance):
         axes.axhline(lines.chance, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1.4, label="chance")
 
 
@@ -161,22 +168,28 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
         raise ValueError(f"an adaptation curve needs at least {FEWEST_POINTS} scores; got {len(after_steps)}")
     metric = after_steps[0].metric
     means, halves = [score.mean for score in after_steps], _half_widths(after_steps)
-    with Canvas(path, 6.4, 4.0) as figure:
+    with Canvas(path, 6.4, 4.3) as figure:
         axes = figure.subplots()
         axes.errorbar(
             range(len(means)), means, yerr=halves, color=BLUE, marker="o", markersize=5, capsize=3.5,
             elinewidth=1.2, label="test" if halves is None else "test, 95 % interval", zorder=3,
         )  # fmt: skip
         _annotate(axes, after_steps)
-        _compare(axes, lines or Lines())
+        _compare(axes, lines or Lines(), means)
         axes.set_title(title)
         axes.set_xlabel("adaptation steps on the support set")
         axes.set_ylabel(f"test {format_metric_name(metric)}")
         axes.margins(x=0.08, y=0.15)
         thousands(axes)
         if metric == "accuracy":
-            percent(axes)
-        axes.legend(loc="lower right" if means[-1] >= means[0] else "upper right")
+            scale_accuracy(axes, means)
+        _legend(figure, axes)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the axes, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, columnspacing=1.5, labelspacing=0.3)
 
 
 def _annotate(axes: Axes, scores: Sequence[Score]) -> None:

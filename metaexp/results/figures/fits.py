@@ -57,7 +57,7 @@ class Continuation(NamedTuple):
 def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
     """Draw one panel per task: the true function, the given points, and the fit after each number of steps.
 
-    The title of a panel is the mean squared error over the curve after each number of steps.
+    The title of a panel is the mean squared error (MSE) over the curve after each number of steps.
 
     Args:
         path: The PNG file.
@@ -78,7 +78,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
             )  # fmt: skip
             axes.set_title(_format_errors(task.fits, truth), fontsize=9, fontweight="normal")
             axes.set_xlabel("x")
-        panels[0].set_ylabel("y")
+        _label_rows(panels, "y")
         _legend(figure, panels)
 
 
@@ -106,7 +106,7 @@ def continuations(path: Path, title: str, tasks: Sequence[Continuation]) -> None
             _lines(axes, future, task.fits)
             axes.set_title(_format_errors(task.fits, rest), fontsize=9, fontweight="normal")
             axes.set_xlabel("position in the sequence")
-        panels[0].set_ylabel("value")
+        _label_rows(panels, "value")
         _legend(figure, panels)
 
 
@@ -125,6 +125,12 @@ def _open_panels(path: Path, title: str, count: int) -> Iterator[tuple[Figure, l
         yield figure, list(grid[:count])
 
 
+def _label_rows(panels: Sequence[Axes], label: str) -> None:
+    """Name the y axis of the first panel of each row."""
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel(label)
+
+
 def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:
     """One line per state of adaptation, from the first to the last."""
     looks = [_LOOKS[2]] if len(fits) == 1 else [_LOOKS[0], *[_LOOKS[1]] * (len(fits) - 2), _LOOKS[2]]
@@ -141,7 +147,7 @@ def _format_state(steps: int, count: int) -> str:
 
 def _format_errors(fits: Mapping[int, Any], truth: Any) -> str:
     errors = [((to_array(fit) - truth) ** 2).mean() for _, fit in sorted(fits.items())]
-    return "mean squared error " + " → ".join(f"{error:.2g}" if error < 100 else f"{error:.0f}" for error in errors)
+    return "MSE " + " → ".join(f"{error:.2g}" if error < 100 else f"{error:.0f}" for error in errors)
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metaexp.results.display_names import full_name
 from metaexp.results.figures.curves import Lines, adaptation_curve, learning_curve
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import read_history
@@ -42,11 +43,11 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
         )  # fmt: skip
     if len(history.after_steps) >= FEWEST_POINTS:
         drawn["adaptation_curve"] = folder / "plots" / "adaptation_curve.png"
-        episodes = f"{history.after_steps[0].n_episodes} test episodes"
+        episodes = f"{history.after_steps[0].n_episodes:,} test episodes"
         adaptation_curve(drawn["adaptation_curve"], f"{title}: {episodes}", history.after_steps, lines)
     return drawn
 
 
 def format_title(record: RunRecord) -> str:
     """Return the title of a run's figures: algorithm, dataset and task."""
-    return f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
+    return f"{full_name(record.algorithm)} on {record.dataset}, {format_task(record.task)}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from metaexp.core.files import write_atomically
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.text import Text
     from numpy.typing import NDArray
@@ -130,3 +131,38 @@ def percent(axes: Axes) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
+
+
+def scale_accuracy(axes: Axes, values: Sequence[float]) -> None:
+    """Write the fractions of the y axis as percentages, and make room for the last few percent.
+
+    Where they reach from below 80 % to above 95 %, equal distances are equal factors of the error.
+
+    Args:
+        axes: The axes.
+        values: The accuracies that are drawn.
+    """
+    percent(axes)
+    if min(values) < 0.8 and max(values) > 0.95:
+        _scale_errors(axes, max(values))
+
+
+def _scale_errors(axes: Axes, best: float) -> None:
+    """Make equal distances of the y axis equal factors of the error; up to half the error of ``best``."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    least = 0.5 * max(1.0 - best, 0.001)  # an error of 0 has no logarithm
+
+    def place(accuracy: Any) -> Array:
+        return np.asarray(-np.log(np.maximum(1.0 - np.asarray(accuracy), least)))
+
+    def accuracy_at(height: Any) -> Array:
+        return np.asarray(1.0 - np.exp(-np.asarray(height)))
+
+    bottom, top = place(max(axes.dataLim.y0, 0.0)), place(1.0)
+    axes.set_yscale("function", functions=(place, accuracy_at))
+    axes.set_ylim(float(accuracy_at(bottom - 0.1 * (top - bottom))), 1.0 - least)
+    ticks = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick < 1.0 - least]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:g} %"))

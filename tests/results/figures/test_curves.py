@@ -184,6 +184,30 @@ def test_two_numbers_are_points_and_three_are_a_line(
     assert len(curves) == lines
 
 
+def _heights(panel: Any, *accuracies: float) -> list[float]:
+    """Where accuracies are, from 0 at the foot of the axes to 1 at the top."""
+    places = panel.transData.transform([(1.0, accuracy) for accuracy in accuracies])
+    return [float(height) for height in panel.transAxes.inverted().transform(places)[:, 1]]
+
+
+def test_the_last_percents_of_an_accuracy_have_room(tmp_path: Path, drawn: list[Any]) -> None:
+    late, early = Curve([1, 2, 3], [0.97, 0.98, 0.99]), Curve([1, 2, 3], [0.3, 0.9, 0.99])
+    for name, curve in (("late", late), ("early", early)):
+        learning_curve(tmp_path / f"{name}.png", "x", "accuracy", curve, NOTHING, None, None, Lines(chance=0.2))
+    adaptation_curve(tmp_path / "c.png", "x", [Score("accuracy", mean, 0.001, 600) for mean in (0.2, 0.97, 0.99)])
+    for panel in drawn:
+        low, high = _heights(panel, 0.97, 0.99)
+        assert 0.0 < low < high < 1.0
+        assert high - low > 0.15
+    assert [("chance" in _labels([panel])) for panel in drawn] == [False, True, False]
+    assert all(0.0 < height < 0.5 for height in _heights(drawn[1], 0.2, 0.3)), "all of the curve is on the axes"
+
+
+def test_no_error_at_all_can_be_drawn(tmp_path: Path, drawn: list[Any]) -> None:
+    learning_curve(tmp_path / "a.png", "x", "accuracy", Curve([1, 2, 3], [0.2, 1.0, 1.0]), NOTHING, None, None)
+    assert _heights(drawn[0], 1.0) == [pytest.approx(1.0)]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     lines = [encode(step, {"train/loss": 1 / step}) for step in range(1, 31)]
