@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -27,6 +27,7 @@ from metaexp.data.left_out import large_enough, only_these
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
     from metaexp.data.files.labelled_arrays import Labels
 
@@ -106,7 +107,7 @@ class Arrays(Dataset):
         """Return where the .npz file is."""
         return looked_for(lambda: [self._path(folder)], "own files")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the file and order its examples by class."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
@@ -24,6 +24,7 @@ from metaexp.data.inventory.sources import Sources, computed, fetched_files, pla
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
@@ -88,7 +89,7 @@ class Cifar100(Dataset):
         parts = [((_ARCHIVE, "cifar-100-python"), _REMOTE)]
         return fetched_files(places_of(folder, _FOLDERS, "cifar100"), parts, advice, "cifar100")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
@@ -24,6 +24,7 @@ from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 _NAMES: Final = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.tar.gz", "CUB_200_2011.tar", "CUB_200_2011.zip")
@@ -100,7 +101,7 @@ class CUB(Dataset):
             return computed(f"stand_in_{self.stand_in.benchmark}")
         return looked_for(lambda: [_find(folder)], "by hand", "cub")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metaexp.core.errors import MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, FixedBank, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.locate import named_path
@@ -20,6 +20,7 @@ from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 _READING = 1
@@ -100,7 +101,7 @@ class FixedEpisodes(Dataset):
 
         return looked_for(find, "own files", "fixed_episodes")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read and resize the images of the episodes; from the cache while no file changes."""
         from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint

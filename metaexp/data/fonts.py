@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Origin,
@@ -32,6 +32,9 @@ from metaexp.data.font.font_files import (
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import SourceFile, Sources, computed
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
+
+if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
 
 _PREPARING: Final = 1
 """Of the code that chooses and draws letters: to be raised by every change that alters one, or old caches are used."""
@@ -131,7 +134,7 @@ class Fonts(Dataset):
         advice = "" if places else "There are no fonts (.ttf, .otf, .ttc); install some, or give dataset.folder=FOLDER."
         return Sources("fonts", tuple(map(SourceFile, places)), advice, "fonts")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find the fonts and draw their letters; from the cache while the fonts are the same."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin
 from metaexp.data.inventory.card import COMPUTED
 from metaexp.data.inventory.sources import Sources, computed
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 _VERSION: Final = 2
@@ -71,7 +72,7 @@ class Glyphs(Dataset):
         """Return that they are drawn here."""
         return computed("glyphs")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached, checksum_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -29,6 +29,7 @@ from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 _READING = 2
@@ -126,7 +127,7 @@ class ImageFolder(Dataset):
         """Return where the images and the list of labels are."""
         return looked_for(lambda: filter(None, [self._path(folder), self._list(folder)]), "own files", "image_folder")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read and resize the images; from the cache while no file changes."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
@@ -27,6 +27,7 @@ from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
@@ -103,13 +104,13 @@ class MiniImageNet(Dataset):
             return computed(f"stand_in_{self.stand_in.benchmark}")
         return looked_for(lambda: _find(folder).files, "by hand", "mini_imagenet")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the images, check classes and counts; from the cache the second time."""
         if self.stand_in is not None:
             return self.stand_in.load(class_lists("mini_imagenet"), folder, progress, self.pixels)
         return self.load_copy(_find(folder), folder, progress)
 
-    def load_copy(self, found: Copy, folder: Path, progress: Progress) -> MetaDataset:
+    def load_copy(self, found: Copy, folder: Path, progress: Progress) -> ClassDataset:
         """Read the images of a copy that was found.
 
         Args:

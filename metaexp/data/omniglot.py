@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -36,6 +36,7 @@ from metaexp.data.inventory.sources import SourceFile, Sources, computed, places
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
     from metaexp.data.files.images import Bytes
 
@@ -150,7 +151,7 @@ class Omniglot(Dataset):
         advice = "" if len(here) == len(PARTS) else "metaexp data prepare omniglot fetches it: 14 MB"
         return Sources("fetched", tuple(here), advice, "omniglot")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, FixedBank, Split
-from metaexp.data.base import MetaDataset, Progress
+from metaexp.data.base import Progress
 from metaexp.data.classification.preprocessing import Normalisation, RotationKind, RotationPlace
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
 from metaexp.data.omniglot import DRAWINGS, Omniglot
+
+if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
 
 _LIST: Final = Path(__file__).parent / "fixed" / "omniglot_challenge.csv"
 
@@ -78,7 +81,7 @@ class OmniglotChallenge(Omniglot):
         """Return the shape and number of the runs."""
         return FixedBank(challenge().shape, len(challenge().episodes))
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Load the drawings as :class:`Omniglot` does, and look up the runs among them."""
         from metaexp.data.fixed.tasks import FixedTestDataset
 

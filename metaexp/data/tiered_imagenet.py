@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 _FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
@@ -94,13 +95,13 @@ class TieredImageNet(Dataset):
             return computed(f"stand_in_{self.stand_in.benchmark}")
         return looked_for(lambda: _find(folder)[1], "by hand", "tiered_imagenet")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the images and check their classes; from the cache the second time."""
         if self.stand_in is not None:
             return self.stand_in.load(class_lists("tiered_imagenet"), folder, progress, self.pixels)
         return self.load_copy(*_find(folder), folder, progress)
 
-    def load_copy(self, root: Path, files: list[Path], folder: Path, progress: Progress) -> MetaDataset:
+    def load_copy(self, root: Path, files: list[Path], folder: Path, progress: Progress) -> ClassDataset:
         """Read the images of a copy that was found.
 
         Args:

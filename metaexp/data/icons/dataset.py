@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, Pixels, normalised_pixels
 from metaexp.data.icons.archive import VERSION, archive_here, published
 from metaexp.data.icons.lists import capacity, check_least, classes
@@ -24,6 +24,7 @@ from metaexp.data.inventory.sources import SourceFile, Sources, computed
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.icons.prepare import Drawn
 
 _LEAST_OTHERS: Final = 5
@@ -93,7 +94,7 @@ class _Drawings(Dataset):
             return Sources("fetched", advice="metaexp data prepare fetches it: 104 MB", cache=self.drawn)
         return Sources("fetched", (SourceFile(path, published()),), cache=self.drawn)
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the archive and draw the icons; from the cache the second time."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.icons.leave_out import LeftOutDesigner

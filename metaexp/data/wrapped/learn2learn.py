@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -33,6 +33,7 @@ from metaexp.data.omniglot import PARTS, Omniglot
 from metaexp.data.tiered_imagenet import TieredImageNet
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.files.cache import Prepared
 
 Name = Literal["mini-imagenet", "tiered-imagenet", "fc100", "cifarfs", "omniglot"]
@@ -113,7 +114,7 @@ class Learn2Learn(Dataset):
         """Return where learn2learn's files are."""
         return looked_for(lambda: self._find(folder), "by hand", f"learn2learn_{self.name}")
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find the files and read them; from the cache the second time.
 
         Raises:
@@ -134,7 +135,7 @@ class Learn2Learn(Dataset):
 
     def _load(
         self, name: str, files: list[Path], folder: Path, progress: Progress, build: Callable[[], Prepared]
-    ) -> MetaDataset:
+    ) -> ClassDataset:
         """Load images that come class by class: ``split/class``, or the classes of the packaged list."""
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.cache import cached

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import ClassPath, NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Split
-from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -25,6 +25,7 @@ from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import Sources
 
 if TYPE_CHECKING:
+    from metaexp.data.classification.class_dataset import ClassDataset
     from metaexp.data.wrapped.items import Items
 
 _ALONE: Final = "train"
@@ -120,7 +121,7 @@ class TorchDataset(Dataset):
         advice = "" if self.target else "Name a class: dataset.target=my_package.MyDataset, and --trust my_package."
         return Sources("own files", advice=advice)
 
-    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+    def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Make the datasets, read all their items and group them by label.
 
         Raises:
