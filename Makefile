@@ -2,7 +2,7 @@
 # make test         set up with the development tools, then all checks and all tests, with a sample of the cases of large
 #                   sets; COVERAGE=yes takes every case and adds `make coverage`
 # make lint         ruff: rules and format
-# make types        mypy, strict, with the pinned torch
+# make types        mypy with the pinned torch: the package strictly, and in tests and benchmarks that every name exists
 # make imports      import-linter: which room may import which
 # make unit         the tests alone; ARGS="tests/run -k resume" picks some
 # make coverage     the tests with branch coverage, which must be 90 % in the rooms that decide numbers
@@ -46,6 +46,7 @@ lint: $(DEV)
 types: $(DEV)
 ifeq ($(TORCH),pinned)
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 else
 	@echo "types are checked with the pinned torch only"
 endif

@@ -79,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--here", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.here:
-        print(json.dumps(measure(*options.here, options)))
+        name, placement, place = options.here
+        print(json.dumps(measure(name, placement, place, options)))
         return 0
     print(f"{'':16s}{'prepare':>10s}{'again':>10s}{'episodes/s':>13s}{'from disk':>12s}")
     rows: dict[str, Any] = {}

@@ -71,8 +71,8 @@ def test_support_embeddings_add_both_directions_of_torchs_bidirectional_lstm() -
     torch.manual_seed(0)
     theirs, context = nn.LSTM(4, 4, bidirectional=True), FullContext(4, 1)
     for cell, end in ((context.forwards, "l0"), (context.backwards, "l0_reverse")):
-        weights = [getattr(theirs, f"{part}_{end}") for part in ("weight_ih", "weight_hh")]
-        copy_to(cell, *weights, getattr(theirs, f"bias_ih_{end}") + getattr(theirs, f"bias_hh_{end}"))
+        weight_ih, weight_hh = (getattr(theirs, f"{part}_{end}") for part in ("weight_ih", "weight_hh"))
+        copy_to(cell, weight_ih, weight_hh, getattr(theirs, f"bias_ih_{end}") + getattr(theirs, f"bias_hh_{end}"))
     support = torch.randn(6, 4)
     there, back = theirs(support)[0].chunk(2, 1)
     assert torch.allclose(context.embed_support(support), support + there + back, atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaexp.core.optim import ClipNorm, ClipNormPerModule, ClipValue, Constant, Cosine, Linear, NoClip, Step
+from metaexp.core.optim import Clip, ClipNorm, ClipNormPerModule, ClipValue, Constant, Cosine, Linear, NoClip, Step
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ class TwoParts(nn.Module):
         (ClipNormPerModule(threshold=0.5), [0.5, 0.4, -0.5]),
     ],
 )
-def test_each_clipper_does_what_its_name_says(clip: object, after: list[float]) -> None:
+def test_each_clipper_does_what_its_name_says(clip: Clip, after: list[float]) -> None:
     parts = TwoParts().set_gradients(3.0, 0.4, -12.0)
     clip.apply(parts)
     assert parts.gradients() == pytest.approx(after, rel=1e-4)

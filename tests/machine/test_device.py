@@ -17,6 +17,7 @@ from metaexp.machine import threads as threads_module
 from metaexp.machine.device import Compute, find, use_device, use_float32
 
 CPU = DeviceSettings("cpu", "float32", 1, True, None)
+CONVOLUTIONS = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
 def test_auto_takes_the_best_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +56,7 @@ def test_threads_and_determinism_hold_inside_and_are_put_back() -> None:
     with use_device(replace(CPU, threads=wanted)) as compute:
         assert torch.get_num_threads() == compute.threads == wanted
         assert torch.are_deterministic_algorithms_enabled()
-        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
     with use_device(replace(CPU, deterministic=False)):
         assert not torch.are_deterministic_algorithms_enabled()
@@ -69,11 +70,11 @@ def test_switches_are_put_back_after_an_error() -> None:
 
 
 def test_float32_means_float32_also_in_convolutions_on_a_gpu() -> None:
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # torch's own choice, which is not ours
+    assert CONVOLUTIONS.fp32_precision == "tf32"  # torch's own choice, which is not ours
     with use_device(CPU):
-        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert CONVOLUTIONS.fp32_precision == "ieee"
         assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert CONVOLUTIONS.fp32_precision == "tf32"
 
 
 def test_tf32_is_for_nvidia_gpus() -> None:
@@ -84,7 +85,7 @@ def test_tf32_is_for_nvidia_gpus() -> None:
 def test_tf32_switches_products_and_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_check_precision", lambda *_: None)
     with use_device(replace(CPU, precision="tf32")) as compute:
-        assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert CONVOLUTIONS.fp32_precision == torch.backends.cuda.matmul.fp32_precision == "tf32"
         with use_float32(compute) as exact:
             assert exact.precision == "float32"
             assert torch.backends.cuda.matmul.fp32_precision == "ieee"

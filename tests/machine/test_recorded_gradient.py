@@ -52,10 +52,10 @@ class Replayed:
 
 def meta_step(tiny: ModuleType, compute: Compute = CPU, algorithm: type[Algorithm] | None = None) -> MetaStep:
     torch.manual_seed(0)
-    algorithm = (algorithm or tiny.SteadyMAML)(tiny.Net((1,), 1, 8, 0.5), 0.1).to(compute.device)
-    optimizer = torch.optim.SGD(algorithm.parameters(), lr=0.1)
+    made: Algorithm = (algorithm or tiny.SteadyMAML)(tiny.Net((1,), 1, 8, 0.5), 0.1).to(compute.device)
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
     source = tiny.LoadedLines(None, "1").to(compute.device).tasks(TaskShape(0, 3, 4), 0)
-    return MetaStep(algorithm, source, optimizer, Constant(), NoClip(), compute, 5, 20, 0)
+    return MetaStep(made, source, optimizer, Constant(), NoClip(), compute, 5, 20, 0)
 
 
 def recorded_step(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> MetaStep:

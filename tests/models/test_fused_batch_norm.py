@@ -95,8 +95,12 @@ def test_it_can_be_differentiated_twice(pool: bool) -> None:
     x = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)  # not yet with channels innermost
     weight = torch.tensor([1.5, -0.5], dtype=torch.float64, requires_grad=True)
     bias = torch.tensor([0.1, -0.2], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *t: normalise_and_activate(*t, 1e-5, pool)[0], (x, weight, bias))
-    assert torch.autograd.gradgradcheck(lambda *t: normalise_and_activate(*t, 1e-5, pool)[0], (x, weight, bias))
+
+    def outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return normalise_and_activate(x, weight, bias, 1e-5, pool)[0]
+
+    assert torch.autograd.gradcheck(outputs, (x, weight, bias))
+    assert torch.autograd.gradgradcheck(outputs, (x, weight, bias))
 
 
 @pytest.mark.parametrize("images", [5, 100, 400])

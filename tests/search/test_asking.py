@@ -39,7 +39,7 @@ def test_every_file_has_every_key_of_the_schema_and_the_sampler_of_its_name(comp
         found = composer.loader.repository.load_config(f"search/{name}")
         assert found is not None
         assert set(found.config) == names
-        assert found.config.sampler == name
+        assert found.config["sampler"] == name
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ pytest.importorskip("optuna")
 from metaexp.core.metric import Metric
 from metaexp.results.figures import style
 from metaexp.search.figures import _best_so_far, draw_search
-from metaexp.search.space import Choices, Interval, Steps
+from metaexp.search.space import Choices, Dimension, Interval, Steps
 from metaexp.search.study import Point
 from metaexp.search.summary import SearchResult
 
-DIMENSIONS = [
+DIMENSIONS: list[Dimension] = [
     Interval("algorithm.inner_lr", 0.001, 1.0, integer=False, log=True),
     Steps("algorithm.inner_steps", (1, 2, 3)),
     Choices("algorithm", ("maml", "anil"), is_group=True),

@@ -17,6 +17,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.user_cache import user_cache
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.example_store import LargeStore
 from metaexp.data.files import cache
 from metaexp.data.files.cache import HELD, Prepared, cached
 from metaexp.data.mapped import example_file
@@ -186,6 +187,7 @@ def test_the_jobs_of_a_sweep_take_the_mapping_of_their_parent(data):
         assert HELD.fill(lambda progress: dataset().load(data, progress)) == path
         held = HELD._held[path].contents.examples
         loaded = dataset().load(data, print)
+    assert isinstance(loaded._store, LargeStore)
     assert loaded._store._examples.data_ptr() == held.data_ptr()
     HELD._held.clear()
 

@@ -71,7 +71,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "_target_: frozen_nets.Frozen\nhas_frozen_features: true\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    import frozen_nets
+    import frozen_nets  # type: ignore[import-not-found]
 
     yield frozen_nets
     sys.modules.pop("frozen_nets", None)

@@ -20,6 +20,9 @@ from metaexp.cli.main import main
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import one_task
+from metaexp.data.base import TaskSource
+from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.preprocessing import Origin
 from metaexp.data.image_folder import ImageFolder
 from metaexp.data.omniglot import Omniglot
 from metaexp.data.regression_table import RegressionTable
@@ -109,7 +112,7 @@ def test_images_are_prepared_to_the_bit_as_those_of_the_run(run: mx.Run, images:
     loaded = dataset.load(run.settings.paths.data, lambda _: None)
     reader = Reader(dataset.image_preparation(), (1, 9, 9), False, "image_folder")
     found = reader.support(images)
-    whole = loaded.examples(torch.arange(24 * 6))  # type: ignore[attr-defined]
+    whole = loaded.examples(torch.arange(24 * 6))
     assert torch.equal(found.x, whole)
     assert found.y is not None
     assert found.y.tolist() == [f"class{row // 6:02d}" for row in range(24 * 6)]
@@ -131,7 +134,7 @@ def test_drawings_of_omniglot_are_prepared_to_the_bit_as_those_of_a_run(
     drawings = first_of(archive, size(600, 20_000), tmp_path / "drawings.zip")
     found = Reader(dataset.image_preparation(), (1, 28, 28), False, "omniglot").support(drawings)
     loaded = dataset.load(folder, lambda _: None)
-    assert torch.equal(loaded.examples(torch.arange(len(found.names))), found.x)  # type: ignore[attr-defined]
+    assert torch.equal(loaded.examples(torch.arange(len(found.names))), found.x)
     other = Omniglot("maml", "none", "train", 28, resize, False, None).image_preparation()
     some = first_of(archive, 40, tmp_path / "some.zip")
     assert torch.equal(
@@ -269,25 +272,22 @@ class TwoWay(mx.Algorithm):
         return -torch.cdist(x, adapted).square()
 
 
-def blurred_tasks(spread: float, seed: int) -> mx.Dataset:
+def blurred_tasks(spread: float, seed: int) -> ClassDataset:
     """Tasks whose classes overlap: points around class centres; a task's own difficulty varies."""
-    from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.classification.preprocessing import Origin
-
     generator = torch.Generator().manual_seed(seed)
     names = [f"{split}{number:03d}" for split in ("train", "val", "test") for number in range(150)]
     centres = torch.randn(450, 1, 2, generator=generator)
     noise = spread * torch.rand(450, 1, 1, generator=generator) * torch.randn(450, 20, 2, generator=generator)
     splits = {split: [name for name in names if name.startswith(split)] for split in ("train", "val", "test")}
     x = (centres + noise).reshape(-1, 2)
-    return ClassDataset(Origin("blurred", "0"), x, dict.fromkeys(names, 20), splits)  # type: ignore[return-value,arg-type]
+    return ClassDataset(Origin("blurred", "0"), x, dict.fromkeys(names, 20), splits)
 
 
-def coverage(tasks: object, threshold: float, n_episodes: int) -> float:
+def coverage(tasks: TaskSource, threshold: float, n_episodes: int) -> float:
     """The part of test queries whose true class is in the set, one query a task, so that all are independent."""
     hits = 0
     for index in range(n_episodes):
-        episode = one_task(tasks.episodes("test", torch.tensor([index])), 0)  # type: ignore[attr-defined]
+        episode = one_task(tasks.episodes("test", torch.tensor([index])), 0)
         algorithm = TwoWay()
         scores = algorithm.predict(algorithm.adapt(episode.support), episode.query.x[:1])
         hits += int(episode.query.y[0]) in label_sets(scores.numpy(), threshold)[0]
