@@ -131,7 +131,8 @@ def _format_all_others(table: Table) -> str:
     else:
         text = f"The {len(others)} others are {least} ({nearest}) to {most} ({farthest}) behind {best}"
     n_worse = sum(pair.decision == "different" for pair in pairs)
-    verdicts = f"; {n_worse or 'none'} of them {'are' if n_worse > 1 else 'is'} significantly worse"
+    n_of_them = "all" if n_worse == len(others) else f"{n_worse or 'none'} of them"
+    verdicts = f"; {n_of_them} {'are' if n_worse > 1 else 'is'} significantly worse"
     has_verdicts = any(pair.decision in ("different", "open") for pair in pairs)
     return f"{text}{verdicts if has_verdicts else ''}. The table has each."
 

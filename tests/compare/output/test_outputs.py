@@ -178,7 +178,8 @@ def test_however_many_rows_there_are_the_answer_has_five_sentences_at_most(
         assert re.search(
             rf"The {n_rows - 1} others are [\d.]+ points \(.*\) to [\d.]+ points \({last}\) behind {best}", text
         )
-        assert f"; {n_worse} of them are significantly worse. The table has each." in text
+        n_of_them = "all" if n_worse == n_rows - 1 else f"{n_worse} of them"
+        assert f"; {n_of_them} are significantly worse. The table has each." in text
         assert ("(MAML) to 12 min (mine)" in text) == (n_rows == 12)
 
 
@@ -218,13 +219,14 @@ def test_a_long_command_is_folded_so_that_the_answer_comes_first(sweep: Path) ->
     assert "details" not in [tag for tag, _ in Page(page_of(comparison)).elements]
 
 
-def test_of_many_rows_none_may_be_worse(make_run: MakeRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "n_worse"), [(0.01, "none of them is"), (1.0, "all are")])
+def test_of_many_rows_none_or_all_may_be_worse(make_run: MakeRun, tmp_path: Path, step: float, n_worse: str) -> None:
     for place, name in enumerate(["maml", "anil", "proto_net", "matching_net", "relation_net", "reptile"]):
-        for seed in range(2):
-            make_run(name, seed, 0.01 * place)
+        for seed in range(3):
+            make_run(name, seed, -step * place)
     (table,) = compared(tmp_path / "sweep").tables
     (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
-    assert others.endswith("; none of them is significantly worse. The table has each.")
+    assert others.endswith(f"; {n_worse} significantly worse. The table has each.")
 
 
 def test_cells_sort_by_their_numbers(sweep: Path) -> None:
