@@ -14,8 +14,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TypedDict
 
-import platformdirs
-
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import is_special, write_atomically
 
@@ -40,8 +38,11 @@ def list_file() -> Path:
     That is XDG_CONFIG_HOME where it is set, else what the system has for it, ~/.config on Linux.
     """
     base = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(base) / "metaexp" if base else platformdirs.user_config_path("metaexp", appauthor=False)
-    return folder / "trusted.json"
+    if base:
+        return Path(base) / "metaexp" / "trusted.json"
+    import platformdirs  # takes 10 ms
+
+    return platformdirs.user_config_path("metaexp", appauthor=False) / "trusted.json"
 
 
 def allowed(file: Path) -> frozenset[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def user_cache() -> Path:
     """Return the folder ``metaexp`` in the user's cache folder; it need not be there.
@@ -14,4 +12,8 @@ def user_cache() -> Path:
     That is XDG_CACHE_HOME where it is set, else what the system has for it, ~/.cache on Linux.
     """
     base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base) / "metaexp" if base else platformdirs.user_cache_path("metaexp", appauthor=False)
+    if base:
+        return Path(base) / "metaexp"
+    import platformdirs  # takes 10 ms
+
+    return platformdirs.user_cache_path("metaexp", appauthor=False)

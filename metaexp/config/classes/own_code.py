@@ -12,7 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -155,10 +155,12 @@ def _is_own(name: str) -> bool:
     return any(not any(place.is_relative_to(folder) for folder in installed_folders()) for place in places)
 
 
-def installed_folders() -> set[str]:
+@cache
+def installed_folders() -> frozenset[str]:
     """Return the folders of the standard library and of installed packages."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return {sysconfig.get_path(name) for name in names} | {*site.getsitepackages(), site.getusersitepackages()}
+    known = [sysconfig.get_path(name) for name in names]
+    return frozenset([*known, *site.getsitepackages(), site.getusersitepackages()])
 
 
 def _inside(name: str, path: Path) -> str:
