@@ -34,6 +34,7 @@ examples:
   metaexp compare outputs/A outputs/B docs/results/C --output outputs/mine
   metaexp compare outputs/SWEEP --by algorithm,algorithm.inner_lr
   metaexp compare outputs/SWEEP --metric nll                   another metric, which the runs have by eval.metrics
+  metaexp compare outputs/SWEEP --axis time                    learning curves over the time of training
   metaexp compare outputs/SWEEP --paper                        also PDF figures and LaTeX for a paper
   metaexp compare outputs/SWEEP --evaluations                  also what `metaexp evaluate` measured: other ways, shots
   metaexp compare outputs/SWEEP --retest                       test runs again that were tested on other episodes
@@ -48,6 +49,7 @@ class _Options(argparse.Namespace):
     retest: bool
     evaluations: bool
     paper: bool
+    axis: str
     metric: str | None
     config_dir: Path | None
     trust: list[str]
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     datasets = sorted({run.record.dataset for run in runs})
     title = options.title or f"{', '.join(names)} on {', '.join(datasets)}"
     comparison = compare(runs, left_out, options.by, numeric_part, title, format_command(arguments))
-    files = render(comparison, for_paper=options.paper)  # an error leaves no folder behind
+    files = render(comparison, for_paper=options.paper, axis=options.axis)  # an error leaves no folder behind
     if options.output is None:
         folder = _new_folder()
         try:
@@ -199,11 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric", metavar="NAME", help="compare this metric of eval.metrics, such as nll, ece, top_2 or mae"
     )
-    parser.add_argument(
-        "--paper",
-        action="store_true",
-        help="also write what a paper needs: figures as PDF and SVG, LaTeX tables, BibTeX, an appendix of settings",
-    )
+    _add_figures(parser)
     parser.add_argument("--title", help="the heading of the page")
     parser.add_argument(
         "--evaluations", action="store_true", help="also compare later tests: what `metaexp evaluate` wrote"
@@ -224,3 +222,15 @@ def _parser() -> argparse.ArgumentParser:
         help="for --retest: allow the configurations to use classes of this package",
     )
     return parser
+
+
+def _add_figures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="also write what a paper needs: figures as PDF and SVG, LaTeX tables, BibTeX, an appendix of settings",
+    )
+    parser.add_argument(
+        "--axis", choices=("steps", "tasks", "time"), default="steps",
+        help="draw learning curves over training steps, training tasks seen, or time spent in training",
+    )  # fmt: skip

@@ -53,6 +53,7 @@ class Comparison:
                 "task": table.title, "label": row.label, "metric": table.metric, "mean": row.estimate.mean,
                 "low": row.estimate.low, "high": row.estimate.high, "rank": row.rank, "rank_last": row.rank_last,
                 "seeds": row.seeds, "batch_norm": row.batch_norm, "seconds": row.cost.seconds, "steps": row.cost.steps,
+                "tasks_seen": row.cost.tasks,
                 "folders": [str(run.folder) for run in row.runs],
             }
             for table in self.tables

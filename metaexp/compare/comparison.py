@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from metaexp.compare.banks import check_banks
+from metaexp.compare.budget import tasks_per_step
 from metaexp.compare.differences import Difference, differing_settings
 from metaexp.compare.domains import with_domains
 from metaexp.compare.gather import LeftOut, Run
@@ -19,6 +20,7 @@ from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_r
 from metaexp.core.metric import is_hit_rate, larger_is_better
 from metaexp.results.display_names import format_label
 from metaexp.results.history import History
+from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 
@@ -32,6 +34,7 @@ class Cost:
         peak_memory_bytes: The most memory.
         n_parameters: Meta-parameters.
         steps: Training steps.
+        tasks: Training tasks seen; None for algorithms that train on batches of examples.
         devices: Where they ran.
     """
 
@@ -40,6 +43,7 @@ class Cost:
     peak_memory_bytes: float | None
     n_parameters: float | None
     steps: float
+    tasks: float | None
     devices: list[str]
 
 
@@ -231,11 +235,17 @@ def _row(row: Rows, name: str, index: int, verdicts: Verdicts) -> RowResult:
             peak_memory_bytes=_mean([record.peak_memory_bytes for record in records]),
             n_parameters=_mean([record.n_parameters for record in records]),
             steps=fmean(record.steps for record in records),
+            tasks=_mean([_tasks(record) for record in records]),
             devices=list(dict.fromkeys(format_device(record.device) for record in records)),
         ),
         pooled=row.pooled,
         to_best=pair,
     )
+
+
+def _tasks(record: RunRecord) -> float | None:
+    each = tasks_per_step(record)
+    return None if each is None else float(record.steps * each)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.intervals import mean_interval
-from metaexp.core.json_lines import METRICS_FILE, read_all_lines
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
 from metaexp.core.metric import larger_is_better
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import Score
@@ -37,6 +37,8 @@ class History(NamedTuple):
         selected_step: The step with the best validation; None before the first.
         test: The test score; None before the test.
         after_steps: The test score after 0, 1, ... adaptation steps; empty for algorithms without steps.
+        training_seconds: Step -> the time spent in training steps until then; empty for published copies, which have
+            no timings.
     """
 
     metric: str
@@ -45,6 +47,7 @@ class History(NamedTuple):
     selected_step: int | None
     test: Score | None
     after_steps: list[Score]
+    training_seconds: Mapping[float, float] = {}
 
 
 def read_history(folder: Path) -> History:
@@ -72,6 +75,7 @@ def read_history(folder: Path) -> History:
         selected_step=_selected([(step, mean) for step, mean, _ in validation], metric),
         test=scores[-1] if scores else None,
         after_steps=scores if len(scores) > 1 else [],
+        training_seconds=_training_seconds(folder / TIMINGS_FILE),
     )
 
 
@@ -81,3 +85,8 @@ def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | Non
         return None
     sign = -1.0 if larger_is_better(metric) else 1.0
     return min(validation, key=lambda point: (sign * point[1], point[0]))[0]
+
+
+def _training_seconds(path: Path) -> dict[float, float]:
+    name = "time/training_seconds"
+    return {step: values[name] for step, values in read_all_lines(path) if name in values} if path.exists() else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from metaexp.compare.comparison import Comparison, RowResult, Table, shared_device
+from metaexp.compare.differences import Difference
 from metaexp.compare.output.wording import (
     format_count,
     format_difference,
@@ -20,6 +21,9 @@ from metaexp.compare.output.wording import (
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import format_metric_name
 from metaexp.results.wording import NOTHING, format_time
+
+_MOST_COLUMNS = 8
+"""Rows that fit beside each other, with their names above, on a printed page."""
 
 
 class Cell(NamedTuple):
@@ -154,13 +158,15 @@ def costs_cells(table: Table) -> Cells:
     """Return what the runs of each row took, as means. Devices have a column where they differ."""
     device = shared_device(table)
     columns = [
-        Column("Row"), Column("Steps", True), Column("Time", True), Column("Episodes/s", True),
-        Column("Memory", True), Column("Parameters", True), *([] if device else [Column("Device")]),
+        Column("Row"), Column("Steps", True), Column("Tasks seen", True), Column("Time", True),
+        Column("Episodes/s", True), Column("Memory", True), Column("Parameters", True),
+        *([] if device else [Column("Device")]),
     ]  # fmt: skip
     rows = [
         [
             Cell(row.name),
             Cell(format_count(row.cost.steps), row.cost.steps),
+            Cell(NOTHING if row.cost.tasks is None else format_count(row.cost.tasks), row.cost.tasks),
             Cell(format_time(row.cost.seconds), row.cost.seconds),
             Cell(format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
             Cell(format_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
@@ -174,14 +180,55 @@ def costs_cells(table: Table) -> Cells:
     return Cells(f"{table.title}: cost", columns, rows, note)
 
 
+def tasks_cells(comparison: Comparison) -> Cells:
+    """Return the means of all rows on all tasks, a row for each algorithm; no lines where there is one task."""
+    tables = [table for table in comparison.tables if table.metric == comparison.tables[0].metric]
+    names = list(dict.fromkeys(row.name for table in tables for row in table.rows))
+    found = [{row.name: row for row in table.rows} for table in tables]
+    lines = []
+    for name in names if len(tables) > 1 else []:
+        line = [Cell(name)]
+        for table, rows in zip(tables, found, strict=True):
+            row = rows.get(name)
+            line.append(
+                Cell(NOTHING)
+                if row is None
+                else Cell(
+                    format_mean(table.metric, row.estimate.mean), row.estimate.mean,
+                    format_range(table.metric, row.estimate) + _star(row.estimate),
+                )
+            )  # fmt: skip
+        lines.append(line)
+    title = f"{format_metric_name(tables[0].metric).capitalize()} on all tasks" if tables else ""
+    return Cells(title, [Column("Row"), *(Column(table.title, True) for table in tables)], lines)
+
+
 def settings_cells(table: Table) -> Cells:
-    """Return the settings and conditions in which rows differ; what concerns fairness first."""
+    """Return the settings and conditions in which rows differ; what concerns fairness first.
+
+    Few rows are columns. Of many rows, each value has a line that names the rows with it.
+    """
+    title = f"{table.title}: differences between the rows"
+    if len(table.rows) > _MOST_COLUMNS:
+        lines = [line for item in table.differences for line in _values_of(item, [row.name for row in table.rows])]
+        return Cells(title, [Column("Setting"), Column("Value"), Column("Rows")], lines)
     columns = [Column("Setting"), *(Column(row.name) for row in table.rows)]
-    rows = [
-        [Cell(item.key, below="" if not item.own else "of the algorithm"), *map(Cell, item.values)]
-        for item in table.differences
-    ]
-    return Cells(f"{table.title}: differences between the rows", columns, rows)
+    return Cells(title, columns, [[_key(item), *map(Cell, item.values)] for item in table.differences])
+
+
+def _key(item: Difference) -> Cell:
+    return Cell(item.key, below="of the algorithm" if item.own else "")
+
+
+def _values_of(item: Difference, names: list[str]) -> list[list[Cell]]:
+    """A line for each value of a setting; the rows of the most frequent one, which comes last, are not named."""
+    rows_of: dict[str, list[str]] = {}
+    for value, name in zip(item.values, names, strict=True):
+        rows_of.setdefault(value, []).append(name)
+    found = sorted(rows_of.items(), key=lambda entry: len(entry[1]))
+    texts = [(value, ", ".join(rows)) for value, rows in found[:-1]]
+    texts.append((found[-1][0], f"the other {len(found[-1][1])} rows"))
+    return [[_key(item), Cell(value), Cell(text)] for value, text in texts]
 
 
 def format_pooled_warnings(table: Table) -> list[str]:

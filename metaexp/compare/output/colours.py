@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from metaexp.compare.comparison import RowResult
 from metaexp.results.display_names import ALGORITHMS
@@ -12,26 +13,46 @@ PALETTE = (*CYCLE, "#7A4B2A", "#332288", "#999933", "#4D4D4D", "#AA4466", "#1177
 """Colours by the index of a series. The first six are those of all figures."""
 
 
-def colours_of(rows: Sequence[RowResult]) -> dict[str, int]:
-    """Return label -> index of the colour, the dash and the mark.
+class Look(NamedTuple):
+    """How a row is drawn.
 
-    A shipped algorithm has the colour of its own in every comparison. Further rows of the same algorithm, and
-    algorithms of the user's own, get those that are left, in alphabetical order.
+    Attributes:
+        colour: The index of its colour.
+        variant: Which of the rows of that colour it is; they differ in mark and dash.
+    """
+
+    colour: int
+    variant: int = 0
+
+
+_MOST_VARIANTS = 4
+"""More rows than this cannot be told apart by their dashes."""
+
+
+def looks_of(rows: Sequence[RowResult]) -> dict[str, Look]:
+    """Return the look of each row by its label.
+
+    A shipped algorithm has the colour of its own in every comparison, and its rows share it. Algorithms of the user's
+    own get the colours that are left, in alphabetical order. Where there is one algorithm only, or one with many rows,
+    its further rows get colours that are left, too.
 
     Args:
         rows: All rows of a comparison.
     """
     known = list(ALGORITHMS)
     algorithms = {row.label: row.runs[0].record.algorithm for row in rows}
-    found: dict[str, int] = {}
-    taken: set[int] = set()
+    members: dict[str, list[str]] = {}
     for label in sorted(algorithms):
-        name = algorithms[label]
-        if name in known and known.index(name) not in taken:
-            found[label] = known.index(name)
-            taken.add(found[label])
-    free = iter(index for index in range(len(algorithms) + len(known)) if index not in taken)
-    for label in sorted(algorithms):
-        if label not in found:
-            found[label] = next(free)
-    return {label: found[label] for label in sorted(algorithms)}
+        members.setdefault(algorithms[label], []).append(label)
+    free = iter(index for index in range(len(algorithms) + len(known)) if index not in _taken(members, known))
+    found: dict[str, Look] = {}
+    for name, labels in members.items():
+        shared = len(labels) <= _MOST_VARIANTS and len(members) > 1
+        own = known.index(name) if name in known else next(free)
+        for place, label in enumerate(labels):
+            found[label] = Look(own, place) if shared or place == 0 else Look(next(free))
+    return found
+
+
+def _taken(algorithms: Iterable[str], known: Sequence[str]) -> set[int]:
+    return {known.index(name) for name in algorithms if name in known}

@@ -22,11 +22,13 @@ from metaexp.compare.output.cells import (
     pairs_cells,
     scores_cells,
     settings_cells,
+    tasks_cells,
 )
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
 from metaexp.results.markdown import format_table
+from metaexp.results.wording import format_time
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -48,6 +50,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             _print(settings_cells(_with(table, own=False)), console)
         for warning in format_pooled_warnings(table):
             console.print(Text(plain(warning), style="yellow"))
+    if (across := tasks_cells(comparison)).rows:
+        console.print(Text(across.title, style="bold"), soft_wrap=True)
+        _print(across, console)
     if has_star(comparison):
         console.print(Text(STAR))
     for item in comparison.left_out:
@@ -101,6 +106,8 @@ def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
             for cells in (scores_cells(table), pairs_cells(table), costs_cells(table), settings_cells(table))
             if cells.rows
         ]
+    if (across := tasks_cells(comparison)).rows:
+        parts.append(_format_markdown(across))
     if has_star(comparison):
         parts.append(escape_markdown(STAR))
     parts += [f"![{escape_markdown(title)}]({name})" for title, name in figures.items()]
@@ -124,7 +131,7 @@ def to_csv(comparison: Comparison) -> dict[str, str]:
     """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions."""
     rows = [
         "dataset", "n_way", "k_shot", "metric", "row", "rank", "rank_last", "mean", "low", "high", "over_seeds",
-        "batch_norm", "gradient_order", "seeds", "episodes", "steps", "seconds", "episodes_per_second",
+        "batch_norm", "gradient_order", "seeds", "episodes", "steps", "tasks_seen", "seconds", "episodes_per_second",
         "peak_memory_bytes", "parameters", "test_bank",
     ]  # fmt: skip
     pair_names = [
@@ -146,8 +153,8 @@ def _row_lines(table: Table) -> list[list[Value]]:
         [
             *start, row.label, row.rank, row.rank_last, row.estimate.mean, row.estimate.low, row.estimate.high,
             row.estimate.over_seeds, row.batch_norm, row.order, " ".join(map(str, row.seeds)), table.n_episodes,
-            row.cost.steps, row.cost.seconds, row.cost.episodes_per_second, row.cost.peak_memory_bytes,
-            row.cost.n_parameters, table.bank,
+            row.cost.steps, row.cost.tasks, row.cost.seconds, row.cost.episodes_per_second,
+            row.cost.peak_memory_bytes, row.cost.n_parameters, table.bank,
         ]
         for row in table.rows
     ]  # fmt: skip
@@ -182,12 +189,12 @@ def to_latex(comparison: Comparison) -> str:
     parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:
         cells = scores_cells(table)
-        time = costs_cells(table)
+        times = [format_time(row.cost.seconds) for row in table.rows]
         keep = [i for i, column in enumerate(cells.columns) if column.name != "Episodes"]
         form = "".join("r" if cells.columns[i].is_number else "l" for i in keep) + "r"
         header = " & ".join([*(escape_latex(cells.columns[i].name) for i in keep), "Time"])
         lines = [
-            " & ".join([*(escape_latex(row[i].text) for i in keep), escape_latex(time.rows[n][2].text)]) + r" \\"
+            " & ".join([*(escape_latex(row[i].text) for i in keep), escape_latex(times[n])]) + r" \\"
             for n, row in enumerate(cells.rows)
         ]
         caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (STAR if table.has_star else "")

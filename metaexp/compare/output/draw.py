@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from metaexp.compare.output.colours import PALETTE
-from metaexp.compare.output.figures import FigureData, Series
+from metaexp.compare.output.cells_map import draw_cells, mark_values
+from metaexp.compare.output.colours import PALETTE, Look
+from metaexp.compare.output.figure_data import FigureData, Series
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
 
@@ -57,14 +58,16 @@ def draw(data: FigureData) -> Drawn:
         lines = sum(label.count("\n") + 1 for label in labels)
         extra = 0.22 * max(lines - len(labels), 0)
         rows_of_legend = -(-len(labels) // 2)
-        height = 1.75 + 0.42 * len(labels) if data.kind == "dots" else 3.9 + 0.2 * max(rows_of_legend - 3, 0)
-        height += extra if data.kind == "dots" else extra / 2
+        height = 1.75 + 0.42 * len(labels) if data.kind != "lines" else 3.9 + 0.2 * max(rows_of_legend - 3, 0)
+        height += extra if data.kind != "lines" else extra / 2
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         figure.suptitle(wrap_text(data.title, 50), x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         if data.kind == "dots":
             draw_dots(axes, data, labels)
+        elif data.kind == "cells":
+            draw_cells(axes, data)
         else:
             _lines(figure, axes, data, labels)
         figure.supxlabel(wrap_text(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
@@ -86,9 +89,9 @@ def draw_dots(axes: Axes, data: FigureData, labels: list[str], size: float = 7.0
     """
     scale = 100.0 if data.percent else 1.0
     for place, series in enumerate(data.series):
-        colour, (point,) = PALETTE[series.colour % len(PALETTE)], series.points
+        colour, (point,) = PALETTE[series.look.colour % len(PALETTE)], series.points
         mean, low, high = (value * scale for value in (point.mean, point.low, point.high))
-        marker = MARKERS[series.colour % len(MARKERS)]
+        marker = _marker(series.look)
         if low < high:
             axes.plot([low, high], [place, place], color=colour, linewidth=2.0, marker="|", markersize=size, zorder=3)
         axes.plot([mean], [place], marker, color=colour, markersize=size, zorder=4)
@@ -114,7 +117,7 @@ def _lines(figure: Figure, axes: Axes, data: FigureData, labels: list[str]) -> N
     axes.legend(
         lines, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=2, borderaxespad=0.0
     )
-    thousands(axes)
+    mark_values(axes, data.values) if data.values else thousands(axes)
 
 
 def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Line2D:
@@ -129,7 +132,7 @@ def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Li
     Returns:
         The line, for a legend.
     """
-    colour = PALETTE[series.colour % len(PALETTE)]
+    colour, dash = PALETTE[series.look.colour % len(PALETTE)], series.look.colour // len(CYCLE) + series.look.variant
     x = [point.x for point in series.points]
     low, high = [p.low * scale for p in series.points], [p.high * scale for p in series.points]
     axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
@@ -137,11 +140,15 @@ def draw_line(axes: Axes, series: Series, scale: float, size: float = 4.5) -> Li
         x,
         [p.mean * scale for p in series.points],
         color=colour,
-        linestyle=_DASHES[series.colour // len(CYCLE) % len(_DASHES)],
-        marker=MARKERS[series.colour % len(MARKERS)] if len(x) <= 30 else None,
+        linestyle=_DASHES[dash % len(_DASHES)],
+        marker=_marker(series.look) if len(x) <= 30 else None,
         markersize=size,
     )
     return line
+
+
+def _marker(look: Look) -> str:
+    return MARKERS[(look.colour + look.variant) % len(MARKERS)]
 
 
 def wrap_text(text: str, width: int) -> str:

@@ -14,6 +14,7 @@ from metaexp.compare.output.cells import (
     left_out_cells,
     pairs_cells,
     settings_cells,
+    tasks_cells,
 )
 from metaexp.compare.output.documents import has_star
 from metaexp.compare.output.wording import format_headline, format_legend
@@ -37,6 +38,7 @@ def to_html(comparison: Comparison, drawn: Mapping[str, str]) -> str:
         sections=[
             _section(table, _figures_of(drawn, number, comparison)) for number, table in enumerate(comparison.tables)
         ],
+        tasks=tasks_cells(comparison),
         across=[svg for name, svg in drawn.items() if name.startswith(_ACROSS)],
         legend=format_legend(comparison) + ([STAR] if has_star(comparison) else []),
         left_out=left_out_cells(comparison),
@@ -47,8 +49,9 @@ def _figures_of(drawn: Mapping[str, str], number: int, comparison: Comparison) -
     """The figures of one table. Their names end in its number where there are several tables."""
     if len(comparison.tables) == 1:
         return [svg for name, svg in drawn.items() if not name.startswith(_ACROSS)]
-    names = {f"{kind}_{number + 1}" for kind in ("scores", "differences", "learning", "adaptation")}
-    return [svg for name, svg in drawn.items() if name in names]
+    kinds = ("scores", "differences", "learning", "adaptation", "settings")
+    names = tuple(f"{kind}_{number + 1}" for kind in kinds)
+    return [svg for name, svg in drawn.items() if name.partition("_map")[0] in names]
 
 
 def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:

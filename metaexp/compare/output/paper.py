@@ -8,7 +8,7 @@ from typing import Any
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
 from metaexp.compare.output.escape import escape_latex
-from metaexp.compare.output.figures import FigureData
+from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
 from metaexp.compare.rows import format_setting, settings
 from metaexp.compare.statistics.pairs import Estimate

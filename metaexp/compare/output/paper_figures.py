@@ -9,8 +9,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from metaexp.compare.output.cells_map import draw_cells, mark_values
 from metaexp.compare.output.draw import draw_dots, draw_line, wrap_text
-from metaexp.compare.output.figures import FigureData
+from metaexp.compare.output.figure_data import FigureData
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import STYLE, thousands
 
@@ -37,6 +38,8 @@ _SMALL = {
 }  # fmt: skip
 _LINE = 0.135
 """Inches between the lines of names."""
+_MANY = 16
+"""More rows than this have names in one line, in small letters, so that the figure fits a page."""
 
 
 def draw_paper(data: FigureData) -> dict[str, bytes]:
@@ -66,10 +69,13 @@ def draw_paper(data: FigureData) -> dict[str, bytes]:
 
 
 def _figure(data: FigureData, width: Width) -> Figure:
-    labels = [wrap_text(series.label, width.letters) for series in data.series]
+    many = data.kind == "dots" and len(data.series) > _MANY
+    labels = [wrap_text(series.label, max(width.letters, 32) if many else width.letters) for series in data.series]
     n_lines = [label.count("\n") + 1 for label in labels]
-    if data.kind == "dots":
-        height = 0.7 + sum(max(0.2, _LINE * n + 0.06) for n in n_lines)
+    if data.kind == "cells":
+        height = 0.7 + 0.3 * len(labels)
+    elif data.kind == "dots":
+        height = 0.7 + sum(max(0.16 if many else 0.2, _LINE * n + (0.02 if many else 0.06)) for n in n_lines)
     else:
         beside = _beside(labels, width)
         n_rows = sum(max(n_lines[i : i + beside]) for i in range(0, len(labels), beside))
@@ -78,7 +84,12 @@ def _figure(data: FigureData, width: Width) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     if data.kind == "dots":
-        draw_dots(axes, data, labels, size=4.0, letters=width.letters + 10)
+        draw_dots(axes, data, labels, size=3.0 if many else 4.0, letters=width.letters + (4 if many else 10))
+        if many:
+            axes.tick_params(axis="y", labelsize=6)
+        return figure
+    if data.kind == "cells":
+        draw_cells(axes, data, size=7.0)
         return figure
     scale = 100.0 if data.percent else 1.0
     lines = [draw_line(axes, series, scale, size=2.8) for series in data.series]
@@ -89,7 +100,7 @@ def _figure(data: FigureData, width: Width) -> Figure:
         lines, names, loc="outside lower center", ncols=_beside(labels, width), borderaxespad=0.2, columnspacing=1.0,
         handlelength=1.8, labelspacing=0.25,
     )  # fmt: skip
-    thousands(axes)
+    mark_values(axes, data.values) if data.values else thousands(axes)
     return figure
 
 

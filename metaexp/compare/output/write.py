@@ -15,17 +15,18 @@ from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
 from metaexp.core.files import encode_text, write_atomically
 
-_KINDS = ("scores", "differences", "learning", "adaptation", "shots", "ways", "paper")
+_KINDS = ("scores", "differences", "learning", "adaptation", "settings", "shots", "ways", "paper")
 
 
-def render(comparison: Comparison, *, for_paper: bool = False) -> dict[str, bytes]:
+def render(comparison: Comparison, *, for_paper: bool = False, axis: str = "steps") -> dict[str, bytes]:
     """Return the content of every file of a comparison by its name. Nothing is written.
 
     Args:
         comparison: What they show.
         for_paper: Whether to make the files for a paper, too.
+        axis: What the learning curves are drawn over: steps, tasks or time.
     """
-    found = figures(comparison)
+    found = figures(comparison, axis)
     drawn = {figure.name: draw(figure) for figure in found}
     texts = {
         PAGE: to_html(comparison, {name: item.svg for name, item in drawn.items()}),

@@ -14,9 +14,10 @@ import pytest
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output import paper_figures
-from metaexp.compare.output.colours import PALETTE, colours_of
+from metaexp.compare.output.colours import PALETTE, Look, looks_of
 from metaexp.compare.output.draw import Drawn
-from metaexp.compare.output.figures import FigureData, Point, Series, figures
+from metaexp.compare.output.figure_data import FigureData, Point, Series
+from metaexp.compare.output.figures import figures
 from metaexp.compare.output.paper import format_paper, paper_files, to_appendix, to_tables
 from metaexp.compare.output.paper_figures import WIDTHS, draw_paper
 from metaexp.compare.output.write import render, write
@@ -44,7 +45,7 @@ def data_of(n_rows: int, kind: str) -> FigureData:
         name = names[number % len(names)] + f" inner_lr={number / 100} optimizer.lr=0.001" * (number >= len(names))
         xs = (0,) if kind == "dots" else (100, 200, 300)
         points = [Point(x, 0.5 + number / 100, 0.4 + number / 100, 0.6 + number / 100) for x in xs]
-        series.append(Series(name, number, points, [0.45, 0.55]))
+        series.append(Series(name, Look(number), points, [0.45, 0.55]))
     return FigureData(
         kind, "A title", kind, series, "points of accuracy behind MAML inner_lr=0.1", "y", True, "A note."
     )
@@ -158,12 +159,15 @@ def test_an_algorithm_has_its_colour_in_every_comparison(make_run: MakeRun, tmp_
         make_run("maml", seed, config={"algorithm.inner_lr": 0.1})
         make_run("maml", seed, config={"algorithm.inner_lr": 0.2})
     rows = compared(tmp_path / "sweep").tables[0].rows
-    colours = colours_of(rows)
-    assert colours["reptile"] == NAMES.index("reptile")
-    assert colours["maml inner_lr=0.1"] == NAMES.index("maml")
-    assert len(set(colours.values())) == 4
-    alone = colours_of([row for row in rows if row.label == "reptile"])
-    assert alone == {"reptile": colours["reptile"]}
+    looks = looks_of(rows)
+    assert looks["reptile"] == Look(NAMES.index("reptile"))
+    assert looks["maml inner_lr=0.1"] == Look(NAMES.index("maml"))
+    assert looks["maml inner_lr=0.2"] == Look(NAMES.index("maml"), 1), "the rows of an algorithm share its colour"
+    assert looks["mine"].colour not in (NAMES.index("reptile"), NAMES.index("maml"))
+    alone = looks_of([row for row in rows if row.label == "reptile"])
+    assert alone == {"reptile": looks["reptile"]}
+    only = looks_of([row for row in rows if row.label.startswith("maml")])
+    assert len({look.colour for look in only.values()}) == 2, "of one algorithm alone, each row has a colour"
 
 
 def test_the_appendix_has_every_setting_and_nothing_of_the_machine(make_run: MakeRun, tmp_path: Path) -> None:

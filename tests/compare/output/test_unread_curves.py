@@ -13,7 +13,8 @@ from rich.console import Console
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output.documents import print_comparison
-from metaexp.compare.output.figures import FigureData, figures
+from metaexp.compare.output.figure_data import FigureData
+from metaexp.compare.output.figures import figures
 from metaexp.compare.output.write import render
 from metaexp.core import json_lines
 from tests.compare.conftest import MakeRun, decide
