@@ -147,7 +147,7 @@ class Outputs:
         """
         figures = draw(self.folder, setup, record)
         for name, path in figures.items():
-            self.trackers.picture(name, path)
+            self.trackers.figure(name, path)
         return figures
 
     def seconds_before(self, step: int) -> tuple[float, float]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+_RENAMED = "picture"
+"""The earlier name of ``figure``."""
 
 Outcome = Literal["completed", "interrupted", "failed"]
 """How a run ended, in the words of its record."""
@@ -47,6 +51,18 @@ class Tracker(ABC):
     number, never asks a question, and waits for a network only within a bound of its own.
     """
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Keep the earlier name of :meth:`figure` working, with a warning where a class defines it."""
+        super().__init_subclass__(**keywords)
+        if _RENAMED in vars(cls) and "figure" not in vars(cls):
+            cls.figure = vars(cls)[_RENAMED]  # type: ignore[method-assign]
+            warnings.warn(
+                f"{cls.__name__} defines {_RENAMED}(), which is called figure() now. The old name still works; "
+                "rename the method to figure.",
+                FutureWarning,
+                stacklevel=3,  # the class statement, past ABCMeta
+            )
+
     @abstractmethod
     def start(self, run: RunInfo) -> None:
         """Open the view. Called once, before anything else."""
@@ -61,7 +77,7 @@ class Tracker(ABC):
         """
 
     @abstractmethod
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Show the PNG file at ``path`` under ``name``.
 
         Args:

@@ -117,7 +117,7 @@ class MlflowTracker(Tracker):
         self._waiting += [Metric(_name(name), value, now, step) for name, value in values.items()]
         self._step = step
 
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Keep the figure with the run, in ``plots``."""
         self._bounded(lambda: self._opened().log_artifact(self._id, str(path), "plots"))
 

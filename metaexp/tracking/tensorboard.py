@@ -62,7 +62,7 @@ class TensorBoardTracker(Tracker):
         for name, value in values.items():
             self._opened().add_scalar(name, value, step)
 
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Show the figure at the last step that was logged."""
         import numpy as np
         from PIL import Image

@@ -66,14 +66,14 @@ class Trackers:
         self._metrics.sync()
         return self._metrics.position()
 
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Show the PNG file at ``path``, which is in the run folder, in every view.
 
         Args:
             name: The name of the figure.
             path: The PNG file.
         """
-        self._each("given a figure", lambda view: view.picture(name, path))
+        self._each("given a figure", lambda view: view.figure(name, path))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Show a table in every view that has tables.
@@ -133,7 +133,7 @@ class NoTrackers(Trackers):
         """Return 0."""
         return 0
 
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Do nothing."""
         return
 

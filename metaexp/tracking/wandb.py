@@ -134,7 +134,7 @@ class WandbTracker(Tracker):
         if self._run is not None and step > self._seen:
             self._run.log({"step": step, **values})
 
-    def picture(self, name: str, path: Path) -> None:
+    def figure(self, name: str, path: Path) -> None:
         """Show the figure in the run's media panel."""
         if self._run is not None:
             import wandb

@@ -116,7 +116,7 @@ def test_figures_files_and_the_summary_are_kept_beside_the_database(tmp_path: Pa
     view = tracker(uri, artifacts=True)
     view.start(run_info(tmp_path / "run"))
     view.scalars(7, {"train/loss": 1.0})
-    view.picture("a", tmp_path / "a.png")
+    view.figure("a", tmp_path / "a.png")
     view.finish("completed", {"test/accuracy": 0.75}, {"record.json": tmp_path / "record.json"})
     (run,) = runs(uri)
     kept = Path(run.info.artifact_uri.removeprefix("file://"))

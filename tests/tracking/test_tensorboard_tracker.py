@@ -56,7 +56,7 @@ def test_pictures_and_the_summary_are_shown(tmp_path: Path) -> None:
     tracker = TensorBoardTracker(config=False, flush_seconds=1)
     tracker.start(RunInfo(tmp_path, "a run", {}))
     tracker.scalars(7, {"train/loss": 1.0})
-    tracker.picture("plots/a", tmp_path / "a.png")
+    tracker.figure("plots/a", tmp_path / "a.png")
     tracker.finish("completed", {"test/accuracy": 0.75}, {})
     reader = EventAccumulator(str(tmp_path / "tensorboard"))
     reader.Reload()

@@ -32,8 +32,8 @@ class Recorder(Tracker):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._note("scalars", step, dict(values))
 
-    def picture(self, name: str, path: Path) -> None:
-        self._note("picture", name)
+    def figure(self, name: str, path: Path) -> None:
+        self._note("figure", name)
 
     def finish(self, outcome: Outcome, summary: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
         self._note("finish", outcome, dict(summary))
@@ -46,7 +46,7 @@ def _run(folder: Path, views: Mapping[str, Tracker]) -> bytes:
     for step in (10, 20):
         trackers.scalars(step, {"train/loss": 1 / step})
         trackers.timings(step, {"time/episodes_per_second": 100.0})
-    trackers.picture("plots/curve", folder / "curve.png")
+    trackers.figure("plots/curve", folder / "curve.png")
     trackers.finish("completed", {"test/accuracy": 0.9}, {})
     return (folder / METRICS_FILE).read_bytes()
 
@@ -79,12 +79,12 @@ def test_every_tracker_gets_everything_in_order(tmp_path: Path) -> None:
         ("scalars", 10, {"time/episodes_per_second": 100.0}),
         ("scalars", 20, {"train/loss": 0.05}),
         ("scalars", 20, {"time/episodes_per_second": 100.0}),
-        ("picture", "plots/curve"),
+        ("figure", "plots/curve"),
         ("finish", "completed", {"test/accuracy": 0.9}),
     ]
 
 
-@pytest.mark.parametrize("method", ["start", "scalars", "picture", "finish"])
+@pytest.mark.parametrize("method", ["start", "scalars", "figure", "finish"])
 def test_a_view_that_fails_is_named_once_and_changes_nothing(
     method: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,3 +137,15 @@ def test_finishing_twice_closes_views_once(tmp_path: Path) -> None:
     trackers.finish("failed", {}, {})
     trackers.finish("failed", {}, {})
     assert [call[0] for call in view.calls] == ["start", "finish"]
+
+
+def test_the_earlier_name_of_figure_works_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match=r"Old defines picture\(\), which is called figure\(\) now"):
+
+        class Old(Recorder):
+            def picture(self, name: str, path: Path) -> None:
+                self._note("old", name)
+
+    view = Old()
+    _run(tmp_path / "run", {"old": view})
+    assert [call for call in view.calls if call[0] in ("figure", "old")] == [("old", "plots/curve")]

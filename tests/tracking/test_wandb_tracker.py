@@ -76,7 +76,7 @@ def log_run(tmp_path: Path) -> Callable[..., Path]:
         for step in steps:
             trackers.scalars(step, {"train/loss": 1 / step, "val/accuracy": step / 100})
         Image.new("RGB", (8, 8)).save(path / "curve.png")
-        trackers.picture("plots/curve", path / "curve.png")
+        trackers.figure("plots/curve", path / "curve.png")
         trackers.finish(outcome, {"val/accuracy": 0.3}, {"metrics": path / METRICS_FILE})
         wandb.teardown()  # waits for the client's own process, which writes the last of its files as it ends
         return path
