@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
     parser = argparse.ArgumentParser(prog="python benchmarks/meta_lstm.py", description=__doc__)
     parser.add_argument("--setting", choices=list(SETTINGS), default="omniglot_5way_1shot")
-    parser.add_argument("--tasks", type=int, default=1, help="tasks of a meta-update; 1 as published")
+    parser.add_argument("--tasks", type=int, default=1, help="tasks of a step; 1 as published")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
@@ -73,9 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         "plain torch": update(plain, lambda: plain.mean_loss(episodes)),
     }
     results = compare(candidates, "plain torch", options.rounds)
-    title = (
-        f"Meta-LSTM, one meta-update of {options.setting}: {options.tasks} task(s), {setting.updates} learner updates"
-    )
+    title = f"Meta-LSTM, one step of {options.setting}: {options.tasks} task(s), {setting.updates} learner updates"
     print_table(title, results, "plain torch")
     if options.output:
         about = {"setting": options.setting, "tasks": options.tasks, "rounds": options.rounds, "device": str(device)}

@@ -1,4 +1,4 @@
-"""Meta-updates of MAML on Omniglot-shaped tasks by several processes, against one.
+"""Steps of MAML on Omniglot-shaped tasks by several processes, against one.
 
 The setting is that of the benchmark ``maml``: 32 tasks of 5-way 1-shot, one inner step, second order. One process with
 one thread is the baseline; then one process with every core, and N processes that divide the cores. The processes
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         for setting in settings:
             taken[setting].append(launch(setting, options.updates))
     results = {str(setting): summary(taken[baseline], times) for setting, times in taken.items()}
-    print_table("MAML, one meta-update of 32 tasks, Omniglot 5-way 1-shot", results, str(baseline))
+    print_table("MAML, one step of 32 tasks, Omniglot 5-way 1-shot", results, str(baseline))
     if options.output:
         save(options.output, "ranks", results, rounds=options.rounds, baseline=str(baseline), cores=cores)
     return 0

@@ -48,37 +48,39 @@ def mean_interval(values: Sequence[float], method: IntervalMethod = "normal") ->
 
 
 @cache
-def student_quantile(probability: float, freedom: float) -> float:
-    """The value below which a Student-t variable with ``freedom`` degrees lies with ``probability`` in (0.5, 1).
+def student_quantile(probability: float, degrees_of_freedom: float) -> float:
+    """The value below which a Student-t variable with ``degrees_of_freedom`` lies with ``probability`` in (0.5, 1).
 
     The distribution function is monotone, so bisection finds it to the last bits of a float64.
     """
     low, high = 0.0, 1.0
-    while _student_cdf(high, freedom) < probability:
+    while _student_cdf(high, degrees_of_freedom) < probability:
         high *= 2.0
     for _ in range(200):
         middle = 0.5 * (low + high)
         if middle in (low, high):
             break
-        low, high = (middle, high) if _student_cdf(middle, freedom) < probability else (low, middle)
+        low, high = (middle, high) if _student_cdf(middle, degrees_of_freedom) < probability else (low, middle)
     return high
 
 
-def student_tails(t: float, freedom: float) -> float:
-    """P(abs(T) >= abs(t)) of a Student-t variable T with ``freedom`` degrees, which need not be whole.
+def student_tails(t: float, degrees_of_freedom: float) -> float:
+    """P(abs(T) >= abs(t)) of a Student-t variable T with ``degrees_of_freedom``, which need not be whole.
 
     Args:
         t: The value; only its size counts.
-        freedom: Degrees of freedom, above 0.
+        degrees_of_freedom: Degrees of freedom, above 0.
     """
     if math.isinf(t):
         return 0.0
-    return _incomplete_beta(0.5 * freedom, 0.5, freedom / (freedom + t * t))
+    return _incomplete_beta(0.5 * degrees_of_freedom, 0.5, degrees_of_freedom / (degrees_of_freedom + t * t))
 
 
-def _student_cdf(t: float, freedom: float) -> float:
+def _student_cdf(t: float, degrees_of_freedom: float) -> float:
     """P(T <= t) for t >= 0, from the regularised incomplete beta function (Abramowitz & Stegun 26.7.1)."""
-    return 1.0 - 0.5 * _incomplete_beta(0.5 * freedom, 0.5, freedom / (freedom + t * t))
+    return 1.0 - 0.5 * _incomplete_beta(
+        0.5 * degrees_of_freedom, 0.5, degrees_of_freedom / (degrees_of_freedom + t * t)
+    )
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

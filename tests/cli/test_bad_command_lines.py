@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bad_command_lines import BAD_OF_VERB, fault, judge, lines, place, run
+from bad_command_lines import BAD_OF_VERB, fault, judge, lines, run, work_in
 from bad_words import FINE
 
 from metaexp.cli.main import VERBS
@@ -31,13 +31,13 @@ def test_the_lines_are_many_of_every_verb_and_always_the_same() -> None:
 
 
 def test_a_good_command_line_is_not_refused(tmp_path: Path) -> None:
-    with place(tmp_path):
+    with work_in(tmp_path):
         assert run(["why", "run", "run"]).code == 0
         assert run(["train", "--cfg", "job", *FINE]).code == 0
 
 
 def test_faults_of_every_kind_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with place(tmp_path) as folder:
+    with work_in(tmp_path) as folder:
         assert fault(["train", "train.steps=-1"], folder) is None
         assert fault(["train", "train.steps=1"], folder) == "not refused: the work began"
         assert str(fault(["train", "--cfg", "job"], folder)).startswith("exit code 0")

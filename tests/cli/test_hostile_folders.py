@@ -109,7 +109,7 @@ def test_faults_of_every_kind_are_noticed(
     hostile_folders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damage = importlib.import_module("hostile_damage")
-    with hostile_folders.field(tmp_path, 60.0, ["evaluate"]) as ground:
+    with hostile_folders.open_field(tmp_path, 60.0, ["evaluate"]) as ground:
         said = hostile_folders.Said(0, "fine", [0.5])
         sound = damage.Damage("none", "completed", "completed", damage.nothing)
 

@@ -25,10 +25,10 @@ def test_the_student_interval_is_the_one_of_relation_networks_code() -> None:
     assert ci95 != mean_interval(VALUES.tolist(), "normal").ci95
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 10, 29, 99, 599, 9999])
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 10, 29, 99, 599, 9999])
 @pytest.mark.parametrize("probability", [0.9, 0.975, 0.995])
-def test_students_quantiles_equal_scipys(freedom: int, probability: float) -> None:
-    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-10)
+def test_students_quantiles_equal_scipys(degrees: int, probability: float) -> None:
+    assert student_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-10)
 
 
 def test_the_order_of_episodes_changes_no_bit() -> None:
@@ -52,11 +52,11 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
     assert 0.94 <= np.mean(hits) <= 0.96
 
 
-@pytest.mark.parametrize("freedom", [1.0, 2.5, 30.0])
+@pytest.mark.parametrize("degrees", [1.0, 2.5, 30.0])
 @pytest.mark.parametrize("t", [0.0, 0.3, -2.0, 40.0])
-def test_students_tails_equal_scipys(freedom: float, t: float) -> None:
-    assert student_tails(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9, abs=1e-14)
-    assert student_tails(2.0, freedom) != pytest.approx(2 * stats.t.sf(2.1, freedom), rel=1e-3)
+def test_students_tails_equal_scipys(degrees: float, t: float) -> None:
+    assert student_tails(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-9, abs=1e-14)
+    assert student_tails(2.0, degrees) != pytest.approx(2 * stats.t.sf(2.1, degrees), rel=1e-3)
 
 
 def test_no_probability_is_left_beyond_infinity() -> None:

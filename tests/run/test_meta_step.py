@@ -1,4 +1,4 @@
-"""One meta-update: what it computes, and that it depends on nothing but weights, optimiser and step."""
+"""One step of training: what it computes, and that it depends on nothing but weights, optimiser and step."""
 
 from __future__ import annotations
 

@@ -133,9 +133,9 @@ def difference_variances(first: Row, second: Row) -> list[PairVariance]:
     spread = sum(
         (part**2 / max(row.n_runs - 1, 1) for part, row in zip(parts, rows, strict=True)), np.zeros_like(total)
     )
-    freedom = np.ones_like(total)
-    np.divide(total**2, spread, out=freedom, where=spread > 0)
-    candidates = [_candidate(first, second, parts, freedom)]
+    degrees_of_freedom = np.ones_like(total)
+    np.divide(total**2, spread, out=degrees_of_freedom, where=spread > 0)
+    candidates = [_candidate(first, second, parts, degrees_of_freedom)]
     if first.n_runs != second.n_runs and min(first.n_runs, second.n_runs) > 1:
         pooled_freedom = first.n_runs + second.n_runs - 2
         pooled = sum(((row.n_runs - 1) * row.between for row in rows), np.zeros_like(total)) / pooled_freedom
@@ -162,11 +162,11 @@ def pairing_gain(first: Row, second: Row) -> Array:
     return np.asarray(np.sqrt(gain))
 
 
-def _candidate(first: Row, second: Row, over_runs: list[Array], freedom: Array) -> PairVariance:
+def _candidate(first: Row, second: Row, over_runs: list[Array], degrees_of_freedom: Array) -> PairVariance:
     return PairVariance(
-        Variance(_over_episodes([first, second]), over_runs[0] + over_runs[1], freedom),
-        Variance(_over_episodes([first]), over_runs[0], freedom),
-        Variance(_over_episodes([second]), over_runs[1], freedom),
+        Variance(_over_episodes([first, second]), over_runs[0] + over_runs[1], degrees_of_freedom),
+        Variance(_over_episodes([first]), over_runs[0], degrees_of_freedom),
+        Variance(_over_episodes([second]), over_runs[1], degrees_of_freedom),
     )
 
 

@@ -253,12 +253,12 @@ def test_one_episode_has_no_interval() -> None:
         summarise(np.zeros((3, 1)))
 
 
-@pytest.mark.parametrize(("t", "freedom"), [(0.0, 3.0), (1.3, 2.4), (-2.2, 7.9), (4.0, 599.0), (40.0, 3.3)])
-def test_students_tails(t: float, freedom: float) -> None:
-    assert student_tails(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9)
-    assert student_tails(float("inf"), freedom) == 0.0
+@pytest.mark.parametrize(("t", "degrees"), [(0.0, 3.0), (1.3, 2.4), (-2.2, 7.9), (4.0, 599.0), (40.0, 3.3)])
+def test_students_tails(t: float, degrees: float) -> None:
+    assert student_tails(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-9)
+    assert student_tails(float("inf"), degrees) == 0.0
 
 
 def test_students_quantile_is_the_inverse_of_the_tails() -> None:
-    for p, freedom in itertools.product((0.9, 0.05, 1e-5, 1e-60), (1.0, 1.3, 2.0, 4.7, 30.0, 599.0)):
-        assert quantile(p, freedom) == pytest.approx(stats.t.isf(p / 2, freedom), rel=1e-7)
+    for p, degrees in itertools.product((0.9, 0.05, 1e-5, 1e-60), (1.0, 1.3, 2.0, 4.7, 30.0, 599.0)):
+        assert quantile(p, degrees) == pytest.approx(stats.t.isf(p / 2, degrees), rel=1e-7)

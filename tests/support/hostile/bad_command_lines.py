@@ -202,7 +202,7 @@ def _not_refused(*_: object, **__: object) -> None:
 
 
 @contextlib.contextmanager
-def place(folder: Path) -> Iterator[Path]:
+def work_in(folder: Path) -> Iterator[Path]:
     """Work in a folder with a run, an empty folder, a file and a loop, where nothing that takes time can begin."""
     here = Path.cwd()
     shutil.copytree(OLD_RUN, folder / "run")
@@ -261,7 +261,7 @@ def judge(given: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Give all command lines, and say what was tried and what failed."""
     tried: dict[str, int] = {}
     failed: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as temporary, place(Path(temporary)) as folder:
+    with tempfile.TemporaryDirectory() as temporary, work_in(Path(temporary)) as folder:
         for words in given:
             tried[words[0]] = tried.get(words[0], 0) + 1
             found = fault(words, folder)

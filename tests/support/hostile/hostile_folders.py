@@ -302,7 +302,12 @@ class Field:
         said, text = None, ""
         began = time.process_time()
         errors = io.StringIO()
-        with self.watch.record_faults() as seen, contextlib.redirect_stderr(errors), _rights(damage), _figures(damage):
+        with (
+            self.watch.record_faults() as seen,
+            contextlib.redirect_stderr(errors),
+            _rights(damage),
+            _draw_only_names(damage),
+        ):
             try:
                 with limit_time(self.seconds):
                     said = VERBS[verb](run)
@@ -395,7 +400,7 @@ def _move(path: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _figures(damage: Damage) -> Iterator[None]:
+def _draw_only_names(damage: Damage) -> Iterator[None]:
     """Figures take longer than all else, so a comparison draws its own only where names stand in them."""
     drawn = write_module.draw
     if damage.kind != "names":
@@ -421,14 +426,14 @@ def _remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def field(folder: Path, seconds: float, verbs: Sequence[str] = tuple(VERBS)) -> Iterator[Field]:
-    """A field, with what the runs need; afterwards the process is where it was."""
+def open_field(folder: Path, seconds: float, verbs: Sequence[str] = tuple(VERBS)) -> Iterator[Field]:
+    """Open a field, with what the runs need; afterwards the process is where it was."""
     here, draw = Path.cwd(), outputs_module.draw
     memory = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, memory[1]))
     for package in case_runs.TRUSTED:
         trust(package)
-    outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
+    outputs_module.draw = lambda *_: {}  # figures take longer than these runs
     torch.set_num_threads(1)
     try:
         yield Field(folder.resolve(), seconds, verbs)
@@ -442,7 +447,7 @@ def fuzz(folder: Path, cases: int, seed: int, seconds: float, verbs: Sequence[st
     """Try all cases, and say what was tried and what failed."""
     tried: dict[str, int] = {}
     faults: list[dict[str, Any]] = []
-    with field(folder, seconds, verbs) as ground:
+    with open_field(folder, seconds, verbs) as ground:
         for number, damage in enumerate(planned(cases, seed)):
             tried[damage.kind] = tried.get(damage.kind, 0) + 1
             for verb in verbs:
