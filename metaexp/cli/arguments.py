@@ -31,6 +31,7 @@ class Options(argparse.Namespace):
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
         trust: Packages whose classes the configuration may use.
+        given: The options of the command line that name the user's own files and packages.
     """
 
     overrides: list[str]
@@ -38,6 +39,7 @@ class Options(argparse.Namespace):
     config_dir: Path | None
     config_name: str
     trust: list[str]
+    given: list[str]
 
 
 Given = TypeVar("Given", bound=Options)
@@ -154,6 +156,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
         ``options``.
     """
     parser.parse_intermixed_args(list(arguments), namespace=options)
+    folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    options.given = [*folder, *(word for package in options.trust for word in ("--trust", package))]
     own = use_own_files(options.config_dir, options.trust)
     options.config_dir, options.trust = own.config_dir, list(own.trust)
     print_origin(own)
@@ -167,9 +171,11 @@ def print_origin(own: OwnFiles) -> None:
 
 
 def own_options(options: Options) -> list[str]:
-    """Return the options with which a command finds the user's own files and packages again."""
-    folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
-    return [*folder, *(word for package in options.trust for word in ("--trust", package))]
+    """Return the options of the command line with which a command finds the user's own files and packages again.
+
+    What the project or the environment names is not among them, because they name it for the next command, too.
+    """
+    return options.given
 
 
 SWEEPS = """\

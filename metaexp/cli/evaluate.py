@@ -11,7 +11,7 @@ from metaexp.compare.find import run_folders
 from metaexp.config.compose import Composer
 from metaexp.config.revise import check_idle, revise
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
-from metaexp.core.terminal_text import make_console, print_text
+from metaexp.core.terminal_text import make_console, print_phase, print_text
 from metaexp.results.next_steps import format_next, step
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
@@ -118,6 +118,7 @@ def _is_run(folder: Path) -> bool:
 def _evaluate_one(path: Path, overrides: list[str], options: EvaluateOptions) -> int:
     revise(*existing(path).read_config(), overrides, options.config_dir)  # reports problems before torch is imported
 
+    print_phase("loading torch")
     from metaexp.results.terminal import print_evaluation
     from metaexp.run.evaluation.evaluate import evaluate_run
 

@@ -17,7 +17,7 @@ import metaexp
 from metaexp.config.classes.values import format_nearest
 from metaexp.core.disk_errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
-from metaexp.core.terminal_text import print_text
+from metaexp.core.terminal_text import print_phase, print_text
 from metaexp.machine.launch import launched, refuse
 from metaexp.machine.single_rank import Ranks
 
@@ -68,6 +68,10 @@ usage: metaexp VERB [arguments]     (metaexp VERB --help explains them)
 Start with `metaexp train`. It trains MAML on made-up characters, which takes a minute or so."""
 
 
+_SLOW = ("train", "plan", "evaluate", "predict", "search", "reproduce")
+"""Verbs that import Hydra and torch before they can say anything about their work."""
+_SHOWN = {"-h", "--help", "-c", "--cfg", "--info"}
+"""Options with which they only print something."""
 _ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}
 """Replacements for characters of our messages on a terminal that shows ASCII only."""
 
@@ -106,6 +110,8 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
         print_text(f"metaexp {metaexp.__version__}")
         return 0
     name, *rest = given
+    if name in _SLOW and not _SHOWN & set(rest) and (ranks is None or ranks.rank == 0):
+        print_phase("reading the configuration")  # within a tenth of a second, before Hydra and torch are imported
     if ranks is None:
         return _function(name)(rest)
     function = ranks.run(lambda: _function(name, is_shared=True))

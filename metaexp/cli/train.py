@@ -14,7 +14,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
-from metaexp.core.terminal_text import print_text
+from metaexp.core.terminal_text import print_phase, print_text
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
@@ -75,6 +75,8 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
 def _train(options: TrainOptions, ranks: Ranks) -> int:
     new = ranks.run(lambda: compose_run(options.overrides, options.config_dir, options.config_name))
 
+    if ranks.rank == 0:
+        print_phase(f"loading torch for {new.settings.name}")
     from metaexp.run.job import run_job  # imports torch, and so comes after the check
 
     finished = run_job(new.settings, new.provenance, new.run_dir, ranks=ranks)

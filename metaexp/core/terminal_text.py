@@ -7,6 +7,7 @@ the text. ruff refuses ``print`` elsewhere, and a test refuses other consoles.
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
@@ -39,6 +40,12 @@ def print_text(text: str, *, end: str = "\n", file: TextIO | None = None, flush:
         flush: Write at once, also into a pipe.
     """
     print(f"{plain_lines(text)}{end}", end="", file=file, flush=flush)
+
+
+def print_phase(text: str) -> None:
+    """Print on standard error what a command does now, if that is a terminal; files and pipes get results alone."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print_text(text, file=sys.stderr, flush=True)
 
 
 def make_console(*, to_errors: bool = False) -> Console:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -393,3 +395,37 @@ def test_commands_ignore_the_display_that_a_notebook_asks_for(
     monkeypatch.setenv("MPLBACKEND", "agg")
     assert main(["--version"]) == 0
     assert os.environ["MPLBACKEND"] == "agg"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("arguments", [["train", "train.stps=3"], ["evaluate", "nowhere"]])
+def test_a_terminal_gets_a_line_before_the_verb_is_imported(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    terminal, pipe = _Terminal(), io.StringIO()
+
+    def function(name: str) -> Callable[[list[str]], int]:
+        seen.append(terminal.getvalue())
+        return lambda rest: 0
+
+    monkeypatch.setattr("metaexp.cli.main._function", function)
+    for stream in (terminal, pipe):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(arguments) == 0
+        assert main([*arguments, "--help"]) == 0
+    assert seen == ["reading the configuration\n"] * 4
+    assert pipe.getvalue() == ""
+
+
+def test_the_line_before_torch_names_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("metaexp.run.job.run_job", lambda *_, **__: pytest.fail(terminal.getvalue()))
+    with pytest.raises(pytest.fail.Exception, match=r"^reading.*\nloading torch for maml-glyphs-5way_1shot-seed3\n$"):
+        main(["train", "seed=3"])
