@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
-from metaexp.cli.arguments import Parser
+from metaexp.cli.arguments import Parser, make_parser
 from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\
@@ -53,14 +54,6 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 """Shell -> the script for it."""
 
 _WITH_OVERRIDES = ("train", "plan", "search", "wandb-sweep", "data", "evaluate")
-_VERB_OPTIONS = {
-    "train": ("-m", "--multirun", "--cfg", "--help", "--config-dir", "--trust", "--resolve", "--package"),
-    "plan": ("--measure", "--help", "--config-dir", "--trust"),
-    "compare": ("--by", "--output", "--paper", "--retest", "--metric", "--title", "--help"),
-    "ls": ("--jobs", "--sort", "--reverse", "--show", "--json", "--folders", "--help"),
-    "watch": ("--once", "--every", "--help"),
-    "rm": ("--yes", "--help"),
-}  # fmt: skip
 _DATA_WORDS = ("list", "show", "verify", "prepare")
 _KEY = re.compile(r"^( *)([A-Za-z_]\w*):(?: (.*))?$")
 _MOST_BYTES = 500_000
@@ -108,7 +101,7 @@ def complete(line: str) -> list[str]:
         return [verb for verb in VERBS if verb.startswith(last)] if words else []
     verb = words[1]
     if last.startswith("-"):
-        return [option for option in _VERB_OPTIONS.get(verb, ("--help",)) if option.startswith(last)]
+        return [option for option in _options(verb) if option.startswith(last)]
     if verb == "completion":
         return [shell for shell in SCRIPTS if shell.startswith(last)]
     if verb == "data" and len(words) == 2:
@@ -118,6 +111,37 @@ def complete(line: str) -> list[str]:
     if verb not in _WITH_OVERRIDES:
         return []
     return [text for text in _overrides(last, words[2:]) if text.startswith(last)]
+
+
+def _options(verb: str) -> list[str]:
+    """The options of a verb, read from its file: to import it takes longer than one waits for a completion."""
+    from metaexp.cli.main import VERBS
+
+    if verb not in VERBS:
+        return []
+    calls = _calls(VERBS[verb].function.partition(":")[0])
+    if any(_name(call) == "make_parser" for call in calls):  # which adds some itself
+        calls += _calls(make_parser.__module__)
+    added = [call for call in calls if _name(call) == "add_argument" and not _is_hidden(call)]
+    words = [str(word.value) for call in added for word in call.args if isinstance(word, ast.Constant)]
+    return sorted({"--help", *(word for word in words if word.startswith("-"))})
+
+
+def _calls(module: str) -> list[ast.Call]:
+    """Every call in the file of a module of metaexp."""
+    path = Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
+    return [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call)]
+
+
+def _name(call: ast.Call) -> str:
+    """The name of what is called, without what it is an attribute of."""
+    called = call.func
+    return called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+
+
+def _is_hidden(call: ast.Call) -> bool:
+    """Whether ``add_argument`` adds an option that no help shows."""
+    return any(isinstance(word.value, ast.Attribute) and word.value.attr == "SUPPRESS" for word in call.keywords)
 
 
 def _overrides(last: str, words: Sequence[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("metaexp ls --so", ["--sort"]),
         ("metaexp compare outputs/x --pa", ["--paper"]),
         ("metaexp report --he", ["--help"]),
+        ("metaexp nothing --he", []),
+        ("metaexp data --pi", []),
         ("metaexp completion f", ["fish"]),
         ("metaexp show out", []),
         ("metaexp nothing x=", []),
@@ -43,6 +47,15 @@ def test_a_word_becomes_what_fits(line: str, found: list[str]) -> None:
     got = complete(line)
     word = line.rpartition(" ")[2]
     assert sorted(text[text.rfind("=") + 1 :] if word.rstrip(".").count("=") else text for text in got) == sorted(found)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_options_of_every_verb_are_those_of_its_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        assert main([verb, "--help"]) == 0
+    shown = re.findall(r"^  (?:-\w+(?: \S+)?, )?(--[a-z][\w-]*)", capsys.readouterr().out, re.MULTILINE)
+    assert shown
+    assert complete(f"metaexp {verb} --") == sorted(set(shown))
 
 
 def test_a_new_word_can_be_any_group_or_key() -> None:
