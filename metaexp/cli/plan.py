@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="time a few steps and episodes of each kind of job that no finished run can tell the time of",
+        help="time a few steps and episodes of each kind of job, where no finished run says how long it takes",
     )
     options = parse(parser, arguments, PlanOptions())
     if options.help:
