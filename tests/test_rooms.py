@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import metaexp
+
 ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = "imports point down"
@@ -130,6 +132,33 @@ def test_only_one_file_imports_a_delicate_part_of_a_library(copy: Path, part: st
         plant(copy, "core/shapes.py", line)
         assert importers(copy / "metaexp", part) == {ONLY_IN[part], "core/shapes.py"}
         shutil.copy(ROOT / "metaexp" / "core" / "shapes.py", copy / "metaexp" / "core" / "shapes.py")
+
+
+def around_the_order(package: Path) -> list[str]:
+    """The files that take a name of ``import metaexp``, for import-linter does not see from which room it comes."""
+    handed_on = {f"metaexp.{name}" for name in metaexp.__all__ if not name.startswith("_")}
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_text("utf-8")
+        used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+        renamed = re.search(r"^\s*import metaexp as", text, re.MULTILINE)
+        if renamed or handed_on & {*imported(text), *used}:
+            found.append(path.relative_to(package).as_posix())
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from metaexp import train",
+        "import metaexp\nRUNS = metaexp.runs",
+        "def late():\n    import metaexp as mx",
+    ],
+)
+def test_no_room_imports_another_by_way_of_the_package_itself(copy: Path, line: str) -> None:
+    assert around_the_order(ROOT / "metaexp") == []
+    plant(copy, "core/shapes.py", line)
+    assert around_the_order(copy / "metaexp") == ["core/shapes.py"]
 
 
 def loads_torch(folder: Path) -> list[str]:
