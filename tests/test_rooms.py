@@ -32,6 +32,7 @@ LINTED = {
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
     "results/terminal.py": ("import mlflow", "only tracking/mlflow.py knows MLflow"),
     "run/session.py": ("import optuna", "only search/study.py knows optuna"),
+    "folders/find.py": ("import filelock", "only core/locks.py knows filelock"),
     "data/glyphs.py": ("import fontTools", "only the room data/font knows fontTools"),
     "models/conv4.py": ("import timm", "only models/timm_network.py knows timm"),
     "newroom/__init__.py": ("", ORDER),
