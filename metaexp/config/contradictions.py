@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
+from metaexp.config.classes.targets import find_function
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
-from metaexp.core.metric import name_problem
+from metaexp.core.metric import is_own, name_problem
 from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
@@ -243,4 +244,9 @@ def _tracker_problems(trackers: Mapping[str, ClassSpec]) -> list[str]:
 def _metric_problems(names: Sequence[str], n_way: int) -> list[str]:
     """Find names of further metrics that tasks do not have, or that are there twice."""
     found = [f"eval.metrics: {problem}." for name in names if (problem := name_problem(name, n_way))]
+    for name in filter(is_own, names):
+        try:
+            find_function(f"eval.metrics={name}", name)
+        except ConfigError as error:
+            found += error.problems
     return found + [f"eval.metrics has {name} twice." for name in sorted({n for n in names if names.count(n) > 1})]

@@ -16,8 +16,9 @@ _WORDS = {
     "nll": "negative log-likelihood",
     "ece": "expected calibration error",
     "mae": "mean absolute error",
+    "worst_class": "accuracy of the worst class",
 }
-OF_CLASSES = ("nll", "ece", "top_2")
+OF_CLASSES = ("nll", "ece", "worst_class", "top_2")
 OF_REGRESSION = ("mae",)
 N_BINS = 10
 """Of the confidences in the expected calibration error."""
@@ -63,12 +64,19 @@ def larger_is_better(name: str) -> bool:
 
 def is_hit_rate(name: str) -> bool:
     """Whether a metric is a share of queries that are right, from 0 to 1: the accuracy, and ``top_K``."""
-    return name == "accuracy" or _TOP.fullmatch(name) is not None
+    return name in ("accuracy", "worst_class") or _TOP.fullmatch(name) is not None
 
 
 def format_metric_name(name: str) -> str:
     """Return what a metric is called in tables and figures."""
-    return _WORDS.get(name) or (f"top-{name.removeprefix('top_')} accuracy" if is_hit_rate(name) else name)
+    if _TOP.fullmatch(name):
+        return f"top-{name.removeprefix('top_')} accuracy"
+    return _WORDS.get(name) or name.rpartition(".")[2]
+
+
+def is_own(name: str) -> bool:
+    """Whether a metric is a function of the user's, given by its dotted path."""
+    return "." in name
 
 
 def name_problem(name: str, n_way: int) -> str:
@@ -78,6 +86,8 @@ def name_problem(name: str, n_way: int) -> str:
         name: The name.
         n_way: Classes of a task; 0 for regression.
     """
+    if is_own(name):
+        return ""  # whether there is such a function is found in its source
     known = OF_CLASSES if n_way else OF_REGRESSION
     top = _TOP.fullmatch(name)
     if n_way and top and not 2 <= int(top[1]) < n_way:
@@ -96,6 +106,7 @@ def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
       distance between confidence and accuracy, weighted by the number of queries. With the few queries of one task it
       is biased upwards, so compare it between algorithms on the same episodes only.
     * ``top_K``: the fraction of queries whose true class is among the K with the largest scores.
+    * ``worst_class``: the accuracy on the queries of the class where it is lowest.
     * ``mae``: mean absolute error.
 
     Args:
@@ -117,5 +128,10 @@ def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
         member = (bins.unsqueeze(-1) == torch.arange(N_BINS, device=scores.device)).float()  # (M, N_BINS)
         gaps = member.T @ ((label == y).float() - confidence)  # (N_BINS,), each times its number of queries
         return gaps.abs().sum() / len(y)
+    if name == "worst_class":
+        member = y.unsqueeze(-1) == torch.arange(scores.shape[-1], device=scores.device)  # (M, N)
+        right = (scores.argmax(-1) == y).unsqueeze(-1) & member
+        rates = right.sum(0) / member.sum(0).clamp(min=1)
+        return torch.where(member.any(0), rates, 1.0).min()
     top = int(name.removeprefix("top_"))
     return (scores.topk(top, -1).indices == y.unsqueeze(-1)).any(-1).float().mean()

@@ -152,6 +152,26 @@ def find_named(where: str, path: str) -> ClassSource:
     return source
 
 
+def find_function(where: str, path: str) -> None:
+    """Check that there is a function, which may be used here. Nothing is imported.
+
+    Args:
+        where: The key and its value, for messages.
+        path: The dotted path of the function.
+
+    Raises:
+        ConfigError: There is no such function, or its package is not trusted.
+    """
+    if not is_allowed(path):
+        raise ConfigError(_refusal(where, path, ""))
+    name, _, function = path.rpartition(".")
+    module = read_module(name)
+    if module is None:
+        raise ConfigError(f"{where}: there is no module {name}.")
+    if function not in module.names:
+        raise ConfigError(f"{where}: {name} has no function {function}.{format_nearest(function, module.names)}")
+
+
 def _refusal(where: str, path: str, what_it_is: str) -> str:
     return (
         f"{where} is refused, and nothing of it was imported.{what_it_is} A configuration may name classes of metaexp "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import extra_metric
@@ -99,7 +101,7 @@ def test_regression_has_its_own(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "eval.metrics=[auc]": "auc is not a metric of classification; known: nll, ece, top_2 (any number of classes)",
+    "eval.metrics=[auc]": "auc is not a metric of classification; known: nll, ece, worst_class, top_2 (any",
     "eval.metrics=[mae]": "mae is not a metric of classification",
     "eval.metrics=[top_5]": "top_5 is not between top_2 and top_4",
     "eval.metrics=[top_1]": "top_1 is not between top_2 and top_4",
@@ -115,3 +117,46 @@ def test_what_cannot_be_measured_is_refused(override: str) -> None:
     assert WRONG[override] in str(caught.value)
     with pytest.raises(ConfigError, match="nll is not a metric of regression; known: mae"):
         Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], on_this_machine=False)
+
+
+@pytest.fixture
+def measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with the function that docs/metrics.md shows, and with functions that return something else."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n# my_code/measures.py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    name = f"measures_of_{tmp_path.name}".replace("-", "_")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    (tmp_path / name / "measures.py").write_text(f"{block}\n\ndef wrong(scores, y):\n    return scores\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(targets, "_trusted", {*targets._trusted, name})
+    return f"{name}.measures"
+
+
+def test_a_function_of_ones_own_is_a_metric_and_is_compared(measures: str, tmp_path: Path, run: mx.Run) -> None:
+    mine = mx.train(*SMALL, f"eval.metrics=[nll,{measures}.margin]", folder=tmp_path / "runs" / "mine")
+    assert mine.record.test == run.record.test
+    assert mine.record.metrics[0] == run.record.metrics[0]
+    score = mine.record.metrics[1]
+    assert score.metric == f"{measures}.margin"
+    assert math.isfinite(score.mean)
+    assert main(["compare", str(mine.folder), "--metric", score.metric, "--output", str(tmp_path / "page")]) == 0
+    assert "margin" in (tmp_path / "page" / "README.md").read_text()
+
+
+def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, tmp_path: Path) -> None:
+    for name, why in (
+        (f"{measures}.margn", r"has no function margn. Did you mean margin\?"),
+        (f"{measures}s.margin", "there is no module"),
+        ("os.getcwd", "is refused, and nothing of it was imported"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            Composer().settings([f"eval.metrics=[{name}]"], on_this_machine=False)
+    with pytest.raises(ConfigError, match=r"must return a tensor of shape \(\) for each task"):
+        mx.train(*SMALL, f"eval.metrics=[{measures}.wrong]", folder=tmp_path / "run")
+
+
+def test_the_worst_class_is_the_one_with_the_fewest_right_answers() -> None:
+    scores = torch.eye(3)[[0, 0, 1, 2, 2, 2]]
+    assert float(extra_metric("worst_class", scores, torch.tensor([0, 0, 1, 1, 2, 2]))) == 0.5
+    assert float(extra_metric("worst_class", scores, torch.tensor([0, 0, 1, 2, 2, 2]))) == 1.0
