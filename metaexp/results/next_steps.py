@@ -50,8 +50,16 @@ def after_run(folder: Path, *, is_tested: bool) -> list[Step]:
     return [
         again if is_tested else first,
         *([step("is the number the same again?", "reproduce", folder)] if is_tested else []),
+        *_upload(folder),
         step("settings, results and files", "show", folder),
     ]
+
+
+def _upload(folder: Path) -> list[Step]:
+    """The command that uploads what W&B wrote offline. The newest files of a run have all of its numbers."""
+    offline = sorted((folder / "wandb").glob("offline-run-*"))
+    command = shlex.join(["wandb", "sync", str(offline[-1])]) if offline else ""
+    return [Step(command, "upload it to Weights & Biases")] if offline else []
 
 
 def after_stop(folder: Path) -> list[Step]:

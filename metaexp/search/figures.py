@@ -123,7 +123,7 @@ def _importance(found: SearchResult, path: Path) -> Path:
         axes.set_xticks([])
         axes.grid(visible=False)
         axes.spines["bottom"].set_color(PALE)
-        axes.set_title("Importance among completed trials (PED-ANOVA)")
+        _title(figure, "Importance among completed trials (PED-ANOVA)")
     return path
 
 

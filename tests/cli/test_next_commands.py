@@ -9,7 +9,7 @@ import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
-from metaexp.results.next_steps import after_prediction, after_report, after_rerun, after_seeds
+from metaexp.results.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=70", "dataset.val_classes=20",
@@ -123,3 +123,14 @@ def test_few_seeds_are_said_to_be_few() -> None:
         "metaexp reproduce x --seeds 3", "metaexp compare f",
     ]  # fmt: skip
     assert [found.command for found in after_seeds("x", Path("f"), 3)] == ["metaexp compare f"]
+
+
+def test_what_wandb_wrote_offline_is_uploaded_next(tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    assert not [step for step in after_run(run, is_tested=True) if step.command.startswith("wandb")]
+    for name in ("offline-run-20260101_000000-a", "offline-run-20260102_000000-a", "debug"):
+        (run / "wandb" / name).mkdir(parents=True)
+    found = [step.command for step in after_run(run, is_tested=True) if step.command.startswith("wandb")]
+    assert [shlex.split(command) for command in found] == [
+        ["wandb", "sync", str(run / "wandb" / "offline-run-20260102_000000-a")]
+    ]
