@@ -28,6 +28,13 @@ def explained(error: BaseException) -> MetaexpError | None:
             f"{_first_line(error)}. Set device.deterministic=false to allow it; "
             "equal runs may then differ in the last bits."
         )
+    if "derivative for" in text and "is not implemented" in text:
+        return ConfigError(
+            f"torch cannot differentiate a layer of the network twice: {_first_line(error)}. Set "
+            "algorithm.first_order=true if the algorithm has it. Attention (nn.MultiheadAttention, "
+            "nn.TransformerEncoderLayer) has second derivatives inside "
+            "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` in the network's forward."
+        )
     return None
 
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.attention
 
 from metaexp.core.errors import ConfigError, DataError, MachineError, MetaexpError
 from metaexp.machine.failures import explain_errors, explained
@@ -37,6 +38,11 @@ CASES: list[tuple[BaseException, type[MetaexpError], str]] = [
         ConfigError,
         r"put_ does not have.*device\.deterministic=false",
     ),
+    (
+        NotImplementedError("derivative for aten::_flash_attention_backward is not implemented"),
+        ConfigError,
+        r"twice: derivative for aten::_flash.*first_order=true.*SDPBackend\.MATH",
+    ),
 ]
 
 
@@ -46,6 +52,19 @@ def test_each_says_what_to_do(error: BaseException, kind: type[MetaexpError], wo
     assert type(found) is kind
     assert re.search(words, str(found))
     assert "\n" not in str(found)
+
+
+def test_attention_has_second_derivatives_as_the_message_says() -> None:
+    def differentiate_twice() -> None:
+        x = torch.randn(1, 1, 4, 8, requires_grad=True)
+        y = torch.nn.functional.scaled_dot_product_attention(x, x, x).sum()
+        (first,) = torch.autograd.grad(y, x, create_graph=True)
+        first.square().sum().backward()
+
+    with pytest.raises(ConfigError, match=r"SDPBackend\.MATH"), explain_errors():
+        differentiate_twice()
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        differentiate_twice()
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EACCES, "Permission denied"), RuntimeError("?")])
