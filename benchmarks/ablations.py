@@ -151,7 +151,7 @@ def interval(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: found.mean, f"{name}_ci95": found.ci95}
 
 
-def text_of(found: Mapping[str, Any]) -> str:
+def format_results(found: Mapping[str, Any]) -> str:
     """Return the table of one run."""
     is_accuracy = found["metric"] == "accuracy"
     show = percent if is_accuracy else _error
@@ -176,7 +176,7 @@ def _error(found: Mapping[str, float], name: str, sign: str = "") -> str:
 def on_page(text: str, record: Mapping[str, Any]) -> str:
     """Return the text of the page with the tables of a record."""
     for run, found in record["results"].items():
-        text = between_markers(text, run, text_of(found))
+        text = between_markers(text, run, format_results(found))
     return text
 
 

@@ -108,7 +108,7 @@ def measure(folder: Path, task: str, mode: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text_of(results: Mapping[str, Any]) -> str:
+def format_results(results: Mapping[str, Any]) -> str:
     """Return the table: a row for each task, with both modes of batch norm."""
     rows = []
     for task in TASKS:
@@ -122,7 +122,7 @@ def text_of(results: Mapping[str, Any]) -> str:
 
 def on_page(text: str, record: Mapping[str, Any]) -> str:
     """Return the text of the page with the table of a record."""
-    return between_markers(text, "released_weights", text_of(record["results"]))
+    return between_markers(text, "released_weights", format_results(record["results"]))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bad_command_lines import BAD_OF_VERB, fault, judge, lines, run, work_in
+from bad_command_lines import BAD_OF_VERB, fault, lines, run, try_all, work_in
 from bad_words import FINE
 
 from metaexp.cli.main import VERBS
@@ -17,7 +17,7 @@ N_PARTS = 4
 
 @pytest.mark.parametrize("part", range(N_PARTS))
 def test_a_bad_command_line_of_any_verb_is_refused_before_any_work(part: int) -> None:
-    found = judge(lines(N_LINES)[part::N_PARTS])
+    found = try_all(lines(N_LINES)[part::N_PARTS])
     assert found["failed"] == []
     assert found["lines"] == N_LINES // N_PARTS
 

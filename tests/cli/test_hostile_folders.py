@@ -110,7 +110,7 @@ def test_faults_of_every_kind_are_noticed(
 ) -> None:
     damage = importlib.import_module("hostile_damage")
     with hostile_folders.open_field(tmp_path, 60.0, ["evaluate"]) as ground:
-        said = hostile_folders.Said(0, "fine", [0.5])
+        said = hostile_folders.Answer(0, "fine", [0.5])
         sound = damage.Damage("none", "completed", "completed", damage.nothing)
 
         def of(deed: Callable[[Path], object]) -> list[str]:

@@ -180,7 +180,7 @@ def _copy(source: Any, temporary: Path, remote: Remote, begun: int, progress: Pr
     announced = source.headers.get("Content-Length")
     length = begun + int(announced) if announced else None
     done = begun
-    told = 10 * done // length if length else 0
+    shown = 10 * done // length if length else 0
     name = _file_name(remote.url)
     progress(
         f"Fetching {remote.url}"
@@ -197,8 +197,8 @@ def _copy(source: Any, temporary: Path, remote: Remote, begun: int, progress: Pr
                 raise DataError(f"{remote.url} sends more than {remote.most} bytes; the published file is smaller.")
             file.write(chunk)
             tenths = 10 * done // length if length else 0
-            if tenths > told:
-                told = tenths
+            if tenths > shown:
+                shown = tenths
                 progress(f"  {name}: {10 * tenths} %")
         file.flush()
         os.fsync(file.fileno())

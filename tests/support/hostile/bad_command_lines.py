@@ -257,7 +257,7 @@ def _content(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def judge(given: Sequence[Sequence[str]]) -> dict[str, Any]:
+def try_all(given: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Give all command lines, and say what was tried and what failed."""
     tried: dict[str, int] = {}
     failed: list[dict[str, Any]] = []
@@ -276,7 +276,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--output", type=Path, help="where the JSON object is written too")
     options = parser.parse_args()
-    found = {"seed": options.seed} | judge(lines(options.lines, options.seed))
+    found = {"seed": options.seed} | try_all(lines(options.lines, options.seed))
     text = json.dumps(found, indent=1)
     if options.output is not None:
         options.output.write_text(text + "\n")

@@ -68,7 +68,7 @@ OTHER = {"seed": 5, "algorithm": {"_target_": "tiny_runs.TinyMAML", "inner_lr": 
 QUIET = Lines(Console(quiet=True))
 
 
-class Said(NamedTuple):
+class Answer(NamedTuple):
     """What a call gave: its exit code, all that it printed, and the numbers in its answer."""
 
     code: int
@@ -76,7 +76,7 @@ class Said(NamedTuple):
     numbers: list[float]
 
 
-def call(*words: str) -> Said:
+def call(*words: str) -> Answer:
     """Run a command in this process. Raises what is not one of metaexp's own errors."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
@@ -84,40 +84,40 @@ def call(*words: str) -> Said:
             code = command(list(words))
         except SystemExit as error:
             code = int(error.code or 0)
-    return Said(int(code), out.getvalue(), [])
+    return Answer(int(code), out.getvalue(), [])
 
 
 # The verbs. Each takes the run folder and says what it found.
 
 
-def evaluate(run: Path) -> Said:
-    said = call("evaluate", f"./{run}")
-    if said.code:
-        return said
+def evaluate(run: Path) -> Answer:
+    answer = call("evaluate", f"./{run}")
+    if answer.code:
+        return answer
     kept = max((run / "evaluations").glob("*.json"), key=lambda p: p.stat().st_mtime_ns, default=None)
     if kept is None or kept.name == "later.json":
-        return said
-    return said._replace(numbers=[json.loads(kept.read_text())["test"]["mean"]])
+        return answer
+    return answer._replace(numbers=[json.loads(kept.read_text())["test"]["mean"]])
 
 
-def resume(run: Path) -> Said:
-    said = call("train", f"resume=./{run}")
-    if said.code or "there is nothing to continue" in said.text:
-        return said
+def resume(run: Path) -> Answer:
+    answer = call("train", f"resume=./{run}")
+    if answer.code or "there is nothing to continue" in answer.text:
+        return answer
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     record = read_record(run)
-    return said._replace(numbers=[record.test.mean if record.test else 0.0, *(sum(line.values()) for line in lines)])
+    return answer._replace(numbers=[record.test.mean if record.test else 0.0, *(sum(line.values()) for line in lines)])
 
 
-def compare(run: Path) -> Said:
-    said = call("compare", f"./{run}", "runs/other", "--output", "compared")
-    if said.code:
-        return said
-    return said._replace(numbers=_rows(mx.compare_runs([run, Path("runs/other")])))
+def compare(run: Path) -> Answer:
+    answer = call("compare", f"./{run}", "runs/other", "--output", "compared")
+    if answer.code:
+        return answer
+    return answer._replace(numbers=_rows(mx.compare_runs([run, Path("runs/other")])))
 
 
-def compare_runs(run: Path) -> Said:
-    return Said(0, "", _rows(mx.compare_runs([run, Path("runs/other")])))
+def compare_runs(run: Path) -> Answer:
+    return Answer(0, "", _rows(mx.compare_runs([run, Path("runs/other")])))
 
 
 def _rows(found: mx.Comparison) -> list[float]:
@@ -127,99 +127,99 @@ def _rows(found: mx.Comparison) -> list[float]:
     return sorted(value for row in found.rows for value in (row["mean"], row["low"], row["high"]))
 
 
-def why(run: Path) -> Said:
+def why(run: Path) -> Answer:
     return call("why", f"./{run}", "runs/other")
 
 
-def report(run: Path) -> Said:
-    said = call("report", f"./{run}", "--root", "repository")
+def report(run: Path) -> Answer:
+    answer = call("report", f"./{run}", "--root", "repository")
     copies = [path.parent for path in Path("repository/docs/results").glob("*/record.json")]
-    if said.code or not copies:
-        return said
+    if answer.code or not copies:
+        return answer
     test = read_record(copies[0]).test
-    return said._replace(numbers=[test.mean, test.ci95] if test else [])
+    return answer._replace(numbers=[test.mean, test.ci95] if test else [])
 
 
-def reproduce(run: Path) -> Said:
-    said = call("reproduce", f"./{run}")
-    return said._replace(code=0 if said.code == 11 else said.code)  # 11: it differs, and that is said
+def reproduce(run: Path) -> Answer:
+    answer = call("reproduce", f"./{run}")
+    return answer._replace(code=0 if answer.code == 11 else answer.code)  # 11: it differs, and that is said
 
 
-def further(run: Path) -> Said:
-    said = call("train", f"from=./{run}", "train.steps=14", "hydra.run.dir=outputs/further")
-    return _of_new_run(said, Path("outputs/further"))
+def further(run: Path) -> Answer:
+    answer = call("train", f"from=./{run}", "train.steps=14", "hydra.run.dir=outputs/further")
+    return _of_new_run(answer, Path("outputs/further"))
 
 
-def weights(run: Path) -> Said:
+def weights(run: Path) -> Answer:
     begin = ["train.steps=2", f"model.weights=./{run}", "hydra.run.dir=outputs/begun"]
     return _of_new_run(call("train", "--config-dir=conf", *case_runs.COMMON, *begin), Path("outputs/begun"))
 
 
-def _of_new_run(said: Said, made: Path) -> Said:
+def _of_new_run(answer: Answer, made: Path) -> Answer:
     """The numbers of a run that began at the damaged one; it may not be there."""
-    if said.code:
-        return said
+    if answer.code:
+        return answer
     test = read_record(made).test
     lines = [json.loads(line) for line in (made / "metrics.jsonl").read_text().splitlines()]
-    return said._replace(numbers=[test.mean if test else 0.0, *(sum(line.values()) for line in lines)])
+    return answer._replace(numbers=[test.mean if test else 0.0, *(sum(line.values()) for line in lines)])
 
 
-def settings(run: Path) -> Said:
+def settings(run: Path) -> Answer:
     return call("train", f"from=./{run}", "train.steps=14", "--cfg", "job")
 
 
-def leaderboard(run: Path) -> Said:
-    said = call("leaderboard", f"./{run}", "runs/other", "--output", "repository/board.html")
-    test = read_record(run).test if said.code == 0 and f"measured again: {run.name}" in said.text else None
-    return said._replace(numbers=[test.mean, test.ci95] if test else [])
+def leaderboard(run: Path) -> Answer:
+    answer = call("leaderboard", f"./{run}", "runs/other", "--output", "repository/board.html")
+    test = read_record(run).test if answer.code == 0 and f"measured again: {run.name}" in answer.text else None
+    return answer._replace(numbers=[test.mean, test.ci95] if test else [])
 
 
-def plan(run: Path) -> Said:
+def plan(run: Path) -> Answer:
     """Times of finished runs in the folder of outputs, of which the damaged one is one."""
     return call("plan", "--config-dir=conf", *case_runs.COMMON, "seed=0,1", f"paths.outputs=./{run.parent}")
 
 
-def plan_from(run: Path) -> Said:
+def plan_from(run: Path) -> Answer:
     return call("plan", f"from=./{run}", "train.steps=14,15", "hydra.sweep.dir=outputs/planned")
 
 
-def runs(run: Path) -> Said:
+def runs(run: Path) -> Answer:
     table = mx.runs(run)
     numbers = [float(row[key]) for row in table for key in ("test", "ci95") if isinstance(row.get(key), float)]
     text = [repr(table), *map(str, table.left_out.values())]
-    return Said(0, "\n".join(text) + re.sub(r"<[^>]*>", "", table._repr_html_()), numbers)
+    return Answer(0, "\n".join(text) + re.sub(r"<[^>]*>", "", table._repr_html_()), numbers)
 
 
-def ls(run: Path) -> Said:
+def ls(run: Path) -> Answer:
     """The numbers are those for a program; the text is the one for a reader."""
-    said, listed = call("ls", f"./{run}"), call("ls", f"./{run}", "--json")
+    answer, listed = call("ls", f"./{run}"), call("ls", f"./{run}", "--json")
     rows = json.loads(listed.text) if listed.code == 0 else []
-    return said._replace(numbers=[row[key] for row in rows for key in ("test", "ci95") if row[key] is not None])
+    return answer._replace(numbers=[row[key] for row in rows for key in ("test", "ci95") if row[key] is not None])
 
 
-def show(run: Path) -> Said:
+def show(run: Path) -> Answer:
     return call("show", f"./{run}")
 
 
-def watch(run: Path) -> Said:
+def watch(run: Path) -> Answer:
     return call("watch", "--once", f"./{run}")
 
 
-def rm(run: Path) -> Said:
-    said = call("rm", "--yes", f"./{run}")
-    assert run.exists() == bool(said.code), "it is gone, or it was refused"
-    return said
+def rm(run: Path) -> Answer:
+    answer = call("rm", "--yes", f"./{run}")
+    assert run.exists() == bool(answer.code), "it is gone, or it was refused"
+    return answer
 
 
-def predict(run: Path) -> Said:
-    said = call("predict", f"./{run}", "--support", "known.npz", "--query", "new.npz", "--output", "predicted.csv")
-    if said.code:
-        return said
+def predict(run: Path) -> Answer:
+    answer = call("predict", f"./{run}", "--support", "known.npz", "--query", "new.npz", "--output", "predicted.csv")
+    if answer.code:
+        return answer
     rows = csv.DictReader(Path("predicted.csv").read_text().splitlines())
-    return said._replace(numbers=[float(value) for row in rows for key, value in row.items() if key != "name"])
+    return answer._replace(numbers=[float(value) for row in rows for key, value in row.items() if key != "name"])
 
 
-def load_run(run: Path) -> Said:
+def load_run(run: Path) -> Answer:
     found = mx.load_run(run)
     numbers = [value for line in found.metrics for value in line.values()]
     text = [repr(found)]
@@ -227,10 +227,10 @@ def load_run(run: Path) -> Said:
         numbers += [found.record.test.mean, *(value for step in found.test_episodes for value in step)]
     if found.record.status != "running":
         numbers += found.predict([[0.1], [0.5], [0.9], [0.2]], [[0.0], [1.0], [0.5], [1.0]], [[0.3]]).ravel().tolist()
-    return Said(0, "\n".join(text), numbers)
+    return Answer(0, "\n".join(text), numbers)
 
 
-VERBS: dict[str, Callable[[Path], Said]] = {
+VERBS: dict[str, Callable[[Path], Answer]] = {
     "evaluate": evaluate, "compare": compare, "why": why, "report": report, "reproduce": reproduce, "resume": resume,
     "load_run": load_run, "compare_runs": compare_runs, "train from": further, "model.weights": weights,
     "settings": settings, "predict": predict, "leaderboard": leaderboard, "plan": plan, "plan from": plan_from,
@@ -279,27 +279,27 @@ class Field:
         for base in self.bases:
             sound = Damage("none", base, base, hostile_damage.nothing)
             for verb in verbs:
-                said, faults = self.call(sound, verb, 0)
-                self.expected[base, verb] = said.numbers if said else []
+                answer, faults = self.call(sound, verb, 0)
+                self.expected[base, verb] = answer.numbers if answer else []
                 is_used = (base, verb) in MEASURED
-                assert not faults, (base, verb, faults, said)
-                assert bool(self.expected[base, verb]) == is_used, (base, verb, said)
+                assert not faults, (base, verb, faults, answer)
+                assert bool(self.expected[base, verb]) == is_used, (base, verb, answer)
 
     def attempt(self, damage: Damage, verb: str, seed: int) -> list[str]:
         """The faults of one verb with one damaged folder."""
-        said, faults = self.call(damage, verb, seed)
-        if said is None or damage.is_forged:
+        answer, faults = self.call(damage, verb, seed)
+        if answer is None or damage.is_forged:
             return faults
         expected = self.expected[damage.base or _base(seed), verb]
-        is_said = _OLDER_CHECKPOINT.search(said.text) is not None
-        if said.code == 0 and said.numbers and expected and said.numbers != expected and not is_said:
-            faults.append(f"number: {said.numbers[:4]} and not {expected[:4]}")
+        is_said = _OLDER_CHECKPOINT.search(answer.text) is not None
+        if answer.code == 0 and answer.numbers and expected and answer.numbers != expected and not is_said:
+            faults.append(f"number: {answer.numbers[:4]} and not {expected[:4]}")
         return faults
 
-    def call(self, damage: Damage, verb: str, seed: int) -> tuple[Said | None, list[str]]:
+    def call(self, damage: Damage, verb: str, seed: int) -> tuple[Answer | None, list[str]]:
         """What a verb says of a fresh copy of the damaged folder, and what is wrong with what it did."""
         run = self._fresh(damage, seed)
-        said, text = None, ""
+        answer, text = None, ""
         began = time.process_time()
         errors = io.StringIO()
         with (
@@ -310,8 +310,8 @@ class Field:
         ):
             try:
                 with limit_time(self.seconds):
-                    said = VERBS[verb](run)
-                    text = said.text
+                    answer = VERBS[verb](run)
+                    text = answer.text
             except MetaexpError as error:
                 text = str(error)
             except Interrupted as error:
@@ -322,7 +322,7 @@ class Field:
                 seen.append("traceback: " + traceback.format_exc()[-1_500:])
         self.slowest = max(self.slowest, time.process_time() - began)
         faults = [fault if fault.startswith(("hang", "traceback")) else f"outside: {fault}" for fault in seen]
-        return said, faults + _told(text + errors.getvalue()) + self._left_behind()
+        return answer, faults + _output_faults(text + errors.getvalue()) + self._left_behind()
 
     def _fresh(self, damage: Damage, seed: int) -> Path:
         for path in [
@@ -369,7 +369,7 @@ def _without_code(text: str) -> str:
     return "".join(text.split("\n```")[::2])
 
 
-def _told(text: str) -> list[str]:
+def _output_faults(text: str) -> list[str]:
     faults = []
     if SECRET in text:
         faults.append("outside: the secret is printed")
