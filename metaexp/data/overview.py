@@ -129,6 +129,8 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
         grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
         for split, row in zip(SPLITS, grid, strict=True):
             _draw_tasks(list(row), loaded, split)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
     figure.savefig(content, format=path.suffix.lower().lstrip("."), dpi=100)
@@ -214,12 +216,16 @@ def _draw_tasks(row: list[Axes], family: MetaDataset, split: Split) -> None:
     tasks = family.tasks(shape, seed=0).episodes(split, torch.arange(len(row)))
     for i, axes in enumerate(row):
         axes.set_title(f"{split}, task {i}", fontsize=8)
-        for examples, style in ((tasks.query, "."), (tasks.support, "o")):
+        for examples, style, label in ((tasks.query, ".", "queries"), (tasks.support, "o", "support set")):
             x, y = examples.x[i].cpu(), examples.y[i].cpu()
             sequences = family.continuation(x, y)
             if sequences is None:
-                axes.plot(x.flatten(1)[:, 0], y[:, 0], style, markersize=5 if style == "o" else 2)
+                axes.plot(x.flatten(1)[:, 0], y[:, 0], style, markersize=5 if style == "o" else 2, label=label)
+                axes.set_xlabel("x")
             elif style == "o":
                 for sequence, rest in zip(sequences[0][:3], sequences[1][:3], strict=True):
                     axes.plot(torch.cat([sequence, rest]), linewidth=0.8)
-                axes.axvline(sequences[0].shape[1] - 0.5, color="gray", linewidth=0.5)
+                label = "from here on to be predicted"
+                axes.axvline(sequences[0].shape[1] - 0.5, color="gray", linewidth=0.5, label=label)
+                axes.set_xlabel("position in the sequence")
+    row[0].set_ylabel("y" if row[0].get_xlabel() == "x" else "value")

@@ -108,3 +108,26 @@ def _quoted(override: str) -> str:
     """An override for a shell, in single quotes if it has special characters."""
     plain = all(c.isalnum() or c in "._-=+/,:@%~" for c in override)
     return override if plain else "'" + override.replace("'", "'\\''") + "'"
+
+
+def format_point(varied: str) -> str:
+    """Format the overrides that tell a job of a sweep from the others, without what the name of its run has.
+
+    Args:
+        varied: The overrides, such as ``algorithm=maml algorithm.inner_lr=0.123456789 seed=3``.
+
+    Returns:
+        They in short, such as ``inner_lr=0.1235``.
+    """
+    words = [word.partition("=") for word in varied.split()]
+    kept = [
+        (key, value) for key, _, value in words if key not in ("algorithm", "dataset", "experiment", "task", "seed")
+    ]
+    return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in kept)
+
+
+def _short(value: str) -> str:
+    try:
+        return value if len(value) < 7 else f"{float(value):.4g}"
+    except ValueError:
+        return value

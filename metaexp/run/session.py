@@ -20,8 +20,9 @@ from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.episodes import episodes_sha256
-from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
+from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict, read_varied
 from metaexp.results.verdict import reproduction_verdict
+from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
 from metaexp.run.evaluation.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
@@ -273,7 +274,7 @@ class Session:
         record = self.record
         return RunInfo(
             folder=self.outputs.path,
-            name=record.name,
+            name=f"{record.name} {format_point(read_varied(self.outputs.path))}".rstrip(),
             config=self.settings.resolved,
             group=record.group,
             tags=self.settings.tags,

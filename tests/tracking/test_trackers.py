@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.results.record import FROZEN_FILE, read_varied
+from metaexp.results.wording import format_point
+from metaexp.run.session import Session
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.trackers import Trackers
 
@@ -149,3 +154,31 @@ def test_the_earlier_name_of_figure_works_with_a_warning(tmp_path: Path) -> None
     view = Old()
     _run(tmp_path / "run", {"old": view})
     assert [call for call in view.calls if call[0] in ("figure", "old")] == [("old", "plots/curve")]
+
+
+def test_a_job_is_called_by_its_point_and_a_run_by_its_own_name(tmp_path: Path) -> None:
+    assert read_varied(tmp_path) == ""
+    for content in ("", "[]", '{"what": 3}', "{}"):
+        (tmp_path / FROZEN_FILE).write_text(content)
+        assert read_varied(tmp_path) == ""
+    what = "algorithm=maml algorithm.inner_lr=0.123456789 model.hidden=[8,16] seed=3 optimizer.lr=0.01"
+    (tmp_path / FROZEN_FILE).write_text(json.dumps({"what": what}))
+    assert read_varied(tmp_path) == what
+    assert format_point(what) == "inner_lr=0.1235 hidden=[8,16] lr=0.01"
+    assert format_point("algorithm=maml seed=3") == ""
+
+
+def test_the_trials_of_a_search_have_names_of_their_own(tmp_path: Path) -> None:
+    names = []
+    for rate in ("0.1", "0.2"):
+        (tmp_path / FROZEN_FILE).write_text(json.dumps({"what": f"algorithm.inner_lr={rate}"}))
+        record = SimpleNamespace(
+            name="maml-glyphs", group="search", n_parameters=1, batch_norm="none", data_hash="", episode_bank=""
+        )
+        session = SimpleNamespace(
+            record=record, outputs=SimpleNamespace(path=tmp_path), checkpoint=None,
+            settings=SimpleNamespace(resolved={}, tags=(), notes=None, choices={}),
+            setup=SimpleNamespace(compute="cpu"),
+        )  # fmt: skip
+        names.append(Session._run_info(session).name)  # type: ignore[arg-type]
+    assert names == ["maml-glyphs inner_lr=0.1", "maml-glyphs inner_lr=0.2"]
