@@ -24,7 +24,7 @@ from metaexp.results.figures.fits import Continuation, Fit, continuations, funct
 from metaexp.results.figures.run_curves import draw_curves
 from metaexp.results.figures.style import GREEN, VERMILION
 from metaexp.results.history import Curve, read_history
-from metaexp.results.record import RunRecord, Score
+from metaexp.results.record import Reference, RunRecord, Score
 
 NOTHING = Curve([], [])
 
@@ -201,6 +201,13 @@ def test_the_last_percents_of_an_accuracy_have_room(tmp_path: Path, drawn: list[
         assert high - low > 0.15
     assert [("chance" in _labels([panel])) for panel in drawn] == [False, True, False]
     assert all(0.0 < height < 0.5 for height in _heights(drawn[1], 0.2, 0.3)), "all of the curve is on the axes"
+
+
+def test_a_published_number_above_the_curve_has_its_own_place(tmp_path: Path, drawn: list[Any]) -> None:
+    lines = Lines(0.2, Reference("a paper", "table 1", "accuracy", 0.99, None, "as here"))
+    learning_curve(tmp_path / "a.png", "x", "accuracy", Curve([1, 2, 3], [0.3, 0.9, 0.96]), NOTHING, None, None, lines)
+    low, high = _heights(drawn[0], 0.98, 0.99)
+    assert low < high < 1.0
 
 
 def test_no_error_at_all_can_be_drawn(tmp_path: Path, drawn: list[Any]) -> None:
