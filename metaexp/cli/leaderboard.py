@@ -15,8 +15,8 @@ from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.report.leaderboard import LeftOut, format_leaderboard
 from metaexp.report.publish import WEIGHTS
-from metaexp.report.rows import Entry
-from metaexp.reproduce.from_weights import reproduce_test
+from metaexp.report.rows import Entry, format_title
+from metaexp.reproduce.from_weights import reproduce_later_tests, reproduce_test
 
 _DESCRIPTION = """\
 Write a page that ranks finished runs: for each dataset and task the learners, with filters, intervals, costs, commands
@@ -54,11 +54,29 @@ def main(arguments: Sequence[str]) -> int:
             continue
         print_text(f"measured again: {name}")
         entries.append(Entry(name, again.recorded, False))
+        _add_later_tests(name, folder, entries, left_out)
         relative = Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent))
         links[name] = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
     write_atomically(output, encode_text(format_leaderboard(entries, links, left_out)))
     print_text(f"page: {output}")
     return 0
+
+
+def _add_later_tests(name: str, folder: Path, entries: list[Entry], left_out: list[LeftOut]) -> None:
+    """Make the published later tests of a run again, and add those that give their numbers."""
+    try:
+        for again in reproduce_later_tests(folder):
+            entry = Entry(name, again.recorded, False, test=again.tested_with)
+            if again.agrees:
+                print_text(f"measured again: {format_title(entry)}")
+                entries.append(entry)
+                continue
+            reason = f"its weights give {again.found.mean:.6g}, and its file says {again.recorded_mean:.6g}."
+            left_out.append(LeftOut(format_title(entry), reason))
+            print_text(f"left out: {format_title(entry)}: {reason}")
+    except MetaexpError as error:
+        left_out.append(LeftOut(f"later tests of {name}", str(error).splitlines()[0]))
+        print_text(f"left out: later tests of {name}: {left_out[-1].reason}")
 
 
 def _runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:

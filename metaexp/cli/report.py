@@ -8,23 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.cli.arguments import Parser
-from metaexp.config.compose import Composer
+from metaexp.config.compose import Composer, deviations
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, format_page
+from metaexp.report.later_tests import FindExperiment, NotCopied, SavedExperiment, publish_tests
 from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write_outdated
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
+from metaexp.results.evaluations import Evaluation
 from metaexp.results.next_steps import after_report, format_next
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
-The runs that you name are copied into docs/results first."""
+The runs that you name are copied into docs/results first. With --evaluations, so is what `metaexp evaluate` measured of
+their weights: other ways, shots or data. Each such test is a row of its own."""
+_OF_TEST = ("task.", "eval.episodes")
+"""What keys begin with that decide the test, and not the training."""
+_TRAINING_TASKS = {"train.n_way": "way", "train.k_shot": "shot", "train.n_query": "query"}
+"""The settings in which the training may differ from that of the experiment that a later test is a test of."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
+    if options.evaluations and not options.runs:
+        raise ConfigError("--evaluations publishes later tests of a run; give the run.")
     docs = Documentation(folder, readme, is_current, algorithm_pages(options.root), departs)
     if options.check:
         old = outdated(docs)
@@ -50,13 +59,76 @@ def main(arguments: Sequence[str]) -> int:
         record = read_record(run)
         check_run_files(run, record)
         check_numbers(run, record)
-        copies.append(publish(run, folder, options.name))
-        print_text(f"copied to {copies[-1]}")
+        place = folder / (options.name or run.resolve().name)
+        if options.evaluations and place.resolve() == run.resolve():
+            copies.append(place)
+        else:
+            copies.append(publish(run, folder, options.name))
+            print_text(f"copied to {copies[-1]}")
+        if options.evaluations:
+            _publish_tests(run, copies[-1], options.root / "conf")
     for path in write_outdated(docs):
         print_text(f"wrote {path}")
     if copies:
         print_text(format_next(after_report(copies)))
     return 0
+
+
+def _publish_tests(run: Path, copy: Path, conf: Path) -> None:
+    done = publish_tests(run, copy, experiment_finder(conf))
+    for item in done:
+        print_text(f"not copied: {item.path}: {item.reason}" if isinstance(item, NotCopied) else f"copied to {item}")
+    if not done:
+        print_text(f"{run} has no later tests. `metaexp evaluate` makes them.")
+
+
+def experiment_finder(conf: Path) -> FindExperiment:
+    """Return what finds the saved experiment that a later test is a test of.
+
+    Its settings are those of the test, and those of the training except for the task and the number of episodes of the
+    test. The seeds and the number of steps may differ, and so may the training tasks, which is said then.
+
+    Args:
+        conf: The folder with the experiments.
+    """
+    known = [setting for settings in published_settings(conf).values() for setting in settings] if conf.is_dir() else []
+
+    def find(record: RunRecord, test: Evaluation) -> SavedExperiment | None:
+        found: list[tuple[int, SavedExperiment]] = []
+        for setting in known if record.parent is None else []:
+            if setting.task != test.task:
+                continue
+            published = Composer().settings([f"experiment={setting.experiment}"], on_this_machine=False).resolved
+            of_run = [item for item in deviations(record.config, published) if not item.startswith(_OF_TEST)]
+            changed = list(dict.fromkeys([*deviations(test.config, published), *of_run]))
+            if all(item.partition("=")[0] in _TRAINING_TASKS for item in changed):
+                found.append((len(changed), _saved(setting.experiment, published, test.config, changed)))
+        return min(found, key=lambda item: item[0])[1] if found else None
+
+    return find
+
+
+def _saved(
+    name: str, published: Mapping[str, Any], tested: Mapping[str, Any], changed: Sequence[str]
+) -> SavedExperiment:
+    """The experiment of a later test, whose training differs from the experiment's in ``changed``."""
+    seeds = [("seed", tested["seed"], published["seed"])]
+    seeds += [(f"{s}.{k}", tested[s][k], published[s][k]) for s, k in (("eval", "seed"), ("train", "steps"))]
+    differences = [_format_difference(item, published) for item in changed]
+    return SavedExperiment(
+        name,
+        [f"experiment={name}", *changed, *(f"{key}={ours}" for key, ours, theirs in seeds if ours != theirs)],
+        published["train"]["steps"],
+        published.get("reference"),
+        differences,
+        stated_departures(name),
+    )
+
+
+def _format_difference(item: str, published: Mapping[str, Any]) -> str:
+    key, _, value = item.partition("=")
+    what, theirs = _TRAINING_TASKS[key], published["train"][key.partition(".")[2]]
+    return f"trained on {value}-{what} tasks, the experiment on {theirs}-{what} tasks"
 
 
 def algorithm_pages(root: Path) -> Pages:
@@ -104,6 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--name", help="the name of the copy (default: that of its experiment, and -seed<k> for further seeds)"
     )
+    parser.add_argument(
+        "--evaluations", action="store_true",
+        help="also publish later tests of its weights (`metaexp evaluate`); RUN may be in docs/results already",
+    )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true", help="write nothing, and list what is out of date (exit code 2)"
     )

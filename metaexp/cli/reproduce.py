@@ -19,7 +19,7 @@ metaexp reproduce RUN    run it again from its folder alone, or from its copy in
                          identical, or the first difference and its possible cause
 metaexp reproduce NAME   run a saved experiment and compare with its published number
 metaexp reproduce NAME --weights   train nothing: test the weights of a published run (in docs/results, or a run folder)
-                         again, of all its seeds, and repeat the verdict
+                         again, of all its seeds, and repeat the verdict; then its published later tests
 
 Give the same command again to continue what was interrupted. No existing file is overwritten."""
 _MORE = """\
@@ -113,11 +113,21 @@ def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> 
         raise ConfigError("--weights trains nothing. Remove --steps, --fresh, --seeds and --short.")
     if others := [line for line in overrides if not line.lstrip("+~").startswith(("paths.", "device"))]:
         raise ConfigError(f"{others[0]}: with --weights only paths.data=... and device=... can be given.")
-    from metaexp.reproduce.from_weights import find_row, format_reproduced_tests, reproduce_test
+    from metaexp.reproduce.from_weights import (
+        find_row,
+        format_reproduced_tests,
+        in_rows,
+        reproduce_later_tests,
+        reproduce_test,
+    )
 
-    runs = [reproduce_test(folder, overrides) for folder in find_row(what)]
+    folders = find_row(what)
+    runs = [reproduce_test(folder, overrides) for folder in folders]
     print_text(format_reproduced_tests(runs))
-    return 0 if all(run.agrees for run in runs) else ExitCode.DIFFERENT
+    later = [test for folder in folders for test in reproduce_later_tests(folder, overrides)]
+    for tests in in_rows(later):
+        print_text(format_reproduced_tests(tests))
+    return 0 if all(run.agrees for run in [*runs, *later]) else ExitCode.DIFFERENT
 
 
 def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) -> int:

@@ -106,7 +106,7 @@ def _measured(experiment: str, reference: Reference | None, entry: Entry, link: 
         record.dataset,
         format_task(record.task),
         NOTHING if is_another_task(record.deviations) else format_reference(reference),
-        f"[{format_score(record.test)}]({link}/{entry.name}/README.md)",
+        f"[{format_score(record.test)}]({link}/{entry.page})",
         format_steps(record),
         format_batch_norm(record.batch_norm),
         format_verdict(entry),

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaexp.core.metric import larger_is_better
-from metaexp.report.rows import Entry, format_devices, format_measured, grouped
+from metaexp.report.rows import Entry, format_devices, format_entry_command, format_measured, format_title, grouped
 from metaexp.results.html_page import render_page
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
-    format_command,
     format_published,
     format_steps,
     format_task,
@@ -96,7 +95,7 @@ def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
     record = entry.record
     seeds = entry.seeds or (entry,)
     return {
-        "name": entry.name,
+        "name": format_title(entry),
         "measured": format_measured(entry),
         "mean": _mean(entry),
         "published": format_published(record),
@@ -106,7 +105,7 @@ def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
         "steps": format_steps(record),
         "time": format_time(record.seconds),
         "seconds": record.seconds or 0.0,
-        "command": format_command(record),
+        "command": format_entry_command(entry),
         "downloads": [(f"seed {seed.record.seed}", links[seed.name]) for seed in seeds if seed.name in links],
         "keys": {
             "algorithm": record.algorithm,

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
-from metaexp.report.rows import Entry, best_first, format_devices, format_measured, grouped, of_row
-from metaexp.report.run_page import GENERATED, format_run_page, format_title, format_verdict
+from metaexp.report.later_tests import record_of_test, tested_with
+from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
+from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
+from metaexp.results.evaluations import published_tests
 from metaexp.results.markdown import between_markers, escape_line, format_table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.results.wording import (
@@ -72,7 +74,7 @@ class Documentation:
 
 
 def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
-    """Read the records below a folder.
+    """Read the records below a folder, and the published later tests of their weights.
 
     Args:
         folder: Has a subfolder for each run.
@@ -82,12 +84,18 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
         The records, ordered by dataset, task and algorithm, their texts harmless in Markdown.
 
     Raises:
-        RunFolderError: A record is faulty.
+        RunFolderError: A record or a later test is faulty.
     """
     entries = []
     for path in folder.glob(f"*/{RECORD_FILE}"):
         record = read_record(path)
-        entries.append(Entry(escape_line(path.parent.name), harmless_texts(record), not is_current(record)))
+        name, stale = escape_line(path.parent.name), not is_current(record)
+        entries.append(Entry(name, harmless_texts(record), stale))
+        for test in published_tests(path.parent, record):
+            made = record_of_test(test, record)
+            changed = test.experiment is not None and not is_current(made)
+            overrides = tuple(map(escape_line, tested_with(test)))
+            entries.append(Entry(name, harmless_texts(made), stale or changed, test=overrides))
     return sorted(entries, key=_order)
 
 
@@ -118,9 +126,10 @@ def generate(docs: Documentation) -> dict[Path, str]:
     entries = read_entries(folder, docs.is_current)
     files = {
         folder / entry.name / "README.md": format_run_page(
-            entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record)
+            entry, folder / entry.name, of_row(entry, entries), docs.departs(entry.record), _tests_of(entry, entries)
         )
         for entry in entries
+        if not entry.test
     }
     files[folder / "README.md"] = format_results_page(entries)
     if readme is not None:
@@ -128,6 +137,16 @@ def generate(docs: Documentation) -> dict[Path, str]:
         files[readme] = between_markers(readme.read_text(encoding="utf-8"), MARKER, format_short_table(entries, link))
     files.update(docs.others(grouped(entries)))
     return files
+
+
+def _tests_of(run: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """The later tests of a run's weights, each followed by that of all seeds if this run stands for them."""
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.test and entry.name == run.name:
+            row = of_row(entry, entries)
+            found += [entry] if row is None else [entry, row]
+    return found
 
 
 def write_outdated(docs: Documentation) -> list[Path]:
@@ -156,7 +175,7 @@ def format_results_page(entries: Sequence[Entry]) -> str:
     ]  # fmt: skip
     rows = [
         [
-            f"[{format_title(entry)}]({entry.name}/README.md)",
+            f"[{format_title(entry)}]({entry.page})",
             entry.record.algorithm,
             entry.record.dataset,
             format_task(entry.record.task),
@@ -185,7 +204,7 @@ def format_short_table(entries: Sequence[Entry], link: str) -> str:
     header = ["Run", "Measured", "Published", "Verdict", "Batch norm", "Time"]
     rows = [
         [
-            f"[{format_title(entry)}]({link}/{entry.name}/README.md)",
+            f"[{format_title(entry)}]({link}/{entry.page})",
             format_measured(entry),
             format_published(entry.record),
             format_verdict(entry),
@@ -204,9 +223,11 @@ their mean with the interval over seeds, and the time is the sum over them.
 support set of the episode (episode), or averages of training (running). *None* means that there is no batch norm.
 
 A run with fewer steps than published has the verdict *shortened*, whatever its result.
+
+A row that says *tested with* is a later test of the weights of a run. Steps, device and time are those of its training.
 """
 
 
 def _order(entry: Entry) -> tuple[object, ...]:
     record = entry.record
-    return record.dataset, record.task.n_way, record.task.k_shot, record.algorithm, entry.name
+    return record.dataset, record.task.n_way, record.task.k_shot, record.algorithm, entry.name, entry.test

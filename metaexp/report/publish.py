@@ -9,13 +9,13 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
 from metaexp.results.episodes import EPISODES_FILE
-from metaexp.results.privacy import _PLACES, BLANK, clean_text, clean_yaml
+from metaexp.results.evaluations import PUBLISHED_TESTS
+from metaexp.results.privacy import clean_config, clean_overrides, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.results.verdict import reproduction_verdict
 
@@ -33,7 +33,8 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
 
     The copy holds the record, the configuration, the metrics (thinned), the test episodes, the figures and the
     selected weights, if these are smaller than :data:`MOST_BYTES`. So ``metaexp evaluate`` takes a copy. Absolute
-    paths are blanked, ``paths`` become relative and the W&B account is left out.
+    paths are blanked, ``paths`` become relative and the W&B account is left out. Published later tests of an earlier
+    copy stay, if its weights are the same.
 
     Args:
         run: The run folder.
@@ -60,6 +61,7 @@ def publish(run: Path, results: Path, name: str | None = None) -> Path:
     files = _files(run)
     if target.exists():
         read_record(target)  # replace nothing but an earlier copy
+        files |= _tests_of(target, files.get(WEIGHTS[1]))
         shutil.rmtree(target)
     target.mkdir(parents=True)
     write_record(_cleaned(record), target)
@@ -110,6 +112,17 @@ def _weights(run: Path) -> dict[str, bytes]:
     return {name: read_regular(run / name) for name in WEIGHTS}
 
 
+def _tests_of(copy: Path, weights: bytes | None) -> dict[str, bytes]:
+    """The published later tests of a copy, if they are tests of these weights."""
+    if weights is None or not (copy / WEIGHTS[1]).is_file() or read_regular(copy / WEIGHTS[1]) != weights:
+        return {}
+    if (copy / PUBLISHED_TESTS).is_symlink():
+        raise RunFolderError(
+            f"{copy / PUBLISHED_TESTS} is a symbolic link, so it was not opened. Replace it by a copy."
+        )
+    return {f"{PUBLISHED_TESTS}/{path.name}": read_regular(path) for path in (copy / PUBLISHED_TESTS).glob("*")}
+
+
 def _checked_name(name: str, run: Path) -> str:
     """Check that a name, which may come from a stranger's record, is that of a folder directly in the results."""
     if not _NAME.fullmatch(name):
@@ -140,14 +153,6 @@ def _free_name(record: RunRecord, results: Path) -> str:
 
 
 def _cleaned(record: RunRecord) -> RunRecord:
-    config: dict[str, Any] = _clean(record.config)
-    if isinstance(config.get("paths"), dict):
-        config["paths"] = {key: _PLACES.get(key, BLANK) for key in config["paths"]}
-    for node in (config.get("tracker") or {}).values():
-        if isinstance(node, dict) and "entity" in node:
-            node["entity"] = None
-    private = ("paths.", "tracker", "hydra")
-    overrides = [clean_text(item) for item in record.overrides if not item.lstrip("+~").startswith(private)]
     deviations = [clean_text(item) for item in record.deviations]
     verdict = record.verdict
     if record.test is not None and record.reference is not None:  # in the words of this version
@@ -156,16 +161,13 @@ def _cleaned(record: RunRecord) -> RunRecord:
             departs=record.departs,
         )  # fmt: skip
     return dataclasses.replace(
-        record, config=config, overrides=overrides, deviations=deviations, verdict=verdict, group=None
+        record,
+        config=clean_config(record.config),
+        overrides=clean_overrides(record.overrides),
+        deviations=deviations,
+        verdict=verdict,
+        group=None,
     )
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def _thinned(content: bytes) -> bytes:

@@ -11,7 +11,14 @@ from metaexp.results.markdown import format_table
 from metaexp.results.record import RunRecord
 from metaexp.results.seeds import combined_record
 from metaexp.results.verdict import is_another_task, margin
-from metaexp.results.wording import NOTHING, format_device, format_score, format_time
+from metaexp.results.wording import (
+    NOTHING,
+    format_command,
+    format_device,
+    format_score,
+    format_test_command,
+    format_time,
+)
 
 _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
 """Kinds of verdicts, from the one that shows most."""
@@ -27,19 +34,26 @@ class Entry(NamedTuple):
         record: Its record; over several seeds, that of all together.
         stale: Whether the settings of its experiment have changed since.
         seeds: The entries of all seeds; empty for a single run.
+        test: Of a later test of the run's weights, the overrides of ``metaexp evaluate``; empty for the run itself.
     """
 
     name: str
     record: RunRecord
     stale: bool
     seeds: tuple[Entry, ...] = ()
+    test: tuple[str, ...] = ()
+
+    @property
+    def page(self) -> str:
+        """The address of what the pages say about it, from the folder of results."""
+        return f"{self.name}/README.md{'#other-tests-of-these-weights' if self.test else ''}"
 
 
 def grouped(entries: Sequence[Entry]) -> list[Entry]:
     """Take ``<name>`` and ``<name>-seed<k>`` together, where they are seeds of one setting.
 
-    These have different seeds and equal steps, deviations and test episodes, and all or none are stale. Others stay in
-    rows of their own.
+    These have different seeds and equal steps, deviations and test episodes, and all or none are stale. Later tests of
+    their weights are taken together in the same way. Others stay in rows of their own.
 
     Args:
         entries: Single runs.
@@ -57,7 +71,9 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
             continue
         ordered = sorted(members, key=lambda entry: entry.record.seed)
         first = min(members, key=lambda entry: (len(entry.name), entry.record.seed))
-        rows.append(Entry(first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered)))
+        rows.append(
+            Entry(first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered), first.test)
+        )
     return rows
 
 
@@ -93,7 +109,25 @@ def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
         entry: One of ``entries``.
         entries: All published runs.
     """
-    return next((row for row in grouped(entries) if row.seeds and row.name == entry.name), None)
+    return next(
+        (row for row in grouped(entries) if row.seeds and (row.name, row.test) == (entry.name, entry.test)), None
+    )
+
+
+def format_title(entry: Entry) -> str:
+    """Return the name of a copy, which always says that a stand-in is one, and what a later test was made with."""
+    said = not entry.record.is_stand_in or "stand_in" in entry.name
+    name = entry.name if said else f"{entry.name} (stand-in)"
+    return f"{name}, tested with {' '.join(entry.test)}" if entry.test else name
+
+
+def format_entry_command(entry: Entry) -> str:
+    """Return the command that trains a run again, or makes a later test of its published weights again."""
+    if not entry.test:
+        return format_command(entry.record)
+    device = (entry.record.config.get("device") or {}).get("accelerator")
+    where = [f"device={device}"] if device in ("cpu", "cuda", "mps") else []  # that of the training may not be here
+    return format_test_command(entry.name, [*entry.test, *where])
 
 
 def format_measured(entry: Entry) -> str:
@@ -130,6 +164,7 @@ def _setting(entry: Entry) -> object:
     test = record.test
     return (
         SEED_SUFFIX.sub("", entry.name),
+        entry.test,
         record.experiment,
         record.steps,
         record.full_steps,

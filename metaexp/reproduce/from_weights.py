@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.report.later_tests import record_of_test, tested_with
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
+from metaexp.results.evaluations import published_tests
 from metaexp.results.own_code import format_edited
-from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
+from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
 from metaexp.results.wording import format_score
 from metaexp.run.integrity import check_run_files
@@ -32,12 +34,14 @@ class ReproducedTest(NamedTuple):
         recorded: Its record.
         found: The score of its weights, as measured now.
         changed_code: The files of the user's own code that were edited since the training.
+        tested_with: Of a later test, what it changes; empty for the run's own test.
     """
 
     folder: Path
     recorded: RunRecord
     found: Score
     changed_code: list[str]
+    tested_with: tuple[str, ...] = ()
 
     @property
     def recorded_mean(self) -> float:
@@ -85,8 +89,6 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display
     Raises:
         RunFolderError: The run was not tested, has no weights or was changed, or its test episodes are others here.
     """
-    from metaexp.run.evaluation.evaluate import evaluate_run
-
     record = read_record(folder)
     check_run_files(folder, record)
     if record.status != "completed" or record.test is None:
@@ -94,17 +96,50 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    threads = record.device.threads if record.device else 1
+    return _tested_again(folder, record, record.device, (), overrides, display)
+
+
+def reproduce_later_tests(
+    folder: Path, overrides: Sequence[str] = (), display: Display | None = None
+) -> Iterator[ReproducedTest]:
+    """Make the published later tests of a run's weights again. Each happens in a copy.
+
+    Args:
+        folder: The published run, which :func:`reproduce_test` has tested.
+        overrides: Where the data are, and the device.
+        display: Shows the progress.
+
+    Raises:
+        RunFolderError: A later test is damaged, or its episodes are others here.
+    """
+    record = read_record(folder)
+    for test in published_tests(folder, record):
+        yield _tested_again(folder, record_of_test(test, record), test.device, tested_with(test), overrides, display)
+
+
+def _tested_again(
+    folder: Path,
+    recorded: RunRecord,
+    device: Machine | None,
+    changes: tuple[str, ...],
+    overrides: Sequence[str],
+    display: Display | None,
+) -> ReproducedTest:
+    """Test the weights with ``changes`` to the settings of their run, in a copy."""
+    from metaexp.run.evaluation.evaluate import evaluate_run
+
+    threads = device.threads if device else 1
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "run"
         (copy / "checkpoints").mkdir(parents=True)
         for name in _FILES:
             if (folder / name).is_file():
                 shutil.copy(folder / name, copy / name)
-        found = evaluate_run(copy, [f"device.threads={threads}", *overrides], display=display).evaluation
-    if found.episode_bank != record.episode_bank:
+        given = [*changes, f"device.threads={threads}", *overrides]
+        found = evaluate_run(copy, given, display=display).evaluation
+    if found.episode_bank != recorded.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return ReproducedTest(folder, record, found.test, found.changed_code)
+    return ReproducedTest(folder, recorded, found.test, found.changed_code, changes)
 
 
 def agree(found: Score, recorded: Score) -> bool:
@@ -124,9 +159,17 @@ def combined(runs: Sequence[ReproducedTest]) -> SeedsResult:
     return combine_seeds([dataclasses.replace(run.recorded, test=run.found) for run in runs])
 
 
+def in_rows(tests: Sequence[ReproducedTest]) -> list[list[ReproducedTest]]:
+    """Return later tests with those of all seeds together, as in the rows of the results."""
+    rows: dict[tuple[str, ...], list[ReproducedTest]] = {}
+    for test in tests:
+        rows.setdefault(test.tested_with, []).append(test)
+    return list(rows.values())
+
+
 def format_reproduced_tests(runs: Sequence[ReproducedTest]) -> str:
-    """Return a line for each seed, the score of all, and the verdict."""
-    lines = []
+    """Return a line for each seed, the score of all, and the verdict; of a later test, first what it changes."""
+    lines = [f"tested with {' '.join(runs[0].tested_with)}:"] if runs[0].tested_with else []
     for run in runs:
         same = "as recorded" if run.found == run.recorded.test else f"recorded {format_score(run.recorded.test)}"
         outcome = same if run.agrees else f"NOT what is recorded: {format_score(run.recorded.test)}"

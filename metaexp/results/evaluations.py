@@ -1,20 +1,26 @@
-"""Later tests of finished runs, as their folders keep them. ``metaexp evaluate`` writes them."""
+"""Later tests of finished runs, as their folders keep them. ``metaexp evaluate`` writes them.
+
+Those in ``later_tests`` are published. ``metaexp report RUN --evaluations`` copies them there.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
+from metaexp.results.episodes import tested_episodes
 from metaexp.results.reading import ADDED, FaultError, build
-from metaexp.results.record import Machine, RunRecord, Score, Task
+from metaexp.results.record import DIGEST, Machine, RunRecord, Score, Task, fields_digest
 
 EVALUATIONS = "evaluations"
 """The folder of later tests, in a run folder."""
+PUBLISHED_TESTS = "later_tests"
+"""The folder of published later tests, in a published run. Each of them is a row of the results."""
 SCHEMA_VERSION = 1
 
 
@@ -53,6 +59,22 @@ class Evaluation:
     schema_version: int = SCHEMA_VERSION
 
 
+@dataclass(frozen=True)
+class PublishedTest(Evaluation):
+    """A published later test, as in ``later_tests/<id>.json``: with the saved experiment that it is a test of."""
+
+    experiment: str | None = None
+    """The experiment whose settings are those of the test; null where there is none."""
+    composed_from: list[str] = field(default_factory=list)
+    """The overrides that compose ``config`` from the experiment's file; empty without an experiment."""
+    full_steps: int | None = None
+    """Training steps of the experiment's file."""
+    deviations: list[str] = field(default_factory=list)
+    """What differs between the training and that of the experiment, in words."""
+    departs: str = ""
+    """Whose weights these are, how they were chosen, and where the experiment departs from its paper."""
+
+
 class Kept(NamedTuple):
     """A later test, and the path of its JSON file."""
 
@@ -68,20 +90,49 @@ class Kept(NamedTuple):
 def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
     """Read the later tests of a run's selected weights, the oldest first.
 
-    Files that are damaged, or of weights or settings that the run no longer has, are passed over.
+    Files that are damaged, or of weights or settings that the run no longer has, are passed over. A published test
+    counts where the folder has no newer one of its name.
 
     Args:
         folder: The run folder.
         record: The run's record.
     """
-    found = []
-    for path in (folder / EVALUATIONS).glob("*.json"):
+    published, own = (sorted((folder / place).glob("*.json")) for place in (PUBLISHED_TESTS, EVALUATIONS))
+    found: dict[str, Kept] = {}
+    for path in [*published, *own]:
         evaluation = _read(path)
-        if evaluation is None or evaluation.selected_step != record.selected_step:
-            continue
-        if evaluation.run_config_hash == record.config_hash:
-            found.append(Kept(evaluation, path))
-    return sorted(found, key=lambda kept: (kept.evaluation.finished, kept.path.name))
+        if evaluation is not None and _is_of(evaluation, record):
+            found[path.name] = Kept(evaluation, path)
+    return sorted(found.values(), key=lambda kept: (kept.evaluation.finished, kept.path.name))
+
+
+def published_tests(folder: Path, record: RunRecord) -> list[PublishedTest]:
+    """Read the published later tests of a published run, and check their numbers against their episodes.
+
+    Args:
+        folder: The published run.
+        record: Its record.
+
+    Returns:
+        The tests, in the order of their tasks and files.
+
+    Raises:
+        RunFolderError: A test is damaged, was changed after it was written, or is of other weights.
+    """
+    found = []
+    for path in sorted((folder / PUBLISHED_TESTS).glob("*.json")):
+        test = _read_published(path)
+        if not _is_of(test, record):
+            raise RunFolderError(f"{path} is a test of other weights than those of {folder}. Remove it.")
+        tested_episodes(path.with_suffix(".csv"), test.test, test.episodes_sha256)
+        found.append(test)
+    return sorted(found, key=lambda test: (test.task.n_way, test.task.k_shot))
+
+
+def published_text(test: PublishedTest) -> str:
+    """Return the text of ``later_tests/<id>.json``, with a digest of all its keys."""
+    fields = asdict(test)
+    return json.dumps({**fields, DIGEST: fields_digest(fields)}, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def as_trained(folder: Path, record: RunRecord) -> Kept | None:
@@ -97,12 +148,35 @@ def as_trained(folder: Path, record: RunRecord) -> Kept | None:
     return next((kept for kept in own if not kept.evaluation.changed_code), None)
 
 
+def _is_of(evaluation: Evaluation, record: RunRecord) -> bool:
+    """Whether a test is one of a run's selected weights."""
+    weights = (evaluation.run_config_hash, evaluation.selected_step)
+    return weights == (record.config_hash, record.selected_step)
+
+
 def _read(path: Path) -> Evaluation | None:
+    """A later test, published or not; None where the file is damaged."""
     try:
+        if path.parent.name == PUBLISHED_TESTS:
+            return _read_published(path)
         content = json.loads(read_regular(path))
         if not isinstance(content, Mapping) or content.get("schema_version") != SCHEMA_VERSION:
             return None
         found: Evaluation = build(Evaluation, content)
     except (OSError, ValueError, RecursionError, RunFolderError, FaultError):
         return None
+    return found
+
+
+def _read_published(path: Path) -> PublishedTest:
+    try:
+        content = json.loads(read_regular(path))
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+            raise FaultError(f"it is no test of version {SCHEMA_VERSION}.")
+        digest = content.pop(DIGEST, None)
+        found: PublishedTest = build(PublishedTest, content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} is damaged: {error} Restore it.") from error
+    if digest != fields_digest(content):
+        raise RunFolderError(f"{path} was changed after it was written: its {DIGEST} is another. Restore it.")
     return found

@@ -18,7 +18,8 @@ from metaexp.results.reading import ADDED, FaultError, build, check_lengths
 RECORD_FILE = "record.json"
 FROZEN_FILE = "frozen.json"
 """The file that a sweep writes into the folder of each job before any begins."""
-_DIGEST = "digest"
+DIGEST = "digest"
+"""The key of the digest of all other keys."""
 SCHEMA_VERSION = 1
 
 Status = Literal["running", "completed", "interrupted", "failed"]
@@ -220,7 +221,7 @@ def to_json(record: RunRecord) -> str:
     """Return the text of ``record.json``: fields in the order of the class, their digest, a final newline."""
     fields = asdict(record)
     ordered = {"schema_version": fields.pop("schema_version"), **fields}
-    ordered[_DIGEST] = _digest_of(ordered)
+    ordered[DIGEST] = fields_digest(ordered)
     return json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -245,8 +246,8 @@ def read_record(folder: Path) -> RunRecord:
     except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} cannot be read as JSON: {error}.") from error
     record = parse_record(content, path)
-    if record.test_episodes_sha256 is not None and content.get(_DIGEST) is None:  # records had digests before this key
-        raise RunFolderError(f"{path} was changed after it was written: key {_DIGEST} is missing. Restore it.")
+    if record.test_episodes_sha256 is not None and content.get(DIGEST) is None:  # records had digests before this key
+        raise RunFolderError(f"{path} was changed after it was written: key {DIGEST} is missing. Restore it.")
     return record
 
 
@@ -259,8 +260,12 @@ def read_varied(folder: Path) -> str:
     return varied if isinstance(varied, str) else ""
 
 
-def _digest_of(fields: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of all other keys of a record."""
+def fields_digest(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of all other keys of a record.
+
+    Args:
+        fields: The other keys.
+    """
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -282,12 +287,12 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         known = f"{SCHEMA_VERSION}.{' A newer metaexp wrote it: upgrade.' if newer else ''}"
         raise RunFolderError(f"{path}: schema_version is {version!r}; this version of metaexp reads {known}")
     fields = dict(content)
-    digest = fields.pop(_DIGEST, None)  # absent from records of before
+    digest = fields.pop(DIGEST, None)  # absent from records of before
     try:
         check_lengths(fields, ("name", "algorithm", "dataset", "model", "experiment", "group"), 500)
         record: RunRecord = build(RunRecord, fields)
     except FaultError as fault:
         raise RunFolderError(f"{path}: {fault}") from fault
-    if digest not in (None, now := _digest_of(fields)):
-        raise RunFolderError(f"{path} was changed after it was written: key {_DIGEST} is not {now[:12]}. Restore it.")
+    if digest not in (None, now := fields_digest(fields)):
+        raise RunFolderError(f"{path} was changed after it was written: key {DIGEST} is not {now[:12]}. Restore it.")
     return record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metaexp.core.metric import is_hit_rate
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
@@ -102,6 +104,16 @@ def format_command(record: RunRecord) -> str:
     experiment = [f"experiment={record.experiment}"] if record.experiment else []
     given = [item for item in record.overrides if not item.startswith("experiment=")]
     return " ".join(["metaexp train", *experiment, *map(_quoted, given)])
+
+
+def format_test_command(name: str, overrides: Sequence[str]) -> str:
+    """Return the command that tests published weights again.
+
+    Args:
+        name: The published run.
+        overrides: What the test changes.
+    """
+    return " ".join(["metaexp evaluate", f"docs/results/{name}", *map(_quoted, overrides)])
 
 
 def _quoted(override: str) -> str:

@@ -12,9 +12,11 @@ from same_machine import is_same_machine
 from sampling import size
 
 from metaexp.core.intervals import mean_interval
+from metaexp.report.later_tests import record_of_test, tested_with
 from metaexp.report.publish import MOST_BYTES, WEIGHTS
 from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
+from metaexp.results.evaluations import PUBLISHED_TESTS, published_tests
 from metaexp.results.record import RunRecord, Score, read_record
 from metaexp.run.checkpoint import read, write
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -26,6 +28,12 @@ WITHOUT = {  # their heads over 4,400 classes are larger than a megabyte
     f"fine_tune_conv4_ravi_omniglot_5way_1shot{seed}" for seed in ("", "-seed1", "-seed2")
 }
 WITH = [name for name in RUNS if name not in WITHOUT]
+LATER = {
+    f"{name} {' '.join(tested_with(test))}": (name, test)
+    for name in RUNS
+    for test in published_tests(RESULTS / name, read_record(RESULTS / name))
+}
+"""Published later tests of the weights, by their titles."""
 FIRST = {"meta_lstm": size(10, 100)}
 """Of algorithms whose test takes half a minute, only so many episodes are tested, and their mean compared."""
 MOST = size(40, 1000)
@@ -50,10 +58,10 @@ def score_of(folder: Path, display: Lines, *overrides: str) -> Score:
     return evaluate_run(folder, [threads, "device.accelerator=cpu", *overrides], display=display).evaluation.test
 
 
-def first_of(record: RunRecord, folder: Path, n_episodes: int) -> RunRecord:
+def first_of(record: RunRecord, folder: Path, n_episodes: int, file: str = EPISODES_FILE) -> RunRecord:
     """The record of a test of the first episodes only."""
     assert record.test is not None
-    values = read_episodes(folder / EPISODES_FILE)[-1][:n_episodes]
+    values = read_episodes(folder / file)[-1][:n_episodes]
     return dataclasses.replace(record, test=Score(record.test.metric, *mean_interval(values), n_episodes))
 
 
@@ -92,6 +100,34 @@ def test_the_recorded_number_is_the_mean_of_all_recorded_episodes(name: str) -> 
     n_episodes = record.test.n_episodes
     assert len(read_episodes(RESULTS / name / EPISODES_FILE)[-1]) == n_episodes
     assert first_of(record, RESULTS / name, n_episodes).test == record.test
+
+
+def file_of(name: str, bank: str | None) -> str:
+    """The episodes of the published later test on a bank."""
+    (path,) = [path for path in (RESULTS / name / PUBLISHED_TESTS).glob("*.json") if f'"{bank}"' in path.read_text()]
+    return f"{PUBLISHED_TESTS}/{path.stem}.csv"
+
+
+@pytest.mark.parametrize("title", LATER)
+@pytest.mark.parametrize("factor", [1.0, 1.3])
+def test_the_weights_give_the_numbers_of_later_tests_and_others_do_not(
+    title: str, factor: float, tmp_path: Path, silent: Lines
+) -> None:
+    name, test = LATER[title]
+    made = dataclasses.replace(record_of_test(test, read_record(RESULTS / name)), device=test.device)
+    record = dataclasses.replace(made, versions=test.versions)
+    why = data_missing(record)
+    if why:
+        pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
+    folder = copy_of(name, tmp_path)
+    if factor != 1.0:
+        base = folder / "checkpoints" / "best"
+        tensors, values = read(base)
+        write(base, {key: factor * tensor for key, tensor in tensors.items()}, values)
+    n_episodes = min(FIRST.get(record.algorithm, MOST), test.test.n_episodes)
+    record = first_of(record, RESULTS / name, n_episodes, file_of(name, record.episode_bank))
+    found = score_of(folder, silent, *tested_with(test), f"eval.episodes={n_episodes}")
+    assert agree(found, record) is (factor == 1.0)
 
 
 def test_the_mean_of_other_episodes_is_another_number() -> None:

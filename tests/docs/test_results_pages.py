@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.cli.report import departs, is_current, main
+from metaexp.cli.report import departs, experiment_finder, is_current, main
 from metaexp.config.compose import Composer
 from metaexp.report.pages import MARKER, read_entries
+from metaexp.results.evaluations import EVALUATIONS, Evaluation
 from metaexp.results.privacy import clean_text
-from metaexp.results.record import RunRecord, read_record
+from metaexp.results.record import RunRecord, Task, read_record
 
 pytestmark = pytest.mark.usefixtures("remembers")
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,8 @@ def test_departures_are_those_of_the_header_where_a_published_number_is_quoted()
 def test_committed_records_name_no_machine() -> None:
     private = str(Path.home())
     for path in RESULTS.rglob("*"):
+        if EVALUATIONS in path.parts:
+            continue  # what `metaexp evaluate` writes here is not committed
         if path.suffix in {".json", ".jsonl", ".yaml", ".csv"}:
             text = path.read_text(encoding="utf-8")
             assert clean_text(text) == text, path
@@ -92,3 +95,67 @@ def test_a_record_is_stale_once_a_key_or_the_published_number_has_changed() -> N
     ):
         earlier = record.config | {section: record.config[section] | {key: value}}
         assert is_current(dataclasses.replace(record, config=earlier)) is current, (section, key)
+
+
+def later_test(record: RunRecord, n_way: int, k_shot: int, **sections: dict[str, object]) -> Evaluation:
+    """A later test of a run on another task, with further changes to sections of its configuration."""
+    assert record.test is not None
+    assert record.device is not None
+    config = record.config | {"task": {"n_way": n_way, "k_shot": k_shot, "n_query": record.task.n_query}}
+    config |= {section: config[section] | values for section, values in sections.items()}
+    return Evaluation(
+        run="run", run_config_hash=record.config_hash, overrides=[], algorithm=record.algorithm,
+        dataset=record.dataset, task=Task(n_way, k_shot, record.task.n_query), eval_seed=1000, selected_step=1,
+        test=record.test, after_steps=[], batch_norm="running", data_hash="", episode_bank="", config=config,
+        config_hash="", device=record.device, versions={}, finished="",
+    )  # fmt: skip
+
+
+def test_a_later_test_belongs_to_the_experiment_with_its_settings() -> None:
+    record = read_record(RESULTS / "proto_net_omniglot_5way_1shot")
+    find = experiment_finder(ROOT / "conf")
+    found = find(record, later_test(record, 20, 1))
+    assert found is not None
+    assert (found.name, found.deviations, found.steps) == ("proto_net_omniglot_20way_1shot", [], 20000)
+    assert found.reference is not None
+    assert found.reference["value"] == 0.96
+    assert "the authors train on training and validation characters" in found.departs
+    assert found.overrides == ["experiment=proto_net_omniglot_20way_1shot"]
+    other = find(record, later_test(record, 20, 5))
+    assert other is not None
+    assert other.name == "proto_net_omniglot_20way_5shot"
+    assert other.deviations == ["trained on 1-shot tasks, the experiment on 5-shot tasks"]
+    assert other.overrides == ["experiment=proto_net_omniglot_20way_5shot", "train.k_shot=1"]
+    seeded = dataclasses.replace(record, config=record.config | {"seed": 2})
+    again = find(seeded, later_test(seeded, 20, 1))
+    assert again is not None
+    assert again.overrides == ["experiment=proto_net_omniglot_20way_1shot", "seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("eval", "episodes", 600), ("algorithm", "distance", "cosine"), ("dataset", "resize", "area")],
+)
+def test_a_later_test_with_other_settings_belongs_to_no_experiment(section: str, key: str, value: object) -> None:
+    record = read_record(RESULTS / "proto_net_omniglot_5way_1shot")
+    test = later_test(record, 20, 1, **{section: {key: value}})
+    assert experiment_finder(ROOT / "conf")(record, test) is None
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("optimizer", "lr", 0.01), ("algorithm", "distance", "cosine"), ("dataset", "stand_in", True)],
+)
+def test_a_later_test_of_weights_that_were_trained_otherwise_belongs_to_no_experiment(
+    section: str, key: str, value: object
+) -> None:
+    """Even where the test itself has the settings of one, as ``metaexp evaluate RUN dataset=omniglot`` may have."""
+    record = read_record(RESULTS / "proto_net_omniglot_5way_1shot")
+    config = record.config | {section: record.config[section] | {key: value}}
+    trained_otherwise = dataclasses.replace(record, config=config)
+    assert experiment_finder(ROOT / "conf")(trained_otherwise, later_test(record, 20, 1)) is None
+
+
+def test_without_experiments_there_is_none_to_find(tmp_path: Path) -> None:
+    record = read_record(RESULTS / "proto_net_omniglot_5way_1shot")
+    assert experiment_finder(tmp_path)(record, later_test(record, 20, 1)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from metaexp.cli.main import main
 from metaexp.reproduce.from_weights import agree, find_row
-from metaexp.results.record import Score, read_record, write_record
+from metaexp.results.episodes import episodes_sha256, write_episodes
+from metaexp.results.record import DIGEST, Score, fields_digest, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
 ROW = "fine_tune_sinusoid"
@@ -51,6 +53,54 @@ def test_a_number_that_the_weights_do_not_give_ends_with_another_code(
     write_record(dataclasses.replace(record, test=dataclasses.replace(record.test, mean=1.5)), folder)
     assert main(["reproduce", str(folder), "--weights"]) == 11
     assert "NOT what is recorded: 1.5" in capsys.readouterr().out
+
+
+def test_published_later_tests_are_made_again_and_rank_with_the_runs(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From `metaexp evaluate` over `metaexp report --evaluations` to everything that reads a published test."""
+    (published.parents[1] / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    folder = published / f"{ROW}-seed7"
+    assert main(["evaluate", str(folder), "eval.episodes=20", "task.k_shot=10", "device.threads=1"]) == 0
+    assert main(["report", str(folder), "--evaluations"]) == 0
+    assert "later_tests" in capsys.readouterr().out
+    (test,) = (folder / "later_tests").glob("*.json")
+    shutil.rmtree(folder / "evaluations")
+    assert main(["report", "--check"]) == 0
+    assert "tested with eval.episodes=20 task.k_shot=10](" in (published / "README.md").read_text()
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "tested with eval.episodes=20 task.k_shot=10:"
+    assert lines[-1].endswith(", as recorded")
+    assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
+    assert f"measured again: {ROW}-seed7, tested with eval.episodes=20 task.k_shot=10" in capsys.readouterr().out
+    assert f"<strong>{ROW}-seed7, tested with" in Path("page.html").read_text()
+    _claim_more(test, test.with_suffix(".csv"))
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 11
+    assert "NOT what is recorded: 1" in capsys.readouterr().out
+    assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
+    assert "and its file says 1." in capsys.readouterr().out
+
+
+def _claim_more(test: Path, episodes: Path) -> None:
+    """Write a result that the weights do not give, with digests and episodes that fit it."""
+    content = json.loads(test.read_text())
+    del content[DIGEST]
+    content["test"] |= {"mean": 1.0, "ci95": 0.0}
+    values = [[1.0] * content["test"]["n_episodes"]]
+    content["episodes_sha256"] = episodes_sha256(values)
+    write_episodes(episodes, values)
+    test.write_text(json.dumps(content | {DIGEST: fields_digest(content)}))
+
+
+def test_publishing_later_tests_needs_a_run(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (published.parents[1] / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["report", "--evaluations"]) == 2
+    assert "--evaluations publishes later tests of a run; give the run." in capsys.readouterr().err
+    assert main(["report", str(published / ROW), "--evaluations"]) == 0
+    assert "has no later tests" in capsys.readouterr().out
+    assert main(["report", str(published / ROW)]) == 4
+    assert "is in docs/results already" in capsys.readouterr().err
 
 
 def test_the_row_of_a_seed_has_the_seeds_of_its_setting(published: Path) -> None:

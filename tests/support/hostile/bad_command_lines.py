@@ -137,7 +137,7 @@ BAD_OF_VERB: dict[str, list[str]] = {
     "trust": [*FOLDERS, *PROJECTS, "run", "empty", "--remove", "--remove=5", "--list=5", "run run", "--no"],
     "report": [
         *(f"{word} --root=." for word in FOLDERS), "--root=nowhere", "--root=file", "run --name=../x", "--root=",
-        "run run --name=x", "--name=x", "run --check=5",
+        "run run --name=x", "--name=x", "run --check=5", "--evaluations", "run --evaluations=5",
     ],
     "completion": [
         "", "tcsh", "bash zsh", "--complete", "BASH", "--shell=bash", "nowhere", "bash --no", "\x00", "--complete= x",
