@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +73,22 @@ def format_metric_name(name: str) -> str:
     if _TOP.fullmatch(name):
         return f"top-{name.removeprefix('top_')} accuracy"
     return _WORDS.get(name) or name.rpartition(".")[2]
+
+
+def format_digits(value: float) -> str:
+    """Return three significant digits, zeros too: ``0.650``, ``4.00``, ``123``."""
+    text = f"{value:#.3g}"
+    return f"{value:.3g}" if "e" in text else text.rstrip(".")
+
+
+def decimals(spread: float) -> int:
+    """Return how many decimals show two significant digits of the width of an interval: 2 for 0.13, 3 for 0.026.
+
+    Args:
+        spread: The width, or half of it; 0, or one that is no number, counts as 0.1.
+    """
+    exponent = int(f"{spread:.1e}".partition("e")[2]) if math.isfinite(spread) and spread else -1
+    return max(0, 1 - exponent)
 
 
 def is_own(name: str) -> bool:

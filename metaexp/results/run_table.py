@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.metric import decimals
 from metaexp.core.terminal_text import plain
 from metaexp.results.episodes import check_tested
 from metaexp.results.record import RunRecord, read_record
@@ -177,4 +178,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def _score(row: Row) -> str:
-    return "not tested" if row["test"] is None else f"test {row['metric']} {row['test']:.4g} +- {row['ci95']:.2g}"
+    if row["test"] is None:
+        return "not tested"
+    places = decimals(row["ci95"])
+    return f"test {row['metric']} {row['test']:.{places}f} +- {row['ci95']:.{places}f}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from metaexp.core.intervals import student_quantile
+from metaexp.core.metric import format_digits
 from metaexp.results.record import Reference, Score, Verdict
 
 MARGIN_ACCURACY = 0.01
@@ -158,4 +159,4 @@ def _format_gap(difference: float, reference: Reference) -> str:
     side = "above" if difference >= 0 else "below"
     if _is_accuracy(reference.metric):
         return f"{abs(difference) * 100:.1f} points {side}"
-    return f"{abs(difference):.3g} {side}"
+    return f"{format_digits(abs(difference))} {side}"

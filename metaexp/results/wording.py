@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaexp.core.metric import is_hit_rate
+from metaexp.core.metric import decimals, format_digits, is_hit_rate
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
 
 NOTHING = "-"
 """Stands where there is no value."""
+_LEAST, _MOST = 1e-6, 1e6
+"""Half intervals outside of these are written with an exponent."""
 
 
 def format_value(metric: str, mean: float, ci95: float | None) -> str:
     """Return ``98.27 ± 0.31 %`` for an accuracy (also a top-K one) and ``0.512 ± 0.041`` for anything else.
+
+    The mean of anything else has as many decimals as show two digits of its interval.
 
     Args:
         metric: Its name.
@@ -23,8 +27,10 @@ def format_value(metric: str, mean: float, ci95: float | None) -> str:
     if is_hit_rate(metric):
         spread = "" if ci95 is None else f" ± {ci95 * 100:.2f}"
         return f"{mean * 100:.2f}{spread} %"
-    spread = "" if ci95 is None else f" ± {ci95:.2g}"
-    return f"{mean:.3g}{spread}"
+    if ci95 is None or not _LEAST < ci95 < _MOST:
+        return format_digits(mean) + ("" if ci95 is None else f" ± {ci95:.2g}")
+    places = decimals(ci95)
+    return f"{mean:.{places}f} ± {ci95:.{places}f}"
 
 
 def format_score(score: Score | None) -> str:
@@ -41,8 +47,12 @@ def format_reference(reference: Reference | None) -> str:
     if reference is None:
         return NOTHING
     scale, unit = (100.0, " %") if is_hit_rate(reference.metric) else (1.0, "")
-    spread = "" if reference.ci95 is None else f" ± {reference.ci95 * scale:.6g}"
-    return f"{reference.value * scale:.6g}{spread}{unit}"
+    numbers = [number for number in (reference.value, reference.ci95) if number is not None]
+    texts = [f"{number * scale:.6g}" for number in numbers]
+    places = max(len(text.partition(".")[2]) for text in texts)  # 0.90 ± 0.16, of which YAML keeps 0.9
+    if not any("e" in text for text in texts):
+        texts = [f"{number * scale:.{places}f}" for number in numbers]
+    return f"{' ± '.join(texts)}{unit}"
 
 
 def format_published(record: RunRecord) -> str:

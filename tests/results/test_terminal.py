@@ -12,7 +12,7 @@ from rich.console import Console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict
 from metaexp.results.terminal import print_evaluation, print_summary
-from metaexp.results.wording import format_score
+from metaexp.results.wording import format_reference, format_score, format_value
 
 RECORD = RunRecord(
     status="completed",
@@ -86,8 +86,34 @@ def test_paths_are_never_broken(tmp_path: Path, width: int) -> None:
 
 def test_one_episode_is_printed_without_an_interval() -> None:
     assert format_score(Score("accuracy", 0.5, 0.0, 1)) == "50.00 % (one episode: no interval)"
-    assert format_score(Score("mse", 0.5, 0.0, 1)) == "0.5 (one episode: no interval)"
+    assert format_score(Score("mse", 0.5, 0.0, 1)) == "0.500 (one episode: no interval)"
     assert format_score(Score("accuracy", 0.5, 0.01, 2)) == "50.00 ± 1.00 %"
+
+
+@pytest.mark.parametrize(
+    ("mean", "ci95", "text"),
+    [
+        (3.68, 0.5, "3.68 ± 0.50"),
+        (2.6, 0.13, "2.60 ± 0.13"),
+        (0.65, 0.0261, "0.650 ± 0.026"),
+        (4.0, 1.349, "4.0 ± 1.3"),
+        (0.99, 0.0996, "0.99 ± 0.10"),
+        (123.4, 56.0, "123 ± 56"),
+        (0.65, None, "0.650"),
+        (123.4, None, "123"),
+        (0.5, 0.0, "0.500 ± 0"),
+        (2e-9, 3e-9, "2e-09 ± 3e-09"),
+    ],
+)
+def test_an_error_has_the_digits_that_its_interval_has(mean: float, ci95: float | None, text: str) -> None:
+    assert format_value("mse", mean, ci95) == text
+
+
+def test_a_published_number_has_as_many_digits_as_its_interval() -> None:
+    published = Reference("a paper", "Table 1", "mse", 0.9, 0.16, "")
+    assert format_reference(published) == "0.90 ± 0.16"
+    assert format_reference(replace(published, metric="accuracy", value=0.682, ci95=0.0066)) == "68.20 ± 0.66 %"
+    assert format_reference(replace(published, ci95=None)) == "0.9"
 
 
 def test_an_evaluation_ends_with_the_command_that_shows_its_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.paper_figures import draw_paper
 from metaexp.compare.rows import format_setting, settings
 from metaexp.compare.statistics.pairs import Estimate
-from metaexp.core.metric import format_metric_name, is_hit_rate
+from metaexp.core.metric import decimals, format_digits, format_metric_name, is_hit_rate
 from metaexp.results.display_names import ALGORITHMS, papers_of, to_bibtex
 from metaexp.results.privacy import clean_text
 from metaexp.results.wording import NOTHING
@@ -31,6 +31,8 @@ _HIDDEN = (
 )
 _MOST_TASKS = 6
 """More tasks do not fit beside each other on a page."""
+_MOST_LINES = 20
+"""Lines of a table that fit on a page, each with a name that takes two."""
 _LONG_WORD = 20
 """Letters of a word that fit into a column."""
 
@@ -105,19 +107,24 @@ def _format_all_tasks(tables: Sequence[Table]) -> str:
     column = rf">{{\raggedleft\arraybackslash}}p{{{width:.3f}\textwidth}}"
     form = rf"@{{}}>{{\raggedright\arraybackslash}}p{{{1.3 * width:.3f}\textwidth}}{column * len(tables)}@{{}}"
     caption = f"{_format_measured(tables[0])} on {len(tables)} tasks. {_format_legend(tables)}"
-    return _format_float("table*", caption, "tab:all-tasks", form, head, lines)
+    return _format_float("table*", escape_latex(caption), "tab:all-tasks", form, head, lines)
 
 
 def _format_float(kind: str, caption: str, label: str, form: str, head: str, lines: Sequence[str]) -> str:
-    return "\n".join(
-        [
+    """A table; of many lines, several under one number, since a float is never broken over pages."""
+    n_parts = -(-len(lines) // _MOST_LINES) or 1
+    size = -(-len(lines) // n_parts) or 1
+    parts = []
+    for begin in range(0, max(len(lines), 1), size):
+        title = [rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
+        if begin:
+            title = [r"\addtocounter{table}{-1}", r"\caption{(continued)}"]
+        parts += [
             rf"\begin{{{kind}}}", r"\centering", r"\small", r"\setlength{\tabcolsep}{3pt}",
-            r"\renewcommand{\arraystretch}{1.3}",
-            rf"\caption{{{caption if kind == 'table' else escape_latex(caption)}}}", rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{{form}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}",
-            rf"\end{{{kind}}}",
-        ]
-    )  # fmt: skip
+            r"\renewcommand{\arraystretch}{1.3}", *title, rf"\begin{{tabular}}{{{form}}}", r"\toprule", head,
+            r"\midrule", *lines[begin : begin + size], r"\bottomrule", r"\end{tabular}", rf"\end{{{kind}}}",
+        ]  # fmt: skip
+    return "\n".join(parts)
 
 
 def _format_measured(table: Table) -> str:
@@ -164,12 +171,18 @@ def _is_tied(table: Table, row: RowResult) -> bool:
 
 def _format_score(table: Table, row: RowResult) -> str:
     """A mean with its interval in mathematics, bold or marked."""
-    scale, form = (100.0, ".2f") if is_hit_rate(table.metric) else (1.0, ".3g")
     estimate = row.estimate
+    scale, form = (100.0, ".2f") if is_hit_rate(table.metric) else (1.0, f".{_places(estimate)}f")
     mean = format(estimate.mean * scale, form)
     number = rf"\mathbf{{{mean}}}" if _is_best(table, row) else mean
     mark = r"{}^{\dagger}" if _is_tied(table, row) else "{}^{*}" if _is_one_of_several(table, row) else ""
     return f"${number}{_format_interval(estimate, scale, form)}{mark}$"
+
+
+def _places(estimate: Estimate) -> int:
+    """Decimals of an error, so that the shorter side of its interval has two digits; of one without, three digits."""
+    ends = [abs(end - estimate.mean) for end in (estimate.low, estimate.high) if end is not None]
+    return decimals(min(ends)) if ends else len(format_digits(estimate.mean).partition(".")[2])
 
 
 def _is_one_of_several(table: Table, row: RowResult) -> bool:

@@ -6,7 +6,7 @@ from metaexp.compare.comparison import Comparison, RowResult, Table, shared_devi
 from metaexp.compare.output.fairness import format_names, format_other_differences, format_unequal_conditions
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
-from metaexp.core.metric import format_metric_name, is_hit_rate
+from metaexp.core.metric import format_digits, format_metric_name, is_hit_rate
 from metaexp.results.wording import NOTHING, format_time
 
 MINUS = "\N{MINUS SIGN}"
@@ -23,7 +23,7 @@ def format_mean(metric: str, value: float) -> str:
         metric: The name of the metric, such as ``accuracy``.
         value: Its mean; for accuracies in [0, 1].
     """
-    return f"{value * 100:.2f} %" if is_hit_rate(metric) else f"{value:.3g}"
+    return f"{value * 100:.2f} %" if is_hit_rate(metric) else format_digits(value)
 
 
 def format_range(metric: str, estimate: Estimate) -> str:
@@ -35,8 +35,7 @@ def format_range(metric: str, estimate: Estimate) -> str:
     """
     if estimate.low is None or estimate.high is None:
         return NOTHING
-    scale, form = (100.0, ".2f") if is_hit_rate(metric) else (1.0, ".3g")
-    low, high = (_format_signed(end * scale, form, plus=False) for end in (estimate.low, estimate.high))
+    low, high = (_format_signed(metric, end, plus=False) for end in (estimate.low, estimate.high))
     return f"{low} to {high}"
 
 
@@ -47,7 +46,7 @@ def format_difference(metric: str, value: float) -> str:
         metric: The name of the metric.
         value: The difference of two means.
     """
-    return f"{_format_signed(value * 100, '.2f')} points" if is_hit_rate(metric) else _format_signed(value, ".3g")
+    return _format_signed(metric, value) + (" points" if is_hit_rate(metric) else "")
 
 
 def format_p(p: float | None) -> str:
@@ -270,7 +269,7 @@ def format_legend(comparison: Comparison) -> list[str]:
 
 
 def _format_gap(metric: str, value: float) -> str:
-    return f"{value * 100:.2f} points" if is_hit_rate(metric) else f"{value:.3g}"
+    return f"{value * 100:.2f} points" if is_hit_rate(metric) else format_digits(value)
 
 
 def _format_equals(p: float | None) -> str:
@@ -278,8 +277,8 @@ def _format_equals(p: float | None) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _format_signed(value: float, form: str, plus: bool = True) -> str:
-    text = format(abs(value), form)
+def _format_signed(metric: str, value: float, plus: bool = True) -> str:
+    text = f"{abs(value) * 100:.2f}" if is_hit_rate(metric) else format_digits(abs(value))
     if float(text) == 0.0:
         return text
     return f"{MINUS if value < 0 else '+' if plus else ''}{text}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.core.metric import format_metric_name
+from metaexp.core.metric import format_digits, format_metric_name
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.figures.style import (
     BLUE,
@@ -197,7 +197,7 @@ def _annotate(axes: Axes, scores: Sequence[Score]) -> None:
     rising = scores[-1].mean >= scores[0].mean
     for index in sorted({0, 1, len(scores) - 1}):
         score = scores[index]
-        text = f"{score.mean * 100:.1f} %" if score.metric == "accuracy" else f"{score.mean:.3g}"
+        text = f"{score.mean * 100:.1f} %" if score.metric == "accuracy" else format_digits(score.mean)
         y, side, align = (score.mean - score.ci95, -1, "top") if rising else (score.mean + score.ci95, 1, "bottom")
         shift = 8 if 0 < index < len(scores) - 1 else 0
         note = axes.annotate(

@@ -249,6 +249,31 @@ def test_the_paper_compiles_and_nothing_is_wider_than_its_column(make_run: MakeR
     assert "undefined" not in log
 
 
+def many_rows(make_run: MakeRun) -> None:
+    """Forty rows: eight algorithms with five learning rates each, two seeds."""
+    for name in NAMES[:8]:
+        for place, lr in enumerate((0.0003, 0.001, 0.003, 0.01, 0.03)):
+            for seed in range(2):
+                make_run(name, seed, 2.0 - place / 5, config={"optimizer.lr": lr})
+
+
+def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(make_run: MakeRun, tmp_path: Path) -> None:
+    many_rows(make_run)
+    comparison = compared(tmp_path / "sweep")
+    text = to_tables(comparison)
+    assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
+    assert text.count("\\addtocounter{table}{-1}\n\\caption{(continued)}") == text.count("\\label{") == 1
+    assert len([line for line in text.split("\n") if " & $" in line]) == len(comparison.tables[0].rows) == 40
+
+
+@needs_latex
+def test_no_table_or_figure_of_forty_rows_is_higher_than_its_page(make_run: MakeRun, tmp_path: Path) -> None:
+    many_rows(make_run)
+    log = compiled(compared(tmp_path / "sweep"), tmp_path / "paper")
+    assert "too large" not in log
+    assert "Overfull" not in log
+
+
 @needs_latex
 def test_hostile_names_compile_and_are_no_commands(make_run: MakeRun, tmp_path: Path) -> None:
     for name in [*HOSTILE, "\\input{/etc/passwd}", "a" * 200, "\N{SNOWMAN}"]:
