@@ -26,6 +26,7 @@ from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
 from metaexp.run.evaluation.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
+from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import resume_command
@@ -103,6 +104,7 @@ class Session:
         """Restore the checkpoint, open the outputs, and return what trains."""
         self.ranks.run(self._begin)
         share_state(self.state, self.ranks)
+        self.ranks.run(lambda: try_own_metrics(self.settings.eval.metrics, self.settings.task.shape))
         if self.setup.step is not None and self.state.step < self.settings.train.steps:
             step, at = self.setup.step, self.state.step
             self.ranks.run(lambda: check_precision(step, at))

@@ -128,7 +128,7 @@ def test_an_experiment_with_seeds_ends_in_one_verdict(conf: Path, capsys: pytest
     assert content["departs"] == "the authors used other sinusoids, and more of them."
     out = " ".join(capsys.readouterr().out.split())
     for words in (
-        "mean of 2 seeds", "seed 1", "published: 4 ± 0.1 (Somebody, 2017, Table 1)", "published with: 10 sinusoids",
+        "mean of 2 seeds", "seed 1", "published: 4.0 ± 0.1 (Somebody, 2017, Table 1)", "published with: 10 sinusoids",
         "measured with: 100 tasks, 5-shot, ", "departs from the paper: the authors used other sinusoids, and more",
         f"verdict: {content['verdict']['text']}",  # type: ignore[index]
     ):  # fmt: skip

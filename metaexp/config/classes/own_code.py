@@ -1,7 +1,7 @@
 """Finds the user's own code that a configuration names: its files and their digest. Nothing is imported.
 
 Changed code gives other numbers, so the code is part of what a run is, like its settings. The files are found by
-following imports in source, from the modules of the classes. Where a module is named at run time only
+following imports in source, from the modules of the classes and metrics. Where a module is named at run time only
 (``importlib.import_module(name)``), every file of the package counts. A file of data that the code reads is not found.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 from metaexp.config.classes.source import module_path, package_folders
 from metaexp.config.classes.targets import trusted
 from metaexp.config.schema import ClassSpec, OwnCode
+from metaexp.core.metric import is_own
 
 _COMPILED = tuple(EXTENSION_SUFFIXES)
 _SUFFIXES = (".py", *_COMPILED)
@@ -28,16 +29,17 @@ _IMPORTING = (*_NAMING, "spec_from_file_location", "run_path", "run_module", "wa
 """Functions of the standard library that import, or list for an import, modules that are named at run time."""
 
 
-def own_code(values: Any) -> OwnCode | None:
+def own_code(values: Mapping[str, Any]) -> OwnCode | None:
     """Find the user's own code that checked values of a configuration name.
 
     Args:
-        values: Nested mappings with a ClassSpec for each object.
+        values: Nested mappings with a ClassSpec for each object. ``eval.metrics`` may name functions.
 
     Returns:
-        The code; None where every class is of metaexp or torch.
+        The code; None where everything is of metaexp or torch.
     """
-    waiting = sorted({path.rpartition(".")[0] for path in _class_paths(values)})
+    paths = [*_class_paths(values), *filter(is_own, (values.get("eval") or {}).get("metrics") or ())]
+    waiting = sorted({path.rpartition(".")[0] for path in paths})
     waiting = [name for name in waiting if name.partition(".")[0] not in ("metaexp", "torch")]
     files: dict[str, bytes] = {}
     places: dict[str, Path] = {}

@@ -40,6 +40,7 @@ from metaexp.run.evaluation.evaluator import (
     score,
     scores_after_steps,
 )
+from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing
@@ -212,8 +213,9 @@ def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
 
 
 def _check_fits(settings: Settings, dataset: MetaDataset, weights: Selected) -> None:
-    """Raise ConfigError when the weights were trained for other examples, or the split is too small for the task."""
+    """Raise ConfigError when the weights, the data, the task and the metrics cannot be used together."""
     name, shape = settings.dataset_name, settings.task.shape
+    try_own_metrics(settings.eval.metrics, shape)
     data = DataFacts(name, dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(shape, shape, ["test"], is_trained=True))
     if tuple(dataset.input_shape) != weights.interface.input_shape:

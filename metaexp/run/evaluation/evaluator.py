@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,10 +10,9 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import ConfigError, NotFiniteError
+from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import task_metric
-from metaexp.core.metric import extra_metric, is_own
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
@@ -22,6 +20,7 @@ from metaexp.data.base import SourceOver, TaskSource
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import Score
+from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.step import noise_seed
 
 Report = Callable[[int], None]
@@ -128,7 +127,7 @@ class Evaluator:
             for state in states(episode.support):
                 scores = algorithm.predict(state, x)
                 found.append(task_metric(scores, y))
-            return torch.stack([*found, *(_further(name, scores, y) for name in extra)])
+            return torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
 
         def measure(start: int) -> list[list[float]]:
             """The metric (T, steps + 1), then further ones, on the chunk from ``start``; nothing beyond the last."""
@@ -202,18 +201,6 @@ def check_finite(result: EvalResult) -> None:
     if bad:
         shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
         raise NotFiniteError(f"the metric of test episode{'s' if len(bad) > 1 else ''} {shown} is not finite.")
-
-
-def _further(name: str, scores: Tensor, y: Tensor) -> Tensor:
-    """A further metric () of one task: one of metaexp's, or what a function of the user's returns."""
-    if not is_own(name):
-        return extra_metric(name, scores, y)
-    module, _, function = name.rpartition(".")
-    value = getattr(importlib.import_module(module), function)(scores.float(), y)
-    if not isinstance(value, Tensor) or value.shape != ():
-        shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ConfigError(f"eval.metrics={name} must return a tensor of shape () for each task; it returned {shape}.")
-    return value.float()
 
 
 def extra_scores(result: EvalResult) -> list[Score]:

@@ -17,6 +17,9 @@ from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import extra_metric
+from metaexp.results.wording import format_score
+from metaexp.run.evaluation.evaluate import evaluate_run
+from metaexp.run.progress import Lines
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[8]", "dataset.train_classes=8", "dataset.val_classes=5",
@@ -84,7 +87,7 @@ def test_a_finished_run_is_measured_again_with_further_metrics(
     plain = mx.train(*SMALL, folder=tmp_path / "run")
     capsys.readouterr()
     assert main(["evaluate", str(plain.folder), "eval.metrics=[nll]"]) == 0
-    assert f"test negative log-likelihood {run.record.metrics[0].mean:.3g} ± " in capsys.readouterr().out
+    assert f"test negative log-likelihood {format_score(run.record.metrics[0])}" in capsys.readouterr().out
 
 
 def test_regression_has_its_own(tmp_path: Path) -> None:
@@ -119,6 +122,20 @@ def test_what_cannot_be_measured_is_refused(override: str) -> None:
         Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], on_this_machine=False)
 
 
+WRONG_MEASURES = """
+def all_scores(scores, y):
+    return scores
+
+
+def number(scores, y):
+    return scores.mean().item()
+
+
+def broken(scores, y):
+    return scores.mean() / {}["n"]
+"""
+
+
 @pytest.fixture
 def measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package with the function that docs/metrics.md shows, and with functions that return something else."""
@@ -127,7 +144,7 @@ def measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"measures_of_{tmp_path.name}".replace("-", "_")
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").touch()
-    (tmp_path / name / "measures.py").write_text(f"{block}\n\ndef wrong(scores, y):\n    return scores\n")
+    (tmp_path / name / "measures.py").write_text(f"{block}\n\n{WRONG_MEASURES}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(targets, "_trusted", {*targets._trusted, name})
     return f"{name}.measures"
@@ -140,6 +157,9 @@ def test_a_function_of_ones_own_is_a_metric_and_is_compared(measures: str, tmp_p
     score = mine.record.metrics[1]
     assert score.metric == f"{measures}.margin"
     assert math.isfinite(score.mean)
+    assert mine.record.own_code is not None
+    assert f"{measures.replace('.', '/')}.py" in mine.record.own_code.files
+    assert run.record.own_code is None
     assert main(["compare", str(mine.folder), "--metric", score.metric, "--output", str(tmp_path / "page")]) == 0
     assert "margin" in (tmp_path / "page" / "README.md").read_text()
 
@@ -152,8 +172,27 @@ def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, t
     ):
         with pytest.raises(ConfigError, match=why):
             Composer().settings([f"eval.metrics=[{name}]"], on_this_machine=False)
-    with pytest.raises(ConfigError, match=r"must return a tensor of shape \(\) for each task"):
-        mx.train(*SMALL, f"eval.metrics=[{measures}.wrong]", folder=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("all_scores", r"must return a tensor of shape \(\) for each task; it returned a tensor of shape \(\d+, 5\)"),
+        ("number", r"failed on two made-up tasks \(RuntimeError: .*without \.item\(\)"),
+        ("broken", r"failed on two made-up tasks \(KeyError: 'n'\)"),
+    ],
+)
+def test_a_function_that_is_wrong_is_refused_before_training(
+    measures: str, tmp_path: Path, run: mx.Run, function: str, why: str, silent: Lines
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        mx.train(*SMALL, f"eval.metrics=[{measures}.{function}]", folder=tmp_path / "run")
+    assert (
+        not (tmp_path / "run" / "metrics.jsonl").exists()
+        or "train/" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    )
+    with pytest.raises(ConfigError, match=why):
+        evaluate_run(run.folder, [f"eval.metrics=[{measures}.{function}]"], display=silent)
 
 
 def test_the_worst_class_is_the_one_with_the_fewest_right_answers() -> None:
