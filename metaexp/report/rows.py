@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from metaexp.results.markdown import format_table
@@ -125,8 +125,9 @@ def format_entry_command(entry: Entry) -> str:
     """Return the command that trains a run again, or makes a later test of its published weights again."""
     if not entry.test:
         return format_command(entry.record)
-    device = (entry.record.config.get("device") or {}).get("accelerator")
-    where = [f"device={device}"] if device in ("cpu", "cuda", "mps") else []  # that of the training may not be here
+    device = entry.record.config.get("device")
+    name = device.get("accelerator") if isinstance(device, Mapping) else None
+    where = [f"device={name}"] if name in ("cpu", "cuda", "mps") else []  # that of the training may not be here
     return format_test_command(entry.name, [*entry.test, *where])
 
 

@@ -15,7 +15,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
 from metaexp.results.episodes import tested_episodes
 from metaexp.results.reading import ADDED, FaultError, build
-from metaexp.results.record import DIGEST, Machine, RunRecord, Score, Task, fields_digest
+from metaexp.results.record import DIGEST, Machine, Reference, RunRecord, Score, Task, fields_digest
 
 EVALUATIONS = "evaluations"
 """The folder of later tests, in a run folder."""
@@ -175,6 +175,8 @@ def _read_published(path: Path) -> PublishedTest:
             raise FaultError(f"it is no test of version {SCHEMA_VERSION}.")
         digest = content.pop(DIGEST, None)
         found: PublishedTest = build(PublishedTest, content)
+        if found.config.get("reference") is not None:
+            build(Reference, found.config["reference"], "config.reference.")
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} is damaged: {error} Restore it.") from error
     if digest != fields_digest(content):

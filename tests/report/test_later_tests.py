@@ -15,10 +15,10 @@ from metaexp.report.later_tests import NotCopied, SavedExperiment, publish_tests
 from metaexp.report.leaderboard import format_leaderboard
 from metaexp.report.pages import Documentation, generate, read_entries
 from metaexp.report.publish import publish
-from metaexp.report.rows import best_first, grouped
+from metaexp.report.rows import best_first, format_entry_command, grouped
 from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.evaluations import Evaluation, evaluations, published_tests
-from metaexp.results.record import RunRecord, Score, Task, read_record, write_record
+from metaexp.results.record import DIGEST, RunRecord, Score, Task, fields_digest, read_record, write_record
 
 SAVED = SavedExperiment(
     "maml_omniglot_20way_1shot", ["experiment=maml_omniglot_20way_1shot"], 6000,
@@ -241,6 +241,30 @@ def test_a_changed_file_stops_the_report(
     path.write_text(path.read_text().replace(old, new, 1 if file == "abc.csv" else -1))
     with pytest.raises(RunFolderError, match=message):
         read_entries(tmp_path / "results", lambda _: True)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [{"paper": "Finn"}, "0.99", {"paper": 5, "table": "", "metric": "", "value": 1.0, "ci95": None, "protocol": ""}],
+)
+def test_a_strangers_published_number_that_is_none_stops_the_report(
+    reference: object, make_run: MakeRun, tmp_path: Path
+) -> None:
+    path = published(make_run(), tmp_path / "results") / "later_tests" / "abc.json"
+    content = json.loads(path.read_text())
+    del content[DIGEST]
+    content["config"]["reference"] = reference
+    path.write_text(json.dumps(content | {DIGEST: fields_digest(content)}))
+    with pytest.raises(RunFolderError, match=r"abc.json is damaged"):
+        read_entries(tmp_path / "results", lambda _: True)
+
+
+@pytest.mark.parametrize("device", ["`x`", {"accelerator": "`x`"}, None])
+def test_a_strangers_device_is_no_part_of_a_command(device: object, make_run: MakeRun, tmp_path: Path) -> None:
+    published(make_run(), tmp_path / "results")
+    row = read_entries(tmp_path / "results", lambda _: True)[1]
+    row.record.config["device"] = device
+    assert format_entry_command(row) == f"metaexp evaluate docs/results/{row.name} task.n_way=20"
 
 
 def test_a_test_of_other_weights_stops_the_report(make_run: MakeRun, tmp_path: Path) -> None:
