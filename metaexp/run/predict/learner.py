@@ -93,7 +93,8 @@ class Learner:
         """
         if self.names is None:
             raise ConfigError("prediction sets are of classes; use intervals(x, calibration) in regression.")
-        return [[self.names[label] for label in labels] for labels in label_sets(self.scores(x), calibration.threshold)]
+        names = self.names.tolist()  # Python's own strings and numbers
+        return [[names[label] for label in labels] for labels in label_sets(self.scores(x), calibration.threshold)]
 
     def intervals(self, x: Array, calibration: Calibrated) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return lower and upper ends (M, D_out) for the targets of each example, in regression.

@@ -355,10 +355,9 @@ def test_python_gives_the_same_predictions_sets_and_intervals(run: mx.Run, task:
     assert list(run.predict(support.x, support.y, query.x)) == list(adapted.predict(query.x))
     calibration = run.calibrate(0.8, episodes=10)
     assert (calibration.level, calibration.n_episodes, calibration.shape.n_way) == (0.8, 10, 5)
-    assert all(
-        label in names
-        for label, names in zip(adapted.predict(query.x), adapted.sets(query.x, calibration), strict=True)
-    )
+    sets = adapted.sets(query.x, calibration)
+    assert all(label in names for label, names in zip(adapted.predict(query.x), sets, strict=True))
+    assert {type(name) for names in sets for name in names} == {str}
     with pytest.raises(ConfigError, match=r"call adapt\(x, y\) first"):
         learner.predict(query.x)
     with pytest.raises(ConfigError, match="intervals are for regression"):
