@@ -38,6 +38,8 @@ FIRST = {"meta_lstm": size(10, 100)}
 """Of algorithms whose test takes half a minute, only so many episodes are tested, and their mean compared."""
 MOST = size(40, 1000)
 """At most so many episodes are tested of any other."""
+MOST_LATER = size(10, 100)
+"""At most so many of a later test: 1,000 with 20 ways take two minutes."""
 
 
 def copy_of(name: str, place: Path) -> Path:
@@ -112,7 +114,7 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     """Whether the weights in a copy of a run give the number of a published later test."""
     name, test = LATER[title]
     made = record_of_test(test, read_record(RESULTS / name))
-    n_episodes = min(FIRST.get(made.algorithm, MOST), test.test.n_episodes)
+    n_episodes = min(FIRST.get(made.algorithm, MOST_LATER), test.test.n_episodes)
     found = score_of(folder, display, *tested_with(test), f"eval.episodes={n_episodes}")
     made = first_of(made, RESULTS / name, n_episodes, file_of(name, made.episode_bank))
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
