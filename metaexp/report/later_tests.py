@@ -162,6 +162,6 @@ def record_of_test(test: PublishedTest, record: RunRecord) -> RunRecord:
     return dataclasses.replace(made, verdict=verdict)
 
 
-def tested_with(test: Evaluation) -> tuple[str, ...]:
+def overrides_of(test: Evaluation) -> tuple[str, ...]:
     """Return the overrides of a later test, without those that say where it is computed."""
     return tuple(item for item in test.overrides if not item.lstrip("+~").startswith(_OF_MACHINE))

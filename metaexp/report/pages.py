@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.files import encode_text, write_atomically
-from metaexp.report.later_tests import record_of_test, tested_with
+from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
 from metaexp.results.evaluations import published_tests
@@ -94,7 +94,7 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
         for test in published_tests(path.parent, record):
             made = record_of_test(test, record)
             changed = test.experiment is not None and not is_current(made)
-            overrides = tuple(map(escape_line, tested_with(test)))
+            overrides = tuple(map(escape_line, overrides_of(test)))
             entries.append(Entry(name, harmless_texts(made), stale or changed, test=overrides))
     return sorted(entries, key=_order)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.report.later_tests import record_of_test, tested_with
+from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
 from metaexp.results.evaluations import published_tests
@@ -114,7 +114,7 @@ def reproduce_later_tests(
     """
     record = read_record(folder)
     for test in published_tests(folder, record):
-        yield _tested_again(folder, record_of_test(test, record), test.device, tested_with(test), overrides, display)
+        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), overrides, display)
 
 
 def _tested_again(

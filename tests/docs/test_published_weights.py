@@ -12,7 +12,7 @@ from same_machine import is_same_machine
 from sampling import size
 
 from metaexp.core.intervals import mean_interval
-from metaexp.report.later_tests import record_of_test, tested_with
+from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import MOST_BYTES, WEIGHTS
 from metaexp.reproduce.from_weights import agree as agree_up_to_rounding
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
@@ -29,7 +29,7 @@ WITHOUT = {  # their heads over 4,400 classes are larger than a megabyte
 }
 WITH = [name for name in RUNS if name not in WITHOUT]
 LATER = {
-    f"{name} {' '.join(tested_with(test))}": (name, test)
+    f"{name} {' '.join(overrides_of(test))}": (name, test)
     for name in RUNS
     for test in published_tests(RESULTS / name, read_record(RESULTS / name))
 }
@@ -115,7 +115,7 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     name, test = LATER[title]
     made = record_of_test(test, read_record(RESULTS / name))
     n_episodes = min(FIRST.get(made.algorithm, MOST_LATER), test.test.n_episodes)
-    found = score_of(folder, display, *tested_with(test), f"eval.episodes={n_episodes}")
+    found = score_of(folder, display, *overrides_of(test), f"eval.episodes={n_episodes}")
     made = first_of(made, RESULTS / name, n_episodes, file_of(name, made.episode_bank))
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
 

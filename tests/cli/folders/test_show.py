@@ -84,7 +84,7 @@ def test_a_run_is_shown_with_results_files_and_the_next_commands(
         "  validation  accuracy 60.00 ± 2.00 % over 200 episodes",
         "  published   98.7 ± 0.4 % (Finn et al.)",
         "  verdict     changed: other data",
-        "  test negative log-likelihood 1.5 ± 0.1, top-2 accuracy 98.25 ± 1.00 %",
+        "  test negative log-likelihood 1.50 ± 0.10, top-2 accuracy 98.25 ± 1.00 %",
         "  later test  accuracy 90.00 ± 1.00 %: glyphs, 5-way 5-shot with task.k_shot=5",
         "  cost        600 steps, weights after 400 selected; 12 s; a processor, 2 threads",
     ):
