@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from metaexp.run.predict.conformal import Calibration as Calibration
     from metaexp.run.predict.learner import Learner as Learner
 
+    compare = compare_runs
+
 __version__ = "0.1.0"
 
 _PLACES = {
@@ -55,6 +58,17 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "__version__", *sorted(_MODULES),
 ]  # fmt: skip
+
+
+class _Compare(ModuleType):
+    """The package ``metaexp.compare``, which can be called as well: ``mx.compare(runs)``."""
+
+    def __call__(self, runs: Any, by: Any = ()) -> Comparison:
+        """Compare runs: :func:`metaexp.compare_runs`, under a shorter name."""
+        return importlib.import_module("metaexp.api").compare_runs(runs, by)  # type: ignore[no-any-return]
+
+
+importlib.import_module("metaexp.compare").__class__ = _Compare
 
 
 def __getattr__(name: str) -> Any:

@@ -251,4 +251,4 @@ def compare_runs(runs: Sequence[Run | str | Path] | RunTable | str | Path, by: S
         raise RunFolderError(f"none of these runs can be compared: {reasons}")
     for run in found.runs:
         check_run_files(run.folder, run.record)
-    return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare_runs"))
+    return Comparison(compare(found.runs, found.left_out, list(by), numeric_part, "comparison", "metaexp.compare"))

@@ -174,7 +174,7 @@ def test_examples_that_do_not_fit_are_refused_with_what_would(run: mx.Run) -> No
 
 def test_runs_are_compared_as_data(run: mx.Run, tmp_path: Path) -> None:
     others = [mx.train(*SMALL, "algorithm=nearest_neighbour", folder=tmp_path / f"nn{s}", seed=s) for s in (3, 4)]
-    found = mx.compare_runs([run, *others], by=["algorithm"])
+    found = mx.compare([run, *others], by=["algorithm"])
     labels = sorted(row["label"] for row in found.rows)
     assert ["nearest_neighbour" in labels[0], "proto_net" in labels[1]] == [True, True]
     assert sorted(len(row["seeds"]) for row in found.rows) == [1, 2]
@@ -268,10 +268,30 @@ def test_a_dataset_has_the_very_episodes_of_a_run(run: mx.Run) -> None:
         mx.dataset("glyfs")
 
 
+@pytest.mark.parametrize("before", ["", "mx.runs", "mx.train", "from metaexp.compare.comparison import compare"])
+def test_compare_is_the_function_and_the_package(before: str) -> None:
+    """In a fresh process, whatever was imported before."""
+    code = f"""
+import sys
+import metaexp as mx
+assert "torch" not in sys.modules
+{before}
+try:
+    mx.compare("nowhere", by=["seed"])
+except mx.MetaexpError as error:
+    print(error)
+from metaexp.compare.rows import Rows
+assert callable(mx.compare) and mx.compare.__name__ == "metaexp.compare"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "nowhere: there is no such folder" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_import_takes_a_tenth_of_a_second_of_work() -> None:
     """Counted in modules, which no load of the machine changes: none of its own rooms is imported, and no library."""
     code = "import sys; before = set(sys.modules); import metaexp; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name for name in done.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert found == {"metaexp"}
+    assert found == {"metaexp", "metaexp.compare"}  # a docstring, made callable
     assert len(done.stdout.split()) < 15
