@@ -31,7 +31,7 @@ from metaexp.algorithms.reptile import Reptile
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Episode, Examples, one_task
+from metaexp.core.types import Episode, Examples, n_tasks, one_task
 from metaexp.models.base import parameters_of
 from metaexp.models.conv4 import Conv4
 
@@ -157,7 +157,7 @@ def meta_lstm() -> Pair:
     tasks = lstm_benchmark.tasks(setting, 1, torch.device("cpu"))
     return Pair(
         ours,
-        lambda: over_tasks(ours, tasks).mean(),
+        lambda: mean_loss(ours, tasks),
         plain,
         lambda: plain.mean_loss(tasks),
         2.5,
@@ -176,41 +176,62 @@ def few_tasks(shape: TaskShape) -> Episode:
     )
 
 
-def inner_gradients(net: nn.Module, params: dict[str, Tensor], names: list[str], support: Examples) -> list[Tensor]:
-    """Gradients of the support loss by the parameters ``names``, to be differentiated again."""
+def mean_loss(ours: Algorithm, tasks: Episode) -> Tensor:
+    """The meta-loss () as training computes it: as many tasks at once as the algorithm takes."""
+    losses: Tensor = over_tasks(ours, tasks, ours.tasks_at_once(tasks.support.x.shape[1], n_tasks(tasks)))
+    return losses.mean()
+
+
+def inner_gradients(
+    net: nn.Module, params: dict[str, Tensor], names: list[str], support: Examples, second_order: bool = True
+) -> list[Tensor]:
+    """Gradients of the support loss by the parameters ``names``, to be differentiated again in second order."""
     loss = F.cross_entropy(functional_call(net, params, (support.x,)), support.y)
-    return list(torch.autograd.grad(loss, [params[name] for name in names], create_graph=True))
+    return list(torch.autograd.grad(loss, [params[name] for name in names], create_graph=second_order))
 
 
-def by_gradient(make: Callable[[nn.Module], Algorithm], adapts: Callable[[str], bool]) -> Pair:
-    """An inner loop of one step, second order, on 5-way 1-shot tasks with 5 queries a class.
+def by_gradient(
+    make: Callable[[nn.Module], Algorithm],
+    adapts: Callable[[str], bool],
+    k_shot: int = 1,
+    second_order: bool = True,
+) -> Pair:
+    """An inner loop of one step, on 5-way tasks with 5 queries a class.
 
     Args:
         make: The algorithm around a network.
         adapts: Whether the inner step changes the parameter of that name.
+        k_shot: Support images of a class.
+        second_order: Whether the inner gradients are differentiated.
     """
     model = conv4(5)
     plain = plain_conv4(model, 5)
     ours = make(model)
-    chunk = 1 if ours.takes_single_tasks else None
-    tasks = few_tasks(TaskShape(5, 1, 5))
+    tasks = few_tasks(TaskShape(5, k_shot, 5))
 
     def loss() -> Tensor:
         losses = []
         for support, query in (one_task(tasks, i) for i in range(TASKS)):
             params: dict[str, Tensor] = dict(plain.named_parameters())
             names = [name for name in params if adapts(name)]
-            for name, g in zip(names, inner_gradients(plain, params, names, support), strict=True):
+            for name, g in zip(names, inner_gradients(plain, params, names, support, second_order), strict=True):
                 params[name] = params[name] - INNER_LR * g
             losses.append(F.cross_entropy(functional_call(plain, params, (query.x,)), query.y))
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: over_tasks(ours, tasks, chunk).mean(), plain, loss, 1.0)
+    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0)
 
 
 def maml() -> Pair:
     """All parameters adapt."""
     return by_gradient(lambda model: MAML(model, INNER_LR, 1, 1, False, "mean", "all", "transductive"), lambda _: True)
+
+
+def maml_first_order() -> Pair:
+    """The inner gradients are constants; 5 shots."""
+    return by_gradient(
+        lambda model: MAML(model, INNER_LR, 1, 1, True, "mean", "all", "transductive"), lambda _: True, 5, False
+    )
 
 
 def anil() -> Pair:
@@ -243,7 +264,7 @@ def meta_sgd() -> Pair:
         by_name = dict(zip(ours.alphas, gradients[len(names) :], strict=True))
         return gradients[: len(names)] + [by_name[name] for name in names]
 
-    return Pair(ours, lambda: over_tasks(ours, tasks).mean(), plain, loss, 1.0, arrange)
+    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, arrange)
 
 
 def maml_plus_plus() -> Pair:
@@ -272,7 +293,7 @@ def maml_plus_plus() -> Pair:
                 losses.append(F.cross_entropy(functional_call(net, here, (query.x,)), query.y) / steps)
         return torch.stack(losses).sum() / TASKS
 
-    return Pair(ours, lambda: over_tasks(ours, tasks).mean(), plain, loss, 1.0, lambda g: [*g[1:], g[0]])
+    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0, lambda g: [*g[1:], g[0]])
 
 
 def reptile() -> Pair:
@@ -296,7 +317,7 @@ def reptile() -> Pair:
             losses.append(0.5 * torch.stack([(a - b.detach()).square().sum() for a, b in ways]).sum())
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: over_tasks(ours, tasks).mean(), plain, loss, 1.0)
+    return Pair(ours, lambda: mean_loss(ours, tasks), plain, loss, 1.0)
 
 
 def maml_against_learn2learn() -> Pair:
@@ -316,7 +337,7 @@ def maml_against_learn2learn() -> Pair:
             losses.append(F.cross_entropy(learner(query.x), query.y))
         return torch.stack(losses).mean()
 
-    return Pair(ours, lambda: over_tasks(ours, tasks).mean(), wrapped, loss, 3.0)
+    return Pair(ours, lambda: mean_loss(ours, tasks), wrapped, loss, 3.0)
 
 
 PAIRS: dict[str, Callable[[], Pair]] = {
@@ -327,6 +348,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "relation_net": relation_net,
     "meta_lstm": meta_lstm,
     "maml": maml,
+    "maml_first_order": maml_first_order,
     "meta_sgd": meta_sgd,
     "maml_plus_plus": maml_plus_plus,
     "anil": anil,

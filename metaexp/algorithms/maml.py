@@ -56,6 +56,8 @@ class MAML(Algorithm):
         ConfigError: The engine is not installed.
     """
 
+    faster_one_by_one_from = 10
+
     def __init__(
         self,
         model: nn.Module,

@@ -53,6 +53,8 @@ class MetaSGD(Algorithm):
         ConfigError: ``alpha_min`` is above ``alpha_max``, or the engine is not installed.
     """
 
+    faster_one_by_one_from = 10
+
     def __init__(
         self,
         model: nn.Module,

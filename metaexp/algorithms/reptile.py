@@ -20,15 +20,15 @@ mini-batches cycle in one fixed order, where the code shuffles before each round
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.fields import PositiveFloat, PositiveInt
-from metaexp.core.inner import Params, last
+from metaexp.core.inner import Params, constant_gradient, last
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import buffers_of, call, has_batch_norm, parameters_of
 
@@ -66,6 +66,8 @@ class Reptile(Algorithm):
         batch_norm: what shares a batch with a query at test: all queries (``transductive``), or the support set
             (``support_and_query``).
     """
+
+    faster_one_by_one_from = 10
 
     def __init__(
         self,
@@ -153,7 +155,8 @@ class Reptile(Algorithm):
         params, moments = {name: p.detach() for name, p in parameters_of(self.model).items()}, self._first_moments()
         yield params, moments
         for step in range(steps):
-            gradients = grad(batch_loss)(params, mini_batch(support, step, size))
+            batch = mini_batch(support, step, size)
+            gradients = constant_gradient(partial(batch_loss, batch=batch), params)
             params, moments = adam_step(params, moments, gradients, self.inner_lr)
             yield params, moments
 

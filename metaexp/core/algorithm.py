@@ -46,6 +46,10 @@ class Algorithm(nn.Module, ABC):
     """Whether a CPU computes tasks of images faster one at a time. So it is where a task is a few large operations,
     without gradient steps: outside ``torch.vmap`` they have faster kernels (2.4 times in an evaluation)."""
 
+    faster_one_by_one_from: ClassVar[int | None] = None
+    """The same for inner gradients that are constants, in tests and of first order: from so many support examples on;
+    None for never. With fewer, the operations of one task are too small."""
+
     fixed_way: ClassVar[bool] = True
     """Whether it can only be tested with the number of classes it was trained with."""
 
@@ -102,8 +106,25 @@ class Algorithm(nn.Module, ABC):
             isinstance(layer, nn.RNNBase) or getattr(layer, "maps_over_tasks", True) is False for layer in layers
         ):
             return True
+        return self.is_faster_one_by_one and self._convolves_on_cpu()
+
+    def tasks_at_once(self, n_support: int, most: int) -> int:
+        """How many tasks to compute at once: ``most``, or one where they are taken one at a time.
+
+        Args:
+            n_support: support examples of a task.
+            most: how many tasks there are memory and work for.
+        """
+        if self.takes_single_tasks:
+            return 1
+        has_constant_gradients = bool(self.first_order) or not self.training
+        least = self.faster_one_by_one_from
+        is_large = least is not None and n_support >= least
+        return 1 if is_large and has_constant_gradients and self._convolves_on_cpu() else most
+
+    def _convolves_on_cpu(self) -> bool:
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
-        return self.is_faster_one_by_one and on_cpu and any(isinstance(layer, nn.Conv2d) for layer in layers)
+        return on_cpu and any(isinstance(layer, nn.Conv2d) for layer in self.modules())
 
     def set_progress(self, step: int, total: int) -> None:
         """Set whatever is annealed over meta-training; by default nothing is.

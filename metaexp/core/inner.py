@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 from torch.func import grad
 
@@ -30,12 +31,37 @@ def gradient_step(
     Returns:
         The new parameters, with the names and shapes of ``params``.
     """
-    gradients = grad(loss)(params)
-    if first_order:
-        gradients = {name: g.detach() for name, g in gradients.items()}
+    is_constant = first_order or not torch.is_grad_enabled()
+    gradients = constant_gradient(loss, params) if is_constant else grad(loss)(params)
     if isinstance(lr, Mapping):
         return {name: p - lr[name] * gradients[name] for name, p in params.items()}
     return {name: p - lr * gradients[name] for name, p in params.items()}
+
+
+def constant_gradient(loss: Callable[[Params], Tensor], params: Params) -> Params:
+    """The gradient of ``loss`` as a constant, by autograd where no ``torch.func`` transform is at work.
+
+    Plain autograd lets networks use kernels that cannot be differentiated twice, which are faster.
+
+    Args:
+        loss: a function from parameters to a scalar ().
+        params: name -> tensor.
+
+    Returns:
+        name -> gradient, zero where ``loss`` does not depend on a parameter.
+    """
+    if in_transform():
+        return {name: g.detach() for name, g in grad(loss)(params).items()}
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad():
+        value = loss(leaves)
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, found, strict=True))
+
+
+def in_transform() -> bool:
+    """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
+    return torch._C._are_functorch_transforms_active()
 
 
 def descend(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._C._functorch import TransformType, get_interpreter_stack
 
+from metaexp.core.inner import in_transform
 from metaexp.models.fused_batch_norm import activate_with, normalise_and_activate
 from metaexp.models.mapped_block import max_pool, normalise_and_activate_mapped
 
@@ -175,11 +176,6 @@ class BatchNorm(nn.Module):
 def _not_rounded(x: Tensor) -> Tensor:
     """On a CPU, bf16 as float32: its kernels take no float32 weights beside bf16 values."""
     return x.float() if x.is_cpu and x.dtype == torch.bfloat16 else x
-
-
-def in_transform() -> bool:
-    """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
-    return torch._C._are_functorch_transforms_active()
 
 
 def _mapped_block_applies(x: Tensor) -> bool:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
+from metaexp.core.inner import in_transform
 from metaexp.models.base import Network
-from metaexp.models.batch_norm import BatchNorm, in_transform
+from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
 from metaexp.models.mapped_conv import Conv2d

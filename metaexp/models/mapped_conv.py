@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaexp.models.batch_norm import in_transform
+from metaexp.core.inner import in_transform
 from metaexp.models.mapped_function import MappedFunction
 
 Geometry = tuple[int, int, int]

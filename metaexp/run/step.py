@@ -149,7 +149,7 @@ class MetaStep:
     def _backward(self, episodes: Episode, tasks: int) -> Partial:
         """Add the gradient of the sum of the meta-losses, divided by the number of all ``tasks``, to ``.grad``."""
         here = n_tasks(episodes)
-        size = 1 if self.algorithm.takes_single_tasks else min(self.compute.task_chunk or here, here)
+        size = self.algorithm.tasks_at_once(episodes.support.x.shape[1], min(self.compute.task_chunk or here, here))
         losses, replaced = [], []
         for start in range(0, here, size):
             chunk = episodes if size == here else select_tasks(episodes, start, start + size)

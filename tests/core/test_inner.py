@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from metaexp.core.inner import descend, gradient_step, last
+from metaexp.core.inner import constant_gradient, descend, gradient_step, in_transform, last
 
 TARGET = torch.tensor([3.0, -1.0], dtype=torch.float64)
 
@@ -71,3 +71,37 @@ def test_the_last_state_is_had_without_holding_the_others() -> None:
     assert most <= 1
     held = [*states()]
     assert most == len(held) == 5
+
+
+def test_a_constant_gradient_is_the_gradient_inside_transforms_and_outside() -> None:
+    def loss(params: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.append(in_transform())
+        return quadratic(params)
+
+    seen: list[bool] = []
+    expected = torch.tensor([1.0, 4.0], dtype=torch.float64) * -TARGET
+    params = {**start(), "unused": torch.ones(3, requires_grad=True)}
+    with torch.no_grad():
+        without = constant_gradient(loss, params)
+    with_grad = constant_gradient(loss, params)
+    mapped = torch.vmap(lambda w: constant_gradient(loss, {"w": w})["w"])(torch.zeros(2, 2, dtype=torch.float64))
+    assert seen == [False, False, True]
+    for found in (without["w"], with_grad["w"], *mapped):
+        assert torch.allclose(found, expected, atol=1e-14)
+        assert not torch.allclose(found, 2 * expected, atol=1e-3)
+        assert not found.requires_grad
+    assert torch.equal(without["unused"], torch.zeros(3))
+
+
+def test_where_nothing_will_be_differentiated_the_inner_loop_uses_plain_autograd() -> None:
+    def loss(params: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.append(in_transform())
+        return quadratic(params)
+
+    seen: list[bool] = []
+    with torch.no_grad():
+        tested = gradient_step(loss, start(), 0.1, first_order=False)["w"]
+    trained = gradient_step(loss, start(), 0.1, first_order=False)["w"]
+    assert seen == [False, True]
+    assert torch.allclose(tested, trained, atol=1e-14)
+    assert not tested.requires_grad

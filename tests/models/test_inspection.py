@@ -258,3 +258,24 @@ def test_a_cpu_takes_images_of_metric_learners_one_task_at_a_time_and_gets_the_s
     looped = over_tasks(scores, episodes, 1)
     assert torch.allclose(looped, over_tasks(scores, episodes), atol=1e-5)
     assert not torch.allclose(looped, looped.roll(1, 0), atol=1e-2)
+
+
+def test_a_cpu_takes_large_tasks_with_constant_inner_gradients_one_at_a_time_and_gets_the_same() -> None:
+    least = MAML.faster_one_by_one_from
+    assert least is not None
+    trained = {order: maml(Net(BatchNorm(4)), first_order=order).train() for order in (False, True)}
+    assert trained[True].tasks_at_once(least, 8) == 1
+    assert trained[True].tasks_at_once(least - 1, 8) == 8
+    assert trained[False].tasks_at_once(least, 8) == 8, "its gradients are differentiated"
+    tested = trained[False].eval()
+    assert tested.tasks_at_once(least, 8) == 1
+    assert maml(nn.Linear(2, 3)).eval().tasks_at_once(least, 8) == 8, "nothing large"
+
+    def scores(episode: Episode) -> Tensor:
+        return tested.predict(tested.adapt(episode.support), episode.query.x)
+
+    episodes = tasks(*SHAPE)
+    with torch.no_grad():
+        looped, mapped = over_tasks(scores, episodes, 1), over_tasks(scores, episodes)
+    assert torch.allclose(looped, mapped, atol=1e-4)
+    assert not torch.allclose(looped, looped.roll(1, 0), atol=1e-2)

@@ -140,10 +140,10 @@ class Evaluator:
         def values_of(indices: Tensor) -> list[list[float]]:
             episodes = self.source.episodes(split, indices)
             with self.compute.autocast():
+                at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
-        at_once = 1 if algorithm.takes_single_tasks else self.chunk
         rows: list[list[float]] = []
         before = _versions(algorithm)
         with _use_eval_mode(algorithm), torch.no_grad():
