@@ -31,5 +31,5 @@ def with_domains(runs: Sequence[Run]) -> list[Run]:
             test = Score(run.test.metric, interval.mean, interval.ci95, int(own.sum()))
             record = replace(run.record, dataset=f"{run.record.dataset}: {name}")
             bank = f"{run.bank}:{name}"
-            found.append(replace(run, record=record, per_step=per_step, test=test, bank=bank, domains=()))
+            found.append(replace(run, record=record, per_step=per_step, test=test, bank=bank, domains=(), classes=()))
     return found

@@ -16,6 +16,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_domains, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import codes_used
+from metaexp.results.per_class.files import CLASSES_FILE, ClassResult, read_classes
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, read_record
 
@@ -31,6 +32,7 @@ class Run:
         test: The test score, of the record or of a later test.
         bank: The hash of the test episodes.
         domains: The dataset of every test episode (E,) in a mixture; empty for other data.
+        classes: The answers for each class, where ``eval.metrics`` had ``per_class``; else empty.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Run:
     test: Score
     bank: str
     domains: tuple[str, ...] = ()
+    classes: tuple[ClassResult, ...] = ()
 
     @property
     def values(self) -> Array:
@@ -112,14 +115,14 @@ def _read(folder: Path, record: RunRecord) -> Run:
     if record.test is not None and record.episode_bank is not None:
         per_step = _episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)
         domains = tuple(read_domains(folder / EPISODES_FILE))
-        return Run(folder, record, per_step, record.test, record.episode_bank, domains=domains)
+        return Run(folder, record, per_step, record.test, record.episode_bank, domains, _classes(folder, record))
     later = as_trained(folder, record)
     if later is None:
         raise RunFolderError("was not tested (eval.test=false); `metaexp evaluate` tests a run that was chosen.")
     test = later.evaluation.test
     per_step = _episodes(later.episodes, test, later.evaluation.episodes_sha256)
-    domains = tuple(read_domains(later.episodes))
-    return Run(folder, record, per_step, test, later.evaluation.episode_bank, domains=domains)
+    domains, classes = tuple(read_domains(later.episodes)), tuple(later.read_classes())
+    return Run(folder, record, per_step, test, later.evaluation.episode_bank, domains, classes)
 
 
 def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
@@ -134,7 +137,12 @@ def _read_metric(folder: Path, record: RunRecord, metric: str) -> Run:
     values = read_metric(folder / METRICS_OF_EPISODES, score)
     _check_several(score)
     domains = tuple(read_domains(folder / EPISODES_FILE)) if record.domains else ()
-    return Run(folder, record, np.array([values], dtype=np.float64), score, record.episode_bank, domains=domains)
+    per_step = np.array([values], dtype=np.float64)
+    return Run(folder, record, per_step, score, record.episode_bank, domains, _classes(folder, record))
+
+
+def _classes(folder: Path, record: RunRecord) -> tuple[ClassResult, ...]:
+    return tuple(read_classes(folder / CLASSES_FILE, record.test_classes_sha256))
 
 
 def _episodes(path: Path, test: Score, sha256: str | None) -> Array:
@@ -183,4 +191,4 @@ def with_test(run: Run, test: Score, bank: str, per_step: Array) -> Run:
         bank: The hash of its episode bank.
         per_step: The metric of every episode, (steps + 1, n_episodes).
     """
-    return replace(run, test=test, bank=bank, per_step=per_step, domains=())
+    return replace(run, test=test, bank=bank, per_step=per_step, domains=(), classes=())

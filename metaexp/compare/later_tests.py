@@ -79,8 +79,8 @@ def _as_run(run: Run, kept: Kept) -> Run:
         reference=None,
         verdict=None,
     )
-    domains = tuple(read_domains(kept.episodes))
-    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains=domains)
+    domains, classes = tuple(read_domains(kept.episodes)), tuple(kept.read_classes())
+    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains, classes)
 
 
 def _check(test: Evaluation) -> None:

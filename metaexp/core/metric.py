@@ -18,8 +18,11 @@ _WORDS = {
     "ece": "expected calibration error",
     "mae": "mean absolute error",
     "worst_class": "accuracy of the worst class",
+    "per_class": "balanced accuracy",
 }
-OF_CLASSES = ("nll", "ece", "worst_class", "top_2")
+PER_CLASS = "per_class"
+"""The further metric with which the answers for each class are kept, too."""
+OF_CLASSES = ("nll", "ece", "worst_class", PER_CLASS, "top_2")
 OF_REGRESSION = ("mae",)
 N_BINS = 10
 """Of the confidences in the expected calibration error."""
@@ -65,7 +68,7 @@ def larger_is_better(name: str) -> bool:
 
 def is_hit_rate(name: str) -> bool:
     """Whether a metric is a share of queries that are right, from 0 to 1: the accuracy, and ``top_K``."""
-    return name in ("accuracy", "worst_class") or _TOP.fullmatch(name) is not None
+    return name in ("accuracy", "worst_class", PER_CLASS) or _TOP.fullmatch(name) is not None
 
 
 def format_metric_name(name: str) -> str:
@@ -124,6 +127,7 @@ def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
       is biased upwards, so compare it between algorithms on the same episodes only.
     * ``top_K``: the fraction of queries whose true class is among the K with the largest scores.
     * ``worst_class``: the accuracy on the queries of the class where it is lowest.
+    * ``per_class``: the balanced accuracy: the mean over the classes of the accuracy on the queries of the class.
     * ``mae``: mean absolute error.
 
     Args:
@@ -145,10 +149,12 @@ def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
         member = (bins.unsqueeze(-1) == torch.arange(N_BINS, device=scores.device)).float()  # (M, N_BINS)
         gaps = member.T @ ((label == y).float() - confidence)  # (N_BINS,), each times its number of queries
         return gaps.abs().sum() / len(y)
-    if name == "worst_class":
+    if name in ("worst_class", PER_CLASS):
         member = y.unsqueeze(-1) == torch.arange(scores.shape[-1], device=scores.device)  # (M, N)
         right = (scores.argmax(-1) == y).unsqueeze(-1) & member
         rates = right.sum(0) / member.sum(0).clamp(min=1)
+        if name == PER_CLASS:
+            return rates.sum() / member.any(0).sum()
         return torch.where(member.any(0), rates, 1.0).min()
     top = int(name.removeprefix("top_"))
     return (scores.topk(top, -1).indices == y.unsqueeze(-1)).any(-1).float().mean()

@@ -33,6 +33,18 @@ class Episode(NamedTuple):
     query: Examples
 
 
+class EpisodeClasses(NamedTuple):
+    """The classes of an episode, and what its queries were taken for after the last step of adaptation.
+
+    Attributes:
+        names: the N classes, in the order of their labels.
+        counts: (N, N), the queries of each class by the class that they were taken for.
+    """
+
+    names: tuple[str, ...]
+    counts: list[list[int]]
+
+
 class EvalResult(NamedTuple):
     """A metric over a bank of episodes.
 
@@ -45,6 +57,8 @@ class EvalResult(NamedTuple):
             Algorithms without steps have a single row.
         extra: name -> (n_episodes,), the metrics of ``eval.metrics`` after the last step.
         domains: the dataset that each episode is from, (n_episodes,), for a mixture; empty for other data.
+        classes: the classes of each episode, (n_episodes,), with ``eval.metrics=[per_class]``; else empty, and where
+            the dataset does not name its classes.
     """
 
     mean: float
@@ -54,6 +68,7 @@ class EvalResult(NamedTuple):
     per_step: Tensor
     extra: Mapping[str, Tensor] = MappingProxyType({})
     domains: tuple[str, ...] = ()
+    classes: tuple[EpisodeClasses, ...] = ()
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:

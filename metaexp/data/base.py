@@ -223,6 +223,15 @@ class TaskSource(ABC):
         """
         return []
 
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of each of the first episodes, in the order of their labels; none where they have no name.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            n_episodes: How many episodes, from number 0.
+        """
+        return []
+
     @abstractmethod
     def episodes(self, split: Split, indices: Tensor) -> Episode:
         """Return the episodes at ``indices`` (T,) int64, as a batch with leading T.
@@ -261,6 +270,10 @@ class SourceOver(TaskSource):
     def domain_names(self, split: Split, n_episodes: int) -> list[str]:
         """Return the datasets of the source's episodes."""
         return self._source.domain_names(split, n_episodes)
+
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of the source's episodes."""
+        return self._source.class_names(split, n_episodes)
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """Return the hash of the source, which says which examples the episodes are made of."""

@@ -18,6 +18,7 @@ from metaexp.folders.state import is_in_use
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, PUBLISHED_TESTS
 from metaexp.results.own_code import CODE
+from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE, PROGRESS_FILE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, read_record
 from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
@@ -27,9 +28,9 @@ from metaexp.sweep.job_state import LOCK_FILE, LOG_FILE, STATE_FILE
 
 _OF_RUN = {
     "config.yaml", "choices.yaml", ".hydra", METRICS_FILE, TIMINGS_FILE, EPISODES_FILE, METRICS_OF_EPISODES,
-    RECORD_FILE, "checkpoints", "plots", EVALUATIONS, PUBLISHED_TESTS, "predictions", CODE, "run.log",
-    RUN_LOCK, LOCK_FILE, FROZEN_FILE, STATE_FILE, LOG_FILE, "wandb", "tensorboard", "mlflow", ".submitit",
-    PROGRESS_FILE, PROFILE_FILE,
+    CLASSES_FILE, CONFUSIONS_FILE, RECORD_FILE, "checkpoints", "plots", EVALUATIONS, PUBLISHED_TESTS, "predictions",
+    CODE, "run.log", RUN_LOCK, LOCK_FILE, FROZEN_FILE, STATE_FILE, LOG_FILE, "wandb", "tensorboard", "mlflow",
+    ".submitit", PROGRESS_FILE, PROFILE_FILE,
 }  # fmt: skip
 """What a run, or the tracker of a run, writes into its folder."""
 _OF_SWEEP = {

@@ -22,6 +22,7 @@ from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
 from metaexp.results.evaluations import EVALUATIONS, evaluations
 from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
 from metaexp.results.own_code import CODE
+from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
@@ -36,6 +37,7 @@ _FILES = (
     (METRICS_FILE, "every training, validation and test measurement"),
     (EPISODES_FILE, "the test metric of every episode"),
     (METRICS_OF_EPISODES, "the further metrics of every test episode"),
+    (CLASSES_FILE, "the accuracy of each class"), (CONFUSIONS_FILE, "what was taken for what, in every test episode"),
     ("checkpoints/best.safetensors", "the selected weights"), ("plots", "figures"),
     (PROFILE_FILE, "which operations took the time"),
     (EVALUATIONS, "later tests"), (CODE, "your own code that it used"), ("run.log", "what it printed"),

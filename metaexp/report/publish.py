@@ -15,6 +15,7 @@ from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import PUBLISHED_TESTS
+from metaexp.results.per_class.files import CLASSES_FILE
 from metaexp.results.privacy import clean_config, clean_overrides, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.results.verdict import reproduction_verdict
@@ -31,10 +32,10 @@ TRAIN_LINES = 500
 def publish(run: Path, results: Path, name: str | None = None) -> Path:
     """Copy a run folder to ``results/<name>``, in place of an earlier copy.
 
-    The copy holds the record, the configuration, the metrics (thinned), the test episodes, the figures and the
-    selected weights, if these are smaller than :data:`MOST_BYTES`. So ``metaexp evaluate`` takes a copy. Absolute
-    paths are blanked, ``paths`` become relative and the W&B account is left out. Published later tests of an earlier
-    copy stay, if its weights are the same.
+    The copy holds the record, the configuration, the metrics (thinned), the test episodes, the accuracy of each class
+    if it was measured, the figures and the selected weights, if these are smaller than :data:`MOST_BYTES`. So ``metaexp
+    evaluate`` takes a copy. Absolute paths are blanked, ``paths`` become relative and the W&B account is left out.
+    Published later tests of an earlier copy stay, if its weights are the same.
 
     Args:
         run: The run folder.
@@ -78,6 +79,7 @@ def _files(run: Path) -> dict[str, bytes]:
         "choices.yaml": lambda content: clean_yaml(content.decode("utf-8")).encode(),
         METRICS_FILE: _thinned,
         EPISODES_FILE: lambda content: content,
+        CLASSES_FILE: lambda content: content,
     }
     found: dict[str, bytes] = {}
     for name, change in changes.items():

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.report.rows import Entry, format_entry_command, format_measured, format_seeds_table, format_title
-from metaexp.results.markdown import format_table
+from metaexp.results.markdown import escape_line, format_table
+from metaexp.results.per_class.files import (
+    CLASSES_FILE,
+    ClassResult,
+    format_accuracy,
+    format_confusion,
+    read_classes,
+)
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
@@ -56,6 +63,8 @@ def format_run_page(
                 ["Dataset", f"Test {next(iter(record.domains.values())).metric}", "Episodes"], rows, right=(1, 2)
             )
         )
+    if classes := read_classes(folder / CLASSES_FILE, record.test_classes_sha256):
+        parts.append(_format_classes(classes))
     if tests:
         parts.append(f"## Other tests of these weights\n\n{_TESTS}\n{_format_tests(tests)}")
     parts += [f"![{path.stem.replace('_', ' ')}](plots/{path.name})\n" for path in sorted(folder.glob("plots/*.png"))]
@@ -75,10 +84,19 @@ seeds. The verdict uses the narrower interval over episodes and seeds, so that f
 reproduce. The rest of this page is about one seed.
 """
 
-
+_MOST_CLASSES = 10
 _TESTS = """The selected weights were tested again with other settings. Where a saved experiment has these settings, the
 test is compared with its published number.
 """
+
+
+def _format_classes(classes: Sequence[ClassResult]) -> str:
+    rows = [
+        [escape_line(item.name), format_accuracy(item), f"{item.queries:,}", escape_line(format_confusion(item))]
+        for item in classes[:_MOST_CLASSES]
+    ]
+    header = [f"Hardest of {len(classes):,} classes", "Accuracy", "Queries", "Taken for"]
+    return format_table(header, rows, right=(1, 2))
 
 
 def _format_tests(tests: Sequence[Entry]) -> str:

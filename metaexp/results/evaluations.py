@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
 from metaexp.results.episodes import tested_episodes
+from metaexp.results.per_class.files import ClassResult, read_classes
 from metaexp.results.reading import ADDED, FaultError, build
 from metaexp.results.record import DIGEST, Machine, Reference, RunRecord, Score, Task, fields_digest
 
@@ -56,6 +57,8 @@ class Evaluation:
     """Those of ``eval.metrics``."""
     domains: dict[str, Score] = field(default_factory=dict, metadata=ADDED)
     """The result on each dataset of a mixture; empty for other data."""
+    test_classes_sha256: str | None = field(default=None, metadata=ADDED)
+    """Of ``<id>_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -85,6 +88,19 @@ class Kept(NamedTuple):
     def episodes(self) -> Path:
         """The file with the metric of every episode."""
         return self.path.with_suffix(".csv")
+
+    @property
+    def classes(self) -> Path:
+        """The file with the accuracy of each class, if ``eval.metrics`` had ``per_class``."""
+        return self.path.with_name(f"{self.path.stem}_classes.csv")
+
+    def read_classes(self) -> list[ClassResult]:
+        """Read the accuracy of each class; empty without that file.
+
+        Raises:
+            RunFolderError: The file was changed after the test.
+        """
+        return read_classes(self.classes, self.evaluation.test_classes_sha256)
 
 
 def evaluations(folder: Path, record: RunRecord) -> list[Kept]:

@@ -165,6 +165,8 @@ class RunRecord:
     """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
     test_episodes_sha256: str | None = field(default=None, metadata=ADDED)
     """Of ``test_episodes.csv``, hex; null where the run was not tested, and in a record of before."""
+    test_classes_sha256: str | None = field(default=None, metadata=ADDED)
+    """Of ``test_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
     n_parameters: int | None = None
     """Meta-parameters, all that the outer loop trains."""
     seconds: float | None = None

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from metaexp.core.metric import format_metric_name
 from metaexp.core.terminal_text import make_console
-from metaexp.results.evaluations import Evaluation
+from metaexp.results.evaluations import Evaluation, Kept
 from metaexp.results.next_steps import after_run, format_next, step
 from metaexp.results.own_code import format_edited
+from metaexp.results.per_class.files import CLASSES_FILE, format_hardest, read_classes
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RunRecord, Score
 from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
@@ -52,6 +53,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     console.print(format_after_steps(record.after_steps), soft_wrap=True, end="")
     console.print(format_domains(record.domains), soft_wrap=True, end="")
     console.print(format_metrics(record.metrics), soft_wrap=True, end="")
+    classes = read_classes(folder / CLASSES_FILE, record.test_classes_sha256)
+    console.print(format_hardest(classes, CLASSES_FILE), soft_wrap=True, end="")
     console.print(
         f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of {record.steps:,} steps; "
         f"batch norm {format_batch_norm(record.batch_norm)}; "
@@ -150,6 +153,8 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     chosen = f"weights after {evaluation.selected_step:,} steps"
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     if path is not None:
+        kept = Kept(evaluation, path)
+        console.print(format_hardest(kept.read_classes(), kept.classes.name), soft_wrap=True, end="")
         print_path(console, "evaluation", path)
         run = path.parent.parent
         console.print(format_next([step("this result beside the run's others", "show", run)]), soft_wrap=True)

@@ -20,6 +20,8 @@ from metaexp.machine.device import Compute
 from metaexp.results.figures.episodes import Shown, adapted_episodes
 from metaexp.results.figures.fits import Continuation, Fit, continuations, function_fits
 from metaexp.results.figures.run_curves import draw_curves, format_title
+from metaexp.results.per_class.figure import hardest_classes
+from metaexp.results.per_class.files import CLASSES_FILE, read_classes
 from metaexp.results.record import RunRecord
 from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.folder import RunFolder
@@ -61,6 +63,7 @@ def draw(folder: RunFolder, setup: TrainingSetup, record: RunRecord) -> dict[str
     drawn: dict[str, Path] = {}
     works: tuple[Callable[[], dict[str, Path]], ...] = (
         partial(draw_curves, folder.path, record),
+        partial(_hardest, folder, record),
         partial(_adapted, subject),
     )
     for work in works if setup.settings.eval.test else works[:1]:
@@ -70,6 +73,16 @@ def draw(folder: RunFolder, setup: TrainingSetup, record: RunRecord) -> dict[str
             log.warning("a figure could not be drawn (%s: %s)", type(error).__name__, error)
             log.debug("where it failed", exc_info=True)
     return drawn
+
+
+def _hardest(folder: RunFolder, record: RunRecord) -> dict[str, Path]:
+    """The figure of the hardest classes, where ``eval.metrics`` has ``per_class``."""
+    found = read_classes(folder.path / CLASSES_FILE, record.test_classes_sha256)
+    if not found:
+        return {}
+    path = folder.plots / "hardest_classes.png"
+    hardest_classes(path, format_title(record), found, record.test.mean if record.test else None)
+    return {"hardest_classes": path}
 
 
 def _adapted(subject: Subject) -> dict[str, Path]:

@@ -19,9 +19,11 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.core.metric import PER_CLASS
 from metaexp.core.types import EvalResult
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.episodes import METRICS_OF_EPISODES, table_of_episodes, write_episodes, write_metrics
+from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE, write_classes
 from metaexp.results.progress_file import remove_progress
 from metaexp.results.record import RunRecord, write_record
 from metaexp.run.build import TrainingSetup
@@ -34,6 +36,8 @@ from metaexp.run.shared_state import NoCheckpoints
 from metaexp.run.state import Weights
 from metaexp.tracking.base import RunInfo, Tracker
 from metaexp.tracking.trackers import NoTrackers, Trackers
+
+log = logging.getLogger(__name__)
 
 _logging_run: ContextVar[Path | None] = ContextVar("logging_run", default=None)
 """The folder of the run that messages are about, where several runs are in this process; None where there is one."""
@@ -136,6 +140,10 @@ class Outputs:
         write_episodes(self.folder.test_episodes, per_step, result.domains)
         if further:
             write_metrics(self.path / METRICS_OF_EPISODES, further)
+        if result.classes:
+            write_classes(self.path / CLASSES_FILE, self.path / CONFUSIONS_FILE, result.classes)
+        elif PER_CLASS in further:
+            log.warning("the dataset does not name the classes of its episodes, so there is no %s.", CLASSES_FILE)
         self.trackers.table("test_episodes", *table_of_episodes(metric, per_step, further, result.domains))
 
     def draw(self, setup: TrainingSetup, record: RunRecord) -> dict[str, Path]:

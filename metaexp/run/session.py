@@ -25,7 +25,7 @@ from metaexp.results.verdict import reproduction_verdict
 from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluation.evaluator import check_finite, domain_scores, extra_scores, score, scores_after_steps
+from metaexp.run.evaluation.evaluator import check_finite, extra_scores, recorded, score, scores_after_steps
 from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
@@ -200,10 +200,7 @@ class Session:
             steps=self.state.step,
             selected_step=best.step,
             val=Score(self.metric.name, best.mean, best.ci95, best.n_episodes),
-            test=test,
-            after_steps=[] if result is None else scores_after_steps(result, self.metric.name),
-            metrics=[] if result is None else extra_scores(result),
-            domains={} if result is None else domain_scores(result, self.metric.name),
+            **({} if result is None else recorded(result, self.metric.name)),
             test_episodes_sha256=None if result is None else episodes_sha256(result.per_step.tolist(), result.domains),
             batch_norm=algorithm.batch_norm,
             first_order=algorithm.first_order,

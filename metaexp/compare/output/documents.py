@@ -24,6 +24,7 @@ from metaexp.compare.output.cells import (
     settings_cells,
     tasks_cells,
 )
+from metaexp.compare.output.classes import CLASSES_TABLE, HEADER, class_lines, classes_cells
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
@@ -44,6 +45,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(Text(plain(sentence)))
         _print(compact_cells(table), console)
         _print(costs_cells(table), console)
+        if (hardest := classes_cells(table, most=5)).rows:
+            console.print(Text("Accuracy of the hardest classes:"))
+            _print(hardest, console)
         fair = [item for item in table.differences if not item.own]
         if fair:
             console.print(Text("What differs between the rows, beside the algorithms' own settings:"))
@@ -103,7 +107,13 @@ def to_markdown(comparison: Comparison, figures: Mapping[str, str]) -> str:
         )
         parts += [
             _format_markdown(cells)
-            for cells in (scores_cells(table), pairs_cells(table), costs_cells(table), settings_cells(table))
+            for cells in (
+                scores_cells(table),
+                pairs_cells(table),
+                costs_cells(table),
+                classes_cells(table),
+                settings_cells(table),
+            )
             if cells.rows
         ]
     if (across := tasks_cells(comparison)).rows:
@@ -128,7 +138,10 @@ def _format_markdown(cells: Cells) -> str:
 
 
 def to_csv(comparison: Comparison) -> dict[str, str]:
-    """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions."""
+    """Return ``rows.csv`` and ``pairs.csv`` by name, with numbers in full and accuracies as fractions.
+
+    Where runs were tested with ``eval.metrics=[per_class]``, there is also ``classes.csv``.
+    """
     rows = [
         "dataset", "n_way", "k_shot", "metric", "row", "rank", "rank_last", "mean", "low", "high", "over_seeds",
         "batch_norm", "gradient_order", "seeds", "episodes", "steps", "tasks_seen", "seconds", "episodes_per_second",
@@ -138,7 +151,9 @@ def to_csv(comparison: Comparison) -> dict[str, str]:
         "dataset", "n_way", "k_shot", "metric", "first", "second", "difference", "low", "high", "over_seeds", "p",
         "p_corrected", "episodes_needed", "seeds_needed", "pairing_narrows",
     ]  # fmt: skip
+    classes = class_lines(comparison)
     return {
+        **({CLASSES_TABLE: _format_csv([*HEADER], classes)} if classes else {}),
         "rows.csv": _format_csv(rows, [line for table in comparison.tables for line in _row_lines(table)]),
         "pairs.csv": _format_csv(pair_names, [line for table in comparison.tables for line in _pair_lines(table)]),
     }

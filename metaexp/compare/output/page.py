@@ -16,6 +16,7 @@ from metaexp.compare.output.cells import (
     settings_cells,
     tasks_cells,
 )
+from metaexp.compare.output.classes import classes_cells
 from metaexp.compare.output.documents import has_star
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.results.html_page import render_page
@@ -58,6 +59,7 @@ def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:
     tables = [
         ("What it cost", costs_cells(table)),
         ("Every pair", pairs_cells(table)),
+        ("Hardest classes", classes_cells(table)),
         ("What differs between the rows", settings_cells(table)),
     ]
     star = f" {STAR}" if table.has_star else ""

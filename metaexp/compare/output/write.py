@@ -9,13 +9,14 @@ from pathlib import Path
 
 from metaexp.compare.comparison import Comparison
 from metaexp.compare.find import PAGE, UNFINISHED, is_earlier
+from metaexp.compare.output.classes import CLASSES_TABLE
 from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
 from metaexp.compare.output.draw import draw
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
 from metaexp.core.files import encode_text, write_atomically
 
-_KINDS = ("scores", "differences", "learning", "adaptation", "settings", "shots", "ways", "paper")
+_KINDS = ("scores", "differences", "learning", "adaptation", "settings", "shots", "ways", "paper", "classes")
 
 
 def render(comparison: Comparison, *, for_paper: bool = False, axis: str = "steps") -> dict[str, bytes]:
@@ -62,7 +63,7 @@ def write(files: dict[str, bytes], folder: Path) -> list[Path]:
     """
     is_new, unfinished = not folder.exists(), folder / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
-    old = {*folder.glob("*.png"), *folder.glob("paper*")} if is_earlier(folder) else set()
+    old = {*folder.glob("*.png"), *folder.glob("paper*"), folder / CLASSES_TABLE} if is_earlier(folder) else set()
     try:
         _remove(unfinished)  # of a comparison that was killed
         unfinished.mkdir()
@@ -82,7 +83,7 @@ def write(files: dict[str, bytes], folder: Path) -> list[Path]:
     paths = [folder / name for name in files]
     for path in old - set(paths):
         if path.name.startswith(_KINDS):
-            path.unlink()
+            path.unlink(missing_ok=True)
     return paths
 
 

@@ -184,6 +184,14 @@ class ClassDataset(MetaDataset):
         drawn = kind if kind != "classes" and self.rotations.used_in(split) else "none"
         return RotationDraw(drawn, self._n_rows)
 
+    def classes_of(self, rows: Tensor) -> list[str]:
+        """Return the class of each of ``rows`` (n,) int64; of a turned class, with the angle of its turn."""
+        names, ends = list(self._sizes), torch.tensor(list(self._sizes.values())).cumsum(0)
+        places = torch.searchsorted(ends, rows.cpu() % self._n_rows, right=True).tolist()
+        turns = (rows.cpu() // self._n_rows).tolist() if self.rotations.kind == "classes" else [0] * len(places)
+        angle = ["", *(f", turned by {90 * turn} degrees" for turn in (1, 2, 3))]
+        return [names[place] + angle[turn] for place, turn in zip(places, turns, strict=True)]
+
     def examples(self, rows: Tensor) -> Tensor:
         """Return the examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64 on the same device."""
         if self._features is not None:

@@ -67,5 +67,8 @@ class LabelledExamples(Protocol):
     def rotation_draw(self, split: Split) -> RotationDraw:
         """Over what a turn is drawn in tasks of ``split``."""
 
+    def classes_of(self, rows: Tensor) -> list[str]:
+        """The class of each of ``rows`` (n,) int64."""
+
     def examples(self, rows: Tensor) -> Tensor:
         """The examples (..., C, H, W), or (..., L, D), float32, at ``rows`` (...) int64."""

@@ -60,6 +60,16 @@ class ClassTasks(TaskSource):
             Examples(query, draw.query_y.to(query.device, non_blocking=True), n_way),
         )
 
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of each of the first episodes of a split, in the order of their labels."""
+        found: list[tuple[str, ...]] = []
+        n_way = self._shape.n_way
+        for start in range(0, n_episodes, _HASHED_AT_ONCE):
+            draw = self.draw(split, torch.arange(start, min(start + _HASHED_AT_ONCE, n_episodes)))
+            names = self._data.classes_of(first_rows(draw.support_rows, draw.support_y).flatten())
+            found += [tuple(names[i : i + n_way]) for i in range(0, len(names), n_way)]
+        return found
+
     def draw(self, split: Split, indices: Tensor) -> Draw:
         """Return the rows and labels of the episodes at ``indices`` (T,).
 
@@ -161,6 +171,18 @@ class ClassBatches(TaskSource):
             draw = self.draw(split, torch.tensor([index]))
             digest.update(torch.cat(draw, dim=1).cpu().numpy().astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def first_rows(rows: Tensor, y: Tensor) -> Tensor:
+    """Return the row (..., N) of an example of each class.
+
+    Args:
+        rows: (..., S) int64, the support.
+        y: (..., S) int64, its labels 0 ... N - 1, each at least once.
+    """
+    order = y.argsort(stable=True, dim=-1)
+    is_first = y.gather(-1, order).diff(dim=-1, prepend=torch.full_like(y[..., :1], -1)) == 1
+    return rows.gather(-1, order)[is_first].view(*y.shape[:-1], -1)
 
 
 def _turn(keys: Tensor, n_groups: int, rotation: RotationDraw) -> Tensor | int:

@@ -24,7 +24,7 @@ from metaexp.core.shapes import Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.classification.tasks import ClassTasks
+from metaexp.data.classification.tasks import ClassTasks, first_rows
 from metaexp.data.mixture.sizes import Sampling, Sizes, n_ways, sizes_of
 
 _CLASSES: Final = 0
@@ -109,6 +109,12 @@ class FixedShapeTasks(_Mixed):
         support, query = (_in_order([part[i] for part in parts], order) for i in (0, 1))
         return Episode(support, query)
 
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of each of the first episodes, as ``domain: class``."""
+        domains = self.domain_names(split, n_episodes)
+        found = {name: self._tasks[name].class_names(split, n_episodes) for name in dict.fromkeys(domains)}
+        return [tuple(f"{name}: {label}" for label in found[name][i]) for i, name in enumerate(domains)]
+
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """Return the SHA-256 (hex) over the domains, and over the rows and labels of the first episodes, in order."""
         digest = _hash_of(self._domains)
@@ -158,6 +164,14 @@ class VariedTasks(_Mixed):
         for place, draw in enumerate(self._draws(split, indices)):
             groups.setdefault(_shape_of(draw), []).append(place)
         return [torch.tensor(places) for places in groups.values()]
+
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of each of the first episodes, as ``domain: class``."""
+        names, found = self._names(split), []
+        for draw in self._draws(split, torch.arange(n_episodes)):
+            labels = self._domains[names[draw.domain]].classes_of(first_rows(draw.support_rows, draw.support_y))
+            found.append(tuple(f"{names[draw.domain]}: {label}" for label in labels))
+        return found
 
     def bank_hash(self, split: Split, n_episodes: int) -> str:
         """Return the SHA-256 (hex) over the domains, and over the rows and labels of the first episodes, in order."""

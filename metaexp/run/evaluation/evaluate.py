@@ -28,18 +28,12 @@ from metaexp.models.base import never_collected
 from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.own_code import changed_files, source_files
+from metaexp.results.per_class.files import write_classes
 from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluation.evaluator import (
-    Evaluator,
-    check_finite,
-    domain_scores,
-    extra_scores,
-    score,
-    scores_after_steps,
-)
+from metaexp.run.evaluation.evaluator import Evaluator, check_finite, recorded
 from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.first_record import utc_now
@@ -110,7 +104,7 @@ def evaluate_run(
             task=Task(*settings.task.shape),
             eval_seed=settings.eval.seed,
             selected_step=weights.step,
-            **_scores(result, Metric.of(settings.task.n_way).name),
+            **recorded(result, Metric.of(settings.task.n_way).name),
             batch_norm=algorithm.batch_norm,
             data_hash=dataset.digest,
             episode_bank=source.bank_hash("test", settings.eval.episodes),
@@ -200,12 +194,6 @@ def _test(evaluator: Evaluator, algorithm: Algorithm, n_episodes: int, display: 
     return result
 
 
-def _scores(result: EvalResult, metric: str) -> dict[str, Any]:
-    after = scores_after_steps(result, metric)
-    further = {"metrics": extra_scores(result), "domains": domain_scores(result, metric)}
-    return {"test": score(result, metric), "after_steps": after, **further}
-
-
 def _tested_on(settings: Settings, trained: Mapping[str, Any]) -> str:
     """The name of the dataset. For real images it says so if the training was on made-up ones."""
     on_made_up = is_stand_in(trained["dataset"]) and not settings.is_stand_in
@@ -265,6 +253,8 @@ def _keep(evaluation: Evaluation, result: EvalResult, folder: Path) -> Path:
     decides += " with edited code" if evaluation.changed_code else ""
     name = hashlib.sha256(decides.encode()).hexdigest()[:12]
     write_episodes(folder / f"{name}.csv", result.per_step.tolist(), result.domains)
+    if result.classes:
+        write_classes(folder / f"{name}_classes.csv", folder / f"{name}_confusions.csv", result.classes)
     text = json.dumps(dataclasses.asdict(evaluation), indent=2, allow_nan=False, ensure_ascii=False)
     write_atomically(folder / f"{name}.json", encode_text(text + "\n"))
     return folder / f"{name}.json"

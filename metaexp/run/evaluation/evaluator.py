@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,16 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import task_metric
+from metaexp.core.metric import PER_CLASS
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
 from metaexp.data.base import SourceOver, TaskSource
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.results.per_class.files import classes_sha256
 from metaexp.results.record import Score
+from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.step import noise_seed
 
@@ -50,6 +54,16 @@ class SealedSource(SourceOver):
         if split == "test" and not self._open:
             raise RuntimeError("test episodes were asked for before the final evaluation; choose on val instead")
         return self._source.episodes(split, indices)
+
+    def class_names(self, split: Split, n_episodes: int) -> list[tuple[str, ...]]:
+        """Return the classes of the source's episodes.
+
+        Raises:
+            RuntimeError: Those of test episodes were requested while they were sealed.
+        """
+        if split == "test" and not self._open:
+            raise RuntimeError("the classes of test episodes were asked for before the final evaluation")
+        return self._source.class_names(split, n_episodes)
 
 
 class Evaluator:
@@ -109,7 +123,8 @@ class Evaluator:
         Raises:
             RuntimeError: The algorithm changed its buffers.
         """
-        result = self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra)
+        names = self.source.class_names(split, n_episodes) if PER_CLASS in self.extra else []
+        result = self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra, names)
         return result._replace(domains=tuple(self.source.domain_names(split, n_episodes)))
 
     def _measure(
@@ -120,6 +135,7 @@ class Evaluator:
         report: Report,
         states: Callable[[Examples], Iterable[Adapted]],
         extra: Sequence[str],
+        names: Sequence[tuple[str, ...]] = (),
     ) -> EvalResult:
         def metrics(episode: Episode) -> Tensor:
             x, y = episode.query.x, episode.query.y
@@ -127,10 +143,11 @@ class Evaluator:
             for state in states(episode.support):
                 scores = algorithm.predict(state, x)
                 found.append(task_metric(scores, y))
-            return torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
+            values = torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
+            return torch.cat([values, count_answers(scores, y)]) if names else values
 
         def measure(start: int) -> list[list[float]]:
-            """The metric (T, steps + 1), then further ones, on the chunk from ``start``; nothing beyond the last."""
+            """The metric (T, steps + 1), further ones, answers, on the chunk from ``start``; none beyond the last."""
             indices = torch.arange(start, min(start + self.chunk, n_episodes), device=self.compute.device)
             if len(indices) == 0:
                 return []
@@ -154,11 +171,17 @@ class Evaluator:
                 report(len(rows))
         if _versions(algorithm) != before:
             raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
-        columns = torch.tensor(rows, dtype=torch.float64).T.contiguous()  # (steps + 1 + len(extra), n_episodes)
-        per_step = columns[: len(columns) - len(extra)]
-        further = dict(zip(extra, columns[len(per_step) :], strict=True))
-        interval = mean_interval(per_step[-1].tolist())
-        return EvalResult(interval.mean, interval.ci95, n_episodes, per_step[-1].clone(), per_step, further)
+        return _result(rows, extra, names)
+
+
+def _result(rows: Sequence[list[float]], extra: Sequence[str], names: Sequence[tuple[str, ...]]) -> EvalResult:
+    """What an evaluation returns: of each episode, the metric after every step, further metrics, and answers."""
+    metrics, classes = split_answers(rows, names)
+    columns = torch.tensor(metrics, dtype=torch.float64).T.contiguous()  # (steps + 1 + len(extra), n_episodes)
+    per_step = columns[: len(columns) - len(extra)]
+    further = dict(zip(extra, columns[len(per_step) :], strict=True))
+    mean, ci95 = mean_interval(per_step[-1].tolist())
+    return EvalResult(mean, ci95, len(rows), per_step[-1].clone(), per_step, further, classes=classes)
 
 
 def in_groups(
@@ -222,6 +245,22 @@ def domain_scores(result: EvalResult, metric: str) -> dict[str, Score]:
         interval = mean_interval(own)
         found[name] = Score(metric, interval.mean, interval.ci95, len(own))
     return found
+
+
+def recorded(result: EvalResult, metric: str) -> dict[str, Any]:
+    """Return all scores as fields of the record, and of a later test.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    return {
+        "test": score(result, metric),
+        "after_steps": scores_after_steps(result, metric),
+        "metrics": extra_scores(result),
+        "domains": domain_scores(result, metric),
+        "test_classes_sha256": classes_sha256(result.classes),
+    }
 
 
 def score(result: EvalResult, metric: str) -> Score:

@@ -104,7 +104,7 @@ def test_regression_has_its_own(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "eval.metrics=[auc]": "auc is not a metric of classification; known: nll, ece, worst_class, top_2 (any",
+    "eval.metrics=[auc]": "auc is not a metric of classification; known: nll, ece, worst_class, per_class, top_2 (any",
     "eval.metrics=[mae]": "mae is not a metric of classification",
     "eval.metrics=[top_5]": "top_5 is not between top_2 and top_4",
     "eval.metrics=[top_1]": "top_1 is not between top_2 and top_4",
