@@ -15,11 +15,20 @@ def tasks_per_step(record: RunRecord) -> int | None:
     Args:
         record: The record of a run.
     """
-    target = str(record.config.get("algorithm", {}).get("_target_", ""))
-    if record.task.n_way and (record.algorithm == "fine_tune" or target.endswith(".FineTune")):
+    if _on_batches(record):
         return None
     batch = record.config.get("train", {}).get("meta_batch_size")
     return batch if isinstance(batch, int) else None
+
+
+def _on_batches(record: RunRecord) -> bool:
+    if record.training_tasks is not None:
+        return record.training_tasks == "supervised"
+    # An older record does not say it. These two learners are trained so.
+    target = str(record.config.get("algorithm", {}).get("_target_", ""))
+    names = (record.algorithm, target.rpartition(".")[2])
+    on_batches = {"fine_tune", "FineTune", "nearest_neighbour", "NearestNeighbour"}
+    return record.task.n_way > 0 and not on_batches.isdisjoint(names)
 
 
 def validation_places(record: RunRecord, history: History, axis: str) -> dict[float, float]:

@@ -167,6 +167,8 @@ class RunRecord:
     """Of ``test_episodes.csv``, hex; null where the run was not tested, and in a record of before."""
     test_classes_sha256: str | None = field(default=None, metadata=ADDED)
     """Of ``test_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
+    training_tasks: Literal["episodes", "supervised"] | None = field(default=None, metadata=ADDED)
+    """What it was trained on: episodes, or batches of examples of all classes; null in older records."""
     n_parameters: int | None = None
     """Meta-parameters, all that the outer loop trains."""
     seconds: float | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
@@ -16,7 +16,7 @@ from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
 from metaexp.results.provenance import git_state, sources_digest, versions
 from metaexp.results.record import Reference, RunRecord, Task, read_record
-from metaexp.run.build import TrainingSetup
+from metaexp.run.build import Parts, TrainingSetup
 from metaexp.run.checkpoint import Checkpoint
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.differences import with_differences
@@ -58,6 +58,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         data_hash=parts.dataset.digest,
         training_classes=all_class_ids(parts.dataset, "train"),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
+        training_tasks=_training_tasks(parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
         device=setup.compute.recorded(),
         git=git_state(),
@@ -66,6 +67,10 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         versions=versions(),
         started=utc_now(),
     )
+
+
+def _training_tasks(parts: Parts) -> Literal["episodes", "supervised"]:
+    return parts.algorithm.training_tasks if parts.dataset.kind == "classification" else "episodes"
 
 
 def _own_code(settings: Settings) -> OwnCodeRecord | None:

@@ -53,6 +53,7 @@ def test_the_record_says_what_was_done_and_what_came_out(finished: tuple[RunReco
     assert record.n_parameters == 8 + 8 + 8 + 8 + 8 + 1
     assert record.batch_norm == "running"
     assert record.first_order is False
+    assert record.training_tasks == "episodes"
     assert record.test is not None
     assert record.test.metric == "mse"
     assert record.test.n_episodes == 10

@@ -93,6 +93,17 @@ def test_learning_is_drawn_over_steps_tasks_or_time(make_run: MakeRun, tmp_path:
     assert tasks["MAML"] == f"{comparison.tables[0].rows[0].cost.steps * 4:,.0f}"
 
 
+def test_a_learner_of_ones_own_says_in_its_record_whether_it_saw_tasks(make_run: MakeRun, tmp_path: Path) -> None:
+    batch = {"train.meta_batch_size": 4}
+    make_run("mine", config=batch, training_tasks="supervised")
+    make_run("other", config=batch, training_tasks="episodes")
+    make_run("fine_tune", config=batch, training_tasks="episodes")  # the record counts, not the name
+    make_run("nearest_neighbour", config=batch)  # an older record
+    found = figure(compared(tmp_path / "sweep"), "learning", "tasks")
+    assert found is not None
+    assert {series.label for series in found.series} == {"other", "Fine-tuning"}
+
+
 def test_of_many_rows_each_value_of_a_setting_has_a_line_and_the_best_have_curves(
     make_run: MakeRun, tmp_path: Path
 ) -> None:

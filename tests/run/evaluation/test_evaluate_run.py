@@ -20,7 +20,7 @@ from metaexp.data.base import MetaDataset
 from metaexp.machine.signals import Interrupted
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import Kept, as_trained
-from metaexp.results.record import RunRecord
+from metaexp.results.record import RunRecord, read_record
 from metaexp.results.terminal import print_evaluation
 from metaexp.run.evaluation import evaluate
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -150,6 +150,7 @@ def test_features_trained_on_other_classes_are_tested_on_a_dataset_with_more(
 ) -> None:
     settings = tiny.blobs(tmp_path, algorithm={"_target_": "tiny_runs.Pretrained"}, train__steps=2)
     folder = run_job(settings, display=silent).folder
+    assert read_record(folder).training_tasks == "supervised"
     assert evaluated(folder, "dataset.n_classes=11").evaluation.test.n_episodes == 10
 
 
