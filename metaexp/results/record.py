@@ -255,15 +255,6 @@ def read_record(folder: Path) -> RunRecord:
     return record
 
 
-def read_varied(folder: Path) -> str:
-    """Return the overrides that tell a job of a sweep, or a trial, from the others; "" for a run by itself."""
-    try:
-        varied = json.loads(read_regular(folder / FROZEN_FILE))["what"]
-    except (OSError, RunFolderError, ValueError, TypeError, KeyError, RecursionError):
-        return ""
-    return varied if isinstance(varied, str) else ""
-
-
 def fields_digest(fields: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of all other keys of a record.
 

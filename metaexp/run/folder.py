@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shlex
 import shutil
@@ -17,13 +18,13 @@ from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, refuse_links, write_atomically
+from metaexp.core.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.own_code import CODE
-from metaexp.results.record import RECORD_FILE
+from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 
 _LEAST_ROOM = 1 << 20
 """Bytes that every run writes: metrics, a record, checkpoints."""
@@ -239,3 +240,12 @@ def existing(path: Path) -> RunFolder:
         raise RunFolderError(f"{path} is not a run folder: it has no {folder.config.name}.")
     refuse_links(path)
     return folder
+
+
+def read_varied(folder: Path) -> str:
+    """Return the overrides that tell a job of a sweep, or a trial, from the others; "" for a run by itself."""
+    try:
+        varied = json.loads(read_regular(folder / FROZEN_FILE))["what"]
+    except (OSError, RunFolderError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return varied if isinstance(varied, str) else ""

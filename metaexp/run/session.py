@@ -20,7 +20,7 @@ from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.episodes import episodes_sha256
-from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict, read_varied
+from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
 from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
@@ -29,7 +29,7 @@ from metaexp.run.evaluation.evaluator import check_finite, extra_scores, recorde
 from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
-from metaexp.run.folder import resume_command
+from metaexp.run.folder import read_varied, resume_command
 from metaexp.run.outputs import Outputs
 from metaexp.run.precision import check_precision
 from metaexp.run.shared_state import SharedCheckpoints, share_state
