@@ -34,12 +34,12 @@ LATER = {
     for test in published_tests(RESULTS / name, read_record(RESULTS / name))
 }
 """Published later tests of the weights, by their titles."""
-FIRST = {"meta_lstm": size(10, 100)}
-"""Of algorithms whose test takes half a minute, only so many episodes are tested, and their mean compared."""
-MOST = size(40, 1000)
-"""At most so many episodes are tested of any other."""
-MOST_LATER = size(10, 100)
-"""At most so many of a later test: 1,000 with 20 ways take two minutes."""
+PASSES = size(2_000, 12_000)
+"""Of each row the first episodes are tested that take so many passes of an example through the network: seconds."""
+SLOWER = {"meta_lstm": 4, "relation_net": 4}
+"""What a pass costs where the network is not all that computes: LSTMs for every weight, a network for every pair."""
+FEWEST, MOST = 5, size(40, 1000)
+"""At least and at most so many episodes."""
 
 
 def copy_of(name: str, place: Path) -> Path:
@@ -52,6 +52,17 @@ def data_missing(record: RunRecord) -> str:
     folder = Path(os.environ.get("METAEXP_DATA", "no METAEXP_DATA"))
     needed = folder / record.dataset
     return "" if record.dataset in ("sinusoid", "glyphs", "curves") or needed.is_dir() else f"{needed} is not there"
+
+
+def episodes_to_test(record: RunRecord) -> int:
+    """How many episodes of a test are tested here. A step of adaptation is three passes of each support example."""
+    assert record.test is not None
+    arguments = record.config["algorithm"]
+    steps = arguments.get("inner_steps_test") or arguments.get("inner_epochs_test") or 0
+    task = record.task
+    passes = max(1, task.n_way) * (task.k_shot * (1 + 3 * steps) + task.n_query)
+    affordable = PASSES // (passes * SLOWER.get(record.algorithm, 1))
+    return min(max(FEWEST, affordable), MOST, record.test.n_episodes)
 
 
 def score_of(folder: Path, display: Lines, *overrides: str) -> Score:
@@ -88,8 +99,8 @@ def test_the_weights_give_the_recorded_number(name: str, tmp_path: Path, silent:
     if why:
         pytest.skip(f"{why}: set METAEXP_DATA to the folder of the data")
     folder = copy_of(name, tmp_path)
+    n_episodes = episodes_to_test(record)
     assert record.test is not None
-    n_episodes = min(FIRST.get(record.algorithm, MOST), record.test.n_episodes)
     if n_episodes < record.test.n_episodes:
         record = first_of(record, RESULTS / name, n_episodes)
     assert agree(score_of(folder, silent, f"eval.episodes={n_episodes}"), record)
@@ -114,7 +125,7 @@ def gives_its_number(title: str, folder: Path, display: Lines) -> bool:
     """Whether the weights in a copy of a run give the number of a published later test."""
     name, test = LATER[title]
     made = record_of_test(test, read_record(RESULTS / name))
-    n_episodes = min(FIRST.get(made.algorithm, MOST_LATER), test.test.n_episodes)
+    n_episodes = episodes_to_test(made)
     found = score_of(folder, display, *overrides_of(test), f"eval.episodes={n_episodes}")
     made = first_of(made, RESULTS / name, n_episodes, file_of(name, made.episode_bank))
     return agree(found, dataclasses.replace(made, device=test.device, versions=test.versions))
