@@ -135,17 +135,19 @@ def test_only_one_file_imports_a_delicate_part_of_a_library(copy: Path, part: st
         shutil.copy(ROOT / "metaexp" / "core" / "shapes.py", copy / "metaexp" / "core" / "shapes.py")
 
 
+@cache
+def goes_around_the_order(text: str) -> bool:
+    """Whether a file takes a name of ``import metaexp``."""
+    handed_on = {f"metaexp.{name}" for name in metaexp.__all__ if not name.startswith("_")}
+    used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    renamed = re.search(r"^\s*import metaexp as", text, re.MULTILINE)
+    return renamed is not None or bool(handed_on & {*imported(text), *used})
+
+
 def around_the_order(package: Path) -> list[str]:
     """The files that take a name of ``import metaexp``, for import-linter does not see from which room it comes."""
-    handed_on = {f"metaexp.{name}" for name in metaexp.__all__ if not name.startswith("_")}
-    found = []
-    for path in sorted(package.rglob("*.py")):
-        text = path.read_text("utf-8")
-        used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
-        renamed = re.search(r"^\s*import metaexp as", text, re.MULTILINE)
-        if renamed or handed_on & {*imported(text), *used}:
-            found.append(path.relative_to(package).as_posix())
-    return found
+    paths = sorted(package.rglob("*.py"))
+    return [path.relative_to(package).as_posix() for path in paths if goes_around_the_order(path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(
