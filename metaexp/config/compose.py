@@ -112,6 +112,8 @@ class Composer:
             raise ConfigError([*given.problems, *error.problems]) from error
         misapplied, absent = apply(given.values, composed.config)
         config, unresolved = resolve_all(composed.config)
+        if "debug" in composed.choices:
+            _add_tag(config, "debug")
         run_dir, dir_problems = read_hydra_dir("run", composed.hydra, config)
         settings = check(
             config,
@@ -204,6 +206,13 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     return [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
+
+
+def _add_tag(config: dict[str, Any], tag: str) -> None:
+    """Give a configuration a tag beside its own. A preset's list of tags would be replaced by that of the command."""
+    own = config.get("tags") or []
+    if isinstance(own, list) and tag not in own:
+        config["tags"] = [*own, tag]
 
 
 def chosen_files(hydra: DictConfig) -> dict[str, str]:

@@ -33,6 +33,27 @@ def test_fast_makes_one_step_one_validation_and_a_short_test(tmp_path: Path) -> 
     assert dict(run.settings.tracker) == {}
 
 
+@pytest.mark.parametrize("name", ["fast", "overfit", "profile", "mine"])
+def test_the_tag_is_there_beside_those_of_the_command_and_of_an_experiment(tmp_path: Path, name: str) -> None:
+    for group, text in (("debug", "train: {steps: 1}"), ("experiment", "tags: [paper]")):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    composer = Composer(tmp_path)
+
+    def tags(*overrides: str) -> tuple[str, ...]:
+        return composer.settings(overrides, on_this_machine=False).tags
+
+    assert tags(f"debug={name}", "tags=[x]") == ("x", "debug")
+    assert tags("tags=[debug,x]", f"debug={name}") == ("debug", "x")
+    assert tags("experiment=mine", f"debug={name}") == ("paper", "debug")
+    assert tags("experiment=mine", f"debug={name}", "tags=[x]") == ("x", "debug")
+    assert tags("tags=[x]", "debug=null") == ("x",)
+    settings = composer.settings([f"debug={name}", "tags=[x]"], on_this_machine=False)
+    assert settings.resolved["tags"] == ["x", "debug"]
+    with pytest.raises(ConfigError, match="tags=3 must be a list"):
+        tags("tags=3", f"debug={name}")
+
+
 def test_overfit_learns_a_few_training_tasks_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [*SMALL, "debug=overfit", "train.steps=60", "optimizer.lr=0.01", f"hydra.run.dir={tmp_path / 'run'}"]
     assert main(["train", *given]) == 0
