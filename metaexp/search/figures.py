@@ -39,8 +39,11 @@ def draw_search(found: SearchResult) -> list[Path]:
         return []
     folder = found.prepared.path / PLOTS
     paths = [_history(found, done, folder / "history.png"), _slices(found, done, folder / "slices.png")]
+    importance = folder / "importance.png"
     if found.importances:
-        paths.append(_importance(found, folder / "importance.png"))
+        paths.append(_importance(found, len(done), importance))
+    else:
+        importance.unlink(missing_ok=True)  # of an earlier version, which drew it of fewer trials
     return paths
 
 
@@ -112,10 +115,10 @@ def _axis(axes: Axes, dimension: Dimension, index: int) -> Callable[[Point], flo
     return lambda point: float(point.values[index])
 
 
-def _importance(found: SearchResult, path: Path) -> Path:
+def _importance(found: SearchResult, n_done: int, path: Path) -> Path:
     """How much each key contributes to good results."""
     shares = sorted(found.importances.items(), key=lambda item: item[1])
-    with Canvas(path, 6.0, 1.0 + 0.4 * len(shares)) as figure:
+    with Canvas(path, 6.0, 1.3 + 0.4 * len(shares)) as figure:
         axes = figure.add_subplot()
         bars = axes.barh([key for key, _ in shares], [share for _, share in shares], color=BLUE, height=0.6)
         axes.bar_label(bars, labels=[f"{share * 100:.0f} %" for _, share in shares], padding=4)
@@ -123,7 +126,8 @@ def _importance(found: SearchResult, path: Path) -> Path:
         axes.set_xticks([])
         axes.grid(visible=False)
         axes.spines["bottom"].set_color(PALE)
-        _title(figure, "Importance among completed trials (PED-ANOVA)")
+        axes.set_xlabel("drawn of at least 10 completed trials, and 3 for each key", fontsize=8, color=GREY)
+        _title(figure, f"Importance among {n_done} completed trials (PED-ANOVA)")
     return path
 
 

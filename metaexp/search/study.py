@@ -33,6 +33,7 @@ except ImportError as error:
 _NAME = "search"
 _REDUCTION = 3
 _SECONDS_FOR_A_LOCK = 60.0
+_LEAST_FOR_IMPORTANCE, _LEAST_FOR_A_KEY = 10, 3
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -169,9 +170,13 @@ class Study:
         self._study.tell(number, state=TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:
-        """Return how much each key contributes to good results (PED-ANOVA); empty if there are too few trials."""
+        """Return how much each key contributes to good results (PED-ANOVA).
+
+        Empty if there are fewer completed trials than :func:`trials_for_importance` says, or only one key.
+        """
         done = [t for t in self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if _is_counted(t)]
-        if len(done) < max(4, 2 * len(self.dimensions)) or len({t.value for t in done}) < 2:
+        too_few = len(done) < trials_for_importance(len(self.dimensions))
+        if too_few or len(self.dimensions) < 2 or len({t.value for t in done}) < 2:
             return {}
         try:
             found = optuna.importance.get_param_importances(self._study)
@@ -202,6 +207,11 @@ class Study:
             dict(trial.intermediate_values),
             dict(trial.user_attrs),
         )
+
+
+def trials_for_importance(n_keys: int) -> int:
+    """Return how many completed trials are needed to say how much each key contributes: 10, and 3 for each key."""
+    return max(_LEAST_FOR_IMPORTANCE, _LEAST_FOR_A_KEY * n_keys)
 
 
 class _At(optuna.samplers.BaseSampler):

@@ -20,7 +20,7 @@ from metaexp.results.wording import format_value as format_metric
 from metaexp.search.files import REPORT_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import format_value
-from metaexp.search.study import Point
+from metaexp.search.study import Point, trials_for_importance
 from metaexp.search.trial import TrialEnd
 from metaexp.sweep.frozen_job import FrozenJob
 
@@ -124,6 +124,8 @@ def format_table(found: SearchResult) -> str:
     if found.importances:
         shares = ", ".join(f"{key} {share * 100:.0f} %" for key, share in found.importances.items())
         lines.append(f"importance among completed trials: {shares}")
+    elif too_few := format_too_few(found):
+        lines.append(too_few)
     best = best_of(found)
     if best is None:
         return "\n".join([*lines, "No trial completed, so there is no best one."])
@@ -136,6 +138,17 @@ def format_table(found: SearchResult) -> str:
             "Chosen on validation tasks, and the best of many looks better than it is. No trial was tested; test the "
             f"best one once: metaexp evaluate {shlex.quote(str(folder))}",
         ]
+    )
+
+
+def format_too_few(found: SearchResult) -> str:
+    """Format how many trials the importance of keys needs; empty where there are enough, and with one key."""
+    n_keys, done = len(found.prepared.space.dimensions), sum(point.state == "complete" for point in found.counted)
+    if n_keys < 2 or done >= trials_for_importance(n_keys):
+        return ""
+    return (
+        f"importance of the {n_keys} keys: it needs {trials_for_importance(n_keys)} completed trials; {done} "
+        f"{'is' if done == 1 else 'are'} not enough"
     )
 
 

@@ -12,18 +12,22 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 pytest.importorskip("optuna")
+from metaexp.config.compose import Composer
 from metaexp.core.metric import Metric
 from metaexp.results.figures import style
 from metaexp.search.figures import _best_so_far, draw_search
+from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Dimension, Interval, Steps
-from metaexp.search.study import Point
-from metaexp.search.summary import SearchResult
+from metaexp.search.study import Point, Study
+from metaexp.search.summary import SearchResult, format_too_few
 
 DIMENSIONS: list[Dimension] = [
     Interval("algorithm.inner_lr", 0.001, 1.0, integer=False, log=True),
     Steps("algorithm.inner_steps", (1, 2, 3)),
     Choices("algorithm", ("maml", "anil"), is_group=True),
 ]
+
+_IS = ("are", "is")
 
 
 def found(folder: Path, n_trials: int, importances: dict[str, float] | None = None, n_way: int = 5) -> SearchResult:
@@ -71,6 +75,37 @@ def test_history_slices_and_importance_are_drawn(tmp_path: Path, drawn: list[Fig
 def test_importance_is_drawn_only_where_trials_carry_it(tmp_path: Path) -> None:
     assert [path.name for path in draw_search(found(tmp_path, 5))] == ["history.png", "slices.png"]
     assert not (tmp_path / "plots" / "importance.png").exists()
+    (tmp_path / "plots" / "importance.png").touch()  # of a version that drew it of fewer trials
+    draw_search(found(tmp_path, 6))
+    assert not (tmp_path / "plots" / "importance.png").exists()
+
+
+@pytest.mark.parametrize(("n_keys", "needed"), [(2, 10), (3, 10), (4, 12)])
+def test_importance_needs_ten_trials_and_three_for_each_key(tmp_path: Path, n_keys: int, needed: int) -> None:
+    keys: list[Dimension] = [Interval(f"k{i}", 0.0, 1.0, integer=False, log=False) for i in range(n_keys)]
+    options = SearchOptions.parse(["search=random", "search.seed=0"], Composer()).options
+    study = Study(tmp_path, options, keys, Metric.of(5), 1)
+    prepared: Any = SimpleNamespace(path=tmp_path, metric=Metric.of(5), space=SimpleNamespace(dimensions=keys))
+    for done in range(1, needed + 1):
+        point = study.ask()
+        study.complete(point.number, float(point.values[0]))  # type: ignore[arg-type]
+        shares = study.importances()
+        text = format_too_few(SearchResult(prepared, study.points(), shares, exhausted=False, overrides=[]))
+        if done < needed:
+            assert shares == {}
+            assert f"of the {n_keys} keys: it needs {needed} completed trials; {done} {_IS[done == 1]} not" in text
+    assert max(shares, key=shares.__getitem__) == "k0"
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert text == ""
+
+
+def test_one_key_has_no_importance(tmp_path: Path) -> None:
+    key = Interval("k", 0.0, 1.0, integer=False, log=False)
+    study = Study(tmp_path, SearchOptions.parse(["search=random"], Composer()).options, [key], Metric.of(5), 1)
+    for _ in range(12):
+        point = study.ask()
+        study.complete(point.number, float(point.values[0]))  # type: ignore[arg-type]
+    assert study.importances() == {}
 
 
 def test_two_trials_are_no_course(tmp_path: Path) -> None:
