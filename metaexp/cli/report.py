@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.cli.arguments import Parser
-from metaexp.config.compose import Composer, deviations
+from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import stated_departures
-from metaexp.config.identity import config_hash
+from metaexp.config.identity import config_hash, deviations
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, format_page

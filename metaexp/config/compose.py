@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.check import check
-from metaexp.config.classes.values import format_setting
-from metaexp.config.hydra_dirs import override_key, read_hydra_dir, read_sweep_dir
+from metaexp.config.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
 from metaexp.config.hydra_internals import get_omega_conf_dumper
-from metaexp.config.identity import numeric_part
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.loader import make_loader
+from metaexp.config.loader import copy_of, make_loader
 from metaexp.config.overrides import apply, parse, quote_home, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
@@ -31,18 +32,41 @@ from metaexp.core.errors import ConfigError
 version.setbase("1.3")
 
 
-class Composed(NamedTuple):
+class _HydraPart(NamedTuple):
+    """What is known of Hydra's own part. Unpickling it takes longer than all that most jobs need of it."""
+
+    pickled: bytes
+    choices: dict[str, str]
+    problems: list[str]
+    leaves_run_dir: bool
+
+
+@dataclass
+class Composed:
     """A configuration as Hydra composed it.
 
     Attributes:
         config: The job's part.
-        hydra: Hydra's own part.
-        choices: Group -> chosen file.
+        part: What is known of Hydra's own part.
+        task: The overrides of the job, once they are known.
     """
 
     config: DictConfig
-    hydra: DictConfig
-    choices: dict[str, str]
+    part: _HydraPart
+    task: list[str] | None = None
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Group -> chosen file."""
+        return self.part.choices
+
+    @cached_property
+    def hydra(self) -> DictConfig:
+        """Hydra's own part."""
+        hydra: DictConfig = copy_of(self.part.pickled)
+        if self.task is not None:
+            hydra.overrides.task = self.task
+        return hydra
 
 
 class Job(NamedTuple):
@@ -114,7 +138,8 @@ class Composer:
         config, unresolved = resolve_all(composed.config)
         if "debug" in composed.choices:
             _add_tag(config, "debug")
-        run_dir, dir_problems = read_hydra_dir("run", composed.hydra, config)
+        left_open = composed.part.leaves_run_dir
+        run_dir, dir_problems = (None, []) if left_open else read_hydra_dir("run", composed.hydra, config)
         settings = check(
             config,
             composed.choices,
@@ -124,7 +149,7 @@ class Composer:
             earlier_problems=[
                 *given.problems,
                 *misapplied,
-                *section_problems(composed.hydra),
+                *composed.part.problems,
                 *unresolved,
                 *dir_problems,
             ],
@@ -132,8 +157,8 @@ class Composer:
         )
         if absent:
             raise ConfigError(absent)
-        composed.hydra.overrides.task = [line for line in overrides if not line.startswith("hydra")]
-        return Job(settings, composed, run_dir)
+        task = [line for line in overrides if not line.startswith("hydra")]
+        return Job(settings, Composed(composed.config, composed.part, task), run_dir)
 
     def compose(self, overrides: Sequence[str]) -> Composed:
         """Compose a configuration by Hydra's rules, unchecked.
@@ -142,14 +167,14 @@ class Composer:
             ConfigError: Hydra cannot compose the configuration.
         """
         try:
-            (config, hydra), shown = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
+            config, (part, shown) = self.loader.compose(self.config_name, list(overrides), _split_off_hydra)
             HydraConfig.instance().cfg = shown
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_format_in_one_line(error)) from error
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:  # ValueError: not text
             said = "" if isinstance(error, yaml.YAMLError) else format_unreadable_file(self.config_dir)
             raise ConfigError(said or f"a configuration file cannot be read: {_format_in_one_line(error)}") from error
-        return Composed(config, hydra, chosen_files(hydra))
+        return Composed(config, part)
 
     def sweep_folder(self, overrides: Sequence[str], configs: Sequence[Mapping[str, Any]] = ()) -> Path | None:
         """Return the folder that ``hydra.sweep.dir`` names; None if it is not given.
@@ -192,22 +217,6 @@ class Composer:
         return {name: choices for name in sorted(names) if (choices := self.loader.get_group_options(name))}
 
 
-def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
-    """List the settings that decide numbers and differ from the published ones, but for steps and seeds.
-
-    Args:
-        config: The resolved configuration of a run.
-        published: That of the experiment's file.
-
-    Returns:
-        Each as ``key=value``.
-    """
-    ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
-    keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
-    different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
-    return [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
-
-
 def _add_tag(config: dict[str, Any], tag: str) -> None:
     """Give a configuration a tag beside its own. A preset's list of tags would be replaced by that of the command."""
     own = config.get("tags") or []
@@ -217,7 +226,9 @@ def _add_tag(config: dict[str, Any], tag: str) -> None:
 
 def chosen_files(hydra: DictConfig) -> dict[str, str]:
     """Return group -> chosen file, from Hydra's section."""
-    return {str(group): str(name) for group, name in hydra.runtime.choices.items() if name and "/" not in str(group)}
+    choices = OmegaConf.to_container(hydra.runtime.choices, resolve=False)
+    assert isinstance(choices, dict)
+    return {str(group): str(name) for group, name in choices.items() if name and "/" not in str(group)}
 
 
 def hydra_files(composed: Composed) -> dict[str, str]:
@@ -238,11 +249,14 @@ def _to_yaml(values: Mapping[str, Any]) -> str:
     return text
 
 
-def _split_off_hydra(config: DictConfig) -> tuple[tuple[DictConfig, DictConfig], Any]:
+def _split_off_hydra(config: DictConfig) -> tuple[DictConfig, tuple[_HydraPart, Any]]:
     """The job's own part of a composed configuration, Hydra's part, and what ``${hydra:...}`` refers to."""
     HydraConfig.instance().set_config(config)
-    OmegaConf.set_readonly(config.hydra, False)
-    return (_without_hydra(config), config.hydra), HydraConfig.instance().cfg
+    hydra = config.hydra
+    OmegaConf.set_readonly(hydra, False)
+    left_open = OmegaConf.to_container(hydra.run, resolve=False) == {"dir": LEFT_OPEN}
+    part = _HydraPart(pickle.dumps(hydra), chosen_files(hydra), section_problems(hydra), left_open)
+    return _without_hydra(config), (part, HydraConfig.instance().cfg)
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -250,20 +264,6 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     OmegaConf.set_struct(job, False)
     return job
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value of everything in nested mappings.
-
-    Args:
-        value: The nested mappings.
-        path: What comes before each key; empty, or it ends with a dot.
-    """
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from leaves(item, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", item
 
 
 def _format_in_one_line(error: BaseException) -> str:

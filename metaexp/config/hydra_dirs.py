@@ -39,9 +39,7 @@ def read_hydra_dir(kind: Kind, hydra: DictConfig, config: Mapping[str, Any]) -> 
         hydra: Hydra's part of the configuration.
         config: The rest of it, with all overrides applied, to which interpolations refer.
     """
-    section = OmegaConf.to_container(hydra, resolve=False)
-    assert isinstance(section, dict)
-    written = section[kind]["dir"]
+    written = OmegaConf.to_container(hydra[kind], resolve=False)["dir"]  # type: ignore[call-overload, index]
     key = f"hydra.{kind}.dir"
     if written == LEFT_OPEN:
         return HydraDir(None, [])
@@ -50,7 +48,7 @@ def read_hydra_dir(kind: Kind, hydra: DictConfig, config: Mapping[str, Any]) -> 
     problems = resolver_problems({"hydra": {kind: {"dir": written}}})
     if problems:
         return HydraDir(None, problems)
-    root = OmegaConf.create({**config, "hydra": section})
+    root = OmegaConf.create({**config, "hydra": OmegaConf.to_container(hydra, resolve=False)})
     try:
         value = str(root.hydra[kind].dir)
     except OmegaConfBaseException as error:

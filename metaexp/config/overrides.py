@@ -103,7 +103,8 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
     """
     problems: list[str] = []
     absent: list[str] = []
-    open_tables = _open_tables(config)
+    are_there = all(_exists(config, value.key_or_group) for value in values)
+    open_tables = frozenset() if are_there else _open_tables(config)
     for value in values:
         key, line = value.key_or_group, (value.input_line or "").lstrip("+")
         exists = _exists(config, key)

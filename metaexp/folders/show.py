@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.classes.values import format_setting
-from metaexp.config.compose import Composer, leaves
-from metaexp.config.identity import with_added_keys
+from metaexp.config.compose import Composer
+from metaexp.config.identity import leaves, with_added_keys
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import plain

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.accelerators import why_missing
-from metaexp.config.compose import Composer, leaves
-from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.compose import Composer
+from metaexp.config.identity import config_hash, leaves, numeric_part
 from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings

@@ -222,3 +222,8 @@ def _quoted(override: Override) -> list[str]:
 def _repeated(fixed: Sequence[str], dimensions: Sequence[Dimension]) -> list[str]:
     keys = [line.partition("=")[0].lstrip("+~") for line in fixed] + [d.key.lstrip("+") for d in dimensions]
     return [f"{d.key} is given more than once; give it once." for d in dimensions if keys.count(d.key.lstrip("+")) > 1]
+
+
+def trials_for_importance(n_keys: int) -> int:
+    """Return how many completed trials are needed to say how much each key contributes: 10, and 3 for each key."""
+    return max(10, 3 * n_keys)

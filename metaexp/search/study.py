@@ -18,7 +18,7 @@ from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.files import STUDY_DATABASE, STUDY_JOURNAL
 from metaexp.search.options import SearchOptions
-from metaexp.search.space import Choices, Dimension, Interval, Value, format_value
+from metaexp.search.space import Choices, Dimension, Interval, Value, format_value, trials_for_importance
 from metaexp.sweep.folder import LOCKS_FOLDER
 
 try:
@@ -33,7 +33,6 @@ except ImportError as error:
 _NAME = "search"
 _REDUCTION = 3
 _SECONDS_FOR_A_LOCK = 60.0
-_LEAST_FOR_IMPORTANCE, _LEAST_FOR_A_KEY = 10, 3
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -170,13 +169,10 @@ class Study:
         self._study.tell(number, state=TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:
-        """Return how much each key contributes to good results (PED-ANOVA).
-
-        Empty if there are fewer completed trials than :func:`trials_for_importance` says, or only one key.
-        """
+        """Return how much each key contributes (PED-ANOVA); empty with one key, or few trials for it."""
         done = [t for t in self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if _is_counted(t)]
-        too_few = len(done) < trials_for_importance(len(self.dimensions))
-        if too_few or len(self.dimensions) < 2 or len({t.value for t in done}) < 2:
+        n_keys = len(self.dimensions)
+        if n_keys < 2 or len(done) < trials_for_importance(n_keys) or len({t.value for t in done}) < 2:
             return {}
         try:
             found = optuna.importance.get_param_importances(self._study)
@@ -207,11 +203,6 @@ class Study:
             dict(trial.intermediate_values),
             dict(trial.user_attrs),
         )
-
-
-def trials_for_importance(n_keys: int) -> int:
-    """Return how many completed trials are needed to say how much each key contributes: 10, and 3 for each key."""
-    return max(_LEAST_FOR_IMPORTANCE, _LEAST_FOR_A_KEY * n_keys)
 
 
 class _At(optuna.samplers.BaseSampler):

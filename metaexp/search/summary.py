@@ -19,8 +19,8 @@ from metaexp.results.wording import format_score
 from metaexp.results.wording import format_value as format_metric
 from metaexp.search.files import REPORT_FILE
 from metaexp.search.prepare import Prepared
-from metaexp.search.space import format_value
-from metaexp.search.study import Point, trials_for_importance
+from metaexp.search.space import format_value, trials_for_importance
+from metaexp.search.study import Point
 from metaexp.search.trial import TrialEnd
 from metaexp.sweep.frozen_job import FrozenJob
 

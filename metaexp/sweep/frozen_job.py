@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.check import check
-from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.compose import Composer, hydra_files
+from metaexp.config.identity import deviations
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.core.errors import ConfigError, RunFolderError

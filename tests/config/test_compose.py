@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from metaexp.config.compose import Composer, deviations, hydra_files
+from metaexp.config.compose import Composer, hydra_files
+from metaexp.config.identity import deviations
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.config.compose import Composer, Job, deviations, hydra_files
+from metaexp.config.compose import Composer, Job, hydra_files
 from metaexp.config.hydra_dirs import check_hydra_dirs
+from metaexp.config.identity import deviations
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import continues_run
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.compose import Composer, deviations, leaves
-from metaexp.config.identity import with_added_keys, without_defaults
+from metaexp.config.compose import Composer
+from metaexp.config.identity import deviations, leaves, with_added_keys, without_defaults
 from metaexp.config.overrides import quote_home
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
