@@ -118,7 +118,14 @@ _warm: list[bool] = []
 
 
 @pytest.fixture
-def family(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+def forked_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of sweeps are forked from this process, which has imported torch, and not from a warm parent."""
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", importlib.import_module("forking").start)
+    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
+
+
+@pytest.fixture
+def family(tiny: ModuleType, forked_jobs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The module ``case_runs``, trusted, for sweeps and searches.
 
     Jobs and trials are forked from this process and draw no figures. The current folder is empty but for ``conf``.
@@ -127,8 +134,6 @@ def family(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(targets, "_trusted", set(module.TRUSTED))
     read_module.cache_clear()
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", importlib.import_module("forking").start)
-    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
     tiny.write_files(module.FILES, tmp_path / "conf")
     if not _warm:
         tiny.warm_up(tmp_path / "warm")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import forking
 import pytest
 from notebooks import code_cells, run_cell, run_cells
 
@@ -23,7 +22,7 @@ _PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR
 
 
 @pytest.fixture
-def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def inside(tmp_path: Path, forked_jobs: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, where own packages are found; figures of runs are an empty picture, drawing takes longer."""
 
     def draw(folder: Any, *_: object) -> dict[str, Path]:
@@ -34,8 +33,6 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return {name: folder.path / "plots" / f"{name}.png" for name in names}
 
     monkeypatch.setattr("metaexp.run.outputs.draw", draw)
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
-    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
     monkeypatch.setattr(targets, "_trusted", set())
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("METAEXP_DATA", str(tmp_path / "data"))

@@ -283,8 +283,9 @@ def test_the_plan_ends_with_the_command_that_starts_it(here: Path, capsys: pytes
 
 
 def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, forked_jobs: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
     assert main(["train", "-m", *TINY, "seed=1", "algorithm.inner_lr=0.1,1e30"]) == 10
     first, second = sorted((path.parent for path in here.rglob("record.json")), key=lambda path: path.name)
     assert [read_record(folder).status for folder in (first, second)] == ["completed", "failed"]

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import forking
 import pytest
 from programs import load_program
 from same_machine import is_same_machine
@@ -88,15 +87,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def inside(workplace: Path, remembers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def inside(workplace: Path, remembers: None, forked_jobs: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The process runs in the workplace, and forgets afterwards which packages it trusted.
 
     Jobs are forked from this process, which has imported torch already. Runs draw no figures, which takes longer than
     these runs; tests/run/test_figures.py has them drawn.
     """
     monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
-    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
     monkeypatch.chdir(workplace)
     monkeypatch.setattr(targets, "_trusted", set())
     monkeypatch.setattr(sys, "path", list(sys.path))

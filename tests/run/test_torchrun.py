@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sampling import size
 
 from metaexp.results.record import read_record
 
@@ -21,10 +22,12 @@ TINY = [
 ]  # fmt: skip
 
 
+PROGRAMS = [(["-m", "metaexp", "train"], "wandb"), ([str(ROOT / "scripts" / "train.py")], "files")]
+"""What torchrun starts, and the tracker."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("program", "tracker"), [(["-m", "metaexp", "train"], "wandb"), ([str(ROOT / "scripts" / "train.py")], "files")]
-)
+@pytest.mark.parametrize(("program", "tracker"), PROGRAMS[: size(1, 2)])
 def test_torchrun_trains_one_run(tmp_path: Path, program: list[str], tracker: str) -> None:
     done = subprocess.run(
         [*TORCHRUN, *program, *TINY, f"tracker={tracker}", f"paths.outputs={tmp_path}"],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from sampling import size
 
 from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
@@ -27,7 +28,7 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "more"), LAUNCHERS)
+@pytest.mark.parametrize(("launcher", "more"), LAUNCHERS[: size(1, 3)])
 def test_a_launcher_runs_each_job_in_a_process_of_its_own(
     family: ModuleType, tmp_path: Path, launcher: str, more: list[str]
 ) -> None:

@@ -125,13 +125,13 @@ def test_images_are_prepared_to_the_bit_as_those_of_the_run(run: mx.Run, images:
 def test_drawings_of_omniglot_are_prepared_to_the_bit_as_those_of_a_run(
     resize: Literal["nearest", "lanczos"], tmp_path: Path
 ) -> None:
-    """The first drawings by their names; all 19,280 in CI."""
+    """The first drawings by their names, out of 19,280."""
     folder = Path(os.environ.get("METAEXP_DATA", "data"))
     archive = folder / "omniglot" / "images_background.zip"
     if not archive.is_file():
         pytest.skip(f"there is no {archive}")
     dataset = Omniglot("maml", "none", "train", 28, resize, True, None)
-    drawings = first_of(archive, size(600, 20_000), tmp_path / "drawings.zip")
+    drawings = first_of(archive, size(600, 4_000), tmp_path / "drawings.zip")
     found = Reader(dataset.image_preparation(), (1, 28, 28), False, "omniglot").support(drawings)
     loaded = dataset.load(folder, lambda _: None)
     assert torch.equal(loaded.examples(torch.arange(len(found.names))), found.x)
