@@ -122,6 +122,7 @@ def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) ->
     assert starts_of() == {0: 1, 1: 1, 2: 1}
 
 
+@pytest.mark.slow
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
     """SIGKILL at random moments; its trials save and stop, for nobody is there any more."""
     most = size(3, 6)

@@ -18,6 +18,7 @@ KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 WARM = pytest.param(["--warm"], 2, size(1, 2), marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "jobs", "kills"), [([], size(2, 4), 5), WARM])
 def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(
     tmp_path: Path, how: list[str], jobs: int, kills: int

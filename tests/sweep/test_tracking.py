@@ -31,6 +31,7 @@ def logged(job: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
     family: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

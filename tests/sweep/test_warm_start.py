@@ -85,6 +85,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_forked_jobs_write_the_bytes_of_spawned_ones() -> None:
     """With two threads: a parent that had used OpenMP would make its children hang."""
     said: list[str] = []
@@ -147,6 +148,7 @@ def test_own_code_is_imported_by_jobs_only_and_an_edit_of_it_is_noticed(own: Cal
     assert [int(line) for line in Path("imports.txt").read_text().split()] == ran[:1]
 
 
+@pytest.mark.slow
 def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     sweep = sweep_of("sweep", "seed=0,1", "train.steps=100000", "train.checkpoint_every=1")
     pool = os.fork()  # a pool of its own, to be killed
@@ -179,6 +181,7 @@ def begun(process: JobProcess) -> bool:
     return (process.folder / "record.json").exists()
 
 
+@pytest.mark.slow
 def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_spawned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,6 +220,7 @@ def begun_by_parent(starter: WarmStarter, process: JobProcess) -> bool:
     return starter._parents[-1].is_ready and (process.folder / "job_state.json").exists()
 
 
+@pytest.mark.slow
 def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that cannot begin at all is not tried again."""
     sweep = sweep_of("sweep", "seed=0,1")
