@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from metaexp.results.wording import shorten
+
 
 class Paper(NamedTuple):
     """An entry of a bibliography.
@@ -92,11 +94,14 @@ def full_name(algorithm: str) -> str:
 def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
     """Return the name of a row of a comparison in full: ``MAML (first order) inner_lr=0.1``.
 
+    Numbers of many digits, as a search draws them, are shown with four.
+
     Args:
         label: The row's label, which begins with the name of the algorithm or of an experiment.
         algorithm: The name of the algorithm.
         config: The settings of a run of the row.
     """
+    label = " ".join(_with_short_value(word) for word in label.split(" "))
     first, _, rest = label.partition(" ")
     variant = first.removeprefix(algorithm)
     if algorithm not in ALGORITHMS or variant == first or (variant and not variant.startswith("_")):
@@ -107,6 +112,11 @@ def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
         variant = variant.replace("_first_order", "", 1)
     words = [word for word in rest.split(" ") if word and not word.startswith("first_order=")]
     return " ".join([ALGORITHMS[algorithm].name, *order, *([variant[1:]] if variant else []), *words])
+
+
+def _with_short_value(word: str) -> str:
+    key, equals, value = word.partition("=")
+    return f"{key}{equals}{shorten(value)}"
 
 
 def papers_of(algorithms: list[str]) -> list[Paper]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from metaexp.core.terminal_text import plain
 
-_JOINTS = re.compile(r"(?<=[._/])(?=[A-Za-z_])|(?<==)(?=\S)")
+JOINTS = re.compile(r"(?<=[._/])(?=[A-Za-z_])|(?<==)(?=\S)|(?<=\d{8})(?=\d{4})")
+"""Where a line may break in a name: ``optimizer.``, ``weight_``, ``decay=``, and within numbers of twelve digits."""
 _AT_NUMBERS = re.compile(r"(?<=\d) (?=(?:s|min|h|%|points?|KiB|MiB|GiB)(?:\W|$))|(?<=[<>=]) (?=\d)")
 
 
@@ -55,7 +56,7 @@ def breakable(text: str) -> str:
     Args:
         text: The name, or any other text.
     """
-    return _JOINTS.sub("<wbr>", html.escape(plain(text)))
+    return JOINTS.sub("<wbr>", html.escape(plain(text)))
 
 
 def joined(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from metaexp.core.metric import decimals, format_digits, is_hit_rate
@@ -10,6 +11,7 @@ from metaexp.results.verdict import is_another_task
 
 NOTHING = "-"
 """Stands where there is no value."""
+_FRACTION = re.compile(r"-?\d*(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)")
 _LEAST, _MOST = 1e-6, 1e6
 """Half intervals outside of these are written with an exponent."""
 
@@ -145,11 +147,9 @@ def format_point(varied: str) -> str:
     kept = [
         (key, value) for key, _, value in words if key not in ("algorithm", "dataset", "experiment", "task", "seed")
     ]
-    return " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in kept)
+    return " ".join(f"{key.rpartition('.')[2]}={shorten(value)}" for key, value in kept)
 
 
-def _short(value: str) -> str:
-    try:
-        return value if len(value) < 7 else f"{float(value):.4g}"
-    except ValueError:
-        return value
+def shorten(value: str) -> str:
+    """Return a number with a point or an exponent in four digits, such as a rate that a search drew; others as is."""
+    return f"{float(value):.4g}" if len(value) >= 7 and _FRACTION.fullmatch(value) else value

@@ -22,7 +22,7 @@ from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import format_metric_name
 from metaexp.results.wording import NOTHING, format_time
 
-MOST_COLUMNS = 8
+_MOST_COLUMNS = 8
 """Rows that fit beside each other, with their names above, on a printed page."""
 
 
@@ -209,7 +209,7 @@ def settings_cells(table: Table) -> Cells:
     Few rows are columns. Of many rows, each value has a line that names the rows with it.
     """
     title = f"{table.title}: differences between the rows"
-    if len(table.rows) > MOST_COLUMNS:
+    if len(table.rows) > _MOST_COLUMNS:
         lines = [line for item in table.differences for line in _values_of(item, [row.name for row in table.rows])]
         return Cells(title, [Column("Setting"), Column("Value"), Column("Rows")], lines)
     columns = [Column("Setting"), *(Column(row.name) for row in table.rows)]

@@ -45,13 +45,15 @@ def draw_cells(axes: Axes, data: FigureData, size: float = 9.0) -> None:
     for row, series in enumerate(data.series):
         for point in series.points:
             grid[row, data.values.index(point.x)] = point.mean * (100.0 if data.percent else 1.0)
-    image = axes.imshow(grid, cmap="cividis", aspect="auto")
+    edges = (np.arange(n + 1) - 0.5 for n in reversed(grid.shape))
+    cells = np.ma.masked_invalid(grid)
+    axes.pcolormesh(*edges, cells, cmap="cividis", edgecolors="white", linewidth=0.5)  # no image, which a page refuses
+    axes.invert_yaxis()
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2.0
     for row, column in zip(*np.nonzero(np.isfinite(grid)), strict=True):
         value = grid[row, column]
         text = f"{value:.1f}" if data.percent else f"{value:.3g}"
         axes.text(column, row, text, ha="center", va="center", size=size, color="white" if value < middle else "black")
-    image.set_clim(np.nanmin(grid), np.nanmax(grid))
     axes.set_xticks(range(len(data.values)), [f"{value:g}" for value in data.values])
     axes.set_yticks(range(len(data.series)), [series.label for series in data.series])
     axes.grid(visible=False)

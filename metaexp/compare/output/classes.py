@@ -7,13 +7,13 @@ from statistics import fmean
 from typing import NamedTuple
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
-from metaexp.compare.output.cells import MOST_COLUMNS, Cell, Cells, Column
+from metaexp.compare.output.cells import Cell, Cells, Column
 from metaexp.results.per_class.files import ClassResult
 from metaexp.results.wording import NOTHING
 
 CLASSES_TABLE = "classes.csv"
 HEADER = ("dataset", "n_way", "k_shot", "row", "class", "accuracy", "right", "queries")
-_MOST_CLASSES = 20
+_MOST_CLASSES, _MOST_ROWS = 20, 5
 
 
 class Row(NamedTuple):
@@ -39,18 +39,19 @@ def rows_with_classes(table: Table) -> list[Row]:
     return found if len(found) > 1 else []
 
 
-def classes_cells(table: Table, most: int = _MOST_CLASSES) -> Cells:
+def classes_cells(table: Table, most: int = _MOST_CLASSES, columns: int = _MOST_ROWS) -> Cells:
     """Return the accuracy of the hardest classes, a column for each row; no lines where rows do not know it.
 
     Args:
-        table: The rows. The best eight are shown.
-        most: How many classes.
+        table: The rows.
+        most: How many classes are shown.
+        columns: How many rows are shown, the best ones.
     """
     found = rows_with_classes(table)
     title = f"{table.title}: accuracy of the hardest classes"
     if not found:
         return Cells(title, [], [])
-    shown = found[:MOST_COLUMNS]
+    shown = found[:columns]
     names = {name for row in found for name in row.classes}
     accuracy = {name: fmean(row.classes[name].accuracy for row in found if name in row.classes) for name in names}
     hardest = sorted(names, key=lambda name: (accuracy[name], name))[:most]
@@ -59,10 +60,10 @@ def classes_cells(table: Table, most: int = _MOST_CLASSES) -> Cells:
         [Cell(name), Cell(f"{queries[name]:,}", queries[name]), *(_accuracy(row, name) for row in shown)]
         for name in hardest
     ]
-    columns = [Column("Class"), Column("Queries", True), *(Column(row.row.name, True) for row in shown)]
+    headings = [Column("Class"), Column("Queries", True), *(Column(row.row.name, True) for row in shown)]
     which = f"The {len(hardest)} of {len(names):,} classes" if len(hardest) < len(names) else "All classes"
     note = f"{which}, the hardest first, by the mean over the rows. Of a class with few queries, this is partly chance."
-    return Cells(title, columns, lines, f"{note} {_format_rest(table, found, shown)}".rstrip())
+    return Cells(title, headings, lines, f"{note} {_format_rest(table, found, shown)}".rstrip())
 
 
 def class_lines(comparison: Comparison) -> list[list[str | float | int | None]]:

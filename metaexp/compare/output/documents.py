@@ -45,7 +45,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             console.print(Text(plain(sentence)))
         _print(compact_cells(table), console)
         _print(costs_cells(table), console)
-        if (hardest := classes_cells(table, most=5)).rows:
+        if (hardest := classes_cells(table, most=5, columns=3)).rows:
             console.print(Text("Accuracy of the hardest classes:"))
             _print(hardest, console)
         fair = [item for item in table.differences if not item.own]

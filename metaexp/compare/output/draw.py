@@ -17,6 +17,7 @@ from metaexp.compare.output.colours import PALETTE, Look
 from metaexp.compare.output.figure_data import FigureData, Series
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
+from metaexp.results.html_page import JOINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +159,16 @@ def wrap_text(text: str, width: int) -> str:
         text: The text.
         width: The longest line, in letters.
     """
-    return "\n".join(textwrap.wrap(plain(text), width, max_lines=4, placeholder=" \N{HORIZONTAL ELLIPSIS}")) or " "
+    lines = _NamesWrapper(width, max_lines=4, placeholder=" \N{HORIZONTAL ELLIPSIS}").wrap(plain(text))
+    return "\n".join(lines) or " "
+
+
+class _NamesWrapper(textwrap.TextWrapper):
+    """Breaks words that are longer than a line at the joints of names, as pages do."""
+
+    def _split(self, text: str) -> list[str]:
+        words = super()._split(text)
+        return [part for word in words for part in (JOINTS.split(word) if len(word) > self.width else [word])]
 
 
 def _inline(content: bytes, data: FigureData) -> str:

@@ -10,7 +10,7 @@ import pytest
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
 from metaexp.compare.output.cells import costs_cells, settings_cells, tasks_cells
-from metaexp.compare.output.draw import draw
+from metaexp.compare.output.draw import draw, wrap_text
 from metaexp.compare.output.figure_data import FigureData
 from metaexp.compare.output.figures import MOST_LINES, figures
 from metaexp.compare.output.page import to_html
@@ -57,10 +57,31 @@ def test_two_varied_numbers_are_a_heat_map_with_a_number_in_every_cell(make_run:
         "algorithm.inner_steps": [1, 5], "optimizer.lr": list(RATES[2::-1]),
     }  # fmt: skip
     numbers = [f"{point.mean * 100:.1f}" for series in found.series for point in series.points]
-    texts = re.findall(r"<text[^>]*>([\d.]+)</text>", draw(found).svg)
+    svg = draw(found).svg
+    assert "<image" not in svg, "the page's policy loads no image, so that the map would not be shown"
+    texts = re.findall(r"<text[^>]*>([\d.]+)</text>", svg)
     assert len(numbers) == 5
     assert all(number in texts for number in numbers)
     assert draw_paper(found)
+
+
+def test_names_in_figures_break_at_their_joints_and_stay_whole() -> None:
+    shown = wrap_text("Fine-tuning optimizer.lr=0.003 optimizer.weight_decay=0.0003", 22)
+    assert shown.split("\n") == ["Fine-tuning", "optimizer.lr=0.003", "optimizer.weight_", "decay=0.0003"]
+    assert wrap_text("x" * 30, 22) == f"{'x' * 22}\n{'x' * 8}"
+    assert wrap_text(f"{'word ' * 30}", 22).endswith("\N{HORIZONTAL ELLIPSIS}")
+
+
+def test_rates_that_a_search_drew_are_shown_in_short_and_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    for rate in (0.0123456789012, 0.0345678901234):
+        make_run("maml", 0, config={"optimizer.lr": rate})
+    (table,) = compared(tmp_path / "sweep").tables
+    assert {row.name for row in table.rows} == {"MAML optimizer.lr=0.01235", "MAML optimizer.lr=0.03457"}
+    assert {row.label for row in table.rows} == {f"maml optimizer.lr={r}" for r in (0.0123456789012, 0.0345678901234)}
+    make_run("maml", 0, config={"optimizer.lr": 0.0123456789013})
+    (table,) = compared(tmp_path / "sweep").tables
+    long = {f"maml optimizer.lr=0.012345678901{end}" for end in (2, 3)}
+    assert {row.name for row in table.rows} == {*long, "MAML optimizer.lr=0.03457"}
 
 
 def test_rows_that_differ_in_other_ways_have_no_figure_of_settings(make_run: MakeRun, tmp_path: Path) -> None:

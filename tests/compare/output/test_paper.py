@@ -143,6 +143,12 @@ def test_every_shipped_algorithm_has_a_name_and_a_colour_of_its_own() -> None:
         ("maml_first_order_two_cores inner_lr=0.1", "maml", True, "MAML (first order) two_cores inner_lr=0.1"),
         ("maml_two_cores", "maml", False, "MAML two_cores"),
         ("mamlish", "maml", False, "mamlish"),
+        (
+            "mine a=0.00012345678 b=1e-05 c=1234567890 d=0.0001",
+            "mine",
+            False,
+            "mine a=0.0001235 b=1e-05 c=1234567890 d=0.0001",
+        ),
         ("mine_two_cores", "mine", False, "mine_two_cores"),
         ("train.steps=5", "maml", False, "train.steps=5"),
     ],
