@@ -72,9 +72,13 @@ def _memory() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _forget_own_code() -> Iterator[None]:
-    """Forget the modules that a test has written and imported, for another test may write one of the same name."""
-    before = set(sys.modules)
+    """Forget the modules that a test has written and imported, for another test may write one of the same name.
+
+    And what it has trusted, for jobs are told of it.
+    """
+    before, trusted = set(sys.modules), set(targets._trusted)
     yield
+    targets._trusted.intersection_update(trusted)
     written = tempfile.gettempdir()
     for name in sys.modules.keys() - before:
         spec = getattr(sys.modules[name], "__spec__", None)

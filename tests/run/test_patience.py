@@ -28,6 +28,12 @@ STILL = "optimizer.lr=1e-30"
 """A rate at which no weight changes, so that no validation is better than the first."""
 
 
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take longer than these runs."""
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+
+
 def steps(run: mx.Run) -> tuple[int, int | None]:
     return run.record.steps, run.record.selected_step
 

@@ -40,7 +40,8 @@ class Frozen(Network):
         return self.body(x)
 '''
 SETTINGS = (
-    "dataset=glyphs", "algorithm=maml", "train.steps=3", "train.meta_batch_size=2", "train.eval_every=3",
+    "dataset=glyphs", "dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20",
+    "algorithm=maml", "train.steps=3", "train.meta_batch_size=2", "train.eval_every=3",
     "train.eval_episodes=4", "eval.episodes=6", "tracker=files", "device.accelerator=cpu", "device.threads=1",
 )  # fmt: skip
 
@@ -65,6 +66,7 @@ class Holder(Algorithm):
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A package with a frozen network, and its configuration."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})  # figures take longer than these runs
     (tmp_path / "frozen_nets.py").write_text(CODE)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "frozen.yaml").write_text(
