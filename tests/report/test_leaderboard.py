@@ -30,7 +30,7 @@ def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
     runs = [entry(record, name, 0.98 + seed / 100, seed=seed) for seed, name in enumerate(["run", "run-seed1"])]
     page = format_leaderboard(runs, {"run": "run/best.safetensors", "run-seed1": "run-seed1/best.safetensors"}, [])
     assert page.count("<strong>") == 1
-    assert "(2 seeds)" in page
+    assert ">2 seeds<" in page
     assert '<a href="run/best.safetensors" download>seed 0</a>' in page
     assert '<a href="run-seed1/best.safetensors" download>seed 1</a>' in page
 
