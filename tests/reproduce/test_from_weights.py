@@ -74,7 +74,7 @@ def test_published_later_tests_are_made_again_and_rank_with_the_runs(
     assert lines[-1].endswith(", as recorded")
     assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
     assert f"measured again: {ROW}-seed7, tested with eval.episodes=20 task.k_shot=10" in capsys.readouterr().out
-    assert f"<strong>{ROW}-seed7, tested with" in Path("page.html").read_text()
+    assert f"<strong>{ROW}-seed7, tested with" in Path("page.html").read_text().replace("<wbr>", "")
     _claim_more(test, test.with_suffix(".csv"))
     assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 11
     assert "NOT what is recorded: 1" in capsys.readouterr().out

@@ -61,8 +61,8 @@ def classes_cells(table: Table, most: int = _MOST_CLASSES, columns: int = _MOST_
         for name in hardest
     ]
     headings = [Column("Class"), Column("Queries", True), *(Column(row.row.name, True) for row in shown)]
-    which = f"The {len(hardest)} of {len(names):,} classes" if len(hardest) < len(names) else "All classes"
-    note = f"{which}, the hardest first, by the mean over the rows. Of a class with few queries, this is partly chance."
+    which = f"The {len(hardest)} hardest of {len(names):,} classes" if len(hardest) < len(names) else "All classes"
+    note = f"{which}, by the mean over the rows. Which classes with few queries are hardest is partly chance."
     return Cells(title, headings, lines, f"{note} {_format_rest(table, found, shown)}".rstrip())
 
 
