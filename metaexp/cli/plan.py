@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, own_options, parse
 from metaexp.core.terminal_text import print_text
 from metaexp.results.next_steps import Step, format_next
 
@@ -52,12 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.run.progress import default_display
     from metaexp.sweep.plan import format_plan
     from metaexp.sweep.prepare import prepare
-    from metaexp.sweep.run import sweep_command
 
     prepared = prepare(options.overrides, options.config_dir, options.config_name, default_display(), keeps_files=False)
     check_writable(prepared.path)
     print_text(format_plan(prepared, options.overrides, _print_progress if options.measure else None))
-    command = shlex.join(sweep_command(options.overrides, options.config_dir))
+    command = shlex.join(["metaexp", "train", "-m", *own_options(options), *options.overrides])
     print_text(f"nothing was started\n{format_next([Step(command, 'start it')])}")
     return 0
 

@@ -282,6 +282,17 @@ def test_the_plan_ends_with_the_command_that_starts_it(here: Path, capsys: pytes
     assert last == f"  metaexp train -m {' '.join(words)}  # start it"
 
 
+def test_the_plan_repeats_the_folder_that_was_given_and_not_that_of_the_project(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "conf").mkdir()
+    assert main(["plan", "--config-dir", "conf", "seed=0,1", "model.channels=8"]) == 0
+    assert "metaexp train -m --config-dir conf seed=0,1 model.channels=8" in capsys.readouterr().out
+    (here / "metaexp.toml").write_text("config_dir = 'conf'")
+    assert main(["plan", "seed=0,1", "model.channels=8"]) == 0
+    assert "metaexp train -m seed=0,1 model.channels=8" in capsys.readouterr().out
+
+
 def test_several_values_become_several_runs_and_one_failure_costs_only_itself(
     here: Path, forked_jobs: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
