@@ -157,6 +157,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
     """
     parser.parse_intermixed_args(list(arguments), namespace=options)
     folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
+    name = vars(options).get("config_name", "config")  # a few verbs take it
+    folder += [] if name == "config" else ["--config-name", name]
     options.given = [*folder, *(word for package in options.trust for word in ("--trust", package))]
     own = use_own_files(options.config_dir, options.trust)
     options.config_dir, options.trust = own.config_dir, list(own.trust)

@@ -67,7 +67,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         display.print_line(note)
     if os.environ.get("WANDB_RUN_ID"):
         display.print_line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
-    command = sweep_command(overrides, config_dir)
+    command = sweep_command(overrides, config_dir, config_name)
     sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
     same = prepared.duplicates()
@@ -91,14 +91,16 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     return 0 if is_complete else ExitCode.JOBS_FAILED
 
 
-def sweep_command(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+def sweep_command(overrides: Sequence[str], config_dir: Path | None, config_name: str = "config") -> list[str]:
     """Return the command of a sweep, to be given again, with the user's own files and packages.
 
     Args:
         overrides: Overrides of the command line.
         config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
     """
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    own += [] if config_name == "config" else ["--config-name", config_name]
     trusted = [word for package in trust_arguments() for word in ("--trust", package)]
     return ["metaexp", "train", "-m", *own, *trusted, *overrides]
 

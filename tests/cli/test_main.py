@@ -291,6 +291,9 @@ def test_the_plan_repeats_the_folder_that_was_given_and_not_that_of_the_project(
     (here / "metaexp.toml").write_text("config_dir = 'conf'")
     assert main(["plan", "seed=0,1", "model.channels=8"]) == 0
     assert "metaexp train -m seed=0,1 model.channels=8" in capsys.readouterr().out
+    (here / "conf" / "mine.yaml").write_text("defaults: [config, _self_]\nseed: 3\n")
+    assert main(["plan", "-cn", "mine", "train.steps=1,2", "model.channels=8"]) == 0
+    assert "metaexp train -m --config-name mine train.steps=1,2 model.channels=8" in capsys.readouterr().out
 
 
 def test_several_values_become_several_runs_and_one_failure_costs_only_itself(

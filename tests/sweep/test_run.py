@@ -288,4 +288,5 @@ def test_the_command_to_give_again_has_the_users_own_files_and_packages(family: 
     command = sweep_command(["seed=0,1", "a=b c"], Path("conf"))
     trusted = [word for package in sorted(family.TRUSTED) for word in ("--trust", package)]
     assert command == ["metaexp", "train", "-m", "--config-dir", "conf", *trusted, "seed=0,1", "a=b c"]
+    assert sweep_command(["seed=0"], None, "mine")[3:5] == ["--config-name", "mine"]
     assert sweep_command(["seed=0"], None) == ["metaexp", "train", "-m", *trusted, "seed=0"]
