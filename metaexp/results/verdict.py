@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from metaexp.core.intervals import student_quantile
@@ -144,7 +145,7 @@ def _format_departures(departs: str) -> str:
     """The first sentence about departures, cut at a word where it is long; empty where there are none."""
     if not departs:
         return ""
-    first = departs.partition(". ")[0].rstrip(".")
+    first = re.split(r"(?<!\bal)\. ", departs, maxsplit=1)[0].rstrip(".")  # "et al." ends no sentence
     if len(first) > _SHOWN:
         first = first[:_SHOWN].rpartition(" ")[0].rstrip(",:;") + " ..."
     return f", with departures: {first}"

@@ -136,6 +136,8 @@ def test_departures_stand_in_the_verdict_up_to_the_first_sentence() -> None:
     verdict = _verdict(_accuracy(0.987), seeds=SEEDS, departs=text)
     assert verdict.text == "reproduced within 1 point, 3 seeds, with departures: images are not augmented"
     assert "departures" not in _verdict(_accuracy(0.987), seeds=SEEDS).text
+    of_authors = _verdict(_accuracy(0.987), departs="settings are those of Snell et al. (2017). Otherwise none.").text
+    assert of_authors.endswith("with departures: settings are those of Snell et al. (2017)")
     long = _verdict(_accuracy(0.987), departs="word " * 60).text
     assert long.endswith(" word ...")
     assert len(long) < 180
