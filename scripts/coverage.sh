@@ -1,16 +1,15 @@
 #!/bin/sh
 # coverage.sh PYTHON [--all]: the tests of the rooms that decide numbers, and the share of their branches that was taken.
-# Fails below 90 % in any of them. Counting takes twice as long, so that `make unit` goes without, and tests that are not
-# needed for 90 % are not counted, although they test these rooms: those of contracts, and of resumed and damaged runs.
+# Fails below 90 % in any of them. Half as long again as the same tests alone, so that `make unit` goes without.
 # --all runs the other tests too, without counting: every test once. Of large sets of cases, every one is tested.
 set -eu
 export EXHAUSTIVE=yes
 python=$1
-counted="tests/core tests/algorithms tests/engines tests/config tests/models/test_networks.py
-    tests/results/test_record.py tests/results/test_strange_files.py
-    tests/run/test_checkpoint_files.py tests/run/test_checkpoint_values.py tests/run/test_job.py
-    tests/run/test_run_folder.py tests/run/test_meta_step.py tests/run/test_build.py
-    tests/run/evaluation/test_extra_metrics.py tests/sweep/test_options.py"
+counted="tests/core tests/algorithms tests/engines tests/contracts tests/config tests/models/test_networks.py
+    tests/results/test_record.py tests/results/test_strange_files.py tests/compare/statistics/test_statistics.py
+    tests/run/test_checkpoint_files.py tests/run/test_checkpoint_values.py tests/run/test_job.py tests/run/test_resume.py
+    tests/run/test_integrity.py tests/run/test_own_code.py tests/run/test_run_folder.py tests/run/test_meta_step.py
+    tests/run/test_build.py tests/run/evaluation/test_extra_metrics.py tests/results/per_class tests/sweep/test_options.py"
 if [ "${2:-}" = --all ]; then
     others=
     for path in $counted; do others="$others --ignore=$path"; done
