@@ -1,7 +1,8 @@
 """One training step of every learner: metaexp against the plain way to write it in torch, in one table.
 
 The pairs are in pairs.py. In float64 both must give the same loss and the same gradients, before anything is timed in
-float32. Forward, backward and Adam's step are in the time; making the tasks is not. A shared machine disturbs two
+float32. Forward, backward and Adam's step are in the time; making the tasks is not. A profile then says how much of our
+step convolutions and matrix products take. A shared machine disturbs two
 threads: `--clock processor --threads 1` counts the processor's seconds instead.
 
     python benchmarks/learners.py [--rounds 15] [--threads 2] [--clock wall|processor] [--only NAME] [--output FILE]
@@ -18,6 +19,7 @@ import torch
 from pairs import PAIRS, Pair
 from timing import CLOCKS, compare, print_table, save
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from metaexp.core.errors import ConfigError
 from metaexp.machine.device import raise_malloc_thresholds
@@ -25,6 +27,10 @@ from metaexp.machine.device import raise_malloc_thresholds
 TOLERANCE = 1e-8
 """Losses and gradients of a pair may differ so much in float64, in parts of their size. Rounding leaves some 1e-14, and
 3e-9 in Reptile, whose Adam divides gradients that are nothing but rounding (biases before batch norm) by their size."""
+
+
+PRODUCTS = ("convolution", "conv2d", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
+"""Words in the names of torch's convolutions and matrix products."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         pair = in_type(torch.float32, name)
         candidates = {"plain": step(pair.plain, pair.plain_loss), "metaexp": step(pair.ours, pair.our_loss)}
         row = compare(candidates, "plain", options.rounds, clock=options.clock)["metaexp"]
-        rows[name] = {**row, "goal": pair.goal, "holds": row["ratio"] >= pair.goal, "gradients_differ": difference}
+        judged = {"goal": pair.goal, "holds": row["ratio"] >= pair.goal, "gradients_differ": difference}
+        rows[name] = {**row, **judged, "products": share_of_products(candidates["metaexp"])}
     print_table(f"One training step, {options.threads} threads, {options.clock} time", rows, "plain torch")
     print_goals(rows)
     if options.output:
@@ -111,6 +118,15 @@ def step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
         optimizer.step()
 
     return run
+
+
+def share_of_products(run: Callable[[], object]) -> float:
+    """The part of the processor time of ``run`` that convolutions and matrix products take."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(3):
+            run()
+    times = {event.key.lower(): event.self_cpu_time_total for event in found.key_averages()}
+    return sum(time for name, time in times.items() if any(word in name for word in PRODUCTS)) / sum(times.values())
 
 
 def print_goals(rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,0 +1,88 @@
+"""Write the measurements of training steps and whole runs into docs/speed.md, from their records.
+
+python benchmarks/speed_page.py --page docs/speed.md [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pages import page_parser, write_page
+
+from metaexp.results.display_names import full_name
+from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.wording import NOTHING
+
+RECORDS = Path(__file__).resolve().parent / "records"
+SPECIAL = {
+    "maml_first_order": "MAML (first order), 5-shot",
+    "maml_against_learn2learn": "MAML, against learn2learn",
+}
+"""Pairs whose name is no algorithm's."""
+Found = Mapping[str, Any]
+
+
+def steps(found: Found) -> str:
+    """A training step of each learner against the plain way."""
+    rows = [
+        [
+            SPECIAL.get(name) or full_name(name),
+            f"{1000 * row['seconds']:.0f} ms",
+            f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
+            f"{row['goal']:.1f}",
+            "yes" if row["holds"] else "no",
+            f"{100 * row['products']:.0f} %",
+        ]
+        for name, row in found["results"].items()
+    ]
+    header = ["Learner", "Our step", "Times as fast (quartiles)", "Goal", "Reached", "In products"]
+    return format_table(header, rows, right=(1, 2, 3, 5)).strip() + f"\n\n{_measured(found)}"
+
+
+def runs(found: Found) -> str:
+    """What a run costs beside its steps."""
+    rows = [
+        [
+            f"`{name}`",
+            NOTHING if row["loop"] is None else f"{row['loop']:.2f}",
+            f"{row['episodes_per_second']:,.0f}",
+            f"{row['mb_training']:,.0f} MB",
+            f"{row['mb_evaluation']:,.0f} MB",
+            f"{row['cache_seconds']:.2f} s",
+        ]
+        for name, row in found["results"].items()
+        if row is not None
+    ]
+    header = ["Experiment", "Loop / bare step", "Validation episodes/s", "Training", "With validation", "Load data"]
+    goals = found["goals"]
+    start = (
+        f"From the command to the end of a run of one step: {found['start_seconds']:.1f} s. Goals: "
+        f"{goals['start']:.0f} s, {goals['loop']} for the loop, and {goals['cache']} s to load data that are prepared."
+    )
+    return format_table(header, rows, right=(1, 2, 3, 4, 5)).strip() + f"\n\n{start} {_measured(found)}"
+
+
+def _measured(found: Found) -> str:
+    of = found["machine"]
+    clock = "wall-clock time" if found["clock"] == "wall" else "processor time"
+    note = f"; {found['note']}" if found["note"] else ""
+    return f"Measured with {of['threads']} threads, torch {of['torch']}, {clock}{note}."
+
+
+def on_page(text: str, records: Path = RECORDS) -> str:
+    """Return the text of the page with the tables of the records."""
+    learners, whole = (json.loads((records / f"{name}.json").read_bytes()) for name in ("learners_cpu", "whole_runs"))
+    return between_markers(between_markers(text, "steps", steps(learners)), "runs", runs(whole))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, or say whether it is up to date; exit code 0, or 1 where it is not."""
+    return write_page(page_parser(__doc__, "docs/speed.md").parse_args(arguments), on_page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
