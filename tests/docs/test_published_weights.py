@@ -50,7 +50,7 @@ def copy_of(name: str, place: Path) -> Path:
 def data_missing(record: RunRecord) -> str:
     """Why a run cannot be tested here; empty where it can."""
     folder = Path(os.environ.get("METAEXP_DATA", "no METAEXP_DATA"))
-    needed = folder / record.dataset
+    needed = folder / ("omniglot" if record.dataset == "omniglot_challenge" else record.dataset)
     return "" if record.dataset in ("sinusoid", "glyphs", "curves") or needed.is_dir() else f"{needed} is not there"
 
 
