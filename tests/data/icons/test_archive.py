@@ -96,6 +96,7 @@ def test_without_network_the_message_says_what_to_put_where(nowhere: Path) -> No
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only program there is; it does nothing yet. The environment names no registry."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the user may have the icons already
     monkeypatch.delenv("npm_config_registry", raising=False)
     monkeypatch.delenv("NPM_CONFIG_REGISTRY", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
