@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from metaexp.config.project import OwnFiles, use_own_files
+from metaexp.config.project import OwnFiles, own_words, use_own_files
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 
@@ -37,7 +37,7 @@ class Options(argparse.Namespace):
     overrides: list[str]
     help: bool
     config_dir: Path | None
-    config_name: str
+    config_name: str = "config"  # only a few verbs take it
     trust: list[str]
     given: list[str]
 
@@ -156,10 +156,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
         ``options``.
     """
     parser.parse_intermixed_args(list(arguments), namespace=options)
-    folder = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
-    name = vars(options).get("config_name", "config")  # a few verbs take it
-    folder += [] if name == "config" else ["--config-name", name]
-    options.given = [*folder, *(word for package in options.trust for word in ("--trust", package))]
+    options.given = own_words(options.config_dir, options.config_name, options.trust)
     own = use_own_files(options.config_dir, options.trust)
     options.config_dir, options.trust = own.config_dir, list(own.trust)
     print_origin(own)

@@ -10,6 +10,7 @@ from typing import cast
 
 from metaexp.cli.arguments import Options, make_parser, parse, whole_number
 from metaexp.config.compose import Composer
+from metaexp.config.project import own_words
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.terminal_text import print_text
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.method != "grid":  # a grid runs every combination and chooses nothing
         check_comparable(space.dimensions, jobs)
     plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
-    text = format_sweep_file(space, metric, plan, _passed_on(options), jobs)
+    passed_on = own_words(options.config_dir, options.config_name, options.trust)  # to the agents' ``metaexp train``
+    text = format_sweep_file(space, metric, plan, passed_on, jobs)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = format_header(command, shlex.quote(str(options.output))) + text
     if str(options.output) == "-":
@@ -81,13 +83,6 @@ def main(arguments: Sequence[str]) -> int:
         "run it:    the line `wandb agent ...` that this prints, as often as you like, where `metaexp` can be called"
     )
     return 0
-
-
-def _passed_on(options: SweepFileOptions) -> list[str]:
-    """Options for the agents' ``metaexp train``."""
-    passed = [] if options.config_dir is None else ["--config-dir", str(options.config_dir)]
-    passed += [] if options.config_name == "config" else ["--config-name", options.config_name]
-    return passed + [word for package in options.trust for word in ("--trust", package)]
 
 
 def _write(options: SweepFileOptions, text: str) -> None:

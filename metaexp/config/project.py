@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,3 +211,16 @@ def _trusted_by_environment(origins: list[str]) -> list[str]:
     if names:
         origins.append(f"{TRUST}: code of {', '.join(names)}")
     return names
+
+
+def own_words(config_dir: Path | None, config_name: str, packages: Iterable[str]) -> list[str]:
+    """Return the options with which another command finds the user's own files and packages.
+
+    Args:
+        config_dir: The folder of configuration files; None if there is none.
+        config_name: Name of the root file.
+        packages: Packages to trust; names or paths.
+    """
+    folder = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    root = [] if config_name == "config" else ["--config-name", config_name]
+    return [*folder, *root, *(word for package in packages for word in ("--trust", package))]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
+from metaexp.config.project import own_words
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -99,10 +100,7 @@ def sweep_command(overrides: Sequence[str], config_dir: Path | None, config_name
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
     """
-    own = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    own += [] if config_name == "config" else ["--config-name", config_name]
-    trusted = [word for package in trust_arguments() for word in ("--trust", package)]
-    return ["metaexp", "train", "-m", *own, *trusted, *overrides]
+    return ["metaexp", "train", "-m", *own_words(config_dir, config_name, trust_arguments()), *overrides]
 
 
 def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
