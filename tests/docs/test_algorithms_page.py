@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from metaexp.cli.report import is_current, main
 from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
-from metaexp.report.algorithm_tables import Page, format_page
+from metaexp.report.algorithm_tables import Page, Setting, format_page
 from metaexp.report.pages import read_entries
 from metaexp.report.published_settings import published_settings
 
@@ -57,11 +58,19 @@ def test_the_batch_norm_modes_that_sections_name_are_those_of_the_code() -> None
         assert {mode for mode in modes if f"`{mode}`" in said} == returned & modes, name
 
 
+@pytest.fixture(scope="module")
+def settings_of_experiments() -> dict[str, list[Setting]]:
+    """Algorithm -> the settings that are read from the files."""
+    return published_settings(ROOT / "conf")
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS[::8])
-def test_settings_read_from_files_are_those_that_compose(experiment: str) -> None:
+def test_settings_read_from_files_are_those_that_compose(
+    experiment: str, settings_of_experiments: Mapping[str, Sequence[Setting]]
+) -> None:
     (name, setting), *more = [
         (name, setting)
-        for name, settings in published_settings(ROOT / "conf").items()
+        for name, settings in settings_of_experiments.items()
         for setting in settings
         if setting.experiment == experiment
     ]
@@ -79,20 +88,21 @@ def test_every_experiment_is_in_a_table() -> None:
     assert [name for name in EXPERIMENTS if f"| `{name}` |" not in text] == []
 
 
-def test_a_number_typed_into_a_table_is_found(tmp_path: Path) -> None:
+def test_a_number_typed_into_a_table_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("README.md", "conf"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results").symlink_to(RESULTS)
-    text = PAGE.read_text(encoding="utf-8")
-    (tmp_path / "docs" / "algorithms.md").write_text(text, encoding="utf-8")
-    assert main(["--check", "--root", str(tmp_path)]) == 0
-    (tmp_path / "docs" / "algorithms.md").write_text(text.replace("98.7 ± 0.4 %", "99.7 ± 0.4 %"), encoding="utf-8")
+    page = tmp_path / "docs" / "algorithms.md"
+    page.write_text(PAGE.read_text(encoding="utf-8").replace("98.7 ± 0.4 %", "99.7 ± 0.4 %"), encoding="utf-8")
     assert main(["--check", "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().out.split() == ["not", "up", "to", "date:", str(page)]
 
 
-def test_an_algorithm_without_a_place_for_its_table_is_refused(tmp_path: Path) -> None:
+def test_an_algorithm_without_a_place_for_its_table_is_refused(
+    tmp_path: Path, settings_of_experiments: dict[str, list[Setting]]
+) -> None:
     page = tmp_path / "algorithms.md"
     page.write_text(PAGE.read_text(encoding="utf-8").replace("<!-- anil:end -->", ""), encoding="utf-8")
     with pytest.raises(RunFolderError, match="anil:begin"):
-        format_page(Page(page, published_settings(ROOT / "conf")), read_entries(RESULTS, is_current), "results")
+        format_page(Page(page, settings_of_experiments), read_entries(RESULTS, is_current), "results")

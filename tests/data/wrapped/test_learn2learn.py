@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -24,7 +23,6 @@ from metaexp.data.omniglot import Omniglot
 from metaexp.data.wrapped import learn2learn as module
 from metaexp.data.wrapped.learn2learn import Learn2Learn
 
-CACHE = os.environ["XDG_CACHE_HOME"]
 MODES = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -157,16 +155,26 @@ def test_cifar_fs_with_a_class_in_another_split_is_refused(data: Path, monkeypat
         described("cifarfs").load(data, print)
 
 
-@pytest.mark.omniglot
-def test_omniglot_in_torchvisions_folder_is_prepared_as_learn2learn_does(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = Path(os.environ["METAEXP_DATA"]) / "omniglot"
-    (data / "omniglot-py").symlink_to(real)
-    loaded = described("omniglot").load(data, print)
-    monkeypatch.setenv("XDG_CACHE_HOME", CACHE)  # where other tests have prepared it
-    own = Omniglot("maml", "per_class", "all", 28, "lanczos", True, None).load(real.parent, print)
-    assert loaded.digest == own.digest
+def test_omniglot_is_metaexps_own_in_grey_from_torchvisions_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AskedError(Exception):
+        """Raised where the files would be read, which tests/data/test_omniglot.py does."""
+
+    def prepare(self: Omniglot, folder: Path, progress: object) -> None:
+        raise AskedError(folder, vars(self))
+
+    for name in ("images_background", "images_evaluation"):
+        (data / "omniglot-py" / name).mkdir(parents=True)
+    monkeypatch.setattr(Omniglot, "_prepare", prepare)
+    with pytest.raises(AskedError) as asked:
+        described("omniglot").load(data, print)
+    folder, settings = asked.value.args
+    assert folder == data / "omniglot-py"
+
+    def differing(own: Omniglot) -> set[str]:
+        return {name for name, value in vars(own).items() if settings[name] != value}
+
+    assert differing(Omniglot("maml", "per_class", "all", 28, "lanczos", True, None)) == set()
+    assert "resize" in differing(Omniglot("maml", "per_class", "all", 28, "nearest", True, None))
 
 
 def test_a_pickle_that_calls_something_is_refused_and_nothing_is_called(data: Path) -> None:
