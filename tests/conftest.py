@@ -34,6 +34,7 @@ from hypothesis import HealthCheck, settings
 from records import record as record
 from rich.console import Console
 
+from metaexp.config import loader
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.machine.threads import cores
@@ -41,6 +42,7 @@ from metaexp.run.progress import Advance, Lines
 
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+loader._MOST_MADE = 2000  # tests compose far more configurations than a command does
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -135,8 +135,10 @@ def _place_in(source: ConfigSource, name: str) -> Traversable | None:
 
 
 class _Made(NamedTuple):
-    """A composition that is kept: its parts, the chosen files, and the lookups that it depends on."""
+    """A composition that is kept: whole, split for a current folder, its files, and the lookups it depends on."""
 
+    whole: bytes
+    cwd: str
     parts: bytes
     shared: Any
     files: Sequence[ResultDefault]
@@ -144,8 +146,8 @@ class _Made(NamedTuple):
 
 
 _made: dict[tuple[object, ...], _Made] = {}
-"""The newest ones, by search path, name of the root file, overrides and current folder."""
-_MOST_MADE = 200  # of some 70 kB each
+"""The newest ones, by search path, name of the root file and overrides."""
+_MOST_MADE = 200  # of some 140 kB each
 
 
 class Loader(ConfigLoaderImpl):
@@ -177,23 +179,23 @@ class Loader(ConfigLoaderImpl):
         Args:
             config_name: The root file.
             overrides: The choices of files.
-            split: Splits the configuration into two parts; called once for a composition.
+            split: Splits the configuration into two parts; called once for a composition and current folder.
 
         Returns:
             The first part, for the caller to change, and the second part, which all callers share.
         """
         searched = tuple(_identity_of(source) for source in self.repository.get_sources())
-        key = (searched, config_name, *overrides, RunMode.RUN, Path.cwd())
+        key = (searched, config_name, *overrides)
         made = _made.pop(key, None)
         is_known = self._compared is not None and key in self._compared
         if made is None or not (is_known or self.repository.is_current(made.answers)):
             self.repository.answers = {}
             config: DictConfig = self.load_configuration(config_name, overrides, RunMode.RUN)
-            depends_on_more = config.hydra.job.env_copy or self._asks_for_more
-            own, shared = split(config)
-            if depends_on_more:
-                return own, shared
-            made = _Made(pickle.dumps(own), copy_of(pickle.dumps(shared)), self.files, self.repository.answers)
+            if config.hydra.job.env_copy or self._asks_for_more:
+                return split(config)
+            made = _kept(config, split, self.files, self.repository.answers)
+        elif made.cwd != str(Path.cwd()):
+            made = _kept(copy_of(made.whole), split, made.files, made.answers)
         if len(_made) >= _MOST_MADE:
             del _made[next(iter(_made))]
         _made[key] = made
@@ -229,6 +231,14 @@ class Loader(ConfigLoaderImpl):
         if problems:
             raise ConfigError(problems)
         return super()._compose_config_from_defaults_list(defaults, repo)
+
+
+def _kept(config: DictConfig, split: Callable[[DictConfig], tuple[Any, Any]], *others: Any) -> _Made:
+    """A composition to keep. Of all that is in it, only ``hydra.runtime.cwd`` depends on the current folder."""
+    config.hydra.runtime.cwd = str(Path.cwd())
+    whole = pickle.dumps(config)
+    own, shared = split(config)
+    return _Made(whole, config.hydra.runtime.cwd, pickle.dumps(own), copy_of(pickle.dumps(shared)), *others)
 
 
 @lru_cache(maxsize=10_000)

@@ -7,7 +7,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from experiments import published
 
 from metaexp.config.compose import Composer
 from metaexp.config.schema import Settings
@@ -69,8 +68,9 @@ def short_loops(settings: Settings) -> list[str]:
 def test_every_experiment_trains_a_step_on_its_stand_in(
     composer: Composer, nowhere: list[str], silent: Lines, name: str
 ) -> None:
-    settings = published(name)
-    overrides = [f"experiment={name}", *LITTLE, *nowhere, *short_loops(settings)]
+    overrides = [f"experiment={name}", *LITTLE, *nowhere]
+    settings = composer.settings(overrides)
+    overrides += short_loops(settings)
     if needs_files(settings):
         overrides.append("dataset.stand_in=true")
     if settings.algorithm.arguments.get("fce"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
@@ -81,7 +82,7 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the values are: they are set later. An edit, a new file and another folder are noticed."""
+    """Whatever the values are: they are set later. An edit and a new file are noticed."""
     composed: list[list[str]] = []
     compose = ConfigLoaderImpl.load_configuration
 
@@ -104,7 +105,12 @@ def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.
     assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 2}
     assert len(composed) == 5
     monkeypatch.chdir(tmp_path)
-    assert Composer(tmp_path).compose(["model=small"]).hydra.runtime.cwd == str(tmp_path)
+    moved = Composer(tmp_path).compose(["model=small"])
+    assert moved.hydra.runtime.cwd == HydraConfig.get().runtime.cwd == str(tmp_path)
+    assert len(composed) == 5
+    monkeypatch.setattr(loader, "_made", {})
+    anew = Composer(tmp_path).compose(["model=small"])
+    assert (moved.config, moved.part) == (anew.config, anew.part)
     (tmp_path / "model" / "small.yaml").unlink()
     with pytest.raises(ConfigError, match="model/small"):
         Composer(tmp_path).compose(["model=small"])
