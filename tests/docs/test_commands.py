@@ -35,9 +35,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHORT = [
     "train.steps=2",
-    "train.meta_batch_size=2",
-    "train.eval_episodes=4",
-    "eval.episodes=4",
+    "train.meta_batch_size=1",
+    "train.eval_episodes=1",
+    "eval.episodes=2",
     "tracker=files",
 ]
 STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP|sweeps)$")
@@ -149,7 +149,7 @@ def with_runs(words: list[str], inside: Path) -> list[str]:
 def shortened(words: list[str]) -> list[str]:
     """The arguments of one command of ours, cut short."""
     if words[0] == "evaluate":
-        return [*words, "eval.episodes=4"]
+        return [*words, "eval.episodes=2"]
     if words[0] == "data" and not data_are_there(words):
         pytest.skip("needs the data themselves: set METAEXP_DATA")
     if "algorithm.engine=learn2learn" in words and not learn2learn_is_there():
@@ -159,7 +159,7 @@ def shortened(words: list[str]) -> list[str]:
     if words[0] != "train" or {"--help", "--cfg"} & set(words) or any(word.startswith("resume=") for word in words):
         return words
     if any(word.startswith("from=") for word in words):
-        return [*words, "train.steps=3", "eval.episodes=4"]  # one more than the run has
+        return [*words, "train.steps=3", "eval.episodes=2"]  # one more than the run has
     checked_only = [] if data_are_there(words) else ["--cfg", "job"]
     words = ["seed=0,1" if word == "seed=0,1,2" else word for word in words]
     return [*words, *checked_only, *SHORT, *(SMALL_GLYPHS if dataset_of(words) == "glyphs" else [])]

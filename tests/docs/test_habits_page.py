@@ -18,7 +18,7 @@ from metaexp.config.classes import targets
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "habits.md"
 SHORT = [
-    "train.steps=1", "train.meta_batch_size=2", "train.eval_episodes=2", "eval.episodes=4", "device.threads=1",
+    "train.steps=1", "train.meta_batch_size=1", "train.eval_episodes=1", "eval.episodes=2", "device.threads=1",
 ]  # fmt: skip
 SMALL = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 PLACES = ("outputs/RUN", "outputs/OTHER", "outputs/SWEEP")
@@ -79,7 +79,7 @@ def shortened(command: str) -> list[str]:
     if verb == "reproduce":  # hours of training: its experiment is composed and checked
         return ["train", f"experiment={words[1]}", "--cfg", "job"]
     if verb == "evaluate":
-        return [*words, "eval.episodes=4"]
+        return [*words, "eval.episodes=2"]
     if any(word.startswith("hydra/launcher=") for word in words):  # its processes import torch anew; see tests/sweep
         words = ["plan", *(word for word in words[1:] if word != "-m")]
     if verb not in ("train", "search", "plan"):
