@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -57,7 +58,7 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-_most_memory = [1 << 30]
+_most_memory = [2 << 30]
 """Bytes that the process may have before it gives memory back."""
 
 
@@ -69,7 +70,7 @@ def _memory() -> Iterator[None]:
         gc.collect()
         with suppress(AttributeError):  # only Linux has it
             ctypes.CDLL(None).malloc_trim(0)
-        _most_memory[0] = max(1 << 30, _memory_now() * 3 // 2)
+        _most_memory[0] = max(2 << 30, _memory_now() * 3 // 2)
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +79,11 @@ def _forget_own_code() -> Iterator[None]:
 
     And what it has trusted, for jobs are told of it.
     """
-    before, trusted = set(sys.modules), set(targets._trusted)
+    last, trusted = next(reversed(sys.modules)), set(targets._trusted)
     yield
     targets._trusted.intersection_update(trusted)
     written = tempfile.gettempdir()
-    for name in sys.modules.keys() - before:
+    for name in list(itertools.takewhile(lambda name: name != last, reversed(sys.modules))):
         spec = getattr(sys.modules[name], "__spec__", None)
         places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
         if any(place.startswith(written) for place in places):

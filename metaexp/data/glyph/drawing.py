@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -213,6 +214,7 @@ def _strides(points: Tensor) -> Tensor:
     return torch.where(step > 0.14, 1, torch.where(step > 0.07, 2, 4))
 
 
+@cache
 def _pen_table() -> Tensor:
     """The ink (_PENS, _FAR + 1) uint8 of each pen at each squared distance.
 

@@ -13,6 +13,7 @@ earlier fair one looks nearly the same; no two classes are twins therefore, leas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
@@ -102,8 +103,9 @@ class Inventory(NamedTuple):
     later: Tensor
 
     @classmethod
+    @cache
     def make(cls) -> Inventory:
-        """Return the inventory of :mod:`metaexp.data.glyph.shapes`."""
+        """Return the inventory of :mod:`metaexp.data.glyph.shapes`, which is made once in a process."""
         found = shapes()
         return cls(
             torch.tensor([shape.knots for shape in found]),
