@@ -120,6 +120,15 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("tiny_runs")
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and comparisons draw no figures, which take longer than small ones."""
+    from metaexp.compare.output.draw import Drawn
+
+    monkeypatch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+    monkeypatch.setattr("metaexp.compare.output.write.draw", lambda _: Drawn(b"", "<svg></svg>"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are cores: many tests wait for processes that they have started."""

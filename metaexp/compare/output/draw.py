@@ -16,7 +16,7 @@ from metaexp.compare.output.cells_map import draw_cells, mark_values
 from metaexp.compare.output.colours import PALETTE, Look
 from metaexp.compare.output.figure_data import FigureData, Series
 from metaexp.core.terminal_text import plain
-from metaexp.results.figures.style import CYCLE, GREY, STYLE, thousands
+from metaexp.results.figures.style import CYCLE, GREY, STYLE, arrange, thousands
 from metaexp.results.html_page import JOINTS
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def draw(data: FigureData) -> Drawn:
         else:
             _lines(figure, axes, data, labels)
         figure.supxlabel(wrap_text(data.note, 84), x=0.99, ha="right", fontsize=7.5, color=GREY)
+        arrange(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

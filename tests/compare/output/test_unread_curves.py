@@ -50,6 +50,7 @@ def _learning(comparison: Comparison) -> FigureData:
     return figure
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("damage", [_edit, _grow, _link, _pipe])
 def test_a_curve_that_cannot_be_read_is_named_on_the_page_and_in_the_terminal(
     damage: Damage, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -68,10 +69,10 @@ def test_a_curve_that_cannot_be_read_is_named_on_the_page_and_in_the_terminal(
     output = io.StringIO()
     print_comparison(comparison, Console(file=output, width=200))
     assert f"left out: {run.name}: only its learning curve" in output.getvalue()
-    files = render(comparison)
+    files, files_of_whole = render(comparison), render(whole)
     for name in ("index.html", "README.md"):
         assert b"only its learning curve" in files[name]
-        assert b"only its learning curve" not in render(whole)[name]
+        assert b"only its learning curve" not in files_of_whole[name]
     assert "Without one run, whose curve cannot be read." in _learning(comparison).note
     assert "Without" not in _learning(whole).note
     assert [row.estimate for row in comparison.tables[0].rows] == [row.estimate for row in whole.tables[0].rows]
