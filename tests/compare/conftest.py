@@ -25,7 +25,12 @@ HOSTILE = ["<script>alert(1)</script>", "a\"b'c & $x_1$ %", '=HYPERLINK("http://
 
 @pytest.fixture
 def make_run(record: RunRecord, tmp_path: Path) -> MakeRun:
-    """A factory of run folders under ``tmp_path/sweep``.
+    """A factory of run folders under ``tmp_path/sweep``, as of :func:`factory_of_runs`."""
+    return factory_of_runs(record, tmp_path / "sweep")
+
+
+def factory_of_runs(record: RunRecord, sweep: Path) -> MakeRun:
+    """A factory of run folders under ``sweep``.
 
     mean: of the run, in log-odds (or of the error for mse). shot, way: of the task; each has its own bank. config:
     dotted keys to set. Other keywords replace fields of the record.
@@ -48,7 +53,7 @@ def make_run(record: RunRecord, tmp_path: Path) -> MakeRun:
         for key, value in (config or {}).items():
             section, _, name = key.partition(".")
             settings[section] = settings.get(section, {}) | {name: value}
-        place = tmp_path / "sweep" / (folder or f"run_{number:03d}")
+        place = sweep / (folder or f"run_{number:03d}")
         place.mkdir(parents=True)
         content = dataclasses.replace(
             record, algorithm=algorithm, seed=seed, task=Task(way, shot, 5), test=scores[-1], config=settings,

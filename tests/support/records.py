@@ -9,6 +9,11 @@ from metaexp.results.record import Git, Machine, Reference, RunRecord, Score, Ta
 
 @pytest.fixture
 def record() -> RunRecord:
+    return make_record()
+
+
+def make_record() -> RunRecord:
+    """A record with a value in every field."""
     return RunRecord(
         status="completed",
         name="maml_omniglot_5way_1shot-seed0",
