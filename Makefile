@@ -82,7 +82,7 @@ help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
 
 clean:
-	rm -rf .venv build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(READY): $(PINS) | $(PYTHON)
 	@echo "installing metaexp into $(ENV), which takes a minute or two"

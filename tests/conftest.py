@@ -31,7 +31,6 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, and tests send it
 
 import cheap_runs  # noqa: F401
-from hypothesis import HealthCheck, settings
 from records import record as record
 from rich.console import Console
 
@@ -41,8 +40,6 @@ from metaexp.config.classes.source import read_module
 from metaexp.machine.threads import cores
 from metaexp.run.progress import Advance, Lines
 
-settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any speed")
 loader._MOST_MADE = 2000  # tests compose far more configurations than a command does
 
 

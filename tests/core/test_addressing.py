@@ -1,10 +1,9 @@
 import math
+import random
 from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from metaexp.core.addressing import distinct, episode_keys, integers, permutation, subkeys, unit_floats
@@ -70,8 +69,18 @@ def test_seed_split_index_and_stream_each_change_the_key():
     assert len({base.item(), *(k.item() for k in others), *streams}) == 54
 
 
-@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 2**64))
-@settings(max_examples=30)
+DRAWN = random.Random(0)
+"""Where values of tests come from, so that every process has the same tests."""
+
+
+@pytest.mark.parametrize(
+    ("indices", "seed"),
+    [
+        ([0], 0),
+        ([2**40] * 2, 2**64),
+        *[([DRAWN.randint(0, 2**40) for _ in range(n)], DRAWN.randint(0, 2**64)) for n in (1, 2, 7, 20)],
+    ],
+)
 def test_a_key_is_the_same_in_every_batch(indices, seed):
     together = episode_keys(seed, "test", torch.tensor(indices))
     alone = torch.cat([episode_keys(seed, "test", torch.tensor([i])) for i in indices])
@@ -79,8 +88,9 @@ def test_a_key_is_the_same_in_every_batch(indices, seed):
     assert torch.equal(distinct(together, 0, 3, 9), torch.cat([distinct(k, 0, 3, 9) for k in alone.split(1)]))
 
 
-@given(st.integers(1, 2**31 - 1))
-@settings(max_examples=50)
+@pytest.mark.parametrize(
+    "high", [1, 2, 3, 2**16, 2**31 - 2, 2**31 - 1, *[DRAWN.randint(1, 2**31 - 1) for _ in range(6)]]
+)
 def test_integers_stay_below_their_bound_up_to_the_largest_word(high):
     extreme = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
     drawn = integers(torch.cat([extreme, keys(200)]), high)
@@ -103,13 +113,14 @@ def test_unit_floats_are_uniform_multiples_in_zero_to_one():
     assert chisquare(torch.histc(floats, 20, 0, 1).tolist()).pvalue > 1e-4
 
 
-@given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 1000))
-@settings(max_examples=50)
-def test_distinct_draws_are_distinct_and_below_their_bound(n, extra, seed):
-    drawn = distinct(keys(20, seed), 0, n, n + extra)
-    assert drawn.min() >= 0
-    assert drawn.max() < n + extra
-    assert all(len(set(row)) == n for row in drawn.tolist())
+@pytest.mark.parametrize("extra", [0, 1, 5, 60])
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 40])
+def test_distinct_draws_are_distinct_and_below_their_bound(n, extra):
+    for seed in range(3):
+        drawn = distinct(keys(20, seed), 0, n, n + extra)
+        assert drawn.min() >= 0
+        assert drawn.max() < n + extra
+        assert all(len(set(row)) == n for row in drawn.tolist())
 
 
 def test_independent_draws_would_not_have_been_distinct():
