@@ -125,7 +125,7 @@ def _sentence(entry: Entry) -> str:
     if format_published(record) != NOTHING:
         parts.append(f"Published: {format_published(record)}.")
     if format_verdict(entry) != NOTHING:
-        parts.append(f"Verdict: {format_verdict(entry)}.")
+        parts.append(f"Verdict: {format_verdict(entry)}.".replace(" ....", " ..."))
     return " ".join(parts)
 
 
