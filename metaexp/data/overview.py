@@ -133,8 +133,17 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = BytesIO()
+    _place(figure)
     figure.savefig(content, format=path.suffix.lower().lstrip("."), dpi=100)
     write_atomically(path, content.getvalue())
+
+
+def _place(figure: Figure) -> None:
+    """Find places for the axes, once. ``savefig`` would draw the whole figure one more time for it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def _format_sizes(domain: ClassDataset) -> str:

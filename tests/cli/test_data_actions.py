@@ -138,11 +138,11 @@ def test_a_mixture_is_described_and_drawn_domain_by_domain(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     glyphs = [f"dataset.domains.glyphs.{key}=6" for key in ("train_classes", "val_classes", "test_classes")]
-    command = ["data", "dataset=mixture", "dataset.stand_in=true", *glyphs, "--figure", str(tmp_path / "m.png")]
-    assert main(command) == 0
+    made_up = ["dataset.stand_in=true", "dataset.domains.omniglot.stand_in_images=2"]
+    assert main(["data", "dataset=mixture", *made_up, *glyphs, "--figure", str(tmp_path / "m.png")]) == 0
     text = capsys.readouterr().out
     assert "glyphs:   6 / 6 / 6 classes, 20 or more examples each" in text
-    assert "omniglot: 1100 / 100 / 423 classes" in text
+    assert "omniglot: 1100 / 100 / 423 classes, 2 or more examples each" in text
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -12,8 +12,8 @@ from metaexp.cli.main import main
 from metaexp.results.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
 
 SMALL = [
-    "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=70", "dataset.val_classes=20",
-    "dataset.test_classes=20", "device=cpu", "device.threads=1", "tracker=files", "train.steps=2", "eval.episodes=20",
+    "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",
+    "dataset.test_classes=10", "device=cpu", "device.threads=1", "tracker=files", "train.steps=2", "eval.episodes=20",
     "train.log_every=1",
     "train.eval_episodes=2",
 ]  # fmt: skip
@@ -61,12 +61,13 @@ def test_a_dataset_without_fault_is_looked_at_and_trained_on(inside: Path, capsy
 
 
 def test_data_that_are_there_are_looked_at_and_trained_on(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "dataset=glyphs", "dataset.train_classes=20"]) == 0
+    few = [f"dataset.{split}_classes=20" for split in ("train", "val", "test")]
+    assert main(["data", "dataset=glyphs", *few]) == 0
     look, train = next_commands(capsys.readouterr().out)
     assert main(look) == 0
     assert (inside / "examples.png").exists()
     assert next_commands(capsys.readouterr().out) == [train]
-    assert train == ["train", "dataset=glyphs", "dataset.train_classes=20"]
+    assert train == ["train", "dataset=glyphs", *few]
 
 
 def test_a_class_that_no_configuration_names_has_no_next_command(

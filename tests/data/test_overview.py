@@ -133,7 +133,8 @@ def test_sequences_are_drawn_as_lines(tmp_path):
 
 
 @pytest.mark.parametrize("input_shape", [(1,), (6, 1)])
-def test_regression_families_are_described_and_drawn_by_tasks(tmp_path, input_shape):
+def test_regression_families_are_described_and_drawn_by_tasks(tmp_path, input_shape, monkeypatch):
+    monkeypatch.setattr("metaexp.data.overview._CURVES_SHOWN", 2)
     report, loaded = load_and_count(Given(Waves(input_shape, 1.0)), tmp_path, print)
     assert report.rows == []
     assert "regression" in report.format()
