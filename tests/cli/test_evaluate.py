@@ -13,8 +13,8 @@ import metaexp as mx
 from metaexp.cli.main import main
 
 SMALL = [
-    "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=70", "dataset.val_classes=20",
-    "dataset.test_classes=20", "device=cpu", "device.threads=1", "tracker=files", "train.steps=1", "eval.episodes=6",
+    "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",
+    "dataset.test_classes=10", "device=cpu", "device.threads=1", "tracker=files", "train.steps=1", "eval.episodes=6",
     "train.eval_episodes=2",
 ]  # fmt: skip
 
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(trained: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder has a copy of the runs in ``runs``."""
     shutil.copytree(trained, tmp_path / "runs")
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
+SMALL = ("dataset.train_classes=60", "dataset.val_classes=10", "dataset.test_classes=10", "model.channels=8")
+
+
 def settings(*overrides: str) -> Settings:
     return Composer().settings([*SETTINGS, *overrides], on_this_machine=False)
 
@@ -61,9 +64,10 @@ def test_regression_is_refused_before_data_are_made():
 
 
 def run(folder: Path, *overrides: str) -> bytes:
-    return (mx.train(*SETTINGS, *overrides, folder=folder).folder / "metrics.jsonl").read_bytes()
+    return (mx.train(*SETTINGS, *SMALL, *overrides, folder=folder).folder / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_augmented_run_repeats_itself_and_differs_from_the_plain_one(tmp_path):
     plain = run(tmp_path / "plain")
     changed = run(tmp_path / "changed", "augment.flip=true", "augment.crop=3")
@@ -74,6 +78,7 @@ def test_an_augmented_run_repeats_itself_and_differs_from_the_plain_one(tmp_path
     assert record["episode_bank"] == json.loads((tmp_path / "plain" / "record.json").read_text())["episode_bank"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_that_goes_on_from_an_augmented_one_is_the_longer_run(tmp_path):
     long = run(tmp_path / "long", "augment.turn=true")
     run(tmp_path / "short", "augment.turn=true", "train.steps=2")

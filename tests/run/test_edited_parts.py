@@ -155,6 +155,7 @@ def test_predictions_with_an_edited_part_say_so(part: str, capsys: pytest.Captur
     assert line in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_is_not_tested_again_for_a_comparison_with_edited_code(capsys: pytest.CaptureFixture[str]) -> None:
     for seed, folder in enumerate(["first", "second"]):
         begun(folder, f"seed={seed}")

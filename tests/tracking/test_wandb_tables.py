@@ -73,15 +73,18 @@ def test_a_table_is_in_the_files_of_an_offline_run_and_nowhere_else(tmp_path: Pa
     assert list((tmp_path / "home").rglob("*")) == []
 
 
-def test_a_long_table_is_cut_and_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_table_is_cut_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.tracking.tables.MOST_ROWS", 100)  # of 10,000, the client takes seconds
     with caplog.at_level(logging.INFO, "metaexp"):
-        (table,) = _tables(_log(tmp_path / "run", [[row, "old", 0.5] for row in range(10_003)]))
-    assert [row[0] for row in table["data"]] == list(range(10_000))
-    assert "trackers show the first 10000 of the 10003 rows of test_episodes" in caplog.messages
+        (table,) = _tables(_log(tmp_path / "run", [[row, "old", 0.5] for row in range(103)]))
+    assert [row[0] for row in table["data"]] == list(range(100))
+    assert "trackers show the first 100 of the 103 rows of test_episodes" in caplog.messages
     caplog.clear()
     with caplog.at_level(logging.INFO, "metaexp"):
-        (table,) = _tables(_log(tmp_path / "other", [[row, "old", 0.5] for row in range(10_000)]))
-    assert len(table["data"]) == 10_000
+        (table,) = _tables(_log(tmp_path / "other", [[row, "old", 0.5] for row in range(100)]))
+    assert len(table["data"]) == 100
     assert not [message for message in caplog.messages if "trackers show" in message]
 
 
@@ -130,6 +133,7 @@ def test_an_artifact_waits_for_no_server_that_has_gone_away(
     assert [found["input"]["artifactTypeName"] for found in online.artifacts] == ([] if is_silent else ["run"])
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_table_of_a_run_is_what_its_folder_has_and_changes_no_number(tmp_path: Path) -> None:
     small = [
         "algorithm=maml", "algorithm.inner_steps=1", "algorithm.inner_steps_test=2", "model=mlp", "model.hidden=[8]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -32,7 +33,14 @@ WITH = "eval.metrics=[per_class,nll]"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    """A run with the metric, and with figures."""
     return mx.train(*SMALL, WITH, folder=tmp_path_factory.mktemp("runs") / "with")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    """The same run without it, and with figures."""
+    return mx.train(*SMALL, "eval.metrics=[nll]", folder=tmp_path_factory.mktemp("runs") / "without")
 
 
 def test_answers_are_added_up_by_class() -> None:
@@ -77,8 +85,7 @@ def test_the_files_agree_with_each_other_and_with_the_test(run: mx.Run) -> None:
     assert (run.folder / "plots" / "hardest_classes.png").is_file()
 
 
-def test_no_other_number_changes(run: mx.Run, tmp_path: Path) -> None:
-    plain = mx.train(*SMALL, "eval.metrics=[nll]", folder=tmp_path / "without")
+def test_no_other_number_changes(run: mx.Run, plain: mx.Run) -> None:
     assert plain.record.test == run.record.test
     assert plain.record.episode_bank == run.record.episode_bank
     assert plain.record.config_hash == run.record.config_hash
@@ -89,8 +96,9 @@ def test_no_other_number_changes(run: mx.Run, tmp_path: Path) -> None:
     assert not (plain.folder / "plots" / "hardest_classes.png").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_later_test_a_page_and_a_comparison_show_the_classes(
-    run: mx.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: mx.Run, plain: mx.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = mx.train(*SMALL, "eval.metrics=[per_class]", "algorithm=nearest_neighbour", folder=tmp_path / "other")
     hardest = read_classes(run.folder / CLASSES_FILE, run.record.test_classes_sha256)[0]
@@ -107,7 +115,6 @@ def test_a_later_test_a_page_and_a_comparison_show_the_classes(
     mine = [line for line in lines if line["row"] == "proto_net" and line["class"] == hardest.name]
     assert [float(line["accuracy"]) for line in mine] == [hardest.accuracy]
 
-    plain = mx.train(*SMALL, folder=tmp_path / "plain")
     assert main(["compare", str(plain.folder), str(other.folder), "--output", str(tmp_path / "page")]) == 0
     assert not (tmp_path / "page" / "classes.csv").exists()
     assert "hardest classes" not in (tmp_path / "page" / "README.md").read_text()
@@ -125,9 +132,8 @@ def test_a_later_test_a_page_and_a_comparison_show_the_classes(
     assert f"| {hardest.name} | {hardest.accuracy * 100:.1f} % | {hardest.queries} |" in text
 
 
-def test_a_changed_file_is_refused(tmp_path: Path) -> None:
-    run = mx.train(*SMALL, WITH, folder=tmp_path / "runs" / "run")
-    path = run.folder / CLASSES_FILE
+def test_a_changed_file_is_refused(run: mx.Run, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(run.folder, tmp_path / "runs" / "run")) / CLASSES_FILE
     path.write_text(path.read_text().replace("test/", "tset/", 1))
     with pytest.raises(RunFolderError, match="was changed after the test"):
         read_classes(path, run.record.test_classes_sha256)
@@ -138,6 +144,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     assert gather([tmp_path / "runs"]).runs[0].classes == ()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_data_without_names_have_the_metric_and_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: mx.Run
 ) -> None:

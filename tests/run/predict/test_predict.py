@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(6):
             picture(10 * number + 5, 100 * number + index).save(root / f"class{number:02d}" / f"{index}.png")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_figures() -> Iterator[None]:
+    """Runs draw no figures, which take longer than these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +305,7 @@ def coverage(tasks: TaskSource, threshold: float, n_episodes: int) -> float:
 
 @pytest.mark.parametrize("level", [0.8, 0.9])
 def test_sets_cover_as_promised_on_test_episodes_and_others_do_not(level: float) -> None:
-    shape, n = TaskShape(5, 2, 4), 600
+    shape, n = TaskShape(5, 2, 4), 300
     tasks = blurred_tasks(1.5, 0).tasks(shape, 3)
     found = calibrate(TwoWay().eval(), tasks, shape, level, n)
     error = math.sqrt(level * (1 - level) / n)
@@ -311,7 +320,7 @@ def test_sets_cover_as_promised_on_test_episodes_and_others_do_not(level: float)
 def test_intervals_cover_targets_of_unseen_regression_tasks(sinusoid: mx.Run) -> None:
     from metaexp.data.sinusoid import Sinusoid
 
-    shape, n, level = TaskShape(0, 10, 10), 300, 0.9
+    shape, n, level = TaskShape(0, 10, 10), 150, 0.9
     tasks = Sinusoid(**sinusoid.settings.dataset.arguments).load(Path(), lambda _: None).tasks(shape, 3)
     algorithm = sinusoid.algorithm()
     found = calibrate(algorithm, tasks, shape, level, n)
