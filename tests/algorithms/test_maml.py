@@ -48,18 +48,18 @@ def meta_gradient(algorithm: MAML, batch: Episode, chunk_size: int | None = None
     return torch.cat([p.grad.flatten() for p in algorithm.parameters()])
 
 
-def finite_differences(algorithm: MAML, batch: Episode, step: float = 1e-6) -> torch.Tensor:
+def finite_differences(algorithm: MAML, batch: Episode, directions: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
+    """The slopes (D,) of the meta-loss along directions (D, P)."""
     slopes = []
+    start = nn.utils.parameters_to_vector(algorithm.parameters()).detach()
     with torch.no_grad():
-        for p in algorithm.parameters():
-            flat = p.view(-1)
-            for i in range(flat.numel()):
-                kept = flat[i].item()
-                flat[i] = kept + step
-                above = over_tasks(algorithm, batch).mean()
-                flat[i] = kept - step
-                slopes.append((above - over_tasks(algorithm, batch).mean()) / (2 * step))
-                flat[i] = kept
+        for direction in directions:
+            losses = []
+            for place in (start + step * direction, start - step * direction):
+                nn.utils.vector_to_parameters(place, algorithm.parameters())
+                losses.append(over_tasks(algorithm, batch).mean())
+            slopes.append((losses[0] - losses[1]) / (2 * step))
+        nn.utils.vector_to_parameters(start, algorithm.parameters())
     return torch.stack(slopes)
 
 
@@ -67,7 +67,12 @@ def finite_differences(algorithm: MAML, batch: Episode, step: float = 1e-6) -> t
 @pytest.mark.parametrize("batch_norm", ["transductive", "episode"])
 def test_second_order_meta_gradient_equals_finite_differences(adapt: str, batch_norm: str) -> None:
     algorithm, batch = maml(small_mlp(width=4), adapt=adapt, batch_norm=batch_norm), episodes()
-    assert torch.allclose(meta_gradient(algorithm, batch), finite_differences(algorithm, batch), atol=1e-6)
+    gradient = meta_gradient(algorithm, batch)
+    directions = torch.randn(10, len(gradient), generator=torch.Generator().manual_seed(0)).double()
+    slopes = finite_differences(algorithm, batch, directions)
+    assert torch.allclose(directions @ gradient, slopes, atol=1e-6)
+    gradient[0] += 1e-4  # a fault of one number is seen along all directions
+    assert not torch.allclose(directions @ gradient, slopes, atol=1e-6)
 
 
 def test_first_order_gradient_is_the_query_gradient_at_the_adapted_parameters() -> None:
