@@ -180,16 +180,17 @@ def test_without_a_published_number_there_is_no_verdict(conf: Path, capsys: pyte
 def test_the_same_command_goes_on_where_it_was_stopped(
     conf: Path, silent: Lines, stop_after: Callable[..., Lines]
 ) -> None:
-    planned = plan(conf, seeds=2)
+    planned = plan(conf, "small", "train.steps=20", seeds=2)
     with pytest.raises(Interrupted):
         run_seeds(planned, stop_after(7, which=2))
     first = read_record(planned.folder / "seed0")
     assert (first.status, read_record(planned.folder / "seed1").steps) == ("completed", 7)
-    done = run_seeds(plan(conf, seeds=2), silent)
+    done = run_seeds(plan(conf, "small", "train.steps=20", seeds=2), silent)
     assert [record.status for record in done.records] == ["completed", "completed"]
     assert done.records[0] == first
     assert "continues after step 7" in (planned.folder / "seed1" / "run.log").read_text()
-    undisturbed = run_seeds(plan(conf, "small", f"paths.outputs={conf.parent / 'other'}", seeds=2), silent)
+    elsewhere = f"paths.outputs={conf.parent / 'other'}"
+    undisturbed = run_seeds(plan(conf, "small", "train.steps=20", elsewhere, seeds=2), silent)
     assert undisturbed.plan.folder != planned.folder
     assert [r.test for r in undisturbed.records] == [r.test for r in done.records]
 

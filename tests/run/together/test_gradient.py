@@ -94,6 +94,7 @@ def test_runs_trained_together_are_those_trained_alone(tiny: ModuleType, at_once
 def test_every_learner_on_a_small_network_can_be_stacked(algorithm: str, data: str) -> None:
     given = [f"algorithm={algorithm}", f"dataset={data}", "device=cpu", "tracker=files", "train.meta_batch_size=2"]
     given += ["model=mlp", "model.hidden=[8]"] if data == "glyphs" else []
+    given += ["algorithm.inner_epochs=3"] if algorithm == "meta_lstm" else []
     composer = Composer()
     settings = [composer.settings([*given, f"seed={seed}"]) for seed in (0, 1)]
     sets: list[list[MetaStep]] = [[], []]
