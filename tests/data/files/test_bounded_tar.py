@@ -7,6 +7,7 @@ import gzip
 import lzma
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from metaexp.core.errors import DataError
 from metaexp.data.files import bounded_tar
 from metaexp.data.files.archives import open_source
 
-OPENERS = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+OPENERS = {"gz": gzip.open, "bz2": bz2.open, "xz": partial(lzma.open, preset=0)}
 LIMIT = 1 << 20
 BIG = 1 << 25
 
