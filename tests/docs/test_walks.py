@@ -1,7 +1,7 @@
 """The walks of docs/walks run from the top in an empty folder, with the metaexp of an installed wheel.
 
-Each walk is one process: the commands are called in it, because importing torch takes longer than such a command. Runs
-are cut to a few steps.
+Each walk is one process, forked from one that has imported torch: the commands are called in it, because importing
+torch takes longer than such a command. Runs are cut to a few steps.
 """
 
 from __future__ import annotations
@@ -15,24 +15,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKS = sorted((ROOT / "docs" / "walks").glob("*.md"))
 WALKER = Path(__file__).resolve().parents[1] / "support" / "docs" / "walker.py"
 SHIPPED = ("metaexp", "conf", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-
-
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of a wheel, as installing it makes one: built once, by one of several processes."""
-    base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel_of_walks"
-    place.mkdir(exist_ok=True)
-    with FileLock(place / ".lock"):
-        if not (place / "installed").exists():
-            build(place / "source").rename(place / "installed")
-    return place / "installed"
 
 
 def build(source: Path) -> Path:
@@ -50,36 +37,36 @@ def build(source: Path) -> Path:
     return source.parent / "unpacked"
 
 
-def walk(page: Path, installed: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Walk along a page in an empty folder."""
-    folder.mkdir()
-    mine = {"XDG_CONFIG_HOME": str(folder.parent / "config"), "METAEXP_DATA": str(folder / "data")}
+def walk(installed: Path, folder: Path, *pages: Path) -> subprocess.CompletedProcess[str]:
+    """Walk along each page in an empty folder."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("METAEXP_")}
-    return subprocess.run(
-        [sys.executable, str(WALKER), str(page), str(installed)], cwd=folder, env=environment | mine,
-        capture_output=True, text=True, timeout=1000,
-    )  # fmt: skip
+    command = [sys.executable, str(WALKER), str(installed), str(folder), *map(str, pages)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1000)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
-def test_a_walk_of_the_documentation_works_from_a_wheel_in_an_empty_folder(
-    page: Path, installed: Path, tmp_path: Path
-) -> None:
-    done = walk(page, installed, tmp_path / "empty")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def test_the_walks_of_the_documentation_work_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
+    installed = build(tmp_path / "source")
+    (tmp_path / "walks").mkdir()
+    done = walk(installed, tmp_path / "walks", *WALKS)
+    said = {page.stem: (tmp_path / "walks" / f"{page.stem}.log").read_text() for page in WALKS}
+    assert done.returncode == 0, {name: text[-2000:] for name, text in said.items()}
     assert f"metaexp of {installed}" in done.stdout
-    if page.stem == "paper" and shutil.which("pdflatex"):
-        assert (tmp_path / "empty" / "paper" / "paper.pdf").stat().st_size > 10_000
-        assert "Overfull \\hbox" not in (tmp_path / "empty" / "paper" / "paper.log").read_text(errors="replace")
+    assert all(text.startswith("-- ") for text in said.values())
+    if shutil.which("pdflatex"):
+        paper = tmp_path / "walks" / "paper" / "paper"
+        assert (paper / "paper.pdf").stat().st_size > 10_000
+        assert "Overfull \\hbox" not in (paper / "paper.log").read_text(errors="replace")
 
 
-@pytest.mark.slow
-def test_a_mistake_in_a_walk_would_be_seen(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "wrong.md").write_text("```sh\nmetaexp plan train.stepps=3\n```\n")
-    assert walk(tmp_path / "wrong.md", installed, tmp_path / "first").returncode == 1
-    (tmp_path / "wrong.md").write_text("```py\n1 / 0\n```\n")
-    assert "ZeroDivisionError" in walk(tmp_path / "wrong.md", installed, tmp_path / "second").stderr
+MISTAKES = [("sh\nmetaexp plan train.stepps=3", "train.stepps"), ("py\n1 / 0", "ZeroDivisionError")]
+
+
+@pytest.mark.parametrize(("block", "said"), MISTAKES, ids=["a command", "code"])
+def test_a_mistake_in_a_walk_would_be_seen(block: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.md").write_text(f"```{block}\n```\n")
+    assert walk(ROOT, tmp_path, tmp_path / "wrong.md").returncode == 1
+    assert said in (tmp_path / "wrong.log").read_text()
 
 
 @pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)

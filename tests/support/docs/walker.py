@@ -1,6 +1,8 @@
-"""Runs the blocks of a page from the top, in the current folder.
+"""Runs the blocks of pages from the top, each page in an empty folder.
 
-usage: walker.py PAGE INSTALLED, where INSTALLED holds the metaexp to be used.
+usage: walker.py INSTALLED FOLDER PAGE..., where INSTALLED holds the metaexp to be used. A page is walked along in a
+process forked from this one, in a folder of its name below FOLDER; what it printed is in the file .log beside it. The
+exit code is 1 if a page failed.
 
 A block of Python or YAML whose first line is a comment with a path is a file. ``py`` is run. Of ``sh``, metaexp and
 python are called in this process, and cd and LaTeX do what they say. Runs are cut to a few steps.
@@ -8,6 +10,7 @@ python are called in this process, and cd and LaTeX do what they say. Runs are c
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import runpy
@@ -15,6 +18,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +58,16 @@ def run_command(line: str) -> None:
 
 
 def walk(text: str) -> None:
-    """Run every block. Figures of runs are drawn only where the page shows them; they take longer than these runs."""
+    """Run every block. What takes longer than these runs is left out: figures that the page does not show, processes
+    for jobs, and the large images of ``check``.
+    """
     if "metaexp train" in text and "run.figures" not in text:
-        from metaexp.run import outputs
-
-        outputs.draw = lambda *_: {}
+        importlib.import_module("metaexp.run.outputs").draw = lambda *_: {}
+    if "metaexp train -m" in text:
+        warm_start = importlib.import_module("metaexp.sweep.warm_start")
+        warm_start.start, warm_start.can_fork = importlib.import_module("forking").start, lambda: False
+    if "metaexp check" in text:
+        importlib.import_module("metaexp.doctor.network").SHAPES = {"colour images, 3 x 16 x 16": (3, 16, 16)}
     names: dict[str, Any] = {"__name__": "__main__"}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         first, _, rest = block.partition("\n")
@@ -73,10 +83,42 @@ def walk(text: str) -> None:
                 run_command(line)
 
 
+def walk_in_child(page: Path, folder: Path) -> int:
+    """Walk along a page in a forked process, as a user without settings and data; its exit code."""
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        place = folder / page.stem
+        place.mkdir()
+        os.chdir(place)
+        os.environ["METAEXP_DATA"] = str(place / "data")
+        os.environ["XDG_CONFIG_HOME"] = str(folder / f"{page.stem} config")
+        log = os.open(f"{place}.log", os.O_WRONLY | os.O_CREAT)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        walk(page.read_text(encoding="utf-8"))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main(folder: str, pages: Sequence[str]) -> int:
+    """Walk along the pages."""
+    if len(pages) > 1:
+        for name in ("torch._dynamo", "metaexp.run.job", "metaexp.run.figures", "metaexp.doctor.network"):
+            importlib.import_module(name)  # once, not for every page
+    return max(abs(walk_in_child(Path(page), Path(folder))) for page in pages)
+
+
 if __name__ == "__main__":
-    page, installed = sys.argv[1:]
-    sys.path[0] = installed  # in place of this file's folder, and before the packages of this environment
+    sys.path[0] = sys.argv[1]  # in place of this file's folder, and before the packages of this environment
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
     import metaexp
 
-    print(f"metaexp of {Path(metaexp.__file__).parents[1]}")
-    walk(Path(page).read_text(encoding="utf-8"))
+    print(f"metaexp of {Path(metaexp.__file__).parents[1]}", flush=True)
+    sys.exit(main(sys.argv[2], sys.argv[3:]))
