@@ -143,6 +143,14 @@ def forked_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def forked_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm parents, and jobs without one, are forked from this process, which has imported torch."""
+    forking = importlib.import_module("forking")
+    monkeypatch.setattr("metaexp.machine.forked_process.subprocess", forking.SUBPROCESS)
+    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
+
+
+@pytest.fixture
 def family(tiny: ModuleType, forked_jobs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The module ``case_runs``, trusted, for sweeps and searches.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from forking import run_program
 from sampling import EXHAUSTIVE
 
 pytestmark = pytest.mark.timeout(600)
@@ -23,7 +24,15 @@ def rank_rounds() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_disturbed_runs_end_and_go_on_bit_for_bit(rank_rounds: ModuleType, tmp_path: Path) -> None:
+def test_disturbed_runs_end_and_go_on_bit_for_bit(
+    rank_rounds: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], *, check: bool) -> None:
+        """In a process forked from this one, which has imported torch."""
+        code, printed = run_program(Path(command[1]), command[2:], tmp_path)
+        assert code == 0, printed
+
+    monkeypatch.setattr(rank_rounds, "subprocess", SimpleNamespace(run=run))
     kinds = [kind for kind in rank_rounds.DISTURBANCES if EXHAUSTIVE or kind not in ELSEWHERE]
     found = rank_rounds.run_rounds(tmp_path / "rounds", len(kinds), 1, kinds)
     assert found["hung"] == []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from forking import run_program
 from sampling import size
 
 from metaexp.core.errors import RunFolderError
@@ -291,14 +290,9 @@ def test_what_is_no_run_folder_is_not_resumed(tmp_path: Path, silent: Lines) -> 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """SIGKILLs at random times, and right before or after a write, a sync or a rename."""
     kills = size(8, 20)
-    done = subprocess.run(
-        [sys.executable, str(KILLS / "kill_and_resume.py"), str(tmp_path), str(kills)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    code, printed = run_program(KILLS / "kill_and_resume.py", [tmp_path, kills], tmp_path)
+    assert code == 0, printed
+    report = json.loads(printed.splitlines()[-1])
     assert report["kills"] >= kills
     assert report["folders"]
     assert report["different"] == []
@@ -309,12 +303,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, ex
 
 def test_killed_at_every_kind_of_call_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     every = size(61, 30)  # an odd number, so that kills come before calls and after them
-    done = subprocess.run(
-        [sys.executable, str(KILLS / "crash_points.py"), str(tmp_path), "--every", str(every)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    code, printed = run_program(KILLS / "crash_points.py", [tmp_path, "--every", every], tmp_path)
+    assert code == 0, printed
+    report = json.loads(printed.splitlines()[-1])
     assert report["points"] >= size(3, 5)
     assert report["failed"] == report["different"] == []
 

@@ -6,13 +6,12 @@ import fcntl
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forking import run_program
 
 from metaexp.results.episodes import read_episodes
 from metaexp.results.record import RunRecord, read_record
@@ -103,9 +102,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "report.json").exists():
             (place / "jobs.json").write_text(json.dumps(JOBS))
-            command = [sys.executable, str(KILLS / "shared_runs.py"), str(place), str(place / "jobs.json")]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+            code, printed = run_program(KILLS / "shared_runs.py", [place, place / "jobs.json"], place)
+            assert code == 0, printed
     return Shared(json.loads((place / "report.json").read_text()))
 
 

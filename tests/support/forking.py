@@ -5,59 +5,70 @@ This process must have a single thread.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import runpy
 import signal
+import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from types import SimpleNamespace
+from typing import IO, NamedTuple, NoReturn
 
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
-from metaexp.sweep import worker
+from metaexp.machine.forked_process import wait_for
+from metaexp.sweep import preload, worker
 from metaexp.sweep.job_process import JobProcess, unless_log_opens
 from metaexp.sweep.job_state import LOG_FILE
 
 
-class ForkedProcess(JobProcess):
-    """A worker forked from this process.
+class Forked:
+    """A process forked from this one. The methods are those of :class:`subprocess.Popen`.
 
     Args:
-        folder: The job's folder.
-        pid: The worker.
-        stdin: The write end of its standard input. It closes when this process dies.
+        pid: The process.
+        stdin: The write end of its standard input, which closes when this process dies; -1 if it has none.
     """
 
-    def __init__(self, folder: Path, pid: int, stdin: int) -> None:
-        self.folder, self.pid, self.stdin = folder, pid, stdin
-        self.code: int | None = None
+    def __init__(self, pid: int, stdin: int = -1) -> None:
+        self.pid, self.stdin = pid, stdin
+        self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        if self.code is None:
+        """The exit code; None while it runs."""
+        if self.returncode is None:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 self._ended(status)
-        return self.code
+        return self.returncode
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        if self.code is None:
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code."""
+        if timeout is not None:
+            return wait_for(self.poll, timeout)
+        if self.returncode is None:
             self._ended(os.waitpid(self.pid, 0)[1])
-        return self.code
+        assert self.returncode is not None
+        return self.returncode
 
-    def stop(self) -> None:
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+        """Kill it, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
 
     def _ended(self, status: int) -> None:
-        self.code = os.waitstatus_to_exitcode(status)
-        os.close(self.stdin)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        if self.stdin >= 0:
+            os.close(self.stdin)
 
 
 def start(folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
@@ -71,7 +82,35 @@ def start(folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: i
         trust = [word for name in trusted for word in ("--trust", name)]
         _in_child(lambda: worker.main([str(folder), *map(str, others), *more, *trust]), read_end, folder / LOG_FILE)
     os.close(read_end)
-    return ForkedProcess(folder, pid, write_end)
+    return JobProcess(folder, Forked(pid, write_end))
+
+
+def start_warm_parent(
+    command: Sequence[str], *, env: Mapping[str, str], stdout: IO[bytes], pass_fds: Sequence[int], **_: object
+) -> Forked:
+    """Fork a warm parent. Replaces :class:`subprocess.Popen` in :mod:`metaexp.machine.forked_process`.
+
+    Args:
+        command: How it is started in a new Python process.
+        env: Its environment.
+        stdout: Where its output goes.
+        pass_fds: The number of its socket.
+    """
+    assert list(command[1:4]) == ["-P", "-m", "metaexp.sweep.worker"]
+    _import_everything()
+    pid = os.fork()
+    if pid == 0:
+        atexit._clear()  # what is left to do at the end of this process is not for its forks
+        os.environ.clear()
+        os.environ.update(env)
+        _forget_own_code()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        _in_child(lambda: worker.main(command[4:]), nothing, stdout.fileno(), pass_fds[0])
+    return Forked(pid)
+
+
+SUBPROCESS = SimpleNamespace(**vars(subprocess) | {"Popen": start_warm_parent})
+"""The module ``subprocess``, for :mod:`metaexp.machine.forked_process`."""
 
 
 def fork(action: Callable[[], int], log: Path) -> int:
@@ -96,34 +135,70 @@ class Ended(NamedTuple):
 
 def run_main(arguments: Sequence[str], folder: Path) -> Ended:
     """Run ``metaexp`` with these arguments in a folder, in a forked process that knows no code of a user."""
-    for name in ("run.job", "run.figures", "doctor.examine", "doctor.network", "data.glyphs"):
-        importlib.import_module(f"metaexp.{name}")  # once, not in every process
+    _import_everything()
 
     def action() -> int:
         os.chdir(folder)
-        targets._trusted.clear()
-        targets._folders.clear()
-        read_module.cache_clear()
+        _forget_own_code()
         for name in [name for name in sys.modules if (folder / name.partition(".")[0]).is_dir()]:
             del sys.modules[name]  # another test's, of the same name
         return main(arguments)
 
+    return _wait_for(action, folder)
+
+
+def run_program(path: Path, arguments: Sequence[object], folder: Path) -> Ended:
+    """Run a Python program with these arguments in a forked process. What it prints is in ``folder`` too."""
+    _import_everything()
+
+    def action() -> int:
+        sys.argv = [str(path), *map(str, arguments)]
+        sys.path.insert(0, str(path.parent))
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as error:
+            if not isinstance(error.code, str):
+                return error.code or 0
+            print(error.code)
+            return 1
+        return 0
+
+    return _wait_for(action, folder)
+
+
+def _forget_own_code() -> None:
+    """Trust no code of a user, as a new process does."""
+    targets._trusted.clear()
+    targets._folders.clear()
+    read_module.cache_clear()
+
+
+def _import_everything() -> None:
+    """Import what runs and checks import late: once, not in every forked process."""
+    checks = ("metaexp.doctor.examine", "metaexp.doctor.network", "metaexp.doctor.dataset")
+    for name in (*preload._modules(), *preload._LIBRARIES, *checks):
+        importlib.import_module(name)
+
+
+def _wait_for(action: Callable[[], int], folder: Path) -> Ended:
+    """Call ``action`` in a forked process, with its output in a file of ``folder``, and wait for its end."""
     log = folder / "printed.log"
     log.unlink(missing_ok=True)
     code = os.waitstatus_to_exitcode(os.waitpid(fork(action, log), 0)[1])
     return Ended(code, log.read_text())
 
 
-def _in_child(action: Callable[[], int], stdin: int, log: Path) -> NoReturn:
-    """Run ``action`` and exit. The child closes the files that the parent has open."""
+def _in_child(action: Callable[[], int], stdin: int, log: Path | int, keep: int = 2) -> NoReturn:
+    """Run ``action`` and exit. The child closes the files that the parent has open, but for the one to ``keep``."""
     code = 1
     try:
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        out = log if isinstance(log, int) else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(stdin, 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        os.closerange(3, 1000)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        os.closerange(3, keep)
+        os.closerange(max(keep + 1, 3), 1000)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         code = action()
     except BaseException:
         traceback.print_exc()

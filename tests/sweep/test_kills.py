@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forking import run_program
 from sampling import size
 
 from metaexp.machine.forked_process import can_fork
@@ -15,7 +14,7 @@ from metaexp.machine.forked_process import can_fork
 KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
 
 
-WARM = pytest.param(["--warm"], 2, size(1, 2), marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))
+WARM = pytest.param(["--warm"], 2, 2, marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))
 
 
 @pytest.mark.slow
@@ -25,17 +24,12 @@ def test_killed_at_random_moments_a_sweep_ends_with_the_same_bytes(
 ) -> None:
     """SIGKILL for the sweep and its workers; the fifth kill is timed by the sweep itself.
 
-    With warm parents there are fewer, because each sweep after a kill imports torch: two, as the files of the
-    configuration are edited after the second. The script takes more jobs and kills, too: 20 and 30 need minutes.
+    With warm parents there are two, as the files of the configuration are edited after the second. The script takes
+    more jobs and kills, too: 20 and 30 need minutes.
     """
-    done = subprocess.run(
-        [sys.executable, str(KILLS / "kill_sweep.py"), str(tmp_path), str(jobs), str(kills), *how],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr or done.stdout
-    report = json.loads(done.stdout.splitlines()[-1])
+    code, printed = run_program(KILLS / "kill_sweep.py", [tmp_path, jobs, kills, *how], tmp_path)
+    assert code == 0, printed
+    report = json.loads(printed.splitlines()[-1])
     assert report["jobs"] == jobs
     assert report["kills"] == kills
     assert report["again"] == report["missing"] == report["different"] == []

@@ -1,4 +1,7 @@
-"""Jobs forked from a warm parent compute and write the same as jobs in new Python processes."""
+"""Jobs forked from a warm parent compute and write the same as jobs in new Python processes.
+
+One test has a real warm parent and a job in a new Python process. The others fork theirs, for importing takes long.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -134,6 +138,7 @@ def own(place: Path) -> Callable[[str], None]:
     return write
 
 
+@pytest.mark.usefixtures("forked_parents")
 def test_own_code_is_imported_by_jobs_only_and_an_edit_of_it_is_noticed(own: Callable[[str], None]) -> None:
     prepared = prepare([*OVERRIDES, "model=mine", "seed=0,1", "hydra.sweep.dir=sweep"], Path("my_conf"), "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
@@ -149,6 +154,7 @@ def test_own_code_is_imported_by_jobs_only_and_an_edit_of_it_is_noticed(own: Cal
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_parents")
 def test_a_job_stops_when_it_is_asked_to_and_when_the_pool_dies() -> None:
     sweep = sweep_of("sweep", "seed=0,1", "train.steps=100000", "train.checkpoint_every=1")
     pool = os.fork()  # a pool of its own, to be killed
@@ -182,6 +188,7 @@ def begun(process: JobProcess) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_parents")
 def test_where_the_parent_dies_another_takes_its_place_and_in_the_end_jobs_are_spawned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,8 +228,10 @@ def begun_by_parent(starter: WarmStarter, process: JobProcess) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_parents")
 def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that cannot begin at all is not tried again."""
+    monkeypatch.setattr(warm_start, "_load", lambda: time.sleep(WAIT))  # it dies before it is ready
     sweep = sweep_of("sweep", "seed=0,1")
     said: list[str] = []
     with open_job_starter((), 1, said.append) as begin:
@@ -232,6 +241,7 @@ def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.Mon
         assert running.wait(WAIT) == 0
     assert len(said) == 1
     assert said[0].endswith("each job imports for itself from now on")
+    monkeypatch.setattr("metaexp.machine.forked_process.subprocess", subprocess)
     monkeypatch.setattr(warm_start, "FORK_SERVER", "--no-such-option")
     with open_job_starter((), 1, said.append) as begin:
         assert isinstance(begin, WarmStarter)

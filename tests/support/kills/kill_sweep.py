@@ -1,7 +1,8 @@
 """Starts a sweep, kills it with SIGKILL at random moments and starts it again, until it is done. Checks the results.
 
 The sweep and its workers are one process group, and all are killed together. They are forked from this process, which
-has imported torch. With --warm, the workers are forked from a warm parent of the sweep, which is killed too.
+has imported torch. With --warm, the workers are forked from a warm parent of the sweep, which is killed too; it is
+forked from this process as well.
 
 The moment of a kill is drawn uniformly, in processor time. Usually it is the time of the workers, chosen so that all
 kills come while work is left. Every fifth kill, and any kill after the last job, is timed by the sweep's own process.
@@ -42,6 +43,7 @@ from rich.console import Console
 
 from metaexp.config.classes.targets import trust
 from metaexp.core.errors import RunFolderError
+from metaexp.machine import forked_process
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run import outputs as outputs_module
@@ -55,11 +57,11 @@ _SECONDS_BETWEEN_LOOKS = 0.02
 def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bool) -> int:
     for package in case_runs.TRUSTED:
         trust(package)
+    outputs_module.draw = lambda *_: {}  # figures take longer than these runs
+    warm_start.start = forking.start
     if warm:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # for the warm parents, whose jobs import the family
+        forked_process.subprocess = forking.SUBPROCESS
     else:
-        outputs_module.draw = lambda *_: {}  # figures take longer than these runs
-        warm_start.start = forking.start
         warm_start.can_fork = lambda: False
     torch.set_num_threads(1)
     output = output and output.resolve()
@@ -164,7 +166,7 @@ def sweep(command: list[str]) -> int:
 
 
 def has_begun(seen: int) -> bool:
-    """Whether a job has begun beyond the first ``seen`` ones. Before that, a warm parent is still importing."""
+    """Whether a job has begun beyond the first ``seen`` ones. Before that, a warm parent may still be importing."""
     return len(begins(Path("disturbed"))) > seen
 
 
@@ -252,8 +254,6 @@ if __name__ == "__main__":
     parser.add_argument("jobs", type=int)
     parser.add_argument("kills", type=int)
     parser.add_argument("--output", type=Path)
-    parser.add_argument(
-        "--warm", action="store_true", help="fork the jobs from a real warm parent, which is killed too"
-    )
+    parser.add_argument("--warm", action="store_true", help="fork the jobs from a warm parent, which is killed too")
     given = parser.parse_args()
     sys.exit(main(given.folder, given.jobs, given.kills, given.output, warm=given.warm))
