@@ -146,6 +146,7 @@ def forked_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 def forked_parents(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warm parents, and jobs without one, are forked from this process, which has imported torch."""
     forking = importlib.import_module("forking")
+    forking.import_everything()
     monkeypatch.setattr("metaexp.machine.forked_process.subprocess", forking.SUBPROCESS)
     monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
 

@@ -97,7 +97,6 @@ def start_warm_parent(
         pass_fds: The number of its socket.
     """
     assert list(command[1:4]) == ["-P", "-m", "metaexp.sweep.worker"]
-    _import_everything()
     pid = os.fork()
     if pid == 0:
         atexit._clear()  # what is left to do at the end of this process is not for its forks
@@ -135,7 +134,7 @@ class Ended(NamedTuple):
 
 def run_main(arguments: Sequence[str], folder: Path) -> Ended:
     """Run ``metaexp`` with these arguments in a folder, in a forked process that knows no code of a user."""
-    _import_everything()
+    import_everything()
 
     def action() -> int:
         os.chdir(folder)
@@ -149,7 +148,7 @@ def run_main(arguments: Sequence[str], folder: Path) -> Ended:
 
 def run_program(path: Path, arguments: Sequence[object], folder: Path) -> Ended:
     """Run a Python program with these arguments in a forked process. What it prints is in ``folder`` too."""
-    _import_everything()
+    import_everything()
 
     def action() -> int:
         sys.argv = [str(path), *map(str, arguments)]
@@ -173,8 +172,8 @@ def _forget_own_code() -> None:
     read_module.cache_clear()
 
 
-def _import_everything() -> None:
-    """Import what runs and checks import late: once, not in every forked process."""
+def import_everything() -> None:
+    """Import what runs and checks import late: once, not in every forked process. It may set environment variables."""
     checks = ("metaexp.doctor.examine", "metaexp.doctor.network", "metaexp.doctor.dataset")
     for name in (*preload._modules(), *preload._LIBRARIES, *checks):
         importlib.import_module(name)

@@ -60,6 +60,7 @@ def main(folder: Path, n_jobs: int, kills: int, output: Path | None, *, warm: bo
     outputs_module.draw = lambda *_: {}  # figures take longer than these runs
     warm_start.start = forking.start
     if warm:
+        forking.import_everything()
         forked_process.subprocess = forking.SUBPROCESS
     else:
         warm_start.can_fork = lambda: False
