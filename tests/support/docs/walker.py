@@ -62,12 +62,19 @@ def walk(text: str) -> None:
     for jobs, and the large images of ``check``.
     """
     if "metaexp train" in text and "run.figures" not in text:
-        importlib.import_module("metaexp.run.outputs").draw = lambda *_: {}
+        from metaexp.run import outputs
+
+        outputs.draw = lambda *_: {}
     if "metaexp train -m" in text:
-        warm_start = importlib.import_module("metaexp.sweep.warm_start")
-        warm_start.start, warm_start.can_fork = importlib.import_module("forking").start, lambda: False
+        import forking
+
+        from metaexp.sweep import warm_start
+
+        warm_start.start, warm_start.can_fork = forking.start, lambda: False
     if "metaexp check" in text:
-        importlib.import_module("metaexp.doctor.network").SHAPES = {"colour images, 3 x 16 x 16": (3, 16, 16)}
+        from metaexp.doctor import network
+
+        network.SHAPES = {"colour images, 3 x 16 x 16": (3, 16, 16)}
     names: dict[str, Any] = {"__name__": "__main__"}
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         first, _, rest = block.partition("\n")
