@@ -53,8 +53,8 @@ WITH_PYTHON = ("benchmarks", "conf", "docs", "examples", "metaexp", "scripts", "
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the package and its contracts, to be damaged."""
-    shutil.copytree(ROOT / "metaexp", tmp_path / "metaexp", ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of the package, compiled as far as it is here, and of its contracts, to be damaged."""
+    shutil.copytree(ROOT / "metaexp", tmp_path / "metaexp")
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     return tmp_path
 
@@ -196,12 +196,17 @@ PROMISE = re.compile(
 """How the docstring of a module says that importing the module brings no torch."""
 
 
+@cache
+def docstring(text: str) -> str:
+    """The docstring of a module with this text; empty if it has none."""
+    return ast.get_docstring(ast.parse(text)) or ""
+
+
 def promising(folder: Path) -> list[str]:
     """The modules of the package in ``folder`` whose docstrings promise that importing them brings no torch."""
     found = []
     for path in sorted((folder / "metaexp").rglob("*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-        if PROMISE.search(docstring):
+        if PROMISE.search(docstring(path.read_text("utf-8"))):
             found.append(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
     return found
 
