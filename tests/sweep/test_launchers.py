@@ -32,13 +32,16 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 def test_a_launcher_runs_each_job_in_a_process_of_its_own(
     family: ModuleType, tmp_path: Path, launcher: str, more: list[str]
 ) -> None:
-    """Two jobs, of which one is killed; in a process as a user would start it, without anything imported before."""
+    """Two jobs, of which one is killed; in a process as a user would start it, without anything imported before.
+
+    The data are metaexp's own: the sweep would import a dataset of the user, and torch with it.
+    """
     if importlib.util.find_spec(f"hydra_plugins.hydra_{PLUGINS[launcher]}_launcher") is None:
         pytest.skip(f"hydra-{PLUGINS[launcher]}-launcher is not installed")
     path = str(SUPPORT)
     trust = [word for package in family.TRUSTED for word in ("--trust", package)]
     command = [sys.executable, "-m", "metaexp", "train", "-m", "--config-dir", "conf", *trust, *family.COMMON]
-    command += ["algorithm.case=0,7", f"hydra/launcher={launcher}", *more]
+    command += ["dataset=sinusoid", "model=net", "algorithm.case=0,7", f"hydra/launcher={launcher}", *more]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 10, done.stderr
     assert "1 of 2 jobs completed, 1 killed" in done.stdout
