@@ -46,7 +46,6 @@ lint: $(DEV)
 types: $(DEV)
 ifeq ($(TORCH),pinned)
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
 else
 	@echo "types are checked with the pinned torch only"
 endif

@@ -31,4 +31,4 @@ def _map_if_needed(overrides: defaults_list.Overrides, defaults: list[InputDefau
 defaults_list._create_interpolation_map = _map_if_needed  # type: ignore[assignment]
 
 # The same few interpolations are in every configuration. A tree is only read once it is made.
-omegaconf.base.parse = lru_cache(maxsize=1000)(grammar_parser.parse)  # type: ignore[attr-defined]
+omegaconf.base.parse = lru_cache(maxsize=1000)(grammar_parser.parse)

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -61,8 +60,7 @@ class Cases(TinyMAML):
         super().set_progress(step, total)
 
     def meta_loss(self, episode: Episode) -> Tensor:
-        loss = cast(Tensor, super().meta_loss(episode))
-        return loss * float("nan") if (self.case, self.step) == (6, 8) else loss
+        return super().meta_loss(episode) * (float("nan") if (self.case, self.step) == (6, 8) else 1.0)
 
 
 def result_of(folder: Path) -> dict[str, bytes]:
