@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
 from metaexp.core.terminal_text import plain
 from metaexp.results.figures.style import BLUE, GREY, Canvas
 from metaexp.results.per_class.files import ClassResult, format_confusion
@@ -24,6 +22,7 @@ def hardest_classes(path: Path, title: str, found: Sequence[ClassResult], mean: 
         found: The results, the hardest first.
         mean: The accuracy over all test episodes.
     """
+    import matplotlib
     from matplotlib.ticker import PercentFormatter
 
     shown = found[:_MOST]
