@@ -8,17 +8,63 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import is_special, open_regular, reason
 
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000
+_MOST_LEVELS = 100
+"""OmegaConf takes a few more, and PyYAML's parser in C takes any number, until the stack or the memory is full."""
+
+
+def _yaml_loader() -> Any:
+    """OmegaConf's loader, with the parser of PyYAML that is written in C, where PyYAML was built with it."""
+    slow: Any = get_yaml_loader()
+    if not hasattr(yaml, "CSafeLoader"):
+        return slow
+
+    class Loader(yaml.CSafeLoader, slow):  # type: ignore[misc]  # the parser of the first, the rules of the second
+        yaml_constructors = slow.yaml_constructors
+        yaml_implicit_resolvers = slow.yaml_implicit_resolvers
+        level = 0
+
+        def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+            """Called before each node that is composed."""
+            self.level += 1
+            if self.level > _MOST_LEVELS:
+                raise RecursionError("lists or mappings are inside each other too deeply")
+
+        def ascend_resolver(self) -> None:
+            """Called after each node that is composed."""
+            self.level -= 1
+
+    return Loader
+
+
+def _yaml_dumper() -> Any:
+    """OmegaConf's dumper; a part that is there twice is written twice."""
+
+    class Dumper(get_omega_conf_dumper()):  # type: ignore[misc]
+        def ignore_aliases(self, data: object) -> bool:
+            """Whether a part is written out wherever it is."""
+            return True
+
+    return Dumper
+
+
+_LOADER = _yaml_loader()
+_DUMPER = _yaml_dumper()
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return ``values`` as YAML text, keys in their order."""
-    return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
+    written = dict(values)
+    if _is_plain(written):  # without making a configuration first, which takes three times as long as writing
+        text: str = yaml.dump(written, allow_unicode=True, sort_keys=False, Dumper=_DUMPER)
+        return text
+    return OmegaConf.to_yaml(OmegaConf.create(written))
 
 
 def plain(config: object) -> object:
@@ -36,7 +82,13 @@ def read_yaml(path: Path) -> object:
     problems = yaml_problems(path)
     if problems:
         raise ValueError(problems[0])
-    return OmegaConf.to_container(OmegaConf.load(path))
+    text = path.read_text(encoding="utf-8")
+    found = yaml.load(text, Loader=_LOADER)
+    if "&" not in text and isinstance(found, dict) and _is_plain(found):  # no part is there twice, as an alias
+        return found
+    if not isinstance(found, dict | list | str | None):
+        raise ValueError(f"it holds one value of type {type(found).__name__}, and no keys")
+    return OmegaConf.to_container(OmegaConf.create({} if found is None else found))
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -103,6 +155,17 @@ def format_unreadable_file(folder: Path | None) -> str:
         except (OSError, ValueError, yaml.YAMLError):
             continue
     return ""
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a configuration made of ``value`` would hold the same, so that none has to be made to see that."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    if type(value) is str:
+        return "${" not in value
+    return value is None or type(value) in (bool, int, float)
 
 
 def _size(node: Any, known: dict[int, int]) -> int:
