@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,16 @@ def test_no_experiment_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_resolves_to_the_same_bytes_as_before(name: str) -> None:
-    assert digests(published(name)) == json.loads(DIGESTS.read_text())[name]
+def test_an_experiment_resolves_to_the_same_bytes_as_before_says_what_it_is_and_names_its_reference(name: str) -> None:
+    settings = published(name)
+    assert digests(settings) == json.loads(DIGESTS.read_text())[name]
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    header = text.partition("defaults:")[0]
+    assert settings.experiment == name
+    assert header.startswith("# @package _global_\n# ")
+    assert "Paper:" in header
+    assert f"metaexp train experiment={name}" in re.sub(r"\s*\\?\n#\s*", " ", header)
+    assert settings.reference is not None or "none" in header or "published" in header, "say that there is no number"
 
 
 @pytest.mark.parametrize("override", ["reference.value=0.5", "train.log_every=51"])

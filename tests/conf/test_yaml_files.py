@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import published
 from omegaconf import OmegaConf
 
 from metaexp.config.check import SECTIONS, SLOTS, TRACKER
@@ -101,18 +99,6 @@ def test_every_sweep_composes_into_different_jobs_and_says_what_it_is(composer: 
     assert len(jobs) > 2
     assert len({job.config_hash for job in jobs}) == len(jobs)
     assert set(content(f"sweep/{name}")) <= {"params", "on_error", "retries"}
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_says_what_it_is_and_names_its_reference(name: str) -> None:
-    settings = published(name)
-    text = (CONF / "experiment" / f"{name}.yaml").read_text()
-    header = text.partition("defaults:")[0]
-    assert settings.experiment == name
-    assert header.startswith("# @package _global_\n# ")
-    assert "Paper:" in header
-    assert f"metaexp train experiment={name}" in re.sub(r"\s*\\?\n#\s*", " ", header)
-    assert settings.reference is not None or "none" in header or "published" in header, "say that there is no number"
 
 
 def test_experiments_are_all_different() -> None:
