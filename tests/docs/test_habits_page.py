@@ -21,6 +21,7 @@ SHORT = [
     "train.steps=1", "train.meta_batch_size=1", "train.eval_episodes=1", "eval.episodes=2", "device.threads=1",
 ]  # fmt: skip
 SMALL = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
+NARROW = ["model.channels=8"]
 PLACES = ("outputs/RUN", "outputs/OTHER", "outputs/SWEEP")
 
 
@@ -35,7 +36,7 @@ def commands(text: str) -> list[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs and a sweep of two jobs, which are copies of the runs."""
     folder = tmp_path_factory.mktemp("habits")
-    common = ["tracker=files", *SHORT, *SMALL, f"paths.outputs={folder / 'outputs'}"]
+    common = ["tracker=files", *SHORT, *SMALL, *NARROW, f"paths.outputs={folder / 'outputs'}"]
     place = folder / "outputs" / "SWEEP"
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
@@ -86,6 +87,8 @@ def shortened(command: str) -> list[str]:
         return words
     dataset = next((word for word in words if word.startswith(("experiment=", "+experiment=", "dataset="))), "")
     small = SMALL if dataset in ("", "dataset=glyphs") else []
+    if small and not any(word.startswith("model=") for word in words):
+        small = [*SMALL, *NARROW]
     if "omniglot" in dataset and not (Path(os.environ.get("METAEXP_DATA", "data")) / "omniglot").exists():
         small = ["dataset.stand_in=true"]
     tracker = [] if any(word.startswith("tracker") for word in words) else ["tracker=files"]
