@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
-from metaexp.models.inspection import prepare_network
+from metaexp.models.inspection import convert_layers, prepare_network
 from metaexp.models.plain import as_network
 
 N_OUTPUTS = 5
@@ -31,6 +31,8 @@ class NetworkSubject:
     name: str
     make: MakeNetwork
     input_shape: tuple[int, ...] = (1, 28, 28)
+    _tried: dict[int | None, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Outputs -> whether gradients of several tasks can be computed at once. This is tried once, for it takes long."""
 
     def raw(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> nn.Module:
         """Make the network as its class makes it. Global generators stay as they are.
@@ -43,14 +45,20 @@ class NetworkSubject:
             return self.make(input_shape=self.input_shape, n_outputs=n_outputs)
 
     def build(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> Network:
-        """Make the network as a run uses it.
+        """Make the network as a run uses it. Only the first one is tried on examples.
 
         Args:
             n_outputs: The network's outputs; None for an embedding.
             seed: Decides the first weights.
         """
         network = as_network(self.raw(n_outputs, seed), n_outputs)
-        prepare_network(network, self.input_shape, n_outputs)
+        if n_outputs in self._tried:
+            convert_layers(network)
+            if not self._tried[n_outputs]:
+                vars(network)["maps_over_tasks"] = False
+        else:
+            prepare_network(network, self.input_shape, n_outputs)
+            self._tried[n_outputs] = getattr(network, "maps_over_tasks", True) is not False
         return network
 
     def examples(self, seed: int = 0) -> Tensor:

@@ -37,8 +37,7 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         ConfigError: A layer keeps statistics in a way that an algorithm could not choose; an example's output depends
             on the rest of its batch; the network does not give ``n_outputs`` numbers.
     """
-    convert_batch_norm(network)
-    convert_convolutions(network)
+    convert_layers(network)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         buffers = {name: tensor.clone() for name, tensor in network.named_buffers()}
         was_training = network.training
@@ -51,6 +50,19 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
             for name, tensor in network.named_buffers():
                 if name in buffers:
                     tensor.copy_(buffers[name])
+
+
+def convert_layers(network: nn.Module) -> None:
+    """Convert torch's batch norm and convolutions. The weights stay.
+
+    Args:
+        network: changed in place.
+
+    Raises:
+        ConfigError: A layer cannot be converted.
+    """
+    convert_batch_norm(network)
+    convert_convolutions(network)
 
 
 def convert_batch_norm(network: nn.Module) -> list[str]:

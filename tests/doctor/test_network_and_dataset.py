@@ -21,8 +21,10 @@ from metaexp.data.classification.preprocessing import Origin
 from metaexp.doctor.dataset import CHECKS as DATASET_CHECKS
 from metaexp.doctor.dataset import examine_dataset
 from metaexp.doctor.network import CHECKS, SHAPES, examine_network
+from metaexp.doctor.network_subject import NetworkSubject
 from metaexp.doctor.report import is_all_ok
 from metaexp.models.base import Network
+from metaexp.models.inspection import prepare_network
 
 SHAPE = TaskShape(5, 1, 2)
 
@@ -142,6 +144,30 @@ def test_a_sound_network_passes_and_shapes_that_it_refuses_do_not_count() -> Non
     assert len(parts) == len(SHAPES)
     assert {finding.name for finding in parts[0].findings} == set(CHECKS)
     assert {f.name for f in parts[0].findings if f.verdict == "does not apply"} == {"body and head"}
+
+
+class Unmappable(Plain):
+    """It asks for a number, so that it cannot be computed for several tasks at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x) * (1.0 if x.sum().item() else 2.0)
+        return out
+
+
+@pytest.mark.parametrize(("cls", "maps"), [(Plain, True), (Unmappable, False)])
+def test_a_network_is_tried_once_for_a_shape(cls: Any, maps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int | None] = []
+
+    def count(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
+        tried.append(n_outputs)
+        prepare_network(network, input_shape, n_outputs)
+
+    monkeypatch.setattr("metaexp.doctor.network_subject.prepare_network", count)
+    subject = NetworkSubject("own", cls)
+    for network in (subject.build(), subject.build(seed=1), subject.build(None), subject.build(None)):
+        assert getattr(network, "maps_over_tasks", True) is maps
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+    assert tried == [5, None]
 
 
 FAULTS: dict[type[nn.Module], str] = {
