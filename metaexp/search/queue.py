@@ -79,7 +79,7 @@ class TrialQueue:
         with hold_lock(self._lock_file("trials"), wait=True):
             points = self.study.points()
             for point in points:
-                trial = self._lock_trial(point, is_new=False) if point.state == "running" else None
+                trial = self._lock_trial(point) if point.state == "running" else None
                 if trial is not None:
                     return trial
             return self._new(points)
@@ -98,7 +98,7 @@ class TrialQueue:
             if job is not None:
                 same = identities.get(job.identity)
                 if same is None:
-                    return self._lock_trial(point, is_new=True)
+                    return self._lock_trial(point, job)
             tried[_written(point)] = point.number if same is None else same
             if same is None:  # the values do not fit together
                 left -= 1
@@ -116,8 +116,14 @@ class TrialQueue:
             return _MOST_REPEATS
         return _MOST_REPEATS if tried < len(self.prepared.grid()) else 0
 
-    def _lock_trial(self, point: Point, *, is_new: bool) -> LockedTrial | None:
-        """Lock a trial of the study. None if another process has or had it, or its values do not fit together."""
+    def _lock_trial(self, point: Point, job: FrozenJob | None = None) -> LockedTrial | None:
+        """Lock a trial of the study. None if another process has or had it, or its values do not fit together.
+
+        Args:
+            point: The trial.
+            job: Its job, if the trial is new.
+        """
+        is_new = job is not None
         try:
             release = acquire(self._lock_file(f"trial-{point.number}"))
         except LockedError:
@@ -129,7 +135,7 @@ class TrialQueue:
         try:
             if "folder" in point.notes and ((folder / FROZEN_FILE).exists() or (folder / RECORD_FILE).exists()):
                 return LockedTrial(point, _read_job(point, folder), folder, is_new, release)
-            job = self._freeze(point)
+            job = job or self._freeze(point)
         except RunFolderError as error:  # costs this trial alone
             self.study.fail(point.number, str(error), error.exit_code)
             print_text(f"trial {point.number}: FAILED, {error}", flush=True)
