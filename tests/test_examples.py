@@ -42,7 +42,7 @@ def test_every_folder_has_commands() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("folder", "command"), commands())
-def test_a_command_of_the_examples_works(tmp_path: Path, folder: str, command: str) -> None:
+def test_a_command_of_the_examples_works(tmp_path: Path, no_figures: None, folder: str, command: str) -> None:
     shutil.copytree(
         ROOT / "examples" / folder, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__", "outputs")
     )

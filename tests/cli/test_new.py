@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forking
 import pytest
 
 from metaexp.cli.main import main
@@ -47,18 +47,19 @@ SUFFIXES = (".py", ".yaml", ".toml")
 
 def run_tests(here: Path) -> tuple[int, str]:
     """Run the tests of the project, up to the first failure, in a process forked from this one: exit code, output."""
-    for module in ("run.job", "run.figures", "doctor.examine", "doctor.network", "doctor.dataset", "data.glyphs"):
-        importlib.import_module(f"metaexp.{module}")  # once, not in every process
+    forking.import_everything()
     log = here.parent / "tests.log"
     log.unlink(missing_ok=True)
-    arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "tests"]
-    pid = importlib.import_module("forking").fork(lambda: int(pytest.main(arguments)), log)
+    arguments = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={here.parent / 'made'}", "tests"]
+    pid = forking.fork(lambda: int(pytest.main(arguments)), log)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), log.read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", KINDS, ids=" ".join)
-def test_the_files_pass_check_and_train_and_their_own_tests_pass(words: list[str], here: Path) -> None:
+def test_the_files_pass_check_and_train_and_their_own_tests_pass(
+    words: list[str], here: Path, no_figures: None
+) -> None:
     """The tests that ``new`` writes run ``metaexp check`` and train."""
     kind, name = words[:2]
     assert main(["new", *words]) == 0
@@ -94,8 +95,8 @@ def test_the_new_code_may_run_at_once_by_the_permission_that_new_has_written(
 
 def test_a_process_of_its_own_checks_the_new_code(here: Path) -> None:
     """As a user starts it; -P keeps Python from finding the code in the current folder by itself."""
-    assert main(["new", "model", "mine"]) == 0
-    done = subprocess.run([sys.executable, "-P", "-m", "metaexp", "check", "model=mine"], capture_output=True)
+    assert main(["new", "dataset", "mine"]) == 0
+    done = subprocess.run([sys.executable, "-P", "-m", "metaexp", "check", "dataset=mine"], capture_output=True)
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forking import run_main
 
 from metaexp.cli.main import main
 from metaexp.config import permissions
@@ -114,10 +114,11 @@ def test_a_project_that_the_user_allowed_runs_from_any_of_its_folders(
 
 
 def test_a_sweep_hands_the_code_of_the_project_to_its_jobs(project: Path, name: str) -> None:
+    """The job is a new Python process."""
     allow(project / "metaexp.toml", [name])
     command = ["train", "-m", *SHORT, "seed=0", "sweep.fork=false", f"hydra.sweep.dir={project / 'sweep'}"]
-    done = subprocess.run([sys.executable, "-m", "metaexp", *command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout
+    done = run_main(command, Path.cwd())
+    assert done.code == 0, done.output
     records = [json.loads(path.read_text()) for path in (project / "sweep").glob("*/record.json")]
     assert [record["status"] for record in records] == ["completed"]
 

@@ -69,12 +69,12 @@ def starts_of(folder: str = "found") -> Counter[int]:
 def test_a_search_ends_with_the_best_on_validation_and_has_tested_nothing(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(family, *VARIED, "search.trials=6", "search.startup_trials=3", "search.pruner=none") == 0
+    assert run(family, *VARIED, "search.trials=4", "search.startup_trials=2", "search.pruner=none") == 0
     out = capsys.readouterr().out
     found = report()
     values = [trial["value"] for trial in trials()]
-    assert len(values) == 6
-    assert len(set(values)) == 6
+    assert len(values) == 4
+    assert len(set(values)) == 4
     assert found["is_done"] is True
     assert found["metric"] == "val/mse"
     best = found["trials"][found["best"]]
@@ -87,11 +87,11 @@ def test_a_search_ends_with_the_best_on_validation_and_has_tested_nothing(
         assert done.test is None
         assert done.group == "found"
         assert "test/" not in (Path("found") / trial["folder"] / "metrics.jsonl").read_text()
-    assert "search=tpe for the lowest val/mse: 6 trials" in out
-    assert "6 trials: 6 completed" in out
+    assert "search=tpe for the lowest val/mse: 4 trials" in out
+    assert "4 trials: 4 completed" in out
     assert f"best: trial {best['number']} in found/{best['folder']}" in out
     assert f"No trial was tested; test the best one once: metaexp evaluate found/{best['folder']}" in out
-    assert "importance of the 2 keys: it needs 10 completed trials; 6 are not enough" in out
+    assert "importance of the 2 keys: it needs 10 completed trials; 4 are not enough" in out
     assert found["importances"] == {}
 
 
@@ -126,7 +126,7 @@ def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) ->
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
     """SIGKILL at random moments; its trials save and stop, for nobody is there any more."""
     most = size(3, 6)
-    asked = [*VARIED, "algorithm.pause=0.02", "search.trials=5", "search.startup_trials=2"]
+    asked = [*VARIED, "algorithm.pause=0.02", "search.trials=4", "search.startup_trials=2"]
     assert run(family, *asked, folder="calm") == 0
     dice, kills, code = random.Random(1), 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
@@ -142,7 +142,7 @@ def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: Modu
     assert code == 0, (tmp_path / "wild.log").read_text()
     assert kills == most
     assert outcome("wild") == outcome("calm")
-    assert len(trials("wild")) == 5
+    assert len(trials("wild")) == 4
     for one, other in zip(trials("wild"), trials("calm"), strict=True):
         if one["state"] == "complete":
             same = [(Path(f) / t["folder"] / "metrics.jsonl").read_bytes() for f, t in (("wild", one), ("calm", other))]
@@ -178,7 +178,7 @@ def test_a_process_killed_while_it_writes_to_the_study_does_not_hold_up_the_next
 
 def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleType, tmp_path: Path) -> None:
     """No process starts its second trial before the other one has started its first."""
-    asked = [*VARIED, "search.trials=6", "search.pruner=none"]
+    asked = [*VARIED, "search.trials=4", "search.pruner=none"]
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
 
     def run_in_turn(me: Path, other: Path) -> int:
@@ -199,17 +199,17 @@ def test_two_processes_share_a_search_and_no_trial_is_run_twice(family: ModuleTy
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     assert codes == [0, 0], [log.read_text() for log in logs]
     assert run(family, *asked) == 0
-    assert [trial["state"] for trial in trials()] == ["complete"] * 6
-    assert starts_of() == dict.fromkeys(range(6), 1)
-    assert len({json.dumps(trial["values"]) for trial in trials()}) == 6
+    assert [trial["state"] for trial in trials()] == ["complete"] * 4
+    assert starts_of() == dict.fromkeys(range(4), 1)
+    assert len({json.dumps(trial["values"]) for trial in trials()}) == 4
     counts = [log.read_text().count("validation mse") for log in logs]
-    assert sum(counts) == 6
+    assert sum(counts) == 4
     assert min(counts) >= 1, "both took part"
 
 
 def test_several_workers_of_one_command_run_at_once(family: ModuleType) -> None:
     assert (
-        run(family, *VARIED, "algorithm.pause=0.05", "search.trials=4", "search.workers=2", "search.pruner=none") == 0
+        run(family, *VARIED, "algorithm.pause=0.05", "search.trials=3", "search.workers=2", "search.pruner=none") == 0
     )
     lines = [json.loads(line) for line in Path("found/journal.jsonl").read_text().splitlines() if line]
     running, most = set(), 0
@@ -217,7 +217,7 @@ def test_several_workers_of_one_command_run_at_once(family: ModuleType) -> None:
         running = running | {line["job"]} if line["event"] == "begins" else running - {line["job"]}
         most = max(most, len(running))
     assert most == 2
-    assert [trial["state"] for trial in trials()] == ["complete"] * 4
+    assert [trial["state"] for trial in trials()] == ["complete"] * 3
 
 
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
@@ -227,16 +227,16 @@ def test_a_bad_trial_is_stopped_early_and_not_taken_up_again(
     """The last of the grid learns with an inner rate that throws it off."""
     asked = [
         "algorithm.inner_lr=0.1,0.12,9.0", "search=grid", "search.pruner=median", "search.startup_trials=2",
-        "algorithm.pause=0.05", "train.steps=40", f"search.storage={storage}",
+        "algorithm.pause=0.1", "train.steps=20", f"search.storage={storage}",
     ]  # fmt: skip
     assert run(family, *asked) == 0
     assert [trial["state"] for trial in trials()] == ["complete", "complete", "pruned"]
     stopped = record(trials()[2])
     assert stopped.status == "interrupted"
-    assert 4 <= stopped.steps < 40
+    assert 4 <= stopped.steps < 20
     assert trials()[2]["last_step"] == 4
     assert list((Path("found") / trials()[2]["folder"] / "checkpoints").glob("*")), "saved cleanly"
-    assert "stopped early, after the validation at 4 of 40 steps" in capsys.readouterr().out
+    assert "stopped early, after the validation at 4 of 20 steps" in capsys.readouterr().out
     assert run(family, *asked) == 0
     assert starts_of() == {0: 1, 1: 1, 2: 1}
     assert (Path("found") / ("study.db" if storage == "sqlite" else "study.journal")).exists()
@@ -301,7 +301,7 @@ def test_an_edit_of_a_file_is_seen_before_trials_are_mixed(family: ModuleType) -
 
 
 def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    calm = [*VARIED, "algorithm=cases,other_cases", "search.trials=4", "search.pruner=none"]
+    calm = [*VARIED, "algorithm=cases,other_cases", "search.trials=3", "search.pruner=none"]
     assert run(family, *calm, folder="calm") == 0
 
     def edit_and_start(*arguments: Any, **more: Any) -> Any:
@@ -316,7 +316,9 @@ def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monke
     assert outcome("wild") == outcome("calm")
 
 
-def test_the_best_trial_is_tested_once_with_test_best(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_trial_is_tested_once_with_test_best(
+    family: ModuleType, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = ["algorithm.inner_lr=0.1,0.2", "search=grid", "search.test_best=true"]
     assert run(family, *asked) == 0
     best = trials()[report()["best"]]

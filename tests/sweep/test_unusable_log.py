@@ -36,13 +36,12 @@ def replace(path: Path, kind: str) -> None:
         path.symlink_to(Path(target[kind]).absolute())
 
 
-def two_jobs(family: ModuleType) -> tuple[list[str], Path, Path]:
-    """The overrides of a sweep that was made and not run, and the folders of its two jobs."""
-    overrides = [*family.COMMON, "algorithm.case=0,1"]
+def several_jobs(family: ModuleType, count: int) -> tuple[list[str], list[Path]]:
+    """The overrides of a sweep that was made and not run, and the folders of its jobs."""
+    overrides = [*family.COMMON, f"seed=range({count})"]
     prepared = prepare(overrides, CONF, "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)
-    first, second = (sweep.folder(job) for job in prepared.jobs)
-    return overrides, first, second
+    return overrides, [sweep.folder(job) for job in prepared.jobs]
 
 
 @pytest.mark.parametrize("fork", [True, False])
@@ -69,7 +68,7 @@ def test_no_process_is_started_for_a_job_whose_log_cannot_be_written(
 def test_a_disk_that_takes_no_log_is_an_error_of_the_machine(
     family: ModuleType, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, folder, _ = two_jobs(family)
+    _, (folder,) = several_jobs(family, 1)
 
     def refuse(path: Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
@@ -84,40 +83,43 @@ def test_a_disk_that_takes_no_log_is_an_error_of_the_machine(
     assert "output.log" in str(state.error)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_job_whose_log_cannot_be_written_is_named_and_the_others_run(
-    family: ModuleType, kind: str, capsys: pytest.CaptureFixture[str]
+def test_jobs_whose_logs_cannot_be_written_are_named_and_the_others_run(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides, bad, good = two_jobs(family)
+    overrides, (good, *bad) = several_jobs(family, 1 + len(KINDS))
     Path("outside.txt").write_text("mine")
-    replace(bad / "output.log", kind)
+    for folder, kind in zip(bad, KINDS, strict=True):
+        replace(folder / "output.log", kind)
     assert run_all(overrides, CONF, "config", Lines(Console(quiet=True))) == ExitCode.JOBS_FAILED
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("   ")}
-    assert (
-        f"FAILED, RunFolderError: {bad / 'output.log'} is {kind.partition(' to')[0].replace('link', 'symbolic link')}"
-        in rows["0"]
-    )
+    for number, (folder, kind) in enumerate(zip(bad, KINDS, strict=True), 1):
+        what = kind.partition(" to")[0].replace("link", "symbolic link")
+        assert f"FAILED, RunFolderError: {folder / 'output.log'} is {what}" in rows[str(number)]
+        assert not (folder / "record.json").exists()
     assert read_state(good).status == "completed"
-    assert not (bad / "record.json").exists()
     assert Path("outside.txt").read_text() == "mine"
     assert not Path("new.txt").exists()
 
-    (bad / "output.log").rmdir() if kind == "a folder" else (bad / "output.log").unlink()
+    for folder, kind in zip(bad, KINDS, strict=True):
+        (folder / "output.log").rmdir() if kind == "a folder" else (folder / "output.log").unlink()
     assert run_all(overrides, CONF, "config", Lines(Console(quiet=True))) == 0
-    assert read_state(bad).status == "completed"
-    note = read_note(bad)
-    assert note is not None
-    assert note.attempts == 1
+    for folder in bad:
+        assert read_state(folder).status == "completed"
+        note = read_note(folder)
+        assert note is not None
+        assert note.attempts == 1
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a link to a device"])
-def test_a_note_that_is_no_file_is_named_and_the_others_run(
-    family: ModuleType, kind: str, capsys: pytest.CaptureFixture[str]
+def test_notes_that_are_no_files_are_named_and_the_others_run(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides, bad, good = two_jobs(family)
-    replace(bad / "job_state.json", kind)
+    overrides, (good, *bad) = several_jobs(family, 3)
+    for folder, kind in zip(bad, ["a FIFO", "a link to a device"], strict=True):
+        replace(folder / "job_state.json", kind)
     assert run_all(overrides, CONF, "config", Lines(Console(quiet=True))) == ExitCode.JOBS_FAILED
-    assert f"{bad / 'job_state.json'} is a" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for folder in bad:
+        assert f"{folder / 'job_state.json'} is a" in out
     assert read_state(good).status == "completed"
 
 
