@@ -20,6 +20,7 @@ from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_phase, print_text
 from metaexp.machine.launch import launched, refuse
 from metaexp.machine.single_rank import Ranks
+from metaexp.machine.threads import let_threads_sleep
 
 
 class Verb(NamedTuple):
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _accept_any_text()
     _draw_to_files()
+    let_threads_sleep()
     launch = None
     try:
         launch = launched()

@@ -443,3 +443,19 @@ def test_the_line_before_torch_names_the_run(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("metaexp.run.job.run_job", lambda *_, **__: pytest.fail(terminal.getvalue()))
     with pytest.raises(pytest.fail.Exception, match=r"^reading.*\nloading torch for maml-glyphs-5way_1shot-seed3\n$"):
         main(["train", "seed=3"])
+
+
+@pytest.mark.parametrize(
+    ("own", "used"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_waiting_threads_of_torch_sleep_soon_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, str], used: str | None
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--version"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == used
