@@ -97,9 +97,12 @@ class Study:
             raise RunFolderError(f"the study in {folder} cannot be opened: {type(error).__name__}: {error}.") from error
 
     def points(self) -> list[Point]:
-        """Return all trials so far, in the order of their numbers."""
+        """Return all trials so far, in the order of their numbers.
+
+        Without those that another process has created and not yet given all values, or was killed before it could.
+        """
         found = self._study.get_trials(deepcopy=False, states=_ASKED)
-        return [self._point(trial) for trial in found]
+        return [self._point(trial) for trial in found if trial.params.keys() >= self._distributions.keys()]
 
     def ask(self, point: Sequence[Value] | None = None) -> Point:
         """Create a trial.
@@ -110,7 +113,7 @@ class Study:
         if point is not None:
             self._study.sampler = _At(dict(zip(self._distributions, point, strict=True)), self.dimensions)
         else:
-            self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
+            self._study.sampler = self._sampler(len(self.points()))
         trial = self._study.ask(self._distributions)
         return self._point(self._frozen(trial.number))
 

@@ -379,6 +379,20 @@ def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
     assert missing.parent.exists(), "nothing is removed"
 
 
+@pytest.mark.parametrize("n_values", [0, 1])
+def test_a_trial_that_was_killed_before_it_had_all_values_is_none(family: ModuleType, n_values: int) -> None:
+    """Or one that another process is about to give them: it writes the trial first, then value by value."""
+    asked = [*family.COMMON, *VARIED, "search.trials=2", "search.folder=found"]
+    prepared = prepare(asked, CONF, "config")
+    place = prepared.open(asked)
+    study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
+    study._study.ask(dict(list(study._distributions.items())[:n_values]))
+    assert study.points() == []
+    assert run(family, *VARIED, "search.trials=2") == 0
+    assert run(family, *VARIED, "search.trials=2", folder="calm") == 0
+    assert outcome("found") == outcome("calm"), "the sampler proposes what it would have"
+
+
 def test_a_trial_that_another_process_ends_meanwhile_is_not_taken_up_again(
     family: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
