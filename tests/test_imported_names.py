@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
-import shutil
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "metaexp"
 
 
-def path_of(module: str, package: Path) -> Path | None:
+def path_of(module: str) -> Path | None:
     """The file of a module of the package; None for what is not a module."""
-    place = package.parent.joinpath(*module.split("."))
+    place = PACKAGE.parent.joinpath(*module.split("."))
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
+@cache
 def imported_only(path: Path) -> set[str]:
     """The names that a module imports for itself: not those it offers, in ``__all__`` or by ``import name as name``."""
     text = path.read_text(encoding="utf-8")
@@ -24,21 +25,21 @@ def imported_only(path: Path) -> set[str]:
     return {name for name in names if f'"{name}"' not in text.partition("__all__")[2].partition("]")[0]}
 
 
-def taken_from_importers(package: Path) -> list[str]:
+def taken_from_importers(files: list[Path]) -> list[str]:
     """``file: name`` for each name of the package that a file takes from a module that only imports it."""
     found = []
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(files):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("metaexp"):
                 continue
-            source = path_of(str(node.module), package)
-            names = {alias.name for alias in node.names if path_of(f"{node.module}.{alias.name}", package) is None}
+            source = path_of(str(node.module))
+            names = {alias.name for alias in node.names if path_of(f"{node.module}.{alias.name}") is None}
             found += [f"{path.name}: {name}" for name in sorted(names & (imported_only(source) if source else set()))]
     return found
 
 
 def test_no_name_is_taken_from_a_module_that_only_imports_it(tmp_path: Path) -> None:
-    assert taken_from_importers(PACKAGE) == []
-    copy = Path(shutil.copytree(PACKAGE, tmp_path / "metaexp"))
-    (copy / "planted.py").write_text("from metaexp.run.outputs import Outputs, draw\nfrom metaexp.run import outputs\n")
-    assert taken_from_importers(copy) == ["planted.py: draw"]
+    assert taken_from_importers(list(PACKAGE.rglob("*.py"))) == []
+    planted = tmp_path / "planted.py"
+    planted.write_text("from metaexp.run.outputs import Outputs, draw\nfrom metaexp.run import outputs\n")
+    assert taken_from_importers([planted]) == ["planted.py: draw"]
