@@ -20,13 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.check import check
 from metaexp.config.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
-from metaexp.config.hydra_internals import get_omega_conf_dumper
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import copy_of, make_loader
 from metaexp.config.overrides import apply, parse, quote_home, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
-from metaexp.config.yaml_files import format_unreadable_file
+from metaexp.config.yaml_files import dump_yaml, format_unreadable_file
 from metaexp.core.errors import ConfigError
 
 version.setbase("1.3")
@@ -238,15 +237,9 @@ def hydra_files(composed: Composed) -> dict[str, str]:
     kept = {key: value for key, value in section.items() if key not in ("help", "hydra_help")}
     return {
         ".hydra/config.yaml": OmegaConf.to_yaml(composed.config),
-        ".hydra/hydra.yaml": _to_yaml({"hydra": kept}),
+        ".hydra/hydra.yaml": dump_yaml({"hydra": kept}),
         ".hydra/overrides.yaml": OmegaConf.to_yaml(composed.hydra.overrides.task),
     }
-
-
-def _to_yaml(values: Mapping[str, Any]) -> str:
-    """Write dicts, lists and scalars as OmegaConf does, but in half the time: without making a configuration first."""
-    text: str = yaml.dump(values, allow_unicode=True, sort_keys=False, Dumper=get_omega_conf_dumper())
-    return text
 
 
 def _split_off_hydra(config: DictConfig) -> tuple[DictConfig, tuple[_HydraPart, Any]]:

@@ -17,7 +17,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSwee
 from hydra._internal.utils import create_config_search_path as create_config_search_path
 from hydra.core.default_element import InputDefault
 from omegaconf import DictConfig, grammar_parser
-from omegaconf._utils import get_omega_conf_dumper as get_omega_conf_dumper
 
 _make_map = defaults_list._create_interpolation_map
 

@@ -61,10 +61,19 @@ _DUMPER = _yaml_dumper()
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return ``values`` as YAML text, keys in their order."""
     written = dict(values)
-    if _is_plain(written):  # without making a configuration first, which takes three times as long as writing
-        text: str = yaml.dump(written, allow_unicode=True, sort_keys=False, Dumper=_DUMPER)
-        return text
+    if _is_plain(written):
+        return dump_yaml(written)
     return OmegaConf.to_yaml(OmegaConf.create(written))
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Write dicts, lists and scalars as OmegaConf does, but without making a configuration first: that takes longer.
+
+    Args:
+        values: Keys and values. Interpolations stay as they are written.
+    """
+    text: str = yaml.dump(values, allow_unicode=True, sort_keys=False, Dumper=_DUMPER)
+    return text
 
 
 def plain(config: object) -> object:
