@@ -124,8 +124,8 @@ def _sentence(entry: Entry) -> str:
     parts = [f"{record.algorithm} on {record.dataset}, {task}: **{score}** ({metric})."]
     if format_published(record) != NOTHING:
         parts.append(f"Published: {format_published(record)}.")
-    if format_verdict(entry) != NOTHING:
-        parts.append(f"Verdict: {format_verdict(entry)}.".replace(" ....", " ..."))
+    if (verdict := format_verdict(entry)) != NOTHING:
+        parts.append(f"Verdict: {verdict}" + ("" if verdict.endswith("...") else "."))
     return " ".join(parts)
 
 
