@@ -18,7 +18,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,26 +91,19 @@ def walk(text: str) -> None:
 
 def walk_in_child(page: Path, folder: Path) -> int:
     """Walk along a page in a forked process, as a user without settings and data; its exit code."""
-    if pid := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    code = 1
-    try:
-        place = folder / page.stem
+    import forking
+
+    place = folder / page.stem
+
+    def action() -> int:
         place.mkdir()
         os.chdir(place)
         os.environ["METAEXP_DATA"] = str(place / "data")
         os.environ["XDG_CONFIG_HOME"] = str(folder / f"{page.stem} config")
-        log = os.open(f"{place}.log", os.O_WRONLY | os.O_CREAT)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
         walk(page.read_text(encoding="utf-8"))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        return 0
+
+    return os.waitstatus_to_exitcode(os.waitpid(forking.fork(action, Path(f"{place}.log")), 0)[1])
 
 
 def main(folder: str, pages: Sequence[str]) -> int:
