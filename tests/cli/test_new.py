@@ -11,6 +11,7 @@ from pathlib import Path
 
 import forking
 import pytest
+from sampling import only_exhaustive
 
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
@@ -93,6 +94,8 @@ def test_the_new_code_may_run_at_once_by_the_permission_that_new_has_written(
     assert words[0] == "experiment" or "my_code" in capsys.readouterr().err
 
 
+@only_exhaustive
+@pytest.mark.slow
 def test_a_process_of_its_own_checks_the_new_code(here: Path) -> None:
     """As a user starts it; -P keeps Python from finding the code in the current folder by itself."""
     assert main(["new", "dataset", "mine"]) == 0

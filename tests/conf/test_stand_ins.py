@@ -1,4 +1,7 @@
-"""Every experiment trains where its data are not: on made-up images, with no network."""
+"""Every experiment trains where its data are not: on made-up images, with no network.
+
+Of experiments that differ in ways and shots alone, those with larger tasks do so in CI.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,13 @@ NARROW = ["model.channels=16"]
 """With full context embeddings: 64 channels give LSTMs of 60 million weights, and checkpoints of 1 GB."""
 
 
-def demanding(names: Iterable[str]) -> list[str]:
-    """Of experiments that differ in ways and shots alone, the one with the largest tasks."""
-    largest: dict[str, str] = {}
+def least(names: Iterable[str]) -> list[str]:
+    """Of experiments that differ in ways and shots alone, the one with the smallest tasks."""
+    smallest: dict[str, str] = {}
     for name in names:
         family = WAYS_AND_SHOTS.sub("", name)
-        largest[family] = max(name, largest.get(family, name), key=size_of_tasks)
-    return list(largest.values())
+        smallest[family] = min(name, smallest.get(family, name), key=size_of_tasks)
+    return list(smallest.values())
 
 
 def size_of_tasks(name: str) -> list[int]:
@@ -98,7 +101,7 @@ def short_loops(settings: Settings) -> list[str]:
     return [f"algorithm.{key}={INNER_STEPS}" for key in keys]
 
 
-@pytest.mark.parametrize("name", size(demanding(EXPERIMENTS), EXPERIMENTS))
+@pytest.mark.parametrize("name", size(least(EXPERIMENTS), EXPERIMENTS))
 def test_every_experiment_trains_a_step_on_its_stand_in(
     composer: Composer, nowhere: list[str], silent: Lines, name: str
 ) -> None:

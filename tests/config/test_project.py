@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from forking import run_main
+from sampling import only_exhaustive
 
 from metaexp.cli.main import main
 from metaexp.config import permissions
@@ -113,6 +114,8 @@ def test_a_project_that_the_user_allowed_runs_from_any_of_its_folders(
     assert "it was not allowed" in capsys.readouterr().out
 
 
+@only_exhaustive
+@pytest.mark.slow
 def test_a_sweep_hands_the_code_of_the_project_to_its_jobs(project: Path, name: str) -> None:
     """The job is a new Python process."""
     allow(project / "metaexp.toml", [name])

@@ -2,7 +2,8 @@
 
 A new YAML is tested by being there. Each case is a file with its own values ("maml"), or with one choice of one key
 changed ("maml-batch_norm=episode"). The checks are those of ``metaexp check``; tests/doctor shows what they catch.
-Each file gets every check. Of the choices, a sample gets them, with every choice and every check in it; all in CI.
+Each file gets every check on classes. A sample of the choices gets them, and of the files on numbers, with every one
+and every check in it; all in CI.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from sampling import sample
+from sampling import only_exhaustive, sample
 
 import metaexp
 from metaexp.cli.examination import make_subject
@@ -122,12 +123,20 @@ def test_files_are_found_and_their_choices_with_them() -> None:
     assert {"maml", "maml-first_order=True", "proto_net", "proto_net-batch_norm=transductive"} <= names
 
 
+def pair_name(pair: tuple[Case, str]) -> str:
+    return f"{pair[0]} {pair[1]}"
+
+
+def pair_kinds(pair: tuple[Case, str]) -> list[str]:
+    return [str(pair[0]), pair[1]]
+
+
 FILES_CHECKED = [(case, name) for case in cases() if case.change is None for name in QUICK]
 CHOICES_CHECKED = sample(
     [(case, name) for case in cases() if case.change is not None for name in QUICK],
-    100,
-    lambda pair: [str(pair[0]), pair[1]],
-    lambda pair: f"{pair[0]} {pair[1]}",
+    60,
+    pair_kinds,
+    pair_name,
 )
 
 
@@ -136,8 +145,7 @@ def test_nothing_is_wrong_with_it_on_classes(case: Case, name: str) -> None:
     assert_nothing_wrong(name, subject(case))
 
 
-@every_file
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(("case", "name"), sample(FILES_CHECKED, 60, pair_kinds, pair_name), ids=str)
 def test_nothing_is_wrong_with_it_on_numbers_unless_it_refuses_them(case: Case, name: str) -> None:
     examined = subject(case).on("regression")
     if not refuses(examined):
@@ -179,6 +187,7 @@ def test_it_learns_to_tell_classes_far_above_chance(case: Case) -> None:
     assert measured["with misleading supports"] < 0.25  # the control: labels without meaning
 
 
+@only_exhaustive
 @every_file
 def test_it_learns_numbers_far_above_chance_unless_it_refuses_them(case: Case) -> None:
     examined = subject(case).on("regression")

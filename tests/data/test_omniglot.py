@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sampling import only_exhaustive
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
@@ -268,6 +269,8 @@ def test_lanczos_is_that_of_grey_images_and_differs_from_nearest():
 # The real data
 
 
+@only_exhaustive
+@pytest.mark.slow
 @needs_omniglot
 def test_the_real_drawings_have_the_pinned_digest_and_become_the_whole_bank(loaded):
     omniglot = loaded()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from sampling import only_exhaustive
 
 from metaexp.cli.report import is_current, main
 from metaexp.config.compose import Composer
@@ -88,6 +89,8 @@ def test_every_experiment_is_in_a_table() -> None:
     assert [name for name in EXPERIMENTS if f"| `{name}` |" not in text] == []
 
 
+@only_exhaustive
+@pytest.mark.slow
 def test_a_number_typed_into_a_table_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("README.md", "conf"):
         (tmp_path / name).symlink_to(ROOT / name)

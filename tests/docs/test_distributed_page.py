@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from programs import load_program
+from sampling import only_exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "distributed.md"
@@ -32,6 +33,7 @@ def test_the_page_is_that_of_the_record(benchmark: ModuleType, tmp_path: Path) -
     assert benchmark.NOT_MEASURED in benchmark.on_page(page, tmp_path / "none.json")
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_one_process_and_two_ranks_are_measured_in_turn(
     benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from sampling import only_exhaustive
 
 ROOT = Path(__file__).resolve().parents[2]
 WALKS = sorted((ROOT / "docs" / "walks").glob("*.md"))
@@ -44,6 +45,7 @@ def walk(installed: Path, folder: Path, *pages: Path) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1000)
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_the_walks_of_the_documentation_work_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
     installed = build(tmp_path / "source")

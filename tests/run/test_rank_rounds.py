@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forking import run_program
-from sampling import EXHAUSTIVE
+from sampling import EXHAUSTIVE, only_exhaustive
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,6 +23,7 @@ def rank_rounds() -> ModuleType:
     return importlib.import_module("rank_rounds")
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_disturbed_runs_end_and_go_on_bit_for_bit(
     rank_rounds: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

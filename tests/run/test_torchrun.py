@@ -22,7 +22,7 @@ TINY = [
 ]  # fmt: skip
 
 
-PROGRAMS = [(["-m", "metaexp", "train"], "wandb"), ([str(ROOT / "scripts" / "train.py")], "files")]
+PROGRAMS = [([str(ROOT / "scripts" / "train.py")], "files"), (["-m", "metaexp", "train"], "wandb")]
 """What torchrun starts, and the tracker."""
 
 

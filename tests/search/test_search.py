@@ -16,7 +16,7 @@ from typing import Any
 import forking
 import pytest
 from events import until
-from sampling import size
+from sampling import only_exhaustive, size
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
@@ -122,6 +122,7 @@ def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) ->
     assert starts_of() == {0: 1, 1: 1, 2: 1}
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
     """SIGKILL at random moments; its trials save and stop, for nobody is there any more."""
@@ -220,7 +221,7 @@ def test_several_workers_of_one_command_run_at_once(family: ModuleType) -> None:
     assert [trial["state"] for trial in trials()] == ["complete"] * 3
 
 
-@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+@pytest.mark.parametrize("storage", size(["sqlite"], ["journal", "sqlite"]))
 def test_a_bad_trial_is_stopped_early_and_not_taken_up_again(
     family: ModuleType, storage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,7 +380,7 @@ def test_a_trial_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
     assert missing.parent.exists(), "nothing is removed"
 
 
-@pytest.mark.parametrize("n_values", [0, 1])
+@pytest.mark.parametrize("n_values", size([1], [0, 1]))
 def test_a_trial_that_was_killed_before_it_had_all_values_is_none(family: ModuleType, n_values: int) -> None:
     """Or one that another process is about to give them: it writes the trial first, then value by value."""
     asked = [*family.COMMON, *VARIED, "search.trials=2", "search.folder=found"]

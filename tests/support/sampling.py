@@ -1,4 +1,7 @@
-"""How many cases of a large set are tested: always the same few of every kind, or all with ``EXHAUSTIVE=yes``."""
+"""How many cases of a large set are tested: always the same few of every kind, or all with ``EXHAUSTIVE=yes``.
+
+Tests that start many processes wait for that, too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from collections.abc import Callable, Hashable, Iterable
 from hashlib import sha256
 from typing import TypeVar
 
+import pytest
+
 EXHAUSTIVE = os.environ.get("EXHAUSTIVE") == "yes"
 """Whether every case is tested, as in CI."""
+only_exhaustive = pytest.mark.skipif(not EXHAUSTIVE, reason="takes long; EXHAUSTIVE=yes runs it, as CI does")
 _Case = TypeVar("_Case")
 _Size = TypeVar("_Size")
 

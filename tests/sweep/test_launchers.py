@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from sampling import size
+from sampling import only_exhaustive, size
 
 from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
@@ -27,6 +27,7 @@ SUPPORT = Path(__file__).resolve().parents[1] / "support"
 PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
+@only_exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "more"), LAUNCHERS[: size(1, 3)])
 def test_a_launcher_runs_each_job_in_a_process_of_its_own(

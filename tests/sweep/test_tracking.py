@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from sampling import only_exhaustive
 
 from metaexp.run.progress import Lines
 from metaexp.sweep.job_process import start
@@ -31,6 +32,7 @@ def logged(job: Path) -> list[dict[str, Any]]:
     return found
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
     family: ModuleType, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ from typing import Any
 import forking
 import pytest
 from events import until
+from sampling import only_exhaustive
 
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
@@ -89,6 +90,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_forked_jobs_write_the_bytes_of_spawned_ones() -> None:
     """With two threads: a parent that had used OpenMP would make its children hang."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sampling import only_exhaustive
 
 from metaexp.results.record import read_record
 
@@ -21,6 +22,7 @@ TINY = [
 VARIED = ["algorithm.inner_lr=tag(log, interval(1e-5, 1))", "model.hidden=[8],[16,8]", "algorithm=maml,anil"]
 
 
+@only_exhaustive
 @pytest.mark.slow
 def test_an_agent_runs_the_file_as_it_is_and_its_run_joins_the_sweep(wandb_server: Any, tmp_path: Path) -> None:
     """Offline by default, the run is online under an agent, with the point's values, judged by validation alone."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 from records import make_record
+from sampling import only_exhaustive
 
 from metaexp.compare.comparison import Comparison, compare
 from metaexp.compare.gather import gather
@@ -270,6 +271,8 @@ def forty_rows(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return compared(sweep)
 
 
+@only_exhaustive
+@pytest.mark.slow
 def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(forty_rows: Comparison) -> None:
     text = to_tables(forty_rows)
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
@@ -277,6 +280,8 @@ def test_a_table_of_forty_rows_is_broken_since_a_float_is_not(forty_rows: Compar
     assert len([line for line in text.split("\n") if " & $" in line]) == len(forty_rows.tables[0].rows) == 40
 
 
+@only_exhaustive
+@pytest.mark.slow
 @needs_latex
 def test_no_table_or_figure_of_forty_rows_is_higher_than_its_page(forty_rows: Comparison, tmp_path: Path) -> None:
     log = compiled(forty_rows, tmp_path / "paper")
