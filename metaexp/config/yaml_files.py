@@ -20,14 +20,13 @@ _MOST_LEVELS = 100
 
 
 def _yaml_loader() -> Any:
-    """OmegaConf's loader, with the parser of PyYAML that is written in C, where PyYAML was built with it."""
-    slow: Any = get_yaml_loader()
-    if not hasattr(yaml, "CSafeLoader"):
-        return slow
+    """OmegaConf's loader with a limit on levels, and with PyYAML's parser in C, where PyYAML was built with it."""
+    omega: Any = get_yaml_loader()
+    parser: tuple[Any, ...] = (yaml.CSafeLoader,) if hasattr(yaml, "CSafeLoader") else ()
 
-    class Loader(yaml.CSafeLoader, slow):  # type: ignore[misc]  # the parser of the first, the rules of the second
-        yaml_constructors = slow.yaml_constructors
-        yaml_implicit_resolvers = slow.yaml_implicit_resolvers
+    class Loader(*parser, omega):  # type: ignore[misc]  # the parser of the first, the rules of the second
+        yaml_constructors = omega.yaml_constructors
+        yaml_implicit_resolvers = omega.yaml_implicit_resolvers
         level = 0
 
         def descend_resolver(self, current_node: Any, current_index: Any) -> None:
@@ -155,12 +154,13 @@ def format_unreadable_file(folder: Path | None) -> str:
     """
     for path in sorted(folder.rglob("*.yaml")) if folder is not None else []:
         try:
-            yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+            yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_LOADER)
         except UnicodeDecodeError as error:
             byte = f"its byte {error.start + 1} is {error.object[error.start]:#x}"
             return f"{path} is not UTF-8 text: {byte}. Save it as UTF-8."
         except RecursionError:
-            return f"{path} has lists or mappings inside each other too deeply. Write it with fewer levels."
+            deep = f"{path} has lists or mappings inside each other too deeply."
+            return f"{deep} Write it with at most {_MOST_LEVELS} levels."
         except (OSError, ValueError, yaml.YAMLError):
             continue
     return ""

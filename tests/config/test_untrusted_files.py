@@ -112,9 +112,17 @@ def test_a_file_of_megabytes_is_refused_unread(own: Path) -> None:
     assert "at most 500,000" in said
 
 
-def test_a_file_that_is_nested_too_deeply_is_refused(own: Path) -> None:
-    (said,) = problems(own, f"{GLOBAL}x: {'[' * 5_000}{']' * 5_000}\n")
+@pytest.mark.parametrize("levels", [150, 300, 1_000])
+def test_a_file_that_is_nested_too_deeply_is_refused(own: Path, levels: int) -> None:
+    """OmegaConf refuses them somewhere between these numbers, with no word on the file; the parser somewhat later."""
+    (said,) = problems(own, f"{GLOBAL}x: {'[' * levels}{']' * levels}\n")
     assert said.startswith(f"{own / 'experiment' / 'mine.yaml'} has lists or mappings inside each other too deeply.")
+    assert "at most 100 levels" in said
+
+
+def test_a_file_with_as_many_levels_as_may_be_is_read(own: Path) -> None:
+    (said,) = problems(own, f"{GLOBAL}x: {'[' * 90}{']' * 90}\n")
+    assert said.startswith("x is not a key of the configuration.")
 
 
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "1 is 0xff"), ("latin-1", "23 is 0xe9")])
