@@ -11,13 +11,10 @@ counted="tests/core tests/algorithms tests/engines tests/contracts tests/config 
     tests/run/test_integrity.py tests/run/test_own_code.py tests/run/test_run_folder.py tests/run/test_meta_step.py
     tests/run/test_build.py tests/run/evaluation/test_extra_metrics.py tests/results/per_class tests/sweep/test_options.py"
 if [ "${2:-}" = --all ]; then
-    others=
-    for path in $counted; do others="$others --ignore=$path"; done
-    "$python" -m pytest -n auto --dist worksteal $others
-    picked=
+    export COUNTED="$counted"
+    "$python" -m pytest -n auto --dist worksteal --cov=metaexp --cov-report=
 else
-    picked='not slow'
+    "$python" -m pytest -q -n auto --dist worksteal -m 'not slow' --cov=metaexp --cov-report= $counted
 fi
-"$python" -m pytest -q -n auto --dist worksteal -m "$picked" --cov=metaexp --cov-report= $counted
 "$python" -m coverage json -q -o .coverage.json
 "$python" scripts/coverage_gate.py .coverage.json

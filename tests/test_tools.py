@@ -70,7 +70,8 @@ def test_the_gate_watches_what_there_is(gate: ModuleType) -> None:
 def pytest_calls(tmp_path: Path, *options: str) -> list[list[str]]:
     """The arguments of each call of pytest by ``scripts/coverage.sh``, with a program in the place of Python."""
     program = tmp_path / "python"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "exhaustive=${{EXHAUSTIVE:-no}}" "$@" END >> {tmp_path / "calls"}\n')
+    said = '"exhaustive=${EXHAUSTIVE:-no}" "counted= $(echo ${COUNTED:-})"'
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" {said} "$@" END >> {tmp_path / "calls"}\n')
     program.chmod(0o755)
     (tmp_path / "calls").unlink(missing_ok=True)
     subprocess.run([ROOT / "scripts" / "coverage.sh", program, *options], cwd=ROOT, check=True)
@@ -79,16 +80,41 @@ def pytest_calls(tmp_path: Path, *options: str) -> list[list[str]]:
 
 
 def test_coverage_counts_files_that_are_there_and_with_all_runs_every_test_once(tmp_path: Path) -> None:
-    others, counting = pytest_calls(tmp_path, "--all")
-    counted = [word for word in counting if word.startswith("tests/")]
+    (everything,) = pytest_calls(tmp_path, "--all")
+    assert not any(word.startswith("tests") for word in everything)
+    assert everything.count("-m") == 1, "python -m pytest; the slow tests, too"
+    (alone,) = pytest_calls(tmp_path)
+    counted = [word for word in alone if word.startswith("tests/")]
     assert len(counted) > 15
     assert [path for path in counted if not (ROOT / path).exists()] == []
-    assert [word.partition("=")[2] for word in others if word.startswith("--ignore=")] == counted
-    assert not any(word.startswith("tests") for word in others)
-    assert counting[counting.index("-m", 2) + 1] == ""  # of these tests, the slow ones, too
-    (alone,) = pytest_calls(tmp_path)
-    assert [word for word in alone if word.startswith("tests/")] == counted
     assert "not slow" in alone
+    assert everything[1].split() == ["counted=", *counted]
+    assert alone[1].split() == ["counted="]
+
+
+@pytest.mark.parametrize(
+    ("counted", "nodeid", "done"),
+    [
+        (("tests/core", "tests/run/test_job.py"), "tests/data/test_a.py::test_b", ["stop", "test", "start"]),
+        (("tests/core", "tests/run/test_job.py"), "tests/core/test_a.py::test_b", ["test"]),
+        ((), "tests/data/test_a.py::test_b", ["test"]),
+    ],
+)
+def test_branches_are_counted_in_some_tests_alone(
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
+    counted: tuple[str, ...],
+    nodeid: str,
+    done: list[str],
+) -> None:
+    conftest: Any = pytestconfig.pluginmanager.getplugin(str(ROOT / "tests" / "conftest.py"))
+    found: list[str] = []
+    counting = SimpleNamespace(stop=lambda: found.append("stop"), start=lambda: found.append("start"))
+    monkeypatch.setattr(conftest, "Coverage", SimpleNamespace(current=lambda: counting))
+    monkeypatch.setattr(conftest, "COUNTED", counted)
+    for _ in conftest.pytest_runtest_protocol(SimpleNamespace(nodeid=nodeid)):
+        found.append("test")
+    assert found == done
 
 
 def test_ci_tests_every_case_of_large_sets(tmp_path: Path) -> None:
