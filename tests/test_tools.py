@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def pytest_calls(tmp_path: Path, *options: str) -> list[list[str]]:
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" {said} "$@" END >> {tmp_path / "calls"}\n')
     program.chmod(0o755)
     (tmp_path / "calls").unlink(missing_ok=True)
-    subprocess.run([ROOT / "scripts" / "coverage.sh", program, *options], cwd=ROOT, check=True)
+    own = {name: value for name, value in os.environ.items() if name != "COUNTED"}
+    subprocess.run([ROOT / "scripts" / "coverage.sh", program, *options], cwd=ROOT, env=own, check=True)
     calls = [call.splitlines() for call in (tmp_path / "calls").read_text().split("END\n")]
     return [call for call in calls if "pytest" in call]
 
