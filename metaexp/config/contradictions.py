@@ -72,11 +72,8 @@ def contradictions(
         found += _number_problems(values["eval"]["episodes"], data)
     if sound >= {"eval", "task"}:
         found += _metric_problems(values["eval"].get("metrics") or [], values["task"]["n_way"])
-    if sound >= {"train", "eval"} and values["train"].get("patience") and values["eval"].get("weights") == "last":
-        found.append(
-            f"train.patience={values['train']['patience']} ends training where validation was best, and "
-            "eval.weights=last tests the weights after it. Set eval.weights=best, or train.patience=null."
-        )
+    if sound >= {"train", "eval"} and not is_trained:
+        found += _validation_problems(data, values["train"], values["eval"])
     if "optimizer" in sound:
         found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:
@@ -86,6 +83,24 @@ def contradictions(
     if "paths" in sound and not all(values["paths"].values()):
         found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
     return Found(list(dict.fromkeys(found)), wrong_data)
+
+
+def _validation_problems(data: DataFacts | None, train: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    """What validation cannot decide."""
+    found = []
+    patience, weights = train.get("patience"), evaluation.get("weights", "best")
+    if patience and weights == "last":
+        found.append(
+            f"train.patience={patience} ends training where validation was best, and eval.weights=last tests the "
+            "weights after it. Set eval.weights=best, or train.patience=null."
+        )
+    if data is not None and data.val_in_train and train["steps"] and (patience or weights == "best"):
+        setting = f"train.patience={patience}" if patience else "eval.weights=best"
+        found.append(
+            f"dataset={data.name} trains on the validation classes, too, so validation cannot choose: {setting}. Set "
+            "eval.weights=last and train.patience=null, or another dataset.split."
+        )
+    return found
 
 
 def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[str]:
@@ -138,7 +153,13 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
             capacity = None
     name = data_name(spec, _name(spec, choices, "dataset"))
     return DataFacts(
-        name, dataset.kind, capacity, dataset.equal_classes, _fixed_bank(dataset, folder), dataset.varied_ways
+        name,
+        dataset.kind,
+        capacity,
+        dataset.equal_classes,
+        _fixed_bank(dataset, folder),
+        dataset.varied_ways,
+        dataset.val_in_train,
     )
 
 

@@ -28,6 +28,8 @@ class DataFacts(NamedTuple):
     """Shape and number of the test episodes, where these are fixed rather than drawn."""
     varied_ways: bool = False
     """Whether episodes differ in the number of classes."""
+    val_in_train: bool = False
+    """Whether the classes of validation are trained on, too."""
 
 
 def is_stand_in(dataset: object) -> bool:

@@ -99,7 +99,7 @@ class Omniglot(Dataset):
 
     def __init__(
         self,
-        split: Literal["maml", "vinyals", "official"],
+        split: Literal["maml", "vinyals", "vinyals_trainval", "official"],
         rotations: RotationKind,
         rotations_in: RotationPlace,
         image_size: PositiveInt,
@@ -112,7 +112,7 @@ class Omniglot(Dataset):
         """Describe the drawings.
 
         Args:
-            split: The list of characters of each split: that of MAML's code, of Vinyals et al., or the official one.
+            split: The list of characters: of MAML's code, of Vinyals et al., that with validation trained on, official.
             rotations: Whether, and how, drawings are turned by multiples of 90 degrees.
             rotations_in: The splits in which they are turned.
             image_size: Height and width in pixels.
@@ -123,6 +123,7 @@ class Omniglot(Dataset):
             stand_in_images: How many drawings of each; None for 20.
         """
         self.split = split
+        self.val_in_train = split == "vinyals_trainval"
         self.rotations = Rotations(rotations, rotations_in)
         self.image_size = image_size
         self.resize = resize
@@ -133,10 +134,8 @@ class Omniglot(Dataset):
         """Return the packaged lists' classes of 20 drawings, four times as many where turns count as classes."""
         if self.stand_in is not None:
             return self.stand_in.capacity(class_lists(f"omniglot_{self.split}"), self.rotations)
-        return {
-            split: Capacity(len(names) * self.rotations.classes_per_class(split), DRAWINGS)
-            for split, names in class_lists(f"omniglot_{self.split}").items()
-        }
+        lists, per_class = class_lists(f"omniglot_{self.split}"), self.rotations.classes_per_class
+        return {split: Capacity(len(names) * per_class(split), DRAWINGS) for split, names in lists.items()}
 
     def image_preparation(self) -> ImagePreparation:
         """Return how drawings become examples."""
@@ -157,7 +156,8 @@ class Omniglot(Dataset):
 
         origin, prepared = self.prepared(folder, progress)
         lists = class_lists(f"omniglot_{self.split}")
-        return ClassDataset(origin, prepared.examples, prepared.classes, lists, self.pixels, self.rotations)
+        how = self.pixels, self.rotations, self.val_in_train
+        return ClassDataset(origin, prepared.examples, prepared.classes, lists, *how)
 
     def prepared(self, folder: Path, progress: Progress) -> tuple[Origin, Prepared]:
         """Return where the drawings of all characters come from, and the drawings.

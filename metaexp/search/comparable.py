@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from metaexp.config.check import SLOTS
+from metaexp.config.classes.checker import class_spec
 from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
+from metaexp.config.contradictions import data_facts
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
 from metaexp.search.space import Dimension, Space
@@ -76,7 +79,7 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
         jobs: Checked points of the space.
 
     Raises:
-        ConfigError: The seed varies, or points have different validation tasks.
+        ConfigError: The seed varies, points have different validation tasks, or validation classes are trained on.
     """
     problems = [
         f"{d.key} varies: a search over seeds would choose the luckiest one. Search with one seed, then run the "
@@ -84,6 +87,11 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
         for d in dimensions
         if d.key == "seed"
     ]
+    if any(_trains_on_validation(job) for job in jobs):
+        problems.append(
+            "the dataset trains on the validation classes, too, so validation cannot say which point is better. Search "
+            "with another dataset.split, then train the best point with this one."
+        )
     first = dict(_measure(jobs[0].config))
     different: dict[str, Any] = {}
     for job in jobs[1:]:
@@ -99,6 +107,11 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _trains_on_validation(job: FrozenJob) -> bool:
+    spec = class_spec(job.config["dataset"], SLOTS["dataset"], "dataset")
+    return data_facts(spec, job.choices).val_in_train
 
 
 def _measure(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -253,6 +253,9 @@ def proto_net() -> Iterator[tuple[str, Expected]]:
     for n_way, k_shot in OMNIGLOT_TASKS:
         shape = {"train.n_way": 60, "train.k_shot": k_shot, "train.n_query": 5, "task.n_way": n_way}
         yield f"proto_net_omniglot_{n_way}way_{k_shot}shot", common | SNELLS_OMNIGLOT | shape
+        if k_shot == 1:
+            both = {"dataset.split": "vinyals_trainval", "eval.weights": "last"}  # the last training, run_trainval.py
+            yield f"proto_net_omniglot_{n_way}way_1shot_trainval", common | SNELLS_OMNIGLOT | shape | both
     for k_shot, n_way in ((1, 30), (5, 20)):
         shape = {"train.n_way": n_way, "train.k_shot": k_shot, "train.n_query": 15, "eval.episodes": 600}
         yield f"proto_net_mini_imagenet_5way_{k_shot}shot", common | shape

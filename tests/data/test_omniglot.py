@@ -71,6 +71,19 @@ def test_splits_have_their_published_sizes_share_no_character_and_cover_all(spli
     assert set(together) == {name for part in PARTS for name in part.characters()}
 
 
+def test_trainval_trains_on_validation_characters_too_and_has_the_same_test_characters():
+    one, both = class_lists("omniglot_vinyals"), class_lists("omniglot_vinyals_trainval")
+    assert len(both["train"]) == 1200
+    assert set(both["train"]) == {*one["train"], *one["val"]}
+    assert (both["val"], both["test"]) == (one["val"], one["test"])
+    assert dataset(split="vinyals_trainval", rotations="classes").capacity() == {
+        "train": Capacity(4800, 20),
+        "val": Capacity(688, 20),
+        "test": Capacity(1692, 20),
+    }
+    assert [dataset(split=split).val_in_train for split in ("maml", "vinyals", "vinyals_trainval")] == [0, 0, 1]
+
+
 def test_the_maml_split_is_the_documented_shuffle_and_not_an_order_of_files():
     names = sorted(name for part in PARTS for name in part.characters())
     random.Random(1).shuffle(names)

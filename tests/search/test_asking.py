@@ -87,6 +87,14 @@ def test_what_would_mislead_or_fail_is_refused_before_anything_is_written(
     assert not Path("outputs").exists()
 
 
+def test_validation_classes_that_are_trained_on_choose_no_point(family: ModuleType) -> None:
+    lines = ["dataset=omniglot", "model=mlp", "algorithm=proto_net", "eval.weights=last", "optimizer.lr=0.1,0.2"]
+    common = [line for line in family.COMMON if line.partition("=")[0] not in ("dataset", "algorithm", "model", "task")]
+    with pytest.raises(ConfigError, match="the dataset trains on the validation classes, too"):
+        prepare([*common, *lines, "dataset.split=vinyals_trainval"], Path("conf"), "config")
+    prepare([*common, *lines, "dataset.split=vinyals"], Path("conf"), "config")
+
+
 def test_the_folder_is_found_again_by_the_words_of_the_command(family: ModuleType) -> None:
     def place(*more: str) -> str:
         return str(prepare([*family.COMMON, "algorithm.inner_lr=0.1,0.2", *more], Path("conf"), "config").path)

@@ -43,6 +43,7 @@ class ClassDataset(MetaDataset):
         splits: Mapping[Split, Sequence[str]],
         pixels: Pixels = AS_BYTES,
         rotations: Rotations = NOT_TURNED,
+        val_in_train: bool = False,
     ) -> None:
         """Take the examples.
 
@@ -53,11 +54,12 @@ class ClassDataset(MetaDataset):
             splits: The classes of each split, in the order of their labels.
             pixels: How bytes become float32.
             rotations: How images are turned.
+            val_in_train: Whether classes of validation may be in training, too.
 
         Raises:
             DataError: The arguments do not fit together.
         """
-        _check(origin.name, examples, classes, splits, rotations)
+        _check(origin.name, examples, classes, splits, rotations, val_in_train)
         self.origin = origin
         self.pixels = pixels
         self.rotations = rotations
@@ -256,6 +258,7 @@ def _check(
     classes: Mapping[str, int],
     splits: Mapping[Split, Sequence[str]],
     rotations: Rotations,
+    val_in_train: bool,
 ) -> None:
     if examples.dtype not in (torch.uint8, torch.float32):
         raise DataError(f"{name}: examples are {examples.dtype}; they must be uint8 (images) or float32.")
@@ -269,7 +272,7 @@ def _check(
         for c in names:
             if c not in classes:
                 raise DataError(f"{name}: class {c} of the {split} split has no examples.")
-            if c in owner:
+            if c in owner and not (val_in_train and (owner[c], split) == ("train", "val")):
                 raise DataError(f"{name}: class {c} is in {owner[c]} and again in {split}; splits must not overlap.")
             owner[c] = split
     square = examples.dim() == 4 and examples.shape[-1] == examples.shape[-2]

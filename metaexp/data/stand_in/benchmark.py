@@ -92,7 +92,7 @@ class StandIn(NamedTuple):
         from metaexp.data.stand_in.draw import VERSION
 
         progress(f"Warning: dataset.stand_in=true: made-up images in place of {self.benchmark}. No number is of it.")
-        names = sorted(name for split in SPLITS for name in splits[split])
+        names = sorted({name for split in SPLITS for name in splits[split]})
         preparation = {"image_size": self.image_size, "stand_in": VERSION}
         key = {**preparation, "channels": self.channels, "classes": _digest(names), "per_class": self.per_class}
         prepared = cached(

@@ -101,6 +101,17 @@ def test_what_does_not_fit_together_is_refused(classes, splits, rotations, messa
         ClassDataset(ORIGIN, grey([1, 2, 3]), classes, splits, Pixels(), Rotations(rotations))
 
 
+def test_classes_of_validation_may_be_trained_on_where_that_is_said_and_those_of_the_test_never():
+    def made(**splits):
+        ClassDataset(ORIGIN, grey([1, 2, 3]), {"a": 2, "b": 1}, splits, val_in_train=True)
+
+    made(train=["a", "b"], val=["b"])
+    with pytest.raises(DataError, match="class b is in train and again in test"):
+        made(train=["a", "b"], val=["a"], test=["b"])
+    with pytest.raises(DataError, match="class a is in val and again in test"):
+        made(train=["b"], val=["a"], test=["a"])
+
+
 def test_only_square_images_can_be_turned():
     with pytest.raises(DataError, match=r"rotations need square images; an example is \(1, 2, 3\)"):
         ClassDataset(
