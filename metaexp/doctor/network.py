@@ -15,6 +15,7 @@ from metaexp.doctor.report import Part
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import normalise_with
+from metaexp.models.inspection import maps_over_tasks
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "grey images, 1 x 28 x 28": (1, 28, 28),
@@ -130,7 +131,7 @@ def second_derivatives(subject: NetworkSubject) -> Finding:
 
 def several_tasks(subject: NetworkSubject) -> Finding:
     """Check whether several tasks can be computed at once."""
-    if getattr(subject.build(), "maps_over_tasks", True) is False:
+    if not maps_over_tasks(subject.build()):
         return does_not_apply(
             "several tasks", "torch cannot compute several tasks at once, so they are taken one by one"
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
-from metaexp.models.inspection import convert_layers, prepare_network
+from metaexp.models.inspection import maps_over_tasks, prepare_another, prepare_network
 from metaexp.models.plain import as_network
 
 N_OUTPUTS = 5
@@ -53,12 +53,10 @@ class NetworkSubject:
         """
         network = as_network(self.raw(n_outputs, seed), n_outputs)
         if n_outputs in self._tried:
-            convert_layers(network)
-            if not self._tried[n_outputs]:
-                vars(network)["maps_over_tasks"] = False
+            prepare_another(network, self._tried[n_outputs])
         else:
             prepare_network(network, self.input_shape, n_outputs)
-            self._tried[n_outputs] = getattr(network, "maps_over_tasks", True) is not False
+            self._tried[n_outputs] = maps_over_tasks(network)
         return network
 
     def examples(self, seed: int = 0) -> Tensor:

@@ -37,7 +37,7 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         ConfigError: A layer keeps statistics in a way that an algorithm could not choose; an example's output depends
             on the rest of its batch; the network does not give ``n_outputs`` numbers.
     """
-    convert_layers(network)
+    _convert_layers(network)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         buffers = {name: tensor.clone() for name, tensor in network.named_buffers()}
         was_training = network.training
@@ -52,15 +52,32 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
                     tensor.copy_(buffers[name])
 
 
-def convert_layers(network: nn.Module) -> None:
-    """Convert torch's batch norm and convolutions. The weights stay.
+def prepare_another(network: nn.Module, maps_over_tasks: bool) -> None:
+    """Prepare a network like one that :func:`prepare_network` has checked, without trying it.
 
     Args:
         network: changed in place.
+        maps_over_tasks: Whether several tasks of the first one can be computed at once, see :func:`maps_over_tasks`.
 
     Raises:
         ConfigError: A layer cannot be converted.
     """
+    _convert_layers(network)
+    if not maps_over_tasks:
+        _take_tasks_one_by_one(network)
+
+
+def maps_over_tasks(network: nn.Module) -> bool:
+    """Whether several tasks can be computed at once, as far as :func:`prepare_network` found."""
+    return getattr(network, "maps_over_tasks", True) is not False
+
+
+def _take_tasks_one_by_one(network: nn.Module) -> None:
+    vars(network)["maps_over_tasks"] = False
+
+
+def _convert_layers(network: nn.Module) -> None:
+    """Convert torch's batch norm and convolutions. The weights stay."""
     convert_batch_norm(network)
     convert_convolutions(network)
 
@@ -148,7 +165,7 @@ def _try_mapping(network: nn.Module, input_shape: tuple[int, ...]) -> None:
     try:
         torch.vmap(gradient, randomness="different")(torch.stack([_inputs(input_shape)] * 2))
     except (RuntimeError, NotImplementedError) as error:
-        vars(network)["maps_over_tasks"] = False
+        _take_tasks_one_by_one(network)
         log.info(
             "%s cannot be computed for several tasks at once, so tasks are taken one at a time, as with "
             "device.task_chunk=1: %s",
