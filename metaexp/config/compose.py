@@ -16,9 +16,10 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from metaexp.config.check import check
+from metaexp.config.classes.values import format_nearest
 from metaexp.config.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import copy_of, make_loader
@@ -259,9 +260,20 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return job
 
 
+def _format_unknown_hydra_key(key: str, siblings: Sequence[object]) -> str:
+    """A key of Hydra's section that is not there, and those beside it that are."""
+    section, _, name = key.rpartition(".")
+    known = [str(sibling) for sibling in siblings if not str(sibling).startswith("_")]
+    listed = f"Known: {', '.join(known)}." if known else "It has none."
+    choose = " Choose another in the same command: hydra/launcher=NAME." if section == "hydra.launcher" else ""
+    return f"{key} is not a key of {section}.{format_nearest(name, known)} {listed}{choose}"
+
+
 def _format_in_one_line(error: BaseException) -> str:
     """An error of Hydra or YAML in one line, without the list of folders it searched."""
     cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and str(cause.full_key).startswith("hydra."):
+        return _format_unknown_hydra_key(str(cause.full_key), list(cause.parent_node or ()))
     text = str(error) or (str(cause) if cause else type(error).__name__)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept: list[str] = []

@@ -17,6 +17,7 @@ from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.extras import install_command
 
+_BASIC_SWEEPER = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")
 _ALLOWED_HYDRA = ("hydra.launcher.", "hydra.sweeper.", "hydra.run.dir", "hydra.sweep.dir")
 
 IN_NO_FILE = (
@@ -225,7 +226,7 @@ def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:
 
 def _hydra_problem(key: str, line: str) -> str | None:
     """Why a key of Hydra's own section cannot be set; None for any other key."""
-    if key == "hydra.sweeper":
+    if f"{key}.".startswith("hydra.sweeper.") and not key.startswith(_BASIC_SWEEPER):
         return f"{line}: {_SAMPLERS}"
     if key == "hydra.searchpath":
         return f"{key} cannot be set: files are looked for in metaexp and in one folder of your own, --config-dir DIR."

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
+from metaexp.config.overrides import _SAMPLERS
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
@@ -224,6 +225,29 @@ def test_a_file_that_is_not_yaml_is_named(own: Path) -> None:
 def test_an_experiment_file_with_unknown_keys_is_refused(own: Path) -> None:
     write(own, "experiment/typo.yaml", "# @package _global_\ntrain:\n  stps: 3\nalgorithm:\n  inner_rate: 1\n")
     assert len(problems(Composer(own), "experiment=typo")) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("hydra.run.dirr=x", "hydra.run.dirr is not a key of hydra.run. Did you mean dir? Known: dir."),
+        (
+            "hydra.launcher.n_jobs=2",
+            "hydra.launcher.n_jobs is not a key of hydra.launcher. It has none. Choose another in the same command: "
+            "hydra/launcher=NAME.",
+        ),
+        (
+            "hydra.sweeper.n_trials=3",
+            f"hydra.sweeper.n_trials=3: {_SAMPLERS}",
+        ),
+    ],
+)
+def test_a_key_that_hydra_does_not_have_is_named_beside_those_that_it_has(
+    composer: Composer, line: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composer.settings([line])
+    assert caught.value.problems == [said]
 
 
 def test_what_hydra_keeps_of_a_job_can_be_read_back(composer: Composer) -> None:
