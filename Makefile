@@ -66,7 +66,7 @@ coverage: $(DEV)
 	scripts/coverage.sh $(PYTHON)
 
 busy: $(DEV)
-	scripts/busy.sh $(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
+	EXHAUSTIVE=yes scripts/busy.sh $(PYTHON) -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(DEV)
 	$(PYTHON) benchmarks/learners.py $(ARGS)

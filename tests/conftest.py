@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Where ``COUNTED`` has paths of tests, as in CI, branches are counted in these alone; it takes half the time."""
+    """Where ``COUNTED`` has paths of tests, as in CI, branches are counted in these alone: counting takes time."""
     counting = Coverage.current() if COUNTED and not item.nodeid.startswith(COUNTED) else None
     if counting is not None:
         counting.stop()

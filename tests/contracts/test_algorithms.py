@@ -2,8 +2,8 @@
 
 A new YAML is tested by being there. Each case is a file with its own values ("maml"), or with one choice of one key
 changed ("maml-batch_norm=episode"). The checks are those of ``metaexp check``; tests/doctor shows what they catch.
-Each file gets every check on classes. A sample of the choices gets them, and of the files on numbers, with every one
-and every check in it; all in CI.
+On classes every file gets every check. A sample of the choices, and of the files on numbers, has each of them and each
+check at least once. CI takes all.
 """
 
 from __future__ import annotations

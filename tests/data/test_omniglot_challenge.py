@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sampling import EXHAUSTIVE
+from sampling import only_exhaustive
 from torch import Tensor
 
 from metaexp.core.errors import ConfigError
@@ -125,7 +125,7 @@ def test_the_list_is_that_of_the_authors_archive_pixel_for_pixel() -> None:
 
 
 @needs_omniglot
-@pytest.mark.skipif(not EXHAUSTIVE, reason="takes ten seconds; EXHAUSTIVE=yes, as in CI, does it")
+@only_exhaustive
 def test_the_classifier_of_the_authors_demonstration_has_the_error_that_they_state() -> None:
     """38.8 %: the nearest drawing by the modified Hausdorff distance, on the runs as our list has them.
 

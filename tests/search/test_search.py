@@ -126,7 +126,7 @@ def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) ->
 @pytest.mark.slow
 def test_a_search_killed_again_and_again_ends_as_an_undisturbed_one(family: ModuleType, tmp_path: Path) -> None:
     """SIGKILL at random moments; its trials save and stop, for nobody is there any more."""
-    most = size(3, 6)
+    most = 6
     asked = [*VARIED, "algorithm.pause=0.02", "search.trials=4", "search.startup_trials=2"]
     assert run(family, *asked, folder="calm") == 0
     dice, kills, code = random.Random(1), 0, -signal.SIGKILL

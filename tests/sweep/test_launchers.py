@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from sampling import only_exhaustive, size
+from sampling import only_exhaustive
 
 from metaexp.machine.threads import cores, threads_each
 from metaexp.results.record import read_record
@@ -29,7 +29,7 @@ PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 @only_exhaustive
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "more"), LAUNCHERS[: size(1, 3)])
+@pytest.mark.parametrize(("launcher", "more"), LAUNCHERS)
 def test_a_launcher_runs_each_job_in_a_process_of_its_own(
     family: ModuleType, tmp_path: Path, launcher: str, more: list[str]
 ) -> None:
