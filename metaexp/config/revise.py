@@ -98,6 +98,8 @@ def check_idle(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
             found += [f"{section}.{key}" for key in {**old, **new} if old.get(key) != new.get(key)]
         elif old != new:
             found.append(section)
+    weights = [part.get("eval", {}).get("weights") for part in (before, after)]
+    found += ["eval.weights"] * (weights[0] != weights[1])
     nodes = [node if "weights_sha256" in node else {} for node in (before["model"], after["model"])]
     found += ["model.weights"] * (nodes[0].get("weights") != nodes[1].get("weights"))
     if found:
