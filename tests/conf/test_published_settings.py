@@ -254,7 +254,11 @@ def proto_net() -> Iterator[tuple[str, Expected]]:
         shape = {"train.n_way": 60, "train.k_shot": k_shot, "train.n_query": 5, "task.n_way": n_way}
         yield f"proto_net_omniglot_{n_way}way_{k_shot}shot", common | SNELLS_OMNIGLOT | shape
         if k_shot == 1:
-            both = {"dataset.split": "vinyals_trainval", "eval.weights": "last"}  # the last training, run_trainval.py
+            both = {
+                "dataset.split": "vinyals_trainval",
+                "eval.weights": "last",
+                "train.steps": 11_500,
+            }  # the last training, run_trainval.py
             yield f"proto_net_omniglot_{n_way}way_1shot_trainval", common | SNELLS_OMNIGLOT | shape | both
     for k_shot, n_way in ((1, 30), (5, 20)):
         shape = {"train.n_way": n_way, "train.k_shot": k_shot, "train.n_query": 15, "eval.episodes": 600}
