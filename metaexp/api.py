@@ -117,7 +117,7 @@ def dataset(
         DataError: The data are missing or damaged.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
-    settings = Composer(own).settings([f"dataset={name}", *overrides], on_this_machine=False)
+    settings = Composer(own).settings([f"dataset={name}", *overrides], on_this_machine=False, is_look=True)
     data = load_examples(settings, lambda _: None)
     training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
     tasks = {"train": training, "val": evaluation, "test": evaluation}

@@ -106,7 +106,7 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
     if targets:
         name = targets[0].rpartition(":")[2]
         return CheckTarget(kind, name, _class_settings(targets[0], kind, overrides, composer), given)
-    settings = composer.settings(overrides, on_this_machine=False)
+    settings = composer.settings(overrides, on_this_machine=False, is_look=kind == "dataset")
     return CheckTarget(kind, settings.choices[kind], settings, given)
 
 
@@ -156,7 +156,14 @@ def _class_settings(target: str, kind: Kind, overrides: Sequence[str], composer:
     misapplied, _ = apply(given.values, composed.config)
     config, unresolved = resolve_all(composed.config)
     problems = [*given.problems, *misapplied, *unresolved]
-    return check(config, composed.choices, on_this_machine=False, earlier_problems=problems, ignored=given.broken)
+    return check(
+        config,
+        composed.choices,
+        on_this_machine=False,
+        earlier_problems=problems,
+        ignored=given.broken,
+        is_look=kind == "dataset",
+    )
 
 
 def _key(line: str) -> str:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     space = read_space(options.overrides, composer)
     jobs = check_points(space, composer, on_this_machine=False)
     metric = common_metric(jobs, options.metric, "--metric ")
-    if options.method != "grid":  # a grid runs every combination and chooses nothing
+    if options.method != "grid" or options.stop_after is not None:  # else every combination runs, and nothing is chosen
         check_comparable(space.dimensions, jobs)
     plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
     passed_on = own_words(options.config_dir, options.config_name, options.trust)  # to the agents' ``metaexp train``

@@ -265,7 +265,7 @@ def _format_unknown_hydra_key(key: str, siblings: Sequence[object]) -> str:
     section, _, name = key.rpartition(".")
     known = [str(sibling) for sibling in siblings if not str(sibling).startswith("_")]
     listed = f"Known: {', '.join(known)}." if known else "It has none."
-    choose = " Choose another in the same command: hydra/launcher=NAME." if section == "hydra.launcher" else ""
+    choose = " Choose another launcher in the same command: hydra/launcher=NAME." if section == "hydra.launcher" else ""
     return f"{key} is not a key of {section}.{format_nearest(name, known)} {listed}{choose}"
 
 

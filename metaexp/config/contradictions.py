@@ -52,7 +52,8 @@ def contradictions(
         choices: Group -> chosen file.
         sound: The sections whose values are all possible by themselves; the others are left alone.
         is_trained: Whether it is for another test of a finished run. Then what training needs does not matter.
-        is_look: Whether the dataset is only looked at. Then fixed test episodes need not fit the task.
+        is_look: Whether the dataset is only looked at. Then fixed test episodes need not fit the task, and validation
+            chooses nothing.
 
     Returns:
         A sentence for each contradiction, and what is wrong with the data.
@@ -73,7 +74,7 @@ def contradictions(
     if sound >= {"eval", "task"}:
         found += _metric_problems(values["eval"].get("metrics") or [], values["task"]["n_way"])
     if sound >= {"train", "eval"} and not is_trained:
-        found += _validation_problems(data, values["train"], values["eval"])
+        found += _validation_problems(None if is_look else data, values["train"], values["eval"])
     if "optimizer" in sound:
         found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:
@@ -98,7 +99,7 @@ def _validation_problems(data: DataFacts | None, train: Mapping[str, Any], evalu
         setting = f"train.patience={patience}" if patience else "eval.weights=best"
         found.append(
             f"dataset={data.name} trains on the validation classes, too, so validation cannot choose: {setting}. Set "
-            "eval.weights=last and train.patience=null, or another dataset.split."
+            "eval.weights=last and train.patience=null, or take a split with new validation classes."
         )
     return found
 

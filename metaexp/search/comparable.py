@@ -87,11 +87,11 @@ def check_comparable(dimensions: Sequence[Dimension], jobs: Sequence[FrozenJob])
         for d in dimensions
         if d.key == "seed"
     ]
-    if any(_trains_on_validation(job) for job in jobs):
-        problems.append(
-            "the dataset trains on the validation classes, too, so validation cannot say which point is better. Search "
-            "with another dataset.split, then train the best point with this one."
-        )
+    problems += [
+        f"dataset={name} trains on the validation classes, too, so validation cannot say which point is better. Search "
+        "with new validation classes, then train the best point so."
+        for name in sorted({job.choices.get("dataset", "?") for job in jobs if _trains_on_validation(job)})
+    ]
     first = dict(_measure(jobs[0].config))
     different: dict[str, Any] = {}
     for job in jobs[1:]:

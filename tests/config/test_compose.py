@@ -233,8 +233,8 @@ def test_an_experiment_file_with_unknown_keys_is_refused(own: Path) -> None:
         ("hydra.run.dirr=x", "hydra.run.dirr is not a key of hydra.run. Did you mean dir? Known: dir."),
         (
             "hydra.launcher.n_jobs=2",
-            "hydra.launcher.n_jobs is not a key of hydra.launcher. It has none. Choose another in the same command: "
-            "hydra/launcher=NAME.",
+            "hydra.launcher.n_jobs is not a key of hydra.launcher. It has none. Choose another launcher in the same "
+            "command: hydra/launcher=NAME.",
         ),
         (
             "hydra.sweeper.n_trials=3",

@@ -98,22 +98,3 @@ def test_a_run_that_ended_early_goes_on_with_more_patience(tmp_path: Path) -> No
     assert steps(run) == (4, 2)
     further = mx.train(f"from={run.folder}", "train.steps=12", "train.patience=null", folder=tmp_path / "more")
     assert steps(further) == (12, 2)
-
-
-@pytest.mark.parametrize(
-    ("given", "wrong"),
-    [
-        ([], "eval.weights=best"),
-        (["eval.weights=last", "train.patience=3"], "train.patience=3"),
-        (["eval.weights=last"], None),
-        (["train.steps=0"], None),
-    ],
-)
-def test_validation_classes_that_are_trained_on_choose_no_weights(given: list[str], wrong: str | None) -> None:
-    overrides = ["dataset=omniglot", "dataset.split=vinyals_trainval", "algorithm=proto_net", "device=cpu", *given]
-    if wrong is None:
-        Composer().settings(overrides)
-        return
-    with pytest.raises(mx.ConfigError, match=f"so validation cannot choose: {wrong}. Set eval.weights=last") as caught:
-        Composer().settings(overrides)
-    assert "dataset=omniglot trains on the validation classes, too" in str(caught.value)

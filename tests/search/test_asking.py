@@ -90,7 +90,7 @@ def test_what_would_mislead_or_fail_is_refused_before_anything_is_written(
 def test_validation_classes_that_are_trained_on_choose_no_point(family: ModuleType) -> None:
     lines = ["dataset=omniglot", "model=mlp", "algorithm=proto_net", "eval.weights=last", "optimizer.lr=0.1,0.2"]
     common = [line for line in family.COMMON if line.partition("=")[0] not in ("dataset", "algorithm", "model", "task")]
-    with pytest.raises(ConfigError, match="the dataset trains on the validation classes, too"):
+    with pytest.raises(ConfigError, match="dataset=omniglot trains on the validation classes, too"):
         prepare([*common, *lines, "dataset.split=vinyals_trainval"], Path("conf"), "config")
     prepare([*common, *lines, "dataset.split=vinyals"], Path("conf"), "config")
 

@@ -71,6 +71,7 @@ class Mixture(Dataset):
         self.domains = domains
         self.sampling = Sampling(least_ways, varied_shots, most_support, unequal_queries, alike)
         self.varied_ways = least_ways is not None
+        self.val_in_train = any(domain.val_in_train for domain in domains.values())
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: each domain has its own."""

@@ -15,7 +15,7 @@ import torch
 
 from metaexp.config.classes.make import make
 from metaexp.config.schema import Settings
-from metaexp.core.errors import DataError
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset
 from metaexp.data.regression.scales import Scales
@@ -109,10 +109,16 @@ def calibrate_run(
         report: Takes lines about long work.
 
     Raises:
-        ConfigError: The level is impossible, or the dataset cannot serve such tasks.
+        ConfigError: The level is impossible, the dataset cannot serve such tasks, or its validation classes were
+            trained on.
         DataError: The data are not there.
     """
     check_level(level, n_episodes)
+    if make(settings.dataset, Dataset).val_in_train:  # type: ignore[type-abstract]
+        raise ConfigError(
+            f"the run trained on the validation classes of dataset={settings.dataset_name}, so they cannot calibrate "
+            "prediction sets for new classes. Leave the sets out, or train on a split with new validation classes."
+        )
     dataset = load_examples(settings, report)
     source = dataset.tasks(shape, settings.eval.seed)
     return calibrate(learner.algorithm, source, shape, level, n_episodes, first=settings.train.eval_episodes)
