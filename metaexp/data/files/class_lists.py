@@ -14,8 +14,12 @@ _FOLDER = Path(__file__).parents[1] / "splits"
 def class_lists(name: str) -> dict[Split, tuple[str, ...]]:
     """Return the classes of every split of the packaged list ``name``, in the order of the files.
 
-    A file has one class a line; lines that begin with ``#`` say where the split comes from.
+    A file has one class a line; lines that begin with ``#`` say where the split comes from. ``NAME_trainval`` is
+    the list ``NAME`` with the classes of validation in training, too, sorted.
     """
+    if name.endswith("_trainval"):
+        lists = class_lists(name.removesuffix("_trainval"))
+        return lists | {"train": tuple(sorted(lists["train"] + lists["val"]))}
     return {split: read_class_list(_FOLDER / name / f"{split}.txt") for split in SPLITS}
 
 
