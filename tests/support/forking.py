@@ -14,6 +14,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NamedTuple, NoReturn
@@ -188,18 +189,30 @@ def _wait_for(action: Callable[[], int], folder: Path) -> Ended:
 
 
 def _in_child(action: Callable[[], int], stdin: int, log: Path | int, keep: int = 2) -> NoReturn:
-    """Run ``action`` and exit. The child closes the files that the parent has open, but for the one to ``keep``."""
+    """Run ``action`` and exit. The child has no file of the parent open, but for the one to ``keep``."""
     code = 1
     try:
         out = log if isinstance(log, int) else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(stdin, 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        os.closerange(3, keep)
-        os.closerange(max(keep + 1, 3), 1000)
+        _let_go_of_files(keep)
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         code = action()
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _let_go_of_files(keep: int) -> None:
+    """Put the null device in the place of every file that the parent has open.
+
+    Their numbers stay taken. A file object of the parent closes its number when this process collects it, and if the
+    number had been given to a new file, that one would be closed.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in {int(path.name) for path in Path("/dev/fd").iterdir()} - {0, 1, 2, keep, nothing}:
+        with suppress(OSError):  # one was that of the folder itself, which is closed by now
+            os.fstat(number)
+            os.dup2(nothing, number, inheritable=False)
