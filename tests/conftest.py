@@ -19,6 +19,7 @@ import pytest
 from coverage import Coverage
 
 SUPPORT = Path(__file__).parent / "support"
+gc.set_threshold(100_000, 10, 10)  # imports and collection make a million objects that stay
 sys.path[:0] = map(str, [SUPPORT, *sorted(SUPPORT.glob("[!_]*/"))])  # so that tests can import the helpers there
 
 # Several test processes run at once; with a thread per core each, they would wait for one another. Set before torch

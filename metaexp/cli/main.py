@@ -18,6 +18,7 @@ from metaexp.config.classes.values import format_nearest
 from metaexp.core.disk_errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_phase, print_text
+from metaexp.machine.collector import collect_seldom
 from metaexp.machine.launch import launched, refuse
 from metaexp.machine.single_rank import Ranks
 from metaexp.machine.threads import let_threads_sleep
@@ -90,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _accept_any_text()
     _draw_to_files()
     let_threads_sleep()
+    with collect_seldom():
+        return _run_and_explain(given)
+
+
+def _run_and_explain(given: list[str]) -> int:
+    """Run one command in this process, which torchrun may have started, and explain its error if it has one."""
     launch = None
     try:
         launch = launched()

@@ -14,6 +14,7 @@ from metaexp.core.checkpoint_names import step_name
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.all_reduce import Partial
+from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.device import Compute
 from metaexp.machine.profile import profile_steps
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
@@ -88,6 +89,7 @@ class Trainer:
             return
         with self.display.show_progress("train", self.total, self.state.step) as advance:
             self.watch.begin_training()
+            collect_as_usual()
             with suppress(AbortedWork), self._profile_steps() as made_step:
                 while self.goes_on():
                     self.apply(self._compute_mean())

@@ -18,6 +18,7 @@ from typing import Any
 import metaexp
 from metaexp.config.accelerators import computes_on_cpu
 from metaexp.core.errors import RunFolderError
+from metaexp.machine.collector import collect_seldom
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
 from metaexp.sweep.job_process import JobProcess, Process, job_environment, start, unless_log_opens, worker_arguments
@@ -182,9 +183,10 @@ def become_job(number: int) -> list[str]:
 
 
 def _load() -> None:
-    from metaexp.sweep.preload import import_everything
+    with collect_seldom():
+        from metaexp.sweep.preload import import_everything
 
-    import_everything()
+        import_everything()
 
 
 class _Preparation:

@@ -19,6 +19,7 @@ from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
 from metaexp.core.types import Adapted, Episode, EvalResult, Examples
 from metaexp.data.base import SourceOver, TaskSource
+from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.per_class.files import classes_sha256
@@ -163,6 +164,7 @@ class Evaluator:
 
         rows: list[list[float]] = []
         before = _versions(algorithm)
+        collect_as_usual()
         with _use_eval_mode(algorithm), torch.no_grad():
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
+from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, Interrupted, StopRequest
 from metaexp.results.record import RunRecord
 from metaexp.run.chunk_size import training_chunk
@@ -151,6 +152,7 @@ def _count_training_time(members: Sequence[Member]) -> Iterator[None]:
     """Count the time of this block as that of training steps, for each run."""
     for member in members:
         member.trainer.watch.begin_training()
+    collect_as_usual()
     try:
         yield
     finally:
