@@ -27,7 +27,7 @@ PINS    := setup.py setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn second-opinion clean help
+.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn second-opinion rewritten-tests clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -35,7 +35,7 @@ demo: $(READY)
 
 # Three at once, the longest first; installing learn2learn waits for the disk as much as it computes.
 test: $(DEV)
-	@$(MAKE) --no-print-directory -j3 types second-opinion docs lint imports
+	@$(MAKE) --no-print-directory -j3 types second-opinion rewritten-tests docs lint imports
 	@$(MAKE) --no-print-directory unit TRIED=yes
 
 lint: $(DEV)
@@ -60,6 +60,10 @@ docs: $(DEV)
 # TRIED: `make test` has tried to install learn2learn already.
 unit: $(DEV) $(if $(TRIED),,second-opinion)
 	$(if $(COVERAGE),scripts/coverage.sh $(PYTHON) --all,$(PYTHON) -m pytest -n auto --dist worksteal $(ARGS))
+
+# pytest rewrites assertions in each file once. Three processes that begin at the same time would each do it.
+rewritten-tests: $(DEV)
+	$(PYTHON) -m pytest --collect-only --quiet >/dev/null
 
 # Outside `unit`: counting branches makes the tests slower. COVERAGE=yes counts them in `unit`, where that is needed.
 coverage: $(DEV)
@@ -102,6 +106,7 @@ $(L2L): constraints.txt | $(DEV)
 		--config-settings=--global-option=build_ext learn2learn
 	touch $@
 
+# Today's pip takes half the time of that of Python 3.11.
 $(PYTHON):
 	$(PYTHON3) -c 'import sys; sys.exit("metaexp needs Python 3.11 or newer; choose one with PYTHON3=...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON3) -m venv $(ENV) || uv venv --python $(PYTHON3) $(ENV)
+	$(PYTHON3) -m venv --upgrade-deps $(ENV) || uv venv --python $(PYTHON3) $(ENV)
