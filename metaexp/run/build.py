@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,6 @@ from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
-from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
@@ -26,7 +25,7 @@ from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.frozen_features import with_features
-from metaexp.run.initial.network import Interface, build_network
+from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
 from metaexp.run.step import MetaStep, check_shares
@@ -47,6 +46,7 @@ class Parts:
         schedule: The learning rate of every step.
         clip: What limits gradients.
         initial_weights: What was taken from the file of ``model.weights``; None where nothing was.
+        trained_before: Identifiers of the classes that this file was trained on.
     """
 
     algorithm: Algorithm
@@ -59,6 +59,7 @@ class Parts:
     schedule: Schedule
     clip: Clip
     initial_weights: InitialWeights | None = None
+    trained_before: Sequence[str] = ()
 
 
 def build(
@@ -84,7 +85,7 @@ def build(
         The objects of the run.
 
     Raises:
-        ConfigError: The settings cannot work together.
+        ConfigError: The settings cannot work together, or test classes were trained on by ``model.weights``.
         DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)
@@ -95,6 +96,8 @@ def build(
     problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
     if problems:
         raise ConfigError(problems)
+    if file is not None:
+        file.warn_of_trained_classes(dataset, settings, progress)
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface)
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if file else None
@@ -117,6 +120,7 @@ def build(
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
         initial_weights=taken,
+        trained_before=file.trained if file else (),
     )
 
 
@@ -173,20 +177,6 @@ def build_algorithm(settings: Settings, interface: Interface, model: Network | N
 def algorithm_class(spec: ClassSpec) -> type[Algorithm]:
     """Import the class of an algorithm, whose attributes are needed before an object is made."""
     return import_class(spec, Algorithm)  # type: ignore[type-abstract]
-
-
-def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
-    """Return the outputs of a network: the classes of a task (or all training classes), or numbers of a target.
-
-    Args:
-        cls: The algorithm's class.
-        dataset: The loaded dataset.
-        shape: The shape of a training task.
-    """
-    labels = dataset.n_labels() if cls.training_tasks == "supervised" else None
-    if labels is not None:
-        return labels
-    return shape.n_way or dataset.target_size
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
-        training_classes=all_class_ids(parts.dataset, "train"),
+        training_classes=sorted({*all_class_ids(parts.dataset, "train"), *_trained_before(setup, before)}),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
@@ -67,6 +67,11 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         versions=versions(),
         started=utc_now(),
     )
+
+
+def _trained_before(setup: TrainingSetup, parent: RunRecord | None) -> Sequence[str]:
+    """Classes that the weights had been trained on when the run began at them."""
+    return setup.parts.trained_before if parent is None else parent.training_classes
 
 
 def _training_tasks(parts: Parts) -> Literal["episodes", "supervised"]:

@@ -264,5 +264,6 @@ def continued_record(before: RunRecord, fresh: RunRecord) -> RunRecord:
         own_code=before.own_code,
         parent=before.parent,
         initial_weights=before.initial_weights or fresh.initial_weights,
+        training_classes=sorted({*before.training_classes, *fresh.training_classes}),
         versions=before.versions,
     )

@@ -31,13 +31,55 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     Raises:
         ConfigError: Test classes were trained on, and that is not allowed.
     """
-    known = frozenset(trained)
-    classes = dataset.class_ids("test")
-    found = [c for c, ids in classes.items() if ids & known]
+    found = _found(dataset, "test", trained)
     if found and not allowed:
         raise ConfigError(
-            f"dataset={name}: {len(found)} of the {len(classes)} test classes were trained on, such as {found[0]}, so "
+            f"dataset={name}: {_some(found, dataset, 'test')} were trained on, such as {found[0]}, so "
             "this is not a test on new classes. Choose the split that the run was trained with, or give "
             "--allow-trained-classes to measure it nevertheless; their number is then printed beside the result."
         )
     return len(found)
+
+
+def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collection[str], tested: bool) -> str | None:
+    """Check that a run which starts from weights of another run will be tested on classes that are new to both.
+
+    Args:
+        dataset: What the run trains and is tested on.
+        name: What messages call it.
+        file: The value of ``model.weights``.
+        trained: The identifiers of the classes that the weights were trained on.
+        tested: Whether the run will be tested.
+
+    Returns:
+        A warning where validation classes were trained on; None where none was.
+
+    Raises:
+        ConfigError: Test classes were trained on, and the run is to be tested.
+    """
+    found = _found(dataset, "test", trained)
+    if found and tested:
+        raise ConfigError(
+            f"model.weights={file} was trained on {_some(found, dataset, 'test')} of dataset={name}, such as "
+            f"{found[0]}, so its test would not be one on new classes. Choose the split that these weights were "
+            "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
+            "--allow-trained-classes; the number of such classes is printed beside the result."
+        )
+    found = _found(dataset, "val", trained)
+    if not found:
+        return None
+    return (
+        f"warning: model.weights={file} was trained on {_some(found, dataset, 'val')} of dataset={name}, such as "
+        f"{found[0]}, so validation looks better than it would on new classes."
+    )
+
+
+def _found(dataset: MetaDataset, split: Split, trained: Collection[str]) -> list[str]:
+    """The classes of a split that are among those with these identifiers."""
+    known = frozenset(trained)
+    return [c for c, ids in dataset.class_ids(split).items() if ids & known]
+
+
+def _some(found: Collection[str], dataset: MetaDataset, split: Split) -> str:
+    kind = "validation" if split == "val" else split
+    return f"{len(found)} of the {len(dataset.class_ids(split))} {kind} classes"

@@ -11,6 +11,8 @@ from metaexp.config.classes.make import import_class, make
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import TaskShape
+from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
 from metaexp.models.plain import as_network
@@ -42,6 +44,20 @@ def build_network(settings: Settings, interface: Interface) -> Network:
     model = as_network(_make_module(settings, interface, outputs), outputs)
     prepare_network(model, interface.input_shape, outputs)
     return model
+
+
+def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
+    """Return the outputs of a network: the classes of a task (or all training classes), or numbers of a target.
+
+    Args:
+        cls: The algorithm's class.
+        dataset: The loaded dataset.
+        shape: The shape of a training task.
+    """
+    labels = dataset.n_labels() if cls.training_tasks == "supervised" else None
+    if labels is not None:
+        return labels
+    return shape.n_way or dataset.target_size
 
 
 def _make_module(settings: Settings, interface: Interface, outputs: int | None) -> nn.Module:

@@ -1,0 +1,90 @@
+"""A run that starts from the weights of another run counts that run's training classes as its own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import metaexp as mx
+from metaexp.results.record import read_record
+from metaexp.run.evaluation.evaluate import evaluate_run
+from metaexp.run.job import continued_record
+from metaexp.run.progress import Lines
+
+TINY = [
+    "dataset=omniglot", "dataset.stand_in=true", "dataset.stand_in_images=5", "algorithm=proto_net", "model=mlp",
+    "model.hidden=[4]", "task.n_query=2", "train.steps=1", "train.n_way=5", "train.n_query=2",
+    "train.meta_batch_size=1", "train.eval_episodes=1", "eval.episodes=2", "eval.weights=last", "device=cpu",
+    "tracker=files",
+]  # fmt: skip
+REFUSED = (
+    r"model\.weights=\S+ was trained on 3\d\d of the 423 test classes of dataset=omniglot \(stand-in\), such as "
+    r".*eval\.test=false"
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METAEXP_DATA", str(tmp_path))
+
+
+def train(folder: str, *overrides: str) -> mx.Run:
+    return mx.train(*TINY, *overrides, folder=folder)
+
+
+@pytest.fixture
+def donor(here: None) -> mx.Run:
+    return train("donor", "dataset.split=vinyals_trainval")
+
+
+def test_validation_classes_that_the_weights_know_are_warned_of_and_all_are_recorded(
+    donor: mx.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    run = train("run", "dataset.split=vinyals", "model.weights=donor")
+    shown = capsys.readouterr().err
+    assert "was trained on 172 of the 172 validation classes of dataset=omniglot" in shown
+    assert "so validation looks better than it would on new classes" in shown
+    assert run.record.test is not None
+    own = train("plain", "dataset.split=vinyals").record.training_classes
+    assert set(own) < set(run.record.training_classes) == set(donor.record.training_classes)
+
+    capsys.readouterr()
+    again = train("again", "dataset.split=vinyals", "model.weights=run")
+    assert "172 of the 172 validation classes" in capsys.readouterr().err
+    assert again.record.training_classes == run.record.training_classes
+    assert continued_record(run.record, replace(run.record, training_classes=own)).training_classes == sorted(
+        run.record.training_classes
+    )
+    longer = mx.train("from=run", "train.steps=2", folder="longer")
+    assert longer.record.training_classes == run.record.training_classes
+
+
+def test_nothing_is_said_where_all_classes_are_new(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = train("plain", "dataset.split=vinyals")
+    capsys.readouterr()
+    run = train("run", "dataset.split=vinyals", "model.weights=plain")
+    assert "was trained on" not in capsys.readouterr().err
+    assert run.record.training_classes == plain.record.training_classes
+
+
+@pytest.mark.parametrize("weights", ["donor", "donor/checkpoints/best.safetensors"])
+def test_test_classes_that_the_weights_know_are_refused(donor: mx.Run, weights: str, silent: Lines) -> None:
+    with pytest.raises(mx.ConfigError, match=REFUSED):
+        train("run", "dataset.split=maml", f"model.weights={weights}")
+    train("run", "dataset.split=maml", f"model.weights={weights}", "eval.test=false")
+    with pytest.raises(mx.ConfigError, match=r"3\d\d of the 423 test classes were trained on.*--allow-trained-classes"):
+        evaluate_run(Path("run"), display=silent)
+    evaluation = evaluate_run(Path("run"), display=silent, allow_trained_classes=True).evaluation
+    assert evaluation.trained_classes > 300
+
+
+def test_of_a_file_outside_of_run_folders_nothing_is_known(donor: mx.Run) -> None:
+    shutil.copy("donor/checkpoints/best.safetensors", "copy.safetensors")
+    own = train("plain", "dataset.split=maml").record.training_classes
+    run = train("run", "dataset.split=maml", "model.weights=copy.safetensors")
+    assert read_record(Path("run")).training_classes == run.record.training_classes == own
