@@ -19,12 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from statistics import NormalDist
 from typing import NamedTuple
 
 from metaexp.core.intervals import student_tails
 
 _SMALLEST = 1e-100
 """Of p-values: below this they are given as 0."""
+_LEVELS = (0.3, 0.01, 1e-4, 1e-8, 1e-16, 1e-32, 1e-64, _SMALLEST)
 
 
 class Part(NamedTuple):
@@ -115,33 +117,67 @@ def _hypotenuse(a: float, b: float, correlation: float) -> float:
 def p_of_zero(interval: Callable[[float], tuple[float, float]]) -> float:
     """Return the two-sided p-value of no difference: the largest ``p`` whose interval just excludes 0.
 
+    Where the two means and their difference have very unlike spreads, the interval can exclude 0 once more at a tiny
+    ``p``. So levels are tried from the largest on.
+
     Args:
         interval: Level -> interval.
     """
-
-    def excludes(p: float) -> bool:
-        low, high = interval(p)
-        return low > 0.0 or high < 0.0
-
-    if not excludes(1.0 - 1e-9):
+    low, high = interval(1.0 - 1e-9)
+    sign = 1.0 if low > 0.0 else -1.0
+    value = low if low > 0.0 else -high
+    if value <= 0.0:
         return 1.0
-    low, high = math.log(_SMALLEST), 0.0
-    if excludes(_SMALLEST):
-        return 0.0
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if excludes(math.exp(middle)) else (middle, high)
-    return math.exp(high)
+
+    def excess(log_z: float) -> float:
+        """The half of the interval towards 0, divided by the value, as a logarithm: almost a line."""
+        half = value - _end(interval(_p_of_normal(log_z)), sign)
+        return math.log(max(half, _SMALLEST * value) / value)
+
+    nearer = -20.0
+    for p in _LEVELS:
+        farther = math.log(-NormalDist().inv_cdf(0.5 * p))
+        if excess(farther) >= 0.0:
+            return _p_of_normal(_root(excess, nearer, farther))
+        nearer = farther
+    return 0.0
+
+
+def _end(interval: tuple[float, float], sign: float) -> float:
+    """The end of an interval towards 0, for a positive value (``sign`` 1) or a negative one, mirrored."""
+    return interval[0] if sign > 0.0 else -interval[1]
+
+
+def _p_of_normal(log_z: float) -> float:
+    """P(abs(Z) >= z) of a standard normal variable Z."""
+    return math.erfc(math.exp(log_z) / math.sqrt(2.0))
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where an increasing function is 0, by the Illinois method with a bisection in every third step."""
+    at_low, at_high = function(low), function(high)
+    side = 0
+    for number in range(200):
+        line = high - at_high * (high - low) / (at_high - at_low)
+        middle = 0.5 * (low + high) if number % 3 == 2 else line
+        value = function(middle)
+        if abs(value) < 1e-13 or high - low < 1e-13:
+            return middle
+        if value < 0.0:
+            low, at_low, at_high, side = middle, value, at_high * (0.5 if side < 0 else 1.0), -1
+        else:
+            high, at_high, at_low, side = middle, value, at_low * (0.5 if side > 0 else 1.0), 1
+    return 0.5 * (low + high)
 
 
 @lru_cache(maxsize=4096)
 def quantile(p: float, degrees_of_freedom: float) -> float:
     """Return the t with P(abs(T) >= t) = ``p`` for a Student-t variable T.
 
-    Computed by Newton's method in a bracket of logarithms.
+    Newton's method in a bracket of logarithms, from the approximation of Wallace (Ann. Math. Stat. 30, 1959).
     """
     low, high = -40.0, 700.0
-    x, target = 0.0, math.log(p)
+    x, target = _near_quantile(p, degrees_of_freedom), math.log(p)
     front = (
         math.lgamma(0.5 * (degrees_of_freedom + 1.0)) - math.lgamma(0.5 * degrees_of_freedom)
         - 0.5 * math.log(degrees_of_freedom * math.pi)
@@ -156,8 +192,17 @@ def quantile(p: float, degrees_of_freedom: float) -> float:
             density = 2.0 * math.exp(front - 0.5 * (degrees_of_freedom + 1.0) * math.log1p(t * t / degrees_of_freedom))
             slope = density * t / tails
             newton = x + error / slope if slope > 0.0 else step
+            if abs(newton - x) < 1e-12:
+                return math.exp(newton)
             step = newton if low < newton < high else step
         if abs(step - x) < 1e-13:
             return math.exp(step)
         x = step
     return math.exp(x)
+
+
+def _near_quantile(p: float, degrees_of_freedom: float) -> float:
+    """The logarithm of the quantile, roughly."""
+    z = -NormalDist().inv_cdf(0.5 * p) * (8.0 * degrees_of_freedom + 3.0) / (8.0 * degrees_of_freedom + 1.0)
+    squared = degrees_of_freedom * math.expm1(min(z * z / degrees_of_freedom, 700.0))
+    return max(-39.0, 0.5 * math.log(max(squared, 1e-300)))

@@ -204,6 +204,17 @@ def test_the_interval_of_a_difference_excludes_zero_just_below_its_p() -> None:
     assert item.interval(p * 1.01)[0] > 0.0 > item.interval(p * 0.99)[0]
 
 
+def test_the_p_is_the_largest_where_the_interval_excludes_zero_at_a_tiny_level_once_more() -> None:
+    """A difference that varies far less than its two means."""
+    one = Proportion(0.823, Part(2.4e-7, 0.0, 20.0), 10)
+    two = Proportion(0.192, Part(2.7e-3, 3.4e-3, 1.0), 10)
+    item = Difference(one, two, Part(0.0, 3.5e-8, 1.3))
+    assert item.interval(1e-50)[0] > 0.0 > item.interval(0.01)[0]
+    p = p_of_zero(item.interval)
+    assert 0.05 < p < 0.06
+    assert item.interval(p * 1.01)[0] > 0.0 > item.interval(p * 0.99)[0]
+
+
 def test_what_is_required_would_show_the_pair_and_much_less_would_not() -> None:
     first, second = rows(3, n=100, seed=3, runs=0.0)
     second = second + (first - second).mean() - 0.006
