@@ -140,7 +140,7 @@ def test_drawings_of_omniglot_are_prepared_to_the_bit_as_those_of_a_run(
     if not archive.is_file():
         pytest.skip(f"there is no {archive}")
     dataset = Omniglot("maml", "none", "train", 28, resize, True, None)
-    drawings = first_of(archive, size(600, 4_000), tmp_path / "drawings.zip")
+    drawings = first_of(archive, size(600, 1_500), tmp_path / "drawings.zip")
     found = Reader(dataset.image_preparation(), (1, 28, 28), False, "omniglot").support(drawings)
     loaded = dataset.load(folder, lambda _: None)
     assert torch.equal(loaded.examples(torch.arange(len(found.names))), found.x)
