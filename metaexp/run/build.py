@@ -15,6 +15,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
+from metaexp.data.ahead import TasksAhead
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
 from metaexp.data.mapped.placement import use_placement
@@ -276,7 +277,7 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
     chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
     return MetaStep(
         parts.algorithm,
-        parts.train_source,
+        TasksAhead(parts.train_source) if compute.device.type == "cpu" else parts.train_source,
         parts.optimizer,
         parts.schedule,
         parts.clip,

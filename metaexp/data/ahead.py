@@ -1,0 +1,56 @@
+"""Makes small training tasks for several steps together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metaexp.core.shapes import Split
+from metaexp.core.types import Episode, map_tensors, select_tasks
+from metaexp.data.base import SourceOver, TaskSource
+
+_STEPS = 16
+_MOST_BYTES = 1 << 20
+"""Of the tasks that are made together. Larger tasks take longer to make than to ask for."""
+
+
+class TasksAhead(SourceOver):
+    """The tasks of another source, which makes those of the next training steps together where they are small.
+
+    The tasks are the same, for each depends on its address alone. Of sinusoids, 25 tasks take 1.3 ms to make and 400
+    take 1.6 ms. For the CPU: whether tasks are the next ones is read from their numbers.
+
+    Args:
+        source: The source.
+    """
+
+    def __init__(self, source: TaskSource) -> None:
+        super().__init__(source)
+        self._made: Episode | None = None
+        self._start = self._end = 0
+
+    def episodes(self, split: Split, indices: Tensor) -> Episode:
+        """Return the episodes at ``indices`` (T,), in memory of their own."""
+        n_tasks = len(indices)
+        if split != "train" or self.varies or n_tasks == 0:
+            return self._source.episodes(split, indices)
+        first = int(indices[0])
+        if not torch.equal(indices, torch.arange(first, first + n_tasks)):
+            return self._source.episodes(split, indices)
+        if self._made is None or not self._start <= first <= self._end - n_tasks:
+            asked = self._source.episodes(split, indices)
+            many = min(_STEPS, _MOST_BYTES // max(1, _bytes(asked))) * n_tasks
+            if many <= n_tasks:
+                return asked
+            self._start, self._end = first, first + many
+            self._made = self._source.episodes(split, torch.arange(self._start, self._end))
+            return asked
+        found = select_tasks(self._made, first - self._start, first - self._start + n_tasks)
+        # Copies begin where memory is aligned, as new tensors do; sums can depend on that in their last digits.
+        copied: Episode = map_tensors(torch.clone, found)
+        return copied
+
+
+def _bytes(episodes: Episode) -> int:
+    parts = (episodes.support.x, episodes.support.y, episodes.query.x, episodes.query.y)
+    return sum(part.nbytes for part in parts)
