@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _accept_any_text()
     _draw_to_files()
     let_threads_sleep()
-    with collect_seldom():
+    with collect_seldom(is_process=arguments is None):
         return _run_and_explain(given)
 
 

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _stop_early)
     ignore_signals_of_clusters()
     threading.Thread(target=_stop_when_parent_dies, daemon=True).start()
-    with collect_seldom(), ExitStack() as stack:
+    with collect_seldom(is_process=True), ExitStack() as stack:
         mine = [folder for folder in options.folders if stack.enter_context(lock_job(folder))]
         if not mine:
             return BUSY

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import forking
 import pytest
 
 from metaexp.algorithms.maml import MAML
 from metaexp.cli.main import main
+from metaexp.machine import collector
 from metaexp.machine.collector import collect_as_usual, collect_seldom
 from metaexp.run.initial.command import Provenance
 from metaexp.run.job import run_job
@@ -78,14 +81,35 @@ def test_training_and_tests_collect_as_usual(
     assert seen.get("meta_loss", [USUAL])[-1] == USUAL  # the first call of runs that are trained together only tries it
 
 
-def test_a_command_ends_as_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, int, int]] = []
+@pytest.mark.parametrize("is_process", [False, True])
+def test_only_a_process_of_its_own_leaves_what_is_there_out_of_the_searches(is_process: bool, tmp_path: Path) -> None:
+    def frozen() -> int:
+        before = gc.get_freeze_count()
+        with collect_seldom(is_process=is_process):
+            things = [[] for _ in range(100)]
+            collect_as_usual()
+            added = gc.get_freeze_count() - before
+            more = [[] for _ in range(100)]
+            collect_as_usual()  # what is made later is searched
+            assert gc.get_freeze_count() - before == added
+        assert len(things) == len(more)
+        return 0 if added >= 100 * is_process and (is_process or added == 0) else 1
+
+    pid = forking.fork(frozen, tmp_path / "log")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("is_process", [False, True])
+def test_a_command_ends_as_it_began(monkeypatch: pytest.MonkeyPatch, is_process: bool) -> None:
+    seen: list[tuple[tuple[int, int, int], bool]] = []
 
     def verb(name: str) -> Callable[[list[str]], int]:
-        seen.append(gc.get_threshold())
+        seen.append((gc.get_threshold(), collector._usual[0][1]))
         return lambda rest: 0
 
     monkeypatch.setattr("metaexp.cli.main._function", verb)
-    assert main(["ls"]) == 0
-    assert seen[0][0] > 50_000
+    monkeypatch.setattr("sys.argv", ["metaexp", "ls"])
+    assert main(None if is_process else ["ls"]) == 0
+    assert seen[0][0][0] > 50_000
+    assert seen[0][1] == is_process
     assert gc.get_threshold() == USUAL
