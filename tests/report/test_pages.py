@@ -91,6 +91,17 @@ def test_a_record_whose_experiment_has_changed_is_shown_as_stale(docs: Path) -> 
     assert _cells(page, "maml_omniglot_5way_1shot")[7].startswith("stale: settings changed since; was: shortened")
 
 
+def test_a_verdict_has_the_departures_that_the_experiments_header_states_now(docs: Path) -> None:
+    def verdict(departs: str, stale: bool = False) -> str:
+        made = Documentation(docs, None, lambda _: not stale, departs=lambda _: departs)
+        return _cells(generate(made)[docs / "README.md"], "maml_omniglot_5way_1shot")[7]
+
+    recorded = "shortened (6,000 of 60,000 steps): 0.4 points below, one seed"
+    assert verdict("another head <b>") == f"{recorded}, with departures: another head &lt;b>"
+    assert verdict("") == recorded
+    assert verdict("another head", stale=True) == f"stale: settings changed since; was: {recorded}"
+
+
 def test_a_runs_page_gives_the_command_the_steps_and_the_figures(docs: Path) -> None:
     plots = docs / "maml_omniglot_5way_1shot" / "plots"
     plots.mkdir()
