@@ -96,7 +96,8 @@ def _slices(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
                 _label_metric(axes, found.prepared.metric)
             elif found.prepared.metric.name == "accuracy":
                 percent(axes)
-        _title(figure, f"{len(done)} completed trials by each key; the best one is large")
+        space = "\n" if columns == 1 else " "  # one panel is too narrow for all of it in a line
+        _title(figure, f"{len(done)} completed trials by each key;{space}the best one is large")
     return path
 
 

@@ -72,6 +72,18 @@ def test_history_slices_and_importance_are_drawn(tmp_path: Path, drawn: list[Fig
     assert [label.get_text() for label in importance.axes[0].get_yticklabels()] == ["algorithm", "algorithm.inner_lr"]
 
 
+@pytest.mark.parametrize("n_keys", [1, 2, 3])
+def test_the_title_above_the_panels_of_keys_is_not_cut_off(tmp_path: Path, drawn: list[Figure], n_keys: int) -> None:
+    search = found(tmp_path, 12)
+    search.prepared.space.dimensions = DIMENSIONS[:n_keys]
+    draw_search(search)
+    slices = drawn[1]
+    title = slices.texts[0]
+    assert title.get_window_extent().x1 < slices.bbox.x1
+    title.set_text(title.get_text() * 3)
+    assert title.get_window_extent().x1 > slices.bbox.x1
+
+
 def test_importance_is_drawn_only_where_trials_carry_it(tmp_path: Path) -> None:
     assert [path.name for path in draw_search(found(tmp_path, 5))] == ["history.png", "slices.png"]
     assert not (tmp_path / "plots" / "importance.png").exists()
