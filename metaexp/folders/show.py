@@ -213,15 +213,15 @@ def _format_owner(found: Found) -> str:
     parts += [f"command: {item.command}" for item in again]
     rows = [run_row(job) for job in jobs(found)]
     parts.append(format_rows(rows, "no jobs"))
-    return "\n".join([*parts, format_next(_next_of_owner(found, row.state, again))])
+    return "\n".join([*parts, format_next(_next_of_owner(found, row.state, [job.state for job in rows], again))])
 
 
-def _next_of_owner(found: Found, state: str, again: Sequence[Step]) -> list[Step]:
+def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Sequence[Step]) -> list[Step]:
     if state == "running":
         return [step("how far it is", "watch", found.path)]
     if found.kind == "sweep":
         command = shlex.split(again[0].command) if again else []
-        return after_sweep(found.path, is_complete=state == "completed", command=command)
+        return after_sweep(found.path, states, command)
     steps = [] if state == "completed" else list(again)
     try:
         report = read_report(found.path)

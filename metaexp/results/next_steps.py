@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,17 +67,19 @@ def after_stop(folder: Path) -> list[Step]:
     return [step("continue it, as if it had never stopped", "train", f"resume={folder}")]
 
 
-def after_sweep(folder: Path, *, is_complete: bool, command: Sequence[str] = ()) -> list[Step]:
+def after_sweep(folder: Path, states: Collection[str], command: Sequence[str] = ()) -> list[Step]:
     """Return what one would do after a sweep.
 
     Args:
         folder: The sweep's folder.
-        is_complete: Whether every job is completed.
+        states: How far its jobs are.
         command: The words of the command that made it; empty if they are not known.
     """
+    is_complete = all(state == "completed" for state in states)
     again = [] if is_complete or not command else [Step(shlex.join(command), "run what is left")]
-    failed = [] if is_complete else [step("which jobs failed, and why", "ls", folder, "state=failed")]
-    return [*again, *failed, step("which is better, and how certain that is", "compare", folder)]
+    failed = [step("which jobs failed, and why", "ls", folder, "state=failed")] if "failed" in states else []
+    better = step("which is better, and how certain that is", "compare", folder)
+    return [*again, *failed, *([better] if "completed" in states else [])]
 
 
 def after_check(kind: str, words: Sequence[str]) -> list[Step]:

@@ -83,13 +83,13 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         states = {job.number: sweep.state(job) for job in prepared.jobs if job.number not in same}
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
-    is_complete = all(state.status == "completed" for state in states.values())
-    after = format_next(after_sweep(sweep.path, is_complete=is_complete, command=command))
+    statuses = {state.status for state in states.values()}
+    after = format_next(after_sweep(sweep.path, statuses, command))
     print_text(f"{text}\n{format_folder(sweep.path)}\n{after}", flush=True)
     if stop.signal_number is not None:
         name = signal.Signals(stop.signal_number).name
         raise Interrupted(f"stopped by {name}. Give the same command again to continue.", stop.signal_number)
-    return 0 if is_complete else ExitCode.JOBS_FAILED
+    return 0 if statuses <= {"completed"} else ExitCode.JOBS_FAILED
 
 
 def sweep_command(overrides: Sequence[str], config_dir: Path | None, config_name: str = "config") -> list[str]:

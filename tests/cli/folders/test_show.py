@@ -155,10 +155,25 @@ def test_commands_are_quoted_and_end_in_a_comment(tmp_path: Path) -> None:
     assert text == "next:\n  metaexp evaluate 'a b' seed=1  # test it\n  metaexp ls                     # again"
     assert format_next([]) == ""
     sweep = write_sweep(tmp_path / "s", "waiting").path
-    assert [item.command.split()[1] for item in after_sweep(sweep, is_complete=True)] == ["compare"]
-    again = after_sweep(sweep, is_complete=False, command=["metaexp", "train", "-m", "a=b c"])
-    assert [item.command.split()[1] for item in again] == ["train", "ls", "compare"]
+    again = after_sweep(sweep, ["waiting"], ["metaexp", "train", "-m", "a=b c"])
     assert again[0].command == "metaexp train -m 'a=b c'"
+
+
+@pytest.mark.parametrize(
+    ("states", "verbs"),
+    [
+        (["completed", "completed"], ["compare"]),
+        (["completed", "failed"], ["train", "ls", "compare"]),
+        (["completed", "interrupted"], ["train", "compare"]),
+        (["interrupted", "waiting"], ["train"]),
+        (["failed", "killed"], ["train", "ls"]),
+    ],
+)
+def test_after_a_sweep_only_commands_are_proposed_that_have_something_to_say(
+    tmp_path: Path, states: list[str], verbs: list[str]
+) -> None:
+    steps = after_sweep(tmp_path, states, ["metaexp", "train", "-m", "seed=0,1"])
+    assert [item.command.split()[1] for item in steps] == verbs
 
 
 def test_hostile_names_are_shown_plain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
