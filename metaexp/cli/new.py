@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,7 +194,8 @@ def _print_next(options: _Options, place: Place) -> None:
         print_text(f"  metaexp trust                  once, if you know the code of {place.package}")
     print_text(f"  metaexp check {what}")
     print_text(f"  {shlex.join(['metaexp', 'train', *_choices(options.kind, options.name), 'train.steps=100'])}")
-    print_text(f"  pytest {shlex.quote(_format_path(place.root / 'tests' / f'test_{options.kind}_{options.name}.py'))}")
+    test = shlex.quote(_format_path(place.root / "tests" / f"test_{options.kind}_{options.name}.py"))
+    print_text(f"  pytest {test}" + ("" if find_spec("pytest") else "  # after: pip install pytest"))
 
 
 def _format_path(path: Path) -> str:

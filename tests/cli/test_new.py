@@ -125,6 +125,16 @@ def test_nothing_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert texts(here) == before
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_where_pytest_is_missing_the_proposed_test_says_how_to_install_it(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    monkeypatch.setattr("metaexp.cli.new.find_spec", lambda name: object() if is_there else None)
+    assert main(["new", "algorithm", "mine"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "  pytest tests/test_algorithm_mine.py" + ("" if is_there else "  # after: pip install pytest")
+
+
 def test_code_that_was_there_before_is_not_allowed_to_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A stranger's package in the folder stays a stranger's."""
     (here / "my_code").mkdir()
