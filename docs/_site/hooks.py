@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -19,6 +21,7 @@ import names
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(metaexp|conf|benchmarks|tests|examples|scripts)(/[^)#\s]*)?\)")
 _EXAMPLE = re.compile(r"\((examples/[\w-]+/)README\.md\)")
 _UP = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?:README|CONTRIBUTING|CHANGELOG|LICENSE)[\w.]*(?:#[\w-]*)?\)")
+_EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -38,6 +41,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     markdown = _LINK.sub(lambda match: _target(match, depth), markdown)
     markdown = _EXAMPLE.sub(r"(\1index.html)", markdown)
     return _UP.sub(r"\1", markdown)
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn equations into MathML, which browsers show without a script."""
+    return _EQUATION.sub(lambda match: _equation(match[1], html.unescape(match[2]).strip()), content)
+
+
+def _equation(tag: str, latex: str) -> str:
+    return f"<{tag}>{convert(latex, display='block' if tag == 'div' else 'inline')}</{tag}>"
 
 
 def _api_page(room: Path) -> str:

@@ -126,3 +126,15 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
     found = [name for name in files if (ROOT / name).exists() or (ROOT / "metaexp" / name).exists()]
     assert [name for name in files if name not in found] == []
     assert not (ROOT / "metaexp" / "run" / "invented.py").exists()
+
+
+def test_equations_become_mathml(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("latex2mathml")
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    hooks: Any = load_program("docs/_site/hooks.py")
+    inline, block = ('<span class="arithmatex">\\(a &lt; b\\)</span>', '<div class="arithmatex">\\[x_1\\]</div>')
+    shown = hooks.on_page_content(f"{inline} and {block}", None, None, None)
+    assert shown.count("<math ") == 2
+    assert "<mo>&lt;</mo>" in shown or "<mo>&#x0003C;</mo>" in shown
+    assert 'display="block"' in shown
+    assert hooks.on_page_content("<span>\\(a\\)</span>", None, None, None) == "<span>\\(a\\)</span>"
