@@ -26,7 +26,14 @@ from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
-from metaexp.results.wording import format_device, format_reference, format_score, format_task, format_time
+from metaexp.results.wording import (
+    format_device,
+    format_reference,
+    format_score,
+    format_task,
+    format_time,
+    name_validation,
+)
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
 
@@ -89,7 +96,7 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
 
 def _format_results(folder: Path, record: RunRecord) -> list[str]:
     lines = ["results:"]
-    for name, score in (("test", record.test), ("validation", record.val)):
+    for name, score in (("test", record.test), (name_validation(record), record.val)):
         if score is not None:
             lines.append(f"  {name:10}  {score.metric} {format_score(score)} over {score.n_episodes:,} episodes")
     if record.reference is not None:

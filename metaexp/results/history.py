@@ -20,11 +20,13 @@ class Curve(NamedTuple):
         steps: Where it was measured.
         values: What was measured, one for each step.
         ci95: Half-widths of the intervals; None where there are none.
+        name: What the legend calls it.
     """
 
     steps: Sequence[float]
     values: Sequence[float]
     ci95: Sequence[float] | None = None
+    name: str = "validation"
 
 
 class History(NamedTuple):

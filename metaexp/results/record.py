@@ -160,7 +160,9 @@ class RunRecord:
     verdict: Verdict | None = None
     data_hash: str | None = None
     training_classes: list[str] = field(default_factory=list, metadata=ADDED)
-    """Identifiers of the classes of the training split: digests of their names and of their examples."""
+    """Identifiers of the classes that it or its first weights were trained on: digests of their names and examples."""
+    val_classes_trained: int = field(default=0, metadata=ADDED)
+    """How many classes of validation are among them; 0 in older records."""
     episode_bank: str | None = None
     """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
     test_episodes_sha256: str | None = field(default=None, metadata=ADDED)

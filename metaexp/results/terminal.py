@@ -26,6 +26,7 @@ from metaexp.results.wording import (
     format_task,
     format_time,
     format_value,
+    name_validation,
 )
 
 
@@ -44,7 +45,7 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
     console.print(title, style="bold", soft_wrap=True)
     table = results_table(metric)
     _add_score(table, "test", record.test)
-    _add_score(table, "validation", record.val)
+    _add_score(table, name_validation(record), record.val)
     if record.reference is not None:
         table.add_row("published", format_reference(record.reference), "", end_section=True)
     if record.verdict is not None:

@@ -57,6 +57,12 @@ def format_reference(reference: Reference | None) -> str:
     return f"{' ± '.join(texts)}{unit}"
 
 
+def name_validation(record: RunRecord) -> str:
+    """Return the word for a run's validation, which says so if classes of it were trained on."""
+    trained = record.val_classes_trained
+    return f"validation ({trained:,} classes trained on)" if trained else "validation"
+
+
 def format_published(record: RunRecord) -> str:
     """Return the published number that a run can be held against; a dash where it was tested on another task."""
     return NOTHING if is_another_task(record.deviations) else format_reference(record.reference)

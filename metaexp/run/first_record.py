@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
-from metaexp.data.classification.trained_classes import all_class_ids
+from metaexp.data.classification.trained_classes import all_class_ids, among
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
@@ -32,6 +32,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
+    trained = sorted({*all_class_ids(parts.dataset, "train"), *_trained_before(setup, before)})
     return RunRecord(
         status="running",
         name=settings.name,
@@ -56,7 +57,8 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         first_order=parts.algorithm.first_order,
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
-        training_classes=sorted({*all_class_ids(parts.dataset, "train"), *_trained_before(setup, before)}),
+        training_classes=trained,
+        val_classes_trained=len(among(parts.dataset, "val", trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),

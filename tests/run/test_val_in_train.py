@@ -61,6 +61,8 @@ def test_a_run_trains_on_both_and_can_neither_calibrate_nor_be_tested_with_other
     run = mx.train(*RUN, folder="run")
     assert run.record.status == "completed"
     assert run.record.test is not None
+    assert main(["show", "run"]) == 0
+    assert "validation (172 classes trained on)" in capsys.readouterr().out
     assert main(["evaluate", "run", "eval.weights=best"]) == 2
     assert "eval.weights has no effect on an evaluation" in capsys.readouterr().err
     with pytest.raises(mx.ConfigError, match="cannot calibrate prediction sets for new classes"):

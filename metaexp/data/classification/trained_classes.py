@@ -31,7 +31,7 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     Raises:
         ConfigError: Test classes were trained on, and that is not allowed.
     """
-    found = _found(dataset, "test", trained)
+    found = among(dataset, "test", trained)
     if found and not allowed:
         raise ConfigError(
             f"dataset={name}: {_some(found, dataset, 'test')} were trained on, such as {found[0]}, so "
@@ -57,7 +57,7 @@ def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collectio
     Raises:
         ConfigError: Test classes were trained on, and the run is to be tested.
     """
-    found = _found(dataset, "test", trained)
+    found = among(dataset, "test", trained)
     if found and tested:
         raise ConfigError(
             f"model.weights={file} was trained on {_some(found, dataset, 'test')} of dataset={name}, such as "
@@ -65,7 +65,7 @@ def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collectio
             "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
             "--allow-trained-classes; the number of such classes is printed beside the result."
         )
-    found = _found(dataset, "val", trained)
+    found = among(dataset, "val", trained)
     if not found:
         return None
     return (
@@ -74,8 +74,14 @@ def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collectio
     )
 
 
-def _found(dataset: MetaDataset, split: Split, trained: Collection[str]) -> list[str]:
-    """The classes of a split that are among those with these identifiers."""
+def among(dataset: MetaDataset, split: Split, trained: Collection[str]) -> list[str]:
+    """Return the classes of a split that are among those with some identifiers.
+
+    Args:
+        dataset: The loaded dataset.
+        split: ``train``, ``val`` or ``test``.
+        trained: The identifiers of the classes that were trained on.
+    """
     known = frozenset(trained)
     return [c for c, ids in dataset.class_ids(split).items() if ids & known]
 

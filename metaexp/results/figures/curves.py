@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _LEAST_SHARE = 0.25
 """Of the height of the axes, for the numbers themselves."""
+_MOST_LETTERS = 86
+"""So many fit in three columns of a legend."""
 
 
 class Lines(NamedTuple):
@@ -97,14 +99,14 @@ def _validation(
     axes: Axes, metric: str, curve: Curve, selected_step: int | None, test: Score | None, lines: Lines
 ) -> None:
     steps, values = to_array(curve.steps), to_array(curve.values)
-    label = "validation"
+    label = curve.name
     if curve.ci95 is not None and any(curve.ci95):  # one episode has no interval
         half = to_array(curve.ci95)
         if len(steps) < FEWEST_POINTS:
             axes.errorbar(steps, values, yerr=half, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=3.5)
         else:
             axes.fill_between(steps, values - half, values + half, color=BLUE, alpha=0.18, linewidth=0)
-        label = "validation, 95 % interval"
+        label = f"{curve.name}, 95 % interval" if curve.name == "validation" else curve.name
     marker = "o" if len(steps) <= 40 else None
     axes.plot(steps, values, color=BLUE, linestyle=_line(steps), marker=marker, markersize=3.5, label=label)
     x = selected_step if selected_step is not None else steps[-1]
@@ -189,7 +191,8 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
 def _legend(figure: Figure, axes: Axes) -> None:
     """Below the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=3, columnspacing=1.5, labelspacing=0.3)
+    n_columns = 3 if sum(sorted(map(len, labels))[-3:]) <= _MOST_LETTERS else 2
+    figure.legend(handles, labels, loc="outside lower left", ncols=n_columns, columnspacing=1.5, labelspacing=0.3)
 
 
 def _annotate(axes: Axes, scores: Sequence[Score]) -> None:

@@ -9,7 +9,7 @@ from metaexp.results.figures.curves import Lines, adaptation_curve, learning_cur
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import read_history
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_task
+from metaexp.results.wording import format_task, name_validation
 
 
 def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
@@ -36,9 +36,10 @@ def draw_curves(folder: Path, record: RunRecord) -> dict[str, Path]:
     )
     drawn: dict[str, Path] = {}
     if max(len(history.validation.steps), len(history.train_loss.steps)) >= FEWEST_POINTS:
+        validation = history.validation._replace(name=name_validation(record))
         drawn["learning_curve"] = folder / "plots" / "learning_curve.png"
         learning_curve(
-            drawn["learning_curve"], title, history.metric, history.validation, history.train_loss,
+            drawn["learning_curve"], title, history.metric, validation, history.train_loss,
             record.selected_step if record.tests_last else history.selected_step, history.test, lines,
         )  # fmt: skip
     if len(history.after_steps) >= FEWEST_POINTS:

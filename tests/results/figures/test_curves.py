@@ -173,6 +173,18 @@ def test_an_interval_is_drawn_only_where_there_are_two_episodes(
     assert any("one episode: no interval" in label for label in _labels(drawn)) == (n_episodes == 1)
 
 
+@pytest.mark.parametrize("name", ["validation", "validation (172 classes trained on)"])
+def test_the_legend_names_validation_and_is_not_cut(name: str, tmp_path: Path, drawn: list[Any]) -> None:
+    score = Score("accuracy", 0.5, 0.1, 10_000)
+    validation = Curve([1000, 2000, 3000], [0.4, 0.5, 0.5], [0.1] * 3, name)
+    lines = Lines(0.2, Reference("Finn et al.", "Table 1", "accuracy", 0.987, 0.004, "one"))
+    learning_curve(tmp_path / "a.png", "x", "accuracy", validation, NOTHING, 3000, score, lines)
+    assert any(label.startswith(name) for label in _labels(drawn))
+    figure = drawn[0].figure
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize(("n_validations", "lines"), [(2, 1), (3, 2)])
 def test_two_numbers_are_points_and_three_are_a_line(
     n_validations: int, lines: int, tmp_path: Path, drawn: list[Any]

@@ -224,7 +224,7 @@ def test_classes_that_were_trained_on_are_refused_unless_allowed_and_then_counte
     tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MetaDataset, "class_ids", lambda _, split: classes[split])
-    classes = {"train": {"a": frozenset({"1"}), "b": frozenset({"2"})}, "test": {"c": frozenset({"3"})}}
+    classes = {"train": {"a": frozenset({"1"}), "b": frozenset({"2"})}, "val": {}, "test": {"c": frozenset({"3"})}}
     record, folder = run_job(tiny.blobs(tmp_path, train__steps=4), display=silent)
     assert record.training_classes == ["1", "2"]
     assert evaluated(folder).evaluation.trained_classes == 0

@@ -52,6 +52,7 @@ def test_validation_classes_that_the_weights_know_are_warned_of_and_all_are_reco
     assert run.record.test is not None
     own = train("plain", "dataset.split=vinyals").record.training_classes
     assert set(own) < set(run.record.training_classes) == set(donor.record.training_classes)
+    assert (run.record.val_classes_trained, donor.record.val_classes_trained) == (172, 172)
 
     capsys.readouterr()
     again = train("again", "dataset.split=vinyals", "model.weights=run")
@@ -60,8 +61,8 @@ def test_validation_classes_that_the_weights_know_are_warned_of_and_all_are_reco
     assert continued_record(run.record, replace(run.record, training_classes=own)).training_classes == sorted(
         run.record.training_classes
     )
-    longer = mx.train("from=run", "train.steps=2", folder="longer")
-    assert longer.record.training_classes == run.record.training_classes
+    longer = mx.train("from=run", "train.steps=2", folder="longer").record
+    assert (longer.training_classes, longer.val_classes_trained) == (run.record.training_classes, 172)
 
 
 def test_nothing_is_said_where_all_classes_are_new(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,7 @@ def test_nothing_is_said_where_all_classes_are_new(capsys: pytest.CaptureFixture
     run = train("run", "dataset.split=vinyals", "model.weights=plain")
     assert "was trained on" not in capsys.readouterr().err
     assert run.record.training_classes == plain.record.training_classes
+    assert run.record.val_classes_trained == 0
 
 
 @pytest.mark.parametrize("weights", ["donor", "donor/checkpoints/best.safetensors"])
