@@ -215,6 +215,15 @@ def test_the_p_is_the_largest_where_the_interval_excludes_zero_at_a_tiny_level_o
     assert item.interval(p * 1.01)[0] > 0.0 > item.interval(p * 0.99)[0]
 
 
+def test_the_p_is_the_largest_where_the_interval_of_few_episodes_excludes_zero_at_two_levels() -> None:
+    one = Proportion(0.7499062808881867, Part(0.00275377878680038, 0.0050164090450742676, 6.0), 3)
+    two = Proportion(0.9333333333333332, Part(0.0, 0.003009845427044561, 6.0), 3)
+    item = Difference(one, two, Part(0.0, 0.008026254472118828, 6.0))
+    assert item.interval(0.06)[1] < 0.0 < item.interval(0.05)[1]
+    assert item.interval(0.02)[1] < 0.0
+    assert 0.05 < p_of_zero(item.interval) < 0.06
+
+
 def test_what_is_required_would_show_the_pair_and_much_less_would_not() -> None:
     first, second = rows(3, n=100, seed=3, runs=0.0)
     second = second + (first - second).mean() - 0.006
