@@ -22,12 +22,16 @@ class TasksAhead(SourceOver):
 
     Args:
         source: The source.
+        n_tasks: How many tasks training asks for, from number 0. None after them is made.
     """
 
-    def __init__(self, source: TaskSource) -> None:
+    def __init__(self, source: TaskSource, n_tasks: int) -> None:
         super().__init__(source)
+        self._n_tasks = n_tasks
         self._made: Episode | None = None
         self._start = self._end = 0
+        self._steps = 1
+        """Steps whose tasks are made together. The first step is made alone, to know how large its tasks are."""
 
     def episodes(self, split: Split, indices: Tensor) -> Episode:
         """Return the episodes at ``indices`` (T,), in memory of their own."""
@@ -38,15 +42,16 @@ class TasksAhead(SourceOver):
         if not torch.equal(indices, torch.arange(first, first + n_tasks)):
             return self._source.episodes(split, indices)
         if self._made is None or not self._start <= first <= self._end - n_tasks:
-            asked = self._source.episodes(split, indices)
-            many = min(_STEPS, _MOST_BYTES // max(1, _bytes(asked))) * n_tasks
-            if many <= n_tasks:
-                return asked
-            self._start, self._end = first, first + many
-            self._made = self._source.episodes(split, torch.arange(self._start, self._end))
-            return asked
+            self._start = first
+            self._end = max(first + n_tasks, min(first + self._steps * n_tasks, self._n_tasks))
+            made = self._source.episodes(split, torch.arange(self._start, self._end))
+            self._steps = min(_STEPS, max(1, _MOST_BYTES * (self._end - self._start) // max(1, _bytes(made) * n_tasks)))
+            self._made = made if self._steps > 1 else None
+            if self._made is None:
+                return select_tasks(made, 0, n_tasks)
         found = select_tasks(self._made, first - self._start, first - self._start + n_tasks)
-        # Copies begin where memory is aligned, as new tensors do; sums can depend on that in their last digits.
+        # Every step gets copies, which begin where memory is aligned and have no gaps: sums can depend on both in their
+        # last digits, and a run that is resumed makes other steps together.
         copied: Episode = map_tensors(torch.clone, found)
         return copied
 

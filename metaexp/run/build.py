@@ -277,7 +277,7 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
     chunk = training_chunk(settings.train.shape, parts.dataset.input_shape, compute, tasks)
     return MetaStep(
         parts.algorithm,
-        TasksAhead(parts.train_source) if compute.device.type == "cpu" else parts.train_source,
+        _made_ahead(settings, parts) if compute.device.type == "cpu" and ranks.size == 1 else parts.train_source,
         parts.optimizer,
         parts.schedule,
         parts.clip,
@@ -288,3 +288,9 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
         ranks,
         settings.train.n_tasks,
     )
+
+
+def _made_ahead(settings: Settings, parts: Parts) -> TasksAhead:
+    """The training tasks, those of several steps made together. Not for ranks: between a rank's tasks are others'."""
+    n_tasks = settings.train.steps * parts.tasks_per_step
+    return TasksAhead(parts.train_source, min(n_tasks, settings.train.n_tasks or n_tasks))
