@@ -104,7 +104,8 @@ def _record_of(given: Path) -> RunRecord | None:
     """The record of the run whose folder this is, or whose folder this file is in; None where there is none."""
     inside = given.resolve().parent
     folder = inside.parent if given.is_file() and inside.name == "checkpoints" else given
-    return read_record(folder) if (folder / RECORD_FILE).exists() else None
+    is_run = (folder / "config.yaml").is_file()  # a record.json alone can be that of another tool
+    return read_record(folder) if is_run and (folder / RECORD_FILE).exists() else None
 
 
 def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> InitialWeights:

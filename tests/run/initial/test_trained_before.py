@@ -90,3 +90,11 @@ def test_of_a_file_outside_of_run_folders_nothing_is_known(donor: mx.Run) -> Non
     own = train("plain", "dataset.split=maml").record.training_classes
     run = train("run", "dataset.split=maml", "model.weights=copy.safetensors")
     assert read_record(Path("run")).training_classes == run.record.training_classes == own
+
+
+def test_a_record_of_another_tool_beside_checkpoints_is_not_read(donor: mx.Run) -> None:
+    checkpoints = Path("other", "checkpoints")
+    checkpoints.mkdir(parents=True)
+    shutil.copy("donor/checkpoints/best.safetensors", checkpoints / "model.safetensors")
+    Path("other", "record.json").write_text('{"loss": 1}')
+    train("run", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
