@@ -259,7 +259,7 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     (pair,) = compare_rows([x[None], y[None]], True, is_accuracy=a.test.metric == "accuracy").pairs
     found = pair.difference
     lines.append(
-        f"The first is {format_difference(a.test.metric, found.mean)} from the second, 95 % interval "
+        f"The first less the second is {format_difference(a.test.metric, found.mean)}, 95 % interval "
         f"{format_range(a.test.metric, found)} over episodes; "
         f"{int((x != y).sum()):,} of {x.size:,} episodes differ, first episode {int(np.argmax(x != y))}."
     )

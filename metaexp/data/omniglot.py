@@ -219,7 +219,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     except DataError as error:
         raise DataError(
             f"Omniglot's {part.name} is not in {folder.absolute()}, and {error} "
-            f"Put {part.name}.zip of {_SITE}, or the folder {part.name} extracted from it, into "
+            f"Put {' and '.join(f'{p.name}.zip' for p in PARTS)} of {_SITE}, or the folders extracted from them, into "
             f"{folder.absolute() / 'omniglot'}, or point paths.data (METAEXP_DATA) to where it is."
         ) from error
     return target

@@ -183,19 +183,19 @@ def _differing(files: Mapping[Path, str]) -> list[Path]:
 def format_results_page(entries: Sequence[Entry]) -> str:
     """Return the page with everything that belongs beside a number."""
     header = [
-        "Run", "Algorithm", "Data", "Task", "Measured", "Episodes", "Published", "Verdict", "Steps",
+        "Run", "Measured", "Published", "Verdict", "Algorithm", "Data", "Task", "Episodes", "Steps",
         "Batch norm", "Gradient order", "Device", "Time",
     ]  # fmt: skip
     rows = [
         [
             f"[{format_title(entry)}]({entry.page})",
+            format_measured(entry),
+            format_published(entry.record),
+            format_verdict(entry),
             entry.record.algorithm,
             entry.record.dataset,
             format_task(entry.record.task),
-            format_measured(entry),
             NOTHING if entry.record.test is None else str(entry.record.test.n_episodes),
-            format_published(entry.record),
-            format_verdict(entry),
             format_steps(entry.record),
             format_batch_norm(entry.record.batch_norm),
             format_order(entry.record.first_order),
@@ -204,7 +204,7 @@ def format_results_page(entries: Sequence[Entry]) -> str:
         ]
         for entry in grouped(entries)
     ]
-    return f"{GENERATED}\n# Results\n\n{_LEGEND}\n{format_table(header, rows, right=(4, 5, 6, 8, 12))}"
+    return f"{GENERATED}\n# Results\n\n{_LEGEND}\n{format_table(header, rows, right=(1, 2, 7, 8, 12))}"
 
 
 def format_short_table(entries: Sequence[Entry], link: str) -> str:
