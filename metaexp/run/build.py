@@ -121,7 +121,7 @@ def build(
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
         initial_weights=taken,
-        trained_before=file.trained if file else (),
+        trained_before=(file.trained or ()) if file else (),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
-from metaexp.data.classification.trained_classes import all_class_ids, among
+from metaexp.data.classification.trained_classes import all_class_ids, among, check_initial
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
@@ -28,10 +28,16 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     Args:
         setup: What the run trains and measures with.
         provenance: Where its settings came from.
+
+    Raises:
+        ConfigError: The run goes on from one that was trained on test classes, and is to be tested.
     """
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
+    if parent is not None and before is not None:
+        start, known = f"from={parent.folder}", before.training_classes
+        check_initial(parts.dataset, settings.dataset_name, start, known, settings.eval.test)
     trained = sorted({*all_class_ids(parts.dataset, "train"), *_trained_before(setup, before)})
     return RunRecord(
         status="running",

@@ -234,7 +234,10 @@ def test_without_data_or_network_it_says_what_to_put_where(tmp_path, small, monk
         find_part(small, tmp_path / "data", print)
     message = str(error.value)
     assert "could not be fetched" in message
-    assert "Put images_background.zip and images_evaluation.zip of https://github.com/brendenlake/omniglot/raw/master/python" in message
+    assert (
+        "Put images_background.zip and images_evaluation.zip of https://github.com/brendenlake/omniglot/raw/master/python"
+        in message
+    )
     assert f"into {tmp_path / 'data' / 'omniglot'}" in message
     assert "METAEXP_DATA" in message
 

@@ -41,13 +41,13 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     return len(found)
 
 
-def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collection[str], tested: bool) -> str | None:
+def check_initial(dataset: MetaDataset, name: str, start: str, trained: Collection[str], tested: bool) -> str | None:
     """Check that a run which starts from weights of another run will be tested on classes that are new to both.
 
     Args:
         dataset: What the run trains and is tested on.
         name: What messages call it.
-        file: The value of ``model.weights``.
+        start: Where the run starts, such as ``model.weights=outputs/RUN``.
         trained: The identifiers of the classes that the weights were trained on.
         tested: Whether the run will be tested.
 
@@ -60,7 +60,7 @@ def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collectio
     found = among(dataset, "test", trained)
     if found and tested:
         raise ConfigError(
-            f"model.weights={file} was trained on {_some(found, dataset, 'test')} of dataset={name}, such as "
+            f"{start} was trained on {_some(found, dataset, 'test')} of dataset={name}, such as "
             f"{found[0]}, so its test would not be one on new classes. Choose the split that these weights were "
             "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
             "--allow-trained-classes; the number of such classes is printed beside the result."
@@ -69,7 +69,7 @@ def check_initial(dataset: MetaDataset, name: str, file: str, trained: Collectio
     if not found:
         return None
     return (
-        f"warning: model.weights={file} was trained on {_some(found, dataset, 'val')} of dataset={name}, such as "
+        f"warning: {start} was trained on {_some(found, dataset, 'val')} of dataset={name}, such as "
         f"{found[0]}, so validation looks better than it would on new classes."
     )
 

@@ -41,17 +41,17 @@ class WeightsFile(NamedTuple):
         name: The name of the file, or of the run folder.
         sha256: The SHA-256 of the file, hex.
         tensors: Name -> tensor, on the CPU.
-        trained: Identifiers of the classes that they were trained on, as the run's record lists them; none for a file
+        trained: Identifiers of the classes that they were trained on, as the run's record lists them; None for a file
             that is not in a run folder.
     """
 
     name: str
     sha256: str
     tensors: dict[str, Tensor]
-    trained: Sequence[str] = ()
+    trained: Sequence[str] | None = None
 
     def warn_of_trained_classes(self, dataset: MetaDataset, settings: Settings, progress: Progress) -> None:
-        """Say so if validation classes of the run were trained on.
+        """Say so if validation classes of the run were trained on, or if that is not known of a run's weights.
 
         Args:
             dataset: The data of the run.
@@ -61,8 +61,13 @@ class WeightsFile(NamedTuple):
         Raises:
             ConfigError: Test classes were trained on, and the run is to be tested.
         """
-        given = settings.model.options["weights"]
-        warning = check_initial(dataset, settings.dataset_name, given, self.trained, settings.eval.test)
+        start = f"model.weights={settings.model.options['weights']}"
+        if self.trained == [] and dataset.kind == "classification":
+            progress(
+                f"warning: the record of {start}, which is older, does not list the classes that it was trained on, so "
+                "it is not known whether test classes are among them."
+            )
+        warning = check_initial(dataset, settings.dataset_name, start, self.trained or (), settings.eval.test)
         if warning:
             progress(warning)
 
@@ -97,7 +102,7 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
     tensors = _safetensors(content, path) if path.suffix == SAFETENSORS else _pickled(content, path)
     if given.is_dir() and path.name != "best.safetensors":
         tensors = _selected(tensors)
-    return WeightsFile(given.name, sha256, tensors, () if record is None else record.training_classes)
+    return WeightsFile(given.name, sha256, tensors, None if record is None else record.training_classes)
 
 
 def _record_of(given: Path) -> RunRecord | None:

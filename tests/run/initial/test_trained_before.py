@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,8 @@ def test_test_classes_that_the_weights_know_are_refused(donor: mx.Run, weights: 
     with pytest.raises(mx.ConfigError, match=REFUSED):
         train("run", "dataset.split=maml", f"model.weights={weights}")
     train("run", "dataset.split=maml", f"model.weights={weights}", "eval.test=false")
+    with pytest.raises(mx.ConfigError, match=r"from=\S*run was trained on 3\d\d of the 423 test classes"):
+        mx.train("from=run", "train.steps=2", "eval.test=true", folder="longer")
     with pytest.raises(mx.ConfigError, match=r"3\d\d of the 423 test classes were trained on.*--allow-trained-classes"):
         evaluate_run(Path("run"), display=silent)
     evaluation = evaluate_run(Path("run"), display=silent, allow_trained_classes=True).evaluation
@@ -98,3 +101,12 @@ def test_a_record_of_another_tool_beside_checkpoints_is_not_read(donor: mx.Run) 
     shutil.copy("donor/checkpoints/best.safetensors", checkpoints / "model.safetensors")
     Path("other", "record.json").write_text('{"loss": 1}')
     train("run", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
+
+
+def test_a_record_that_lists_no_classes_is_said_not_to(donor: mx.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(Path("donor/record.json").read_text())
+    del content["training_classes"], content["digest"], content["test_episodes_sha256"]
+    Path("donor/record.json").write_text(json.dumps(content))
+    capsys.readouterr()
+    train("run", "dataset.split=maml", "model.weights=donor")
+    assert "does not list the classes that it was trained on" in capsys.readouterr().err
