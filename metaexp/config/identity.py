@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -205,6 +205,8 @@ def _equal(value: object, default: object) -> bool:
 def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
     """List the settings that decide numbers and differ from the published ones, but for steps and seeds.
 
+    When and on how many episodes a run is validated is left out where validation chooses nothing.
+
     Args:
         config: The resolved configuration of a run.
         published: That of the experiment's file.
@@ -215,7 +217,20 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     ours, theirs = dict(leaves(numeric_part(config))), dict(leaves(numeric_part(published)))
     keys = [key for key in {**theirs, **ours} if key not in ("train.steps", "seed", "eval.seed")]
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
-    return [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
+    found = [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
+    return without_validation(found, config)
+
+
+def without_validation(deviations: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """Return deviations without those of validation, if the last weights are tested and it chooses nothing.
+
+    Args:
+        deviations: Each as ``key=value``.
+        config: The resolved configuration of the run.
+    """
+    if config.get("eval", {}).get("weights") != "last":  # with it, train.patience is refused
+        return list(deviations)
+    return [item for item in deviations if not item.startswith(("train.eval_every=", "train.eval_episodes="))]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from metaexp.config.identity import without_validation
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
@@ -155,7 +156,7 @@ def _free_name(record: RunRecord, results: Path) -> str:
 
 
 def _cleaned(record: RunRecord) -> RunRecord:
-    deviations = [clean_text(item) for item in record.deviations]
+    deviations = [clean_text(item) for item in without_validation(record.deviations, record.config)]
     verdict = record.verdict
     if record.test is not None and record.reference is not None:  # in the words of this version
         verdict = reproduction_verdict(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from metaexp.config.compose import Composer
-from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, folder_name
+from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, deviations, folder_name
 from metaexp.config.schema import Settings
 
 
@@ -77,6 +77,19 @@ def test_every_key_that_does_not_decide_exists(composer: Composer) -> None:
         section, _, name = key.partition(".")
         assert section in resolved
         assert not name or name in resolved[section]
+
+
+@pytest.mark.parametrize(
+    ("more", "chooses"),
+    [([], True), (["train.patience=3"], True), (["eval.weights=last"], False)],
+)
+def test_how_often_is_validated_is_a_deviation_only_where_validation_chooses(
+    composer: Composer, more: list[str], chooses: bool
+) -> None:
+    published = composer.settings(["tracker=files"]).resolved
+    of_validation = ["train.eval_every=7", "train.eval_episodes=9"]
+    found = deviations(composer.settings(["tracker=files", *of_validation, *more]).resolved, published)
+    assert set(found) == {*more, *(of_validation if chooses else [])}
 
 
 def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
