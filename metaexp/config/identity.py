@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import STAND_IN, Settings, own_data
 from metaexp.core.task_fit import is_stand_in
 from metaexp.data.classification.preprocessing import Augmentation
+from metaexp.results.verdict import without_validation
 
 NON_NUMERIC_KEYS: frozenset[str] = frozenset(
     {
@@ -219,18 +220,6 @@ def deviations(config: Mapping[str, Any], published: Mapping[str, Any]) -> list[
     different = [key for key in keys if (key in ours, ours.get(key)) != (key in theirs, theirs.get(key))]
     found = [f"{key}={format_setting(ours[key])}" if key in ours else f"~{key}" for key in different]
     return without_validation(found, config)
-
-
-def without_validation(deviations: Sequence[str], config: Mapping[str, Any]) -> list[str]:
-    """Return deviations without those of validation, if the last weights are tested and it chooses nothing.
-
-    Args:
-        deviations: Each as ``key=value``.
-        config: The resolved configuration of the run.
-    """
-    if config.get("eval", {}).get("weights") != "last":  # with it, train.patience is refused
-        return list(deviations)
-    return [item for item in deviations if not item.startswith(("train.eval_every=", "train.eval_episodes="))]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from metaexp.config.identity import without_validation
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
@@ -19,7 +18,7 @@ from metaexp.results.evaluations import PUBLISHED_TESTS
 from metaexp.results.per_class.files import CLASSES_FILE
 from metaexp.results.privacy import clean_config, clean_overrides, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
-from metaexp.results.verdict import reproduction_verdict
+from metaexp.results.verdict import reproduction_verdict, without_validation
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 WEIGHTS = ("checkpoints/best.json", "checkpoints/best.safetensors")

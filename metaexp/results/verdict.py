@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from metaexp.core.intervals import student_quantile
 from metaexp.core.metric import format_digits
@@ -93,6 +94,18 @@ def reproduction_verdict(
 def _format_changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
     changes = _format_changes(steps, full, deviations)
     return f"another task than the published one, {changes}" if is_another_task(deviations) else f"{changes}: {gap}"
+
+
+def without_validation(deviations: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """Return deviations without those of validation, if the last weights are tested and it chooses nothing.
+
+    Args:
+        deviations: Each as ``key=value``.
+        config: The resolved configuration of the run.
+    """
+    if config.get("eval", {}).get("weights") != "last":  # with it, train.patience is refused
+        return list(deviations)
+    return [item for item in deviations if not item.startswith(("train.eval_every=", "train.eval_episodes="))]
 
 
 def is_another_task(deviations: Sequence[str]) -> bool:
