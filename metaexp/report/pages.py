@@ -19,7 +19,7 @@ from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
 from metaexp.results.evaluations import published_tests
 from metaexp.results.markdown import between_markers, escape_line, format_table
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.results.verdict import reproduction_verdict
+from metaexp.results.verdict import with_verdict
 from metaexp.results.wording import (
     NOTHING,
     format_batch_norm,
@@ -103,13 +103,9 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
 def _with_todays_departures(entry: Entry, departs: Departs) -> Entry:
     """Word a verdict with the departures that the experiment's header states now, as they may have been corrected."""
     record, stated = entry.record, escape_line(departs(entry.record))
-    if entry.stale or entry.test or record.test is None or record.reference is None or stated in ("", record.departs):
+    if entry.stale or entry.test or record.reference is None or stated in ("", record.departs):
         return entry
-    verdict = reproduction_verdict(
-        record.test, record.reference, record.steps, record.full_steps, record.deviations, record.is_stand_in,
-        departs=stated,
-    )  # fmt: skip
-    return entry._replace(record=dataclasses.replace(record, departs=stated, verdict=verdict))
+    return entry._replace(record=with_verdict(dataclasses.replace(record, departs=stated)))
 
 
 def harmless_texts(value: Any) -> Any:

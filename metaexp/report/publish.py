@@ -18,7 +18,7 @@ from metaexp.results.evaluations import PUBLISHED_TESTS
 from metaexp.results.per_class.files import CLASSES_FILE
 from metaexp.results.privacy import clean_config, clean_overrides, clean_text, clean_yaml
 from metaexp.results.record import RunRecord, read_record, write_record
-from metaexp.results.verdict import reproduction_verdict, without_validation
+from metaexp.results.verdict import with_verdict, without_validation
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 WEIGHTS = ("checkpoints/best.json", "checkpoints/best.safetensors")
@@ -156,18 +156,11 @@ def _free_name(record: RunRecord, results: Path) -> str:
 
 def _cleaned(record: RunRecord) -> RunRecord:
     deviations = [clean_text(item) for item in without_validation(record.deviations, record.config)]
-    verdict = record.verdict
-    if record.test is not None and record.reference is not None:  # in the words of this version
-        verdict = reproduction_verdict(
-            record.test, record.reference, record.steps, record.full_steps, deviations, record.is_stand_in,
-            departs=record.departs,
-        )  # fmt: skip
+    worded = with_verdict(dataclasses.replace(record, deviations=deviations))
     return dataclasses.replace(
-        record,
+        worded,
         config=clean_config(record.config),
         overrides=clean_overrides(record.overrides),
-        deviations=deviations,
-        verdict=verdict,
         group=None,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metaexp.core.intervals import student_quantile
 from metaexp.core.metric import format_digits
-from metaexp.results.record import Reference, Score, Verdict
+from metaexp.results.record import Reference, RunRecord, Score, Verdict
 
 MARGIN_ACCURACY = 0.01
 """Two accuracies that differ by at most this are taken as equal: one percentage point."""
@@ -94,6 +95,17 @@ def reproduction_verdict(
 def _format_changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
     changes = _format_changes(steps, full, deviations)
     return f"another task than the published one, {changes}" if is_another_task(deviations) else f"{changes}: {gap}"
+
+
+def with_verdict(record: RunRecord) -> RunRecord:
+    """Return a record with its verdict in the words of this version; the record itself if it can have none."""
+    if record.test is None or record.reference is None:
+        return record
+    verdict = reproduction_verdict(
+        record.test, record.reference, record.steps, record.full_steps, record.deviations, record.is_stand_in,
+        departs=record.departs,
+    )  # fmt: skip
+    return replace(record, verdict=verdict)
 
 
 def without_validation(deviations: Sequence[str], config: Mapping[str, Any]) -> list[str]:

@@ -35,10 +35,10 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
-    if parent is not None and before is not None:
-        start, known = f"from={parent.folder}", before.training_classes
-        check_initial(parts.dataset, settings.dataset_name, start, known, settings.eval.test)
-    trained = sorted({*all_class_ids(parts.dataset, "train"), *_trained_before(setup, before)})
+    known = parts.trained_before if before is None else before.training_classes
+    if parent is not None:
+        check_initial(parts.dataset, settings.dataset_name, f"from={parent.folder}", known, settings.eval.test)
+    trained = sorted({*all_class_ids(parts.dataset, "train"), *known})
     return RunRecord(
         status="running",
         name=settings.name,
@@ -75,11 +75,6 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         versions=versions(),
         started=utc_now(),
     )
-
-
-def _trained_before(setup: TrainingSetup, parent: RunRecord | None) -> Sequence[str]:
-    """Classes that the weights had been trained on when the run began at them."""
-    return setup.parts.trained_before if parent is None else parent.training_classes
 
 
 def _training_tasks(parts: Parts) -> Literal["episodes", "supervised"]:

@@ -137,10 +137,11 @@ def p_of_zero(interval: Callable[[float], tuple[float, float]]) -> float:
         half = value - _end(interval(_p_of_normal(log_z)), sign)
         return math.log(max(half, _SMALLEST * value) / value)
 
-    nearer = -20.0
+    nearer = (-20.0, excess(-20.0))
     for p in _LEVELS:
-        farther = math.log(-NormalDist().inv_cdf(0.5 * p))
-        if excess(farther) >= 0.0:
+        log_z = math.log(-NormalDist().inv_cdf(0.5 * p))
+        farther = (log_z, excess(log_z))
+        if farther[1] >= 0.0:
             return _p_of_normal(_root(excess, nearer, farther))
         nearer = farther
     return 0.0
@@ -156,10 +157,9 @@ def _p_of_normal(log_z: float) -> float:
     return math.erfc(math.exp(log_z) / math.sqrt(2.0))
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where an increasing function is 0, by the Illinois method with a bisection in every third step."""
-    at_low, at_high = function(low), function(high)
-    side = 0
+def _root(function: Callable[[float], float], left: tuple[float, float], right: tuple[float, float]) -> float:
+    """Where an increasing function is 0 between two points of it: Illinois method, a bisection in every third step."""
+    (low, at_low), (high, at_high), side = left, right, 0
     for number in range(200):
         line = high - at_high * (high - low) / (at_high - at_low)
         middle = 0.5 * (low + high) if number % 3 == 2 else line

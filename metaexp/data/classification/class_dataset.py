@@ -90,9 +90,9 @@ class ClassDataset(MetaDataset):
 
         So a class is recognised under another name, and at another image size.
         """
-        ids, first = {}, 0
+        ids, first, wanted = {}, 0, frozenset(self.class_names.get(split, ()))
         for name, size in self._sizes.items():
-            if name in self.class_names.get(split, ()):
+            if name in wanted:
                 content = self._store.raw(first, first + min(size, _ID_EXAMPLES))
                 texts = f"{self.origin.name}\0{name}".encode("utf-8", "surrogateescape"), content.numpy().tobytes()
                 ids[name] = frozenset(hashlib.sha256(text).hexdigest()[:_ID_DIGITS] for text in texts)

@@ -83,6 +83,8 @@ def among(dataset: MetaDataset, split: Split, trained: Collection[str]) -> list[
         trained: The identifiers of the classes that were trained on.
     """
     known = frozenset(trained)
+    if not known:
+        return []
     return [c for c, ids in dataset.class_ids(split).items() if ids & known]
 
 
