@@ -1,0 +1,75 @@
+"""The losses of a task have the bits of torch's own, outside of ``torch.func`` and inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import grad, vmap
+
+from metaexp.core.losses import task_loss
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def adapted(loss: Loss, x: Tensor, y: Tensor, weights: Tensor) -> list[Tensor]:
+    """The losses of tasks after two inner steps, and their gradient through these steps."""
+    x = x.clone().requires_grad_()
+
+    def inner(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        for _ in range(2):
+            weights = weights - 0.1 * grad(lambda w: loss(x @ w, y))(weights)
+        return loss(x @ weights, y)
+
+    losses = vmap(inner)(weights, x, y)
+    return [losses, *torch.autograd.grad(losses.mean(), x)]
+
+
+def tasks(kind: str, n_tasks: int, n_examples: int, n_outputs: int, dtype: torch.dtype) -> list[Tensor]:
+    """Features, labels or targets, and weights of each task."""
+    draw = torch.Generator().manual_seed(n_examples)
+    x = 3 * torch.randn(n_tasks, n_examples, 4, generator=draw, dtype=dtype)
+    if kind == "classes":
+        y = torch.randint(n_outputs, (n_tasks, n_examples), generator=draw)
+    else:
+        y = torch.randn(n_tasks, n_examples, n_outputs, generator=draw, dtype=dtype)
+    return [x, y, torch.randn(n_tasks, 4, n_outputs, generator=draw, dtype=dtype)]
+
+
+def torch_loss(scores: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(scores, y) if y.dtype == torch.int64 else F.mse_loss(scores, y)
+
+
+def summed_first(scores: Tensor, y: Tensor) -> Tensor:
+    """The same loss to rounding, in another order."""
+    return torch_loss(scores[::2], y[::2]) * (len(y[::2]) / len(y)) + torch_loss(scores[1::2], y[1::2]) * (
+        len(y[1::2]) / len(y)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize(("n_tasks", "n_examples", "n_outputs"), [(8, 5, 5), (3, 75, 5), (2, 20, 20), (4, 10, 1)])
+def test_the_loss_and_its_second_derivatives_have_the_bits_of_torch(
+    kind: str, dtype: torch.dtype, n_tasks: int, n_examples: int, n_outputs: int
+) -> None:
+    x, y, weights = tasks(kind, n_tasks, n_examples, n_outputs, dtype)
+    ours, theirs, others = (adapted(loss, x, y, weights) for loss in (task_loss, torch_loss, summed_first))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    if n_outputs > 1:  # of one class, every loss is 0
+        assert not all(torch.equal(a, b) for a, b in zip(ours, others, strict=True))
+    for task in range(n_tasks):
+        scores = x[task] @ weights[task]
+        assert torch.equal(task_loss(scores, y[task]), torch_loss(scores, y[task]))
+
+
+def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside() -> None:
+    x, y, weights = tasks("classes", 2, 5, 3, torch.float32)
+    y[0, 0] = 3
+    with pytest.raises((IndexError, RuntimeError)):
+        vmap(task_loss)(x @ weights, y)
+    with pytest.raises((IndexError, RuntimeError)):
+        task_loss(x[0] @ weights[0], y[0])
