@@ -17,6 +17,7 @@ import torch
 
 from metaexp.config.schema import DeviceSettings
 from metaexp.core.errors import ConfigError, MachineError
+from metaexp.machine.compiler import put_off_compiler, set_deterministic
 from metaexp.machine.launch import Launch
 from metaexp.machine.threads import check_threads, cores
 from metaexp.results.record import Machine
@@ -131,6 +132,7 @@ def use_device(settings: DeviceSettings, launch: Launch | None = None) -> Iterat
     check_threads(settings.threads)
     switches, threads = _switches(), torch.get_num_threads()
     raise_malloc_thresholds()
+    put_off_compiler()
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch; read when CUDA starts
     if device.type == "cuda":
@@ -175,14 +177,13 @@ def find(accelerator: str) -> torch.device:
         MachineError: The machine has no such device.
     """
     there = available()
-    if accelerator == "auto":
-        return torch.device("cuda", torch.cuda.current_device()) if there[0] == "cuda" else torch.device(there[0])
-    if accelerator not in there:
+    chosen = there[0] if accelerator == "auto" else accelerator
+    if chosen not in there:
         raise MachineError(
             f"device.accelerator={accelerator} is not on this machine; it has {', '.join(there)}. "
             "Choose one of these with device=..., or device=auto."
         )
-    return torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device(accelerator)
+    return torch.device("cuda", torch.cuda.current_device()) if chosen == "cuda" else torch.device(chosen)
 
 
 def find_own(accelerator: str, launch: Launch) -> torch.device:
@@ -293,7 +294,7 @@ def _switches() -> dict[str, Any]:
 def _switch(positions: Mapping[str, Any]) -> None:
     for name, position in positions.items():
         if name == _DETERMINISTIC:
-            torch.use_deterministic_algorithms(position)
+            set_deterministic(position)
         else:
             module, _, switch = name.rpartition(".")
             setattr(attrgetter(module)(torch), switch, position)

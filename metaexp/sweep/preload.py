@@ -25,7 +25,7 @@ from metaexp.results.provenance import sources_digest, versions
 
 _ROOMS = ("algorithms", "config", "core", "data", "engines", "models", "results", "run", "tracking")
 _LIBRARIES = (
-    "torch._dynamo", "torch.profiler", "torch.testing", "numpy.ctypeslib", "numpy.fft", "numpy.random", "filelock",
+    "torch.profiler", "torch.testing", "numpy.ctypeslib", "numpy.fft", "numpy.random", "filelock",
     "matplotlib.backends.backend_agg", "matplotlib.patheffects", "rich._emoji_codes", "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
 )  # fmt: skip

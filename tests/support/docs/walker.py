@@ -109,7 +109,7 @@ def walk_in_child(page: Path, folder: Path) -> int:
 def main(folder: str, pages: Sequence[str]) -> int:
     """Walk along the pages."""
     if len(pages) > 1:
-        for name in ("torch._dynamo", "metaexp.run.job", "metaexp.run.figures", "metaexp.doctor.network"):
+        for name in ("metaexp.run.job", "metaexp.run.figures", "metaexp.doctor.network"):
             importlib.import_module(name)  # once, not for every page
     return max(abs(walk_in_child(Path(page), Path(folder))) for page in pages)
 
