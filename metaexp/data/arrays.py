@@ -9,6 +9,7 @@ from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -85,12 +86,7 @@ class Arrays(Dataset):
 
     def capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
         """Return the classes and examples of each split, from the labels alone."""
-        from metaexp.data.files.labelled_arrays import class_sizes, read_labels
-
-        path = self._path(folder)
-        labels = read_labels(path)
-        sizes = class_sizes(labels)
-        splits = self._splits(self._large(sizes, path, lambda _: None), labels, path)
+        sizes, splits = self._labelled(folder)
         return {
             split: Capacity(
                 len(names) * self.rotations.classes_per_class(split), min(sizes.get(name, 0) for name in names)
@@ -98,6 +94,19 @@ class Arrays(Dataset):
             for split, names in splits.items()
             if names
         }
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the names of the classes, from the labels alone."""
+        return ids_of_names(self._path(folder).stem, self._labelled(folder)[1])
+
+    def _labelled(self, folder: Path) -> tuple[dict[str, int], dict[Split, list[str]]]:
+        """The examples of each class, and the classes of each split."""
+        from metaexp.data.files.labelled_arrays import class_sizes, read_labels
+
+        path = self._path(folder)
+        labels = read_labels(path)
+        sizes = class_sizes(labels)
+        return sizes, self._splits(self._large(sizes, path, lambda _: None), labels, path)
 
     def image_preparation(self) -> ImagePreparation:
         """Return how bytes become examples; no image files are read."""

@@ -66,6 +66,20 @@ class Dataset(ABC):
         """
         return self.capacity()
 
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return for each split what :meth:`MetaDataset.class_ids` will, or only the identifiers by name.
+
+        So classes that a run's first weights know are found before anything starts. Subclasses whose lists or files
+        name the classes override this; it must be quick, and import no torch. None where only the examples tell.
+
+        Args:
+            folder: ``paths.data``.
+
+        Raises:
+            DataError: The files are missing or wrong.
+        """
+        return None
+
     def fixed_bank(self, folder: Path | None) -> FixedBank | None:
         """Return the shape and number of the test episodes, for a dataset whose test episodes are fixed; None here.
 

@@ -14,6 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
@@ -76,6 +77,10 @@ class Cifar100(Dataset):
             split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
             for split, names in class_lists(self.lists).items()
         }
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the names of the packaged list, or of the classes of its superclasses."""
+        return ids_of_names(self.stand_in.name if self.stand_in else self.lists, self._splits(_classes()))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""

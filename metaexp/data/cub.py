@@ -13,6 +13,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
 from metaexp.data.files.class_lists import class_lists
@@ -90,6 +91,10 @@ class CUB(Dataset):
             split: Capacity(len(listed), min(sizes.get(name, 0) for name in listed))
             for split, listed in class_lists("cub").items()
         }
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the packaged list's names."""
+        return ids_of_names(self.stand_in.name if self.stand_in else "cub", class_lists("cub"))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples, without the bounding boxes that new images do not have."""

@@ -10,6 +10,7 @@ from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Origin,
@@ -121,6 +122,10 @@ class Fonts(Dataset):
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: only the fonts tell. Of a stand-in, the classes that it has."""
         return None if self.stand_in is None else self.stand_in.capacity(self._splits(_made_up()), self.rotations)
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return None: only the fonts tell. Of a stand-in, the identifiers of the names that it has."""
+        return None if self.stand_in is None else ids_of_names(self.stand_in.name, self._splits(_made_up()))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how drawings become examples."""

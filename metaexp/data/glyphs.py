@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin
 from metaexp.data.inventory.card import COMPUTED
 from metaexp.data.inventory.sources import Sources, computed
@@ -63,6 +64,10 @@ class Glyphs(Dataset):
     def capacity(self) -> Mapping[Split, Capacity]:
         """Return what was asked for."""
         return {split: Capacity(n, self.per_class) for split, n in self.n_classes.items()}
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the characters' names."""
+        return ids_of_names("glyphs", {split: self._names(split) for split in SPLITS})
 
     def image_preparation(self) -> ImagePreparation:
         """Return how image files become examples: strokes are bright on black."""

@@ -10,6 +10,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -109,15 +110,25 @@ class ImageFolder(Dataset):
 
         None for a large compressed tar, whose names can be had only by reading all of it.
         """
+        found = self._listed(folder)
+        return found and {
+            split: Capacity(len(names) * self.rotations.classes_per_class(split), min(found[0][name] for name in names))
+            for split, names in found[1].items()
+        }
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return the identifiers of the names of the classes. None where :meth:`capacity_in` is."""
+        found = self._listed(folder)
+        return found and ids_of_names(self._path(folder).stem, found[1])
+
+    def _listed(self, folder: Path) -> tuple[dict[str, int], dict[Split, list[str]]] | None:
+        """The images of each class, and the classes of each split; None where the names cannot be had quickly."""
         path = self._path(folder)
         if not is_quick(path):
             return None
         listed = self._list(folder)
         sizes = {name: len(images) for name, images in self._files(path, listed, lambda _: None).items()}
-        return {
-            split: Capacity(len(names) * self.rotations.classes_per_class(split), min(sizes[name] for name in names))
-            for split, names in self._splits(sizes, path, listed, lambda _: None).items()
-        }
+        return sizes, self._splits(sizes, path, listed, lambda _: None)
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""

@@ -18,6 +18,7 @@ from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -30,7 +31,7 @@ from metaexp.data.classification.preprocessing import (
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
-from metaexp.data.files.drawings import SIDE, packed_drawing, resized
+from metaexp.data.files.drawings import DRAWINGS, SIDE, packed_drawing, pixel_digest, resized
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import SourceFile, Sources, computed, places_of
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from metaexp.data.files.cache import Prepared
     from metaexp.data.files.images import Bytes
 
-DRAWINGS: Final = 20
 _NEAREST_28: Final = "795cbc57a795d4f33163eb153accb274e2e460bc00bc58190b32eaeb6777a9ce"
 """SHA-256 over all drawings at 28 pixels by nearest neighbour, the usual ones: no cache with others is taken."""
 _MOST_BYTES: Final = 65_536
@@ -136,6 +136,10 @@ class Omniglot(Dataset):
             return self.stand_in.capacity(class_lists(f"omniglot_{self.split}"), self.rotations)
         lists, per_class = class_lists(f"omniglot_{self.split}"), self.rotations.classes_per_class
         return {split: Capacity(len(names) * per_class(split), DRAWINGS) for split, names in lists.items()}
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the packaged list's names."""
+        return ids_of_names(self.stand_in.name if self.stand_in else "omniglot", class_lists(f"omniglot_{self.split}"))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how drawings become examples."""
@@ -267,20 +271,6 @@ def read_part(part: Part, path: Path, progress: Progress) -> Bytes:
             f"{part.digest}. Remove it to have the official archive fetched, or replace it."
         )
     return packed
-
-
-def pixel_digest(characters: list[str], packed: Bytes) -> str:
-    """Return the SHA-256 (hex) over each character's name and its 20 drawings.
-
-    Args:
-        characters: The names, in the order of the drawings.
-        packed: (characters * 20, 105, 14): rows of 1 bit a pixel (1 is paper), each padded with zeros to whole bytes.
-    """
-    digest = hashlib.sha256()
-    for i, character in enumerate(characters):
-        digest.update(character.encode())
-        digest.update(packed[i * DRAWINGS : (i + 1) * DRAWINGS].tobytes())
-    return digest.hexdigest()
 
 
 def _files_by_character(part: Part, names: list[tuple[str, str]], path: Path) -> list[list[str]]:

@@ -77,6 +77,12 @@ class OmniglotChallenge(Omniglot):
         found["test"] = Capacity(len(challenge().images()), found["test"].per_class)
         return found
 
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the packaged list's names; of the evaluation set, those of the runs."""
+        found = super().class_ids_in(folder)
+        runs = challenge().images()
+        return {**found, "test": {name: ids for name, ids in found["test"].items() if name in runs}}
+
     def fixed_bank(self, folder: Path | None) -> FixedBank:
         """Return the shape and number of the runs."""
         return FixedBank(challenge().shape, len(challenge().episodes))

@@ -16,6 +16,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
@@ -84,6 +85,10 @@ class TieredImageNet(Dataset):
             counts = Counter(label.tolist())
             sizes[split] = Capacity(len(names), min(counts[place] for place in range(len(names))))
         return sizes
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        """Return the identifiers of the packaged list's names."""
+        return ids_of_names(self.stand_in.name if self.stand_in else "tiered_imagenet", class_lists("tiered_imagenet"))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""

@@ -127,6 +127,10 @@ def splits(subject: DatasetSubject) -> Finding:
     if subject.loaded.kind == "regression":
         return does_not_apply("splits", "regression has no classes")
     ids = {split: subject.loaded.class_ids(split) for split in SPLITS}
+    said = subject.description.class_ids_in(subject.folder)
+    for split, classes in ({} if said is None else said).items():
+        if classes.keys() != ids[split].keys() or not all(known <= ids[split][name] for name, known in classes.items()):
+            return wrong("splits", f"class_ids_in() says other classes of {split} than were loaded")
     pairs: list[tuple[Split, Split]] = [("train", "test"), ("val", "test")]
     if not subject.description.val_in_train:
         pairs.append(("train", "val"))

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from class_datasets import check_ids_by_name
 from small_image_folder import SPLIT_AND_PIXELS
 
 from metaexp.core.errors import ConfigError, DataError
@@ -218,7 +219,9 @@ def test_classes_in_no_list_are_counted(tmp_path):
 def test_the_capacity_is_known_from_the_labels_alone(tmp_path):
     for arrays in ({"x": RNG.normal(size=(40, 3)), "y": Y}, by_split()):
         data = save(tmp_path, **arrays)
-        assert dataset(rotations="none").capacity_in(data) == dataset().load(data, print).capacity()
+        loaded = dataset().load(data, print)
+        assert dataset(rotations="none").capacity_in(data) == loaded.capacity()
+        check_ids_by_name(dataset(), data, loaded)
 
 
 def test_an_array_that_says_it_is_huge_is_refused_before_memory_is_taken(tmp_path):

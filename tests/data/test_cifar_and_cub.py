@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from changed_caches import change_only
+from class_datasets import check_ids_by_name
 from PIL import Image
 
 from metaexp.core.errors import DataError
@@ -69,6 +70,7 @@ def test_cifar_splits_are_made_from_the_published_archive(data, monkeypatch, kin
     write_cifar(data / "cifar100")
     loaded = kind(None).load(data, print)
     assert loaded.capacity() == kind(None).capacity() == {s: Capacity(n, 6) for s, n in zip(SPLITS, sizes, strict=True)}
+    check_ids_by_name(kind(None), data, loaded)
     episodes = loaded.tasks(TaskShape(10, 3, 3), 0).episodes("train", torch.arange(5))
     x, y = torch.cat([episodes.support.x, episodes.query.x], 1), torch.cat([episodes.support.y, episodes.query.y], 1)
     for t in range(5):
@@ -181,7 +183,9 @@ def test_cub_without_boxes_or_classes_is_refused(data):
 def test_the_photographs_of_cub_are_counted_before_they_are_read(data):
     root = write_cub(data)
     lone = next((root / "images").iterdir())
-    wanted = CUB(8, False, None).load(data, print).capacity()
+    loaded = CUB(8, False, None).load(data, print)
+    wanted = loaded.capacity()
+    check_ids_by_name(CUB(8, False, None), data, loaded)
     assert CUB(8, False, None).capacity_in(data) == wanted
     assert CUB(8, False, None).capacity() is None
     lone.rename(root / "images" / "renamed")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from changed_caches import change_only
+from class_datasets import check_ids_by_name
 from PIL import Image
 from small_image_folder import image_folder as dataset
 
@@ -132,10 +133,13 @@ def test_a_plain_tar_is_counted_at_any_size_and_a_large_compressed_one_is_not(da
     with tarfile.open(data / "images.tar", mode) as archive:
         archive.add(data / "own", "own")
     described = dataset(folder="images.tar")
-    wanted = described.load(data, lambda _: None).capacity()
+    loaded = described.load(data, lambda _: None)
+    wanted = loaded.capacity()
     assert described.capacity_in(data) == wanted
+    check_ids_by_name(described, data, loaded)
     monkeypatch.setattr("metaexp.data.files.archives._QUICK", 100)
     assert described.capacity_in(data) == (wanted if counted else None)
+    assert (described.class_ids_in(data) is not None) == counted
 
 
 def test_a_class_in_two_splits_is_refused(data):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_datasets import check_ids_by_name
 from PIL import Image
 
 from metaexp.core.errors import DataError
@@ -30,6 +31,7 @@ def test_small_classes_of_images_are_left_out_before_classes_are_divided(tmp_pat
     assert sorted(sum(loaded.class_names.values(), ())) == ["a", "c", "d", "e"]
     assert any("1 class with fewer than 2 examples (dataset.min_images): b (1)" in line for line in said)
     assert image_folder(2).capacity_in(tmp_path) == loaded.capacity()
+    check_ids_by_name(image_folder(2), tmp_path, loaded)
     everything = image_folder(None).load(tmp_path, lambda _: None)
     assert "b" in sum(everything.class_names.values(), ())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from class_datasets import check_ids_by_name
 from PIL import Image
 from sampling import only_exhaustive
 from torch import Tensor
@@ -93,6 +94,7 @@ def test_too_few_made_up_drawings_are_refused() -> None:
 def test_the_runs_show_the_drawings_that_the_list_names(loaded: FixedTestDataset) -> None:
     episodes = loaded.tasks(SHAPE, 0).episodes("test", torch.arange(20))
     assert loaded.capacity() == dataset().capacity()
+    check_ids_by_name(dataset(), DATA, loaded)
     with zipfile.ZipFile(place("images_evaluation.zip") or "") as archive:
         for i in (0, 19):
             run = challenge().episodes[i]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from class_datasets import check_ids_by_name
 from PIL import Image
 
 from metaexp.core.errors import DataError
@@ -140,6 +141,7 @@ def test_mini_imagenet_is_read_from_the_lists_of_ravi_and_a_folder_of_images(dat
                     writer.writerow([f"{name}{i:08d}.jpg", name])
                     (root / "images" / f"{name}{i:08d}.jpg").write_bytes(encoded(solid(number, 0, 0), "JPEG"))
     loaded = MiniImageNet(4, None).load(data, print)
+    check_ids_by_name(MiniImageNet(4, None), data, loaded)
     assert loaded.capacity()["val"] == Capacity(16, 2)
     (root / "images").rename(data.parent / "elsewhere")
     (root / "images").symlink_to(data.parent / "elsewhere")
@@ -201,6 +203,7 @@ def write_tiered_pickles(place: Path, python_2: bool = False) -> None:
 def test_tiered_imagenet_is_read_from_the_published_pickles(data, python_2):
     write_tiered_pickles(data / "tiered-imagenet", python_2)
     loaded = TieredImageNet(4, None).load(data, print)
+    check_ids_by_name(TieredImageNet(4, None), data, loaded)
     assert [loaded.capacity()[s] for s in SPLITS] == [Capacity(351, 2), Capacity(97, 2), Capacity(160, 2)]
     names = class_lists("tiered_imagenet")["train"]
     batch = loaded.batches(300, 0).episodes("train", torch.arange(1)).support

@@ -17,6 +17,7 @@ from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import Origin
 from metaexp.doctor.dataset import CHECKS as DATASET_CHECKS
 from metaexp.doctor.dataset import examine_dataset
@@ -234,6 +235,19 @@ class Shared(Sound):
         return found
 
 
+class Misnamed(Sound):
+    """It names the classes of its splits by those of another dataset."""
+
+    name = "other"
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
+        return ids_of_names(self.name, self.made(torch.Generator()).class_names)
+
+
+class Named(Misnamed):
+    name = "sound"
+
+
 class Wrapped(Sound):
     """A dataset whose episodes are changed."""
 
@@ -289,6 +303,7 @@ DATASET_FAULTS: dict[type[Dataset], str] = {
     Random: "same again",
     Boasts: "capacity",
     Shared: "splits",
+    Misnamed: "splits",
     with_change("Double", support(lambda s: s._replace(x=s.x.double()))): "shapes",
     with_change("OneLabel", support(lambda s: s._replace(y=s.y * 0))): "shapes",
     with_change("Nan", support(lambda s: s._replace(x=s.x / 0))): "shapes",
@@ -299,8 +314,9 @@ DATASET_FAULTS: dict[type[Dataset], str] = {
 }
 
 
-def test_a_sound_dataset_passes(tmp_path: Path) -> None:
-    (part,) = examine_dataset(Sound, tmp_path, SHAPE)
+@pytest.mark.parametrize("cls", [Sound, Named])
+def test_a_sound_dataset_passes(cls: type[Dataset], tmp_path: Path) -> None:
+    (part,) = examine_dataset(cls, tmp_path, SHAPE)
     assert [finding for finding in part.findings if finding.verdict != "ok"] == []
     assert {finding.name for finding in part.findings} == set(DATASET_CHECKS)
 

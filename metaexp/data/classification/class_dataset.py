@@ -14,13 +14,13 @@ from torch import Tensor
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
+from metaexp.data.classification.class_ids import digest_of, name_id
 from metaexp.data.classification.class_table import ClassTable, RotationDraw
 from metaexp.data.classification.example_store import ExampleStore, example_store
 from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 from metaexp.data.classification.tasks import ClassBatches, ClassTasks
 
 AS_BYTES: Final = Pixels()
-_ID_DIGITS: Final = 12
 _ID_EXAMPLES: Final = 20
 NOT_TURNED: Final = Rotations()
 
@@ -94,8 +94,7 @@ class ClassDataset(MetaDataset):
         for name, size in self._sizes.items():
             if name in wanted:
                 content = self._store.raw(first, first + min(size, _ID_EXAMPLES))
-                texts = f"{self.origin.name}\0{name}".encode("utf-8", "surrogateescape"), content.numpy().tobytes()
-                ids[name] = frozenset(hashlib.sha256(text).hexdigest()[:_ID_DIGITS] for text in texts)
+                ids[name] = frozenset([name_id(self.origin.name, name), digest_of(content.numpy().tobytes())])
             first += size
         return ids
 

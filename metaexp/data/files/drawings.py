@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final, Literal
 
 from metaexp.core.errors import DataError
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from metaexp.data.files.images import Bytes
 
 SIDE: Final = 105
+DRAWINGS: Final = 20
+"""Of each character."""
 _UNPACKED_AT_ONCE: Final = 1000
 
 
@@ -17,7 +20,7 @@ def resized(packed: Bytes, size: int, resize: Literal["nearest", "lanczos"]) -> 
     """Unpack drawings and bring them to size.
 
     Args:
-        packed: (B, 105, 14), see :func:`metaexp.data.omniglot.pixel_digest`.
+        packed: (B, 105, 14), see :func:`pixel_digest`.
         size: Height and width of the result, in pixels.
         resize: ``nearest`` is what the authors' scripts of MAML, Reptile and Prototypical Networks really do. They ask
             Pillow for Lanczos on images of 1 bit, for which it takes the nearest pixel instead: the result has two
@@ -63,3 +66,17 @@ def packed_drawing(content: bytes, name: str) -> Bytes:
     if image.mode != "1":
         image = image.convert("L").convert("1", dither=Image.Dither.NONE)
     return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, -1)
+
+
+def pixel_digest(characters: list[str], packed: Bytes) -> str:
+    """Return the SHA-256 (hex) over each character's name and its 20 drawings.
+
+    Args:
+        characters: The names, in the order of the drawings.
+        packed: (characters * 20, 105, 14): rows of 1 bit a pixel (1 is paper), each padded with zeros to whole bytes.
+    """
+    digest = hashlib.sha256()
+    for i, character in enumerate(characters):
+        digest.update(character.encode())
+        digest.update(packed[i * DRAWINGS : (i + 1) * DRAWINGS].tobytes())
+    return digest.hexdigest()

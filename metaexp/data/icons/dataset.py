@@ -15,6 +15,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, Pixels, normalised_pixels
 from metaexp.data.icons.archive import VERSION, archive_here, published
 from metaexp.data.icons.lists import capacity, check_least, classes
@@ -80,6 +81,13 @@ class _Drawings(Dataset):
         if self.stand_in is not None:
             return self.stand_in.capacity({split: list(names) for split, names in chosen.items()})
         return None if self.leave_out is not None else capacity(chosen)
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return the identifiers of the chosen concepts' names; None where a designer is left out."""
+        if self.leave_out is not None:
+            return None
+        chosen = {split: list(names) for split, names in self._classes().items()}
+        return ids_of_names(self.stand_in.name if self.stand_in else self.drawn, chosen)
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""

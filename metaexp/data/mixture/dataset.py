@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
-from metaexp.core.shapes import Capacity, Split
+from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import How, Sources
@@ -76,6 +76,17 @@ class Mixture(Dataset):
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return None: each domain has its own."""
         return None
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return the identifiers of all domains, under ``domain: class``; None if those of a domain are not known."""
+        found: dict[Split, dict[str, frozenset[str]]] = {split: {} for split in SPLITS}
+        for name, domain in self.domains.items():
+            known = domain.class_ids_in(folder)
+            if known is None:
+                return None
+            for split, classes in known.items():
+                found[split] |= {f"{name}: {label}": ids for label, ids in classes.items()}
+        return found
 
     def sources(self, folder: Path) -> Sources:
         """Return the files of all domains, and what to do where some are missing."""

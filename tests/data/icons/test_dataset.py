@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from class_datasets import check_ids_by_name
 from forking import run_main
 from tiny_icons import CONCEPTS, EMOJI
 
@@ -45,6 +46,7 @@ def test_icons_are_one_drawing_by_each_designer(listed: Path) -> None:
     dataset = icons()
     found = loaded(dataset, listed)
     assert found.capacity() == dataset.capacity()
+    check_ids_by_name(dataset, listed, found)
     assert n_classes(found) == len(CONCEPTS)
     assert found.input_shape == (1, 28, 28)
     sizes = found._sizes
@@ -136,6 +138,7 @@ def test_test_queries_are_those_of_the_designer_who_is_left_out(listed: Path) ->
     everything = loaded(icons(), listed)
     without = loaded(icons(leave_out="designer-7"), listed)
     assert icons(leave_out="designer-7").capacity() is None
+    assert icons(leave_out="designer-7").class_ids_in(listed) is None
     assert without.capacity()["train"].per_class == everything.capacity()["train"].per_class - 1
     episodes = without.tasks(TaskShape(2, 3, 1), 0).episodes("test", torch.arange(40))
     own = {without.examples(row).numpy().tobytes() for row in last_rows(without, "test")}

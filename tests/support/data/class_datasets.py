@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from metaexp.core.shapes import Split
+from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.base import Dataset, MetaDataset
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels, RotationKind, RotationPlace, Rotations
 
@@ -59,3 +62,13 @@ def _upright(image: Tensor) -> Tensor:
 
 def _turn(image: Tensor) -> int:
     return next(t for t in range(4) if image.rot90(-t, (-2, -1))[0, 0, 2] == 1.0)
+
+
+def check_ids_by_name(description: Dataset, folder: Path, loaded: MetaDataset) -> None:
+    """Fail unless ``description`` names the classes that were loaded, each by an identifier that is its own there."""
+    known = description.class_ids_in(folder)
+    assert known is not None
+    for split in SPLITS:
+        ids = loaded.class_ids(split)
+        assert known[split].keys() == ids.keys()
+        assert all(len(found) == 1 and found <= ids[name] for name, found in known[split].items())
