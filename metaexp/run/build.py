@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
+from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.state import TrainState
 from metaexp.run.step import MetaStep, check_shares
@@ -47,7 +49,7 @@ class Parts:
         schedule: The learning rate of every step.
         clip: What limits gradients.
         initial_weights: What was taken from the file of ``model.weights``; None where nothing was.
-        trained_before: Identifiers of the classes that this file was trained on.
+        trained_before: Identifiers of the classes that the run's first weights, those of another run, were trained on.
     """
 
     algorithm: Algorithm
@@ -69,6 +71,7 @@ def build(
     progress: Progress,
     *,
     begins: bool = True,
+    parent: Path | None = None,
     dataset: MetaDataset | None = None,
 ) -> Parts:
     """Load the data and make everything else.
@@ -80,32 +83,31 @@ def build(
         compute: The device.
         progress: Takes lines about what is done meanwhile.
         begins: Whether the run begins here. One that continues from a checkpoint needs no file of weights.
+        parent: The run whose checkpoint it begins with (``from=RUN``). Then it needs no file of weights either.
         dataset: Its data where they are loaded already.
 
     Returns:
         The objects of the run.
 
     Raises:
-        ConfigError: The settings cannot work together, or test classes were trained on by ``model.weights``.
+        ConfigError: The settings cannot work together, or its first weights were trained on test classes.
         DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)
-    supervised = cls.training_tasks == "supervised"
-    file = read_weights(settings.model) if begins else None
+    file = read_weights(settings.model) if begins and parent is None else None
     dataset = dataset or load_dataset(settings, compute, progress)
     data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity())
     problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
     if problems:
         raise ConfigError(problems)
-    if file is not None:
-        file.warn_of_trained_classes(dataset, settings, progress)
+    trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface)
     taken = load_initial(model, file, settings.model.options.get("weights_partial", False)) if file else None
     algorithm = build_algorithm(settings, interface, model).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
-    on_batches = supervised and bool(parameters) and dataset.kind == "classification"
+    on_batches = cls.training_tasks == "supervised" and bool(parameters) and dataset.kind == "classification"
     given = dataset
     if not settings.augment.changes:
         given = with_features(dataset, algorithm, settings.paths.data, compute.device, progress)
@@ -121,7 +123,7 @@ def build(
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
         initial_weights=taken,
-        trained_before=(file.trained or ()) if file else (),
+        trained_before=trained_before,
     )
 
 
@@ -192,8 +194,7 @@ class TrainingSetup:
         state: What changes while the run trains.
         step: Makes steps; None if nothing is trained.
         evaluator: Measures on validation and test episodes.
-        on_training_tasks: Measures on the few training tasks of ``train.n_tasks``; None without it, and for algorithms
-            that train on batches.
+        on_training_tasks: Measures on the few training tasks of ``train.n_tasks``; None without it, and on batches.
     """
 
     settings: Settings
@@ -207,14 +208,17 @@ class TrainingSetup:
 
 
 @contextmanager
-def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool = True) -> Iterator[TrainingSetup]:
+def set_up(
+    settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool = True, parent: Path | None = None
+) -> Iterator[TrainingSetup]:
     """Prepare the device of this rank for this block, and build everything on it.
 
     Args:
         settings: The checked configuration.
         ranks: The ranks that share the run.
         progress: Takes lines about what is done meanwhile, such as a download.
-        begins: Whether the run begins here, rather than continues from a checkpoint.
+        begins: Whether the run begins here, rather than continues from a checkpoint of its own.
+        parent: The run whose checkpoint it begins with, if any.
 
     Yields:
         The setup of this rank.
@@ -230,7 +234,7 @@ def set_up(settings: Settings, ranks: Ranks, progress: Progress, *, begins: bool
         def start() -> None:
             check_shares(settings, algorithm_class(settings.algorithm), ranks.size)
             compute = stack.enter_context(use_device(settings.device, ranks.launch))
-            made.append((compute, build(settings, compute, progress, begins=begins)))
+            made.append((compute, build(settings, compute, progress, begins=begins, parent=parent)))
 
         ranks.run_in_turn(start)
         ((compute, parts),) = made

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
-from metaexp.data.classification.trained_classes import all_class_ids, among, check_initial
+from metaexp.data.classification.trained_classes import all_class_ids, among
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
@@ -28,17 +28,11 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     Args:
         setup: What the run trains and measures with.
         provenance: Where its settings came from.
-
-    Raises:
-        ConfigError: The run goes on from one that was trained on test classes, and is to be tested.
     """
     settings, parts = setup.settings, setup.parts
     parent = provenance.parent
     before = None if parent is None else read_record(parent.folder)
-    known = parts.trained_before if before is None else before.training_classes
-    if parent is not None:
-        check_initial(parts.dataset, settings.dataset_name, f"from={parent.folder}", known, settings.eval.test)
-    trained = sorted({*all_class_ids(parts.dataset, "train"), *known})
+    trained = sorted({*all_class_ids(parts.dataset, "train"), *parts.trained_before})
     return RunRecord(
         status="running",
         name=settings.name,
@@ -64,7 +58,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
         training_classes=trained,
-        val_classes_trained=len(among(parts.dataset, "val", trained)),
+        val_classes_trained=len(among(parts.dataset.class_ids("val"), trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),

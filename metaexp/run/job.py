@@ -75,8 +75,8 @@ def run_job(
     with explain_errors(), ExitStack() as stack:
         ranks.broadcast(lambda: check_new_place(settings.paths.outputs if folder is None else folder, folder))
         ranks.require_equal("the configuration", lambda: shared_digest(settings))
-        begins = provenance.parent is None
-        setup = stack.enter_context(set_up(settings, ranks, shown.print_line, begins=begins))
+        parent = provenance.parent.folder if provenance.parent else None
+        setup = stack.enter_context(set_up(settings, ranks, shown.print_line, parent=parent))
         ranks.run(lambda: _check_data(setup, provenance.data_hash))
         record = first_record(setup, provenance)
         outputs = ranks.run(lambda: new_outputs(stack, setup, provenance, record, folder, shown))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split
 from metaexp.data.base import MetaDataset
+
+ClassIds = Mapping[str, frozenset[str]]
+"""Class -> its identifiers."""
 
 
 def all_class_ids(dataset: MetaDataset, split: Split) -> list[str]:
@@ -31,63 +34,52 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     Raises:
         ConfigError: Test classes were trained on, and that is not allowed.
     """
-    found = among(dataset, "test", trained)
+    classes = dataset.class_ids("test") if trained else {}
+    found = among(classes, trained)
     if found and not allowed:
         raise ConfigError(
-            f"dataset={name}: {_some(found, dataset, 'test')} were trained on, such as {found[0]}, so "
+            f"dataset={name}: {_some(found, classes, 'test')} were trained on, such as {found[0]}, so "
             "this is not a test on new classes. Choose the split that the run was trained with, or give "
             "--allow-trained-classes to measure it nevertheless; their number is then printed beside the result."
         )
     return len(found)
 
 
-def check_initial(dataset: MetaDataset, name: str, start: str, trained: Collection[str], tested: bool) -> str | None:
-    """Check that a run which starts from weights of another run will be tested on classes that are new to both.
+def describe_trained(
+    class_ids: Callable[[Split], ClassIds], split: Split, name: str, weights: str, trained: Collection[str]
+) -> str:
+    """Return how many classes of a split some weights were trained on, as the start of a sentence.
 
     Args:
-        dataset: What the run trains and is tested on.
-        name: What messages call it.
-        start: Where the run starts, such as ``model.weights=outputs/RUN``.
+        class_ids: Gives the classes of a split with their identifiers.
+        split: ``train``, ``val`` or ``test``.
+        name: What messages call the dataset.
+        weights: What messages call the weights, such as ``model.weights=outputs/RUN``.
         trained: The identifiers of the classes that the weights were trained on.
-        tested: Whether the run will be tested.
 
     Returns:
-        A warning where validation classes were trained on; None where none was.
-
-    Raises:
-        ConfigError: Test classes were trained on, and the run is to be tested.
+        ``WEIGHTS was trained on 2 of the 20 test classes of dataset=NAME, such as CLASS``; empty if on none.
     """
-    found = among(dataset, "test", trained)
-    if found and tested:
-        raise ConfigError(
-            f"{start} was trained on {_some(found, dataset, 'test')} of dataset={name}, such as "
-            f"{found[0]}, so its test would not be one on new classes. Choose the split that these weights were "
-            "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
-            "--allow-trained-classes; the number of such classes is printed beside the result."
-        )
-    found = among(dataset, "val", trained)
-    if not found:
-        return None
+    classes = class_ids(split) if trained else {}
+    found = among(classes, trained)
     return (
-        f"warning: {start} was trained on {_some(found, dataset, 'val')} of dataset={name}, such as "
-        f"{found[0]}, so validation looks better than it would on new classes."
+        f"{weights} was trained on {_some(found, classes, split)} of dataset={name}, such as {found[0]}"
+        if found
+        else ""
     )
 
 
-def among(dataset: MetaDataset, split: Split, trained: Collection[str]) -> list[str]:
-    """Return the classes of a split that are among those with some identifiers.
+def among(classes: ClassIds, trained: Collection[str]) -> list[str]:
+    """Return the classes that are among those with some identifiers.
 
     Args:
-        dataset: The loaded dataset.
-        split: ``train``, ``val`` or ``test``.
+        classes: The classes of a split, with their identifiers.
         trained: The identifiers of the classes that were trained on.
     """
     known = frozenset(trained)
-    if not known:
-        return []
-    return [c for c, ids in dataset.class_ids(split).items() if ids & known]
+    return [name for name, ids in classes.items() if ids & known]
 
 
-def _some(found: Collection[str], dataset: MetaDataset, split: Split) -> str:
+def _some(found: Collection[str], classes: ClassIds, split: Split) -> str:
     kind = "validation" if split == "val" else split
-    return f"{len(found)} of the {len(dataset.class_ids(split))} {kind} classes"
+    return f"{len(found)} of the {len(classes)} {kind} classes"

@@ -12,6 +12,7 @@ from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import deviations
 from metaexp.config.schema import Settings
 from metaexp.config.section_overrides import continues_run
+from metaexp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from metaexp.run.initial.parent import Further, Parent
@@ -91,7 +92,8 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
         config_name: The root file.
 
     Raises:
-        ConfigError: The configuration is wrong. The message lists all mistakes.
+        ConfigError: The configuration is wrong. The message lists all mistakes. Or it is to be tested on classes that
+            its first weights were trained on, as far as this is known before the data are loaded.
         MachineError: The accelerator is not here.
         RunFolderError: The run that ``from=RUN`` names cannot be continued.
     """
@@ -99,10 +101,26 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
         from metaexp.run.initial.parent import read_further
 
         further = read_further(overrides, config_dir)
+        _refuse_trained_classes(further.settings, further.parent.folder)
         return NewRun(further.settings, Provenance.of_further(further), further.run_dir)
     composer = Composer(config_dir, config_name)
     check_hydra_dirs(overrides, "run", composer.parse)
     job = composer.job(overrides)
+    _refuse_trained_classes(job.settings, None)
     experiment = job.settings.experiment
     published = composer.published(experiment) if experiment else None
     return NewRun(job.settings, Provenance.of_job(job, published, overrides), job.run_dir)
+
+
+def _refuse_trained_classes(settings: Settings, parent: Path | None) -> None:
+    """Raise ConfigError if the names of classes tell that the run would be tested on some that its weights know."""
+    if not settings.eval.test or (parent is None and not settings.model.options):
+        return
+    from metaexp.run.initial.trained_before import (
+        find_early,
+        format_refusal,
+    )  # runs from random weights need no records
+
+    known = find_early(settings.resolved, settings.choices, parent).test
+    if known:
+        raise ConfigError(format_refusal(known))

@@ -17,14 +17,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
-from metaexp.config.schema import ClassSpec, Settings
+from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import open_tensors
-from metaexp.data.base import MetaDataset, Progress
-from metaexp.data.classification.trained_classes import check_initial
 from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.integrity import check_run_files
 
 _MOST_ITEMS = 100_000
@@ -41,35 +39,11 @@ class WeightsFile(NamedTuple):
         name: The name of the file, or of the run folder.
         sha256: The SHA-256 of the file, hex.
         tensors: Name -> tensor, on the CPU.
-        trained: Identifiers of the classes that they were trained on, as the run's record lists them; None for a file
-            that is not in a run folder.
     """
 
     name: str
     sha256: str
     tensors: dict[str, Tensor]
-    trained: Sequence[str] | None = None
-
-    def warn_of_trained_classes(self, dataset: MetaDataset, settings: Settings, progress: Progress) -> None:
-        """Say so if validation classes of the run were trained on, or if that is not known of a run's weights.
-
-        Args:
-            dataset: The data of the run.
-            settings: Its settings.
-            progress: Takes the line.
-
-        Raises:
-            ConfigError: Test classes were trained on, and the run is to be tested.
-        """
-        start = f"model.weights={settings.model.options['weights']}"
-        if self.trained == [] and dataset.kind == "classification":
-            progress(
-                f"warning: the record of {start}, which is older, does not list the classes that it was trained on, so "
-                "it is not known whether test classes are among them."
-            )
-        warning = check_initial(dataset, settings.dataset_name, start, self.trained or (), settings.eval.test)
-        if warning:
-            progress(warning)
 
 
 def read_weights(model: ClassSpec) -> WeightsFile | None:
@@ -89,9 +63,8 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
         return None
     given = Path(model.options["weights"])
     path = weights_file(given)
-    record = _record_of(given)
-    if record is not None and given.is_dir():
-        check_run_files(given, record)
+    if given.is_dir() and (given / RECORD_FILE).exists():
+        check_run_files(given, read_record(given))
     try:
         with open_tensors(path) as file:
             content = file.read()
@@ -102,15 +75,7 @@ def read_weights(model: ClassSpec) -> WeightsFile | None:
     tensors = _safetensors(content, path) if path.suffix == SAFETENSORS else _pickled(content, path)
     if given.is_dir() and path.name != "best.safetensors":
         tensors = _selected(tensors)
-    return WeightsFile(given.name, sha256, tensors, None if record is None else record.training_classes)
-
-
-def _record_of(given: Path) -> RunRecord | None:
-    """The record of the run whose folder this is, or whose folder this file is in; None where there is none."""
-    inside = given.resolve().parent
-    folder = inside.parent if given.is_file() and inside.name == "checkpoints" else given
-    is_run = (folder / "config.yaml").is_file()  # a record.json alone can be that of another tool
-    return read_record(folder) if is_run and (folder / RECORD_FILE).exists() else None
+    return WeightsFile(given.name, sha256, tensors)
 
 
 def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> InitialWeights:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import metaexp as mx
+from metaexp.data.base import Dataset
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import continued_record
@@ -62,7 +63,11 @@ def test_validation_classes_that_the_weights_know_are_warned_of_and_all_are_reco
     assert continued_record(run.record, replace(run.record, training_classes=own)).training_classes == sorted(
         run.record.training_classes
     )
+    capsys.readouterr()
     longer = mx.train("from=run", "train.steps=2", folder="longer").record
+    shown = capsys.readouterr().err
+    assert "warning: from=" in shown
+    assert "was trained on 172 of the 172 validation classes of dataset=omniglot" in shown
     assert (longer.training_classes, longer.val_classes_trained) == (run.record.training_classes, 172)
 
 
@@ -73,6 +78,8 @@ def test_nothing_is_said_where_all_classes_are_new(capsys: pytest.CaptureFixture
     assert "was trained on" not in capsys.readouterr().err
     assert run.record.training_classes == plain.record.training_classes
     assert run.record.val_classes_trained == 0
+    mx.train("from=run", "train.steps=2", folder="longer")
+    assert "was trained on" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("weights", ["donor", "donor/checkpoints/best.safetensors"])
@@ -103,10 +110,82 @@ def test_a_record_of_another_tool_beside_checkpoints_is_not_read(donor: mx.Run) 
     train("run", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
 
 
-def test_a_record_that_lists_no_classes_is_said_not_to(donor: mx.Run, capsys: pytest.CaptureFixture[str]) -> None:
-    content = json.loads(Path("donor/record.json").read_text())
+def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a function of metaexp.run.build fail."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError(f"{name} was called")
+
+    monkeypatch.setattr(f"metaexp.run.build.{name}", fail)
+
+
+def know_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only the drawings tell the classes of Omniglot."""
+    monkeypatch.setattr("metaexp.data.omniglot.Omniglot.class_ids_in", Dataset.class_ids_in)
+
+
+@pytest.mark.parametrize("names_tell", [True, False])
+def test_both_starts_are_refused_before_anything_is_built(
+    donor: mx.Run, monkeypatch: pytest.MonkeyPatch, names_tell: bool
+) -> None:
+    train("run", "dataset.split=maml", "model.weights=donor", "eval.test=false")
+    if names_tell:
+        forbid(monkeypatch, "load_dataset")
+    else:
+        know_no_names(monkeypatch)
+        forbid(monkeypatch, "build_network")
+    with pytest.raises(mx.ConfigError, match=REFUSED):
+        train("other", "dataset.split=maml", "model.weights=donor")
+    with pytest.raises(mx.ConfigError, match=REFUSED.replace(r"model\.weights", "from")):
+        mx.train("from=run", "train.steps=2", "eval.test=true", folder="other")
+    assert not Path("other").exists()
+    with pytest.raises(AssertionError, match="was called"):  # a negative control: what may be tested comes so far
+        train("other", "dataset.split=vinyals", "model.weights=donor")
+
+
+def without_classes(folder: str) -> None:
+    """Make the record of a run one of before: it does not list the classes of its training."""
+    content = json.loads(Path(folder, "record.json").read_text())
     del content["training_classes"], content["digest"], content["test_episodes_sha256"]
-    Path("donor/record.json").write_text(json.dumps(content))
+    Path(folder, "record.json").write_text(json.dumps(content))
+
+
+def test_the_classes_of_a_record_that_lists_none_are_those_that_its_settings_name(
+    donor: mx.Run, capsys: pytest.CaptureFixture[str], silent: Lines
+) -> None:
+    train("plain", "dataset.split=maml")
+    for folder in ("donor", "plain"):
+        without_classes(folder)
+    with pytest.raises(mx.ConfigError, match=REFUSED):
+        train("run", "dataset.split=maml", "model.weights=donor")
+    train("run", "dataset.split=maml", "model.weights=donor", "eval.test=false")
+    with pytest.raises(mx.ConfigError, match=r"3\d\d of the 423 test classes were trained on"):
+        evaluate_run(Path("run"), display=silent)
+    capsys.readouterr()
+    train("again", "dataset.split=maml", "model.weights=plain")  # a negative control: it knows none of them
+    assert "does not list" not in capsys.readouterr().err
+
+
+def test_a_record_that_lists_no_classes_is_said_not_to_where_settings_do_not_name_them(
+    donor: mx.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_classes("donor")
+    know_no_names(monkeypatch)
     capsys.readouterr()
     train("run", "dataset.split=maml", "model.weights=donor")
     assert "does not list the classes that it was trained on" in capsys.readouterr().err
+
+
+def test_a_record_that_lists_no_classes_is_said_not_to_where_it_began_at_other_weights(
+    donor: mx.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings name its own classes, and not those of the weights before it."""
+    train("middle", "dataset.split=vinyals", "model.weights=donor")
+    without_classes("middle")
+    for folder, overrides in {
+        "longer": ["from=middle", "train.steps=2"],
+        "run": [*TINY, "dataset.split=vinyals", "model.weights=middle"],
+    }.items():
+        capsys.readouterr()
+        mx.train(*overrides, folder=folder)
+        assert "does not list the classes that it was trained on" in capsys.readouterr().err
