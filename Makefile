@@ -1,6 +1,6 @@
 # make demo         set up and run the main job: MAML on made-up characters, half a minute on two cores
-# make test         set up with the development tools, then all checks and the tests, without the longest and with a
-#                   sample of the cases of large sets; COVERAGE=yes takes everything and adds `make coverage`
+# make test         set up with the development tools, then all checks and the tests; COVERAGE=yes adds `make coverage`;
+#                   EXHAUSTIVE=yes adds the longest tests, and every case of large sets where a sample is tested
 # make lint         ruff: rules and format
 # make types        mypy with the pinned torch: the package strictly, and in tests and benchmarks that every name exists
 # make imports      import-linter: which room may import which

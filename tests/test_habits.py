@@ -127,7 +127,8 @@ def matrix() -> list[dict[str, str]]:
     """The versions that the workflow runs ``.ci/run`` with."""
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
     job = workflow["jobs"]["test"]
-    assert {"run": ".ci/run", "env": {"TORCH": "${{ matrix.torch }}"}} in job["steps"]
+    env = {"TORCH": "${{ matrix.torch }}", "EXHAUSTIVE": "${{ github.event_name == 'schedule' && 'yes' || 'no' }}"}
+    assert {"run": ".ci/run", "env": env} in job["steps"]
     return list(job["strategy"]["matrix"]["include"])
 
 

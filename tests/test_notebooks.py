@@ -1,6 +1,6 @@
 """Every cell of the notebooks runs, cut to a few steps, and what they show was made by running them.
 
-The longest notebook runs in CI.
+The longest notebook runs every night.
 """
 
 from __future__ import annotations

@@ -119,14 +119,21 @@ def test_branches_are_counted_in_some_tests_alone(
     assert found == done
 
 
-def test_ci_tests_every_case_of_large_sets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", ["yes", "no"])
+def test_every_case_of_large_sets_is_tested_where_it_is_asked_for_as_every_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("EXHAUSTIVE", asked)
     calls = pytest_calls(tmp_path, "--all")
-    assert [call[0] for call in calls] == ["exhaustive=yes"] * len(calls)
+    assert [call[0] for call in calls] == [f"exhaustive={asked}"] * len(calls)
     assert sampling.sample(range(100), 5, lambda _: [], exhaustive=True) == list(range(100))
     assert sampling.size(1, 2, exhaustive=True) == 2
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("test COVERAGE=yes")
     shown = subprocess.run(["make", "-n", "unit", "COVERAGE=yes"], cwd=ROOT, check=True, capture_output=True, text=True)
     assert re.search(r"scripts/coverage\.sh \S+ --all", shown.stdout)
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    assert "EXHAUSTIVE: ${{ github.event_name == 'schedule' && 'yes' || 'no' }}" in workflow
+    assert re.search(r'cron: "\d+ \d+ \* \* \*"', workflow)
 
 
 def test_a_sample_is_always_the_same_and_has_every_kind() -> None:

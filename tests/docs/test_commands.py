@@ -1,4 +1,4 @@
-"""Commands in the README and in docs/ are run, as written but for their length: some of every page, and in CI all.
+"""Commands in the README and in docs/ are run, as written but for their length: some of a page, every night all.
 
 A run is cut to a few steps on a few episodes of few classes by overrides put behind its own, which come last and win.
 Where real data are not there, a command that needs them is composed and checked, which is less. ``outputs/RUN``

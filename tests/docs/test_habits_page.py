@@ -1,4 +1,4 @@
-"""Commands on the page of habits are run, as written but for their length: one of every verb, and in CI all."""
+"""Commands on the page of habits are run, as written but for their length: one of every verb, and every night all."""
 
 from __future__ import annotations
 
