@@ -34,11 +34,11 @@ LATER = {
     for test in published_tests(RESULTS / name, read_record(RESULTS / name))
 }
 """Published later tests of the weights, by their titles."""
-PASSES = size(2_000, 4_000)
+PASSES = size(1_000, 4_000)
 """Of each row the first episodes are tested that take so many passes of an example through the network: seconds."""
 SLOWER = {"meta_lstm": 4, "relation_net": 4}
 """What a pass costs where the network is not all that computes: LSTMs for every weight, a network for every pair."""
-FEWEST, MOST = 5, size(40, 100)
+FEWEST, MOST = 5, size(20, 100)
 """At least and at most so many episodes."""
 
 
