@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, SweepPlan, format_header, format_sweep_file
+from metaexp.sweep.expand import check_first_weights
 
 _OVERRIDES = """\
 overrides are those of metaexp train, with some keys that vary:
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
     passed_on = own_words(options.config_dir, options.config_name, options.trust)  # to the agents' ``metaexp train``
     text = format_sweep_file(space, metric, plan, passed_on, jobs)
+    for note in check_first_weights(jobs, is_tested=lambda _: False):
+        print_text(note, file=sys.stderr)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = format_header(command, shlex.quote(str(options.output))) + text
     if str(options.output) == "-":

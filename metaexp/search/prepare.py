@@ -18,7 +18,7 @@ from metaexp.search.comparable import check_comparable, check_points, common_met
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
-from metaexp.sweep.expand import sweep_name
+from metaexp.sweep.expand import check_first_weights, sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 
@@ -41,6 +41,7 @@ class Prepared(NamedTuple):
         metric: Metric that trials are judged by.
         freezer: Composes and checks trials.
         corners: Checked corners of the space.
+        notes: Lines that the user should read before it starts.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Prepared(NamedTuple):
     metric: Metric
     freezer: Freezer
     corners: list[FrozenJob]
+    notes: list[str]
 
     @property
     def limit(self) -> int:
@@ -118,6 +120,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     corners = check_points(space, composer, on_this_machine=True)
     metric = common_metric(corners, options.metric, "search.metric=")
     check_comparable(space.dimensions, corners)
+    notes = check_first_weights(corners, lambda _: options.test_best, _format_refusal)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())
     command_hash = _hash([trial_overrides, where, config_name, options.deciding()])
@@ -129,7 +132,16 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     digest = _hash(
         [command_hash, [job.config_hash for job in corners], *[[job.own_code] for job in corners if job.own_code]]
     )
-    return Prepared(path, digest, options, space, metric, freezer, [replace(job, group=path.name) for job in corners])
+    corners = [replace(job, group=path.name) for job in corners]
+    return Prepared(path, digest, options, space, metric, freezer, corners, notes)
+
+
+def _format_refusal(known: str) -> str:
+    return (
+        f"search.test_best=true: {known}, so the test of the best trial would not be one on new classes. Choose the "
+        "split that these weights were trained with, or leave search.test_best out. `metaexp evaluate` "
+        "--allow-trained-classes measures a trial nevertheless."
+    )
 
 
 def _check_fixed(overrides: Sequence[str]) -> None:

@@ -42,6 +42,8 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
         RunFolderError: The folder has other files in it, or another search.
         Interrupted: SIGINT or SIGTERM came. The running trials have saved and stopped.
     """
+    for note in prepared.notes:
+        print_text(note, flush=True)
     place = prepared.open(overrides)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     threads = threads_each(prepared.options.workers)

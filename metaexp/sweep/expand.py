@@ -1,4 +1,4 @@
-"""Turns the overrides of a command into those of every job, and into the name that finds the sweep again."""
+"""Turns the overrides of a command into checked jobs, and into the name that finds the sweep again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.config.overrides import first_line
 from metaexp.core.errors import ConfigError
+from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.summary import format_job
 
 _MOST_SHOWN = 10
 _MOST_JOBS = 10_000
@@ -115,6 +117,49 @@ def freeze_all(
     return frozen
 
 
+def check_first_weights(
+    jobs: Sequence[FrozenJob],
+    is_tested: Callable[[FrozenJob], bool] = lambda job: bool(job.config["eval"]["test"]),
+    refusal: Callable[[str], str] = format_refusal,
+) -> list[str]:
+    """Check jobs that begin at the weights of another run, as far as names of classes tell without the data.
+
+    Jobs with the same data and the same weights are checked once. What only examples tell, each job finds itself.
+
+    Args:
+        jobs: The jobs.
+        is_tested: Whether a job, or the best of them, will be tested.
+        refusal: Formats why test classes are in the way.
+
+    Returns:
+        A warning for each dataset and weights where validation classes were trained on.
+
+    Raises:
+        ConfigError: Test classes were trained on. The message names the jobs.
+        RunFolderError: The record of the other run is damaged.
+    """
+    checked: dict[str, Known] = {}
+    refused: dict[str, list[str]] = {}
+    doubted: dict[str, list[str]] = {}
+    for job in jobs:
+        model, parent = job.config["model"], job.parent_folder
+        if parent is None and "weights_sha256" not in model:
+            continue
+        weights = model["weights"] if parent is None else parent
+        data = [job.choices.get("dataset"), job.config["dataset"], job.config["paths"]["data"]]
+        key = json.dumps([weights, data, parent is None])
+        if key not in checked:
+            checked[key] = find_early(job.config, job.choices, None if parent is None else Path(parent))
+        known = checked[key]
+        if known.test and is_tested(job):
+            refused.setdefault(refusal(known.test), []).append(format_job(job))
+        if known.val:
+            doubted.setdefault(format_doubt(known.val), []).append(format_job(job))
+    if refused:
+        raise ConfigError(_format_problems(refused, len(jobs)))
+    return [f"warning: {_format_where(doubt, of_it, len(jobs))}" for doubt, of_it in doubted.items()]
+
+
 def digest(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> str:
     """Return the SHA-256 (hex) of the parts of a command that decide which jobs run.
 
@@ -141,13 +186,16 @@ def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"
 
 
+def _format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
+    """A sentence with the jobs that it is about in front: ``job 3 (seed=1) and 4 more: PROBLEM``."""
+    where = "every job" if len(jobs) == n_jobs else jobs[0]
+    where += f" and {len(jobs) - 1} more" if 1 < len(jobs) < n_jobs else ""
+    return problem if n_jobs == 1 else f"{where}: {problem}"
+
+
 def _format_problems(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
     """One sentence for each problem, with the jobs that have it."""
-    problems = []
-    for problem, jobs in found.items():
-        where = "every job" if len(jobs) == n_jobs else jobs[0]
-        where += f" and {len(jobs) - 1} more" if 1 < len(jobs) < n_jobs else ""
-        problems.append(problem if n_jobs == 1 else f"{where}: {problem}")
+    problems = [_format_where(problem, jobs, n_jobs) for problem, jobs in found.items()]
     if len(problems) > _MOST_SHOWN:
         problems = [*problems[:_MOST_SHOWN], f"and {len(problems) - _MOST_SHOWN} more problems."]
     bad = {job for jobs in found.values() for job in jobs}

@@ -16,7 +16,7 @@ from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete
-from metaexp.sweep.expand import digest, expand, freeze_all, runs_here, sweep_name, swept_keys
+from metaexp.sweep.expand import check_first_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_state import JobState
@@ -94,7 +94,8 @@ def prepare(
         keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed do not need them.
 
     Raises:
-        ConfigError: A job is wrong. The message lists the mistakes of all jobs.
+        ConfigError: A job is wrong, or a job of a new sweep would be tested on classes that its first weights know. The
+            message lists the mistakes of all jobs.
         RunFolderError: The folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
@@ -120,7 +121,7 @@ def prepare(
     place = _sweep_folder(composer, overrides, jobs, name)
     found = _newest_sweep(place, hashed)
     if found is None:
-        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, [])
+        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_first_weights(jobs))
     frozen = _frozen_jobs(found, jobs)
     changed = "" if command.options.new else format_changes(frozen, jobs)
     other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # a changed code cannot be frozen
@@ -132,6 +133,7 @@ def prepare(
     path = _new_folder(place, overrides)
     progress = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
     notes = [] if command.options.new else [f"{found.path} {progress} {changed}: this is a new sweep, {path}."]
+    notes += check_first_weights(jobs)
     return Prepared(composer, path, None, _with_group(jobs, path.name), *common, notes)
 
 

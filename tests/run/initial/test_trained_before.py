@@ -8,39 +8,36 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from known_classes import TINY, copied_donor, know_no_names, train
 
 import metaexp as mx
-from metaexp.data.base import Dataset
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import continued_record
 from metaexp.run.progress import Lines
 
-TINY = [
-    "dataset=omniglot", "dataset.stand_in=true", "dataset.stand_in_images=5", "algorithm=proto_net", "model=mlp",
-    "model.hidden=[4]", "task.n_query=2", "train.steps=1", "train.n_way=5", "train.n_query=2",
-    "train.meta_batch_size=1", "train.eval_episodes=1", "eval.episodes=2", "eval.weights=last", "device=cpu",
-    "tracker=files",
-]  # fmt: skip
 REFUSED = (
     r"model\.weights=\S+ was trained on 3\d\d of the 423 test classes of dataset=omniglot \(stand-in\), such as "
     r".*eval\.test=false"
 )
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the data are drawn, and a run is trained, that these tests share."""
+    return tmp_path_factory.mktemp("shared") / "place"
+
+
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(place: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METAEXP_DATA", str(tmp_path))
-
-
-def train(folder: str, *overrides: str) -> mx.Run:
-    return mx.train(*TINY, *overrides, folder=folder)
+    monkeypatch.setenv("METAEXP_DATA", str(place))
 
 
 @pytest.fixture
-def donor(here: None) -> mx.Run:
-    return train("donor", "dataset.split=vinyals_trainval")
+def donor(place: Path, here: None) -> mx.Run:
+    copied_donor(place, Path("donor"))
+    return mx.load_run("donor")
 
 
 def test_validation_classes_that_the_weights_know_are_warned_of_and_all_are_recorded(
@@ -117,11 +114,6 @@ def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         raise AssertionError(f"{name} was called")
 
     monkeypatch.setattr(f"metaexp.run.build.{name}", fail)
-
-
-def know_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let only the drawings tell the classes of Omniglot."""
-    monkeypatch.setattr("metaexp.data.omniglot.Omniglot.class_ids_in", Dataset.class_ids_in)
 
 
 @pytest.mark.parametrize("names_tell", [True, False])

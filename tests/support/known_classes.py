@@ -1,0 +1,39 @@
+"""Tiny runs on made-up characters of Omniglot, one of which begins at the weights of another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import metaexp as mx
+from metaexp.data.base import Dataset
+
+TINY = [
+    "dataset=omniglot", "dataset.stand_in=true", "dataset.stand_in_images=5", "algorithm=proto_net", "model=mlp",
+    "model.hidden=[4]", "task.n_query=2", "train.steps=1", "train.n_way=5", "train.n_query=2",
+    "train.meta_batch_size=1", "train.eval_episodes=1", "eval.episodes=2", "eval.weights=last", "device=cpu",
+    "tracker=files",
+]  # fmt: skip
+DONOR = "dataset.split=vinyals_trainval"
+"""It trains on most test classes of dataset.split=maml, and on all validation classes of dataset.split=vinyals."""
+
+
+def train(folder: str, *overrides: str) -> mx.Run:
+    """Train a tiny run in a folder."""
+    return mx.train(*TINY, *overrides, folder=folder)
+
+
+def copied_donor(place: Path, folder: Path) -> None:
+    """Copy a run with these classes, trained once in ``place``, to ``folder``; its data are there, too."""
+    if not place.exists():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("METAEXP_DATA", str(place))
+            train(str(place / "donor"), DONOR)
+    shutil.copytree(place / "donor", folder)
+
+
+def know_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only the drawings tell the classes of Omniglot."""
+    monkeypatch.setattr("metaexp.data.omniglot.Omniglot.class_ids_in", Dataset.class_ids_in)
