@@ -14,6 +14,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
+from metaexp.data.classification.class_ids import ids_of_names
 from metaexp.data.classification.preprocessing import (
     ImagePreparation,
     Normalisation,
@@ -105,6 +106,14 @@ class Learn2Learn(Dataset):
             return {split: Capacity(n, IMAGES) for split, n in _FC100.items()}
         lists = class_lists("cifar_fs" if self.name == "cifarfs" else "mini_imagenet")
         return {split: Capacity(len(names), IMAGES) for split, names in lists.items()}
+
+    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+        """Return the identifiers of the packaged lists' names; None for FC100, whose classes only the files number."""
+        if self.name == "omniglot":
+            return self._omniglot(Path()).class_ids_in(folder)
+        listed = {"mini-imagenet": "mini_imagenet", "tiered-imagenet": "tiered_imagenet", "cifarfs": "cifar_fs"}
+        name = listed.get(self.name)
+        return None if name is None else ids_of_names(name, class_lists(name))
 
     def image_preparation(self) -> ImagePreparation:
         """Return how images become examples."""

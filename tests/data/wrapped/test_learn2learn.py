@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from class_datasets import check_ids_by_name
 from PIL import Image
 
 from metaexp.core.errors import DataError, MissingDataError
@@ -107,6 +108,7 @@ def write_cifarfs(root: Path, raw: bool, n: int = 2) -> None:
 def test_mini_imagenet_is_the_same_data_as_metaexps_own(data: Path, ending: str) -> None:
     write_mini(data / "learn2learn", ending)
     loaded = described("mini-imagenet", image_size=2).load(data, print)
+    check_ids_by_name(described("mini-imagenet"), data, loaded)
     assert loaded.capacity() == {"train": Capacity(64, 600), "val": Capacity(16, 600), "test": Capacity(20, 600)}
     write_mini(data / "mini_imagenet")
     assert MiniImageNet(2, None).load(data, print).digest == loaded.digest
@@ -116,6 +118,7 @@ def test_tiered_imagenet_is_read(data: Path) -> None:
     write_tiered(data / "l2l")
     dataset = described("tiered-imagenet", image_size=4)
     loaded = dataset.load(data, print)
+    check_ids_by_name(dataset, data, loaded)
     assert [loaded.capacity()[split].n_classes for split in SPLITS] == [351, 97, 160]
     assert loaded.class_names["test"] == class_lists("tiered_imagenet")["test"]
 
@@ -132,6 +135,7 @@ def test_fc100_is_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {int(v) for v in (support.x * 255).round().unique()}
     assert shown <= set(range(60, 80))
     assert loaded.class_names["test"][0] == "test/080"
+    assert described("fc100").class_ids_in(data) is None
 
 
 @pytest.mark.parametrize("raw", [True, False])
@@ -141,6 +145,7 @@ def test_cifar_fs_is_read_before_and_after_learn2learn_has_sorted_it(
     monkeypatch.setattr(module, "IMAGES", 2)
     write_cifarfs(data, raw)
     loaded = described("cifarfs").load(data, print)
+    check_ids_by_name(described("cifarfs"), data, loaded)
     assert [loaded.capacity()[split].n_classes for split in SPLITS] == [64, 16, 20]
     assert loaded.class_names["val"] == class_lists("cifar_fs")["val"]
 
