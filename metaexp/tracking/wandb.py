@@ -28,6 +28,7 @@ from metaexp.tracking.wandb_files import (
     take_own_id,
     write_files_in,
 )
+from metaexp.tracking.wandb_launch import leave_launch_out
 from metaexp.tracking.wandb_names import (
     Mode,
     check_names,
@@ -200,6 +201,7 @@ class WandbTracker(Tracker):
     def _open(self, run: RunInfo, mode: Mode, suffix: str = "", *, is_new: bool = False) -> wandb.Run:
         import wandb
 
+        leave_launch_out(wandb.Run)
         environment = os.environ
         chosen = {"choices": dict(run.choices)} if run.choices else {}  # `algorithm` itself holds settings
         return wandb.init(
