@@ -177,30 +177,44 @@ def _differing(files: Mapping[Path, str]) -> list[Path]:
 
 
 def format_results_page(entries: Sequence[Entry]) -> str:
-    """Return the page with everything that belongs beside a number."""
+    """Return the page with everything that belongs beside a number; rows with a published number come first."""
+    published: list[Entry] = []
+    others: list[Entry] = []
+    for entry in grouped(entries):
+        (others if format_published(entry.record) == NOTHING else published).append(entry)
+    parts = [f"{GENERATED}\n# Results\n\n{_LEGEND}"]
+    if published:
+        parts.append(f"## With a published number\n\n{_format_long_table(published, ('Published', 'Verdict'))}")
+    if others:
+        parts.append(f"## Without a published number\n\n{_format_long_table(others)}")
+    return "\n".join(parts)
+
+
+def _format_long_table(entries: Sequence[Entry], compared: tuple[str, ...] = ()) -> str:
+    """A table of rows; ``compared`` names the columns about the published number, which not all tables have."""
     header = [
-        "Run", "Measured", "Published", "Verdict", "Algorithm", "Data", "Task", "Episodes", "Steps",
-        "Batch norm", "Gradient order", "Device", "Time",
+        "Run", "Measured", *compared, "Algorithm", "Data", "Task", "Episodes", "Steps", "Batch norm", "Gradient order",
+        "Device", "Time",
     ]  # fmt: skip
     rows = [
         [
             f"[{format_title(entry)}]({entry.page})",
             format_measured(entry),
-            format_published(entry.record),
-            format_verdict(entry),
+            *([format_published(entry.record), format_verdict(entry)] if compared else []),
             entry.record.algorithm,
             entry.record.dataset,
             format_task(entry.record.task),
-            NOTHING if entry.record.test is None else str(entry.record.test.n_episodes),
+            NOTHING if entry.record.test is None else f"{entry.record.test.n_episodes:,}",
             format_steps(entry.record),
             format_batch_norm(entry.record.batch_norm),
             format_order(entry.record.first_order),
             format_devices(entry),
             format_time(entry.record.seconds),
         ]
-        for entry in grouped(entries)
+        for entry in entries
     ]
-    return f"{GENERATED}\n# Results\n\n{_LEGEND}\n{format_table(header, rows, right=(1, 2, 7, 8, 12))}"
+    numbers = {"Measured", "Published", "Episodes", "Steps", "Time"}
+    return format_table(header, rows, right=[place for place, name in enumerate(header) if name in numbers])
 
 
 def format_short_table(entries: Sequence[Entry], link: str) -> str:

@@ -119,9 +119,28 @@ def test_a_run_on_another_task_is_shown_without_the_published_number(record: Run
     assert wording.format_published(dataclasses.replace(record, deviations=["train.steps=10"])) == "98.7 ± 0.4 %"
 
 
-def test_no_records_give_an_empty_table(tmp_path: Path) -> None:
+def test_no_records_give_a_page_without_a_table(tmp_path: Path) -> None:
     tmp_path.joinpath("results").mkdir()
-    assert "| Run |" in generate(Documentation(tmp_path / "results", None, _same))[tmp_path / "results" / "README.md"]
+    page = generate(Documentation(tmp_path / "results", None, _same))[tmp_path / "results" / "README.md"]
+    assert "# Results" in page
+    assert "| Run |" not in page
+
+
+def test_rows_with_a_published_number_come_first_and_the_others_have_no_columns_for_one(
+    docs: Path, record: RunRecord
+) -> None:
+    alone = dataclasses.replace(record, dataset="aaa", experiment=None, reference=None, verdict=None)
+    (docs / "first_by_name").mkdir()
+    write_record(alone, docs / "first_by_name")
+    page = generate(Documentation(docs, None, _same))[docs / "README.md"]
+    with_number, without = page.split("## Without a published number")
+    assert "## With a published number" in with_number
+    assert "[maml_omniglot_5way_1shot]" in with_number
+    assert "first_by_name" not in with_number
+    assert _cells(without, "first_by_name")[:4] == [
+        "[first_by_name](first_by_name/README.md)", "98.27 ± 0.31 %", "maml", "aaa",
+    ]  # fmt: skip
+    assert "Verdict" not in without
 
 
 def test_a_faulty_record_stops_the_report(docs: Path) -> None:
