@@ -39,6 +39,7 @@ from metaexp.sweep.job_state import LOG_FILE
 
 _MISSING = object()
 _NOT_SETTINGS = ("paths", "reference", "experiment")
+_FIRST_GROUPS = ("experiment", "algorithm", "dataset", "model", "task")
 _FILES = (
     (RECORD_FILE, "settings, versions and scores"), ("config.yaml", "the resolved configuration"),
     (METRICS_FILE, "every training, validation and test measurement"),
@@ -89,6 +90,7 @@ def _format_run(found: Found, config_dir: Path | None) -> str:
         parts.append(f"a {'job' if kind_of(found.owner) == 'sweep' else 'trial'} of {found.owner}")
     if state.record is not None:
         parts += _format_results(found.path, state.record)
+    parts += _format_choices(found.path, state)
     parts += _format_settings(found.path, state, config_dir)
     parts += _format_files(found.path, row.facts["size"])
     return "\n".join(part for part in [*parts, format_next(_next(found, state))] if part)
@@ -116,6 +118,18 @@ def _format_results(folder: Path, record: RunRecord) -> list[str]:
     cost = f"{record.steps:,} steps{best}; {format_time(record.seconds)}"
     lines.append(f"  cost        {cost}{'; ' + format_device(record.device) if record.device else ''}")
     return lines if len(lines) > 1 else []
+
+
+def _format_choices(folder: Path, state: RunState) -> list[str]:
+    """The file that each group of the configuration has, as overrides: who repeats the run with a change needs them."""
+    try:
+        choices = _choices(folder, state)
+    except MetaexpError:
+        return []  # the settings below say why
+    if not choices:
+        return []
+    groups = [*(group for group in _FIRST_GROUPS if group in choices), *sorted(set(choices) - set(_FIRST_GROUPS))]
+    return ["chosen files:", f"  {' '.join(plain(f'{group}={choices[group]}') for group in groups)}"]
 
 
 def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> list[str]:

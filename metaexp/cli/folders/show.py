@@ -11,8 +11,9 @@ from metaexp.config.project import use_own_files
 from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\
-Show a run, a sweep or a search: how far it is, its results, the settings that differ from the defaults, its files, and
-what one would do next. Only the folder is read."""
+Show a run, a sweep or a search: how far it is, its results, the file that it has for each group of the configuration
+(such as model=conv4), the settings that differ from the defaults, its files, and what one would do next. Only the
+folder is read."""
 
 
 class _Options(argparse.Namespace):

@@ -46,6 +46,24 @@ def test_settings_that_differ_from_the_defaults_are_listed_with_them(
     assert "settings: the defaults" in shown(capsys, a_real_run(tmp_path / "other"))
 
 
+def test_chosen_files_and_changed_settings_are_the_words_that_repeat_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["experiment=maml_omniglot_5way_1shot_two_cores", "clip=norm", "train.steps=7", "seed=3"]
+    run = a_real_run(tmp_path / "run", *given)
+    out = shown(capsys, run)
+    files = out.partition("chosen files:\n")[2].splitlines()[0].split()
+    assert files[:4] == [given[0], "algorithm=maml", "dataset=omniglot", "model=omniglot_conv"]
+    assert {"clip=norm", "schedule=cosine"} < set(files)
+    changed = out.partition("settings that differ from the defaults:\n")[2].partition("files (")[0]
+    settings = ["=".join(line.split()[:2]) for line in changed.splitlines()]
+    again = Composer().settings([*files, *settings]).resolved
+    assert again == Composer().settings([*given, "device=cpu"]).resolved
+    assert Composer().settings(settings).resolved != again
+    (run / "choices.yaml").unlink()
+    assert "chosen files" not in shown(capsys, run)
+
+
 def test_settings_whose_files_are_not_here_are_shown_by_their_overrides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
