@@ -19,8 +19,8 @@ from metaexp.folders.state import STATES, RunState, is_in_use, read_run
 from metaexp.results.next_steps import format_next, step
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
-from metaexp.results.wording import NOTHING, format_score, format_value
-from metaexp.run.progress import format_clock, format_left
+from metaexp.results.wording import NOTHING, format_score, format_time, format_value
+from metaexp.run.progress import format_left
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.job_state import LOG_FILE
@@ -40,8 +40,7 @@ class Line(NamedTuple):
         step: Steps done, of how many.
         result: The newest validation, or the test of a completed run.
         rate: Steps in a second.
-        left: The time that it still takes.
-        seconds_left: The same in seconds; None if it is not known.
+        seconds_left: The time that it still takes; None if it is not known.
         what: The overrides that tell it from the others.
         error: Why it failed; an empty text if it did not.
         folder: Its folder.
@@ -53,7 +52,6 @@ class Line(NamedTuple):
     step: str
     result: str
     rate: str
-    left: str
     seconds_left: float | None
     what: str
     error: str
@@ -156,7 +154,6 @@ def line_of(job: Found, state: RunState, frozen: FrozenJob | None) -> Line:
         step=_format_step(job.path, state, progress),
         result=_format_result(job.path, state),
         rate=rate,
-        left=NOTHING if left is None else format_clock(left),
         seconds_left=left,
         what=frozen.what if frozen else "",
         error=plain(state.error or "")[:_LONGEST_ERROR] if state.state in ("failed", "stopped", "damaged") else "",
@@ -174,7 +171,16 @@ def format_watched(found: Found, look: Look) -> str:
     what = {"run": "run", "sweep": "job", "search": "trial"}[found.kind]
     head = [what, "state", "phase", "step", "result", "rate", "left", ""]
     cells = [
-        [line.name, line.state, line.phase, line.step, line.result, line.rate, line.left, line.what]
+        [
+            line.name,
+            line.state,
+            line.phase,
+            line.step,
+            line.result,
+            line.rate,
+            format_time(line.seconds_left),
+            line.what,
+        ]
         for line in look.lines
     ]
     failures = [f"  {line.name}: {line.error} ({_format_log(line.folder)})" for line in look.lines if line.error]
@@ -209,14 +215,7 @@ def format_changes(before: Sequence[Line], now: Sequence[Line]) -> list[str]:
     """
     known = {line.folder: _noticed(line) for line in before}
     changed = [line for line in now if known.get(line.folder) != _noticed(line)]
-    return [
-        "  ".join(
-            text
-            for text in (line.name, line.state, line.phase, line.step, line.result, line.left, line.what, line.error)
-            if text and text != NOTHING
-        )
-        for line in changed
-    ]  # fmt: skip
+    return ["  ".join(text for text in _parts(line) if text and text != NOTHING) for line in changed]
 
 
 def format_after(found: Found, lines: Sequence[Line]) -> str:
@@ -231,6 +230,11 @@ def format_after(found: Found, lines: Sequence[Line]) -> str:
         return format_next([step("settings, results and files", "show", found.path)])
     steps = [step("which is better, and how certain that is", "compare", found.path)] if "completed" in states else []
     return format_next([*steps, step("its command, and all its jobs", "show", found.path)])
+
+
+def _parts(line: Line) -> list[str]:
+    left = "" if line.seconds_left is None else f"{format_time(line.seconds_left)} left"
+    return [line.name, line.state, line.phase, line.step, line.result, left, line.what, line.error]
 
 
 def _noticed(line: Line) -> tuple[str, str, str]:

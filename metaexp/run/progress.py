@@ -11,12 +11,13 @@ from pathlib import Path
 
 from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
 from metaexp.core.terminal_text import make_console
 from metaexp.results.progress_file import Progress, write_progress
+from metaexp.results.wording import format_time
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1
@@ -171,7 +172,7 @@ class Lines(Display):
             shown = now
             rate = max(done - first, 1) / (now - since)
             more = self._loss if what == "train" else ""
-            left = self._status or f"{rate:.3g}/s  {format_clock((total - done) / rate)} left"
+            left = self._status or f"{rate:.3g}/s  {format_time((total - done) / rate)} left"
             self.print_line(f"{what} {done}/{total}  {left}{more}")
 
         yield advance
@@ -194,12 +195,13 @@ class Lines(Display):
             self._console.print(text, soft_wrap=True)
 
 
-class _TimeLeft(TimeRemainingColumn):
-    """The time left: by the rate of the bar, or what the work itself estimates."""
+class _Time(bars.ProgressColumn):
+    """The time since the work began, and the time left: by the rate of the bar, or what the work itself estimates."""
 
     def render(self, task: Task) -> Text:
-        given = task.fields["left"]
-        return Text(given, style="progress.remaining") if given else super().render(task)
+        left = task.fields["left"]
+        text = Text(format_time(task.elapsed or 0.0), style="progress.elapsed")
+        return text if left is None else text.append(f", {format_time(left)} left", style="progress.remaining")
 
 
 class _Note(bars.ProgressColumn):
@@ -218,8 +220,7 @@ class Bar(Display):
             BarColumn(bar_width=24, table_column=Column(min_width=6)),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(table_column=Column(no_wrap=True)),
-            _TimeLeft(compact=True, table_column=Column(no_wrap=True)),
+            _Time(table_column=Column(no_wrap=True)),
             _Note(table_column=Column(no_wrap=False)),
             console=console,
             refresh_per_second=4,
@@ -232,7 +233,7 @@ class Bar(Display):
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         """As :meth:`Display.show_progress`."""
-        task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left="")
+        task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left=None)
         first, since, shown = done, time.monotonic(), 0.0
 
         def advance(done: int) -> None:
@@ -243,7 +244,7 @@ class Bar(Display):
             shown = now
             rate = (done - first) / max(now - since, 1e-9)
             note = f"{self._loss}{self._validation}" if what == "train" else self._status or ""
-            left = "" if self._status is None else "-:--" if self._left is None else format_clock(self._left)
+            left = self._left if self._status is not None else (total - done) / rate if rate > 0.0 else None
             self._bars.update(task, completed=done, rate=f"{rate:.3g}/s", note=note, left=left)
 
         self._bars.start()
@@ -283,12 +284,5 @@ def default_display() -> Display:
 
 
 def format_left(seconds: float | None) -> str:
-    """``75`` -> ``about 1:15 left``."""
-    return "time left not known yet" if seconds is None else f"about {format_clock(seconds)} left"
-
-
-def format_clock(seconds: float) -> str:
-    """``75`` -> ``1:15``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    """``75`` -> ``about 75 s left``."""
+    return "time left not known yet" if seconds is None else f"about {format_time(seconds)} left"

@@ -54,12 +54,12 @@ def test_each_job_has_phase_step_validation_rate_and_time_left(sweep: Path) -> N
         text = format_watched(find(sweep)[0], Watched(find(sweep)[0]).look())
     head, columns, *lines = text.splitlines()
     # the running one: 300 steps at 10 a second and 1,000 episodes at 50; the waiting one as long as the completed one
-    assert head == "sweep: 1 completed, 1 failed, 1 running, 1 waiting, about 1:50 left"
+    assert head == "sweep: 1 completed, 1 failed, 1 running, 1 waiting, about 2 min left"
     assert columns.split() == ["job", "state", "phase", "step", "result", "rate", "left"]
     assert lines[0].split("  ")[0] == "0"
     assert "test 50.00 ± 1.00 %" in lines[0]
     assert lines[1].split() == [
-        "1", "running", "train", "300/600", "300/600", "val", "41.00", "±", "2.00", "%", "10/s", "0:50", "seed=1",
+        "1", "running", "train", "300/600", "300/600", "val", "41.00", "±", "2.00", "%", "10/s", "50", "s", "seed=1",
     ]  # fmt: skip
     assert lines[3].split() == ["3", "waiting", "-", "0/600", "-", "-", "-", "seed=3"]
     assert lines[4:] == [
@@ -86,7 +86,7 @@ def test_a_damaged_progress_file_is_passed_over(sweep: Path, content: str) -> No
     with ExitStack() as stack:
         working(sweep, stack)
         (line,) = [line for line in Watched(find(sweep)[0]).look().lines if line.state == "running"]
-    assert (line.phase, line.rate, line.left) == ("starting", "-", "-")
+    assert (line.phase, line.rate, line.seconds_left) == ("starting", "-", None)
 
 
 def test_a_job_that_repeats_another_is_said_to(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_lines_tell_what_has_changed(sweep: Path) -> None:
         assert format_changes(before, watched.look().lines) == []  # a further step is not an event
         write_progress(sweep / a_job(1).name, replace(HALF, phase="validate", done=1, total=9))
         (changed,) = format_changes(before, watched.look().lines)
-    assert changed.startswith("1  running  validate 1/9  300/600  val 41.00 ± 2.00 %")
+    assert changed.startswith("1  running  validate 1/9  300/600  val 41.00 ± 2.00 %  50 s left  seed=1")
 
 
 def test_the_verb_prints_one_table_with_once(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +180,7 @@ def test_a_run_of_its_own_is_watched_too(tmp_path: Path) -> None:
     with hold_lock(run / ".lock"):
         look = Watched(find(run)[0]).look()
         text = format_watched(find(run)[0], look)
-    assert ": 1 running, about 0:10 left\n" in text
+    assert ": 1 running, about 10 s left\n" in text
     assert "test 500/1,000" in text
     assert "not known yet" in format_watched(find(run)[0], look._replace(seconds_left=None))
 

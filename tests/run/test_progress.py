@@ -14,7 +14,7 @@ from rich.console import Console
 from metaexp.core.terminal_text import make_console
 from metaexp.results.progress_file import PROGRESS_FILE, Progress, read_progress, remove_progress, write_progress
 from metaexp.run import progress
-from metaexp.run.progress import Bar, Lines, Reporting, default_display, format_clock
+from metaexp.run.progress import Bar, Lines, Reporting, default_display
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -44,8 +44,8 @@ def test_lines_come_now_and_then_with_rate_time_left_loss_and_validation(time_pa
             advance(100 + 5 * second)
     assert text.getvalue().splitlines() == [
         "validation after 100 steps: 97.1 ± 0.4 %",
-        "train 150/1000  5/s  2:50 left  loss 0.5123",
-        "train 200/1000  5/s  2:40 left  loss 0.5123",
+        "train 150/1000  5/s  3 min left  loss 0.5123",
+        "train 200/1000  5/s  3 min left  loss 0.5123",
     ]
 
 
@@ -56,7 +56,7 @@ def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float
     with display.show_progress("test", 600) as advance:
         time_passes[0] += 11
         advance(60)
-    assert text.getvalue() == "test 60/600  5.45/s  1:39 left\n"
+    assert text.getvalue() == "test 60/600  5.45/s  99 s left\n"
 
 
 def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes: list[float]) -> None:
@@ -69,7 +69,7 @@ def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes:
             advance(60)
     assert text.getvalue().splitlines() == [
         "sweep 60/600  job 0: train 5/10  time left not known yet",
-        "sweep 60/600  job 0: train 5/10  about 1:15 left",
+        "sweep 60/600  job 0: train 5/10  about 75 s left",
     ]
 
 
@@ -84,7 +84,7 @@ def test_on_a_narrow_terminal_the_bar_cuts_the_status_and_no_number(time_passes:
         display._bars.refresh()
     last = [line for line in text.getvalue().splitlines() if "1200/2400" in line][-1]
     assert "12/s" in last
-    assert "1:06:40 job 0: tr" in last
+    assert " s, 67 min left job 0" in last
     assert "12 more" not in last
 
 
@@ -149,6 +149,8 @@ def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
     assert "10/1000" in seen
     assert re.search(r"[\d.e+]+/s", seen)
     assert "loss 0.25  val 90.0 %" in seen
+    assert " 0 s, 0 s left " in seen  # in the words of the other messages, and of no clock
+    assert not re.search(r"\d:\d\d", seen)
     assert "validate" in seen
     assert "a [line] of text" in seen
     assert not display._bars.tasks
@@ -193,11 +195,6 @@ def test_the_display_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(default_display(), Bar)
     monkeypatch.setattr(progress, "make_console", lambda to_errors: console(terminal=False)[0])
     assert isinstance(default_display(), Lines)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.4, "1:15"), (3599.6, "1:00:00"), (7325, "2:02:05")])
-def test_time_left_reads_as_a_clock(seconds: float, text: str) -> None:
-    assert format_clock(seconds) == text
 
 
 @pytest.mark.parametrize("display", [Lines, Bar])
