@@ -107,6 +107,21 @@ def format_time(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_times(seconds: Sequence[float | None]) -> list[str]:
+    """Return times that are compared with each other in one unit: that of the longest, as ``72 s`` and ``240 s``.
+
+    Args:
+        seconds: The times; None for one that is not known.
+    """
+    longest = max((each for each in seconds if each is not None), default=0.0)
+    unit, size = ("s", 1.0) if longest < 1000.0 else ("min", 60.0) if longest < 6000.0 else ("h", 3600.0)
+    return [NOTHING if each is None else f"{_two_digits(each / size)} {unit}" for each in seconds]
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10.0 else f"{value:.2g}"
+
+
 def format_device(device: Machine | None) -> str:
     """Return ``AMD EPYC, 2 threads`` or the accelerator's name, with precision and ranks where they are unusual."""
     if device is None:

@@ -175,6 +175,20 @@ def test_times_are_printed_in_a_fitting_unit(seconds: float | None, words: str) 
     assert wording.format_time(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        ([240.0, 72.4, None], ["240 s", "72 s", "-"]),
+        ([2.0, 1000.0, 5400.0], ["0.033 min", "17 min", "90 min"]),
+        ([3000.0, 36000.0], ["0.83 h", "10 h"]),
+        ([None], ["-"]),
+        ([], []),
+    ],
+)
+def test_times_that_are_compared_are_in_one_unit(seconds: list[float | None], words: list[str]) -> None:
+    assert wording.format_times(seconds) == words
+
+
 def test_devices_name_what_could_change_a_number() -> None:
     gpu = Machine("cuda", "NVIDIA H200", "bf16", 16, True, None)
     assert wording.format_device(gpu) == "NVIDIA H200, bf16"

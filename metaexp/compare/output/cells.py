@@ -20,7 +20,7 @@ from metaexp.compare.output.wording import (
 )
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import format_metric_name
-from metaexp.results.wording import NOTHING, format_time
+from metaexp.results.wording import NOTHING, format_times
 
 _MOST_COLUMNS = 8
 """Rows that fit beside each other, with their names above, on a printed page."""
@@ -66,10 +66,10 @@ def scores_cells(table: Table) -> Cells:
     metric = format_metric_name(table.metric).capitalize()
     columns = [
         Column("Rank", True), Column("Row"), Column("Batch norm"), Column("Gradient order"), Column(metric, True),
-        Column("95 % interval", True), Column("Behind the best", True), Column("95 % interval of that", True),
+        Column("95 % interval", True), Column("Behind the best", True), Column("Interval of the difference", True),
         Column("p, corrected", True), Column("Seeds", True), Column("Episodes", True),
     ]  # fmt: skip
-    note = f"{table.title}; test bank {table.bank[:12]}."
+    note = f"{table.title}; bank of test episodes {table.bank[:12]}."
     return Cells(table.title, columns, [_score(table, row) for row in table.rows], note)
 
 
@@ -106,14 +106,19 @@ def compact_cells(table: Table) -> Cells:
         Column("Rank", True), Column("Row"), Column(full.columns[4].name, True), Column("Behind the best", True),
         Column("Time", True),
     ]  # fmt: skip
-    rows = []
-    for row, line in zip(table.rows, full.rows, strict=True):
+    rows, times = [], time_cells(table)
+    for row, line, time in zip(table.rows, full.rows, times, strict=True):
         rank, label, _, _, mean, interval, behind, its_interval, p, _, _ = line
         below = "" if row.to_best is None else its_interval.text + (f"; p {p.text}" if p.text != NOTHING else "")
-        time = Cell(format_time(row.cost.seconds), row.cost.seconds)
         mean, behind = mean._replace(below=interval.text), behind._replace(below=below)
         rows.append([rank, label._replace(below=_beside(row)), mean, behind, time])
     return Cells(full.title, columns, rows, full.note)
+
+
+def time_cells(table: Table) -> list[Cell]:
+    """Return the time of a run of each row, in one unit."""
+    seconds = [row.cost.seconds for row in table.rows]
+    return [Cell(text, value) for text, value in zip(format_times(seconds), seconds, strict=True)]
 
 
 def _beside(row: RowResult) -> str:
@@ -130,8 +135,8 @@ def pairs_cells(table: Table) -> Cells:
     """Return every pair of rows: the difference, its p-value, and the sample that would show an open one."""
     columns = [
         Column("Better mean"), Column("Other"), Column("Ahead by", True), Column("95 % interval", True),
-        Column("p", True), Column("p, corrected", True), Column("Verdict"), Column("Would show it"),
-        Column("Pairing narrows", True),
+        Column("p", True), Column("p, corrected", True), Column("Verdict"), Column("Sample that would show it"),
+        Column("Narrower by pairing", True),
     ]  # fmt: skip
     rows = []
     for pair in table.pairs:
@@ -167,16 +172,19 @@ def costs_cells(table: Table) -> Cells:
             Cell(row.name),
             Cell(format_count(row.cost.steps), row.cost.steps),
             Cell(NOTHING if row.cost.tasks is None else format_count(row.cost.tasks), row.cost.tasks),
-            Cell(format_time(row.cost.seconds), row.cost.seconds),
+            time,
             Cell(format_throughput(row.cost.episodes_per_second), row.cost.episodes_per_second),
             Cell(format_memory(row.cost.peak_memory_bytes), row.cost.peak_memory_bytes),
             Cell(format_count(row.cost.n_parameters), row.cost.n_parameters),
             *([] if device else [Cell("; ".join(row.cost.devices))]),
         ]
-        for row in table.rows
+        for row, time in zip(table.rows, time_cells(table), strict=True)
     ]
     where = f" All ran on {device}." if device else ""
-    note = f"Means over the runs of a row; time of a whole run, training episodes per second, peak memory.{where}"
+    note = (
+        "Each number is the mean over the runs of a row. Time is that of a whole run, episodes per second are those of "
+        f"training, and memory is the peak.{where}"
+    )
     return Cells(f"{table.title}: cost", columns, rows, note)
 
 
@@ -234,7 +242,7 @@ def _values_of(item: Difference, names: list[str]) -> list[list[Cell]]:
 def format_pooled_warnings(table: Table) -> list[str]:
     """Return a warning for every row that pools runs of different settings."""
     return [
-        f"{row.name} pools runs that differ in {', '.join(row.pooled)}, beside the seed."
+        f"The row {row.name} has runs that differ in {', '.join(row.pooled)}, and not in the seed alone."
         for row in table.rows
         if row.pooled
     ]
@@ -246,4 +254,4 @@ def left_out_cells(comparison: Comparison) -> Cells:
     return Cells("Left out", [Column("Run"), Column("Reason")], rows)
 
 
-STAR = "* A row has one seed: this speaks of its trained weights and says nothing about other seeds."
+STAR = "* A row with one seed: this interval is about its trained weights, and says nothing about other seeds."

@@ -23,13 +23,13 @@ from metaexp.compare.output.cells import (
     scores_cells,
     settings_cells,
     tasks_cells,
+    time_cells,
 )
 from metaexp.compare.output.classes import CLASSES_TABLE, HEADER, class_lines, classes_cells
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
 from metaexp.results.markdown import format_table
-from metaexp.results.wording import format_time
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -50,7 +50,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             _print(hardest, console)
         fair = [item for item in table.differences if not item.own]
         if fair:
-            console.print(Text("What differs between the rows, beside the algorithms' own settings:"))
+            console.print(Text("What differs between the rows (the settings of the algorithms are on the page):"))
             _print(settings_cells(_with(table, own=False)), console)
         for warning in format_pooled_warnings(table):
             console.print(Text(plain(warning), style="yellow"))
@@ -204,12 +204,12 @@ def to_latex(comparison: Comparison) -> str:
     parts = ["% \\usepackage{booktabs}, and \\usepackage[T1]{fontenc}"]
     for table in comparison.tables:
         cells = scores_cells(table)
-        times = [format_time(row.cost.seconds) for row in table.rows]
+        times = time_cells(table)
         keep = [i for i, column in enumerate(cells.columns) if column.name != "Episodes"]
         form = "".join("r" if cells.columns[i].is_number else "l" for i in keep) + "r"
         header = " & ".join([*(escape_latex(cells.columns[i].name) for i in keep), "Time"])
         lines = [
-            " & ".join([*(escape_latex(row[i].text) for i in keep), escape_latex(times[n])]) + r" \\"
+            " & ".join([*(escape_latex(row[i].text) for i in keep), escape_latex(times[n].text)]) + r" \\"
             for n, row in enumerate(cells.rows)
         ]
         caption = f"{table.title}, {table.n_episodes:,} test episodes. " + (STAR if table.has_star else "")

@@ -37,7 +37,8 @@ def format_unequal_conditions(table: Table) -> list[str]:
     if not parts:
         return []
     return [
-        f"Not under equal conditions: rows differ in {format_names(parts)}. That, and not the algorithm, may be why."
+        f"The conditions are not equal: rows differ in {format_names(parts)}. A row can be better because of this, and "
+        "not because of its algorithm."
     ]
 
 
@@ -48,7 +49,7 @@ def format_other_differences(table: Table) -> list[str]:
     if not keys:
         return []
     shown = ", ".join(keys[:6]) + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
-    return [f"Beside the algorithms' own settings, rows differ in {shown}; see below before calling this fair."]
+    return [f"Rows also differ in {shown}. The table below has the values: check whether the comparison is fair."]
 
 
 def format_names(names: list[str], most: int = 5) -> str:

@@ -78,7 +78,7 @@ def _differences(table: Table, looks: dict[str, Look], name: str) -> FigureData 
     if not series:
         return None
     unit = "points of accuracy" if is_hit_rate(table.metric) else format_metric_name(table.metric)
-    note = "Paired differences with 95 % intervals, not corrected for their number."
+    note = "Paired differences with 95 % intervals, not corrected for the number of comparisons."
     return FigureData(
         name, f"{table.title}: how far behind {table.rows[0].name}", "dots", series,
         f"{unit} behind {table.rows[0].name}", "", is_hit_rate(table.metric),

@@ -69,7 +69,7 @@ def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:
         "warnings": format_pooled_warnings(table),
         "scores": compact_cells(table),
         "best": _best(table),
-        "note": f"Test bank {table.bank[:12]}, {table.n_episodes:,} episodes.{star}",
+        "note": f"{table.n_episodes:,} test episodes, bank {table.bank[:12]}.{star}",
         "figures": figures,
         "tables": [(heading, cells) for heading, cells in tables if cells.rows],
     }

@@ -7,7 +7,7 @@ from metaexp.compare.output.fairness import format_names, format_other_differenc
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
 from metaexp.core.metric import format_digits, format_metric_name, is_hit_rate
-from metaexp.results.wording import NOTHING, format_time
+from metaexp.results.wording import NOTHING, format_times
 
 MINUS = "\N{MINUS SIGN}"
 _MOST_SENTENCES = 5
@@ -104,7 +104,9 @@ def format_headline(table: Table) -> list[str]:
     first = [*format_unequal_conditions(table), *_format_caution(table), _format_best(table)]
     last = format_other_differences(table)
     if any(len(row.runs) == 2 for row in table.rows):
-        last.insert(0, "Two seeds hardly show how much seeds differ, so intervals with them are wide.")
+        last.insert(
+            0, "Some rows have two seeds. Two say little about how much seeds differ, so these intervals are wide."
+        )
     if len(table.rows) == 1:
         return [*first, *last]
     room = max(_MOST_SENTENCES - len(first) - len(last), 1)
@@ -133,7 +135,7 @@ def _format_all_others(table: Table) -> str:
     n_of_them = "all" if n_worse == len(others) else f"{n_worse or 'none'} of them"
     verdicts = f"; {n_of_them} {'are' if n_worse > 1 else 'is'} significantly worse"
     has_verdicts = any(pair.decision in ("different", "open") for pair in pairs)
-    return f"{text}{verdicts if has_verdicts else ''}. The table has each."
+    return f"{text}{verdicts if has_verdicts else ''}. The table lists each."
 
 
 def _format_caution(table: Table) -> list[str]:
@@ -150,8 +152,8 @@ def _format_caution(table: Table) -> list[str]:
         ]
     verb, those = ("has", "its number is") if len(single) == 1 else ("have", "their numbers are")
     return [
-        f"{format_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm, "
-        "without a rank and without a verdict."
+        f"{format_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm. "
+        "So there is no rank and no verdict."
     ]
 
 
@@ -172,11 +174,10 @@ def _format_best(table: Table) -> str:
     if not equals:
         losers = "all others" if len(others) > 1 else others[0].name
         return f"{among}{best.name} is better than {losers}: {number} {what}."
+    text = f"{among}{best.name} has the best mean: {number} {what}."
     if len(equals) == len(others):
-        nobody = "none" if among else "No row"
-        return f"{among}{nobody} can be told apart from {best.name}, which has the best mean: {number} {what}."
-    equal = format_names(equals)
-    return f"{among}{best.name} has the best mean, {number} {what}, but {equal} cannot be told apart from it."
+        return f"{text} {'None of the others' if among else 'No other row'} is significantly worse."
+    return f"{text} But {format_names(equals)} {'are' if len(equals) > 1 else 'is'} not significantly worse."
 
 
 def _format_against(table: Table, row: RowResult) -> str:
@@ -194,7 +195,7 @@ def _format_against(table: Table, row: RowResult) -> str:
         text = f"{row.name} is {gap} behind {best}"
     if pair.decision == "open":
         brackets = _format_in_brackets(table.metric, lead, f"corrected p {_format_equals(pair.corrected)}")
-        return f"{text}{brackets}: open. {_format_required(table, pair)}"
+        return f"{text}{brackets}. This is not significant. {_format_required(table, pair)}"
     return f"{text}{_format_in_brackets(table.metric, lead, _format_scope(table, pair))}: no verdict."
 
 
@@ -209,14 +210,14 @@ def _format_scope(table: Table, pair: Pair) -> str:
 def _format_required(table: Table, pair: Pair) -> str:
     required, interval = pair.required_sample, pair.difference
     if required is not None and (required.episodes or required.seeds):
-        return f"If this is the true difference, about {format_required_sample(pair)} would show it."
+        return f"If this is the true difference, about {format_required_sample(pair)} would be enough to show it."
     most = max(abs(interval.low or 0.0), abs(interval.high or 0.0))
-    allowed = f"The interval allows a true difference of up to {_format_gap(table.metric, most)}"
+    allowed = f"The true difference can be as large as {_format_gap(table.metric, most)}."
     if required is None:
-        return f"{allowed}. No spread was measured, so nothing says how many episodes or seeds would show it."
+        return f"{allowed} No spread was measured, so we cannot say how many episodes or seeds would show it."
     if interval.mean == 0.0:
-        return f"{allowed}."
-    return f"{allowed}; one as small as measured would take {format_required_sample(pair)} to show."
+        return allowed
+    return f"{allowed} If it is as small as measured, it takes {format_required_sample(pair)} to show it."
 
 
 def _format_in_brackets(metric: str, estimate: Estimate, more: str = "") -> str:
@@ -234,27 +235,31 @@ def _format_costs(table: Table) -> str:
     timed = [row for row in table.rows if row.cost.seconds is not None]
     if len(timed) < 2:
         return "The records do not say what the runs cost."
+    times = format_times([row.cost.seconds for row in timed])
     if len(timed) > _MOST_TIMES:
-        timed.sort(key=lambda row: row.cost.seconds or 0.0)
-        times = " to ".join(f"{format_time(row.cost.seconds)} ({row.name})" for row in (timed[0], timed[-1]))
+        found = sorted(zip(timed, times, strict=True), key=lambda each: each[0].cost.seconds or 0.0)
+        text = " to ".join(f"{time} ({row.name})" for row, time in (found[0], found[-1]))
     else:
-        times = ", ".join(f"{row.name} {format_time(row.cost.seconds)}" for row in timed)
+        text = ", ".join(f"{row.name} {time}" for row, time in zip(timed, times, strict=True))
     device = shared_device(table)
-    where = f"on {device}" if device else "on different devices, so that times do not compare"
-    return f"Mean time of a run, {where}: {times}."
+    where = f"on {device}" if device else "on different devices, so the times cannot be compared"
+    return f"Mean time of a run, {where}: {text}."
 
 
 def format_legend(comparison: Comparison) -> list[str]:
     """Return the lines that say how to read the tables."""
     lines = [
-        "Every row was tested on the same episodes, so differences are paired: episode by episode, mean over seeds.",
-        "Intervals are 95 % over seeds and over episodes, each with Student quantiles for its number. They are not "
-        "corrected for the number of comparisons; p-values are, by Holm's method.",
-        "A rank is the places that a row may hold: after the rows that are significantly better (corrected p < 0.05), "
-        "before those that are significantly worse. An imprecise row widens the ranks beside it, so that they never "
-        "decrease downwards. A row with one seed has no rank.",
-        "Batch norm says where the statistics at test come from: the current batch with the other queries "
-        "(transductive), the support set (episode), averages of training (running), or nowhere (none).",
+        "All rows were tested on the same episodes, so differences are paired: the difference of two rows is computed "
+        "for each episode, from their means over seeds. A table shows the mean of these differences.",
+        "Intervals are 95 % confidence intervals over seeds and episodes, by Student's t distribution. They are not "
+        "corrected for the number of comparisons. Corrected p-values are, by Holm's method.",
+        "A rank such as 2-4 is the range of places that a row may have. The row comes after all rows that are "
+        "significantly better (corrected p < 0.05). It comes before all rows that are significantly worse. Where this "
+        "rule would place a row above one with a better mean, both get the wider range. A row with one seed has no "
+        "rank.",
+        "Batch norm is where the statistics come from at test: the current batch with the other queries "
+        "(transductive), the support set (episode), or averages over training (running). A network without batch norm "
+        "has none.",
     ]
     factors = [
         pair.pairing_gain for table in comparison.tables for pair in table.pairs if pair.pairing_gain is not None
@@ -263,7 +268,7 @@ def format_legend(comparison: Comparison) -> list[str]:
         low, high = min(factors), max(factors)
         text = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
         lines.insert(
-            1, f"Pairing makes these intervals {text} times narrower than tests on separate episodes would have."
+            1, f"Pairing makes their intervals {text} times narrower than if each row had episodes of its own."
         )
     return lines
 

@@ -6,6 +6,7 @@ import base64
 import csv
 import dataclasses
 import hashlib
+import html
 import io
 import re
 from html.parser import HTMLParser
@@ -23,7 +24,7 @@ from metaexp.compare.output.draw import draw
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown, plain
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
-from metaexp.compare.output.wording import format_headline
+from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
 from metaexp.results.html_page import breakable, joined
@@ -139,9 +140,12 @@ def test_the_sentences_answer_which_how_much_how_sure_and_at_what_cost(sweep: Pa
     first, second, third, cost, *rest = format_headline(table)
     best, tied = table.rows[0].name, table.rows[1].name
     assert re.match(
-        rf"{best} has the best mean, [\d.]+ % \(95 % interval .*\) accuracy, but {tied} cannot be told", first
+        rf"{best} has the best mean: [\d.]+ % \(95 % interval .*\) accuracy. But {tied} is not significantly worse.",
+        first,
     )
-    assert re.match(rf"{tied} is [\d.]+ points behind {best} \(95 % interval .*; corrected p = .*\): open\. If", second)
+    assert re.match(
+        rf"{tied} is [\d.]+ points behind {best} \(95 % interval .*; corrected p = .*\)\. This is not", second
+    )
     assert re.match(rf"Meta-LSTM is [\d.]+ points worse than {best} \(95 % interval .*; corrected p .*\)\.$", third)
     assert re.match(r"Mean time of a run, on AMD EPYC, 2 threads: .*MAML 21 min.*Meta-LSTM 83 min", cost)
     assert any("batch_norm" in sentence for sentence in rest)
@@ -175,8 +179,8 @@ def test_however_many_rows_there_are_the_answer_has_five_sentences_at_most(
             rf"The {n_rows - 1} others are [\d.]+ points \(.*\) to [\d.]+ points \({last}\) behind {best}", text
         )
         n_of_them = "all" if n_worse == n_rows - 1 else f"{n_worse} of them"
-        assert f"; {n_of_them} are significantly worse. The table has each." in text
-        assert ("(MAML) to 12 min (mine)" in text) == (n_rows == 12)
+        assert f"; {n_of_them} are significantly worse. The table lists each." in text
+        assert ("60 s (MAML) to 720 s (mine)" in text) == (n_rows == 12)
 
 
 def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun, tmp_path: Path) -> None:
@@ -184,7 +188,7 @@ def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun
         make_run(name, 0, 2.0 - 0.5 * place)
     (table,) = compared(tmp_path / "sweep").tables
     (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
-    assert others.endswith("behind MAML. The table has each.")
+    assert others.endswith("behind MAML. The table lists each.")
     for seed in (1, 2):
         make_run("reptile", seed, -0.5)
     (table,) = compared(tmp_path / "sweep").tables
@@ -207,6 +211,15 @@ def test_the_page_begins_with_them_and_has_every_table(sweep: Path) -> None:
     assert headings == [tag for tag, _ in page.elements].count("button") > 15
 
 
+def test_the_lines_on_how_to_read_are_short_sentences_and_those_of_the_committed_example(sweep: Path) -> None:
+    lines = format_legend(compared(sweep))
+    assert all(len(sentence.split()) < 30 for line in lines for sentence in re.split(r"(?<=\.) ", line))
+    example = Path(__file__).parents[3] / "docs/examples/omniglot_5way_1shot"
+    for name in ("README.md", "index.html"):
+        text = html.unescape((example / name).read_text(encoding="utf-8")).replace("\\", "")
+        assert [line for line in lines if line not in text] == [line for line in lines if "times narrower" in line]
+
+
 def test_a_long_command_is_folded_so_that_the_answer_comes_first(sweep: Path) -> None:
     comparison = compared(sweep)
     long = dataclasses.replace(comparison, command=f"metaexp compare {' '.join(['outputs/a_run'] * 20)}")
@@ -223,7 +236,7 @@ def test_of_many_rows_none_or_all_may_be_worse(make_run: MakeRun, tmp_path: Path
             make_run(name, seed, -step * place)
     (table,) = compared(tmp_path / "sweep").tables
     (others,) = [line for line in format_headline(table) if line.startswith("The 5 others")]
-    assert others.endswith(f"; {n_worse} significantly worse. The table has each.")
+    assert others.endswith(f"; {n_worse} significantly worse. The table lists each.")
 
 
 def test_cells_sort_by_their_numbers(sweep: Path) -> None:
@@ -408,8 +421,8 @@ def test_an_open_pair_tells_what_its_interval_allows(make_run: MakeRun, tmp_path
     pair = dataclasses.replace(table.pairs[0], required_sample=RequiredSample(None, None))
     text = " ".join(format_headline(dataclasses.replace(table, pairs=[pair])))
     most = max(abs(pair.difference.low or 0.0), abs(pair.difference.high or 0.0))
-    assert f"The interval allows a true difference of up to {most * 100:.2f} points" in text
-    assert "one as small as measured would take more than 1,000 seeds or 1,000,000 episodes" in text
+    assert f"The true difference can be as large as {most * 100:.2f} points" in text
+    assert "If it is as small as measured, it takes more than 1,000 seeds or 1,000,000 episodes to show it." in text
     assert "too little" not in text
     assert "about" in " ".join(format_headline(dataclasses.replace(table, pairs=[
         dataclasses.replace(pair, required_sample=RequiredSample(None, 12))
@@ -426,11 +439,9 @@ def test_an_open_pair_without_spread_or_difference_promises_no_sample(make_run: 
     same = dataclasses.replace(pair, difference=dataclasses.replace(pair.difference, mean=0.0),
                                required_sample=RequiredSample(None, None))  # fmt: skip
     texts = [" ".join(format_headline(dataclasses.replace(table, pairs=[one]))) for one in (flat, same)]
-    assert "No spread was measured, so nothing says how many episodes or seeds would show it." in texts[0]
-    assert "The interval allows a true difference of up to" in texts[1]
-    assert not [
-        text for text in texts if "would show it" in text.replace("nothing says how many", "") and "about" in text
-    ]
+    assert "No spread was measured, so we cannot say how many episodes or seeds would show it." in texts[0]
+    assert "The true difference can be as large as" in texts[1]
+    assert not [text for text in texts if "enough to show it" in text]
     assert "to show" not in texts[1]
 
 
@@ -517,16 +528,16 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     for seed in range(2):
         make_run("maml", seed)
         make_run("proto_net", seed)
-    assert not format_headline(compared(tmp_path / "sweep").tables[0])[0].startswith("Not under equal conditions")
+    assert not format_headline(compared(tmp_path / "sweep").tables[0])[0].startswith("The conditions are not equal")
     more = {"train.steps": 60, "train.n_way": 20, "train.k_shot": 5, "model._target_": "pkg.Large", "optimizer.lr": 0.1}
     for seed in range(2):
         make_run("reptile", seed, config=more)
     (table,) = compared(tmp_path / "sweep").tables
     first, *others, last = format_headline(table)
-    assert first.startswith("Not under equal conditions: rows differ in the training ")
+    assert first.startswith("The conditions are not equal: rows differ in the training ")
     assert re.search(r"the training tasks \(train\.n_way: (-, 20|20, -) and 1 other setting\)", first)
     assert re.search(r"the training budget \(train\.steps: (60, 6000|6000, 60)\)", first)
     assert re.search(r"the network \(model\._target_: (-, Large|Large, -)\)", first)
-    assert "That, and not the algorithm, may be why." in first
-    assert not [line for line in others if "equal conditions" in line]
-    assert re.search(r"rows differ in (optimizer, )?optimizer\.lr", last)
+    assert "A row can be better because of this, and not because of its algorithm." in first
+    assert not [line for line in others if "conditions are not equal" in line]
+    assert re.search(r"Rows also differ in (optimizer, )?optimizer\.lr", last)
