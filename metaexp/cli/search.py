@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from metaexp.search.run import search  # imports optuna
 
-    return search(prepared, options.overrides, options.config_dir)
+    return search(prepared, options.overrides, options.config_dir, options.config_name)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,6 +32,18 @@ class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked fo
         self.exit_code = 128 + signal_number
 
 
+def stopped_by(number: int | None, what: str, command: str) -> Interrupted:
+    """Return how a command ended that a signal stopped: by which one, what is saved, and how to continue.
+
+    Args:
+        number: The signal; None for SIGINT.
+        what: What follows the signal's name, such as `` after 7 of 12 steps, and saved``.
+        command: The command that continues it.
+    """
+    number = number or signal.SIGINT
+    return Interrupted(f"stopped by {signal.Signals(number).name}{what}. Continue with: {command}", int(number))
+
+
 class AbortedWork(Exception):  # noqa: N818 - not an error: a signal came
     """A signal came during work that changes nothing, which was given up."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,7 +16,7 @@ from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
-from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest
+from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest, stopped_by
 from metaexp.machine.stopwatch import Stopwatch
 from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
@@ -94,7 +93,7 @@ class Session:
         except BaseException as error:
             self._end_early(error)
             if isinstance(error, KeyboardInterrupt):
-                raise self._interrupted("at once, without saving") from error
+                raise self._interrupted("; the steps since its last checkpoint are lost") from error
             better = self._explained(error)
             if better is error:
                 raise
@@ -119,7 +118,7 @@ class Session:
             trainer: What :meth:`begin` returned.
         """
         if self.stop:
-            raise self._interrupted("and saved")
+            raise self._interrupted(", and saved")
         if not trainer.is_over():
             return self._pause()
         best = select_best(self.setup, self.outputs, self._identity())
@@ -181,7 +180,7 @@ class Session:
                 with self.stop.abort_on_signal():
                     result = self.setup.evaluator.evaluate(self.state.algorithm, "test", n_episodes, report)
             except AbortedWork:  # nothing is lost: the checkpoint of the last step is there
-                raise self._interrupted("and saved") from None
+                raise self._interrupted(", and saved") from None
         self.outputs.save_test(result, self.metric.name)
         check_finite(result)
         values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}
@@ -262,12 +261,8 @@ class Session:
         self.outputs.save_record(self.record)
 
     def _interrupted(self, how: str) -> Interrupted:
-        number = self.stop.signal_number or signal.SIGINT
-        return Interrupted(
-            f"stopped by {signal.Signals(number).name} after {self.state.step} of {self.settings.train.steps} "
-            f"steps, {how}. Continue with: {resume_command(self.outputs.path)}",
-            int(number),
-        )
+        steps = f" after {self.state.step} of {self.settings.train.steps} steps{how}"
+        return stopped_by(self.stop.signal_number, steps, resume_command(self.outputs.path))
 
     def _run_info(self) -> RunInfo:
         record = self.record

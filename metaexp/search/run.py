@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
+from metaexp.config.project import own_words
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.terminal_text import print_text
-from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
+from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
 from metaexp.search.prepare import Prepared
@@ -22,18 +24,19 @@ from metaexp.search.summary import (
     format_table,
     write_report,
 )
-from metaexp.sweep.folder import explain_moved
-from metaexp.sweep.pool import Pool
+from metaexp.sweep.folder import Sweep, explain_moved
+from metaexp.sweep.pool import Pool, explain_stop_at_once
 from metaexp.sweep.warm_start import open_job_starter
 
 
-def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None) -> int:
+def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None, config_name: str = "config") -> int:
     """Run a search, or continue it.
 
     Args:
         prepared: The checked search.
         overrides: Overrides of the command line.
         config_dir: The user's own configuration folder; None if there is none.
+        config_name: Name of the root file.
 
     Returns:
         The exit code: 0, or 10 if a trial failed. A trial whose numbers are not finite is a result, not a failure.
@@ -44,20 +47,33 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     """
     for note in prepared.notes:
         print_text(note, flush=True)
-    place = prepared.open(overrides)
+    place, stop = prepared.open(overrides), StopRequest()
+    words = ["metaexp", "search", *own_words(config_dir, config_name, trust_arguments()), *overrides]
+    with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
+        study, exhausted = _run(prepared, place, stop)
+        if stop:
+            saved = f"; the trials that ran have saved in {place.path}"
+            raise stopped_by(stop.signal_number, saved, shlex.join(words))
+        return _report(SearchResult(prepared, study.points(), study.importances(), exhausted, overrides), config_dir)
+
+
+def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bool]:
+    """Run the trials that are left, until a signal comes. Returns the study, and whether no new point was found."""
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
     threads = threads_each(prepared.options.workers)
     with (
-        stop_on_signals() as stop,
+        stop_on_signals(stop),
         open_job_starter(trust_arguments(), threads, print_text, fork=prepared.options.fork) as begin,
     ):
         queue = TrialQueue(prepared, place, study, begin)
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)
         with explain_moved(place.path, "search.folder"):
             Pool(queue, prepared.options.workers).run(lambda: bool(stop))
-        if stop:
-            raise _interrupted(stop, prepared.path)
-    found = SearchResult(prepared, study.points(), study.importances(), queue.exhausted, overrides)
+    return study, queue.exhausted
+
+
+def _report(found: SearchResult, config_dir: Path | None) -> int:
+    """Write and print what was found, test the best trial if the user asked for it, and return the exit code."""
     write_report(found)
     best = best_of(found)
     print_text(format_table(found), flush=True)
@@ -65,8 +81,8 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     if best is not None and (problem := _write_best(found, best)):
         print_text(problem, flush=True)
         return ExitCode.JOBS_FAILED
-    if best is not None and prepared.options.test_best and found.is_done:
-        _test(prepared.path / str(best.notes["folder"]), config_dir)
+    if best is not None and found.prepared.options.test_best and found.is_done:
+        _test(found.prepared.path / str(best.notes["folder"]), config_dir)
     return ExitCode.JOBS_FAILED if found.failed_badly(ExitCode.NOT_FINITE) else 0
 
 
@@ -88,13 +104,6 @@ def _write_best(found: SearchResult, best: Point) -> str:
     except RunFolderError as error:
         return f"best/experiment/best.yaml is not written: {error}"
     return ""
-
-
-def _interrupted(stop: StopRequest, folder: Path) -> Interrupted:
-    assert stop.signal_number is not None
-    return Interrupted(
-        f"stopped, with all trials saved in {folder}. Give the same command again to continue.", stop.signal_number
-    )
 
 
 def _test(folder: Path, config_dir: Path | None) -> None:

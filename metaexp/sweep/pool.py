@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from metaexp.machine.signals import StopRequest, stopped_by
 from metaexp.sweep.job_process import JobProcess
 
 _SECONDS_BETWEEN_LOOKS = 0.05
+
+
+@contextmanager
+def explain_stop_at_once(stop: StopRequest, what: str, folder: Path, command: str) -> Iterator[None]:
+    """If a second signal ends this block at once, say what is saved and which command continues it.
+
+    Args:
+        stop: The request that notes the first signal.
+        what: What runs, in the plural: ``jobs`` or ``trials``.
+        folder: Where they are saved.
+        command: The command that continues them.
+
+    Raises:
+        Interrupted: The second signal came.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        saved = f" at once. Completed {what} are saved in {folder}. Those that ran go on from their last checkpoints"
+        raise stopped_by(stop.signal_number, saved, command) from None
 
 
 class Start(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
-from metaexp.machine.signals import Interrupted, StopRequest, stop_on_signals
+from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
 from metaexp.machine.threads import threads_each
 from metaexp.results.next_steps import after_sweep, format_next
 from metaexp.results.progress_file import read_progress
@@ -35,7 +35,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
-from metaexp.sweep.pool import Pool
+from metaexp.sweep.pool import Pool, explain_stop_at_once
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
@@ -75,7 +75,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
     display.print_line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
-    with stop_on_signals() as stop:
+    stop = StopRequest()
+    with explain_stop_at_once(stop, "jobs", sweep.path, shlex.join(command)), stop_on_signals(stop):
         if left:
             with explain_moved(sweep.path, "hydra.sweep.dir"), lock_command(sweep.path):
                 _run(sweep, prepared, left, overrides, display, stop)
@@ -87,8 +88,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     after = format_next(after_sweep(sweep.path, statuses, command))
     print_text(f"{text}\n{format_folder(sweep.path)}\n{after}", flush=True)
     if stop.signal_number is not None:
-        name = signal.Signals(stop.signal_number).name
-        raise Interrupted(f"stopped by {name}. Give the same command again to continue.", stop.signal_number)
+        raise stopped_by(stop.signal_number, f"; the jobs that ran have saved in {sweep.path}", shlex.join(command))
     return 0 if statuses <= {"completed"} else ExitCode.JOBS_FAILED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 import time
 from collections import Counter
@@ -257,12 +258,42 @@ def test_a_stopped_search_saves_its_trials_and_can_be_continued(family: ModuleTy
     until(lambda: any(Path("found").glob("000-*/metrics.jsonl")))
     os.kill(pid, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 143
-    assert "stopped, with all trials saved in found. Give the same command again" in (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert (
+        "stopped by SIGTERM; the trials that ran have saved in found. Continue with: metaexp search --config-dir "
+        in said
+    )
     (first,) = Path("found").glob("000-*")
     assert read_record(first).status == "interrupted"
     assert run(family, *asked) == 0
     assert starts_of() == {0: 2, 1: 1}
     assert [trial["state"] for trial in trials()] == ["complete"] * 2
+
+
+@pytest.mark.parametrize(("where", "times"), [("queue.format_trial_end", 2), ("run.write_report", 1)])
+def test_a_search_that_is_ended_at_once_says_what_is_saved_and_how_to_go_on(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch, where: str, times: int
+) -> None:
+    asked = [*VARIED, "search.trials=2", "search.pruner=none"]
+
+    def interrupt(*_: object) -> None:
+        for _time in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"metaexp.search.{where}", interrupt)
+        with pytest.raises(Interrupted) as ended:
+            run(family, *asked)
+    assert ended.value.exit_code == 130
+    said, command = str(ended.value).split(" Continue with: ")
+    assert said == (
+        "stopped by SIGINT at once. Completed trials are saved in found. Those that ran go on from their last "
+        "checkpoints."
+    )
+    assert shlex.split(command)[:4] == ["metaexp", "search", "--config-dir", str(CONF)]
+    assert shlex.split(command)[-1] == "search.folder=found"
+    assert run(family, *asked) == 0
+    assert starts_of() == {0: 1, 1: 1}
 
 
 def test_trials_that_fail_are_told_apart(family: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -26,18 +27,20 @@ CONF = Path("conf")
 
 
 class RecordingDisplay(Lines):
-    """A display that keeps its lines and sends SIGTERM to this process at a given one."""
+    """A display that keeps its lines and sends signals, SIGTERM by default, to this process at a given one."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))
         self.lines: list[str] = []
         self.at = ""
+        self.signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
 
     def print_line(self, text: str) -> None:
         self.lines.append(text)
         if self.at and text.startswith(self.at):
             self.at = ""
-            os.kill(os.getpid(), signal.SIGTERM)
+            for number in self.signals:
+                os.kill(os.getpid(), number)
 
 
 def sweep_folder() -> Path:
@@ -115,6 +118,23 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
         expected = family.result_of(next(Path("undisturbed").glob(f"{number:03d}-*")))
         assert family.result_of(folder_of(number)) == expected
     assert family.result_of(folder_of(0)) != family.result_of(folder_of(1)), "the comparison must be able to fail"
+
+
+def test_a_second_sigint_ends_a_sweep_at_once_and_says_what_is_saved_and_how_to_go_on(family: ModuleType) -> None:
+    overrides = [*family.COMMON, "seed=0,1"]
+    display = RecordingDisplay()
+    display.at = "job 0 (seed=0)"
+    display.signals = (signal.SIGINT, signal.SIGINT)
+    with pytest.raises(Interrupted) as ended:
+        run_all(overrides, CONF, "config", display)
+    assert ended.value.exit_code == 130
+    command = shlex.join(sweep_command(overrides, CONF))
+    assert str(ended.value) == (
+        f"stopped by SIGINT at once. Completed jobs are saved in {sweep_folder()}. Those that ran go on from their "
+        f"last checkpoints. Continue with: {command}"
+    )
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
+    assert journal(sweep_folder(), "begins").count(0) == 1
 
 
 def test_a_running_job_saves_when_it_is_asked_to_stop(family: ModuleType) -> None:

@@ -155,7 +155,9 @@ def test_a_second_interrupt_ends_all_of_them_at_once(tiny: ModuleType, tmp_path:
         os.kill(os.getpid(), signal.SIGINT)
 
     errors = run_together(starts(tiny, tmp_path), display=acting_at("train", 7, interrupt))
-    assert all(isinstance(error, Interrupted) and "without saving" in str(error) for error in errors)
+    assert all(
+        isinstance(error, Interrupted) and "since its last checkpoint are lost" in str(error) for error in errors
+    )
     assert {read_record(folder).status for folder in folders(tmp_path)} == {"interrupted"}
 
 
