@@ -106,7 +106,6 @@ $(L2L): constraints.txt | $(DEV)
 		--config-settings=--global-option=build_ext learn2learn
 	touch $@
 
-# Today's pip takes half the time of that of Python 3.11.
 $(PYTHON):
 	$(PYTHON3) -c 'import sys; sys.exit("metaexp needs Python 3.11 or newer; choose one with PYTHON3=...") if sys.version_info < (3, 11) else 0'
-	$(PYTHON3) -m venv --upgrade-deps $(ENV) || uv venv --python $(PYTHON3) $(ENV)
+	scripts/environment.sh $(PYTHON3) $(ENV)

@@ -16,6 +16,9 @@ if "$python" -m pip --version >/dev/null 2>&1; then
     # Old pips build packages without a pyproject.toml in a way that ignores --config-settings.
     # Python compiles what is imported, which is a quarter of the files. Compiling all takes as long as the rest.
     "$python" -m pip install --quiet --disable-pip-version-check --no-compile --use-pep517 -c "$versions" "$@"
+elif ! command -v uv >/dev/null; then
+    echo "$python has no pip. If it is that of a .venv that was half made, remove the folder and run make again." >&2
+    exit 1
 else
     uv pip install --quiet --python "$python" -c "$versions" "$@"
 fi

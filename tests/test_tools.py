@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,65 @@ def test_coverage_counts_files_that_are_there_and_with_all_runs_every_test_once(
     assert "not slow" in alone
     assert everything[1].split() == ["counted=", *counted]
     assert alone[1].split() == ["counted="]
+
+
+def make_environment(tmp_path: Path, python3: str) -> subprocess.CompletedProcess[str]:
+    """Let make make an environment in an empty folder, with a script in the place of Python, and without uv."""
+    for file in ("Makefile", "scripts/environment.sh"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    for tool in ("sh", "ls", "rm", "make", "mkdir", "cat", "chmod"):
+        if not (tmp_path / "bin" / tool).exists():
+            (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    (tmp_path / "bin" / "python3").write_text(f'#!/bin/sh\n[ "$1" = -m ] || exit 0\nmkdir -p "$4/bin"\n{python3}\n')
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    return subprocess.run(
+        ["make", ".venv/bin/python"], cwd=tmp_path, env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True
+    )
+
+
+WITH_PIP, WITHOUT_PIP = (
+    f'printf "#!/bin/sh\\nexit {code}\\n" > "$4/bin/python"; chmod +x "$4/bin/python"' for code in (0, 1)
+)
+
+
+def test_an_environment_that_could_not_be_made_is_not_left_behind(tmp_path: Path) -> None:
+    broken = make_environment(tmp_path, f"{WITHOUT_PIP}\nexit 1")
+    assert broken.returncode != 0
+    assert "no environment could be made in .venv; the lines above say why." in broken.stderr
+    assert not (tmp_path / ".venv").exists()
+    assert make_environment(tmp_path, WITH_PIP).returncode == 0
+    assert (tmp_path / ".venv/bin/python").exists()
+
+
+def test_an_environment_whose_pip_could_not_be_upgraded_is_used_and_said(tmp_path: Path) -> None:
+    old = make_environment(tmp_path, f"{WITH_PIP}\nexit 1")
+    assert old.returncode == 0
+    assert "pip could not be upgraded (is there a network?); .venv has the pip that came with Python" in old.stderr
+    assert (tmp_path / ".venv/bin/python").exists()
+
+
+def test_files_of_the_user_are_never_removed_with_an_environment(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "mine").touch()
+    assert make_environment(tmp_path, f"{WITHOUT_PIP}\nexit 1").returncode != 0
+    assert (tmp_path / ".venv" / "mine").exists()
+    assert not (tmp_path / ".venv/bin/python").exists()
+
+
+def test_an_environment_without_pip_and_uv_is_said(tmp_path: Path) -> None:
+    (tmp_path / "python").symlink_to(str(shutil.which("false")))
+    command = (
+        f"PATH={shlex.quote(str(tmp_path))} {shutil.which('sh')} {ROOT / 'scripts/install.sh'} {tmp_path / 'python'}"
+    )
+    for tool in ("mktemp", "cat", "rm"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    said = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert (
+        "has no pip. If it is that of a .venv that was half made, remove the folder and run make again." in said.stderr
+    )
 
 
 @pytest.mark.parametrize(
