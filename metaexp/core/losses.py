@@ -18,9 +18,12 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
         scores: (S, N), or (S, D) in regression.
         y: Labels (S,) int64, or targets (S, D) float.
     """
-    if in_transform():
-        return _mapped_cross_entropy(scores, y) if y.dtype == torch.int64 else (scores - y).square().mean()
-    return F.cross_entropy(scores, y) if y.dtype == torch.int64 else F.mse_loss(scores, y)
+    is_exact = in_transform() and scores.dtype != torch.bfloat16  # where it has the bits of torch's own
+    if y.dtype == torch.int64:
+        return _mapped_cross_entropy(scores, y) if is_exact and scores.dim() == 2 else F.cross_entropy(scores, y)
+    if is_exact and scores.shape == y.shape:  # torch warns of others
+        return (scores - y).square().mean()
+    return F.mse_loss(scores, y)
 
 
 def _mapped_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:

@@ -66,6 +66,33 @@ def test_the_loss_and_its_second_derivatives_have_the_bits_of_torch(
         assert torch.equal(task_loss(scores, y[task]), torch_loss(scores, y[task]))
 
 
+@pytest.mark.parametrize("casts_back", [False, True])
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_it_has_the_bits_of_torch_in_mixed_precision(kind: str, casts_back: bool) -> None:
+    def of(loss: Loss) -> Loss:
+        return lambda scores, y: loss(scores.float() if casts_back else scores, y)
+
+    x, y, weights = tasks(kind, 4, 10, 5, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        ours, theirs, others = (adapted(of(loss), x, y, weights) for loss in (task_loss, torch_loss, summed_first))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(ours, others, strict=True))
+
+
+def test_targets_of_another_shape_are_warned_of_inside_as_they_are_outside() -> None:
+    scores, y = torch.arange(12.0).reshape(2, 3, 2), torch.arange(6.0).reshape(2, 3, 1)
+    for call in (lambda: vmap(task_loss)(scores, y), lambda: task_loss(scores[0], y[0])):
+        with pytest.warns(UserWarning, match="Using a target size"):
+            call()
+
+
+def test_labels_of_the_parts_of_an_example_are_averaged_inside_as_they_are_outside() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores, y = torch.randn(2, 3, 5, 4, generator=draw), torch.randint(5, (2, 3, 4), generator=draw)
+    alone = torch.stack([F.cross_entropy(one, label) for one, label in zip(scores, y, strict=True)])
+    torch.testing.assert_close(vmap(task_loss)(scores, y), alone)
+
+
 def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside() -> None:
     x, y, weights = tasks("classes", 2, 5, 3, torch.float32)
     y[0, 0] = 3
