@@ -15,7 +15,6 @@ from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.results.beginning import ParentRun
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
 from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
@@ -118,8 +117,6 @@ def resume_job(
         record = first_record(setup, Provenance())
         if before is not None:
             record = continued_record(before, record)
-        elif saved["parent"] is not None:
-            record = replace(record, parent=ParentRun(**saved["parent"]))
         outputs = ranks.run(lambda: resumed_outputs(stack, setup, RunFolder(path), shown))
         return _run(setup, outputs, record, stop_after)
 
@@ -202,7 +199,7 @@ def new_outputs(
         (place.path / name).parent.mkdir(parents=True, exist_ok=True)
         (place.path / name).write_text(text, encoding="utf-8")
     if provenance.parent is not None:
-        provenance.parent.copy_to(place, setup.settings.config_hash, record.parent)
+        provenance.parent.copy_to(place, record)
     return resumed_outputs(stack, setup, place, display)
 
 
@@ -231,15 +228,18 @@ def read_locked(stack: ExitStack, path: Path) -> dict[str, Any]:
     place = existing(path)
     stack.enter_context(place.lock())
     config, choices = place.read_config()
-    record = asdict(read_record(path)) if (path / RECORD_FILE).exists() else None
     checkpoints = Checkpoints(place.checkpoints)
-    newest = checkpoints.newest(read_files) if record is None else None  # killed before it had a record
+    record: dict[str, Any] | None
+    if (path / RECORD_FILE).exists():
+        record = asdict(read_record(path))
+    else:  # killed before it wrote one, perhaps with another run's checkpoint
+        newest = checkpoints.newest(read_files)
+        record = None if newest is None else newest[1][1].get("record")
     return {
         "config": config,
         "choices": choices,
         "record": record,
         "has_checkpoint": bool(checkpoints.steps()),
-        "parent": None if newest is None else newest[1][1].get("parent"),
     }
 
 

@@ -37,3 +37,12 @@ def copied_donor(place: Path, folder: Path) -> None:
 def know_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let only the drawings tell the classes of Omniglot."""
     monkeypatch.setattr("metaexp.data.omniglot.Omniglot.class_ids_in", Dataset.class_ids_in)
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a function fail, as if the process were killed where it is called."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError(f"{name.rpartition('.')[2]} was called")
+
+    monkeypatch.setattr(name, fail)

@@ -54,15 +54,15 @@ class Parent:
     folder: Path
     run: ParentRun
 
-    def copy_to(self, place: RunFolder, config_hash: str, recorded: ParentRun | None) -> None:
+    def copy_to(self, place: RunFolder, record: RunRecord) -> None:
         """Fill a new run folder as if its run had stopped after the parent's checkpoint, so that it can be continued.
 
-        The checkpoint comes last: a folder without it has not begun.
+        The checkpoint comes last: a folder without it has not begun. It holds the run's first record, too, because the
+        run may be killed before it writes one.
 
         Args:
             place: The new folder.
-            config_hash: The hash of the new run's configuration.
-            recorded: What its record says about the parent.
+            record: The first record of the new run.
 
         Raises:
             RunFolderError: The parent has changed since the new run was composed.
@@ -78,7 +78,7 @@ class Parent:
         lines = [encode(step, v) for step, v in read_lines(self.folder / TIMINGS_FILE) if step <= self.run.step]
         write_atomically(place.path / TIMINGS_FILE, b"".join(lines))
         make_folder(place.checkpoints)
-        mine = {"config_hash": config_hash, "parent": dataclasses.asdict(recorded or self.run)}
+        mine = {"config_hash": record.config_hash, "record": dataclasses.asdict(record)}
         write_files(place.checkpoints / base.name, content, values | mine)
 
 

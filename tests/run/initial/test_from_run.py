@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from known_classes import forbid
 
 from metaexp.cli.main import main
 from metaexp.compare.gather import gather
@@ -26,7 +27,6 @@ from metaexp.machine.signals import Interrupted
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import RunRecord, read_record, write_record
 from metaexp.run.evaluation.evaluate import evaluate_run
-from metaexp.run.folder import RunFolder
 from metaexp.run.initial.command import Provenance
 from metaexp.run.initial.parent import _changes, read_further
 from metaexp.run.job import resume_job, run_job
@@ -117,17 +117,20 @@ def test_it_can_be_stopped_and_resumed_and_gone_on_from_again(
     assert all((folder / name).read_bytes() == (longer / name).read_bytes() for name in ends)
 
 
-def test_a_run_killed_before_it_had_a_record_still_knows_its_parent(
-    tiny: ModuleType, tmp_path: Path, silent: Lines
+def test_a_run_killed_before_it_had_a_record_still_knows_how_it_began(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = parent_of(tiny, tmp_path, silent)
-    further = read_further([f"from={parent}", "train.steps=20"])
-    killed = RunFolder(tmp_path / "killed")
-    killed.path.mkdir()
-    killed.save_settings(further.settings)
-    further.parent.copy_to(killed, further.settings.config_hash, None)
-    record, folder = resume_job(killed.path, silent)
-    assert record.parent == further.parent.run
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        forbid(patch, "metaexp.run.job._run")
+        with pytest.raises(AssertionError, match="_run was called"):
+            go_on(parent, silent, "train.steps=20", folder=killed)
+    assert not (killed / "record.json").exists()
+    record, folder = resume_job(killed, silent)
+    whole, _ = go_on(parent, silent, "train.steps=20")
+    assert record.parent == whole.parent is not None
+    assert record.overrides == whole.overrides == ["train.steps=20"]
     assert result_of(folder) == result_of(from_start(tiny, tmp_path, silent))
 
 

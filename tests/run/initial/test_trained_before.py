@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from known_classes import TINY, copied_donor, know_no_names, train
+from known_classes import TINY, copied_donor, forbid, know_no_names, train
 
 import metaexp as mx
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
-from metaexp.run.job import continued_record
+from metaexp.run.job import continued_record, resume_job
 from metaexp.run.progress import Lines
 
 REFUSED = (
@@ -92,6 +92,21 @@ def test_test_classes_that_the_weights_know_are_refused(donor: mx.Run, weights: 
     assert evaluation.trained_classes > 300
 
 
+def test_a_run_that_goes_on_and_is_killed_before_it_had_a_record_knows_them_too(
+    donor: mx.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train("run", "dataset.split=vinyals", "model.weights=donor")
+    with monkeypatch.context() as patch:
+        forbid(patch, "metaexp.run.job._run")
+        with pytest.raises(AssertionError, match="_run was called"):
+            mx.train("from=run", "train.steps=2", folder="longer")
+    assert not Path("longer", "record.json").exists()
+    longer = resume_job(Path("longer")).record
+    assert (longer.status, longer.steps) == ("completed", 2)
+    assert longer.training_classes == run.record.training_classes == donor.record.training_classes
+    assert (longer.val_classes_trained, longer.initial_weights) == (172, run.record.initial_weights)
+
+
 def test_of_a_file_outside_of_run_folders_nothing_is_known(donor: mx.Run) -> None:
     shutil.copy("donor/checkpoints/best.safetensors", "copy.safetensors")
     own = train("plain", "dataset.split=maml").record.training_classes
@@ -107,25 +122,16 @@ def test_a_record_of_another_tool_beside_checkpoints_is_not_read(donor: mx.Run) 
     train("run", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
 
 
-def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let a function of metaexp.run.build fail."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError(f"{name} was called")
-
-    monkeypatch.setattr(f"metaexp.run.build.{name}", fail)
-
-
 @pytest.mark.parametrize("names_tell", [True, False])
 def test_both_starts_are_refused_before_anything_is_built(
     donor: mx.Run, monkeypatch: pytest.MonkeyPatch, names_tell: bool
 ) -> None:
     train("run", "dataset.split=maml", "model.weights=donor", "eval.test=false")
     if names_tell:
-        forbid(monkeypatch, "load_dataset")
+        forbid(monkeypatch, "metaexp.run.build.load_dataset")
     else:
         know_no_names(monkeypatch)
-        forbid(monkeypatch, "build_network")
+        forbid(monkeypatch, "metaexp.run.build.build_network")
     with pytest.raises(mx.ConfigError, match=REFUSED):
         train("other", "dataset.split=maml", "model.weights=donor")
     with pytest.raises(mx.ConfigError, match=REFUSED.replace(r"model\.weights", "from")):
