@@ -44,11 +44,12 @@ def set_deterministic(position: bool) -> None:
     Args:
         position: Whether only these are allowed. This holds for what is compiled later in this process, too.
     """
-    if _BACKEND in sys.modules:
+    is_imported = _BACKEND in sys.modules
+    if is_imported:
         torch.use_deterministic_algorithms(position)
-        return
-    torch.set_deterministic_debug_mode("error" if position else "default")
-    if position:
+    else:
+        torch.set_deterministic_debug_mode("error" if position else "default")
+    if position and not is_imported:
         os.environ[_BACKEND_SWITCH] = "1"  # read when the compiler is imported
     else:
         os.environ.pop(_BACKEND_SWITCH, None)
@@ -67,8 +68,7 @@ def _hidden(method: Any) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if _COMPILER not in sys.modules:
             return function(*args, **kwargs)
-        if getattr(function, _HIDDEN, None) is call:
-            delattr(function, _HIDDEN)  # torch makes its own
+        vars(function).pop(_HIDDEN, None)  # torch makes its own
         return method(*args, **kwargs)
 
     return call
