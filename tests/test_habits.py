@@ -123,6 +123,11 @@ def test_make_help_lists_every_target() -> None:
     assert set(re.findall(r"^make (\w+)", shown, re.MULTILINE)) == set(MAKE_TARGETS.findall(makefile)) - {"help"}
 
 
+def test_a_push_does_not_end_the_nightly_run() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert "${{ github.event_name }}" in workflow["concurrency"]["group"]
+
+
 def matrix() -> list[dict[str, str]]:
     """The versions that the workflow runs ``.ci/run`` with."""
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())

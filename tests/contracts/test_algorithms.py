@@ -3,7 +3,7 @@
 A new YAML is tested by being there. Each case is a file with its own values ("maml"), or with one choice of one key
 changed ("maml-batch_norm=episode"). The checks are those of ``metaexp check``; tests/doctor shows what they catch.
 On classes every file gets every check. A sample of the choices, and of the files on numbers, has each of them and each
-check at least once. CI takes all.
+check at least once. EXHAUSTIVE=yes takes all.
 """
 
 from __future__ import annotations
