@@ -70,7 +70,8 @@ class Dataset(ABC):
         """Return for each split what :meth:`MetaDataset.class_ids` will, or only the identifiers by name.
 
         So classes that a run's first weights know are found before anything starts. Subclasses whose lists or files
-        name the classes override this; it must be quick, and import no torch. None where only the examples tell.
+        name the classes override this; it must be quick, and import no torch. None where only the examples tell. Those
+        that override only :meth:`load` name none.
 
         Args:
             folder: ``paths.data``.

@@ -13,6 +13,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.core.types import Episode
 from metaexp.data.base import Dataset, MetaDataset, TaskSource
+from metaexp.data.classification.class_ids import named_classes
 from metaexp.doctor.finding import Finding, does_not_apply, format_error, ok, wrong
 from metaexp.doctor.report import Part
 from metaexp.doctor.subject import fix_noise, random_states
@@ -127,7 +128,7 @@ def splits(subject: DatasetSubject) -> Finding:
     if subject.loaded.kind == "regression":
         return does_not_apply("splits", "regression has no classes")
     ids = {split: subject.loaded.class_ids(split) for split in SPLITS}
-    said = subject.description.class_ids_in(subject.folder)
+    said = named_classes(subject.description, subject.folder)
     for split, classes in ({} if said is None else said).items():
         if classes.keys() != ids[split].keys() or not all(known <= ids[split][name] for name, known in classes.items()):
             return wrong("splits", f"class_ids_in() says other classes of {split} than were loaded")

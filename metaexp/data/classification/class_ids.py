@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from metaexp.core.shapes import Split
+from metaexp.data.base import Dataset
 
 _DIGITS: Final = 12
 
@@ -34,3 +36,20 @@ def ids_of_names(dataset: str, splits: Mapping[Split, Sequence[str]]) -> dict[Sp
         splits: The names of the classes of each split.
     """
     return {split: {name: frozenset([name_id(dataset, name)]) for name in names} for split, names in splits.items()}
+
+
+def named_classes(dataset: Dataset, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
+    """Return what :meth:`Dataset.class_ids_in` does.
+
+    None, too, for a subclass that loads by a method of its own and has inherited the names of what another class loads.
+
+    Args:
+        dataset: The description of a dataset.
+        folder: ``paths.data``.
+
+    Raises:
+        DataError: The files are missing or wrong.
+    """
+    classes = type(dataset).__mro__
+    names, loads = (next(n for n, c in enumerate(classes) if what in vars(c)) for what in ("class_ids_in", "load"))
+    return dataset.class_ids_in(folder) if names <= loads else None

@@ -9,6 +9,7 @@ from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.classification.class_ids import named_classes
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import How, Sources
 from metaexp.data.mixture.sizes import Sampling
@@ -81,7 +82,7 @@ class Mixture(Dataset):
         """Return the identifiers of all domains, under ``domain: class``; None if those of a domain are not known."""
         found: dict[Split, dict[str, frozenset[str]]] = {split: {} for split in SPLITS}
         for name, domain in self.domains.items():
-            known = domain.class_ids_in(folder)
+            known = named_classes(domain, folder)
             if known is None:
                 return None
             for split, classes in known.items():

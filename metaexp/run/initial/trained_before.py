@@ -19,6 +19,7 @@ from metaexp.config.schema import ClassSpec, Settings, data_name
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.classification.class_ids import named_classes
 from metaexp.data.classification.trained_classes import ClassIds, describe_trained
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
@@ -172,6 +173,6 @@ def _named_training_classes(folder: Path) -> list[str] | None:
 def _named_classes(spec: ClassSpec, folder: Path) -> Mapping[Split, ClassIds] | None:
     """What :meth:`Dataset.class_ids_in` returns. What is wrong with the files is left for the run to say."""
     try:
-        return make(spec, Dataset).class_ids_in(folder)  # type: ignore[type-abstract]
+        return named_classes(make(spec, Dataset), folder)  # type: ignore[type-abstract]
     except (ConfigError, DataError, OSError):
         return None

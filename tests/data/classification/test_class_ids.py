@@ -11,7 +11,9 @@ from class_datasets import check_ids_by_name
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.core.shapes import SPLITS
-from metaexp.data.base import Dataset
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.classification.class_ids import named_classes
+from metaexp.data.glyphs import Glyphs
 
 DOMAINS = ("omniglot", "icons", "emoji", "fonts", "glyphs")
 FEW = {
@@ -59,3 +61,27 @@ def test_a_stand_in_has_no_class_of_the_real_dataset(tmp_path: Path) -> None:
 def test_a_mixture_with_a_domain_that_only_its_examples_tell_knows_nothing(tmp_path: Path) -> None:
     assert described("fonts").class_ids_in(tmp_path) is None
     assert described("multi_domain").class_ids_in(tmp_path) is None
+
+
+class LoadsOwn(Glyphs):
+    """What it loads, its base class does not know."""
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        raise NotImplementedError
+
+
+class LoadsAndNames(LoadsOwn):
+    class_ids_in = Glyphs.class_ids_in
+
+
+class LoadsTheSame(Glyphs):
+    pass
+
+
+def test_a_dataset_that_loads_otherwise_than_its_base_class_does_not_inherit_its_names(tmp_path: Path) -> None:
+    few = {f"{split}_classes": 2 for split in SPLITS}
+    assert named_classes(LoadsOwn(**few, per_class=2, seed=0), tmp_path) is None
+    for cls in (LoadsAndNames, LoadsTheSame, Glyphs):
+        found = named_classes(cls(**few, per_class=2, seed=0), tmp_path)
+        assert found is not None
+        assert list(found["test"]) == ["test/00000", "test/00001"]
