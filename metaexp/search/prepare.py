@@ -138,7 +138,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
 
 def _format_refusal(known: str) -> str:
     return (
-        f"search.test_best=true: {known}, so the test of the best trial would not be one on new classes. Choose the "
+        f"search.test_best=true: {known}. So the test of the best trial would not be on new classes. Choose the "
         "split that these weights were trained with, or leave search.test_best out. `metaexp evaluate` "
         "--allow-trained-classes measures a trial nevertheless."
     )

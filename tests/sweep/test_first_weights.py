@@ -19,8 +19,8 @@ from metaexp.sweep.folder import create
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.run import run_all
 
-KNOWN = r"model\.weights=\S+donor was trained on {} of the {} {} classes of dataset=omniglot \(stand-in\), such as "
-REFUSED = KNOWN.format(r"3\d\d", 423, "test")
+KNOWN = r"model\.weights=\S+donor was trained on {} {} {} classes of dataset=omniglot \(stand-in\), such as "
+REFUSED = KNOWN.format(r"3\d\d of the", 423, "test")
 BOTH = ["dataset.split=vinyals,maml", "seed=0,1,2"]
 
 
@@ -80,8 +80,8 @@ def test_jobs_that_would_be_tested_on_known_classes_are_refused_in_one_message(
 
 def test_validation_classes_are_warned_of_once(unloaded: None, capsys: pytest.CaptureFixture[str]) -> None:
     (warned,) = prepared("dataset.split=vinyals", "seed=0,1,2").notes
-    assert re.match("warning: every job: " + KNOWN.format(172, 172, "validation"), warned)
-    assert warned.endswith("so validation looks better than it would on new classes.")
+    assert re.match("warning: every job: " + KNOWN.format("all", 172, "validation"), warned)
+    assert warned.endswith("So validation looks better than it would on new classes.")
     first, second = prepared(*BOTH, "eval.test=false").notes
     assert first.startswith("warning: job 0 (dataset.split=vinyals seed=0) and 2 more: ")
     assert second.startswith("warning: job 3 (dataset.split=maml seed=0) and 2 more: ")

@@ -82,4 +82,5 @@ def among(classes: ClassIds, trained: Collection[str]) -> list[str]:
 
 def _some(found: Collection[str], classes: ClassIds, split: Split) -> str:
     kind = "validation" if split == "val" else split
-    return f"{len(found)} of the {len(classes)} {kind} classes"
+    how_many = "all" if len(found) == len(classes) else f"{len(found)} of the"
+    return f"{how_many} {len(classes)} {kind} classes"

@@ -143,7 +143,7 @@ def check_start(settings: Settings, parent: Path | None, dataset: MetaDataset, p
 def format_refusal(known: str) -> str:
     """Format why a run is refused whose first weights know test classes."""
     return (
-        f"{known}, so its test would not be one on new classes. Choose the split that these weights were "
+        f"{known}. So the test would not be on new classes. Choose the split that these weights were "
         "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
         "--allow-trained-classes; the number of such classes is printed beside the result."
     )
@@ -151,7 +151,7 @@ def format_refusal(known: str) -> str:
 
 def format_doubt(known: str) -> str:
     """Format what follows where a run's first weights know validation classes."""
-    return f"{known}, so validation looks better than it would on new classes."
+    return f"{known}. So validation looks better than it would on new classes."
 
 
 def _find(class_ids: Callable[[Split], ClassIds], name: str, start: Start) -> Known:
