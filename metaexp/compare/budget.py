@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metaexp.core.shapes import trains_on_batches
 from metaexp.results.history import History
 from metaexp.results.record import RunRecord
 
@@ -22,13 +23,13 @@ def tasks_per_step(record: RunRecord) -> int | None:
 
 
 def _on_batches(record: RunRecord) -> bool:
-    if record.training_tasks is not None:
-        return record.training_tasks == "supervised"
-    # An older record does not say it. These two learners are trained so.
-    target = str(record.config.get("algorithm", {}).get("_target_", ""))
-    names = (record.algorithm, target.rpartition(".")[2])
-    on_batches = {"fine_tune", "FineTune", "nearest_neighbour", "NearestNeighbour"}
-    return record.task.n_way > 0 and not on_batches.isdisjoint(names)
+    kind: str | None = record.training_tasks
+    if kind is None:  # an older record does not say it; these two learners are trained so
+        target = str(record.config.get("algorithm", {}).get("_target_", ""))
+        names = (record.algorithm, target.rpartition(".")[2])
+        on_batches = {"fine_tune", "FineTune", "nearest_neighbour", "NearestNeighbour"}
+        kind = "episodes" if on_batches.isdisjoint(names) else "supervised"
+    return trains_on_batches(kind, record.task.n_way)
 
 
 def validation_places(record: RunRecord, history: History, axis: str) -> dict[float, float]:

@@ -31,6 +31,16 @@ class TaskShape(NamedTuple):
         return max(self.n_way, 1) * self.n_query
 
 
+def trains_on_batches(training_tasks: str | None, n_way: int) -> bool:
+    """Whether training goes over batches of examples of all training classes, and not over tasks.
+
+    Args:
+        training_tasks: The algorithm's, see :attr:`metaexp.core.algorithm.Algorithm.training_tasks`.
+        n_way: Of the training tasks. In regression there are no classes, so every algorithm trains on tasks.
+    """
+    return training_tasks == "supervised" and n_way > 0
+
+
 class Capacity(NamedTuple):
     """What a split can serve: its number of classes and the smallest number of examples in one."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metaexp.core.shapes import SPLITS, Capacity, FixedBank, Split, TaskShape
+from metaexp.core.shapes import SPLITS, Capacity, FixedBank, Split, TaskShape, trains_on_batches
 
 
 class DataFacts(NamedTuple):
@@ -99,7 +99,7 @@ def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks
             "output for each class. Set dataset.least_ways=null, which gives every episode task.n_way classes, or "
             "choose an algorithm that takes any number, such as algorithm=proto_net."
         )
-    if data is not None and algorithm is not None and algorithm.training_tasks == "supervised":
+    if data is not None and algorithm is not None and trains_on_batches(algorithm.training_tasks, tasks.train.n_way):
         found += _batch_problems(data, tasks)
     return list(dict.fromkeys(found))
 
@@ -228,7 +228,8 @@ def _algorithm_problems(algorithm: AlgorithmFacts, tasks: Tasks) -> Iterator[str
     train, test = tasks.train, tasks.test
     if (test if tasks.is_trained else train).n_way == 0:
         yield from _without_classes(algorithm)
-    if train.n_way == test.n_way or not algorithm.fixed_way or algorithm.training_tasks == "supervised":
+    on_batches = trains_on_batches(algorithm.training_tasks, train.n_way)
+    if train.n_way == test.n_way or not algorithm.fixed_way or on_batches:
         return
     name = algorithm.class_name
     if tasks.is_trained:

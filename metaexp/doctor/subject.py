@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.over_tasks import over_tasks
-from metaexp.core.shapes import TaskShape
+from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.core.types import Episode, Examples, one_task
 from metaexp.doctor.tiny import (
     IMAGE,
@@ -74,7 +74,7 @@ class Subject:
     @property
     def is_supervised(self) -> bool:
         """Whether it is trained on batches under fixed labels instead of tasks."""
-        return self.cls.training_tasks == "supervised" and self.kind == "classification"
+        return trains_on_batches(self.cls.training_tasks, self.shape.n_way)
 
     def build(
         self,

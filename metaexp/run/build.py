@@ -15,6 +15,7 @@ from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
+from metaexp.core.shapes import trains_on_batches
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.ahead import TasksAhead
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
@@ -97,8 +98,7 @@ def build(
     file = read_weights(settings.model) if begins and parent is None else None
     dataset = dataset or load_dataset(settings, compute, progress)
     data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity())
-    problems = fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape))  # the algorithm fits: checked
-    if problems:
+    if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):  # the algorithm fits
         raise ConfigError(problems)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
@@ -107,7 +107,7 @@ def build(
     algorithm = build_algorithm(settings, interface, model).to(compute.device)
     parameters = [p for p in algorithm.parameters() if p.requires_grad]
     batch = settings.train.meta_batch_size
-    on_batches = cls.training_tasks == "supervised" and bool(parameters) and dataset.kind == "classification"
+    on_batches = bool(parameters) and trains_on_batches(cls.training_tasks, settings.train.shape.n_way)
     given = dataset
     if not settings.augment.changes:
         given = with_features(dataset, algorithm, settings.paths.data, compute.device, progress)
@@ -252,8 +252,8 @@ def training_setup(settings: Settings, ranks: Ranks, compute: Compute, parts: Pa
         parts: What :func:`build` returned.
     """
     chunk = tasks_at_once(settings.task.shape, parts.dataset.input_shape, compute)
-    on_batches = algorithm_class(settings.algorithm).training_tasks == "supervised"
-    has_few = settings.train.n_tasks is not None and not on_batches
+    train = settings.train
+    has_few = train.n_tasks is not None and not trains_on_batches(parts.algorithm.training_tasks, train.shape.n_way)
     return TrainingSetup(
         settings,
         ranks,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
+from metaexp.core.shapes import trains_on_batches
 from metaexp.data.classification.trained_classes import all_class_ids, among
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
@@ -60,7 +61,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         training_classes=trained,
         val_classes_trained=len(among(parts.dataset.class_ids("val"), trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
-        training_tasks=_training_tasks(parts),
+        training_tasks=_training_tasks(settings, parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),
         device=setup.compute.recorded(),
         git=git_state(),
@@ -71,8 +72,9 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
     )
 
 
-def _training_tasks(parts: Parts) -> Literal["episodes", "supervised"]:
-    return parts.algorithm.training_tasks if parts.dataset.kind == "classification" else "episodes"
+def _training_tasks(settings: Settings, parts: Parts) -> Literal["episodes", "supervised"]:
+    on_batches = trains_on_batches(parts.algorithm.training_tasks, settings.train.shape.n_way)
+    return "supervised" if on_batches else "episodes"
 
 
 def _own_code(settings: Settings) -> OwnCodeRecord | None:

@@ -17,6 +17,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError, NotFiniteError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.over_tasks import over_tasks
+from metaexp.core.shapes import trains_on_batches
 from metaexp.core.types import Episode, n_tasks, select_tasks
 from metaexp.data.base import TaskSource
 from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
@@ -238,7 +239,7 @@ def check_shares(settings: Settings, cls: type[Algorithm], n_ranks: int) -> None
     tasks = settings.train.meta_batch_size
     if n_ranks == 1 or settings.train.steps == 0:
         return
-    if cls.training_tasks == "supervised" and settings.task.n_way:
+    if trains_on_batches(cls.training_tasks, settings.train.shape.n_way):
         raise ConfigError(
             f"{cls.__name__} trains on one batch of train.meta_batch_size={tasks} "
             f"examples per step, and {n_ranks} ranks share tasks, not examples. Start it with one process."

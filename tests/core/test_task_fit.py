@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metaexp.core.shapes import Capacity, TaskShape
+import metaexp
+from metaexp.core.shapes import Capacity, TaskShape, trains_on_batches
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems
 
 SHAPE = TaskShape(5, 1, 5)
@@ -75,3 +78,15 @@ def test_a_supervised_batch_larger_than_the_training_split_is_refused_where_its_
     assert fit_problems(DATA, supervised, too_large) == []  # larger classes than the smallest may have enough
     assert fit_problems(known, algorithm(), too_large) == []  # 201 tasks
     assert fit_problems(known, supervised, Tasks(SHAPE, SHAPE)) == []
+
+
+def test_one_function_says_whether_training_goes_over_batches() -> None:
+    """In regression every algorithm trains on tasks. This was decided in eight places, and one forgot it."""
+    assert trains_on_batches("supervised", 5)
+    assert not trains_on_batches("supervised", 0)
+    assert not trains_on_batches("episodes", 5)
+    assert not trains_on_batches(None, 5)
+    package = Path(metaexp.__file__).parent
+    decide = re.compile(r"training_tasks\s*[!=]=")
+    found = [str(path.relative_to(package)) for path in package.rglob("*.py") if decide.search(path.read_text("utf-8"))]
+    assert sorted(found) == ["core/shapes.py", "doctor/symmetry.py"]  # the second asks what an algorithm says of itself

@@ -66,6 +66,18 @@ def test_overfit_learns_a_few_training_tasks_and_says_so(tmp_path: Path, capsys:
     assert max(still) < 0.5
 
 
+def test_the_fit_of_few_training_tasks_is_measured_where_a_supervised_algorithm_has_tasks(tmp_path: Path) -> None:
+    common = ["debug=overfit", "algorithm=fine_tune", "train.steps=2", "train.eval_every=2", "eval.test=false"]
+    common += ["train.eval_episodes=2", "tracker=files"]
+
+    def measured(*more: str) -> bool:
+        run = mx.train(*common, *more, folder=tmp_path / more[0])
+        return any("train/mse" in line or "train/accuracy" in line for line in run.metrics)
+
+    assert measured("dataset=sinusoid")
+    assert not measured("dataset=glyphs", "model=mlp")  # here it trains on batches of all classes
+
+
 def test_few_training_tasks_are_the_first_ones_again_and_again(tmp_path: Path) -> None:
     common = [*SMALL, "train.meta_batch_size=2", "train.log_every=1", "eval.episodes=2", "train.eval_episodes=2"]
     common += ["optimizer.lr=1e-30", "tracker=files"]  # no weight changes, so equal tasks have equal losses

@@ -11,7 +11,7 @@ from metaexp.config.classes.make import import_class, make
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
-from metaexp.core.shapes import TaskShape
+from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
@@ -54,7 +54,7 @@ def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> i
         dataset: The loaded dataset.
         shape: The shape of a training task.
     """
-    labels = dataset.n_labels() if cls.training_tasks == "supervised" else None
+    labels = dataset.n_labels() if trains_on_batches(cls.training_tasks, shape.n_way) else None
     if labels is not None:
         return labels
     return shape.n_way or dataset.target_size
