@@ -116,7 +116,9 @@ def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str 
 
         note_digests(noted_as, dataset, folder)
     if figure is not None:
-        contact_sheet(loaded, figure)
+        from metaexp.results.figures.style import save
+
+        save(contact_sheet(loaded), figure, dpi=100)
         print_text(f"  figure: {figure}")
 
 

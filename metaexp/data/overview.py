@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaexp.core.files import write_atomically
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -105,12 +103,11 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
     return DataReport(name, loaded.kind, loaded.input_shape, rows, facts, seconds), loaded
 
 
-def contact_sheet(loaded: MetaDataset, path: Path) -> None:
-    """Save a figure (PNG) of some examples of some classes of every split, or of some tasks of a regression family.
+def contact_sheet(loaded: MetaDataset) -> Figure:
+    """Return a figure of some examples of some classes of every split, or of some tasks of a regression family.
 
     Args:
         loaded: The dataset.
-        path: The PNG file, whose folder is made.
     """
     figure = Figure(figsize=(10, 10), layout="constrained")
     FigureCanvasAgg(figure)
@@ -131,19 +128,7 @@ def contact_sheet(loaded: MetaDataset, path: Path) -> None:
             _draw_tasks(list(row), loaded, split)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = BytesIO()
-    _place(figure)
-    figure.savefig(content, format=path.suffix.lower().lstrip("."), dpi=100)
-    write_atomically(path, content.getvalue())
-
-
-def _place(figure: Figure) -> None:
-    """Find places for the axes, once. ``savefig`` would draw the whole figure one more time for it."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)
+    return figure
 
 
 def _format_sizes(domain: ClassDataset) -> str:

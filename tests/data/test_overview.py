@@ -14,6 +14,7 @@ from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels
 from metaexp.data.overview import contact_sheet, load_and_count
+from metaexp.results.figures.style import save
 
 SIZES = {"train": [4, 6, 5], "val": [7, 7], "test": [3, 3, 3]}
 
@@ -74,7 +75,7 @@ class Waves(MetaDataset, TaskSource):
 
 
 def sheet(loaded: MetaDataset, path: Path) -> np.ndarray:
-    contact_sheet(loaded, path)
+    save(contact_sheet(loaded), path, dpi=100)
     return np.asarray(Image.open(path).convert("RGB"), np.float64)
 
 
@@ -150,8 +151,8 @@ def test_a_full_disk_leaves_no_half_of_a_figure(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        contact_sheet(loaded, tmp_path / "examples.png")
+        save(contact_sheet(loaded), tmp_path / "examples.png", dpi=100)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    contact_sheet(loaded, tmp_path / "examples.png")
+    save(contact_sheet(loaded), tmp_path / "examples.png", dpi=100)
     assert [path.name for path in tmp_path.iterdir()] == ["examples.png"]
