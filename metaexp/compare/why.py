@@ -252,16 +252,13 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
         )
     if np.array_equal(first.per_step, second.per_step):
         lines.append("Every test episode gave the same number, to the last bit, in both.")
-        return [
-            *lines,
-            "There is nothing to explain." if findings else "Nothing that is recorded differs, and nothing had to.",
-        ]
+        return [*lines, *(["There is nothing to explain."] if findings else [])]
     (pair,) = compare_rows([x[None], y[None]], True, is_accuracy=a.test.metric == "accuracy").pairs
     found = pair.difference
     lines.append(
-        f"The first less the second is {format_difference(a.test.metric, found.mean)}, 95 % interval "
-        f"{format_range(a.test.metric, found)} over episodes; "
-        f"{int((x != y).sum()):,} of {x.size:,} episodes differ, first episode {int(np.argmax(x != y))}."
+        f"A minus B is {format_difference(a.test.metric, found.mean)} (95 % interval over episodes "
+        f"{format_range(a.test.metric, found)}). {int((x != y).sum()):,} of {x.size:,} episodes differ. The first of "
+        f"them is episode {int(np.argmax(x != y))}."
     )
     if not findings:
         lines.append(

@@ -201,12 +201,13 @@ def _steps(plan: SeedsPlan, print_line: Callable[[str], None]) -> int | None:
 
 
 def _format_estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
-    from metaexp.results.wording import format_time
+    from metaexp.results.wording import format_times
 
     full = plan.base.train.steps
     what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"
-    more = f" for each of {left} seeds, {format_time(seconds * left)} in all" if left > 1 else ""
-    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {format_time(seconds)}{more}"
+    one, in_all = format_times([seconds, seconds * max(left, 1)])
+    more = f" for each of {left} seeds, {in_all} in all" if left > 1 else ""
+    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {one}{more}"
 
 
 def _round_down(number: int) -> int:

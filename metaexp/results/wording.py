@@ -114,7 +114,9 @@ def format_times(seconds: Sequence[float | None]) -> list[str]:
         seconds: The times; None for one that is not known.
     """
     longest = max((each for each in seconds if each is not None), default=0.0)
-    unit, size = ("s", 1.0) if longest < 1000.0 else ("min", 60.0) if longest < 6000.0 else ("h", 3600.0)
+    if longest < 600.0:
+        return [NOTHING if each is None else f"{each:.0f} s" for each in seconds]
+    unit, size = ("min", 60.0) if longest < 6000.0 else ("h", 3600.0)
     return [NOTHING if each is None else f"{_two_digits(each / size)} {unit}" for each in seconds]
 
 

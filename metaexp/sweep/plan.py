@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.machine.threads import threads_each
-from metaexp.results.wording import format_time
+from metaexp.results.wording import NOTHING, format_times
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
 from metaexp.sweep.frozen_job import FrozenJob
@@ -41,10 +41,11 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
     times = _times(left, states, outputs, threads_each(at_once) if at_once else None, measure)
     there = "not there yet" if prepared.sweep is None else format_counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
+    said = dict(zip(times, format_times([time and time.seconds for time in times.values()]), strict=True))
     notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
     lines = [*prepared.notes, *notes, f"{_format_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
-        what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, times)
+        what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, said)
         what = f"done in {reused[job.number]}, which is copied" if job.number in reused else what
         lines.append(f"  {job.number:3d}  {job.what:{width}}  {what}")
     if same and prepared.sweep is None:
@@ -72,13 +73,13 @@ def _times(
     return times
 
 
-def _format_job(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, Estimate | None]) -> str:
+def _format_job(job: FrozenJob, states: Mapping[int, JobState], times: Mapping[int, str]) -> str:
     state = states[job.number]
     if job.number not in times:
         return f"done: {format_state(state)}" if state.status == "completed" else f"kept: {format_state(state)}"
     verb = {"waiting": "to run", "running": "running elsewhere"}.get(state.status, f"to resume ({format_state(state)})")
     time = times[job.number]
-    return f"{verb}, {'time unknown' if time is None else f'about {format_time(time.seconds)}'}"
+    return f"{verb}, {'time unknown' if time == NOTHING else f'about {time}'}"
 
 
 def _format_total(
@@ -94,9 +95,10 @@ def _format_total(
     if known:
         seconds = sum(time.seconds for time in known)
         of_those = f" for {len(known)} of them" if unknown else ""
-        parts.append(f"about {format_time(seconds)} of computing{of_those}")
+        in_all, at_once = format_times([seconds, seconds / min(n_at_once or 1, len(known))])
+        parts.append(f"about {in_all} of computing{of_those}")
         if n_at_once is not None and n_at_once > 1:
-            parts.append(f"{format_time(seconds / min(n_at_once, len(known)))} with {n_at_once} at once")
+            parts.append(f"{at_once} with {n_at_once} at once")
         sources = "; ".join(source for source, _ in Counter(t.source for t in known).most_common())
         more.append(f"The time is estimated from {sources}.")
     if unknown:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_score, format_time
+from metaexp.results.wording import format_score, format_time, format_times
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState, Status
 
@@ -24,16 +24,25 @@ def format_result(record: RunRecord | None) -> str:
     return f"{'test' if record.test else 'validation'} {score.metric} {format_score(score)}"
 
 
-def format_state(state: JobState) -> str:
-    """Format how a job ended, or how far it is."""
+def format_state(state: JobState, time: str = "") -> str:
+    """Format how a job ended, or how far it is.
+
+    Args:
+        state: Its state.
+        time: What a completed one took, if it is not to be formatted by itself.
+    """
     if state.status == "completed":
-        seconds = state.record.seconds if state.record else None
-        return format_result(state.record) + (f", {format_time(seconds)}" if seconds is not None else "")
+        seconds = _seconds(state)
+        return format_result(state.record) + (f", {time or format_time(seconds)}" if seconds is not None else "")
     if state.status in _LOUD:
         return f"{_LOUD[state.status]}, {state.error}"
     if state.status == "interrupted":
         return f"interrupted{format_steps_done(state)}"
     return _STATUS_TEXTS[state.status]
+
+
+def _seconds(state: JobState) -> float | None:
+    return state.record.seconds if state.record and state.status == "completed" else None
 
 
 def format_steps_done(state: JobState) -> str:
@@ -74,13 +83,14 @@ def format_table(
     """
     width = max((len(job.what) for job in jobs), default=0)
     lines = [f"{name}: {format_counts(jobs, states, same, kept)}"]
+    times = dict(zip(states, format_times([_seconds(state) for state in states.values()]), strict=True))
     for job in jobs:
         if job.number in same:
             lines.append(f"  {job.number:3d}  {job.what:{width}}  the same as job {same[job.number]}")
             continue
         state = states[job.number]
         before = " (from before)" if job.number in kept else ""
-        lines.append(f"  {job.number:3d}  {job.what:{width}}  {format_state(state)}{before}")
+        lines.append(f"  {job.number:3d}  {job.what:{width}}  {format_state(state, times[job.number])}{before}")
         if state.ended_badly:
             lines.append(f"       {'':{width}}  log: {state.log}")
     return "\n".join(lines)

@@ -262,7 +262,7 @@ def test_the_time_of_all_seeds_is_printed_first(conf: Path, monkeypatch: pytest.
     monkeypatch.setattr(throughput, "measure", lambda settings, say: Throughput(1.0, 0.5))
     said: list[str] = []
     assert module._steps(plan(conf, seeds=3), said.append) is None
-    assert said == ["small: 200 steps at 1 s, as measured here: about 4 min for each of 3 seeds, 13 min in all"]
+    assert said == ["small: 200 steps at 1 s, as measured here: about 4.2 min for each of 3 seeds, 13 min in all"]
 
 
 def test_a_damaged_plan_is_reported(conf: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,9 +20,10 @@ from metaexp.run import throughput
 from metaexp.run.progress import Advance, Lines, Silent
 from metaexp.run.throughput import Throughput
 from metaexp.sweep.folder import create
-from metaexp.sweep.job_state import new_note, write_note
+from metaexp.sweep.job_state import JobState, new_note, write_note
 from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
+from metaexp.sweep.summary import format_table
 
 FILES = ("config", "hydra", "overrides")
 ASKED = ["seed=0,0,1", "algorithm=maml,proto_net", "train.steps=100"]
@@ -82,6 +84,21 @@ def test_times_come_from_runs_of_the_same_job_or_of_the_same_kind() -> None:
     assert "about 90 s of computing for 2 of them, 45 s with 2 at once. The time is estimated from 1 " in lines[-1]
     assert "1 finished run of the same job; 2 finished runs of maml on glyphs, by training tasks" in lines[-1]
     assert "The time of 2 is unknown" in lines[-1]
+
+
+def test_times_of_one_plan_and_of_one_table_are_in_one_unit() -> None:
+    composer = Composer()
+    keep(record_of(composer.settings(["algorithm=maml", "train.steps=100"]), 40.0), "short")
+    keep(record_of(composer.settings(["algorithm=maml", "train.steps=100", "seed=1"]), 1160.0), "long")
+    text = planned("sweep.n_jobs=2")
+    assert re.findall(r"to run, about (.*)", text)[:2] == ["0.67 min", "19 min"]
+    assert "about 20 min of computing for 2 of them, 10 min with 2 at once." in text
+    prepared = prepare(ASKED, None, "config")
+    jobs = prepared.jobs[:3]
+    states = {job.number: JobState("waiting", Path("log")) for job in jobs}
+    for job, seconds in zip(jobs[:2], (40.0, 1160.0), strict=True):
+        states[job.number] = JobState("completed", Path("log"), record=record_of(composer.settings([]), seconds))
+    assert re.findall(r"no result, (.*)", format_table("sweep", jobs, states, {})) == ["0.67 min", "19 min"]
 
 
 def test_a_plan_shows_what_is_done_and_what_is_resumed() -> None:

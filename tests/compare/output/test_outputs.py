@@ -180,7 +180,7 @@ def test_however_many_rows_there_are_the_answer_has_five_sentences_at_most(
         )
         n_of_them = "all" if n_worse == n_rows - 1 else f"{n_worse} of them"
         assert f"; {n_of_them} are significantly worse. The table lists each." in text
-        assert ("60 s (MAML) to 720 s (mine)" in text) == (n_rows == 12)
+        assert ("1 min (MAML) to 12 min (mine)" in text) == (n_rows == 12)
 
 
 def test_many_rows_of_one_seed_get_no_verdict_and_may_be_ahead(make_run: MakeRun, tmp_path: Path) -> None:
