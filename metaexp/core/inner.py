@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.func import grad
 
 Params = dict[str, Tensor]
@@ -62,6 +63,11 @@ def constant_gradient(loss: Callable[[Params], Tensor], params: Params) -> Param
 def in_transform() -> bool:
     """Whether ``torch.func`` is at work: vmap over tasks, or an inner gradient."""
     return torch._C._are_functorch_transforms_active()
+
+
+def in_vmap() -> bool:
+    """Whether ``torch.vmap`` is at work, also around an inner gradient."""
+    return any(one.key() == TransformType.Vmap for one in get_interpreter_stack() or ())
 
 
 def descend(

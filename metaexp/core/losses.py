@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaexp.core.inner import in_transform
+from metaexp.core.inner import in_vmap
 
 
 def task_loss(scores: Tensor, y: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
         scores: (S, N), or (S, D) in regression.
         y: Labels (S,) int64, or targets (S, D) float.
     """
-    is_exact = in_transform() and scores.dtype != torch.bfloat16  # where it has the bits of torch's own
+    is_exact = in_vmap() and scores.dtype != torch.bfloat16  # where ours have the bits of torch's own
     if y.dtype == torch.int64:
         return _mapped_cross_entropy(scores, y) if is_exact and scores.dim() == 2 else F.cross_entropy(scores, y)
     if is_exact and scores.shape == y.shape:  # torch warns of others
