@@ -263,14 +263,33 @@ def test_every_algorithm_is_among_the_runs(numbers: ModuleType) -> None:
     assert set(numbers.EXPERIMENTS) <= experiments
 
 
+def test_runs_are_made_by_the_checkout_that_the_program_is_in(
+    numbers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it can be called from the folder of another checkout."""
+    (tmp_path / "metaexp.py").touch()
+    monkeypatch.chdir(tmp_path)
+    found: list[str] = []
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> SimpleNamespace:
+        options = command[1 : command.index("-m")]
+        script = "import metaexp; print(metaexp.__file__)"
+        found.append(subprocess.check_output([sys.executable, *options, "-c", script], env=env, text=True).strip())
+        return SimpleNamespace(returncode=0, stdout="")
+
+    monkeypatch.setattr(numbers, "subprocess", SimpleNamespace(run=run, PIPE=None, STDOUT=None))
+    assert numbers.main(["make", str(tmp_path / "before"), "maml"]) == 0
+    assert found == [str(ROOT / "metaexp" / "__init__.py")]
+
+
 def test_a_run_made_twice_has_the_same_numbers(
     numbers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run in a process of its own, which is forked from this one."""
 
     def fork(command: list[str], **_: object) -> SimpleNamespace:
-        assert command[:3] == [sys.executable, "-m", "metaexp"]
-        ended = run_main(command[3:], tmp_path)
+        assert command[:4] == [sys.executable, "-P", "-m", "metaexp"]
+        ended = run_main(command[4:], tmp_path)
         return SimpleNamespace(returncode=ended.code, stdout=ended.output)
 
     monkeypatch.setattr(numbers, "subprocess", SimpleNamespace(run=fork, PIPE=None, STDOUT=None))
