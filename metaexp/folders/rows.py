@@ -13,7 +13,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import read_regular
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, size_of
-from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run
+from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run, steps_done
 from metaexp.results.record import Score, Task
 from metaexp.results.run_table import at_key
 from metaexp.results.wording import NOTHING, format_score, format_task
@@ -75,7 +75,8 @@ def run_row(found: Found, state: RunState | None = None) -> Row:
         measured = test or val
         facts |= {
             "name": record.name, "experiment": record.experiment, "group": record.group, "seed": record.seed,
-            "algorithm": record.algorithm, "dataset": record.dataset, "model": record.model, "steps": record.steps,
+            "algorithm": record.algorithm, "dataset": record.dataset, "model": record.model,
+            "steps": steps_done(found.path, record),
             "n_way": record.task.n_way, "k_shot": record.task.k_shot, "seconds": record.seconds,
             "metric": measured.metric if measured else None, "test": test.mean if test else None,
             "ci95": test.ci95 if test else None, "val": val.mean if val else None,
@@ -89,7 +90,9 @@ def run_row(found: Found, state: RunState | None = None) -> Row:
             "model": job.choices.get("model"), "n_way": task and task.n_way, "k_shot": task and task.k_shot,
         }  # fmt: skip
     facts["when"] = facts["when"] or _format_change_time(found.path)
-    return Row(found, state.state, facts, state.config, _format_result(state), _format_what(facts), state.error)
+    return Row(
+        found, state.state, facts, state.config, _format_result(state, facts["steps"]), _format_what(facts), state.error
+    )
 
 
 def owner_row(found: Found) -> Row:
@@ -138,7 +141,7 @@ def _task(config: Mapping[str, Any]) -> Task | None:
     return Task(*numbers) if len(numbers) == 3 else None
 
 
-def _format_result(state: RunState) -> str:
+def _format_result(state: RunState, done: int | None) -> str:
     record = state.record
     score: Score | None = None if record is None else record.test or record.val
     if record is not None and score is not None:
@@ -147,7 +150,7 @@ def _format_result(state: RunState) -> str:
         return plain(state.error)[:_LONGEST_ERROR]
     steps = at_key(state.config, "train.steps")
     if state.state in ("running", "stopped") and record is not None and steps:
-        return f"step {record.steps:,} of {steps[0]:,}" if type(steps[0]) is int else f"step {record.steps:,}"
+        return f"step {done:,} of {steps[0]:,}" if type(steps[0]) is int else f"step {done:,}"
     return NOTHING
 
 

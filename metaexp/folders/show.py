@@ -27,6 +27,7 @@ from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
 from metaexp.results.wording import (
+    NOTHING,
     format_device,
     format_reference,
     format_score,
@@ -229,7 +230,8 @@ def _again(owner: Path) -> list[Step]:
 def _format_owner(found: Found) -> str:
     row = owner_row(found)
     parts = [f"{found.path}: {row.state}, {row.what}, {format_size(row.facts['size'])}"]
-    parts += [row.result] if row.error is None else [f"state: {plain(row.error)[:500]}"]
+    result = [] if row.result == NOTHING else [row.result]
+    parts += result if row.error is None else [f"state: {plain(row.error)[:500]}"]
     again = _again(found.path)
     parts += [f"command: {item.command}" for item in again]
     rows = [run_row(job) for job in jobs(found)]

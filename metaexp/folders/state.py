@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.locks import RUN_LOCK, is_locked
 from metaexp.folders.find import Found
 from metaexp.results.episodes import check_tested
@@ -67,6 +68,20 @@ def read_run(found: Found) -> RunState:
         return RunState("damaged", error=str(error))
     except OSError as error:
         return RunState("damaged", error=f"{found.path} cannot be read: {error.strerror or error}.")
+
+
+def steps_done(folder: Path, record: RunRecord | None) -> int:
+    """Return how many steps a run has done: those of its record, or of its metrics where they are ahead of it.
+
+    A run writes its record when it begins and when it ends, so that of a killed one may be behind.
+
+    Args:
+        folder: The run folder.
+        record: Its record; None if there is none yet.
+    """
+    written = 0 if record is None else record.steps
+    is_over = record is not None and record.status == "completed"
+    return written if is_over else max(written, last_step(folder / METRICS_FILE))
 
 
 def is_in_use(folder: Path) -> bool:

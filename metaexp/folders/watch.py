@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.core.errors import RunFolderError
-from metaexp.core.json_lines import METRICS_FILE, last_step, newest_values
+from metaexp.core.json_lines import METRICS_FILE, newest_values
 from metaexp.core.metric import is_hit_rate
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs
 from metaexp.folders.listing import format_columns
-from metaexp.folders.state import STATES, RunState, is_in_use, read_run
+from metaexp.folders.state import STATES, RunState, is_in_use, read_run, steps_done
 from metaexp.results.next_steps import format_next, step
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
@@ -244,8 +244,7 @@ def _noticed(line: Line) -> tuple[str, str, str]:
 def _format_step(folder: Path, state: RunState, progress: Progress | None) -> str:
     section = state.config.get("train")
     steps = section.get("steps") if isinstance(section, dict) else None
-    written = state.record.steps if state.record else 0
-    done = progress.step if progress else max(written, last_step(folder / METRICS_FILE))
+    done = progress.step if progress else steps_done(folder, state.record)
     return f"{done:,}/{steps:,}" if type(steps) is int else f"{done:,}"
 
 

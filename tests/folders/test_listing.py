@@ -198,6 +198,10 @@ def test_what_a_process_works_on_is_running_and_else_it_has_stopped(
         rows = listed(capsys, str(tmp_path), "--sort", "folder")
     assert [row["state"] for row in rows] == ["running", "running"]
     assert rows[0]["result"] == "step 600 of 600"
+    killed = write_run(tmp_path / "killed", a_record("running", test=None, val=None, steps=0))
+    (killed / "metrics.jsonl").write_text('{"step": 50, "train/loss": 1.5}\n{"step": 60, "tra')
+    (row,) = listed(capsys, str(killed))
+    assert (row["steps"], row["result"]) == (50, "step 50 of 600")  # a killed run's record is as it began
     assert [row["state"] for row in listed(capsys, str(sweep), "--sort", "folder")] == ["stopped"] * 2 + ["completed"]
 
 

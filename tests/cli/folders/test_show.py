@@ -147,6 +147,10 @@ def test_a_sweep_and_a_search_are_shown_with_their_jobs(outputs: Path, capsys: p
     assert "a job of outputs/sweeps/seeds\n" in job
     assert "metaexp train -m seed=0,1  # run what is left" in job
     search = write_search(Path("unfinished"), is_done=False)
+    assert "\nbest val/accuracy 0.7 in trial 1\ncommand: " in shown(capsys, search)
+    report = json.loads((search / "search.json").read_text())
+    (search / "search.json").write_text(json.dumps(report | {"best": None}))
+    assert re.match(r"unfinished: stopped, 2 trials, .*\ncommand: ", shown(capsys, search))
     assert re.search(r"  metaexp search algorithm.inner_lr=0.1,0.2 +# run what is left", shown(capsys, search))
 
 
