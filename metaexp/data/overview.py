@@ -121,7 +121,7 @@ def contact_sheet(loaded: MetaDataset) -> Figure:
         grid = np.atleast_1d(figure.subplots(len(loaded.domains), 1))
         for (name, domain), axes in zip(loaded.domains.items(), grid, strict=True):
             _draw_classes(axes, domain, next(iter(domain.capacity())))
-            axes.set_title(f"{name}: {axes.get_title()}")
+            axes.set_title(f"{name}: {axes.get_title()}", wrap=True)
     else:
         grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
         for split, row in zip(SPLITS, grid, strict=True):
@@ -172,7 +172,7 @@ def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
     rows = table.first[chosen].unsqueeze(1) + torch.arange(n_shown)  # (classes, n_shown)
     x = dataset.examples(rows).cpu()
     names = dataset.class_names[split]
-    axes.set_title(f"{dataset.origin.name}: {split}, {table.n_classes} classes")
+    axes.set_title(f"{dataset.origin.name}: {split}, {table.n_classes} classes", wrap=True)
     labels = [
         names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
     ]

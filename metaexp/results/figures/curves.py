@@ -83,7 +83,7 @@ def learning_curve(
     with Canvas(path, 7.2, 5.6 if len(panels) == 2 else 4.0) as figure:
         ratios = [2.1, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-        axes[0].set_title(title)
+        axes[0].set_title(title, wrap=True)
         if len(validation.steps):
             _validation(axes[0], metric, validation, selected_step, test, lines)
         if len(train_loss.steps):
@@ -178,7 +178,7 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
         )  # fmt: skip
         _annotate(axes, after_steps)
         _compare(axes, lines or Lines(), means)
-        axes.set_title(title)
+        axes.set_title(title, wrap=True)
         axes.set_xlabel("adaptation steps on the support set")
         axes.set_ylabel(f"test {format_metric_name(metric)}")
         axes.margins(x=0.08, y=0.15)

@@ -98,7 +98,7 @@ def _headings(axes: Axes, title: str, episode: Shown, shown: tuple[int, int], si
     names = ("support set", "queries")
     more = (": given with labels", ": predictions after adaptation")
     starts = (0.0, shown[0] + _GAP)
-    axes.text(0.0, -0.92, title, size=size * 1.15, weight="bold", va="center")
+    axes.text(0.0, -0.92, title, size=size * 1.15, weight="bold", va="center", wrap=True)
     for name, meaning, count, total, x in zip(names, more, shown, totals, starts, strict=True):
         part = "" if count == total else f" ({count} of {total} shown)"
         axes.text(x, -0.28, name + (meaning if count > 3 else "") + part, size=size, color=GREY, va="center")

@@ -121,7 +121,7 @@ def _open_panels(path: Path, title: str, count: int) -> Iterator[tuple[Figure, l
         grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
         for unused in grid[count:]:
             unused.set_axis_off()
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", wrap=True)
         yield figure, list(grid[:count])
 
 

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 
 from metaexp.core.errors import RunFolderError
@@ -29,36 +30,32 @@ from metaexp.results.record import Reference, RunRecord, Score
 NOTHING = Curve([], [])
 
 
-def _learning(path: Path, top: float = 0.9) -> None:
+def _learning(path: Path, top: float = 0.9, title: str = "maml on glyphs") -> None:
     validation = Curve([10, 20, 30], [0.5, top, 0.8], [0.02, 0.02, 0.02])
     loss = Curve(list(range(1, 31)), [2.0 / step for step in range(1, 31)])
-    learning_curve(
-        path, "maml on glyphs", "accuracy", validation, loss, 20, Score("accuracy", 0.85, 0.01, 600), Lines(0.2)
-    )
+    learning_curve(path, title, "accuracy", validation, loss, 20, Score("accuracy", 0.85, 0.01, 600), Lines(0.2))
 
 
-def _adaptation(path: Path, top: float = 0.9) -> None:
-    adaptation_curve(path, "maml", [Score("mse", value, 0.1, 600) for value in (2.0, top, top)])
+def _adaptation(path: Path, top: float = 0.9, title: str = "maml") -> None:
+    adaptation_curve(path, title, [Score("mse", value, 0.1, 600) for value in (2.0, top, top)])
 
 
-def _episodes(path: Path, top: float = 0.9) -> None:
+def _episodes(path: Path, top: float = 0.9, title: str = "maml") -> None:
     x = torch.rand(6, 1, 5, 5, generator=torch.Generator().manual_seed(0)) * top
     x[:, :, 0, 0] = 2.0
     y = torch.tensor([2, 0, 1, 0, 2, 1])
-    adapted_episodes(path, "maml", [Shown(x, y, x, y, y, torch.full((6,), top))])
+    adapted_episodes(path, title, [Shown(x, y, x, y, y, torch.full((6,), top))])
 
 
-def _functions(path: Path, top: float = 0.9) -> None:
+def _functions(path: Path, top: float = 0.9, title: str = "maml") -> None:
     x = np.linspace(-5, 5, 50)
-    function_fits(
-        path, "maml", [Fit(x, np.sin(x), x[:5], np.sin(x[:5]), {0: x * 0, 1: top * np.sin(x), 10: np.sin(x)})]
-    )
+    function_fits(path, title, [Fit(x, np.sin(x), x[:5], np.sin(x[:5]), {0: x * 0, 1: top * np.sin(x), 10: np.sin(x)})])
 
 
-def _sequences(path: Path, top: float = 0.9) -> None:
+def _sequences(path: Path, top: float = 0.9, title: str = "maml") -> None:
     t = np.arange(20)
     task = Continuation(np.sin(t[:12]), np.sin(t[12:]), {0: np.zeros(8), 5: top * np.sin(t[12:])})
-    continuations(path, "maml", [task] * 4)
+    continuations(path, title, [task] * 4)
 
 
 FIGURES: list[Callable[..., None]] = [_learning, _adaptation, _episodes, _functions, _sequences]
@@ -158,6 +155,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(style.Canvas, "__exit__", keep)
     return found
+
+
+LONG = f"ProtoNet on multi_domain of {', '.join(['omniglot', 'icons', 'emoji', 'fonts', 'glyphs'] * 3)}, 5-way 1-shot"
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_a_long_title_is_not_cut(draw: Callable[..., None], tmp_path: Path, drawn: list[Any]) -> None:
+    draw(tmp_path / "a.png", title=LONG)
+    figure = drawn[0].figure
+    (title,) = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_text() == LONG)
+    assert title.get_window_extent().x1 <= figure.bbox.x1
+    assert title.get_window_extent().y1 <= figure.bbox.y1
+    title.set_wrap(False)
+    assert title.get_window_extent().x1 > figure.bbox.x1, "the control: this title is too long for one line"
 
 
 @pytest.mark.parametrize(("n_episodes", "half"), [(1, 0.0), (2, 0.1)])
