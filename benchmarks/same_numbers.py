@@ -25,6 +25,13 @@ ONE_BY_ONE = {
     "maml_sinusoid_one_by_one": ["experiment=maml_sinusoid", "device.task_chunk=1", "train.k_shot=7", "train.steps=60"]
 }
 """Tasks that are not mapped by vmap. A mean over seven examples is rounded, over a power of two it is not."""
+START = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if not finder.__module__.startswith("__editable__")]
+from metaexp.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""Runs metaexp with the configuration files of its own checkout, not those that were installed with pip install -e."""
 IN_RECORD = ("config_hash", "data_hash", "episode_bank", "val", "test", "n_parameters", "config")
 
 
@@ -44,8 +51,8 @@ def make(folder: Path, names: list[str]) -> int:
         command = [
             sys.executable,
             "-P",  # else the checkout in which this is called comes before PYTHONPATH
-            "-m",
-            "metaexp",
+            "-c",
+            START,
             "train",
             f"hydra.run.dir={folder / name}",
             *SMALL,

@@ -272,14 +272,14 @@ def test_runs_are_made_by_the_checkout_that_the_program_is_in(
     found: list[str] = []
 
     def run(command: list[str], env: dict[str, str], **_: object) -> SimpleNamespace:
-        options = command[1 : command.index("-m")]
-        script = "import metaexp; print(metaexp.__file__)"
-        found.append(subprocess.check_output([sys.executable, *options, "-c", script], env=env, text=True).strip())
+        places = "import importlib.util, metaexp; print(metaexp.__file__, importlib.util.find_spec('metaexp.conf'))"
+        begin = numbers.START.partition("from")[0]
+        found.append(subprocess.check_output([*command[:3], begin + places], env=env, text=True).strip())
         return SimpleNamespace(returncode=0, stdout="")
 
     monkeypatch.setattr(numbers, "subprocess", SimpleNamespace(run=run, PIPE=None, STDOUT=None))
     assert numbers.main(["make", str(tmp_path / "before"), "maml"]) == 0
-    assert found == [str(ROOT / "metaexp" / "__init__.py")]
+    assert found == [f"{ROOT / 'metaexp' / '__init__.py'} None"]  # then conf is that beside the package
 
 
 def test_a_run_made_twice_has_the_same_numbers(
@@ -288,7 +288,7 @@ def test_a_run_made_twice_has_the_same_numbers(
     """Each run in a process of its own, which is forked from this one."""
 
     def fork(command: list[str], **_: object) -> SimpleNamespace:
-        assert command[:4] == [sys.executable, "-P", "-m", "metaexp"]
+        assert command[:4] == [sys.executable, "-P", "-c", numbers.START]
         ended = run_main(command[4:], tmp_path)
         return SimpleNamespace(returncode=ended.code, stdout=ended.output)
 
