@@ -17,8 +17,9 @@ from metaexp.core.shapes import Capacity, FixedBank, Split
 from metaexp.data.base import Progress
 from metaexp.data.classification.preprocessing import Normalisation, RotationKind, RotationPlace
 from metaexp.data.files.class_lists import class_lists
+from metaexp.data.files.drawings import DRAWINGS
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
-from metaexp.data.omniglot import DRAWINGS, Omniglot
+from metaexp.data.omniglot import Omniglot
 
 if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset

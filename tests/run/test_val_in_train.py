@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 import metaexp as mx
-from metaexp.cli.check import read_target
 from metaexp.cli.main import main
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
@@ -75,11 +74,13 @@ def test_the_data_can_be_looked_at_and_examined(capsys: pytest.CaptureFixture[st
     assert val < train
     assert main(["data", *DATASET, "task.n_query=2", "train.n_query=2"]) == 0
     assert "train         1200" in capsys.readouterr().out
-    target = read_target(["dataset=omniglot", "split=vinyals_trainval"], Composer())
-    description = make(target.settings.dataset, Dataset)
+    settings = Composer().settings([*DATASET, "task.n_query=2", "train.n_query=2"], on_this_machine=False)
+    description = make(settings.dataset, Dataset)
     assert description.val_in_train
-    assert splits(SimpleNamespace(loaded=loaded.data, description=description)).verdict == "ok"
-    wrong = splits(SimpleNamespace(loaded=loaded.data, description=SimpleNamespace(val_in_train=False)))
+    folder = settings.paths.data
+    assert splits(SimpleNamespace(loaded=loaded.data, description=description, folder=folder)).verdict == "ok"
+    description.__class__ = type("Silent", (type(description),), {"val_in_train": False})
+    wrong = splits(SimpleNamespace(loaded=loaded.data, description=description, folder=folder))
     assert "of val is in train, too" in wrong.sentence
 
 
