@@ -35,6 +35,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it starts behind itself
 
 import cheap_runs  # noqa: F401
+from known_classes import place_of_donor as place_of_donor
+from known_classes import with_donor as with_donor
 from records import record as record
 from rich.console import Console
 

@@ -6,29 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from known_classes import TINY, copied_donor, know_no_names
+from known_classes import TINY, know_no_names
 
 from metaexp.cli.main import main
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.search.prepare import prepare
 from metaexp.search.run import search
 
+pytestmark = pytest.mark.usefixtures("with_donor")
 VARIED = ["model.weights=donor", "optimizer.lr=0.01,0.02"]
 ASKED = [*TINY, *VARIED, "search=grid", "search.folder=found"]
 DOUBT = r"warning: every job: model\.weights=\S+ was trained on all 172 validation classes of dataset=omniglot"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the run is trained that these tests share."""
-    return tmp_path_factory.mktemp("shared") / "place"
-
-
-@pytest.fixture(autouse=True)
-def here(place: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METAEXP_DATA", str(place))
-    copied_donor(place, Path("donor"))
 
 
 def test_a_search_that_would_test_its_best_trial_on_known_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

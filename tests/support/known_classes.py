@@ -25,13 +25,23 @@ def train(folder: str, *overrides: str) -> mx.Run:
     return mx.train(*TINY, *overrides, folder=folder)
 
 
-def copied_donor(place: Path, folder: Path) -> None:
-    """Copy a run with these classes, trained once in ``place``, to ``folder``; its data are there, too."""
-    if not place.exists():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("METAEXP_DATA", str(place))
-            train(str(place / "donor"), DONOR)
-    shutil.copytree(place / "donor", folder)
+@pytest.fixture(scope="session")
+def place_of_donor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that was trained on these classes, ``donor``, and with the data that were drawn for it."""
+    place = tmp_path_factory.mktemp("donor") / "place"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METAEXP_DATA", str(place))
+        patch.setattr("metaexp.run.outputs.draw", lambda *_: {})
+        train(str(place / "donor"), DONOR)
+    return place
+
+
+@pytest.fixture
+def with_donor(place_of_donor: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder is an empty one with a copy of this run, ``donor``, and its data are found."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METAEXP_DATA", str(place_of_donor))
+    shutil.copytree(place_of_donor / "donor", "donor")
 
 
 def know_no_names(monkeypatch: pytest.MonkeyPatch) -> None:

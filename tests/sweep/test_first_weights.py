@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from known_classes import TINY, copied_donor, know_no_names, train
+from known_classes import TINY, forbid, know_no_names, train
 
 from metaexp.cli.plan import main as plan
 from metaexp.core.errors import ConfigError
@@ -19,37 +19,21 @@ from metaexp.sweep.folder import create
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.run import run_all
 
+pytestmark = pytest.mark.usefixtures("with_donor")
 KNOWN = r"model\.weights=\S+donor was trained on {} {} {} classes of dataset=omniglot \(stand-in\), such as "
 REFUSED = KNOWN.format(r"3\d\d of the", 423, "test")
 BOTH = ["dataset.split=vinyals,maml", "seed=0,1,2"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the data are drawn, and the run is trained, that these tests share."""
-    return tmp_path_factory.mktemp("shared") / "place"
-
-
-@pytest.fixture(autouse=True)
-def here(place: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The current folder, with a run in its folder ``donor``."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METAEXP_DATA", str(place))
-    copied_donor(place, Path("donor"))
-
-
 @pytest.fixture
-def unloaded(here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def unloaded(with_donor: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let data be loaded no more."""
     forbid_loading(monkeypatch)
 
 
 def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise AssertionError("data were loaded")
-
-    monkeypatch.setattr("metaexp.data.omniglot.Omniglot.load", fail)
-    monkeypatch.setattr("metaexp.data.mixture.dataset.Mixture.load", fail)
+    for dataset in ("omniglot.Omniglot", "mixture.dataset.Mixture"):
+        forbid(monkeypatch, f"metaexp.data.{dataset}.load")
 
 
 def prepared(*overrides: str) -> Prepared:

@@ -115,11 +115,8 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
 def _refuse_trained_classes(settings: Settings, parent: Path | None) -> None:
     """Raise ConfigError if the names of classes tell that the run would be tested on some that its weights know."""
     if not settings.eval.test or (parent is None and not settings.model.options):
-        return
-    from metaexp.run.initial.trained_before import (
-        find_early,
-        format_refusal,
-    )  # runs from random weights need no records
+        return  # a run from random weights needs no records
+    from metaexp.run.initial.trained_before import find_early, format_refusal
 
     known = find_early(settings.resolved, settings.choices, parent).test
     if known:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from known_classes import TINY, copied_donor, forbid, know_no_names, train
+from known_classes import TINY, forbid, know_no_names, train
 
 import metaexp as mx
 from metaexp.results.record import read_record
@@ -16,27 +16,15 @@ from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import continued_record, resume_job
 from metaexp.run.progress import Lines
 
+pytestmark = pytest.mark.usefixtures("with_donor")
 REFUSED = (
     r"model\.weights=\S+ was trained on 3\d\d of the 423 test classes of dataset=omniglot \(stand-in\), such as "
     r".*eval\.test=false"
 )
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the data are drawn, and a run is trained, that these tests share."""
-    return tmp_path_factory.mktemp("shared") / "place"
-
-
-@pytest.fixture(autouse=True)
-def here(place: Path, tmp_path: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("METAEXP_DATA", str(place))
-
-
 @pytest.fixture
-def donor(place: Path, here: None) -> mx.Run:
-    copied_donor(place, Path("donor"))
+def donor(with_donor: None) -> mx.Run:
     return mx.load_run("donor")
 
 
