@@ -59,9 +59,11 @@ def runs(found: Found) -> str:
     ]
     header = ["Experiment", "Loop / bare step", "Validation episodes/s", "Training", "With validation", "Load data"]
     goals = found["goals"]
+    first = found["first_step_seconds"]
     start = (
-        f"From the command to the end of a run of one step: {found['start_seconds']:.1f} s. Goals: "
-        f"{goals['start']:.0f} s, {goals['loop']} for the loop, and {goals['cache']} s to load data that are prepared."
+        f"From the command to the first step: {first['files']:.1f} s without a tracker, {first['wandb']:.1f} s with "
+        f"W&B offline. Goals: {goals['start']:.0f} s, {goals['loop']} for the loop, and {goals['cache']} s to load "
+        "prepared data."
     )
     return format_table(header, rows, right=(1, 2, 3, 4, 5)).strip() + f"\n\n{start} {_measured(found)}"
 

@@ -10,7 +10,8 @@ out:
 * memory: the process's peak in MB after training and after evaluation, and what it held before the first step.
 * cache: seconds to load the data once they are cached. Goal: 0.3.
 
-Then the start: seconds from the command to the end of a run of one step on made-up data, all imports in it. Goal: 3.
+Then the start: seconds from the command to the line in metrics.jsonl about the first step of a run on made-up data, all
+imports in it, without a tracker and with W&B offline, which is the default. Goal: 3.
 
     python benchmarks/whole_runs.py [EXPERIMENT ...] [--steps 10] [--rounds 5] [--clock wall|processor] [--output FILE]
 """
@@ -33,6 +34,7 @@ import torch
 from timing import CLOCKS, save
 
 from metaexp.config.compose import Composer
+from metaexp.core.json_lines import METRICS_FILE
 from metaexp.machine.signals import StopRequest
 from metaexp.machine.single_rank import SINGLE
 from metaexp.machine.stopwatch import Stopwatch
@@ -56,7 +58,8 @@ EXPERIMENTS = (
     "maml_sinusoid",
 )
 GOALS = {"loop": 1.05, "cache": 0.3, "start": 3.0}
-ONE_STEP = ("algorithm=maml", "dataset=glyphs", "train.steps=1", "train.eval_episodes=1", "eval.test=false")
+SHORT = ("algorithm=maml", "dataset=glyphs", "train.steps=2", "train.log_every=1", "eval.test=false", "device=cpu")
+TRACKERS = {"files": ("tracker=files",), "wandb": ("tracker=wandb", "tracker.wandb.mode=offline")}
 
 
 class Loop(Trainer):
@@ -105,10 +108,11 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{row['mb_training']:7.0f} MB{row['mb_evaluation']:9.0f} MB{row['cache_seconds']:7.2f} s",
                 flush=True,
             )
-    start = time_to_first_step(options.clock)
-    print(f"start: {start:.2f} s, goal {GOALS['start']} {'holds' if start <= GOALS['start'] else 'does not hold'}")
+    start = {tracker: time_to_first_step(*overrides) for tracker, overrides in TRACKERS.items()}
+    for tracker, seconds in start.items():
+        print(f"first step with {tracker}: {seconds:.2f} s, goal {GOALS['start']:.0f} s")
     if options.output:
-        about = {"clock": options.clock, "goals": GOALS, "start_seconds": start, "note": options.note}
+        about = {"clock": options.clock, "goals": GOALS, "first_step_seconds": start, "note": options.note}
         save(options.output, "whole_runs", rows, **about)
     return 0
 
@@ -187,18 +191,29 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def time_to_first_step(clock: str) -> float:
-    """Median seconds of five runs of one step, from the command to the end."""
+def time_to_first_step(*overrides: str) -> float:
+    """Median seconds of five runs, from the command to the line about the first step. Wall-clock time."""
     taken = []
     for _ in range(5):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "metaexp", "train", f"hydra.run.dir={folder}/run", "tracker=files"]
-            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            subprocess.run([*command, *ONE_STEP], capture_output=True, check=True)
-            after, elapsed = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        taken.append(elapsed if clock == "wall" else spent)
+            run = Path(folder) / "run"
+            command = [sys.executable, "-m", "metaexp", "train", f"hydra.run.dir={run}", *SHORT, *overrides]
+            start = time.perf_counter()
+            started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while not has_a_line(run / METRICS_FILE) and started.poll() is None:
+                time.sleep(0.002)
+            taken.append(time.perf_counter() - start)
+            if started.wait():
+                raise SystemExit(f"{' '.join(command)} failed")
     return statistics.median(taken)
+
+
+def has_a_line(path: Path) -> bool:
+    """Whether a file is there and not empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":
