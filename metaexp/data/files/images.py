@@ -122,14 +122,26 @@ def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> t
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image, label)
         treatment.append("scaled to 8 bits")
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        opaque = Image.new("RGBA", image.size, reading.background)
-        opaque.alpha_composite(image.convert("RGBA"))
-        image = opaque.convert("RGB")
+    if (opaque := composited(image, reading.background)) is not None:
+        image = opaque
         treatment.append(f"composited on {reading.background}")
     if reading.crop is not None:
         image = reading.crop(name, image)
     return to_array(image, reading.channels, reading.size, reading.resize), ", ".join(treatment)
+
+
+def composited(image: Image.Image, background: Background) -> Image.Image | None:
+    """Return an image that is transparent somewhere as an opaque one in colour; None for one that is opaque.
+
+    Args:
+        image: The image, of 8 bits.
+        background: What shows through.
+    """
+    if not image.has_transparency_data or image.convert("RGBA").getchannel("A").getextrema() == (255, 255):
+        return None
+    opaque = Image.new("RGBA", image.size, background)
+    opaque.alpha_composite(image.convert("RGBA"))
+    return opaque.convert("RGB")
 
 
 def to_array(image: Image.Image, channels: int, size: int, resize: Resampling) -> Bytes:

@@ -15,9 +15,10 @@ from torch import Tensor
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
+from metaexp.data.files.images import composited
 
 _LINE_EVERY: Final = 5000
-_READ_TWICE: Final = 3
+_READ_TWICE: Final = 32
 _CHANNELS: Final = (1, 3)
 _DIGITS: Final = 6
 
@@ -63,7 +64,7 @@ def read_items(
         DataError: An item is not a pair, its label is not a whole number, its example is of no known kind or of another
             shape than the first, or differs when it is read again.
     """
-    total = len(dataset)
+    total = _length(dataset, name)
     listed = _listed(dataset, total, name)
     numbers = [i for i in range(total) if listed is None or wanted is None or int(listed[i]) in wanted]
     if not numbers:
@@ -77,7 +78,7 @@ def read_items(
             raise DataError(
                 f"{name}: item {i} is {array.dtype} of shape {array.shape}, and item {numbers[0]} is "
                 f"{arrays[0].dtype} of shape {arrays[0].shape}. All must be alike; dataset.image_size=N brings PIL "
-                "images to one size."
+                "images to one size, and image.convert('RGB') in the dataset brings them to one mode."
             )
         if listed is not None and int(listed[i]) != label:
             raise DataError(
@@ -88,7 +89,7 @@ def read_items(
         labels.append(label)
         if done % _LINE_EVERY == 0:
             progress(f"  {done} of {len(numbers)} items")
-    _refuse_random(dataset, numbers, arrays, name, image_size)
+    _refuse_random(dataset, numbers, arrays, labels, name, image_size)
     kept = [row for row, label in enumerate(labels) if wanted is None or label in wanted]
     order = sorted(kept, key=lambda row: labels[row])
     sizes: dict[str, int] = {}
@@ -140,15 +141,19 @@ def _class_name(label: int) -> str:
     return f"{label:0{_DIGITS}d}"
 
 
+def _length(dataset: Any, name: str) -> int:
+    try:
+        return len(dataset)
+    except Exception as error:  # somebody else's code
+        raise DataError(f"{name} does not say how many items it has: {type(error).__name__}: {error}.") from error
+
+
 def _listed(dataset: Any, total: int, name: str) -> Array | None:
     """The labels that a dataset lists, (total,); None where it lists none that can be used."""
     for attribute in ("targets", "labels"):
-        listed = getattr(dataset, attribute, None)
-        if listed is None:
-            continue
         try:
-            array = np.asarray(listed)
-        except (ValueError, TypeError):
+            array = np.asarray(getattr(dataset, attribute))
+        except Exception:  # somebody else's code; the items themselves have labels, too
             continue
         if array.dtype.kind in "iu" and array.ndim == 1:
             if len(array) != total:
@@ -169,7 +174,7 @@ def _item(dataset: Any, i: int, name: str, image_size: int | None) -> tuple[Arra
 
 
 def _label(label: Any, name: str) -> int:
-    array = np.asarray(label)
+    array = _as_array(label, f"the label of {name}")
     if array.size != 1 or array.dtype.kind not in "iu":
         shown = repr(label)[:40]
         raise DataError(f"{name} has the label {shown}; labels must be whole numbers, one for each item.")
@@ -181,10 +186,13 @@ def _label(label: Any, name: str) -> int:
 def _example(example: Any, name: str, image_size: int | None) -> Array:
     """A uint8 image (C, H, W), or float32."""
     if isinstance(example, Image.Image):
-        return _from_pil(example, image_size)
-    array = example.numpy() if isinstance(example, Tensor) else np.asarray(example)
+        try:
+            return _from_pil(example, name, image_size)
+        except (OSError, ValueError) as error:  # of a file that is opened here, or a mode that cannot be converted
+            raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}.") from error
+    array = _as_array(example, name)
     if array.dtype == np.uint8:
-        return np.ascontiguousarray(_channels_first(array, name))
+        return _channels_first(array, name).copy(order="C")  # some datasets give one buffer again and again
     if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
@@ -195,6 +203,16 @@ def _example(example: Any, name: str, image_size: int | None) -> Array:
         f"{name} is {array.dtype} of shape {array.shape}; an example must be a PIL image, a uint8 image, or floats: "
         "(D,), (L, D) or (C, H, W)."
     )
+
+
+def _as_array(value: Any, name: str) -> Array:
+    try:
+        if isinstance(value, Tensor):
+            dense = value.detach().cpu()
+            return np.asarray(dense.float() if dense.is_floating_point() else dense)  # numpy has no bfloat16
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # of ragged lists, sparse tensors
+        raise DataError(f"{name} cannot be made into an array: {str(error).splitlines()[0].rstrip('.')}.") from error
 
 
 def _channels_first(array: Array, name: str) -> Array:
@@ -209,21 +227,28 @@ def _channels_first(array: Array, name: str) -> Array:
     )
 
 
-def _from_pil(image: Image.Image, size: int | None) -> Array:
-    grey = image.mode in ("1", "L", "LA", "I;16")
-    image = image.convert("L" if grey else "RGB")
+def _from_pil(image: Image.Image, name: str, size: int | None) -> Array:
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise DataError(
+            f"{name} is a PIL image of mode {image.mode}, whose values have no known range. Let the dataset scale it "
+            "to 8 bits, or give floats (1, H, W) in its place."
+        )
+    grey = image.mode in ("1", "L", "LA")
+    image = (composited(image, "white") or image).convert("L" if grey else "RGB")
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     array = np.asarray(image)
     return np.ascontiguousarray(array[None] if grey else array.transpose(2, 0, 1))
 
 
-def _refuse_random(dataset: Any, numbers: list[int], arrays: list[Array], name: str, image_size: int | None) -> None:
-    """Read the first items again: with random transforms they would be different data in each run."""
-    for i, array in list(zip(numbers, arrays, strict=True))[:_READ_TWICE]:
-        again, _ = _item(dataset, i, name, image_size)
-        if again.shape != array.shape or again.tobytes() != array.tobytes():
+def _refuse_random(
+    dataset: Any, numbers: list[int], arrays: list[Array], labels: list[int], name: str, image_size: int | None
+) -> None:
+    """Read some items again: with random transforms or labels they would be different data in each run."""
+    for row in sorted({round(row) for row in np.linspace(0, len(numbers) - 1, _READ_TWICE)}):
+        again, label = _item(dataset, numbers[row], name, image_size)
+        if label != labels[row] or again.shape != arrays[row].shape or again.tobytes() != arrays[row].tobytes():
             raise DataError(
-                f"{name}: item {i} differs when it is read again, as with random transforms. Items are read once and "
-                "kept, so they must be the same each time. Leave random transforms out."
+                f"{name}: item {numbers[row]} differs when it is read again, as with random transforms. Items are read "
+                "once and kept, so they must be the same each time. Leave random transforms out."
             )

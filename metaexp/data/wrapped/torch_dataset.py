@@ -215,9 +215,10 @@ def _make(path: str, arguments: Mapping[str, Any]) -> Any:
     module, _, name = path.rpartition(".")
     try:
         made = getattr(importlib.import_module(module), name)(**arguments)
-    except (TypeError, ValueError, OSError, RuntimeError, ImportError) as error:
+    except Exception as error:  # somebody else's code
+        why = str(error) if isinstance(error, (TypeError, ValueError, OSError)) else f"{type(error).__name__}: {error}"
         raise ConfigError(
-            f"dataset.target={path} cannot be made with {dict(arguments)}: {error}. Correct dataset.arguments."
+            f"dataset.target={path} cannot be made with {dict(arguments)}: {why}. Correct dataset.arguments."
         ) from error
     lacking = [method for method in ("__len__", "__getitem__") if not hasattr(made, method)]
     if lacking:

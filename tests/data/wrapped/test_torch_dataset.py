@@ -18,10 +18,17 @@ from metaexp.core.shapes import TaskShape
 from metaexp.data.wrapped.torch_dataset import TorchDataset
 
 MODULE = '''
+import io
+
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
+
+
+_file = io.BytesIO()
+Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)).save(_file, "png")
+PNG = _file.getvalue()
 
 
 class Squares(Dataset):
@@ -62,6 +69,8 @@ class Other:
             self.labels = [0] * 3
 
     def __len__(self):
+        if self.kind == "unknown":
+            raise RuntimeError("not opened")
         return 0 if self.kind == "empty" else 12
 
     def __getitem__(self, i):
@@ -73,7 +82,16 @@ class Other:
             "random": np.full((4, 4), self.n, np.uint8),
             "infinite": np.array([1.0, np.inf]),
             "whole_numbers": np.arange(4),
+            "float_image": Image.new("F", (4, 4), 0.5),
+            "integer_image": Image.new("I", (4, 4), 40000),
+            "truncated": Image.open(io.BytesIO(PNG[:70])),
+            "uneven": [[1.0, 2.0], [3.0]],
+            "sparse": torch.eye(4).to_sparse(),
         }.get(self.kind, np.full((4, 4), i, np.uint8))
+        if self.kind == "random_label":
+            return np.full((4, 4), i, np.uint8), self.n // 5 % 4
+        if self.kind == "random_later":
+            x = np.full((4, 4), self.n if i == 7 else i, np.uint8)
         y = {"float": 0.5, "named": "dog", "negative": -1, "two": [1, 2]}.get(self.kind, i % 4)
         if self.kind == "fails":
             raise OSError("no such image")
@@ -189,6 +207,14 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
         ("alone", "item 0 is a ndarray; it must be a pair of an example and its label"),
         ("fails", "item 0 cannot be read: OSError: no such image"),
         ("random", "item 0 differs when it is read again, as with random transforms"),
+        ("random_later", "item 7 differs when it is read again"),
+        ("random_label", "item 0 differs when it is read again"),
+        ("float_image", "item 0 is a PIL image of mode F, whose values have no known range"),
+        ("integer_image", "item 0 is a PIL image of mode I, whose values have no known range"),
+        ("truncated", "item 0 cannot be read: OSError: "),
+        ("uneven", "item 0 cannot be made into an array: setting an array element with a sequence"),
+        ("sparse", "item 0 cannot be made into an array: can't convert Sparse layout tensor to numpy"),
+        ("unknown", "does not say how many items it has: RuntimeError: not opened"),
         ("wrong_list", "item 1 has the label 1, and its list of labels says 0"),
         ("short_list", "has 12 items, and its labels are 3"),
         ("empty", "has no items"),
@@ -201,6 +227,51 @@ def test_items_that_cannot_be_used_are_named(package: str, tmp_path: Path, kind:
 
 def test_good_items_of_a_class_that_is_not_torchs_are_read(package: str, tmp_path: Path) -> None:
     assert described(f"{package}.Other").load(tmp_path, print).input_shape == (1, 4, 4)
+
+
+UNUSUAL = """
+import numpy as np
+import torch
+from PIL import Image
+
+
+class Unusual:
+    '''The brightness is the number of the item, however it is given.'''
+
+    buffer = np.zeros((4, 4), np.uint8)
+
+    def __init__(self, form):
+        self.form = form
+
+    @property
+    def targets(self):
+        raise RuntimeError("not read yet")
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, i):
+        array = np.full((4, 4), 10 * i, np.uint8)
+        if self.form == "one_buffer":
+            self.buffer[:] = array
+            return self.buffer, i % 4
+        if self.form == "transparent":
+            image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+            image.putalpha(Image.fromarray(255 - array))
+            return image, i % 4
+        return torch.tensor(array / 256, dtype=torch.bfloat16, requires_grad=True), i % 4
+"""
+
+
+@pytest.mark.parametrize(("form", "unit"), [("one_buffer", 255), ("transparent", 255), ("bfloat16", 256)])
+def test_every_item_is_seen_as_it_is(form: str, unit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the last one in the place of all, and not the colour that lies below what is transparent."""
+    name = f"own_unusual_{form}"
+    (tmp_path / f"{name}.py").write_text(UNUSUAL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = described(f"{name}.Unusual", {"form": form}).load(tmp_path, print)
+    brightness = loaded.examples(torch.arange(12)).flatten(1)[:, 0] * unit
+    assert sorted(brightness.tolist()) == pytest.approx([10 * i for i in range(12)], abs=1e-4)
 
 
 def test_two_classes_cannot_be_divided(package: str, tmp_path: Path) -> None:
