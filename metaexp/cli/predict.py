@@ -163,6 +163,6 @@ def _format_answer(found: Predictions, row: int) -> str:
     if found.labels is None:
         if found.widths is None:
             return "  ".join(f"{score:.4g}" for score in scores)
-        return "  ".join(f"{score:.4g} +- {width:.4g}" for score, width in zip(scores, found.widths, strict=True))
+        return "  ".join(f"{score:.4g} ± {width:.4g}" for score, width in zip(scores, found.widths, strict=True))
     others = "" if found.sets is None else f"   set: {', '.join(found.sets[row])}"
     return f"{found.labels[row]}  (score {scores.max():.4g}){others}"

@@ -44,7 +44,7 @@ class DataReport(NamedTuple):
         kind: ``classification`` or ``regression``.
         input_shape: Shape of one example.
         rows: One for each split; none for regression families.
-        facts: Name -> value, among them the values of a sample of training data, per channel ``mean +- std``.
+        facts: Name -> value, among them the mean and standard deviation of a sample of training data, per channel.
         seconds: How long loading took.
     """
 
@@ -161,7 +161,8 @@ def _format_values(dataset: ClassDataset) -> str:
     batch = dataset.batches(min(_SAMPLE, dataset.table(split).total), seed=0)
     x = batch.episodes(split, torch.zeros(1, dtype=torch.int64)).support.x[0].double()
     channels = x.transpose(0, 1).flatten(1) if x.dim() == 4 else x.flatten()[None]
-    return ", ".join(f"{c.mean():.4f} +- {c.std(correction=0):.4f}" for c in channels) + f" ({len(x)} examples)"
+    means, spreads = (", ".join(f"{c:.4f}" for c in each) for each in (channels.mean(1), channels.std(1, correction=0)))
+    return f"mean {means}; standard deviation {spreads} ({len(x)} examples)"
 
 
 def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:

@@ -107,7 +107,7 @@ def test_the_values_in_the_report_are_those_to_normalise_by(tmp_path):
     images[:, 1] = 51
     loaded = ClassDataset(Origin("halves", "0" * 64), images, {"a": 40}, {"train": ["a"]})
     report, _ = load_and_count(Given(loaded), tmp_path, print)
-    assert report.facts["values"] == "0.5000 +- 0.5000, 0.2000 +- 0.0000 (40 examples)"
+    assert report.facts["values"] == "mean 0.5000, 0.2000; standard deviation 0.5000, 0.0000 (40 examples)"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
