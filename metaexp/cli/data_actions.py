@@ -60,8 +60,7 @@ def print_dataset(name: str, dataset: Dataset, folder: Path) -> bool:
         return True
     for split, capacity in (dataset.capacity() or {}).items():
         print_text(f"  {split + ':':8s} {capacity.n_classes} classes, {capacity.per_class} examples in the smallest")
-    fetch = f" (metaexp data prepare {name})" if sources.how == "fetched" else ""
-    print_text(f"  Its files are not here{fetch}. {sources.advice}")
+    print_text(f"  Its files are not here. {sources.advice_for(name)}")
     if hasattr(dataset, "stand_in"):
         print_text(f"  Made-up images take their place: metaexp data dataset={name} dataset.stand_in=true")
     return False
@@ -82,7 +81,7 @@ def verify_files(name: str, dataset: Dataset, folder: Path) -> int:
     if sources is None:
         raise DataError(f"verify: the class of dataset={name} does not say which files it reads (Dataset.sources).")
     if sources.advice:
-        raise DataError(f"verify: files of {name} are not here. {sources.advice}")
+        raise DataError(f"verify: files of {name} are not here. {sources.advice_for(name)}")
     place = cache_folder(folder)
     damaged = verify(name, sources, place, lambda line: print_text(line))
     if damaged:

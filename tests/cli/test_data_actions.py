@@ -80,6 +80,18 @@ def test_a_dataset_of_ones_own_that_is_not_trusted_is_listed_with_the_reason(
     assert "somebodys.Code" in line
 
 
+@pytest.mark.parametrize("name", ["icons", "omniglot", "cifar_fs"])
+def test_what_fetches_a_dataset_is_said_once_and_with_its_name(
+    data: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["data", "show", name]) == 0
+    out = capsys.readouterr().out
+    assert f"Its files are not here. metaexp data prepare {name} fetches it: " in out
+    assert out.count("metaexp data prepare") == 1
+    assert main(["data", "verify", name]) == 3
+    assert f"metaexp data prepare {name} fetches it: " in capsys.readouterr().err
+
+
 def test_show_says_source_licence_and_what_to_do_without_fetching(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +100,7 @@ def test_show_says_source_licence_and_what_to_do_without_fetching(
     assert "source:  Lake, Salakhutdinov & Tenenbaum, 2015" in text
     assert "licence: MIT" in text
     assert "train:   1100 classes, 20 examples in the smallest" in text
-    assert "Its files are not here (metaexp data prepare omniglot)" in text
+    assert "Its files are not here. metaexp data prepare omniglot fetches it" in text
     assert "dataset.stand_in=true" in text
     assert list(data.iterdir()) == []
 

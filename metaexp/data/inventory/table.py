@@ -110,5 +110,5 @@ def _format_advice(name: str, sources: Sources, dataset: Dataset) -> str:
         stand_in = "; until then dataset.stand_in=true" if hasattr(dataset, "stand_in") else ""
         return f"metaexp data show {name}{stand_in}"
     if sources.how == "fetched":
-        return sources.advice.replace("metaexp data prepare fetches", f"metaexp data prepare {name} fetches")
+        return sources.advice_for(name)
     return f"metaexp data show {name}" if sources.how == "own files" else sources.advice.splitlines()[0]
