@@ -77,8 +77,10 @@ def learning(subject: Subject) -> Finding:
         "training_steps": steps,
     }
     if not exam.is_passed_with(after):
-        return wrong(name, "a short training does not get it far above chance and above where it began", **numbers)
-    return ok(name, "far above chance after a short training" if steps else "far above chance untrained", **numbers)
+        return wrong(
+            name, "a short training does not get it far better than chance, and better than it began", **numbers
+        )
+    return ok(name, f"far better than chance {'after a short training' if steps else 'untrained'}", **numbers)
 
 
 def train(subject: Subject, algorithm: Algorithm, exam: Exam) -> int:
