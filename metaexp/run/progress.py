@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from rich import progress as bars
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -22,6 +22,7 @@ from metaexp.results.wording import format_time
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 _SECONDS_BETWEEN_FILES = 1.0
+_NARROW = 60  # columns; a narrower terminal shows the numbers without a bar
 
 Advance = Callable[[int], None]
 """Called with the number of parts that are done."""
@@ -201,27 +202,29 @@ class _Time(bars.ProgressColumn):
     def render(self, task: Task) -> Text:
         left = task.fields["left"]
         text = Text(format_time(task.elapsed or 0.0), style="progress.elapsed")
-        return text if left is None else text.append(f", {format_time(left)} left", style="progress.remaining")
+        return text if left is None else text.append(f" so far, {format_time(left)} left", style="progress.remaining")
 
 
-class _Note(bars.ProgressColumn):
-    """What the work is doing. On a narrow terminal this is cut, and no number is."""
+class _Bars(bars.Progress):
+    """Bars, and below them what the work is doing: a terminal has room for that on a line of its own only."""
 
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the table of the bars, and the notes of their tasks as lines that wrap."""
+        yield from super().get_renderables()
+        yield from (Text(task.fields["note"]) for task in self.tasks if task.fields["note"])
 
 
 class Bar(Display):
-    """Progress bars with rate, time left and the current validation."""
+    """Progress bars with rate and time left, and below them the loss and the newest validation, or the status."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = bars.Progress(
+        is_narrow = console.width < _NARROW
+        self._bars = _Bars(
             TextColumn("{task.description:<8}"),
-            BarColumn(bar_width=24, table_column=Column(min_width=6)),
+            *([] if is_narrow else [BarColumn(bar_width=24, table_column=Column(min_width=6))]),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[rate]}"),
-            _Time(table_column=Column(no_wrap=True)),
-            _Note(table_column=Column(no_wrap=False)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            _Time(table_column=Column(no_wrap=not is_narrow)),
             console=console,
             refresh_per_second=4,
             transient=True,

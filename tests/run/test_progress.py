@@ -73,19 +73,39 @@ def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes:
     ]
 
 
-def test_on_a_narrow_terminal_the_bar_cuts_the_status_and_no_number(time_passes: list[float]) -> None:
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
+def test_a_narrow_terminal_cuts_neither_a_number_nor_what_the_work_is_doing(
+    time_passes: list[float], width: int
+) -> None:
     shown, text = console(terminal=True)
-    shown.width = 80
+    shown.width = width
     display = Bar(shown)
     with display.show_progress("sweep", 2400) as advance:
         display.show_status("job 0: train 120/[600], job 1: validate 50/200, 12 more", 4000.0)
         time_passes[0] += 100
         advance(1200)
         display._bars.refresh()
-    last = [line for line in text.getvalue().splitlines() if "1200/2400" in line][-1]
-    assert "12/s" in last
-    assert " s, 67 min left job 0" in last
-    assert "12 more" not in last
+    drawn = text.getvalue()[text.getvalue().rindex("sweep ") :]
+    assert "1200/2400 12/s" in drawn
+    assert "\N{HORIZONTAL ELLIPSIS}" not in drawn
+    assert ("━" in drawn) == (width >= 60)
+    words = " ".join(drawn.split())
+    assert "0 s so far, 67" in words
+    assert "min left" in words
+    assert "job 0: train 120/[600], job 1: validate 50/200, 12 more" in words
+
+
+def test_a_narrow_terminal_does_not_cut_the_validation_of_a_run(time_passes: list[float]) -> None:
+    shown, text = console(terminal=True)
+    shown.width = 60
+    display = Bar(shown)
+    display.show_loss(0.51234)
+    display.show_validation(50, "69.54 ± 1.77 %")
+    with display.show_progress("train", 60_000) as advance:
+        time_passes[0] += 100
+        advance(12_000)
+        display._bars.refresh()
+    assert "loss 0.5123  val 69.54 ± 1.77 %" in text.getvalue()
 
 
 def test_how_far_a_run_is_is_written_beside_it_and_removed(tmp_path: Path, time_passes: list[float]) -> None:
@@ -149,7 +169,7 @@ def test_the_bar_shows_count_rate_and_validation_and_goes_away() -> None:
     assert "10/1000" in seen
     assert re.search(r"[\d.e+]+/s", seen)
     assert "loss 0.25  val 90.0 %" in seen
-    assert " 0 s, 0 s left " in seen  # in the words of the other messages, and of no clock
+    assert " 0 s so far, 0 s left" in seen  # in the words of the other messages, and of no clock
     assert not re.search(r"\d:\d\d", seen)
     assert "validate" in seen
     assert "a [line] of text" in seen
