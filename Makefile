@@ -1,4 +1,4 @@
-# make demo         set up and run the main job: MAML on made-up characters, half a minute on two cores
+# make demo         set up and run the main job: MAML on made-up characters, about a minute on two cores
 # make test         set up with the development tools, then all checks and the tests; COVERAGE=yes adds `make coverage`;
 #                   EXHAUSTIVE=yes adds the longest tests, and every case of large sets where a sample is tested
 # make lint         ruff: rules and format
