@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import torch
@@ -34,9 +35,11 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         n_outputs: the number of scores or outputs that it was built for, None for features.
 
     Raises:
-        ConfigError: A layer keeps statistics in a way that an algorithm could not choose; an example's output depends
-            on the rest of its batch; the network does not give ``n_outputs`` numbers.
+        ConfigError: A layer keeps statistics in a way that an algorithm could not choose, or has two names; an
+            example's output depends on the rest of its batch; the network writes into its input, or does not give
+            ``n_outputs`` numbers.
     """
+    _refuse_shared_layers(network)
     _convert_layers(network)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         buffers = {name: tensor.clone() for name, tensor in network.named_buffers()}
@@ -146,6 +149,21 @@ def _converted(network: nn.Module, name: str, layer: _NormBase) -> BatchNorm:
     return ours
 
 
+def _refuse_shared_layers(network: nn.Module) -> None:
+    """Refuse a layer that is registered twice: after a functional call, torch leaves other weights than its own in it.
+
+    Layers that share a parameter are put right.
+    """
+    first: dict[nn.Module, str] = {}
+    for name, layer in network.named_modules(remove_duplicate=False):
+        has_own = next(itertools.chain(layer.parameters(recurse=False), layer.buffers(recurse=False)), None) is not None
+        if has_own and first.setdefault(layer, name) != name:
+            raise ConfigError(
+                f"model: layer {name} of {type(network).__name__} is layer {first[layer]} once more, and torch cannot "
+                "call such a network with other weights. Register the layer under one name, and call it twice."
+            )
+
+
 def _try_mapping(network: nn.Module, input_shape: tuple[int, ...]) -> None:
     """Find out whether gradients of two tasks can be computed at once, where nobody knows it."""
     if type(network).__module__.startswith("metaexp.") and not getattr(network, "holds_foreign_code", False):
@@ -191,7 +209,10 @@ def _check_outputs(network: nn.Module, input_shape: tuple[int, ...], n_outputs: 
 
 
 def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Refuse a network whose output for one example depends on the others, but for the batch norm of this package."""
+    """Refuse a network that writes into its input, or whose output for one example depends on the others.
+
+    The batch norm of this package may make it depend on them.
+    """
     x = _inputs(input_shape)
     others = torch.cat([x[:1], 3 * x[1:].flip(0) + 1])
     for training in (True, False):
@@ -201,6 +222,11 @@ def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
             torch.default_generator.manual_seed(0)  # dropout draws the same
             with normalise_with("stored"):
                 outputs.append(network(batch)[0])
+        if not torch.equal(x, _inputs(input_shape)):
+            raise ConfigError(
+                f"model: {type(network).__name__} writes into its input, which the next inner step needs as it was. "
+                "Let it make a new tensor (x = x - mean), without inplace=True in its first layers."
+            )
         first, second = outputs
         if float((first - second).abs().max()) > _CLOSE * float(first.abs().max()):
             raise ConfigError(

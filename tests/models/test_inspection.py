@@ -135,6 +135,41 @@ def test_layers_that_treat_each_example_by_itself_stay(layer: nn.Module) -> None
     assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
 
 
+class Centred(Net):
+    """Subtracts a mean from its input: by a new tensor, or in place."""
+
+    def __init__(self, n_outputs: int | None, in_place: bool) -> None:
+        super().__init__(nn.Identity(), n_outputs)
+        self.in_place = in_place
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x.sub_(0.5) if self.in_place else x - 0.5)
+
+
+@pytest.mark.parametrize("n_outputs", [None, 3])
+def test_a_network_that_writes_into_its_input_is_refused(n_outputs: int | None) -> None:
+    """The next inner step would see it written to once more: Reptile was right in 19 % of episodes, and not in 61 %."""
+    prepare_network(Centred(n_outputs, in_place=False), SHAPE, n_outputs)
+    with pytest.raises(ConfigError, match=r"Centred writes into its input, which the next inner step needs as it was"):
+        prepare_network(Centred(n_outputs, in_place=True), SHAPE, n_outputs)
+
+
+def test_a_layer_with_two_names_is_refused_and_a_shared_parameter_is_not() -> None:
+    """After a functional call, torch leaves the other weights in such a layer."""
+    layer = nn.BatchNorm2d(4)
+    with pytest.raises(ConfigError, match=r"layer inner\.0\.1 of Net is layer inner\.0\.0 once more"):
+        prepare_network(Net(nn.Sequential(layer, layer)), SHAPE, 3)
+    activation = nn.ReLU()
+    network = Net(nn.Sequential(activation, nn.Conv2d(4, 4, 1), activation, nn.Conv2d(4, 4, 1)))
+    network.inner[0][3].weight = network.inner[0][1].weight
+    prepare_network(network, SHAPE, 3)
+    before = {name: (p, p.detach().clone()) for name, p in network.named_parameters(remove_duplicate=False)}
+    algorithm, episodes = maml(network), tasks(*SHAPE)
+    assert torch.allclose(over_tasks(algorithm, episodes), over_tasks(algorithm, episodes, 1), atol=1e-5)
+    after = dict(network.named_parameters(remove_duplicate=False))
+    assert all(after[name] is p and torch.equal(p, value) for name, (p, value) in before.items())
+
+
 def test_a_network_that_ignores_n_outputs_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Net was built with n_outputs=3 and gives \(7,\) per example"):
         prepare_network(Net(nn.Identity(), 3, width=7), SHAPE, 3)
