@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from metaexp.config.project import OwnFiles, own_words, use_own_files
 from metaexp.core.errors import ConfigError
-from metaexp.core.terminal_text import print_text
+from metaexp.core.terminal_text import print_text, wrap_lines
 
 OVERRIDES = """\
 overrides:
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that prints no control characters and explains an override written as an option."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        print_text(message or "", end="", file=file or sys.stderr)
+        print_text(wrap_lines(message or ""), end="", file=file or sys.stderr)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and what to write instead, and exit with code 2.
@@ -140,6 +140,16 @@ def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argpars
         "or its path. METAEXP_TRUST=A,B and `metaexp trust` do it for more than one command",
     )
     return parser
+
+
+def print_help(parser: argparse.ArgumentParser, more: str) -> None:
+    """Print the help of a verb.
+
+    Args:
+        parser: The verb's parser.
+        more: What follows its options, with the end of its last line.
+    """
+    print_text(wrap_lines(f"{parser.format_help()}\n{more}"), end="")
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Given) -> Given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from metaexp.cli.arguments import Options, make_parser, own_options, parse
+from metaexp.cli.arguments import Options, make_parser, own_options, parse, print_help
 from metaexp.config.check import SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     composer = Composer(options.config_dir)
     if options.help:
         names = "\n".join(f"{kind}s: {', '.join(composer.groups()[kind])}" for kind in _KINDS)
-        print_text(f"{parser.format_help()}\n{_USAGE}\n{names}")
+        print_help(parser, f"{_USAGE}\n{names}\n")
         return 0
     target = read_target(options.overrides, composer)
     examine = {"algorithm": _examine, "model": _examine_network, "dataset": _examine_dataset}[target.kind]

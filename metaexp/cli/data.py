@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, own_options, parse
+from metaexp.cli.arguments import Options, make_parser, own_options, parse, print_help
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     composer = Composer(options.config_dir)
     if options.help:
         known = ", ".join(composer.groups()["dataset"])
-        print_text(f"{parser.format_help()}\n{_OVERRIDES}\ndatasets: {known}")
+        print_help(parser, f"{_OVERRIDES}\ndatasets: {known}\n")
         return 0
     word, *rest = options.overrides or [""]
     if options.figure is not None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metaexp.cli.arguments import Options, make_parser, parse
+from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.compare.find import run_folders
 from metaexp.config.compose import Composer
 from metaexp.config.revise import check_idle, revise
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
-from metaexp.core.terminal_text import make_console, print_phase, print_text
+from metaexp.core.terminal_text import make_console, print_phase
 from metaexp.results.next_steps import format_next, step
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parse(parser, arguments, EvaluateOptions())
     if options.help:
-        print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
+        print_help(parser, _OVERRIDES)
         return 0
     places, overrides = split_arguments(options.overrides)
     if not places:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, own_options, parse
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, own_options, parse, print_help
 from metaexp.core.terminal_text import print_text
 from metaexp.results.next_steps import Step, format_next
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parse(parser, arguments, PlanOptions())
     if options.help:
-        print_text(f"{parser.format_help()}\n{OVERRIDES}\n{SWEEPS}")
+        print_help(parser, f"{OVERRIDES}\n{SWEEPS}\n")
         return 0
 
     from metaexp.run.folder import check_writable

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, whole_number
+from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, print_help, whole_number
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--episodes", type=whole_number, metavar="N", help="validation episodes to calibrate on")
     options = parse(parser, arguments, PredictOptions())
     if options.help:
-        print_text(f"{parser.format_help()}\n{_USAGE}", end="")
+        print_help(parser, _USAGE)
         return 0
     folder, support, query = _check(options)
     existing(folder).load_settings()  # reports problems before torch is imported

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, parse, starts_with_folder, whole_number
+from metaexp.cli.arguments import Options, make_parser, parse, print_help, starts_with_folder, whole_number
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--weights", action="store_true", help="train nothing: test published weights again")
     options = parse(parser, arguments, ReproduceOptions())
     if options.help:
-        print_text(f"{parser.format_help()}\n{_MORE}", end="")
+        print_help(parser, _MORE)
         return 0
     if not starts_with_folder(options.overrides):
         raise ConfigError("give a run folder or the name of a saved experiment first: metaexp reproduce RUN|NAME.")

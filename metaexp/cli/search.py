@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from metaexp.cli.arguments import Options, make_parser, parse
-from metaexp.core.terminal_text import print_text
+from metaexp.cli.arguments import Options, make_parser, parse, print_help
 from metaexp.search.prepare import prepare
 
 _OVERRIDES = """\
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parse(parser, arguments, SearchCommand())
     if options.help:
-        print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
+        print_help(parser, _OVERRIDES)
         return 0
     prepared = prepare(options.overrides, options.config_dir, options.config_name)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
 from metaexp.config.compose import Composer
 from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
-from metaexp.core.terminal_text import print_phase, print_text
+from metaexp.core.terminal_text import print_phase, print_text, terminal_width
 from metaexp.machine.launch import refuse
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.results.record import RunRecord
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str], ranks: Ranks = SINGLE) -> int:
     parser = _parser()
     options = parse(parser, arguments, TrainOptions())
     if options.help:
-        print_text(_help(parser, options))
+        print_help(parser, _further_help(options))
         return 0
     if options.info:
         print_text(ranks.run(lambda: format_files(options)))
@@ -183,7 +183,7 @@ def format_files(options: TrainOptions) -> str:
     )
 
 
-def _help(parser: argparse.ArgumentParser, options: TrainOptions) -> str:
+def _further_help(options: TrainOptions) -> str:
     groups = Composer(options.config_dir, options.config_name).groups()
     lines = [f"  {name}: {', '.join(choices)}" for name, choices in groups.items() if name != "experiment"]
     more = [
@@ -195,7 +195,7 @@ def _help(parser: argparse.ArgumentParser, options: TrainOptions) -> str:
         "",
         "`metaexp train --cfg job` prints every key with its value. It takes the same overrides.",
     ]
-    return f"{parser.format_help()}\n{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more)
+    return f"{OVERRIDES}\n{SWEEPS}\n" + "\n".join(more) + "\n"
 
 
 def format_experiments(experiments: Sequence[str], algorithms: Sequence[str]) -> list[str]:
@@ -210,7 +210,7 @@ def format_experiments(experiments: Sequence[str], algorithms: Sequence[str]) ->
         own = [a for a in algorithms if name == a or name.startswith(f"{a}_")]
         found.setdefault(max(own, key=len, default="others"), []).append(name)
     width = max(map(len, experiments), default=0)
-    n_columns = max(1, _COLUMNS // (width + 2))
+    n_columns = max(1, int(min(_COLUMNS, terminal_width() - 4)) // (width + 2))
     lines = []
     for algorithm, names in found.items():
         n_rows = -(-len(names) // n_columns)

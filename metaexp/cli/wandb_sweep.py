@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from metaexp.cli.arguments import Options, make_parser, parse, whole_number
+from metaexp.cli.arguments import Options, make_parser, parse, print_help, whole_number
 from metaexp.config.compose import Composer
 from metaexp.config.project import own_words
 from metaexp.core.errors import ConfigError
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parse(parser, arguments, SweepFileOptions())
     if options.help:
-        print_text(f"{parser.format_help()}\n{_OVERRIDES}", end="")
+        print_help(parser, _OVERRIDES)
         return 0
     composer = Composer(options.config_dir, options.config_name)
     space = read_space(options.overrides, composer)

@@ -2,13 +2,19 @@
 
 A terminal obeys control characters: it would change colours, clear the screen, or retitle its window because the name
 of a run says so. Direction marks would let a line read as another. Both become a replacement character, whoever wrote
-the text. ruff refuses ``print`` elsewhere, and a test refuses other consoles.
+the text. ruff refuses ``print`` elsewhere, and a test refuses other consoles. Lines are laid out for the width of the
+terminal here, too.
 """
 
 from __future__ import annotations
 
+import math
+import re
+import shutil
 import sys
+import textwrap
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
 _KEPT = "\n\t"
+_FURTHER_IN = 4  # columns, of what does not fit its line
+_LABEL = re.compile(r" *\S.*? {2,}(?=\S)")
 
 
 def plain(text: str) -> str:
@@ -60,6 +68,46 @@ def make_console(*, to_errors: bool = False) -> Console:
     return _console_class()(stderr=to_errors, highlight=False, markup=False, emoji=False, force_jupyter=False)
 
 
+def align_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = (), indent: int = 0) -> list[str]:
+    """Align the columns of lines. The last column is as long as its texts are.
+
+    On a terminal that is narrower than the lines, the columns that do not fit follow on a line of their own.
+
+    Args:
+        lines: The texts of each line, the head first.
+        right: Columns whose texts end below each other.
+        indent: How far in the lines begin.
+    """
+    widths = [max(map(len, column), default=0) for column in zip(*lines, strict=True)]
+    groups = _split(widths, terminal_width(), indent)
+    found = []
+    for line in lines:
+        cells = [
+            text.rjust(width) if i in right else text.ljust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        texts = ["  ".join(cells[i] for i in group).rstrip() for group in groups]
+        found += [
+            " " * (indent + (_FURTHER_IN if i else 0)) + text for i, text in enumerate(texts) if text.strip() or not i
+        ]
+    return found
+
+
+def wrap_lines(text: str) -> str:
+    """Return lines that a terminal does not break within words. What follows a label stays beside it.
+
+    Args:
+        text: Lines, such as the help of a verb. Where nothing is a terminal, they stay as they are.
+    """
+    room = terminal_width()
+    return text if math.isinf(room) else "\n".join(_wrap(line, int(room)) for line in text.split("\n"))
+
+
+def terminal_width() -> float:
+    """Return how many columns the terminal of standard output has; infinity where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else math.inf
+
+
 def _plain_letter(letter: str) -> str:
     if letter.isprintable() or letter in _KEPT or unicodedata.category(letter) == "Zs":
         return letter
@@ -81,3 +129,31 @@ def _console_class() -> type[Console]:
                 yield segment if is_plain else Segment(plain_lines(segment.text), segment.style)
 
     return PlainConsole
+
+
+def _split(widths: Sequence[int], room: float, indent: int) -> list[list[int]]:
+    """Which columns share a line."""
+    groups: list[list[int]] = [[]]
+    used = indent
+    for i, width in enumerate(widths):
+        if groups[-1] and used + width > room:
+            groups.append([])
+            used = indent + _FURTHER_IN
+        groups[-1].append(i)
+        used += width + 2
+    return groups
+
+
+def _wrap(line: str, room: int) -> str:
+    if len(line) <= room:
+        return line
+    label = _LABEL.match(line)
+    start = len(line) - len(line.lstrip()) + 2
+    further = len(label[0]) if label and len(label[0]) <= room // 2 else start
+    return textwrap.fill(
+        line,
+        room,
+        subsequent_indent=" " * further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

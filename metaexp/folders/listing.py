@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from metaexp.config.classes.values import format_setting
-from metaexp.core.terminal_text import plain
+from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.filters import Filter, passing
 from metaexp.folders.find import Found, find, jobs, kind_of
 from metaexp.folders.rows import Row, has_value, row_of, value_of
@@ -87,21 +87,13 @@ def format_rows(rows: Sequence[Row], none_found: str, more: Sequence[str] = ()) 
 
 
 def format_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Align the columns of lines. The last column is as long as its texts are.
+    """Align the columns of lines, each text in one line and without control characters.
 
     Args:
         lines: The lines, the head first.
         right: Columns whose texts end below each other.
     """
-    clean = [[plain(text) for text in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)][:-1]
-    return [
-        "  ".join(
-            [*(f"{t:>{w}}" if i in right else f"{t:{w}}" for i, (t, w) in enumerate(zip(line, widths, strict=False))),
-             line[-1]]
-        )
-        for line in clean
-    ]  # fmt: skip
+    return align_columns([[plain(text) for text in line] for line in lines], right)
 
 
 def _format_sum(rows: Sequence[Row]) -> str:

@@ -13,7 +13,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import leaves, with_added_keys
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
-from metaexp.core.terminal_text import plain
+from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
@@ -184,15 +184,9 @@ def _format_files(folder: Path, size: int) -> list[str]:
     there = [(name, what) for name, what in _FILES if os.path.lexists(folder / name)]
     if not there:
         return []
-    sizes = [format_size(_size(folder / name)) for name, _ in there]
-    width = max(len(str(folder / name)) for name, _ in there)
-    return [
-        f"files ({format_size(size)}):",
-        *(
-            f"  {folder / name!s:{width}}  {n_bytes:>7}  {what}"
-            for (name, what), n_bytes in zip(there, sizes, strict=True)
-        ),
-    ]
+    sizes = [f"{format_size(_size(folder / name)):>7}" for name, _ in there]
+    lines = [(str(folder / name), n_bytes, what) for (name, what), n_bytes in zip(there, sizes, strict=True)]
+    return [f"files ({format_size(size)}):", *align_columns(lines, indent=2)]
 
 
 def _size(path: Path) -> int:

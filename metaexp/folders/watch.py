@@ -184,8 +184,7 @@ def format_watched(found: Found, look: Look) -> str:
         for line in look.lines
     ]
     failures = [f"  {line.name}: {line.error} ({_format_log(line.folder)})" for line in look.lines if line.error]
-    table = [text.rstrip() for text in format_columns([head, *cells], right=(3, 5))]
-    parts = [format_sum(found, look), *table]
+    parts = [format_sum(found, look), *format_columns([head, *cells], right=(3, 5))]
     parts += ["ended badly:", *failures] if failures else []
     return "\n".join(parts)
 

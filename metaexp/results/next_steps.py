@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.core.terminal_text import align_columns
+
 
 class Step(NamedTuple):
     """A command that one could give next.
@@ -34,8 +36,7 @@ def format_next(steps: Sequence[Step]) -> str:
     """Format commands to copy, each with a comment that a shell ignores; an empty text for none."""
     if not steps:
         return ""
-    width = max(len(item.command) for item in steps)
-    return "\n".join(["next:", *(f"  {item.command:{width}}  # {item.why}" for item in steps)])
+    return "\n".join(["next:", *align_columns([(item.command, f"# {item.why}") for item in steps], indent=2)])
 
 
 def after_run(folder: Path, *, is_tested: bool) -> list[Step]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.errors import MetaexpError
+from metaexp.core.terminal_text import align_columns
 from metaexp.data.base import Dataset
 from metaexp.data.inventory.caches import cache_files
 from metaexp.data.inventory.sources import Sources
@@ -73,11 +74,7 @@ def format_table(rows: Sequence[Row], folder: Path) -> str:
         folder: ``paths.data``, for the first line.
     """
     head = Row("dataset", "kind", "files", "size", "where, or what to do")
-    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head) - 1)]
-    lines = [
-        "  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line.where]).rstrip()
-        for line in (head, *rows)
-    ]
+    lines = align_columns([head, *rows])
     note = f"paths.data is {folder.absolute()}" + ("" if folder.is_dir() else ", which is not there") + "."
     return "\n".join([*lines, "", note, "`metaexp data show NAME` says more of one, and how to get it."])
 
