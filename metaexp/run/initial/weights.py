@@ -123,7 +123,7 @@ def load_initial(network: nn.Module, file: WeightsFile, is_partial: bool) -> Ini
 def format_initial(report: InitialWeights) -> list[str]:
     """Format what was taken from a file of weights, in a few lines."""
     of = len(report.matched) + len(report.missing) + len(report.other_shape)
-    under = f", whose names begin with {report.prefix} there" if report.prefix else ""
+    under = f'; their names there begin with "{report.prefix}"' if report.prefix else ""
     lines = [
         f"initial weights: {len(report.matched)} of {of} tensors of the network from {report.file} "
         f"(SHA-256 {report.sha256[:12]}){under}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -73,6 +74,9 @@ def test_a_part_is_taken_only_where_that_is_allowed_and_the_rest_stays() -> None
     assert torch.equal(network.head.weight, before["head.weight"])
     assert bool((network.body.weight == 0.5).all())
     text = "\n".join(format_initial(report))
+    assert "; their names there" not in text
+    prefixed = "\n".join(format_initial(dataclasses.replace(report, prefix="model.")))
+    assert '(SHA-256 abababababab); their names there begin with "model."\n' in prefixed
     for words in ("from some.pt (SHA-256 abababababab)", "not in it: norm.running_mean", "another shape: head.weight"):
         assert words in text
 
