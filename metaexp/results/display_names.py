@@ -94,7 +94,7 @@ def full_name(algorithm: str) -> str:
 def format_label(label: str, algorithm: str, config: Mapping[str, Any]) -> str:
     """Return the name of a row of a comparison in full: ``MAML (first order) inner_lr=0.1``.
 
-    Numbers of many digits, as a search draws them, are shown with four.
+    Numbers of many digits, as a search draws them, are shown with four, and of a SHA-256 the beginning.
 
     Args:
         label: The row's label, which begins with the name of the algorithm or of an experiment.

@@ -11,6 +11,7 @@ from metaexp.results.verdict import is_another_task
 
 NOTHING = "-"
 """Stands where there is no value."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _FRACTION = re.compile(r"-?\d*(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)")
 _LEAST, _MOST = 1e-6, 1e6
 """Half intervals outside of these are written with an exponent."""
@@ -174,5 +175,10 @@ def format_point(varied: str) -> str:
 
 
 def shorten(value: str) -> str:
-    """Return a number with a point or an exponent in four digits, such as a rate that a search drew; others as is."""
+    """Return a number with a point or an exponent, such as a rate that a search drew, in four digits.
+
+    Of a SHA-256, such as that of a file of weights, the beginning is returned. Other values stay as they are.
+    """
+    if _DIGEST.fullmatch(value):
+        return value[:12]
     return f"{float(value):.4g}" if len(value) >= 7 and _FRACTION.fullmatch(value) else value

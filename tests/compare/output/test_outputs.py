@@ -541,3 +541,14 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     assert "A row can be better because of this, and not because of its algorithm." in first
     assert not [line for line in others if "conditions are not equal" in line]
     assert re.search(r"Rows also differ in (optimizer, )?optimizer\.lr", last)
+
+
+def test_digests_of_first_weights_are_short_in_sentences_and_names(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed)
+        make_run("maml", seed, config={"model.weights_sha256": "12" * 32})
+    (table,) = compared(tmp_path / "sweep").tables
+    text = "\n".join(format_headline(table))
+    assert "model.weights_sha256: " in text
+    assert "MAML model.weights_sha256=121212121212 " in text
+    assert "12" * 7 not in text

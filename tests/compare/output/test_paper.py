@@ -154,6 +154,7 @@ def test_every_shipped_algorithm_has_a_name_and_a_colour_of_its_own() -> None:
             "mine a=0.0001235 b=1e-05 c=1234567890 d=0.0001",
         ),
         ("mine_two_cores", "mine", False, "mine_two_cores"),
+        (f"maml a={64 * '7'} b={63 * '7'}", "maml", False, f"MAML a={12 * '7'} b={63 * '7'}"),
         ("train.steps=5", "maml", False, "train.steps=5"),
     ],
 )
