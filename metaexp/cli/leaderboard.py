@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from metaexp.cli.arguments import Parser
+from metaexp.cli.arguments import Parser, print_origin
 from metaexp.compare.find import run_folders
+from metaexp.config.project import use_own_files
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     output: Path = options.output
     if output.suffix != ".html" or not output.absolute().parent.is_dir():
         raise ConfigError(f"--output {output}: give a file .html in a folder that exists.")
+    print_origin(use_own_files(None, options.trust))
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
     links: dict[str, str] = {}
@@ -96,5 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of run folders")
     parser.add_argument(
         "--output", type=Path, default=Path("leaderboard.html"), metavar="FILE", help="the page (leaderboard.html)"
+    )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="allow runs to use classes of this package"
     )
     return parser

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from metaexp.cli.main import main
+from metaexp.config.classes import targets
 from metaexp.results.record import read_record, write_record
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -76,6 +78,31 @@ def test_a_name_that_is_no_text_has_a_link_and_a_link_to_a_folder_is_not_followe
     assert main(["leaderboard", str(tmp_path / "case"), "--output", str(tmp_path / "page.html")]) == 0
     assert "left out: case: " in (said := capsys.readouterr().out)
     assert "record.json is a symbolic link" in said
+
+
+def test_code_of_a_project_runs_as_in_every_command_and_that_of_others_once_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_figures: None
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(targets, "_folders", {})
+    monkeypatch.setattr(targets, "_trusted", set())
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    assert main(["new", "algorithm", "mine", "--package", "code_of_leaderboard"]) == 0
+    short = ["train.steps=1", "train.eval_episodes=2", "eval.episodes=4", "tracker=files", "hydra.run.dir=run"]
+    assert main(["train", "algorithm=mine", "dataset=glyphs", "model=mlp", *short]) == 0
+    monkeypatch.setattr(targets, "_trusted", set())
+    capsys.readouterr()
+    assert main(["leaderboard", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "measured again: run" in out
+    assert "code of code_of_leaderboard" in err
+    monkeypatch.setattr(targets, "_trusted", set())
+    monkeypatch.chdir(tmp_path)
+    assert main(["leaderboard", "project/run"]) == 0
+    assert "add --trust code_of_leaderboard" in capsys.readouterr().out
+    assert main(["leaderboard", "project/run", "--trust", "project/code_of_leaderboard"]) == 0
+    assert "measured again: run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
