@@ -44,7 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     folder: Path = options.root / "docs" / "results"
     readme = options.root / "README.md"
     if not folder.is_dir() or not readme.is_file():
-        raise ConfigError(f"--root {options.root}: there is no README.md with a docs/results folder beside it.")
+        raise ConfigError(
+            f"--root {options.root}: there is no README.md with a docs/results folder beside it, into which runs are "
+            "published. Call `metaexp report` in the repository of metaexp, or name its folder by --root."
+        )
     if options.name is not None and len(options.runs) != 1:
         raise ConfigError("--name names the copy of one run; give one run.")
     if options.evaluations and not options.runs:

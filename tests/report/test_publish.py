@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.cli.main import main
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
 from metaexp.report.pages import Entry, format_short_table
@@ -227,3 +228,12 @@ def test_weights_are_not_read_through_a_link(run: Path, tmp_path: Path) -> None:
     (run / "checkpoints").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunFolderError, match="checkpoints is a symbolic link, so it was not opened"):
         publish(run, tmp_path / "results")
+
+
+def test_a_folder_without_published_results_is_refused_with_where_to_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--root", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"--root {tmp_path}: there is no README.md with a docs/results folder beside it" in said
+    assert "Call `metaexp report` in the repository of metaexp" in said
