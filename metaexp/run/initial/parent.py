@@ -157,8 +157,8 @@ def format_parent(parent: ParentRun | None, step: int) -> str:
     if parent is None or parent.step != step:
         return ""
     if not parent.not_from_start:
-        return f" of {parent.name}, as a run of so many steps from the start would"
-    return f" of {parent.name}, not as a run of so many steps from the start would: {'; '.join(parent.not_from_start)}"
+        return f" of {parent.name}; a run of so many steps from the start would be the same"
+    return f" of {parent.name}; a run of so many steps from the start would differ: {'; '.join(parent.not_from_start)}"
 
 
 def _folder(lines: Sequence[str]) -> Path:
