@@ -120,7 +120,7 @@ def _validation(
         )  # fmt: skip
     shown = [*values, *([] if test is None else [test.mean])]
     _compare(axes, lines, shown)
-    axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} of new tasks")
+    axes.set_ylabel(f"{'mean squared error' if metric == 'mse' else metric} on new tasks")
     if metric == "accuracy":
         scale_accuracy(axes, shown)
 
