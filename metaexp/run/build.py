@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from metaexp.config.classes.make import import_class, make
 from metaexp.config.schema import ClassSpec, Settings
@@ -31,6 +30,7 @@ from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
+from metaexp.run.optimizer import make_optimizer
 from metaexp.run.state import TrainState
 from metaexp.run.step import MetaStep, check_shares
 
@@ -119,19 +119,12 @@ def build(
         train_source=augmented(tasks, dataset, settings.augment, settings.seed),
         eval_source=SealedSource(given.tasks(settings.task.shape, settings.eval.seed)),
         tasks_per_step=1 if on_batches else batch,
-        optimizer=_make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
+        optimizer=make_optimizer(settings.optimizer, parameters, compute) if parameters else None,
         schedule=make(settings.schedule, Schedule),  # type: ignore[type-abstract]
         clip=make(settings.clip, Clip),  # type: ignore[type-abstract]
         initial_weights=taken,
         trained_before=trained_before,
     )
-
-
-def _make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
-    """The optimiser. On a GPU it takes its step in one operation where it can, unless the settings say how."""
-    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
-    how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
-    return make(spec, torch.optim.Optimizer, params=parameters, **how)
 
 
 def load_dataset(settings: Settings, compute: Compute, progress: Progress) -> MetaDataset:

@@ -65,7 +65,7 @@ class TrainState:
             "losses": self.losses,
             "gradient_norms": self.gradient_norms,
             "best": None if best is None else [best.step, best.mean, best.ci95, best.n_episodes],
-            "optimizer": None if self.optimizer is None else _plain_state(self.optimizer),
+            "optimizer": None if self.optimizer is None else plain_state(self.optimizer),
             "unvalidated": self.unvalidated,
         }
 
@@ -137,8 +137,8 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimiser that is not a tensor: some have counters in their state or groups."""
+def plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state of an optimiser that is not a tensor: some have counters in their state or groups."""
     state = optimizer.state_dict()
     return {
         "groups": [{key: v for key, v in group.items() if key != "params"} for group in state["param_groups"]],

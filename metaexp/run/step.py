@@ -24,6 +24,7 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.run.optimizer import UnsavedState
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -92,6 +93,7 @@ class MetaStep:
         self.gradient: Gradient = self.fresh_gradient
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
+        self._unsaved: UnsavedState | None = UnsavedState(optimizer, clip=clip, schedule=schedule)
         self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
     def indices(self, step: int) -> Tensor:
@@ -120,6 +122,9 @@ class MetaStep:
         self.clip.apply(self.algorithm)
         self._set_lr(step)
         self.optimizer.step()
+        if self._unsaved is not None:
+            self._unsaved.check()
+            self._unsaved = None
         return StepResult(mean.losses, norm)
 
     def _backward_on_share(self, step: int) -> Partial:

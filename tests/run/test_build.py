@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
+from collections import deque
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from metaexp.config.schema import Settings
+from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.optim import Clip, ClipNorm, Constant
 from metaexp.machine.device import Compute
 from metaexp.run.build import Parts, build
+from metaexp.run.optimizer import UnsavedState, make_optimizer
 from metaexp.run.state import copy_weights
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -124,3 +129,89 @@ def test_regression_data_and_classification_tasks_do_not_meet(tiny: ModuleType) 
 def test_missing_data_are_reported_by_the_dataset(tiny: ModuleType) -> None:
     with pytest.raises(DataError, match="nowhere to be found"):
         built(tiny.settings(OUT, dataset={"_target_": "tiny_runs.Missing"}))
+
+
+class Own(torch.optim.SGD):
+    """Its step is that of SGD, and changes something beside it."""
+
+    def __init__(self, params: Any, kind: str) -> None:
+        super().__init__(params, lr=0.1)
+        self.kind = kind
+        self.count, self.history, self.mean = 0, deque(maxlen=3), torch.zeros(2)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        (parameter,) = self.param_groups[0]["params"]
+        slots = self.state[parameter]
+        if self.kind == "count":
+            self.count += 1
+        elif self.kind == "history":
+            self.history.append(1.0)
+        elif self.kind == "mean":
+            self.mean.add_(1)
+        elif self.kind == "list of tensors":
+            slots["last"] = [parameter.detach().clone()]
+        elif self.kind == "group":
+            self.param_groups[0]["rate"] = parameter.detach().clone()
+        elif self.kind == "saved":
+            slots["count"] = slots.get("count", 0) + 1
+            slots["mean"] = parameter.detach().clone()
+            self.param_groups[0]["rate"] = 0.5
+
+
+class Adaptive(Clip):
+    """Remembers the norms of gradients, as AutoClip does."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def apply(self, module: nn.Module) -> None:
+        self.norms.append(1.0)
+
+
+def stepped(optimizer: torch.optim.Optimizer, clip: Clip | None = None) -> UnsavedState:
+    clip = clip or ClipNorm(1.0)
+    unsaved = UnsavedState(optimizer, clip=clip, schedule=Constant())
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.ones_like(parameter)
+    clip.apply(nn.Module())
+    optimizer.step()
+    return unsaved
+
+
+def parameters() -> list[Tensor]:
+    return [nn.Parameter(torch.ones(2))]
+
+
+@pytest.mark.parametrize("name", ["count", "history", "mean"])
+def test_what_an_optimiser_keeps_beside_its_state_is_named(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    stepped(Own(parameters(), name)).check()
+    assert f"a step of training changes {name} of optimizer Own, which checkpoints do not hold" in caplog.text
+
+
+def test_what_a_clip_keeps_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    stepped(torch.optim.SGD(parameters()), Adaptive()).check()
+    assert "changes norms of clip Adaptive" in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "name"), [("list of tensors", "last"), ("group", "rate")])
+def test_a_state_that_cannot_be_written_is_refused_at_the_first_step(kind: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"Own keeps {name} in its state, which no checkpoint can hold"):
+        stepped(Own(parameters(), kind)).check()
+
+
+TORCHS = ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adagrad", "Adadelta", "Adamax", "ASGD", "Rprop", "RMSprop"]
+
+
+@pytest.mark.parametrize("name", [*TORCHS, "Adafactor"])
+def test_nothing_is_said_of_optimisers_whose_state_is_saved(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        stepped(getattr(torch.optim, name)(parameters())).check()
+        stepped(Own(parameters(), "saved")).check()
+    assert not caplog.records
+
+
+def test_an_optimiser_that_computes_the_loss_itself_is_refused() -> None:
+    spec = ClassSpec("torch.optim.LBFGS", "torch.optim.LBFGS", {"lr": 1.0}, frozenset({"params", "lr"}))
+    with pytest.raises(ConfigError, match=r"computes the loss several times in a step .* such as optimizer=adam"):
+        make_optimizer(spec, parameters(), CPU)

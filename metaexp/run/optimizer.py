@@ -1,0 +1,114 @@
+"""The optimiser of a run, and whether checkpoints hold all that it changes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metaexp.config.classes.make import make
+from metaexp.config.schema import ClassSpec
+from metaexp.core.errors import ConfigError
+from metaexp.machine.device import Compute
+from metaexp.run.state import plain_state
+
+log = logging.getLogger(__name__)
+
+_NOT_LOOKED_AT: Final = {"state", "param_groups", "_opt_called", "_warned_capturable_if_run_uncaptured"}
+"""Attributes of an optimiser: two that checkpoints hold, and notes that torch makes."""
+
+
+def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
+    """Make the optimiser. On a GPU it takes its step in one operation where it can, unless the settings say how.
+
+    Args:
+        spec: The class and its checked arguments.
+        parameters: What it trains.
+        compute: The device.
+
+    Raises:
+        ConfigError: Its step computes the loss by itself.
+    """
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(spec.arguments)
+    how = {"fused": True} if compute.device.type == "cuda" and not chosen else {}
+    made = make(spec, torch.optim.Optimizer, params=parameters, **how)
+    closure = inspect.signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"optimizer={spec.target} computes the loss several times in a step (step needs a closure), and metaexp "
+            "computes it once. Choose another one, such as optimizer=adam."
+        )
+    return made
+
+
+class UnsavedState:
+    """Finds what a step of training changes in an optimiser, clip or schedule, and no checkpoint holds.
+
+    A run that is resumed would go on otherwise than one that was not stopped. Numbers, texts, tensors and arrays are
+    looked at, and containers of them.
+
+    Args:
+        optimizer: Before its first step in this process.
+        others: What is used beside it, by name.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, **others: object) -> None:
+        self.optimizer = optimizer
+        self._parts = {"optimizer": optimizer, **others}
+        self._before = dict(self._held())
+
+    def check(self) -> None:
+        """Warn of what the step has changed.
+
+        Raises:
+            ConfigError: The state of the optimiser cannot be written.
+        """
+        state = plain_state(self.optimizer)
+        found = [*state["groups"], *state["slots"].values()]
+        if bad := sorted({key for values in found for key, value in values.items() if not _is_writable(value)}):
+            raise ConfigError(
+                f"optimizer: {type(self.optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
+                "hold. Keep tensors, numbers and texts there, each under a name of its own."
+            )
+        after = dict(self._held())
+        changed = sorted(key for key in self._before.keys() | after.keys() if self._before.get(key) != after.get(key))
+        if changed:
+            log.warning(
+                "a step of training changes %s, which checkpoints do not hold. If the numbers depend on it, a resumed "
+                "run differs from one that was not stopped; an optimiser can keep it in its state or param_groups.",
+                ", ".join(changed[:3]),
+            )
+
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        for part, holder in self._parts.items():
+            for name, value in vars(holder).items():
+                if name not in _NOT_LOOKED_AT:
+                    yield f"{name} of {part} {type(holder).__name__}", _comparable(value)
+
+
+def _comparable(value: Any) -> Any:
+    """A copy of what a value holds; None for objects, and for parameters, which checkpoints hold."""
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        return value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, dict):
+        return {key: _comparable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, deque)):
+        return [_comparable(item) for item in value]
+    return value if isinstance(value, (bool, int, float, str)) else None
+
+
+def _is_writable(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
