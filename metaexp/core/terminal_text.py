@@ -9,6 +9,7 @@ terminal here, too.
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import sys
@@ -60,12 +61,17 @@ def make_console(*, to_errors: bool = False) -> Console:
     """Return a console of rich that prints words and tables.
 
     No text is markup, and what a terminal would obey is replaced; styles are those of the program alone. A notebook
-    gets plain lines, not a block of HTML for each.
+    gets plain lines, not a block of HTML for each. It calls itself a terminal, also to the commands of its cells
+    (``!metaexp train``), but cannot draw over what it has shown, so it is none here.
 
     Args:
         to_errors: Print on standard error.
     """
-    return _console_class()(stderr=to_errors, highlight=False, markup=False, emoji=False, force_jupyter=False)
+    is_notebook = "ipykernel" in sys.modules or "JPY_PARENT_PID" in os.environ  # a kernel, or what it has started
+    return _console_class()(
+        stderr=to_errors, highlight=False, markup=False, emoji=False, force_jupyter=False,
+        force_terminal=False if is_notebook else None,
+    )  # fmt: skip
 
 
 def align_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = (), indent: int = 0) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -280,10 +279,10 @@ class Bar(Display):
 def default_display() -> Display:
     """Return a bar if standard error is a terminal, lines otherwise.
 
-    A notebook calls itself a terminal, but cannot draw over what it has shown, so it gets lines.
+    A notebook gets lines.
     """
     console = make_console(to_errors=True)
-    return Bar(console) if console.is_terminal and "ipykernel" not in sys.modules else Lines(console)
+    return Bar(console) if console.is_terminal else Lines(console)
 
 
 def format_left(seconds: float | None) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import math
 import sys
+from types import ModuleType
 
 import pytest
 
 from metaexp.cli.main import main
 from metaexp.core import terminal_text
-from metaexp.core.terminal_text import align_columns, terminal_width, wrap_lines
+from metaexp.core.terminal_text import align_columns, make_console, terminal_width, wrap_lines
+from metaexp.run.progress import Bar, Lines, default_display
 
 LINES = [["state", "size", "what", "folder"], ["done", "5 MB", "maml on glyphs", "outputs/one"], ["-", "9 kB", "", "b"]]
 
@@ -85,3 +87,17 @@ def test_no_line_of_a_help_is_wider_than_the_terminal(monkeypatch: pytest.Monkey
     monkeypatch.setattr(terminal_text, "terminal_width", lambda: math.inf)
     assert main(["train", "--help"]) == 0
     assert max(map(len, terminal.getvalue().splitlines())) > 80
+
+
+def test_neither_a_kernel_nor_a_command_of_its_cells_draws_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_terminal(monkeypatch, 80)
+    monkeypatch.setenv("TERM", "xterm-color")  # as a cell has it
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    assert make_console().is_terminal
+    assert isinstance(default_display(), Bar)
+    with monkeypatch.context() as kernel:
+        kernel.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+        assert not make_console().is_terminal
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not make_console().is_terminal
+    assert isinstance(default_display(), Lines)

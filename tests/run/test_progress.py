@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from rich.console import Console
@@ -184,13 +182,6 @@ def test_validations_of_a_bar_stay_on_the_terminal() -> None:
         bar.show_validation(5, "61.00 %")
         advance(10)
     assert "validation after 5 steps: 61.00 %\n" in text.getvalue()
-
-
-def test_a_notebook_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "make_console", lambda to_errors: console(terminal=True)[0])
-    assert isinstance(default_display(), Bar)
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    assert isinstance(default_display(), Lines)
 
 
 def test_the_bar_is_not_redrawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
