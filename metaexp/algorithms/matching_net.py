@@ -13,6 +13,10 @@ depend on the order of the support examples. Support sets are shuffled here, so 
 Departures: the paper does not say how batch norm is used at test; here as in Prototypical Networks, one batch of
 support and queries in training and running averages at test. It does not say where dropout acts either: here on the
 embeddings, before FCE.
+
+A cosine is at most 1, and that of embeddings which end in a ReLU is not below 0. So P is at most e / (e + N - 1) for N
+classes of one example, and attention stays flat however long one trains. ``exact_cosine=false`` leaves queries at their
+own length. That is the default of Meta-Dataset (Triantafillou et al., ICLR 2020), and lets attention become sharp.
 """
 
 from __future__ import annotations
@@ -49,6 +53,7 @@ class MatchingNet(Algorithm):
         dropout: share of the embedding's entries that are dropped in training.
         batch_norm: ``running``, or ``transductive``: support and queries are each normalised by themselves, in training
             and at test.
+        exact_cosine: whether both sides of the similarity have length 1, as published, or the support only.
 
     Raises:
         ConfigError: Tasks are regression, which has no classes.
@@ -68,12 +73,14 @@ class MatchingNet(Algorithm):
         fce_steps: PositiveInt,
         dropout: Fraction,
         batch_norm: Literal["running", "transductive"],
+        exact_cosine: bool = True,
     ) -> None:
         super().__init__()
         if train_shape.n_way == 0:
             raise ConfigError(needs_classes("algorithm=matching_net"))  # it sums attention over classes
         self.model = model
         self.dropout = dropout
+        self.exact_cosine = exact_cosine
         self.normalises_with_batch = batch_norm == "transductive"
         n_features = math.prod(model.feature_shape(input_shape))
         self.context = FullContext(n_features, fce_steps) if fce else None
@@ -121,12 +128,15 @@ class MatchingNet(Algorithm):
         return embedded if self.context is None else self.context.embed_support(embedded), labels
 
     def _log_probabilities(self, memory: Memory, embedded: Tensor) -> Tensor:
-        """(M, N) from query embeddings (M, F). Cosines are bounded, so no class with support comes near zero."""
+        """(M, N) from query embeddings (M, F). The least number stands for a class without support."""
         support, labels = memory
         if self.context is not None:
             embedded = self.context.embed_queries(embedded, support)
-        cosines = F.normalize(embedded, dim=1) @ F.normalize(support, dim=1).T  # (M, S)
-        return (cosines.softmax(1) @ labels).clamp_min(torch.finfo(labels.dtype).tiny).log()
+        if self.exact_cosine:
+            embedded = F.normalize(embedded, dim=1)
+        attention = (embedded @ F.normalize(support, dim=1).T).log_softmax(1)  # (M, S), as logarithms
+        of_class = attention.unsqueeze(2).masked_fill(labels == 0, torch.finfo(labels.dtype).min)  # (M, S, N)
+        return of_class.logsumexp(1)
 
 
 class FullContext(nn.Module):

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -14,10 +15,10 @@ from metaexp.models.mlp import MLP
 MakeTask = Callable[..., Episode]
 
 
-def matching_net(n_way: int = 3, fce: bool = False, dropout: float = 0.0) -> MatchingNet:
+def matching_net(n_way: int = 3, fce: bool = False, dropout: float = 0.0, exact_cosine: bool = True) -> MatchingNet:
     torch.manual_seed(0)
     model = MLP((4,), None, [8, 6], True, True, 1e-3, "default", 0.01)
-    return MatchingNet(model, (4,), TaskShape(n_way, 2, 2), fce, 3, dropout, "running").double()
+    return MatchingNet(model, (4,), TaskShape(n_way, 2, 2), fce, 3, dropout, "running", exact_cosine).double()
 
 
 def copy_to(cell: LSTMCell, weight_ih: torch.Tensor, weight_hh: torch.Tensor, bias: torch.Tensor) -> None:
@@ -47,6 +48,38 @@ def test_predictions_are_log_probabilities_summed_over_the_support_of_a_class(ma
         assert torch.allclose(scores[:, n].exp(), attention[:, support.y == n].sum(1))
         assert not torch.allclose(scores[:, n].exp(), attention[:, support.y == n].mean(1))
     assert torch.allclose(scores.exp().sum(1), torch.ones(6, dtype=torch.float64))
+
+
+def test_queries_keep_their_length_where_the_cosine_is_not_exact(make_task: MakeTask) -> None:
+    algorithm = matching_net(exact_cosine=False).eval()
+    support, query = make_task(k_shot=3)
+    scores = algorithm.predict(algorithm.adapt(support), query.x)
+    f, g = algorithm.model(query.x), algorithm.model(support.x)
+    attention = (torch.cosine_similarity(f[:, None], g, dim=2) * f.norm(dim=1, keepdim=True)).softmax(1)
+    for n in range(3):
+        assert torch.allclose(scores[:, n].exp(), attention[:, support.y == n].sum(1))
+    exact = matching_net().eval()
+    assert not torch.allclose(scores, exact.predict(exact.adapt(support), query.x))
+
+
+def test_a_loss_has_a_gradient_where_the_right_class_gets_no_attention(make_task: MakeTask) -> None:
+    """As a probability, e to the power of -1000 would be rounded to zero, whose logarithm has no gradient."""
+    algorithm = matching_net(exact_cosine=False)
+    labels = torch.eye(2, dtype=torch.float64)
+    embedded = torch.tensor([[1000.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    loss = algorithm.loss(
+        algorithm._log_probabilities((torch.eye(2, dtype=torch.float64), labels), embedded), torch.tensor([1])
+    )
+    (gradient,) = torch.autograd.grad(loss, embedded)
+    assert loss == 1000.0
+    assert torch.allclose(gradient, torch.tensor([[1.0, -1.0]], dtype=torch.float64))
+
+
+def test_with_exact_cosines_of_a_relu_no_class_gets_more_than_the_bound() -> None:
+    algorithm = matching_net()
+    labels = torch.eye(5, dtype=torch.float64)
+    scores = algorithm._log_probabilities((torch.eye(5, dtype=torch.float64), labels), 1000.0 * torch.eye(5).double())
+    assert torch.allclose(scores.diagonal().exp(), torch.tensor(math.e / (math.e + 4), dtype=torch.float64))
 
 
 def test_the_loss_is_minus_the_log_probability_of_the_label(make_task: MakeTask) -> None:
