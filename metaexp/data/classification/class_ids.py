@@ -9,6 +9,7 @@ from typing import Final
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset
+from metaexp.data.early import ask
 
 _DIGITS: Final = 12
 
@@ -49,7 +50,8 @@ def named_classes(dataset: Dataset, folder: Path) -> Mapping[Split, Mapping[str,
 
     Raises:
         DataError: The files are missing or wrong.
+        ConfigError: There is a mistake in a dataset of somebody's own.
     """
     classes = type(dataset).__mro__
     names, loads = (next(n for n, c in enumerate(classes) if what in vars(c)) for what in ("class_ids_in", "load"))
-    return dataset.class_ids_in(folder) if names <= loads else None
+    return ask(dataset, "class_ids_in", folder) if names <= loads else None

@@ -173,6 +173,10 @@ def _named_training_classes(folder: Path) -> list[str] | None:
 def _named_classes(spec: ClassSpec, folder: Path) -> Mapping[Split, ClassIds] | None:
     """What :meth:`Dataset.class_ids_in` returns. What is wrong with the files is left for the run to say."""
     try:
-        return named_classes(make(spec, Dataset), folder)  # type: ignore[type-abstract]
-    except (ConfigError, DataError, OSError):
+        dataset = make(spec, Dataset)  # type: ignore[type-abstract]
+    except ConfigError:
+        return None
+    try:
+        return named_classes(dataset, folder)
+    except (DataError, OSError):
         return None

@@ -1,0 +1,76 @@
+"""A mistake in what a dataset of one's own says before it is loaded is a message, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from metaexp.config.contradictions import data_facts
+from metaexp.config.schema import ClassSpec
+from metaexp.core.errors import ConfigError, MissingDataError
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.classification.class_ids import named_classes
+from metaexp.run.initial import trained_before
+
+FOLDER = Path("data")
+
+
+class Raising(Dataset):
+    """Its methods return None, but for one that raises."""
+
+    kind = "classification"
+
+    def __init__(self, where: str, error: Exception) -> None:
+        self.where, self.error = where, error
+
+    def _say(self, method: str) -> None:
+        if method == self.where:
+            raise self.error
+
+    def capacity(self) -> None:
+        self._say("capacity")
+
+    def capacity_in(self, folder: Path) -> None:
+        self._say("capacity_in")
+
+    def class_ids_in(self, folder: Path) -> None:
+        self._say("class_ids_in")
+
+    def fixed_bank(self, folder: Path | None) -> None:
+        self._say("fixed_bank")
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        raise NotImplementedError
+
+
+def facts(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("metaexp.config.contradictions.make", lambda *_: dataset)
+    return data_facts(ClassSpec("own.Raising", "own.Raising", {}, frozenset()), {}, FOLDER)
+
+
+def names(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(trained_before, "make", lambda *_: dataset)
+    return trained_before._named_classes(SimpleNamespace(), FOLDER)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [("capacity", facts), ("capacity_in", facts), ("fixed_bank", facts), ("class_ids_in", names)],
+)
+def test_a_mistake_in_a_method_is_a_message(where: str, asked: Callable[..., Any], monkeypatch: Any) -> None:
+    message = rf"{where} of the dataset Raising raises KeyError: 'x' \(.*test_early.py, line \d+\). Correct it, or let"
+    with pytest.raises(ConfigError, match=message):
+        asked(Raising(where, KeyError("x")), monkeypatch)
+
+
+def test_missing_files_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = MissingDataError("put it there")
+    assert facts(Raising("capacity_in", missing), monkeypatch).capacity is None
+    assert names(Raising("class_ids_in", missing), monkeypatch) is None
+    with pytest.raises(MissingDataError):
+        named_classes(Raising("class_ids_in", missing), FOLDER)
+    assert facts(Raising("nowhere", missing), monkeypatch).name == "Raising"
