@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.inner import in_vmap
+from metaexp.core.types import Episode
+
+_NOT_A_LABEL = torch.iinfo(torch.int64).min
+"""What torch leaves out of its loss, in the place of -100: :func:`task_metric` counts every query."""
+_ADVICE = "N classes have labels from 0 to N - 1, and N scores. `metaexp check` examines your own dataset or algorithm."
 
 
 def task_loss(scores: Tensor, y: Tensor) -> Tensor:
@@ -17,13 +23,27 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
     Args:
         scores: (S, N), or (S, D) in regression.
         y: Labels (S,) int64, or targets (S, D) float.
+
+    Raises:
+        DataError: A label is not that of a class. No label means that an example is left out, as -100 does in torch.
+        ConfigError: Outputs and targets have different shapes.
     """
+    try:
+        return _task_loss(scores, y)
+    except (IndexError, RuntimeError) as error:  # torch's, without vmap and with it
+        if y.dtype != torch.int64 or "out of bounds" not in str(error):
+            raise
+        raise DataError(f"{str(error).splitlines()[0].rstrip('.')}: {_ADVICE}") from error
+
+
+def _task_loss(scores: Tensor, y: Tensor) -> Tensor:
     is_exact = in_vmap() and scores.dtype != torch.bfloat16  # where ours have the bits of torch's own
     if y.dtype == torch.int64:
-        return _mapped_cross_entropy(scores, y) if is_exact and scores.dim() == 2 else F.cross_entropy(scores, y)
-    if is_exact and scores.shape == y.shape:  # torch warns of others
-        return (scores - y).square().mean()
-    return F.mse_loss(scores, y)
+        if is_exact and scores.dim() == 2:
+            return _mapped_cross_entropy(scores, y)
+        return F.cross_entropy(scores, y, ignore_index=_NOT_A_LABEL)
+    _require_shape(scores.shape, y)
+    return (scores - y).square().mean() if is_exact else F.mse_loss(scores, y)
 
 
 def _mapped_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
@@ -32,13 +52,35 @@ def _mapped_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
     return (-log_probabilities).sum() / len(y)
 
 
+def check_labels(episodes: Episode) -> None:
+    """Raise DataError where a label of an episode, or of several, is not that of a class."""
+    for part, (_, y, n_way) in zip(("support", "query"), episodes, strict=True):
+        if n_way and bool(((y < 0) | (y >= n_way)).any()):
+            wrong = y[(y < 0) | (y >= n_way)].flatten()[0]
+            raise DataError(f"a {part} example of an episode of {n_way} classes has the label {int(wrong)}: {_ADVICE}")
+
+
 def task_metric(scores: Tensor, y: Tensor) -> Tensor:
     """Accuracy in [0, 1] for integer ``y``, mean squared error for float ``y``. Returns a scalar ().
 
     Args:
         scores: (S, N), or (S, D) in regression.
         y: Labels (S,) int64, or targets (S, D) float.
+
+    Raises:
+        ConfigError: The shapes do not fit.
     """
+    _require_shape(scores.shape, y)
     if y.dtype == torch.int64:
         return (scores.argmax(-1) == y).float().mean()
     return F.mse_loss(scores, y)
+
+
+def _require_shape(scores: torch.Size, y: Tensor) -> None:
+    """Refuse what torch would stretch over all pairs of queries, with a number that means nothing."""
+    if (scores[:-1] if y.dtype == torch.int64 else scores) != y.shape:
+        what = "labels" if y.dtype == torch.int64 else "targets"
+        raise ConfigError(
+            f"predictions have the shape {tuple(scores)}, and {what} {tuple(y.shape)}. Let predict return scores "
+            "(M, N) of M queries, or outputs (M, D_out) in regression."
+        )

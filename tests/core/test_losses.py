@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
-from metaexp.core.losses import task_loss
+from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.losses import check_labels, task_loss, task_metric
+from metaexp.core.types import Episode, Examples
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,11 +92,22 @@ def test_it_has_the_bits_of_torch_in_mixed_precision(kind: str, casts_back: bool
     assert not all(torch.equal(a, b) for a, b in zip(ours, others, strict=True))
 
 
-def test_targets_of_another_shape_are_warned_of_inside_as_they_are_outside() -> None:
-    scores, y = torch.arange(12.0).reshape(2, 3, 2), torch.arange(6.0).reshape(2, 3, 1)
-    for call in (lambda: vmap(task_loss)(scores, y), lambda: task_loss(scores[0], y[0])):
-        with pytest.warns(UserWarning, match="Using a target size"):
-            call()
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (1, 3, 1)])
+def test_outputs_of_another_shape_than_the_targets_are_refused_inside_as_they_are_outside(shape: tuple[int]) -> None:
+    """torch stretches (3,) and (3, 1) to the errors of all nine pairs."""
+    scores, y = torch.zeros(2, *shape), torch.arange(6.0).reshape(2, 3, 1)
+    for function in (task_loss, task_metric):
+        for call in (lambda f=function: vmap(f)(scores, y), lambda f=function: f(scores[0], y[0])):
+            with pytest.raises(ConfigError, match=r"predictions have the shape .*, and targets \(3, 1\)"):
+                call()
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 4), (3, 4, 5), (1, 4), (4,)])
+def test_scores_that_are_not_one_row_for_each_query_have_no_accuracy(shape: tuple[int]) -> None:
+    y = torch.tensor([0, 1, 2])
+    assert task_metric(torch.eye(3, 4), y) == 1
+    with pytest.raises(ConfigError, match=r"predictions have the shape .*, and labels \(3,\). Let predict return"):
+        task_metric(torch.zeros(shape), y)
 
 
 def test_labels_of_the_parts_of_an_example_are_averaged_inside_as_they_are_outside() -> None:
@@ -104,10 +117,23 @@ def test_labels_of_the_parts_of_an_example_are_averaged_inside_as_they_are_outsi
     torch.testing.assert_close(vmap(task_loss)(scores, y), alone)
 
 
-def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside() -> None:
+@pytest.mark.parametrize("label", [3, -1, -100])
+def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside(label: int) -> None:
+    """Also torch's -100, which leaves an example out of the loss: the metric would count it as wrong."""
     x, y, weights = tasks("classes", 2, 5, 3, torch.float32)
-    y[0, 0] = 3
-    with pytest.raises((IndexError, RuntimeError)):
-        vmap(task_loss)(x @ weights, y)
-    with pytest.raises((IndexError, RuntimeError)):
-        task_loss(x[0] @ weights[0], y[0])
+    y[0, 0] = label
+    for call in (lambda: vmap(task_loss)(x @ weights, y), lambda: task_loss(x[0] @ weights[0], y[0])):
+        with pytest.raises(DataError, match=rf"{label} is out of bounds.*: N classes have labels from 0 to N - 1"):
+            call()
+
+
+@pytest.mark.parametrize("label", [3, -1, -100])
+def test_an_episode_with_a_label_that_is_no_class_is_refused_where_it_is_measured(label: int) -> None:
+    x, y, _ = tasks("classes", 2, 5, 3, torch.float32)
+    part = Examples(x, y, 3)
+    check_labels(Episode(part, part))
+    check_labels(Episode(*[Examples(x, y.float() - 100)] * 2))  # regression has no classes
+    wrong = y.clone()
+    wrong[1, 4] = label
+    with pytest.raises(DataError, match=rf"a query example of an episode of 3 classes has the label {label}: N"):
+        check_labels(Episode(part, Examples(x, wrong, 3)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
-from metaexp.core.losses import task_metric
+from metaexp.core.losses import check_labels, task_metric
 from metaexp.core.metric import PER_CLASS
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
@@ -157,6 +157,7 @@ class Evaluator:
 
         def values_of(indices: Tensor) -> list[list[float]]:
             episodes = self.source.episodes(split, indices)
+            check_labels(episodes)
             with self.compute.autocast():
                 at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
