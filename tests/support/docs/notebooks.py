@@ -32,9 +32,7 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
     """Run one cell with the names of those before it."""
     if source.startswith("%%writefile "):
         first, _, content = source.partition("\n")
-        place = Path(first.split()[1])
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(content + "\n", encoding="utf-8")
+        Path(first.split()[1]).write_text(content + "\n", encoding="utf-8")  # in a folder that is there, as in Jupyter
         return None
     if source.startswith("!"):
         words = shlex.split(re.sub(r"\{(.*?)\}", lambda found: str(eval(found[1], names)), source[1:]))
