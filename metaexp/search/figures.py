@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from metaexp.core.metric import Metric, format_metric_name
 from metaexp.results.figures.style import BLUE, GREY, PALE, VERMILION, Canvas, percent
@@ -111,6 +111,12 @@ def _axis(axes: Axes, dimension: Dimension, index: int) -> Callable[[Point], flo
         return lambda point: names.index(format_value(point.values[index]))
     if isinstance(dimension, Interval) and dimension.log:
         axes.set_xscale("log")
+        axes.set_xlim(dimension.low / 1.1, dimension.high * 1.1)  # the trials alone may be too close for a mark
+        ratio = dimension.high / dimension.low
+        digits = (1.0,) if ratio >= 100.0 else (1.0, 2.0, 5.0) if ratio >= 5.0 else (1.0, 2.0, 3.0, 5.0, 7.0)
+        axes.xaxis.set_major_locator(LogLocator(subs=digits))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(end, int) for end in dimension.ends()):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda point: float(point.values[index])

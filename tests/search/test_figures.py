@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,24 @@ def test_the_title_above_the_panels_of_keys_is_not_cut_off(tmp_path: Path, drawn
     assert title.get_window_extent().x1 < slices.bbox.x1
     title.set_text(title.get_text() * 3)
     assert title.get_window_extent().x1 > slices.bbox.x1
+
+
+@pytest.mark.parametrize("low", [1e-6, 0.01, 0.02, 0.25])
+def test_the_numbers_of_a_logarithmic_axis_are_apart(tmp_path: Path, drawn: list[Figure], low: float) -> None:
+    search = found(tmp_path, 12)
+    search.prepared.space.dimensions = [
+        Interval("algorithm.inner_lr", low, 1.0, integer=False, log=True),
+        *DIMENSIONS[1:],
+    ]
+    for i, point in enumerate(search.points):
+        search.points[i] = point._replace(values=(max(low, 0.3 + i / 20), *point.values[1:]))
+    draw_search(search)
+    axes = drawn[1].axes[0]
+    shown = [label for label in axes.get_xticklabels(which="both") if label.get_text() and label.get_visible()]
+    boxes = [label.get_window_extent() for label in shown]
+    inside = [box for box in boxes if axes.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axes.bbox.x1 + 1]
+    assert len(inside) >= 2
+    assert all(one.x1 < other.x0 for one, other in pairwise(sorted(inside, key=lambda box: box.x0)))
 
 
 def test_importance_is_drawn_only_where_trials_carry_it(tmp_path: Path) -> None:
