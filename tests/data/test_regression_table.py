@@ -129,6 +129,23 @@ def test_values_are_standardised_by_the_training_tasks_alone(tmp_path, which):
     assert scaled.digest != plain.digest
 
 
+@pytest.mark.parametrize("offset", [0.0, 1.7e9])
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_digits_that_float32_loses_are_warned_of(tmp_path, offset, ending):
+    """Seconds since 1970 are rounded to 128 of them: all examples of a minute become one."""
+    task, second = np.repeat([f"t{n}" for n in range(6)], SIZE), offset + 50 + np.tile(np.arange(SIZE), 6)
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", x=second, y=np.arange(len(task)), task=task)
+    else:
+        write(tmp_path, rows=[f"{task[i]},{x!r},{i}" for i, x in enumerate(second.tolist())])
+    lines = []
+    loaded = dataset(f"mine.{ending}", standardise="inputs").load(tmp_path, lines.append)
+    warnings = [line for line in lines if "float32 rounds x" in line and "Subtract an offset" in line]
+    assert len(warnings) == (1 if offset else 0)
+    assert len([line for line in lines if "arning" in line]) == len(warnings)
+    assert len(loaded.x.unique()) == (1 if offset else SIZE)
+
+
 def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
     rows = [f"t{task},{7},{i}" for task in range(6) for i in range(3)]
     loaded = dataset(standardise="both").load(write(tmp_path, rows=rows), print)

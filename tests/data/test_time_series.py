@@ -181,6 +181,22 @@ def test_wrong_arrays_are_refused_by_name(tmp_path, change, message):
         dataset("mine.npz").load(tmp_path, print)
 
 
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_the_column_that_loses_digits_is_named(tmp_path, ending):
+    series, load = np.repeat([f"s{n}" for n in range(6)], STEPS), np.tile(np.arange(STEPS) % 7, 6) * 1.0
+    load[5] = np.nan
+    meter = 4e8 + np.arange(len(load)) * 0.25
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", series=series, values=np.stack([load, meter], 1))
+    else:
+        write(tmp_path, "series,0,1", [f"{series[i]},{load[i]},{x!r}" for i, x in enumerate(meter.tolist())])
+    lines = []
+    dataset(f"mine.{ending}").load(tmp_path, lines.append)
+    (warning,) = [line for line in lines if "float32 rounds" in line]
+    assert "float32 rounds 1 by" in warning
+    assert any("1 windows with missing values" in line for line in lines)
+
+
 def test_unknown_columns_and_a_missing_file_name_their_keys(tmp_path):
     with pytest.raises(MissingDataError, match=r"dataset\.file=mine\.csv: there is no file .* name of the series"):
         dataset().load(tmp_path, print)

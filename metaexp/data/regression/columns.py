@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.generic]
+
+_MOST_LOSS = 0.01
+"""Of what a column varies by: what rounding may take of it without a warning."""
 
 
 def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str], path: Path) -> list[str]:
@@ -83,6 +86,36 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float:
     if not abs(number) < 3.4e38:
         raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32).")
     return number
+
+
+def lost_digits(exact: npt.NDArray[Any], groups: Sequence[str], names: Sequence[str], path: Path) -> list[str]:
+    """Return a warning for each column whose values float32 cannot tell apart, such as times in seconds since 1970.
+
+    Args:
+        exact: The values (B, D) or (B, L, D) as the file has them; nan where one is missing.
+        groups: The task or series of each (B).
+        names: The names of the columns (D).
+        path: The file, for messages.
+    """
+    import numpy as np
+
+    values = exact.astype(np.float64)
+    errors = np.abs(values.astype(np.float32) - values)
+    place = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    inside = np.repeat([place[name] for name in groups], values[..., 0].size // max(len(values), 1))
+    found = []
+    for column, name in enumerate(names):
+        all_values, rounded = values[..., column].ravel(), errors[..., column].ravel()
+        known = ~np.isnan(all_values)
+        of, kept = inside[known], all_values[known]
+        means = np.bincount(of, kept) / np.maximum(np.bincount(of), 1)
+        spread, error = (float(np.sqrt(np.mean(v**2))) if len(of) else 0.0 for v in (kept - means[of], rounded[known]))
+        if spread and error > _MOST_LOSS * spread:
+            found.append(
+                f"Warning: {path}: float32 rounds {name} by {error:.3g}, and it varies by {spread:.3g} within a task: "
+                "values that differ become the same. Subtract an offset in the file, such as the first time."
+            )
+    return found
 
 
 def require_arrays(arrays: Mapping[str, Array], names: Sequence[str], path: Path, advice: str) -> None:

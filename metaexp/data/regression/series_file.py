@@ -14,6 +14,7 @@ from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
     finite_number,
+    lost_digits,
     place_of,
     require_arrays,
     require_equal_lengths,
@@ -39,11 +40,13 @@ class SeriesContent(NamedTuple):
         series: Series -> its values (T, D) float32 in the order of time; nan where one is missing.
         targets: The columns that are forecast, as numbers below D.
         splits: The series of each split; None where the file does not say.
+        notes: Lines that say what float32 loses.
     """
 
     series: dict[str, Floats]
     targets: tuple[int, ...]
     splits: dict[Split, list[str]] | None
+    notes: tuple[str, ...] = ()
 
 
 class _Steps(NamedTuple):
@@ -51,7 +54,7 @@ class _Steps(NamedTuple):
 
     names: list[str]
     times: list[float] | None
-    values: Floats
+    values: npt.NDArray[Any]
     columns: list[str]
     splits: list[str] | None
 
@@ -83,9 +86,11 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
     rows: dict[str, list[int]] = {}
     for number, name in enumerate(steps.names):
         rows.setdefault(name, []).append(number)
-    series = {name: steps.values[_in_order(name, np.array(found), steps.times, path)] for name, found in rows.items()}
+    numbers = steps.values.astype(np.float32)
+    series = {name: numbers[_in_order(name, np.array(found), steps.times, path)] for name, found in rows.items()}
     places = tuple(steps.columns.index(name) for name in chosen)
-    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"))
+    notes = lost_digits(steps.values, steps.names, steps.columns, path)
+    return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), tuple(notes))
 
 
 def _in_order(name: str, rows: Any, times: list[float] | None, path: Path) -> Any:
@@ -112,7 +117,7 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
     places = [place_of(name, header, path, "Name the columns of values in dataset.values.") for name in columns]
     if not columns:
         raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
-    table = np.empty((len(lines), len(columns)), np.float32)
+    table = np.empty((len(lines), len(columns)))
     for at, (line, row) in enumerate(lines):
         for column, place in enumerate(places):
             text = row[place].strip()
@@ -156,9 +161,10 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
             f"{path}: values is {table.dtype} of shape {table.shape}; it must be numbers of the shape (steps) or "
             "(steps, columns)."
         )
+    table = table.reshape(len(table), -1)
     with np.errstate(over="ignore"):
-        table = np.array(table, np.float32).reshape(len(table), -1)
-    if np.isinf(table).any():
+        is_infinite = np.isinf(table.astype(np.float32)).any()
+    if is_infinite:
         raise DataError(f"{path}: values has values that are not finite as float32.")
     times = None
     if "time" in arrays:

@@ -14,6 +14,7 @@ from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
     finite_number,
     lettered_columns,
+    lost_digits,
     place_of,
     require_arrays,
     require_equal_lengths,
@@ -40,7 +41,7 @@ class TableContent(NamedTuple):
         tasks: The task of each example (B).
         splits: The tasks of each split; None where the file does not say.
         without: Tasks that have no example.
-        notes: Lines that say what was left out.
+        notes: Lines that say what was left out, and what float32 loses.
         forecast: The columns of x that y continues, step by step; empty if it does not.
     """
 
@@ -81,14 +82,15 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     task = place_of("task", header, path, _ADVICE)
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
-    values = np.empty((len(rows), len(numbers)), np.float32)
+    exact = np.empty((len(rows), len(numbers)))
     for at, (line, row) in enumerate(rows):
         for column, place in enumerate(numbers):
-            values[at, column] = finite_number(row[place], header[place], line, path)
+            exact[at, column] = finite_number(row[place], header[place], line, path)
     tasks = [row[task] for _, row in rows]
     named = None if split is None else [row[split] for _, row in rows]
-    n = len(x_names)
-    return TableContent(values[:, :n], values[:, n:], tasks, splits_of_tasks(tasks, named, path))
+    n, values = len(x_names), exact.astype(np.float32)
+    notes = lost_digits(exact, tasks, [*x_names, *y_names], path)
+    return TableContent(values[:, :n], values[:, n:], tasks, splits_of_tasks(tasks, named, path), notes=tuple(notes))
 
 
 def _from_arrays(path: Path) -> TableContent:
@@ -104,7 +106,14 @@ def _from_arrays(path: Path) -> TableContent:
     tasks = text_array(arrays, "task", path)
     named = text_array(arrays, "split", path) if "split" in arrays else None
     require_equal_lengths({"x": x, "y": y, "task": tasks, "split": named}, "examples", path)
-    return TableContent(x, y, tasks, splits_of_tasks(tasks, named, path))
+    notes = [
+        line
+        for name, values in (("x", x), ("y", y))
+        for line in lost_digits(
+            arrays[name].reshape(values.shape), tasks, [f"{name}{i}" for i in range(values.shape[-1])], path
+        )
+    ]
+    return TableContent(x, y, tasks, splits_of_tasks(tasks, named, path), notes=tuple(notes))
 
 
 def _floats(array: Array, name: str, path: Path) -> Any:

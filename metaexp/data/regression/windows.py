@@ -48,9 +48,15 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
             f"{path}: no series has a window of dataset.length={length} and dataset.horizon={horizon} steps without a "
             f"missing value; the longest series has {longest} steps. Lower these."
         )
-    notes = (f"Left out of {path}: {missing} windows with missing values.",) if missing else ()
+    left_out = (f"Left out of {path}: {missing} windows with missing values.",) if missing else ()
     return TableContent(
-        np.concatenate(x), np.concatenate(y), names, content.splits, tuple(without), notes, content.targets
+        np.concatenate(x),
+        np.concatenate(y),
+        names,
+        content.splits,
+        tuple(without),
+        content.notes + left_out,
+        content.targets,
     )
 
 
