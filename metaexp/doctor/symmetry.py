@@ -10,16 +10,21 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode
 from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, draws_noise, losses_of, predictions
-from metaexp.doctor.tiny import N_WAY, mislabelled, shuffled, stack
+from metaexp.doctor.tiny import N_TARGETS, N_WAY, mislabelled, shuffled, stack
 
 _OTHER_WAY = 5
 _ROUNDING = 1e-9
 
 
 def support_used(subject: Subject) -> Finding:
-    """Check that predictions, and the meta-loss of tasks, depend on the inputs and labels of the support."""
+    """Check that predictions, and the meta-loss of tasks, depend on the inputs and labels of the support.
+
+    What the meta-loss does with queries is said where it is unusual, and is not wrong: Reptile uses none of them, and a
+    marginal likelihood is that of support and queries together.
+    """
     name = "support used"
     algorithm = subject.build().eval()
     support, query = subject.task()
@@ -32,13 +37,48 @@ def support_used(subject: Subject) -> Finding:
     unused = [what for what, number in zip(("labels", "inputs"), numbers.values(), strict=True) if number < SAME]
     if unused:
         return wrong(name, f"predictions do not depend on the support's {' and '.join(unused)}", **numbers)
+    unusual = ""
     if subject.cls.training_tasks == "episodes":
         algorithm.train()
         with torch.no_grad():
-            losses = [losses_of(algorithm, stack([subject.task()._replace(support=s)])) for s in (support, strange)]
-        if torch.equal(*losses):
+            usual, *others = (
+                losses_of(algorithm, stack([Episode(s, q)]))
+                for s, q in ((support, query), (strange, query), (support, subject.task(1).query))
+            )
+        if torch.equal(usual, others[0]):
             return wrong(name, "the meta-loss does not depend on the support", **numbers)
-    return ok(name, "labels and inputs of the support decide what is predicted", **numbers)
+        leaked = _leak(subject, algorithm)
+        if torch.equal(usual, others[1]):
+            unusual = "; training does not use the queries: is that meant?"
+        elif leaked > _ROUNDING:
+            unusual = "; training predicts queries with the labels of queries: is that meant?"
+            numbers["one_query_by_the_label_of_another"] = leaked
+    return ok(name, f"labels and inputs of the support decide what is predicted{unusual}", **numbers)
+
+
+def _leak(subject: Subject, algorithm: Algorithm) -> float:
+    """How much of the change that the label of a query makes to the meta-loss depends on the label of another query.
+
+    None of it where the meta-loss is a sum over queries, each predicted without their labels. A loss that is no such
+    sum by itself (of pairs of scores, say) tells nothing, and gives 0.
+    """
+    support, query = subject.task()
+    scores = torch.randn(len(query.x), query.n_way or N_TARGETS, generator=torch.Generator().manual_seed(4)).double()
+    targets = [query.y.clone() for _ in range(4)]
+    for y, changed in zip(targets, ((), (0,), (1,), (0, 1)), strict=True):
+        for i in changed:
+            y[i] = (y[i] + 1) % query.n_way if query.n_way else y[i] + 1
+
+    def interplay(losses: Tensor) -> float:
+        neither, first, second, both = losses
+        size = torch.maximum((first - neither).abs(), 1e-3 * neither.abs()).clamp_min(1e-300)
+        return no_nan(float((both - first - second + neither).abs() / size))
+
+    with torch.no_grad():
+        if interplay(torch.stack([algorithm.loss(scores, y) for y in targets])) > _ROUNDING:
+            return 0.0
+        episodes = [stack([Episode(support, query._replace(y=y))]) for y in targets]
+        return interplay(torch.cat([losses_of(algorithm, episode, 1) for episode in episodes]))  # each with equal noise
 
 
 def labels(subject: Subject) -> Finding:

@@ -99,7 +99,14 @@ def test_a_planted_bug_is_found_by_the_checks_that_are_meant_for_it_and_by_no_ot
 
 def test_every_planted_class_is_tried() -> None:
     found = {name for name, cls in vars(planted).items() if inspect.isclass(cls) and cls.__module__ == planted.__name__}
-    elsewhere = {"LineFit", "NegatedMetaLoss", "RegressionUnrefused", "VectorsOnly"}
+    elsewhere = {
+        "LearnsFromQueriesToo",
+        "LearnsFromSupport",
+        "LineFit",
+        "NegatedMetaLoss",
+        "RegressionUnrefused",
+        "VectorsOnly",
+    }
     assert found == {*SOUND, *BUGS, *elsewhere}
     assert len(BUGS) >= 15
 
@@ -118,6 +125,23 @@ def test_what_does_not_learn_is_found_by_training_it(name: str) -> None:
 
 def test_a_negated_meta_loss_is_found_by_nothing_else() -> None:
     assert wrong(quick("NegatedMetaLoss")) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LearnsFromQueriesToo", "; training predicts queries with the labels of queries: is that meant?"),
+        ("LearnsFromSupport", "; training does not use the queries: is that meant?"),
+        ("Prototypes", ""),
+        ("NoisyInTraining", ""),
+    ],
+)
+def test_an_unusual_use_of_queries_in_training_is_said_and_is_not_wrong(name: str, said: str) -> None:
+    """Published methods do it: Reptile uses no queries, and a marginal likelihood is that of both together."""
+    (finding,) = [finding for finding in quick(name) if finding.name == "support used"]
+    assert finding.verdict == "ok"
+    assert finding.sentence == f"labels and inputs of the support decide what is predicted{said}"
+    assert wrong(quick(name)) == set()
 
 
 def test_an_algorithm_for_regression_alone_is_examined_on_regression_alone() -> None:

@@ -227,6 +227,22 @@ class LearnsFromQueries(Gradient):
         return super().meta_loss(Episode(episode.query, episode.query))
 
 
+class LearnsFromQueriesToo(Prototypes):
+    """In training, queries are among the examples that the class means are taken of."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        (x, y, n_way), query = episode
+        both = Examples(torch.cat([x, query.x]), torch.cat([y, query.y]), n_way)
+        return self.loss(self.predict(self.adapt(both), query.x), query.y)
+
+
+class LearnsFromSupport(Prototypes):
+    """In training, predicts the support in the place of the queries."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return super().meta_loss(Episode(episode.support, episode.support))
+
+
 class SequentialSteps(Gradient):
     """Takes one step for each half of the support and does not declare that the order matters."""
 
