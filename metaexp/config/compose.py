@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,9 +32,13 @@ version.setbase("1.3")
 
 
 class _HydraPart(NamedTuple):
-    """What is known of Hydra's own part. Unpickling it takes longer than all that most jobs need of it."""
+    """What is known of Hydra's own part. Unpickling it takes longer than all that most jobs need of it.
 
-    pickled: bytes
+    Attributes:
+        whole: The whole configuration, pickled.
+    """
+
+    whole: bytes
     choices: dict[str, str]
     problems: list[str]
     leaves_run_dir: bool
@@ -63,7 +66,7 @@ class Composed:
     @cached_property
     def hydra(self) -> DictConfig:
         """Hydra's own part."""
-        hydra: DictConfig = copy_of(self.part.pickled)
+        hydra: DictConfig = copy_of(self.part.whole).hydra
         if self.task is not None:
             hydra.overrides.task = self.task
         return hydra
@@ -243,21 +246,17 @@ def hydra_files(composed: Composed) -> dict[str, str]:
     }
 
 
-def _split_off_hydra(config: DictConfig) -> tuple[DictConfig, tuple[_HydraPart, Any]]:
+def _split_off_hydra(config: DictConfig, whole: bytes) -> tuple[DictConfig, tuple[_HydraPart, Any]]:
     """The job's own part of a composed configuration, Hydra's part, and what ``${hydra:...}`` refers to."""
-    HydraConfig.instance().set_config(config)
     hydra = config.hydra
-    OmegaConf.set_readonly(hydra, False)
     left_open = OmegaConf.to_container(hydra.run, resolve=False) == {"dir": LEFT_OPEN}
-    part = _HydraPart(pickle.dumps(hydra), chosen_files(hydra), section_problems(hydra), left_open)
-    return _without_hydra(config), (part, HydraConfig.instance().cfg)
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    """The job's own part of a composed configuration."""
-    job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    OmegaConf.set_struct(job, False)
-    return job
+    part = _HydraPart(whole, chosen_files(hydra), section_problems(hydra), left_open)
+    shown = copy_of(whole)
+    OmegaConf.set_readonly(shown.hydra, True)
+    OmegaConf.clear_cache(config)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return config, (part, shown)
 
 
 def _format_unknown_hydra_key(key: str, siblings: Sequence[object]) -> str:

@@ -172,14 +172,15 @@ class Loader(ConfigLoaderImpl):
         self.repository = Files(config_search_path)
 
     def compose(
-        self, config_name: str, overrides: list[str], split: Callable[[DictConfig], tuple[T, U]]
+        self, config_name: str, overrides: list[str], split: Callable[[DictConfig, bytes], tuple[T, U]]
     ) -> tuple[T, U]:
         """Compose a configuration, split it, and return the parts.
 
         Args:
             config_name: The root file.
             overrides: The choices of files.
-            split: Splits the configuration into two parts; called once for a composition and current folder.
+            split: Splits the configuration, which it may change, into two parts. It is given the pickled configuration,
+                too. Called once for a composition and current folder.
 
         Returns:
             The first part, for the caller to change, and the second part, which all callers share.
@@ -192,7 +193,7 @@ class Loader(ConfigLoaderImpl):
             self.repository.answers = {}
             config: DictConfig = self.load_configuration(config_name, overrides, RunMode.RUN)
             if config.hydra.job.env_copy or self._asks_for_more:
-                return split(config)
+                return split(config, pickle.dumps(config))
             made = _kept(config, split, self.files, self.repository.answers)
         elif made.cwd != str(Path.cwd()):
             made = _kept(copy_of(made.whole), split, made.files, made.answers)
@@ -233,12 +234,12 @@ class Loader(ConfigLoaderImpl):
         return super()._compose_config_from_defaults_list(defaults, repo)
 
 
-def _kept(config: DictConfig, split: Callable[[DictConfig], tuple[Any, Any]], *others: Any) -> _Made:
+def _kept(config: DictConfig, split: Callable[[DictConfig, bytes], tuple[Any, Any]], *others: Any) -> _Made:
     """A composition to keep. Of all that is in it, only ``hydra.runtime.cwd`` depends on the current folder."""
-    config.hydra.runtime.cwd = str(Path.cwd())
+    cwd = config.hydra.runtime.cwd = str(Path.cwd())
     whole = pickle.dumps(config)
-    own, shared = split(config)
-    return _Made(whole, config.hydra.runtime.cwd, pickle.dumps(own), copy_of(pickle.dumps(shared)), *others)
+    own, shared = split(config, whole)
+    return _Made(whole, cwd, pickle.dumps(own), shared, *others)
 
 
 @lru_cache(maxsize=10_000)

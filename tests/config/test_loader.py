@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +73,14 @@ def test_what_is_done_to_one_configuration_changes_no_other() -> None:
     assert second.config.model.channels == 64
     assert second.hydra.job.name == "metaexp"
     assert first.config != second.config
+
+
+def test_the_time_in_a_configuration_is_not_that_of_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra keeps the time that it has read while it composes, and others are made of the same files."""
+    notes = "notes='${now:%Y-%m-%d}'"
+    assert Composer().settings([notes], on_this_machine=False).notes != "1999-12-31"
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: datetime(1999, 12, 31)))
+    assert Composer().settings([notes], on_this_machine=False).notes == "1999-12-31"
 
 
 def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
