@@ -24,9 +24,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from metaexp.config.hydra_internals import (
-    ConfigLoaderImpl,
     ConfigRepository,
     IConfigRepository,
+    Merger,
+    copy_of,
     create_config_search_path,
 )
 from metaexp.config.untrusted import file_problems, folder_problems
@@ -53,11 +54,10 @@ class Files(ConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return what is in a file, for the caller to change; None where there is no such file."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
-        path = _path_of(source, config_path) if source else None
-        if source is None or path is None:
-            return super().load_config(config_path)
-        content = path.read_bytes()
-        self.answers[config_path, None] = content
+        if source is None:
+            return None
+        path = _path_of(source, config_path)
+        content = self.answers[config_path, None] = None if path is None else path.read_bytes()
         key = (source.provider, source.path, config_path, content)
         if key not in _parsed:
             if len(_parsed) >= _MOST_PARSED:
@@ -105,16 +105,8 @@ class Files(ConfigRepository):
         return copy.copy(self)
 
 
-def copy_of(pickled: bytes) -> Any:
-    """Return a copy of what this process has pickled: five times as fast as a deep copy.
-
-    Args:
-        pickled: What ``pickle.dumps`` gave in this process.
-    """
-    return pickle.loads(pickled)  # noqa: S301 - no bytes from a file or from elsewhere come here
-
-
-_parsed: dict[tuple[str, str, str, bytes], bytes] = {}
+_parsed: dict[tuple[str, str, str, bytes | None], bytes] = {}
+"""Pickled contents of files, and of what Python code declares, which stays the same in a process."""
 _MOST_PARSED = 1000
 
 
@@ -130,8 +122,11 @@ def _path_of(source: ConfigSource, config_path: str) -> Traversable | None:
 def _place_in(source: ConfigSource, name: str) -> Traversable | None:
     """A file or folder of the package, or of a folder; None for what Python code declares."""
     if source.scheme() == "pkg":
-        return importlib.resources.files(source.path).joinpath(name)
+        return _package_folder(source.path).joinpath(name)
     return Path(source.path, name) if source.scheme() == "file" else None
+
+
+_package_folder = lru_cache(importlib.resources.files)
 
 
 class _Made(NamedTuple):
@@ -150,7 +145,7 @@ _made: dict[tuple[object, ...], _Made] = {}
 _MOST_MADE = 200  # of some 140 kB each
 
 
-class Loader(ConfigLoaderImpl):
+class Loader(Merger):
     """Hydra's loader, which also remembers the files that the last configuration was made of.
 
     Jobs of a sweep differ in values rather than in files, and values are set later, so most ask for the same
