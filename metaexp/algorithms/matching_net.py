@@ -128,15 +128,15 @@ class MatchingNet(Algorithm):
         return embedded if self.context is None else self.context.embed_support(embedded), labels
 
     def _log_probabilities(self, memory: Memory, embedded: Tensor) -> Tensor:
-        """(M, N) from query embeddings (M, F). The least number stands for a class without support."""
+        """(M, N) from query embeddings (M, F). A class without support gets the smallest probability, not 0."""
         support, labels = memory
         if self.context is not None:
             embedded = self.context.embed_queries(embedded, support)
         if self.exact_cosine:
             embedded = F.normalize(embedded, dim=1)
         attention = (embedded @ F.normalize(support, dim=1).T).log_softmax(1)  # (M, S), as logarithms
-        of_class = attention.unsqueeze(2).masked_fill(labels == 0, torch.finfo(labels.dtype).min)  # (M, S, N)
-        return of_class.logsumexp(1)
+        of_class = attention.unsqueeze(2).masked_fill(labels == 0, torch.finfo(attention.dtype).min)  # (M, S, N)
+        return of_class.logsumexp(1).masked_fill(labels.sum(0) == 0, math.log(torch.finfo(attention.dtype).tiny))
 
 
 class FullContext(nn.Module):

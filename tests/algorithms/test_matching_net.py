@@ -75,6 +75,33 @@ def test_a_loss_has_a_gradient_where_the_right_class_gets_no_attention(make_task
     assert torch.allclose(gradient, torch.tensor([[1.0, -1.0]], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("exact_cosine", [True, False])
+def test_queries_of_a_class_without_support_have_a_finite_loss(make_task: MakeTask, exact_cosine: bool) -> None:
+    """The least number would do for one query: the sum over two is infinite."""
+    algorithm = matching_net(exact_cosine=exact_cosine).float().eval()
+    support, query = make_task(k_shot=3)
+    support = support._replace(x=support.x.float(), y=support.y.clamp_max(1))
+    scores = algorithm.predict(algorithm.adapt(support), query.x.float())
+    loss = algorithm.loss(scores, torch.full_like(query.y, 2))
+    gradients = torch.autograd.grad(loss, list(algorithm.parameters()))
+    assert scores.argmax(1).max() < 2
+    assert float(loss.detach()) == pytest.approx(-math.log(torch.finfo(torch.float32).tiny), rel=1e-6)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_embeddings_of_float32_are_compared_in_bfloat16(make_task: MakeTask) -> None:
+    """Those of a network whose last layer autocast leaves in float32."""
+    algorithm = matching_net().float().eval()
+    support, query = (part._replace(x=part.x.float()) for part in make_task(k_shot=3))
+    usual = algorithm.predict(algorithm.adapt(support), query.x)
+    embed = algorithm._embed
+    algorithm._embed = lambda x: embed(x).float()  # type: ignore[method-assign]
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = algorithm.predict(algorithm.adapt(support), query.x)
+    assert scores.dtype == torch.bfloat16
+    assert torch.allclose(scores.float(), usual, atol=0.1)
+
+
 def test_with_exact_cosines_of_a_relu_no_class_gets_more_than_the_bound() -> None:
     algorithm = matching_net()
     labels = torch.eye(5, dtype=torch.float64)
