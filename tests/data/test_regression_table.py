@@ -146,6 +146,20 @@ def test_digits_that_float32_loses_are_warned_of(tmp_path, offset, ending):
     assert len(loaded.x.unique()) == (1 if offset else SIZE)
 
 
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [0.3, 0.1 + 0.2, 0.3]])
+def test_nothing_is_said_of_a_column_that_is_constant_in_each_task(tmp_path, values, ending):
+    """0.1 is no number of float32, and the mean of three of them is not 0.1."""
+    task, x = np.repeat([f"t{n}" for n in range(6)], 3), np.tile(values, 6)
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", x=x, y=np.arange(len(task)), task=task)
+    else:
+        write(tmp_path, rows=[f"{task[i]},{value!r},{i}" for i, value in enumerate(x.tolist())])
+    lines = []
+    dataset(f"mine.{ending}").load(tmp_path, lines.append)
+    assert not [line for line in lines if "arning" in line]
+
+
 def test_a_constant_column_stays_finite_when_it_is_standardised(tmp_path):
     rows = [f"t{task},{7},{i}" for task in range(6) for i in range(3)]
     loaded = dataset(standardise="both").load(write(tmp_path, rows=rows), print)

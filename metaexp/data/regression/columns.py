@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MOST_LOSS = 0.01
 """Of what a column varies by: what rounding may take of it without a warning."""
+_CONSTANT = 1e-12
+"""Of the size of a column: one that varies by less within tasks is constant there, such as 0.3 and 0.1 + 0.2."""
 
 
 def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str], path: Path) -> list[str]:
@@ -110,7 +112,7 @@ def lost_digits(exact: npt.NDArray[Any], groups: Sequence[str], names: Sequence[
         of, kept = inside[known], all_values[known]
         means = np.bincount(of, kept) / np.maximum(np.bincount(of), 1)
         spread, error = (float(np.sqrt(np.mean(v**2))) if len(of) else 0.0 for v in (kept - means[of], rounded[known]))
-        if spread and error > _MOST_LOSS * spread:
+        if spread > _CONSTANT * np.abs(kept).max(initial=0.0) and error > _MOST_LOSS * spread:
             found.append(
                 f"Warning: {path}: float32 rounds {name} by {error:.3g}, and it varies by {spread:.3g} within a task: "
                 "values that differ become the same. Subtract an offset in the file, such as the first time."
