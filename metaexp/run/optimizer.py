@@ -21,7 +21,13 @@ from metaexp.run.state import plain_state
 
 log = logging.getLogger(__name__)
 
-_NOT_LOOKED_AT: Final = {"state", "param_groups", "_opt_called", "_warned_capturable_if_run_uncaptured"}
+_NOT_LOOKED_AT: Final = {
+    "state",
+    "param_groups",
+    "_opt_called",
+    "_warned_capturable_if_run_uncaptured",
+    "_need_device_dtype_check_for_fused",  # of fused SGD and Adagrad, the default on a GPU
+}
 """Attributes of an optimiser: two that checkpoints hold, and notes that torch makes."""
 
 
@@ -70,12 +76,10 @@ class UnsavedState:
         Raises:
             ConfigError: The state of the optimiser cannot be written.
         """
-        state = plain_state(self.optimizer)
-        found = [*state["groups"], *state["slots"].values()]
-        if bad := sorted({key for values in found for key, value in values.items() if not _is_writable(value)}):
+        if bad := self._unwritable():
             raise ConfigError(
                 f"optimizer: {type(self.optimizer).__name__} keeps {bad[0]} in its state, which no checkpoint can "
-                "hold. Keep tensors, numbers and texts there, each under a name of its own."
+                "hold. Keep tensors, numbers and texts there, for each parameter and under names of their own."
             )
         after = dict(self._held())
         changed = sorted(key for key in self._before.keys() | after.keys() if self._before.get(key) != after.get(key))
@@ -85,6 +89,16 @@ class UnsavedState:
                 "run differs from one that was not stopped; an optimiser can keep it in its state or param_groups.",
                 ", ".join(changed[:3]),
             )
+
+    def _unwritable(self) -> list[str]:
+        slots = self.optimizer.state_dict()["state"]
+        if bad := [
+            str(key) for key, values in slots.items() if not (isinstance(key, int) and isinstance(values, dict))
+        ]:
+            return bad  # not of a parameter
+        state = plain_state(self.optimizer)
+        found = [*state["groups"], *state["slots"].values()]
+        return sorted({str(key) for values in found for key, value in values.items() if not _is_writable(value)})
 
     def _held(self) -> Iterator[tuple[str, Any]]:
         for part, holder in self._parts.items():
@@ -96,14 +110,17 @@ class UnsavedState:
 def _comparable(value: Any) -> Any:
     """A copy of what a value holds; None for objects, and for parameters, which checkpoints hold."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        return value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+        try:
+            return value.detach().cpu().resolve_conj().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+        except RuntimeError:  # sparse, or without values
+            return None
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, dict):
         return {key: _comparable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, deque)):
         return [_comparable(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str)) else None
+    return repr(value) if isinstance(value, (bool, int, float, str)) else None  # nan is equal to itself as a text
 
 
 def _is_writable(value: Any) -> bool:

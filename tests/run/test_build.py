@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 from collections import deque
 from types import ModuleType
@@ -157,6 +158,10 @@ class Own(torch.optim.SGD):
             slots["count"] = slots.get("count", 0) + 1
             slots["mean"] = parameter.detach().clone()
             self.param_groups[0]["rate"] = 0.5
+        elif self.kind == "of all parameters":
+            self.state["total"] = 1  # type: ignore[index, assignment]
+        elif self.kind == "tensors of all parameters":
+            self.state["total"] = {"mean": torch.zeros(2)}  # type: ignore[index]
 
 
 class Adaptive(Clip):
@@ -194,7 +199,15 @@ def test_what_a_clip_keeps_is_named(caplog: pytest.LogCaptureFixture) -> None:
     assert "changes norms of clip Adaptive" in caplog.text
 
 
-@pytest.mark.parametrize(("kind", "name"), [("list of tensors", "last"), ("group", "rate")])
+NOT_WRITABLE = [
+    ("list of tensors", "last"),
+    ("group", "rate"),
+    ("of all parameters", "total"),
+    ("tensors of all parameters", "total"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), NOT_WRITABLE)
 def test_a_state_that_cannot_be_written_is_refused_at_the_first_step(kind: str, name: str) -> None:
     with pytest.raises(ConfigError, match=f"Own keeps {name} in its state, which no checkpoint can hold"):
         stepped(Own(parameters(), kind)).check()
@@ -208,6 +221,24 @@ def test_nothing_is_said_of_optimisers_whose_state_is_saved(name: str, caplog: p
     with caplog.at_level(logging.WARNING):
         stepped(getattr(torch.optim, name)(parameters())).check()
         stepped(Own(parameters(), "saved")).check()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_nothing_is_said_of_a_fused_step(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the default on a GPU."""
+    stepped(getattr(torch.optim, name)(parameters(), fused=True)).check()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, torch.eye(2).to_sparse(), torch.empty(2, device="meta"), torch.ones(2, dtype=torch.cfloat).conj()],
+)
+def test_nothing_is_said_of_what_stays_as_it_is(value: object, caplog: pytest.LogCaptureFixture) -> None:
+    optimizer = Own(parameters(), "saved")
+    optimizer.kept = value  # type: ignore[attr-defined]
+    stepped(optimizer).check()
     assert not caplog.records
 
 
