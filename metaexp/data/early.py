@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from metaexp.core.errors import ConfigError, MetaexpError
 from metaexp.data.base import Dataset
 
 Question = Literal["capacity", "capacity_in", "class_ids_in", "fixed_bank"]
+
+_LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
 
 
 def ask(dataset: Dataset, question: Question, *given: Path | None) -> Any:
@@ -30,8 +34,17 @@ def ask(dataset: Dataset, question: Question, *given: Path | None) -> Any:
     except (MetaexpError, OSError):
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
             f"{question} of the dataset {type(dataset).__name__} raises {type(error).__name__}: {error} "
-            f"({place.filename}, line {place.lineno}). Correct it, or let it return None."
+            f"({_place(error, getattr(type(dataset), question))}). Correct it, or let it return None."
         ) from error
+
+
+def _place(error: Exception, method: Callable[..., Any]) -> str:
+    """The last line that is in no library; the first of the method where it cannot be called like that."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)[1:]]
+    own = [line for line in lines if not line[0].startswith(_LIBRARIES)]
+    code = getattr(method, "__code__", None)
+    first = [] if code is None else [(code.co_filename, code.co_firstlineno)]
+    file, line = (own or lines or first or [("?", 0)])[-1]
+    return f"{file}, line {line}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,25 @@ def test_a_mistake_in_a_method_is_a_message(where: str, asked: Callable[..., Any
     message = rf"{where} of the dataset Raising raises KeyError: 'x' \(.*test_early.py, line \d+\). Correct it, or let"
     with pytest.raises(ConfigError, match=message):
         asked(Raising(where, KeyError("x")), monkeypatch)
+
+
+class Damaged(Raising):
+    """Its mistake comes to light in a library, and it takes other arguments than it is given."""
+
+    def capacity(self) -> None:
+        json.loads("{")
+
+    def capacity_in(self) -> None:  # type: ignore[override]
+        return None
+
+
+def test_a_mistake_that_a_library_reports_has_the_place_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Damaged("nowhere", KeyError("x"))
+    with pytest.raises(ConfigError, match=r"capacity of .* raises JSONDecodeError: .*test_early.py, line \d+\)"):
+        facts(dataset, monkeypatch)
+    monkeypatch.setattr(Damaged, "capacity", lambda self: None)
+    with pytest.raises(ConfigError, match=r"capacity_in of .* raises TypeError: .*test_early.py, line \d+\)"):
+        facts(dataset, monkeypatch)
 
 
 def test_missing_files_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
