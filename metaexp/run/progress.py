@@ -277,12 +277,12 @@ class Bar(Display):
 
 
 def default_display() -> Display:
-    """Return a bar if standard error is a terminal, lines otherwise.
+    """Return a bar if standard error is a terminal that can be drawn on, lines otherwise.
 
-    A notebook gets lines.
+    A notebook gets lines, and so does one with TERM=dumb, such as a shell in Emacs.
     """
     console = make_console(to_errors=True)
-    return Bar(console) if console.is_terminal else Lines(console)
+    return Bar(console) if console.is_interactive else Lines(console)
 
 
 def format_left(seconds: float | None) -> str:

@@ -101,3 +101,11 @@ def test_neither_a_kernel_nor_a_command_of_its_cells_draws_on_a_terminal(monkeyp
     monkeypatch.setenv("JPY_PARENT_PID", "1")
     assert not make_console().is_terminal
     assert isinstance(default_display(), Lines)
+
+
+def test_a_terminal_that_cannot_be_drawn_on_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar would be shown nowhere: rich draws none there."""
+    monkeypatch.setattr(sys, "stderr", open_terminal(monkeypatch, 80))
+    monkeypatch.setenv("TERM", "dumb")
+    assert make_console(to_errors=True).is_terminal
+    assert isinstance(default_display(), Lines)

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         print_text(format_watched(found, Watched(found).look()))
         return 0
     try:
-        _watch_live(found, options.every) if make_console().is_terminal else _watch_lines(found, options.every)
+        _watch_live(found, options.every) if make_console().is_interactive else _watch_lines(found, options.every)
     except KeyboardInterrupt:
         print_text("no longer watched; what runs goes on")
     return 0
