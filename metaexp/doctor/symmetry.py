@@ -17,6 +17,7 @@ from metaexp.doctor.tiny import N_TARGETS, N_WAY, mislabelled, shuffled, stack
 
 _OTHER_WAY = 5
 _ROUNDING = 1e-9
+_NO_SUM = "the meta-loss is no sum over queries: does training predict a query with the labels of others?"
 
 
 def support_used(subject: Subject) -> Finding:
@@ -51,7 +52,7 @@ def support_used(subject: Subject) -> Finding:
         if torch.equal(usual, others[1]):
             unusual = "; training does not use the queries: is that meant?"
         elif leaked > _ROUNDING:
-            unusual = "; training predicts queries with the labels of queries: is that meant?"
+            unusual = f"; {_NO_SUM}"
             numbers["one_query_by_the_label_of_another"] = leaked
     return ok(name, f"labels and inputs of the support decide what is predicted{unusual}", **numbers)
 
@@ -59,8 +60,9 @@ def support_used(subject: Subject) -> Finding:
 def _leak(subject: Subject, algorithm: Algorithm) -> float:
     """How much of the change that the label of a query makes to the meta-loss depends on the label of another query.
 
-    None of it where the meta-loss is a sum over queries, each predicted without their labels. A loss that is no such
-    sum by itself (of pairs of scores, say) tells nothing, and gives 0.
+    None of it where the meta-loss is a sum over queries, each predicted without their labels. A ``loss`` that is no
+    such sum by itself (of pairs of scores, say) tells nothing, and gives 0. A ``meta_loss`` that is none, such as the
+    root of a sum, cannot be told from one that learns from the queries.
     """
     support, query = subject.task()
     scores = torch.randn(len(query.x), query.n_way or N_TARGETS, generator=torch.Generator().manual_seed(4)).double()

@@ -15,6 +15,7 @@ from metaexp.doctor.examine import CHECKS, PURITY, examine, section
 from metaexp.doctor.finding import Finding
 from metaexp.doctor.learning import learning
 from metaexp.doctor.subject import Subject
+from metaexp.doctor.symmetry import _NO_SUM
 from metaexp.doctor.tiny import Kind
 
 QUICK = {name: check for name, check in CHECKS.items() if name != "learning"}
@@ -105,6 +106,7 @@ def test_every_planted_class_is_tried() -> None:
         "LineFit",
         "NegatedMetaLoss",
         "RegressionUnrefused",
+        "RootOfLoss",
         "VectorsOnly",
     }
     assert found == {*SOUND, *BUGS, *elsewhere}
@@ -130,7 +132,8 @@ def test_a_negated_meta_loss_is_found_by_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("LearnsFromQueriesToo", "; training predicts queries with the labels of queries: is that meant?"),
+        ("LearnsFromQueriesToo", f"; {_NO_SUM}"),
+        ("RootOfLoss", f"; {_NO_SUM}"),
         ("LearnsFromSupport", "; training does not use the queries: is that meant?"),
         ("Prototypes", ""),
         ("NoisyInTraining", ""),

@@ -236,6 +236,13 @@ class LearnsFromQueriesToo(Prototypes):
         return self.loss(self.predict(self.adapt(both), query.x), query.y)
 
 
+class RootOfLoss(Prototypes):
+    """Correct, and its meta-loss is not the sum of a term for each query."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return super().meta_loss(episode).sqrt()
+
+
 class LearnsFromSupport(Prototypes):
     """In training, predicts the support in the place of the queries."""
 
