@@ -224,7 +224,7 @@ def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
                 outputs.append(network(batch)[0])
         if not torch.equal(x, _inputs(input_shape)):
             raise ConfigError(
-                f"model: {type(network).__name__} writes into its input, which the next inner step needs as it was. "
+                f"model: {type(network).__name__} writes into its input, and inner steps need it as it was. "
                 "Let it make a new tensor (x = x - mean), without inplace=True in its first layers."
             )
         first, second = outputs

@@ -150,7 +150,7 @@ class Centred(Net):
 def test_a_network_that_writes_into_its_input_is_refused(n_outputs: int | None) -> None:
     """The next inner step would see it written to once more: Reptile was right in 19 % of episodes, and not in 61 %."""
     prepare_network(Centred(n_outputs, in_place=False), SHAPE, n_outputs)
-    with pytest.raises(ConfigError, match=r"Centred writes into its input, which the next inner step needs as it was"):
+    with pytest.raises(ConfigError, match=r"Centred writes into its input, and inner steps need it as it was"):
         prepare_network(Centred(n_outputs, in_place=True), SHAPE, n_outputs)
 
 
