@@ -93,7 +93,7 @@ class MetaStep:
         self.gradient: Gradient = self.fresh_gradient
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
-        self._unsaved: UnsavedState | None = UnsavedState(optimizer, clip=clip, schedule=schedule)
+        self._is_first = True
         self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
 
     def indices(self, step: int) -> Tensor:
@@ -119,12 +119,13 @@ class MetaStep:
         """
         self._replace_buffers(mean.new_buffers)
         norm = self.gradient_norm()
+        unsaved = UnsavedState(self.optimizer, clip=self.clip, schedule=self.schedule) if self._is_first else None
         self.clip.apply(self.algorithm)
         self._set_lr(step)
         self.optimizer.step()
-        if self._unsaved is not None:
-            self._unsaved.check()
-            self._unsaved = None
+        if unsaved is not None:
+            unsaved.check()
+            self._is_first = False
         return StepResult(mean.losses, norm)
 
     def _backward_on_share(self, step: int) -> Partial:

@@ -39,6 +39,15 @@ class Slope(Algorithm):
         return adapted * x
 
 
+class Counting(NoClip):
+    """Counts the steps, and keeps the number from checkpoints."""
+
+    count = 0
+
+    def apply(self, module: nn.Module) -> None:
+        self.count += 1
+
+
 def meta_step(
     tiny: ModuleType,
     algorithm: Algorithm | None = None,
@@ -49,12 +58,13 @@ def meta_step(
     clip: NoClip | ClipNorm | ClipValue | None = None,
     seed: int = 0,
     lr: float = 0.1,
+    optimizer: str = "SGD",
 ) -> MetaStep:
     algorithm = algorithm or Slope()
     source = tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 4), seed)
-    optimizer = torch.optim.SGD(algorithm.parameters(), lr=lr)
+    made = getattr(torch.optim, optimizer)(algorithm.parameters(), lr=lr)
     compute = replace(CPU, task_chunk=chunk)
-    return MetaStep(algorithm, source, optimizer, schedule or Constant(), clip or NoClip(), compute, tasks, 20, seed)
+    return MetaStep(algorithm, source, made, schedule or Constant(), clip or NoClip(), compute, tasks, 20, seed)
 
 
 def maml(tiny: ModuleType, dropout: float = 0.5) -> Algorithm:
@@ -205,3 +215,17 @@ root = pathlib.Path(metaexp.__file__).parent
 files = [*root.glob("algorithms/*.py"), *root.glob("models/*.py"), *root.glob("core/*.py"), root / "run/step.py"]
 print([str(f) for f in files if re.search(r"\\.(cuda|cpu|item|tolist|numpy)\\(\\)", f.read_text())])
 """
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "SGD"])
+def test_a_resumed_optimiser_is_looked_at_once_it_has_its_state(
+    name: str, tiny: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """To load the state of Adafactor completes its defaults, which no step does."""
+    first, resumed = meta_step(tiny, optimizer=name), meta_step(tiny, optimizer=name)
+    first.run(0)
+    resumed.optimizer.load_state_dict(first.optimizer.state_dict())
+    resumed.run(1)
+    assert not caplog.records
+    meta_step(tiny, clip=Counting()).run(0)
+    assert "changes count of clip Counting" in caplog.text
