@@ -69,7 +69,8 @@ def test_a_configuration_is_that_of_hydra(folder: Path, overrides: list[str], mo
     assert len(hydra_internals._merged) == 1
 
 
-def test_what_is_done_to_one_configuration_changes_no_other(folder: Path) -> None:
+def test_what_is_done_to_one_configuration_changes_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: datetime(2000, 1, 1)))
     first = composed(make_loader(folder), ["model=twice"])
     before = nodes(first)
     first.model.first.hidden = [9]
