@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LARGER_IS_BETTER = {"accuracy": True, "mse": False, "nll": False, "ece": False, "mae": False}
-"""The direction of a metric; those that are not here are ``top_K``, see :func:`larger_is_better`."""
-_WORDS = {
-    "accuracy": "accuracy",
-    "mse": "mean squared error",
-    "nll": "negative log-likelihood",
-    "ece": "expected calibration error",
-    "mae": "mean absolute error",
-    "worst_class": "accuracy of the worst class",
-    "per_class": "balanced accuracy",
-}
 PER_CLASS = "per_class"
 """The further metric with which the answers for each class are kept, too."""
-OF_CLASSES = ("nll", "ece", "worst_class", PER_CLASS, "top_2")
-OF_REGRESSION = ("mae",)
 N_BINS = 10
 """Of the confidences in the expected calibration error."""
 _TOP = re.compile(r"top_([1-9]\d{0,3})")
+
+
+class Facts(NamedTuple):
+    """What is known of a metric.
+
+    Attributes:
+        words: What tables and figures call it.
+        larger_is_better: Whether a larger value is better.
+        is_hit_rate: Whether it is a share of queries that are right, from 0 to 1.
+        compute: For a further metric, the function that returns its value () of one task from scores (M, N) and
+            classes (M,), or from outputs and targets (M, D_out).
+    """
+
+    words: str
+    larger_is_better: bool = True
+    is_hit_rate: bool = False
+    compute: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 class Metric(NamedTuple):
@@ -44,7 +50,7 @@ class Metric(NamedTuple):
     def of(cls, n_way: int) -> Metric:
         """Return accuracy for classification, mean squared error for regression (``n_way`` 0)."""
         name = "accuracy" if n_way else "mse"
-        return cls(name, _LARGER_IS_BETTER[name])
+        return cls(name, larger_is_better(name))
 
     def is_better(self, new: float, old: float) -> bool:
         """Whether ``new`` is strictly better than ``old``, so that the earlier one of two equal values stays.
@@ -63,19 +69,17 @@ class Metric(NamedTuple):
 
 def larger_is_better(name: str) -> bool:
     """Whether larger values of a metric are better."""
-    return _LARGER_IS_BETTER.get(name, True)
+    return _facts(name).larger_is_better
 
 
 def is_hit_rate(name: str) -> bool:
     """Whether a metric is a share of queries that are right, from 0 to 1: the accuracy, and ``top_K``."""
-    return name in ("accuracy", "worst_class", PER_CLASS) or _TOP.fullmatch(name) is not None
+    return _facts(name).is_hit_rate
 
 
 def format_metric_name(name: str) -> str:
     """Return what a metric is called in tables and figures."""
-    if _TOP.fullmatch(name):
-        return f"top-{name.removeprefix('top_')} accuracy"
-    return _WORDS.get(name) or name.rpartition(".")[2]
+    return _facts(name).words
 
 
 def format_digits(value: float) -> str:
@@ -108,7 +112,7 @@ def name_problem(name: str, n_way: int) -> str:
     """
     if is_own(name):
         return ""  # whether there is such a function is found in its source
-    known = OF_CLASSES if n_way else OF_REGRESSION
+    known = [*OF_CLASSES, "top_2"] if n_way else [*OF_REGRESSION]
     top = _TOP.fullmatch(name)
     if n_way and top and not 2 <= int(top[1]) < n_way:
         return f"{name} is not between top_2 and top_{n_way - 1}, the classes of a task less one"
@@ -119,42 +123,94 @@ def name_problem(name: str, n_way: int) -> str:
 
 
 def extra_metric(name: str, scores: Tensor, y: Tensor) -> Tensor:
-    """Return a metric () of one task, in float32.
-
-    * ``nll``: mean negative log-likelihood of the true class, in nats, under the softmax of the scores.
-    * ``ece``: expected calibration error (Naeini et al., 2015): the mean over ten equal bins of confidence of the
-      distance between confidence and accuracy, weighted by the number of queries. With the few queries of one task it
-      is biased upwards, so compare it between algorithms on the same episodes only.
-    * ``top_K``: the fraction of queries whose true class is among the K with the largest scores.
-    * ``worst_class``: the accuracy on the queries of the class where it is lowest.
-    * ``per_class``: the balanced accuracy: the mean over the classes of the accuracy on the queries of the class.
-    * ``mae``: mean absolute error.
+    """Return a further metric () of one task, in float32.
 
     Args:
         name: The name, which :func:`name_problem` finds right.
         scores: (M, N) scores, or (M, D_out) outputs.
         y: (M,) classes, or (M, D_out) targets.
     """
-    import torch
+    compute = _facts(name).compute
+    assert compute is not None
+    return compute(scores.float(), y)
+
+
+def _nll(scores: Tensor, y: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the true class, in nats, under the softmax of the scores."""
     import torch.nn.functional as F
 
-    scores = scores.float()
-    if name == "mae":
-        return F.l1_loss(scores, y)
-    if name == "nll":
-        return F.cross_entropy(scores, y)
-    if name == "ece":
-        confidence, label = scores.softmax(-1).max(-1)  # (M,)
-        bins = (confidence * N_BINS).long().clamp(max=N_BINS - 1)
-        member = (bins.unsqueeze(-1) == torch.arange(N_BINS, device=scores.device)).float()  # (M, N_BINS)
-        gaps = member.T @ ((label == y).float() - confidence)  # (N_BINS,), each times its number of queries
-        return gaps.abs().sum() / len(y)
-    if name in ("worst_class", PER_CLASS):
-        member = y.unsqueeze(-1) == torch.arange(scores.shape[-1], device=scores.device)  # (M, N)
-        right = (scores.argmax(-1) == y).unsqueeze(-1) & member
-        rates = right.sum(0) / member.sum(0).clamp(min=1)
-        if name == PER_CLASS:
-            return rates.sum() / member.any(0).sum()
-        return torch.where(member.any(0), rates, 1.0).min()
-    top = int(name.removeprefix("top_"))
-    return (scores.topk(top, -1).indices == y.unsqueeze(-1)).any(-1).float().mean()
+    return F.cross_entropy(scores, y)
+
+
+def _ece(scores: Tensor, y: Tensor) -> Tensor:
+    """Expected calibration error over :data:`N_BINS` bins (Naeini, Cooper & Hauskrecht, AAAI 2015).
+
+    It is the mean over equal bins of confidence of the distance between confidence and accuracy, weighted by the
+    number of queries. With the few queries of one task it is biased upwards, so compare it between algorithms on the
+    same episodes only.
+    """
+    import torch
+
+    confidence, label = scores.softmax(-1).max(-1)  # (M,)
+    bins = (confidence * N_BINS).long().clamp(max=N_BINS - 1)
+    member = (bins.unsqueeze(-1) == torch.arange(N_BINS, device=scores.device)).float()  # (M, N_BINS)
+    gaps = member.T @ ((label == y).float() - confidence)  # (N_BINS,), each times its number of queries
+    return gaps.abs().sum() / len(y)
+
+
+def _top_k(scores: Tensor, y: Tensor, k: int) -> Tensor:
+    """The share of queries whose true class is among the ``k`` with the largest scores."""
+    return (scores.topk(k, -1).indices == y.unsqueeze(-1)).any(-1).float().mean()
+
+
+def _worst_class(scores: Tensor, y: Tensor) -> Tensor:
+    """The accuracy on the queries of the class where it is lowest."""
+    accuracies, has_queries = _by_class(scores, y)
+    return accuracies.masked_fill(~has_queries, 1.0).min()
+
+
+def _balanced(scores: Tensor, y: Tensor) -> Tensor:
+    """The balanced accuracy: the mean over the classes of the accuracy on the queries of the class."""
+    accuracies, has_queries = _by_class(scores, y)
+    return accuracies.sum() / has_queries.sum()
+
+
+def _by_class(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The accuracy (N,) on the queries of each class, 0 without any, and whether it has queries (N,)."""
+    import torch
+
+    member = y.unsqueeze(-1) == torch.arange(scores.shape[-1], device=scores.device)  # (M, N)
+    right = (scores.argmax(-1) == y).unsqueeze(-1) & member
+    return right.sum(0) / member.sum(0).clamp(min=1), member.any(0)
+
+
+def _mae(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute error over queries and outputs."""
+    import torch.nn.functional as F
+
+    return F.l1_loss(outputs, y)
+
+
+_OF_TASKS: Mapping[str, Facts] = {
+    "accuracy": Facts("accuracy", is_hit_rate=True),
+    "mse": Facts("mean squared error", larger_is_better=False),
+}
+OF_CLASSES: Mapping[str, Facts] = {
+    "nll": Facts("negative log-likelihood", larger_is_better=False, compute=_nll),
+    "ece": Facts("expected calibration error", larger_is_better=False, compute=_ece),
+    "worst_class": Facts("accuracy of the worst class", is_hit_rate=True, compute=_worst_class),
+    PER_CLASS: Facts("balanced accuracy", is_hit_rate=True, compute=_balanced),
+}
+"""The further metrics of classification, beside ``top_K``. A new one is one row here, and its function above."""
+OF_REGRESSION: Mapping[str, Facts] = {
+    "mae": Facts("mean absolute error", larger_is_better=False, compute=_mae),
+}
+"""The further metrics of regression."""
+_KNOWN: Mapping[str, Facts] = {**_OF_TASKS, **OF_CLASSES, **OF_REGRESSION}
+
+
+def _facts(name: str) -> Facts:
+    """What is known of a metric. Larger values of the user's own count as better."""
+    if top := _TOP.fullmatch(name):
+        return Facts(f"top-{top[1]} accuracy", is_hit_rate=True, compute=partial(_top_k, k=int(top[1])))
+    return _KNOWN.get(name) or Facts(name.rpartition(".")[2])
