@@ -1,4 +1,4 @@
-"""The scalars of a run as text: one JSON object per line. Reading and writing of single lines.
+"""The scalars of a run: what they are called, and how they are written, one JSON object per line.
 
 ``metrics.jsonl`` is the record of truth. It holds no clock, so two equal runs have equal bytes; rates and times are
 in ``timings.jsonl``.
@@ -10,16 +10,20 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import open_regular
+from metaexp.core.shapes import Split
 
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.jsonl"
+
+TRAIN_LOSS, GRADIENT_NORM, LEARNING_RATE = "train/loss", "train/gradient_norm", "train/lr"
+SECONDS, TRAINING_SECONDS = "time/seconds", "time/training_seconds"
 
 MOST_METRICS = 1 << 26
 """Of a file that is read as a whole: 64 MiB, some 600,000 lines."""
@@ -28,6 +32,35 @@ _LONGEST_LINE = 1 << 20
 _LARGEST = 1 << 63
 """Whole numbers in a line are smaller."""
 _KEY = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.\-]+)+")
+
+
+def scalars_of_split(split: Split, metric: str, mean: float, ci95: float) -> dict[str, float]:
+    """Return the two scalars of a metric on a split: ``val/accuracy`` and ``val/ci95``.
+
+    Args:
+        split: The split.
+        metric: The name of the metric.
+        mean: Its mean over episodes.
+        ci95: Half the width of its 95 % interval.
+    """
+    return {f"{split}/{metric}": mean, f"{split}/ci95": ci95}
+
+
+def scalars_of_test(
+    metric: str, mean: float, ci95: float, after_steps: Sequence[float], further: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the scalars of a test, which are the last line of a run that was tested.
+
+    Args:
+        metric: The name of the metric.
+        mean: Its mean over episodes.
+        ci95: Half the width of its 95 % interval.
+        after_steps: The means after 0, 1, ... steps of adaptation.
+        further: The means of the metrics of ``eval.metrics``, by name.
+    """
+    values = scalars_of_split("test", metric, mean, ci95)
+    values |= {f"test/{metric}_after_{steps}": value for steps, value in enumerate(after_steps)}
+    return values | {f"test/{name}": value for name, value in further.items()}
 
 
 def encode(step: int, values: Mapping[str, float]) -> bytes:

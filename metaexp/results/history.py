@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.intervals import mean_interval
-from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
+from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, TRAIN_LOSS, TRAINING_SECONDS, read_all_lines
 from metaexp.core.metric import larger_is_better
 from metaexp.results.episodes import EPISODES_FILE, read_episodes
 from metaexp.results.record import Score
@@ -62,7 +62,7 @@ def read_history(folder: Path) -> History:
     names = {name for _, values in lines for name in values}
     metric = next((m for m in ("accuracy", "mse") if f"val/{m}" in names or f"test/{m}" in names), "accuracy")
     validation = [(step, v[f"val/{metric}"], v.get("val/ci95")) for step, v in lines if f"val/{metric}" in v]
-    loss = [(step, values["train/loss"]) for step, values in lines if "train/loss" in values]
+    loss = [(step, values[TRAIN_LOSS]) for step, values in lines if TRAIN_LOSS in values]
     per_step = read_episodes(folder / EPISODES_FILE) if (folder / EPISODES_FILE).exists() else []
     scores = [Score(metric, *mean_interval(row), len(row)) for row in per_step]
     half_widths = [half for _, _, half in validation if half is not None]
@@ -90,5 +90,5 @@ def _selected(validation: Sequence[tuple[int, float]], metric: str) -> int | Non
 
 
 def _training_seconds(path: Path) -> dict[float, float]:
-    name = "time/training_seconds"
-    return {step: values[name] for step, values in read_all_lines(path) if name in values} if path.exists() else {}
+    lines = read_all_lines(path) if path.exists() else []
+    return {step: values[TRAINING_SECONDS] for step, values in lines if TRAINING_SECONDS in values}

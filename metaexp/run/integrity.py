@@ -17,7 +17,7 @@ from metaexp.core.checkpoint_names import saved_steps, step_name
 from metaexp.core.disk_errors import explain_disk_errors
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.files import open_regular, read_regular, refuse_links
-from metaexp.core.json_lines import METRICS_FILE, read_all_lines
+from metaexp.core.json_lines import METRICS_FILE, read_all_lines, scalars_of_test
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK
 from metaexp.results.reading import format_first_difference
@@ -127,9 +127,8 @@ def checked_metrics(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 def _is_test_line(step: int, values: Mapping[str, float], record: RunRecord, test: Score) -> bool:
     """Whether a line of metrics is the test result of a record: no checkpoint comes after it and holds its digest."""
-    expected = {f"test/{test.metric}": test.mean, "test/ci95": test.ci95}
-    expected |= {f"test/{test.metric}_after_{number}": after.mean for number, after in enumerate(record.after_steps)}
-    expected |= {f"test/{further.metric}": further.mean for further in record.metrics}
+    after_steps, further = [after.mean for after in record.after_steps], {s.metric: s.mean for s in record.metrics}
+    expected = scalars_of_test(test.metric, test.mean, test.ci95, after_steps, further)
     found = dict(values)
     if math.isnan(found.get("test/ci95", 0.0)):  # of a single episode, in runs of before
         found["test/ci95"] = test.ci95

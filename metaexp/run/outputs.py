@@ -18,7 +18,7 @@ from typing import Any
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import append_regular
-from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.core.json_lines import METRICS_FILE, SECONDS, TIMINGS_FILE, TRAINING_SECONDS, read_lines
 from metaexp.core.metric import PER_CLASS
 from metaexp.core.types import EvalResult
 from metaexp.results.checkpoint_values import OF_STATE, check_values
@@ -166,8 +166,8 @@ class Outputs:
         """
         path, found = self.path / TIMINGS_FILE, (0.0, 0.0)
         for at, values in read_lines(path):
-            if at <= step and "time/seconds" in values:
-                found = (values["time/seconds"], values.get("time/training_seconds", -1.0))
+            if at <= step and SECONDS in values:
+                found = (values[SECONDS], values.get(TRAINING_SECONDS, -1.0))
                 if not all(0 <= seconds < math.inf for seconds in found):
                     raise RunFolderError(f"{path} is damaged: it does not hold the times at step {at}. Restore it.")
         return found

@@ -11,7 +11,7 @@ from typing import Any
 from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.json_lines import METRICS_FILE
+from metaexp.core.json_lines import METRICS_FILE, scalars_of_split
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.environment import changed_environment, environment
@@ -24,8 +24,8 @@ from metaexp.results.verdict import reproduction_verdict
 from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
-from metaexp.run.evaluation.evaluator import check_finite, extra_scores, recorded, score, scores_after_steps
 from metaexp.run.evaluation.own_metrics import try_own_metrics
+from metaexp.run.evaluation.scores import check_finite, recorded, scalars, score
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
 from metaexp.run.folder import read_varied, resume_command
@@ -183,11 +183,7 @@ class Session:
                 raise self._interrupted(", and saved") from None
         self.outputs.save_test(result, self.metric.name)
         check_finite(result)
-        values = {f"test/{self.metric.name}": result.mean, "test/ci95": result.ci95}
-        for steps, after in enumerate(scores_after_steps(result, self.metric.name)):
-            values[f"test/{self.metric.name}_after_{steps}"] = after.mean
-        values |= {f"test/{further.metric}": further.mean for further in extra_scores(result)}
-        self.outputs.trackers.scalars(self.state.step, values)
+        self.outputs.trackers.scalars(self.state.step, scalars(result, self.metric.name))
         return result
 
     def _complete(self, best: Best, result: EvalResult | None) -> None:
@@ -211,8 +207,9 @@ class Session:
         self.outputs.metrics_state()  # metrics are on the disk before the record says that all is done
         self.outputs.save_record(done)
         self.record = done
-        summary = {f"val/{self.metric.name}": best.mean, "val/ci95": best.ci95, "selected_step": best.step}
-        summary |= {f"test/{self.metric.name}": test.mean, "test/ci95": test.ci95} if test is not None else {}
+        summary = scalars_of_split("val", self.metric.name, best.mean, best.ci95) | {"selected_step": best.step}
+        if test is not None:
+            summary |= scalars_of_split("test", self.metric.name, test.mean, test.ci95)
         files = {name: self.outputs.path / name for name in (RECORD_FILE, METRICS_FILE, "config.yaml")}
         self.outputs.trackers.finish("completed", summary, files | figures)
 

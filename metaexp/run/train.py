@@ -11,6 +11,14 @@ from typing import Any
 import torch
 
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.json_lines import (
+    GRADIENT_NORM,
+    LEARNING_RATE,
+    SECONDS,
+    TRAIN_LOSS,
+    TRAINING_SECONDS,
+    scalars_of_split,
+)
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
 from metaexp.machine.all_reduce import Partial
@@ -203,15 +211,15 @@ class Trainer:
         with self.watch.pause():
             losses, norms = self.state.losses, self.state.gradient_norms
             values = {
-                "train/loss": math.fsum(losses) / len(losses),
-                "train/gradient_norm": math.fsum(norms) / len(norms),
-                "train/lr": self.step.lr(self.state.step - 1),
+                TRAIN_LOSS: math.fsum(losses) / len(losses),
+                GRADIENT_NORM: math.fsum(norms) / len(norms),
+                LEARNING_RATE: self.step.lr(self.state.step - 1),
             }
             losses.clear()
             norms.clear()
             self.trackers.scalars(self.state.step, values)
             self._time()
-            self.display.show_loss(values["train/loss"])
+            self.display.show_loss(values[TRAIN_LOSS])
 
     def _validate(self) -> bool:
         """Measure on the validation bank, and keep the weights if they are the best so far.
@@ -230,7 +238,7 @@ class Trainer:
             except AbortedWork:
                 return False
             state.unvalidated = False
-            values = {f"val/{self.metric.name}": result.mean, "val/ci95": result.ci95}
+            values = scalars_of_split("val", self.metric.name, result.mean, result.ci95)
             text = format_score(Score(self.metric.name, result.mean, result.ci95, result.n_episodes))
             if fit is not None:
                 values[f"train/{self.metric.name}"] = fit.mean
@@ -281,7 +289,7 @@ class Trainer:
             self._saved_step = self.state.step
 
     def _time(self) -> None:
-        values = {"time/seconds": self.watch.total(), "time/training_seconds": self.watch.training}
+        values = {SECONDS: self.watch.total(), TRAINING_SECONDS: self.watch.training}
         self.trackers.timings(self.state.step, values)
 
 

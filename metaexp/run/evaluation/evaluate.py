@@ -33,8 +33,9 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Task, read_record
 from metaexp.run.build import build_algorithm, load_dataset
 from metaexp.run.chunk_size import tasks_at_once
-from metaexp.run.evaluation.evaluator import Evaluator, check_finite, recorded
+from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.evaluation.own_metrics import try_own_metrics
+from metaexp.run.evaluation.scores import check_finite, recorded
 from metaexp.run.evaluation.selection import Selected, apply_weights, selected
 from metaexp.run.first_record import utc_now
 from metaexp.run.folder import RunFolder, existing

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import check_labels, task_metric
 from metaexp.core.metric import PER_CLASS
@@ -22,8 +20,6 @@ from metaexp.data.base import SourceOver, TaskSource
 from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.results.per_class.files import classes_sha256
-from metaexp.results.record import Score
 from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.step import noise_seed
@@ -219,78 +215,3 @@ def _use_eval_mode(algorithm: Algorithm) -> Iterator[None]:
 def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
     """The buffers by identity, and how often each was written to."""
     return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]
-
-
-def check_finite(result: EvalResult) -> None:
-    """Raise NotFiniteError naming the episodes without a finite result."""
-    bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
-    if bad:
-        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        raise NotFiniteError(f"the metric of test episode{'s' if len(bad) > 1 else ''} {shown} is not finite.")
-
-
-def extra_scores(result: EvalResult) -> list[Score]:
-    """The further metrics as the record has them, without those that are not finite: a record holds numbers only."""
-    finite = {name: values for name, values in result.extra.items() if values.isfinite().all()}
-    return [Score(name, *mean_interval(values.tolist()), result.n_episodes) for name, values in finite.items()]
-
-
-def domain_scores(result: EvalResult, metric: str) -> dict[str, Score]:
-    """Return the result on each dataset of a mixture, as the record has it; empty for other data.
-
-    Args:
-        result: A result over episodes.
-        metric: The name of its metric.
-    """
-    found: dict[str, Score] = {}
-    for name in dict.fromkeys(result.domains):
-        own = [value for value, of in zip(result.per_episode.tolist(), result.domains, strict=True) if of == name]
-        interval = mean_interval(own)
-        found[name] = Score(metric, interval.mean, interval.ci95, len(own))
-    return found
-
-
-def recorded(result: EvalResult, metric: str) -> dict[str, Any]:
-    """Return all scores as fields of the record, and of a later test.
-
-    Args:
-        result: A result over episodes.
-        metric: The name of its metric.
-    """
-    return {
-        "test": score(result, metric),
-        "after_steps": scores_after_steps(result, metric),
-        "metrics": extra_scores(result),
-        "domains": domain_scores(result, metric),
-        "test_classes_sha256": classes_sha256(result.classes),
-    }
-
-
-def score(result: EvalResult, metric: str) -> Score:
-    """The result as the record has it.
-
-    Args:
-        result: A result over episodes.
-        metric: The name of its metric.
-    """
-    return Score(metric, result.mean, result.ci95, result.n_episodes)
-
-
-def scores_after_steps(result: EvalResult, metric: str) -> list[Score]:
-    """The metric after 0, 1, ... adaptation steps; empty for an algorithm without steps.
-
-    A state that is not finite (too large a step) ends the list, for a record holds numbers only.
-
-    Args:
-        result: A result over episodes.
-        metric: The name of its metric.
-    """
-    if len(result.per_step) == 1:
-        return []
-    found = []
-    for row in result.per_step:
-        if not row.isfinite().all():
-            break
-        interval = mean_interval(row.tolist())
-        found.append(Score(metric, interval.mean, interval.ci95, result.n_episodes))
-    return found

@@ -16,6 +16,7 @@ from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
+from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import extra_metric
 from metaexp.results.wording import format_score
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -79,6 +80,17 @@ def test_metrics_are_recorded_for_every_episode_and_leave_all_else_alone(run: mx
     assert plain.record.metrics == []
     kept = [{k: v for k, v in line.items() if k not in ("test/nll", "test/ece", "test/top_2")} for line in run.metrics]
     assert kept == plain.metrics
+
+
+def test_the_page_explains_every_scalar_of_a_run(run: mx.Run) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    explained = {name for row in rows for name in re.findall(r"`([a-z]+/\w+)`", row.split(" | ")[0])}
+    times = {name for _, values in read_lines(run.folder / TIMINGS_FILE) for name in values}
+    written = {name for line in run.metrics for name in line} - {"step"} | times
+    assert {re.sub(r"top_\d+", "top_K", re.sub(r"_after_\d+", "_after_K", name)) for name in written} <= explained
+    assert {"train/loss", "val/accuracy", "test/nll", "time/seconds"} <= written
+    assert "test/new_metric" not in explained
 
 
 def test_a_finished_run_is_measured_again_with_further_metrics(

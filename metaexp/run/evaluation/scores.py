@@ -1,0 +1,99 @@
+"""The result of a test as scores of a record, and as the scalars of its line of metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metaexp.core.errors import NotFiniteError
+from metaexp.core.intervals import mean_interval
+from metaexp.core.json_lines import scalars_of_test
+from metaexp.core.types import EvalResult
+from metaexp.results.per_class.files import classes_sha256
+from metaexp.results.record import Score
+
+
+def check_finite(result: EvalResult) -> None:
+    """Raise NotFiniteError naming the episodes without a finite result."""
+    bad = [str(i) for i in (~result.per_episode.isfinite()).nonzero().flatten().tolist()]
+    if bad:
+        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        raise NotFiniteError(f"the metric of test episode{'s' if len(bad) > 1 else ''} {shown} is not finite.")
+
+
+def extra_scores(result: EvalResult) -> list[Score]:
+    """The further metrics as the record has them, without those that are not finite: a record holds numbers only."""
+    finite = {name: values for name, values in result.extra.items() if values.isfinite().all()}
+    return [Score(name, *mean_interval(values.tolist()), result.n_episodes) for name, values in finite.items()]
+
+
+def domain_scores(result: EvalResult, metric: str) -> dict[str, Score]:
+    """Return the result on each dataset of a mixture, as the record has it; empty for other data.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    found: dict[str, Score] = {}
+    for name in dict.fromkeys(result.domains):
+        own = [value for value, of in zip(result.per_episode.tolist(), result.domains, strict=True) if of == name]
+        interval = mean_interval(own)
+        found[name] = Score(metric, interval.mean, interval.ci95, len(own))
+    return found
+
+
+def recorded(result: EvalResult, metric: str) -> dict[str, Any]:
+    """Return all scores as fields of the record, and of a later test.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    return {
+        "test": score(result, metric),
+        "after_steps": scores_after_steps(result, metric),
+        "metrics": extra_scores(result),
+        "domains": domain_scores(result, metric),
+        "test_classes_sha256": classes_sha256(result.classes),
+    }
+
+
+def scalars(result: EvalResult, metric: str) -> dict[str, float]:
+    """Return the scalars of a test, as metrics and trackers have them.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    after_steps = [after.mean for after in scores_after_steps(result, metric)]
+    further = {found.metric: found.mean for found in extra_scores(result)}
+    return scalars_of_test(metric, result.mean, result.ci95, after_steps, further)
+
+
+def score(result: EvalResult, metric: str) -> Score:
+    """The result as the record has it.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    return Score(metric, result.mean, result.ci95, result.n_episodes)
+
+
+def scores_after_steps(result: EvalResult, metric: str) -> list[Score]:
+    """The metric after 0, 1, ... adaptation steps; empty for an algorithm without steps.
+
+    A state that is not finite (too large a step) ends the list, for a record holds numbers only.
+
+    Args:
+        result: A result over episodes.
+        metric: The name of its metric.
+    """
+    if len(result.per_step) == 1:
+        return []
+    found = []
+    for row in result.per_step:
+        if not row.isfinite().all():
+            break
+        interval = mean_interval(row.tolist())
+        found.append(Score(metric, interval.mean, interval.ci95, result.n_episodes))
+    return found
