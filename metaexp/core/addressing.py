@@ -73,7 +73,7 @@ def integers(keys: Tensor, high: int | Tensor) -> Tensor:
 
 
 def unit_floats(keys: Tensor) -> Tensor:
-    """One float32 in [0, 1), a multiple of 2**-24, from each of ``keys``."""
+    """One float32 in [0, 1), a multiple of 2**-24, from each of ``keys`` (...), int64. Returns a tensor (...)."""
     return _shift_right(keys, 40).to(torch.float32) * 2.0**-24
 
 

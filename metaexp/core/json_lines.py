@@ -69,6 +69,9 @@ def encode(step: int, values: Mapping[str, float]) -> bytes:
     Args:
         step: The training step.
         values: Number of each metric, by its name ``<split>/<quantity>``.
+
+    Raises:
+        ValueError: A name is not ``<split>/<quantity>``.
     """
     line: dict[str, int | float | str] = {"step": step}
     for key in sorted(values):

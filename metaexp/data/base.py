@@ -281,7 +281,7 @@ class SourceOver(TaskSource):
         return self._source.varies
 
     def alike(self, split: Split, indices: Tensor) -> list[Tensor]:
-        """Return the groups of the source."""
+        """Return the groups of the source: places (n,) among ``indices`` (T,) of episodes of one shape."""
         return self._source.alike(split, indices)
 
     def domain_names(self, split: Split, n_episodes: int) -> list[str]:

@@ -43,7 +43,7 @@ class Conv2d(nn.Conv2d):
 
 
 def runs_on_gpu(x: Tensor) -> bool:
-    """Whether ``x`` is on a GPU, or on the meta device in its place, in full precision."""
+    """Whether ``x`` (B, ...) is on a GPU, or on the meta device in its place, in full precision."""
     return (x.is_cuda and not torch.is_autocast_enabled("cuda")) or x.is_meta
 
 

@@ -15,7 +15,8 @@ def as_network(module: nn.Module, n_outputs: int | None) -> Network:
 
     Args:
         module: What maps examples (B, ...) to outputs (B, n_outputs), or to features where ``n_outputs`` is None.
-        n_outputs: The number that the module was built for.
+        n_outputs: The number that the module was built for. Such a module has no features: to ask for them raises
+            ConfigError.
     """
     if isinstance(module, Network):
         return module

@@ -156,6 +156,9 @@ def relation_for(
         hidden: Width of the hidden layer.
         padding: Padding of the convolutions.
         norm_momentum: Momentum of the running statistics of batch norm.
+
+    Raises:
+        ConfigError: Embeddings are neither maps nor vectors.
     """
     if len(feature_shape) == 3:
         maps, height, width = feature_shape

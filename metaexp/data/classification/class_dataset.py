@@ -99,7 +99,11 @@ class ClassDataset(MetaDataset):
         return ids
 
     def tasks(self, shape: TaskShape, seed: int) -> ClassTasks:
-        """Return the tasks of a shape. Whether a split can serve it is checked when that split is first asked for."""
+        """Return the tasks of a shape. Whether a split can serve it is checked when that split is first asked for.
+
+        Raises:
+            ConfigError: There is no class, no shot or no query.
+        """
         if shape.n_way < 1 or shape.k_shot < 1 or shape.n_query < 1:
             raise ConfigError(
                 f"task.n_way={shape.n_way}, task.k_shot={shape.k_shot} and task.n_query={shape.n_query}: "

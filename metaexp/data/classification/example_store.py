@@ -32,7 +32,7 @@ class ExampleStore(ABC):
 
     @abstractmethod
     def raw(self, first: int, stop: int) -> Tensor:
-        """Return examples on the CPU as they were given, neither inverted nor turned.
+        """Return examples (stop - first, ...) on the CPU as they were given, neither inverted nor turned.
 
         Args:
             first: The first one.
@@ -81,7 +81,7 @@ class MemoryStore(ExampleStore):
         return self._stored.index_select(0, rows)
 
     def raw(self, first: int, stop: int) -> Tensor:
-        """Return examples as they were given."""
+        """Return examples (stop - first, ...) as they were given."""
         part = self._stored[first:stop].cpu()
         return 255 - part if self._inverted else part
 
@@ -124,7 +124,7 @@ class LargeStore(ExampleStore):
         return x.bitwise_not_() if self._invert else x  # 255 - byte
 
     def raw(self, first: int, stop: int) -> Tensor:
-        """Return examples as they were given."""
+        """Return examples (stop - first, ...) as they were given."""
         return self._examples[first:stop].clone()
 
     def to(self, device: torch.device) -> ExampleStore:
@@ -152,7 +152,7 @@ class HostStore(ExampleStore):
         return x.to(self._device)
 
     def raw(self, first: int, stop: int) -> Tensor:
-        """Return examples as they were given."""
+        """Return examples (stop - first, ...) as they were given."""
         return self._host.raw(first, stop)
 
     def to(self, device: torch.device) -> ExampleStore:

@@ -149,6 +149,9 @@ class ClassBatches(TaskSource):
         Args:
             split: ``train``, ``val`` or ``test``.
             indices: Numbers of the batches (T,), int64.
+
+        Raises:
+            ConfigError: The split has fewer examples than a batch.
         """
         table = self._data.table(split)
         if self._batch_size > table.total:

@@ -67,6 +67,9 @@ def render(drawing: Drawing, size: int, channels: int, resvg: Any) -> Bytes:
         size: Height and width in pixels.
         channels: 1 for grey, 3 for colour.
         resvg: The module that renders.
+
+    Raises:
+        DataError: The drawing is damaged.
     """
     import numpy as np
     from PIL import Image

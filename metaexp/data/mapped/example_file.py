@@ -74,7 +74,7 @@ class ExampleFile:
         self.array: Array = np.memmap(path, np.dtype(dtype), "r+", start, self._shape)
 
     def holds(self, examples: Tensor) -> bool:
-        """Return whether ``examples`` are those of this file, as they lie there."""
+        """Return whether ``examples`` (B, ...) are those of this file, as they lie there."""
         return tuple(examples.shape) == self._shape and examples.data_ptr() == self.array.ctypes.data
 
     def finish(self, metadata: Mapping[str, str]) -> None:

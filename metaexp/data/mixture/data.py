@@ -101,7 +101,11 @@ class MixtureData(MetaDataset):
         return VariedTasks(self.domains, shape, seed, self.sampling)
 
     def batches(self, batch_size: int, seed: int) -> TaskSource:
-        """Return batches over the classes of all domains; the labels of one begin where those of the one before end."""
+        """Return batches over the classes of all domains; the labels of one begin where those of the one before end.
+
+        Raises:
+            ConfigError: A batch has no example.
+        """
         if batch_size < 1:
             raise ConfigError(f"a batch of {batch_size} examples is not possible; the least is 1.")
         return MixtureBatches(self.domains, batch_size, seed)

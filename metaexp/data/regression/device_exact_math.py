@@ -28,10 +28,10 @@ _BYTE_DEVIATION: Final = math.sqrt(8 * (256**2 - 1) / 12)
 
 
 def uniform(keys: Tensor, low: float, high: float) -> Tensor:
-    """Return one float32 for each key, on an even grid of 2**24 values before rounding.
+    """Return one float32 (...) for each key, on an even grid of 2**24 values before rounding.
 
     Args:
-        keys: The keys.
+        keys: The keys (...), int64.
         low: The least value.
         high: The largest value.
     """
@@ -39,9 +39,9 @@ def uniform(keys: Tensor, low: float, high: float) -> Tensor:
 
 
 def normal(keys: Tensor) -> Tensor:
-    """One float32 from each of ``keys``, normal with mean 0 and variance 1: the sum of the key's eight bytes.
+    """One float32 (...) from each of ``keys`` (...), mean 0 and variance 1: the sum of the eight bytes of an int64.
 
-    The kurtosis is 2.85 instead of 3, and no value lies beyond 4.89.
+    It is nearly normal: the kurtosis is 2.85 instead of 3, and no value lies beyond 4.89.
     """
     pairs = (keys & _EVEN_BYTES) + ((keys >> 8) & _EVEN_BYTES)  # four sums of 16 bits
     total = (pairs * _ONES_16) >> 48 & 0xFFFF

@@ -74,7 +74,7 @@ class TableData(MetaDataset):
         return {split: Capacity(table.n_classes, table.smallest) for split, table in self._tables.items()}
 
     def continuation(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return sequences and what follows them, of the first column that is forecast."""
+        """Return sequences (M, L) and what follows them (M, H), of the first column that is forecast."""
         if not self.forecast:
             return super().continuation(x, y)
         return x[..., self.forecast[0]], y.reshape(len(y), -1, len(self.forecast))[..., 0]
@@ -133,6 +133,9 @@ class TableTasks(TaskSource):
         Args:
             split: ``train``, ``val`` or ``test``.
             indices: Numbers of the episodes (T,), int64.
+
+        Raises:
+            ConfigError: The smallest task of the split has fewer examples.
         """
         table = self._data.table(split)
         needed = self._shape.k_shot + self._shape.n_query

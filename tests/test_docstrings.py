@@ -1,0 +1,67 @@
+"""Public functions of the rooms that compute say which shapes tensors have, and which errors they raise."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("core", "algorithms", "engines", "models", "data")
+Function = ast.FunctionDef
+SHAPE = re.compile(r"\([^()]*\)|\bshape")
+"""What counts as a shape: ``(B, C, H, W)``, ``()``, or the word itself, as in "of any shape"."""
+
+
+def public_functions(body: list[ast.stmt], explained: str = "") -> Iterator[tuple[Function, str]]:
+    """Each public function and method, with its docstring and that of its class."""
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+            own = f"{explained} {ast.get_docstring(node) or ''}"
+            if isinstance(node, ast.ClassDef):
+                yield from public_functions(node.body, own)
+            else:
+                yield node, own
+
+
+def raised(function: Function) -> set[str]:
+    """The errors that a function raises by name, without those of functions inside it."""
+    inside = {id(n) for inner in ast.walk(function) if inner is not function and isinstance(inner, Function)
+              for n in ast.walk(inner)}  # fmt: skip
+    nodes = [n.exc for n in ast.walk(function) if isinstance(n, ast.Raise) and id(n) not in inside]
+    names = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {name for name in names if name.endswith("Error") and name not in ("NotImplementedError", "AssertionError")}
+
+
+def unexplained(package: Path) -> list[str]:
+    """What the docstrings of a folder leave out."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        for function, text in public_functions(ast.parse(path.read_text("utf-8")).body):
+            where = f"{path.relative_to(package)}: {function.name}"
+            types = [ast.unparse(a.annotation) for a in function.args.args if a.annotation]
+            types += [ast.unparse(function.returns)] if function.returns else []
+            if any("Tensor" in kind and "Callable" not in kind for kind in types) and not SHAPE.search(text):
+                found.append(f"{where} has no shape")
+            found += [f"{where} does not name {error}" for error in sorted(raised(function)) if error not in text]
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_shapes_and_errors_are_in_the_docstring(room: str) -> None:
+    assert unexplained(ROOT / "metaexp" / room) == []
+
+
+def test_a_docstring_without_them_is_found(tmp_path: Path) -> None:
+    (tmp_path / "right.py").write_text(
+        'def double(x: Tensor) -> Tensor:\n    """2 x (B, D). Raises ValueError."""\n    raise ValueError("x")'
+    )
+    assert unexplained(tmp_path) == []
+    (tmp_path / "wrong.py").write_text(
+        'class A:\n    """An A."""\n    def double(self, x: Tensor) -> int:\n        """Twice x."""\n'
+        '        def inner() -> None:\n            raise KeyError("x")\n        raise ValueError("x")'
+    )
+    assert unexplained(tmp_path) == ["wrong.py: double has no shape", "wrong.py: double does not name ValueError"]
