@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params
+from metaexp.core.inner import Params, last
 from metaexp.core.types import Examples
 from metaexp.engines.engines import Engine, descent
-from metaexp.models.base import Buffers, buffers_of, call, has_batch_norm, parameters_of
-from metaexp.models.batch_norm import BatchNorm, Statistics
+from metaexp.models.base import Buffers, batch_norm_parameters, buffers_of, call, has_batch_norm, parameters_of
+from metaexp.models.batch_norm import Statistics
 
 
 class Learner(NamedTuple):
@@ -101,10 +101,7 @@ class MAML(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
-        params = self._initial()
-        for params in self._path(support):  # noqa: B007 - the last one is wanted
-            pass
-        return self._learner(params, support)
+        return self._learner(last(self._path(support)), support)
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
@@ -115,12 +112,9 @@ class MAML(Algorithm):
         """The learner after 0, 1, ..., n inner steps."""
         return [self._learner(params, support) for params in self._path(support)]
 
-    def _initial(self) -> Params:
-        return parameters_of(self.model)
-
     def _path(self, support: Examples) -> Iterator[Params]:
         """All parameters, adapted and fixed, after each inner step."""
-        params = self._initial()
+        params = parameters_of(self.model)
         fixed = {name: p for name, p in params.items() if name not in self.adapted_names}
         adapted = {name: p for name, p in params.items() if name in self.adapted_names}
         buffers = buffers_of(self.model)
@@ -152,6 +146,5 @@ def adapted_names(model: nn.Module, adapt: Literal["all", "no_batch_norm", "head
     if adapt == "head":
         return frozenset(name for name in names if name.startswith("head."))
     if adapt == "no_batch_norm":
-        norms = [name for name, module in model.named_modules() if isinstance(module, BatchNorm)]
-        return frozenset(name for name in names if name.rpartition(".")[0] not in norms)
+        return names - batch_norm_parameters(model)
     return names

@@ -30,7 +30,15 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.fields import NonNegativeInt, PositiveFloat, PositiveInt
 from metaexp.core.inner import Params
 from metaexp.core.types import Episode, Examples
-from metaexp.models.base import Buffers, Output, buffers_of, call, has_batch_norm, parameters_of
+from metaexp.models.base import (
+    Buffers,
+    Output,
+    batch_norm_parameters,
+    buffers_of,
+    call,
+    has_batch_norm,
+    parameters_of,
+)
 from metaexp.models.batch_norm import BatchNorm
 
 _LEAST_SHARE = 0.03
@@ -83,7 +91,7 @@ class MAMLPlusPlus(Algorithm):
         self.first_order_epochs = first_order_epochs
         self.epoch = epoch
         self.uses_running_statistics = batch_norm == "running"
-        self.norm_names = norm_names(model)
+        self.norm_names = batch_norm_parameters(model)
         self.adapted_names = [name for name in parameters_of(model) if name not in self.norm_names]
         self.norm_sets = inner_steps if per_step_batch_norm else 1
         if per_step_batch_norm:
@@ -120,7 +128,8 @@ class MAMLPlusPlus(Algorithm):
 
     def adaptation_path(self, support: Examples) -> list[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
-        first = self._learner({name: parameters_of(self.model)[name] for name in self.adapted_names}, {}, 0)
+        own = parameters_of(self.model)
+        first = self._learner({name: own[name] for name in self.adapted_names}, {}, 0)
         return [first, *(learner for learner, _ in self._path(support))]
 
     def meta_loss(self, episode: Episode) -> Tensor:
@@ -195,12 +204,6 @@ class MAMLPlusPlus(Algorithm):
                 for part in ("running_mean", "running_var"):
                     after = [buffers[f"{name}.{part}" if name else part] for buffers in sets]  # steps x (F,)
                     setattr(module, part, torch.stack(after) if self.norm_sets > 1 else after[-1])
-
-
-def norm_names(model: nn.Module) -> frozenset[str]:
-    """Names of all gammas and betas."""
-    norms = [name for name, module in model.named_modules() if isinstance(module, BatchNorm)]
-    return frozenset(name for name, _ in model.named_parameters() if name.rpartition(".")[0] in norms)
 
 
 def give_each_step_its_norm(model: nn.Module, steps: int) -> None:

@@ -113,6 +113,12 @@ def has_batch_norm(network: nn.Module) -> bool:
     return any(isinstance(layer, BatchNorm) for layer in network.modules())
 
 
+def batch_norm_parameters(network: nn.Module) -> frozenset[str]:
+    """Return the names of the gammas and betas of all batch-norm layers."""
+    layers = {name for name, layer in network.named_modules() if isinstance(layer, BatchNorm)}
+    return frozenset(name for name, _ in network.named_parameters() if name.rpartition(".")[0] in layers)
+
+
 def never_collected(network: nn.Module) -> bool:
     """Whether there is batch norm whose stored statistics are all where they start, mean 0 and variance 1."""
     layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
