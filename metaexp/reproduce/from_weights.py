@@ -19,7 +19,6 @@ from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_
 from metaexp.results.seeds import SeedsResult, combine_seeds
 from metaexp.results.wording import format_score
 from metaexp.run.integrity import check_run_files
-from metaexp.run.progress import Display
 
 PUBLISHED = Path("docs/results")
 """Where the published runs of a checkout are."""
@@ -78,13 +77,12 @@ def find_row(what: str) -> list[Path]:
     return next([folder.parent / run.name for run in runs] for runs in rows if folder.name in {r.name for r in runs})
 
 
-def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display | None = None) -> ReproducedTest:
+def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTest:
     """Test the selected weights of a run on the episodes of its record. It happens in a copy.
 
     Args:
         folder: The run folder.
         overrides: Where the data are, and the device.
-        display: Shows the progress.
 
     Raises:
         RunFolderError: The run was not tested, has no weights or was changed, or its test episodes are others here.
@@ -96,25 +94,22 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = (), display: Display
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    return _tested_again(folder, record, record.device, (), overrides, display)
+    return _tested_again(folder, record, record.device, (), overrides)
 
 
-def reproduce_later_tests(
-    folder: Path, overrides: Sequence[str] = (), display: Display | None = None
-) -> Iterator[ReproducedTest]:
+def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterator[ReproducedTest]:
     """Make the published later tests of a run's weights again. Each happens in a copy.
 
     Args:
         folder: The published run, which :func:`reproduce_test` has tested.
         overrides: Where the data are, and the device.
-        display: Shows the progress.
 
     Raises:
         RunFolderError: A later test is damaged, or its episodes are others here.
     """
     record = read_record(folder)
     for test in published_tests(folder, record):
-        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), overrides, display)
+        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), overrides)
 
 
 def _tested_again(
@@ -123,7 +118,6 @@ def _tested_again(
     device: Machine | None,
     changes: tuple[str, ...],
     overrides: Sequence[str],
-    display: Display | None,
 ) -> ReproducedTest:
     """Test the weights with ``changes`` to the settings of their run, in a copy."""
     from metaexp.run.evaluation.evaluate import evaluate_run
@@ -136,7 +130,7 @@ def _tested_again(
             if (folder / name).is_file():
                 shutil.copy(folder / name, copy / name)
         given = [*changes, f"device.threads={threads}", *overrides]
-        found = evaluate_run(copy, given, display=display).evaluation
+        found = evaluate_run(copy, given).evaluation
     if found.episode_bank != recorded.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
     return ReproducedTest(folder, recorded, found.test, found.changed_code, changes)

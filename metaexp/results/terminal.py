@@ -188,7 +188,6 @@ def print_seeds(
     failed: Mapping[int, str],
     departs: str | None,
     folder: Path,
-    console: Console | None = None,
 ) -> None:
     """Print the seeds of an experiment beside its published number on standard output.
 
@@ -199,9 +198,8 @@ def print_seeds(
         failed: Seed -> error, for the other runs.
         departs: Where the experiment departs from its paper; None where its file says nothing.
         folder: Where the summary is.
-        console: Where to print; standard output by default.
     """
-    console = console or make_console()
+    console = make_console()
     console.print(name, style="bold", soft_wrap=True)
     table = Table()
     metric = whole.test.metric if whole.test else "test"

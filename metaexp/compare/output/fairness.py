@@ -7,6 +7,7 @@ from metaexp.compare.differences import Difference
 from metaexp.compare.rows import is_of_task
 from metaexp.results.wording import shorten
 
+_MOST_NAMES = 5
 _BUDGET = ("train.steps", "train.meta_batch_size", "train.patience", "steps done")
 
 
@@ -53,13 +54,8 @@ def format_other_differences(table: Table) -> list[str]:
     return [f"Rows also differ in {shown}. The table below has the values: check whether the comparison is fair."]
 
 
-def format_names(names: list[str], most: int = 5) -> str:
-    """Return names as ``a, b and c``, or ``a, b and 7 more``.
-
-    Args:
-        names: One or more.
-        most: How many are named.
-    """
-    if len(names) > most:
-        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+def format_names(names: list[str]) -> str:
+    """Return one or more names as ``a, b and c``, or ``a, b, c, d and 7 more``."""
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -127,12 +127,11 @@ def is_quick(path: Path) -> bool:
     return not is_large or zipfile.is_zipfile(path) or _is_plain_tar(path)
 
 
-def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
+def names_quickly(path: Path) -> list[str] | None:
     """List the files in a folder or archive as :func:`open_source` does, where that takes no more than a moment.
 
     Args:
         path: The folder or archive.
-        follow_links: As in :func:`open_source`.
 
     Returns:
         The names; None for a large compressed tar, of which only reading all would tell.
@@ -142,7 +141,7 @@ def names_quickly(path: Path, follow_links: bool = True) -> list[str] | None:
     """
     if not is_quick(path):
         return None
-    with open_source(path, follow_links) as source:
+    with open_source(path) as source:
         return source.names()
 
 

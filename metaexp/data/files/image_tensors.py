@@ -15,7 +15,7 @@ from metaexp.core.errors import DataError
 from metaexp.data.files.archives import Source
 from metaexp.data.files.cache import Prepared
 from metaexp.data.files.folder_scan import refuse_special, scan_folder
-from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, Resampling, read_image, resize_array
+from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, read_image, resize_array
 from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import new_examples
 
@@ -95,13 +95,12 @@ def _from_contents(
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 
-def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "lanczos") -> Prepared:
-    """Resize images that are in memory, and put them into one tensor (B, C, size, size).
+def from_arrays(arrays: Mapping[str, Bytes], size: int) -> Prepared:
+    """Resize images that are in memory with the Lanczos filter, and put them into one tensor (B, C, size, size).
 
     Args:
         arrays: Class -> its images (n, C, H, W) uint8.
         size: Height and width of the result, in pixels.
-        resize: The filter.
 
     Returns:
         The images. The digest covers class names and the images before they are resized.
@@ -113,7 +112,7 @@ def from_arrays(arrays: Mapping[str, Bytes], size: int, resize: Resampling = "la
     row = 0
     for array in arrays.values():
         for image in array:
-            images[row] = resize_array(image, size, resize)
+            images[row] = resize_array(image, size, "lanczos")
             digests[row] = np.frombuffer(hashlib.sha256(image.tobytes()).digest(), np.uint8)
             row += 1
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))

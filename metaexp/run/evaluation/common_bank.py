@@ -15,14 +15,11 @@ from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.results.episodes import read_episodes, tested_episodes
 from metaexp.results.evaluations import evaluations
 from metaexp.run.evaluation.evaluate import evaluate_run
-from metaexp.run.progress import Display
 
 _KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_query")
 
 
-def evaluate_on_common_bank(
-    runs: Sequence[Run], config_dir: Path | None = None, display: Display | None = None
-) -> list[Run]:
+def evaluate_on_common_bank(runs: Sequence[Run], config_dir: Path | None) -> list[Run]:
     """Test runs on the episode bank that most runs of their group have, if their own is another.
 
     An earlier test on that bank in the run folder is used instead of a new one.
@@ -30,7 +27,6 @@ def evaluate_on_common_bank(
     Args:
         runs: The runs of a comparison.
         config_dir: The user's own configuration folder.
-        display: Shows the progress.
 
     Returns:
         All runs, with the tests on that bank.
@@ -43,9 +39,9 @@ def evaluate_on_common_bank(
     replaced: dict[int, Run] = {}
     for item in group(runs):
         odd = odd_runs(item)
-        for run in odd.runs if odd else []:
-            assert odd is not None
-            replaced[id(run)] = _earlier(run, odd.model) or _tested(run, odd, config_dir, display)
+        if odd is not None:
+            for run in odd.runs:
+                replaced[id(run)] = _earlier(run, odd.model) or _tested(run, odd, config_dir)
     return [replaced.get(id(run), run) for run in runs]
 
 
@@ -60,8 +56,8 @@ def overrides_for(run: Run, model: Run) -> list[str]:
     return [f"{key}={wanted[key]}" for key in _KEYS if own.get(key) != wanted.get(key)]
 
 
-def _tested(run: Run, odd: OddRuns, config_dir: Path | None, display: Display | None) -> Run:
-    evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir, display)
+def _tested(run: Run, odd: OddRuns, config_dir: Path | None) -> Run:
+    evaluation, path = evaluate_run(run.folder, overrides_for(run, odd.model), config_dir)
     if path is None:
         raise MachineError(f"{run.folder} cannot be written, so its new test could not be kept. Compare a copy of it.")
     if evaluation.changed_code:
