@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -87,6 +87,34 @@ def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree
+
+
+def combine_tensors(join: Callable[[list[Tensor]], Tensor], trees: Sequence[Any]) -> Any:
+    """Join equal nests tensor by tensor, with ``torch.stack`` or ``torch.cat``; other leaves are those of the first.
+
+    Args:
+        join: Called with the tensors of all nests that have the same place.
+        trees: The nests, of tuples, lists and dicts.
+    """
+    first = trees[0]
+    if isinstance(first, Tensor):
+        return join(list(trees))
+    if isinstance(first, dict):
+        return {key: combine_tensors(join, [tree[key] for tree in trees]) for key in first}
+    if isinstance(first, (tuple, list)):
+        items = [combine_tensors(join, items) for items in zip(*trees, strict=True)]
+        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
+    return first
+
+
+def mapped_axes(tree: Any) -> Any:
+    """Return the ``in_dims`` of ``torch.vmap`` for a nest of tuples: 0 for tensors, None for leaves like ``n_way``."""
+    if isinstance(tree, Tensor):
+        return 0
+    if isinstance(tree, tuple):
+        axes = [mapped_axes(item) for item in tree]
+        return type(tree)(*axes) if hasattr(tree, "_fields") else tuple(axes)
+    return None
 
 
 def n_tasks(episodes: Episode) -> int:

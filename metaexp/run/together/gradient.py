@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.over_tasks import over_tasks
-from metaexp.core.types import Episode, select_tasks
+from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tasks
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.failures import explained
 from metaexp.run.step import MetaStep, mean_buffers, noise_seed
@@ -72,7 +72,7 @@ class StackedGradient:
             self.weights[name].grad = None
         losses, buffers = [], []
         for start in range(0, tasks, self.at_once):
-            chunk = _stack([select_tasks(own, start, start + self.at_once) for own in episodes])
+            chunk = combine_tensors(torch.stack, [select_tasks(own, start, start + self.at_once) for own in episodes])
             with first.compute.autocast():
                 values, replaced = self._map(chunk)  # (N, T_c), (N, T_c, ...)
             torch.autograd.backward(values.sum() / tasks)
@@ -96,7 +96,7 @@ class StackedGradient:
 
             return over_tasks(task, episodes)
 
-        axes = (0, 0, _axes(episodes))
+        axes = (0, 0, mapped_axes(episodes))
         values: tuple[Tensor, dict[str, Tensor]] = torch.vmap(run, in_dims=axes, randomness="error")(
             self.weights, self.buffers, episodes
         )
@@ -175,24 +175,3 @@ def _stack_in_place(runs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         for tensor, own in zip(tensors, stacked[name].unbind(0), strict=True):
             tensor.data = own
     return stacked
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    """Stack equal nests of tensors along a new first axis; what is not a tensor is the same in all."""
-    first = trees[0]
-    if isinstance(first, Tensor):
-        return torch.stack(list(trees))
-    if isinstance(first, tuple):
-        parts = [_stack(items) for items in zip(*trees, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    return first
-
-
-def _axes(tree: Any) -> Any:
-    """The ``in_dims`` of vmap for a nest: 0 for tensors, None for what is not a tensor."""
-    if isinstance(tree, Tensor):
-        return 0
-    if isinstance(tree, tuple):
-        parts = [_axes(item) for item in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return None
