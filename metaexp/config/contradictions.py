@@ -17,8 +17,8 @@ from metaexp.core.metric import is_own, name_problem
 from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
+from metaexp.data.before_loading import ask_dataset
 from metaexp.data.classification.preprocessing import Augmentation
-from metaexp.data.early import ask
 from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000
@@ -147,10 +147,10 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         DataError: The files of the dataset are missing or wrong.
     """
     dataset = make(spec, Dataset)  # type: ignore[type-abstract]
-    capacity = ask(dataset, "capacity")
+    capacity = ask_dataset(dataset, "capacity")
     if capacity is None and folder is not None:
         try:
-            capacity = ask(dataset, "capacity_in", folder)
+            capacity = ask_dataset(dataset, "capacity_in", folder)
         except (MissingDataError, OSError):
             capacity = None
     name = data_name(spec, _name(spec, choices, "dataset"))
@@ -168,7 +168,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
 def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:
     """What the files say about fixed test episodes. A missing file is no mistake here."""
     try:
-        bank: FixedBank | None = ask(dataset, "fixed_bank", folder)
+        bank: FixedBank | None = ask_dataset(dataset, "fixed_bank", folder)
         return bank
     except (MissingDataError, OSError):
         return None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.schema import Settings
 from metaexp.core.shapes import trains_on_batches
-from metaexp.data.classification.trained_classes import all_class_ids, among
+from metaexp.data.classification.trained_classes import all_class_ids, classes_trained_on
 from metaexp.machine.environment import OWN_CODE
 from metaexp.results.beginning import InexactResume, OwnCodeRecord
 from metaexp.results.own_code import copied_files, differing_files
@@ -59,7 +59,7 @@ def first_record(setup: TrainingSetup, provenance: Provenance) -> RunRecord:
         reference=None if settings.reference is None else Reference(**settings.reference),
         data_hash=parts.dataset.digest,
         training_classes=trained,
-        val_classes_trained=len(among(parts.dataset.class_ids("val"), trained)),
+        val_classes_trained=len(classes_trained_on(parts.dataset.class_ids("val"), trained)),
         episode_bank=parts.eval_source.bank_hash("test", settings.eval.episodes),
         training_tasks=_training_tasks(settings, parts),
         n_parameters=sum(p.numel() for p in parts.algorithm.parameters() if p.requires_grad),

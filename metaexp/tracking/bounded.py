@@ -10,7 +10,7 @@ from contextlib import suppress
 log = logging.getLogger(__name__)
 
 
-def within(seconds: float, action: Callable[[], object]) -> bool:
+def ends_within(seconds: float, action: Callable[[], object]) -> bool:
     """Wait for ``action`` for a bounded time. If that is not enough, it goes on in its own thread.
 
     Args:
@@ -41,7 +41,7 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
     return not thread.is_alive() and not errors
 
 
-def answers(url: str, seconds: float = 2.0) -> bool:
+def server_answers(url: str, seconds: float = 2.0) -> bool:
     """Whether the server at ``url`` answers a request with anything at all within ``seconds``.
 
     Args:
@@ -56,7 +56,7 @@ def answers(url: str, seconds: float = 2.0) -> bool:
             urllib.request.urlopen(url, timeout=seconds).close()
 
     with suppress(OSError, ValueError):
-        return within(seconds, ask)
+        return ends_within(seconds, ask)
     return False
 
 
@@ -72,7 +72,7 @@ def done_by_server(url: str, seconds: float, action: Callable[[], object]) -> bo
         Whether ``action`` ended well and in time.
     """
     try:
-        return answers(url) and within(seconds, action)
+        return server_answers(url) and ends_within(seconds, action)
     except Exception as error:
         log.debug("%s: %s", url, error)
         return False

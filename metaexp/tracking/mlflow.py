@@ -28,7 +28,7 @@ from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.core.locks import hold_lock
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
-from metaexp.tracking.bounded import answers, within
+from metaexp.tracking.bounded import ends_within, server_answers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,7 +95,7 @@ class MlflowTracker(Tracker):
 
     def start(self, run: RunInfo) -> None:
         """Open the MLflow run: a new one, or on resume the one whose id is in the run folder."""
-        if self.uri.startswith(("http:", "https:")) and not answers(self.uri, self.timeout):
+        if self.uri.startswith(("http:", "https:")) and not server_answers(self.uri, self.timeout):
             raise TimeoutError(f"no server answers at {_without_password(self.uri)} within {self.timeout:g} seconds")
         self._client = client = _open_client(self.uri)
         found = self._bounded(lambda: self._find(client, run))
@@ -210,7 +210,7 @@ class MlflowTracker(Tracker):
         if self.uri.startswith("sqlite:"):
             return action()
         results: list[_T] = []
-        if not within(self.timeout, lambda: results.append(action())):
+        if not ends_within(self.timeout, lambda: results.append(action())):
             raise TimeoutError(f"no answer from {_without_password(self.uri)} within {self.timeout:g} seconds")
         return results[0]
 

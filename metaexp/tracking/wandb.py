@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metaexp.core.fields import PositiveFloat
 from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
-from metaexp.tracking.bounded import answers, done_by_server, within
+from metaexp.tracking.bounded import done_by_server, ends_within, server_answers
 from metaexp.tracking.tables import shown_rows
 from metaexp.tracking.wandb_files import (
     held_by_sweep,
@@ -248,8 +248,8 @@ class WandbTracker(Tracker):
 
     def _close(self, run: wandb.Run, outcome: Outcome) -> None:
         """Finish the client's run within a bounded time, and leave no process behind that would hold our end."""
-        offline, folder = run.settings._offline, run.settings.sync_dir
-        finished = within(self._seconds_to_upload(run, outcome), lambda: run.finish(exit_code=_EXIT_CODES[outcome]))
+        offline, folder, code = run.settings._offline, run.settings.sync_dir, _EXIT_CODES[outcome]
+        finished = ends_within(self._seconds_to_upload(run, outcome), lambda: run.finish(exit_code=code))
         if not finished:
             kind = "written" if offline else "uploaded"
             log.warning("W&B: not all was %s in time. The rest: wandb sync %s", kind, folder)
@@ -260,7 +260,7 @@ class WandbTracker(Tracker):
         """How long to wait for the client at the end."""
         if run.settings._offline:
             return max(self.upload_timeout, _OWN_PROCESS_TIMEOUT)
-        if outcome == "interrupted" or not answers(run.settings.base_url):
+        if outcome == "interrupted" or not server_answers(run.settings.base_url):
             return min(self.upload_timeout, _SHORT_WAIT)
         return self.upload_timeout
 
@@ -297,4 +297,4 @@ def _end_client_process(run: wandb.Run) -> None:
         return
     with suppress(Exception):  # the process is gone already, or this client is built otherwise
         wandb_setup._singleton = None  # a later run starts a client of its own
-        within(_SHORT_WAIT, lambda: connection.teardown(0))
+        ends_within(_SHORT_WAIT, lambda: connection.teardown(0))

@@ -109,6 +109,16 @@ def test_a_run_calls_the_files_that_the_page_names_and_in_that_order(way: Way) -
     assert {"cli/main.py", "run/session.py", "run/step.py", "algorithms/maml.py"} <= set(calls)
 
 
+def test_the_page_names_the_files_beside_the_datasets_that_are_not_datasets() -> None:
+    configured = " ".join(path.read_text() for path in (ROOT / "conf" / "dataset").glob("*.yaml"))
+    modules = {path.name for path in (ROOT / "metaexp" / "data").glob("[a-z]*.py")}
+    helpers = {name for name in modules if f"metaexp.data.{name.removesuffix('.py')}." not in configured}
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (row,) = [line for line in page.splitlines() if "`metaexp/data/`" in line]
+    assert helpers == set(re.findall(r"`(\w+\.py)`", row))
+    assert {"base.py", "left_out.py"} <= helpers < modules
+
+
 def test_who_follows_the_settings_seldom_comes_back_to_a_file(way: Way) -> None:
     assert {"run/job.py", "run/build.py", "run/session.py", "run/train.py"} <= set(way.with_settings)
     assert returns(way.with_settings) <= MOST_RETURNS

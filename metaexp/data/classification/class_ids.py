@@ -9,7 +9,7 @@ from typing import Final
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset
-from metaexp.data.early import ask
+from metaexp.data.before_loading import ask_dataset
 
 _DIGITS: Final = 12
 
@@ -54,4 +54,4 @@ def named_classes(dataset: Dataset, folder: Path) -> Mapping[Split, Mapping[str,
     """
     classes = type(dataset).__mro__
     names, loads = (next(n for n, c in enumerate(classes) if what in vars(c)) for what in ("class_ids_in", "load"))
-    return ask(dataset, "class_ids_in", folder) if names <= loads else None
+    return ask_dataset(dataset, "class_ids_in", folder) if names <= loads else None

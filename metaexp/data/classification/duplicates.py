@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
-from metaexp.data.mapped.receipts import once
+from metaexp.data.mapped.receipts import compute_once
 
 _SIZE: Final = 16
 
@@ -31,7 +31,7 @@ def warn_of_duplicates(
         progress: Receives a line for each split that has such examples.
         version: The version of :class:`~metaexp.data.files.cache.Prepared`: the digests of a mapped file are kept.
     """
-    digests, ends = once(version, "rows", lambda: _digests(examples)), 0
+    digests, ends = compute_once(version, "rows", lambda: _digests(examples)), 0
     of_class: dict[str, list[bytes]] = {}
     for name, size in classes.items():
         of_class[name] = [digests[row * _SIZE : (row + 1) * _SIZE] for row in range(ends, ends + size)]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
-from metaexp.data.mapped.receipts import once
+from metaexp.data.mapped.receipts import compute_once
 
 _FACTOR = 10.0
 """Splits of one kind of data differ by less, and bytes differ from fractions by 255."""
@@ -34,7 +34,7 @@ def warn_of_scales(
     if not examples.is_floating_point():
         return
     sizes: dict[str, float] = json.loads(
-        once(version, "scales", lambda: json.dumps(_sizes(examples, classes)).encode())
+        compute_once(version, "scales", lambda: json.dumps(_sizes(examples, classes)).encode())
     )
     of_split = {split: sum(sizes[name] for name in names) / len(names) for split, names in splits.items() if names}
     train = of_split.get("train", 0.0)

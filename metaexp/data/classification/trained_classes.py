@@ -35,7 +35,7 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
         ConfigError: Test classes were trained on, and that is not allowed.
     """
     classes = dataset.class_ids("test") if trained else {}
-    found = among(classes, trained)
+    found = classes_trained_on(classes, trained)
     if found and not allowed:
         raise ConfigError(
             f"dataset={name}: {_some(found, classes, 'test')} were trained on, such as {found[0]}, so "
@@ -61,7 +61,7 @@ def describe_trained(
         ``WEIGHTS was trained on 2 of the 20 test classes of dataset=NAME, such as CLASS``; empty if on none.
     """
     classes = class_ids(split) if trained else {}
-    found = among(classes, trained)
+    found = classes_trained_on(classes, trained)
     return (
         f"{weights} was trained on {_some(found, classes, split)} of dataset={name}, such as {found[0]}"
         if found
@@ -69,7 +69,7 @@ def describe_trained(
     )
 
 
-def among(classes: ClassIds, trained: Collection[str]) -> list[str]:
+def classes_trained_on(classes: ClassIds, trained: Collection[str]) -> list[str]:
     """Return the classes that are among those with some identifiers.
 
     Args:

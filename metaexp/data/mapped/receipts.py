@@ -80,7 +80,7 @@ def version_of(path: Path, receipt: str) -> str:
     return hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def once(version: str | None, what: str, compute: Callable[[], bytes]) -> bytes:
+def compute_once(version: str | None, what: str, compute: Callable[[], bytes]) -> bytes:
     """Return what ``compute`` does from all examples of a file, from the user's cache folder if it was computed before.
 
     Args:

@@ -63,7 +63,7 @@ def names(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Any:
     [("capacity", facts), ("capacity_in", facts), ("fixed_bank", facts), ("class_ids_in", names)],
 )
 def test_a_mistake_in_a_method_is_a_message(where: str, asked: Callable[..., Any], monkeypatch: Any) -> None:
-    message = rf"{where} of the dataset Raising raises KeyError: 'x' \(.*test_early.py, line \d+\). Correct it, or let"
+    message = rf"{where} of the dataset Raising raises KeyError: 'x' \(.*test_before_loading.py, line \d+\). Correct"
     with pytest.raises(ConfigError, match=message):
         asked(Raising(where, KeyError("x")), monkeypatch)
 
@@ -80,10 +80,10 @@ class Damaged(Raising):
 
 def test_a_mistake_that_a_library_reports_has_the_place_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = Damaged("nowhere", KeyError("x"))
-    with pytest.raises(ConfigError, match=r"capacity of .* raises JSONDecodeError: .*test_early.py, line \d+\)"):
+    with pytest.raises(ConfigError, match=r"capacity of .* JSONDecodeError: .*test_before_loading.py, line \d+\)"):
         facts(dataset, monkeypatch)
     monkeypatch.setattr(Damaged, "capacity", lambda self: None)
-    with pytest.raises(ConfigError, match=r"capacity_in of .* raises TypeError: .*test_early.py, line \d+\)"):
+    with pytest.raises(ConfigError, match=r"capacity_in of .* raises TypeError: .*test_before_loading.py, line \d+\)"):
         facts(dataset, monkeypatch)
 
 

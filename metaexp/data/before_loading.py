@@ -16,7 +16,7 @@ Question = Literal["capacity", "capacity_in", "class_ids_in", "fixed_bank"]
 _LIBRARIES: Final = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen ")
 
 
-def ask(dataset: Dataset, question: Question, *given: Path | None) -> Any:
+def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> Any:
     """Return what a method of a dataset returns.
 
     Args:
