@@ -125,17 +125,27 @@ def test_the_allocator_is_set_to_keep_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_other_systems_have_no_mallopt(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(_: Any) -> object:
-        return object()
+    loaded: list[Any] = []
+
+    def load(name: Any) -> object:
+        loaded.append(name)
+        return object()  # no glibc
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     device.raise_malloc_thresholds()
+    assert loaded == [None]
     monkeypatch.setattr(sys, "platform", "darwin")
     device.raise_malloc_thresholds()
+    assert loaded == [None]
 
 
-def test_waiting_on_the_cpu_returns_at_once() -> None:
+def test_only_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     Compute(torch.device("cpu"), "", "float32", 1, True, None).wait()
+    assert waited == []
+    Compute(torch.device("cuda"), "", "float32", 1, True, None).wait()
+    assert waited == [torch.device("cuda")]
 
 
 @pytest.mark.parametrize("threads", [100_000, 257])

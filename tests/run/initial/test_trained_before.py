@@ -11,6 +11,7 @@ import pytest
 from known_classes import TINY, forbid, know_no_names, train
 
 import metaexp as mx
+from metaexp.core.errors import RunFolderError
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import continued_record, resume_job
@@ -108,6 +109,9 @@ def test_a_record_of_another_tool_beside_checkpoints_is_not_read(donor: mx.Run) 
     shutil.copy("donor/checkpoints/best.safetensors", checkpoints / "model.safetensors")
     Path("other", "record.json").write_text('{"loss": 1}')
     train("run", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
+    Path("other", "config.yaml").touch()  # now it looks like a run folder
+    with pytest.raises(RunFolderError, match=r"other/record\.json"):
+        train("again", "dataset.split=maml", f"model.weights={checkpoints / 'model.safetensors'}")
 
 
 @pytest.mark.parametrize("names_tell", [True, False])
