@@ -25,6 +25,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.optimizer import UnsavedState
+from metaexp.run.traces import Traces
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -155,6 +156,7 @@ class MetaStep:
 
     def _backward(self, episodes: Episode, tasks: int) -> Partial:
         """Add the gradient of the sum of the meta-losses, divided by the number of all ``tasks``, to ``.grad``."""
+        traces = Traces(self.algorithm, episodes) if self._is_first else None
         here = n_tasks(episodes)
         size = self.algorithm.tasks_at_once(episodes.support.x.shape[1], min(self.compute.task_chunk or here, here))
         losses, replaced = [], []
@@ -171,6 +173,8 @@ class MetaStep:
             loss.backward()
             losses.append(values.detach())
             replaced.append(buffers)
+        if traces is not None:
+            traces.check("training tasks")
         return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(replaced, tasks))
 
     def gradient_norm(self) -> Tensor:

@@ -15,7 +15,7 @@ from metaexp.core.losses import check_labels, task_metric
 from metaexp.core.metric import PER_CLASS
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.shapes import Split
-from metaexp.core.types import Adapted, Episode, EvalResult, Examples
+from metaexp.core.types import Adapted, Episode, EvalResult, Examples, one_task
 from metaexp.data.base import SourceOver, TaskSource
 from metaexp.machine.collector import collect_as_usual
 from metaexp.machine.device import Compute
@@ -23,6 +23,7 @@ from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
 from metaexp.run.step import noise_seed
+from metaexp.run.traces import Repeats, refuse_traces
 
 Report = Callable[[int], None]
 """Takes the number of episodes done so far; may raise, to stop."""
@@ -91,6 +92,7 @@ class Evaluator:
         self.chunk = chunk
         self.ranks = ranks
         self.extra = tuple(extra)
+        self._repeats = Repeats(ranks)
 
     def validate(self, algorithm: Algorithm, n_episodes: int, report: Report) -> EvalResult:
         """Measure the metric on validation episodes 0 ... n_episodes - 1, after all steps of adaptation.
@@ -118,7 +120,7 @@ class Evaluator:
             report: Called with the number of episodes done so far.
 
         Raises:
-            RuntimeError: The algorithm changed its buffers.
+            ConfigError: A task changes what another one is computed from.
         """
         names = self.source.class_names(split, n_episodes) if PER_CLASS in self.extra else []
         result = self._measure(algorithm, split, n_episodes, report, algorithm.adaptation_path, self.extra, names)
@@ -154,23 +156,29 @@ class Evaluator:
         def values_of(indices: Tensor) -> list[list[float]]:
             episodes = self.source.episodes(split, indices)
             check_labels(episodes)
-            with self.compute.autocast():
-                at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
+            at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
+            with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks"):
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
         rows: list[list[float]] = []
-        before = _versions(algorithm)
         collect_as_usual()
-        with _use_eval_mode(algorithm), torch.no_grad():
+        repeats = self._repeats.check(algorithm, partial(self._predictions, algorithm, split), f"{split} task 0")
+        with _use_eval_mode(algorithm), torch.no_grad(), repeats:
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk
                 for part in self.ranks.gather(partial(measure, min(start, n_episodes))):
                     rows += part
                 report(len(rows))
-        if _versions(algorithm) != before:
-            raise RuntimeError(f"{type(algorithm).__name__} changed its buffers while it was evaluated")
         return _result(rows, extra, names)
+
+    def _predictions(self, algorithm: Algorithm, split: Split) -> Tensor:
+        """The predictions (M, N) for the first task."""
+        self.compute.reseed(noise_seed(self.seed, 0))
+        episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
+        support, query = one_task(episodes, 0)
+        with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks"):
+            return algorithm.predict(algorithm.adapt(support), query.x).float()
 
 
 def _result(rows: Sequence[list[float]], extra: Sequence[str], names: Sequence[tuple[str, ...]]) -> EvalResult:
@@ -186,13 +194,13 @@ def _result(rows: Sequence[list[float]], extra: Sequence[str], names: Sequence[t
 def in_groups(
     source: TaskSource, split: Split, indices: Tensor, values_of: Callable[[Tensor], list[list[float]]]
 ) -> list[list[float]]:
-    """Return values of episodes, computed in groups of one shape where they differ in shape.
+    """Return values of episodes, computed in groups of one shape.
 
     Args:
         source: The tasks.
         split: The split.
         indices: Numbers of the episodes (T,).
-        values_of: Returns the values of episodes of one shape, by their numbers.
+        values_of: Returns the values of episodes of one shape.
     """
     if not source.varies:
         return values_of(indices)
@@ -210,8 +218,3 @@ def _use_eval_mode(algorithm: Algorithm) -> Iterator[None]:
         yield
     finally:
         algorithm.train(training)
-
-
-def _versions(algorithm: Algorithm) -> list[tuple[str, int, int]]:
-    """The buffers by identity, and how often each was written to."""
-    return [(name, id(t), t._version) for name, t in algorithm.named_buffers()]

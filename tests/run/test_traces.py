@@ -1,0 +1,197 @@
+"""What a task leaves behind: the run that would compute later tasks from it is refused, and says what it is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
+from metaexp.core.optim import Constant, NoClip
+from metaexp.core.shapes import TaskShape
+from metaexp.core.types import Episode, Examples
+from metaexp.machine.device import Compute
+from metaexp.run.evaluation.evaluator import Evaluator
+from metaexp.run.step import MetaStep
+
+CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
+
+
+class Pure(Algorithm):
+    """y = w x plus the mean of the support's targets. ``act`` is what an algorithm must not do in a task."""
+
+    batch_norm = "none"
+    vectorises = False
+
+    def __init__(self, act: Callable[[Pure, Examples], object] | None = None) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+        self.offset = nn.Parameter(torch.zeros(1))
+        self.layer = nn.Dropout(0.1)
+        self.act = act
+        self.before: Tensor | None = None
+        self.n_tasks = 0
+
+    def adapt(self, support: Examples) -> Tensor:
+        found = self.w + support.y.mean()
+        extra = None if self.act is None else self.act(self, support)
+        return found if extra is None else found + extra
+
+    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+        return adapted * x + self.offset
+
+
+class Mapped(Pure):
+    """The same for several tasks at once."""
+
+    vectorises = True
+
+
+def decay(algorithm: Pure, _: Examples) -> None:
+    with torch.no_grad():
+        algorithm.w.mul_(0.9)
+
+
+def other_memory(algorithm: Pure, _: Examples) -> None:
+    algorithm.w.data = algorithm.w.data * 0.9
+
+
+def past_the_counter(algorithm: Pure, _: Examples) -> None:
+    algorithm.w.data.mul_(0.9)
+
+
+def remember(algorithm: Pure, support: Examples) -> Tensor | None:
+    before, algorithm.before = algorithm.before, support.y.mean()
+    return before
+
+
+def count(algorithm: Pure, _: Examples) -> float:
+    algorithm.n_tasks += 1
+    return 0.1 * algorithm.n_tasks
+
+
+GENERATOR = torch.Generator()
+
+SEEN_AT_ONCE = {
+    "inputs": (lambda _, support: support.x.sub_(1.0), "the inputs of tasks"),
+    "labels": (lambda _, support: support.y.zero_(), "the labels of tasks"),
+    "weights": (decay, "w"),
+    "other memory": (other_memory, "w"),
+    "frozen": (lambda algorithm, _: algorithm.offset.requires_grad_(False), "offset"),
+    "mode": (lambda algorithm, _: algorithm.layer.train(not algorithm.training), "layer training mode"),
+    "dtype": (lambda *_: torch.set_default_dtype(torch.float64), "torch's default dtype"),
+}
+SEEN_LATER = {
+    "weights past the counter": past_the_counter,
+    "a tensor": remember,
+    "a number": count,
+    "numpy": lambda *_: float(np.random.rand()),
+    "Python": lambda *_: random.random(),
+    "a generator": lambda *_: torch.rand((), generator=GENERATOR),
+}
+
+
+def step(tiny: ModuleType, algorithm: Algorithm) -> MetaStep:
+    source = tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 7)
+    optimizer = torch.optim.SGD(algorithm.parameters(), lr=0.1)
+    return MetaStep(algorithm, source, optimizer, Constant(), NoClip(), CPU, 4, 100, 0)
+
+
+def evaluator(tiny: ModuleType) -> Evaluator:
+    return Evaluator(tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 5), 5, CPU, 4)
+
+
+@pytest.mark.parametrize(("act", "named"), SEEN_AT_ONCE.values(), ids=SEEN_AT_ONCE)
+def test_what_a_task_writes_is_refused_in_training_and_in_tests(
+    tiny: ModuleType, act: Callable[[Pure, Examples], object], named: str
+) -> None:
+    def quiet(algorithm: Pure, support: Examples) -> None:
+        act(algorithm, support)
+
+    try:
+        with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes training tasks"):
+            step(tiny, Pure(quiet)).run(0)
+        torch.set_default_dtype(torch.float32)
+        with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes val tasks"):
+            evaluator(tiny).validate(Pure(quiet), 10, lambda _: None)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_tasks_that_are_computed_at_once_are_watched_too(tiny: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="Mapped changes the inputs of tasks"):
+        step(tiny, Mapped(lambda _, support: support.x.sub_(1.0).mean())).run(0)
+
+
+def test_a_query_that_is_written_to_is_named(tiny: ModuleType) -> None:
+    class Scales(Pure):
+        def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+            return adapted * x.mul_(2.0)
+
+    with pytest.raises(ConfigError, match="Scales changes the inputs of tasks"):
+        evaluator(tiny).evaluate(Scales(), "val", 3, lambda _: None)
+
+
+@pytest.mark.parametrize("act", SEEN_LATER.values(), ids=SEEN_LATER)
+def test_a_task_that_is_another_one_after_others_is_refused(
+    tiny: ModuleType, act: Callable[[Pure, Examples], object]
+) -> None:
+    with pytest.raises(ConfigError, match="Pure gives other predictions for val task 0 after other tasks"):
+        evaluator(tiny).validate(Pure(act), 10, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        None,
+        lambda *_: torch.rand(()),  # of torch's own generator, which is seeded
+        lambda _, support: support.x.clone().sub_(1.0).mean(),
+        lambda *_: float("nan"),  # in each, as long as it is the same
+    ],
+    ids=["nothing", "torch's noise", "a copy", "nan"],
+)
+def test_what_leaves_no_trace_is_measured(tiny: ModuleType, act: Callable[[Pure, Examples], object] | None) -> None:
+    result = evaluator(tiny).validate(Pure(act), 10, lambda _: None)
+    again = evaluator(tiny).validate(Pure(act), 10, lambda _: None)
+    assert result.n_episodes == 10
+    assert torch.equal(result.per_episode.nan_to_num(7.0), again.per_episode.nan_to_num(7.0))
+
+
+def test_a_step_without_traces_is_made_and_only_the_first_is_looked_at(tiny: ModuleType) -> None:
+    algorithm = Pure()
+    made = step(tiny, algorithm)
+    made.run(0)
+    algorithm.act = lambda _, support: (support.x.sub_(0.0), None)[1]
+    assert made.run(1).losses.isfinite().all()
+
+
+def test_the_repetition_is_made_once(tiny: ModuleType) -> None:
+    class Counted(Pure):
+        def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+            calls.append(len(x))
+            return super().predict(adapted, x)
+
+    calls: list[int] = []
+    algorithm, made = Counted(), evaluator(tiny)
+    numbers = []
+    for _ in range(2):
+        made.validate(algorithm, 10, lambda _: None)
+        numbers.append(len(calls))
+        calls.clear()
+    assert numbers == [12, 10]
+
+
+def test_a_meta_loss_that_writes_is_named(tiny: ModuleType) -> None:
+    class Normalises(Pure):
+        def meta_loss(self, episode: Episode) -> Tensor:
+            episode.query.y.sub_(episode.query.y.mean())
+            return super().meta_loss(episode)
+
+    with pytest.raises(ConfigError, match="Normalises changes the labels of tasks while it computes training tas"):
+        step(tiny, Normalises()).run(0)
