@@ -63,6 +63,8 @@ def check_labels(episodes: Episode) -> None:
 def task_metric(scores: Tensor, y: Tensor) -> Tensor:
     """Accuracy in [0, 1] for integer ``y``, mean squared error for float ``y``. Returns a scalar ().
 
+    It is NaN where a score is: the largest of such scores is no answer, though torch takes the first.
+
     Args:
         scores: (S, N), or (S, D) in regression.
         y: Labels (S,) int64, or targets (S, D) float.
@@ -72,7 +74,8 @@ def task_metric(scores: Tensor, y: Tensor) -> Tensor:
     """
     _require_shape(scores.shape, y)
     if y.dtype == torch.int64:
-        return (scores.argmax(-1) == y).float().mean()
+        accuracy = (scores.argmax(-1) == y).float().mean()
+        return accuracy.masked_fill(scores.isnan().any(), torch.nan)
     return F.mse_loss(scores, y)
 
 

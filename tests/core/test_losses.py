@@ -137,3 +137,13 @@ def test_an_episode_with_a_label_that_is_no_class_is_refused_where_it_is_measure
     wrong[1, 4] = label
     with pytest.raises(DataError, match=rf"a query example of an episode of 3 classes has the label {label}: N"):
         check_labels(Episode(part, Examples(x, wrong, 3)))
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_scores_that_are_no_numbers_are_no_answers(mapped: bool) -> None:
+    scores, y = torch.eye(4).repeat(3, 1, 1), torch.arange(4).repeat(3, 1)
+    scores[1, 2, 0] = torch.nan  # torch calls a NaN the largest
+    scores[2, 1] = torch.tensor([-torch.inf, torch.inf, 0.0, 0.0])  # these can be compared
+    found = vmap(task_metric)(scores, y) if mapped else torch.stack(list(map(task_metric, scores, y)))
+    assert found.isnan().tolist() == [False, True, False]
+    assert found[[0, 2]].tolist() == [1.0, 1.0]
