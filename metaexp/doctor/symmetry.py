@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.shapes import TaskShape
-from metaexp.core.types import Episode
+from metaexp.core.types import Episode, Examples
 from metaexp.doctor.finding import OTHER, SAME, Finding, does_not_apply, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, draws_noise, losses_of, predictions
 from metaexp.doctor.tiny import N_TARGETS, N_WAY, mislabelled, shuffled, stack
@@ -176,7 +176,31 @@ def loss(subject: Subject) -> Finding:
         return wrong(name, "it changes when the examples come in another order", **numbers)
     is_mean = (twice - high).abs() < _ROUNDING * high.abs()
     kind = "a mean over examples" if is_mean else "no mean over examples: learning rates depend on their number"
+    numbers["meta-loss_of_all_queries_twice"] = ratio = _meta_loss_of_twice(subject)
+    if is_mean and abs(ratio - 2) < _ROUNDING:
+        kind += "; the meta-loss is a sum over queries, so that learning rates depend on their number: is that meant?"
     return ok(name, f"lower for right answers, {kind}", **numbers)
+
+
+def _meta_loss_of_twice(subject: Subject) -> float:
+    """How many times as large the meta-loss is where each query comes twice: 1 for a mean, 2 for a sum.
+
+    It is 0 where nothing can be told: the meta-loss is 0 or draws random numbers. A supervised batch is support and
+    queries at once, and is doubled as a whole.
+    """
+    algorithm = subject.build()
+    episode = subject.training_task()
+    doubled = _twice(episode.query)
+    twice = Episode(doubled, doubled) if subject.is_supervised else episode._replace(query=doubled)
+    if draws_noise(algorithm, stack([episode])):
+        return 0.0
+    with torch.no_grad():
+        once, more = (float(losses_of(algorithm, stack([task]), 1)) for task in (episode, twice))
+    return more / once if once else 0.0
+
+
+def _twice(examples: Examples) -> Examples:
+    return examples._replace(x=examples.x.repeat_interleave(2, 0), y=examples.y.repeat_interleave(2, 0))
 
 
 def class_axes(subject: Subject) -> dict[str, list[int]]:

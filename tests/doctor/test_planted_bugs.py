@@ -107,6 +107,8 @@ def test_every_planted_class_is_tried() -> None:
         "NegatedMetaLoss",
         "RegressionUnrefused",
         "RootOfLoss",
+        "SumInLoss",
+        "SumOverQueries",
         "VectorsOnly",
     }
     assert found == {*SOUND, *BUGS, *elsewhere}
@@ -145,6 +147,28 @@ def test_an_unusual_use_of_queries_in_training_is_said_and_is_not_wrong(name: st
     assert finding.verdict == "ok"
     assert finding.sentence == f"labels and inputs of the support decide what is predicted{said}"
     assert wrong(quick(name)) == set()
+
+
+MEAN, SUM = "a mean over examples", "no mean over examples: learning rates depend on their number"
+SUM_OF_QUERIES = "; the meta-loss is a sum over queries, so that learning rates depend on their number: is that meant?"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "ratio"),
+    [
+        ("SumOverQueries", f"{MEAN}{SUM_OF_QUERIES}", 2.0),
+        ("SumInLoss", SUM, 2.0),
+        ("Prototypes", MEAN, 1.0),
+        ("Gradient", MEAN, 1.0),
+        ("LearnsFromSupport", MEAN, 1.0),
+        ("RootOfLoss", MEAN, 1.0),
+        ("NoisyInTraining", MEAN, 0.0),  # cannot be told
+    ],
+)
+def test_a_meta_loss_that_is_a_sum_over_queries_is_said_and_is_not_wrong(name: str, said: str, ratio: float) -> None:
+    (finding,) = [finding for finding in quick(name) if finding.name == "loss"]
+    assert (finding.verdict, finding.sentence) == ("ok", f"lower for right answers, {said}")
+    assert finding.measured["meta-loss of all queries twice"] == pytest.approx(ratio, rel=1e-9)
 
 
 def test_an_algorithm_for_regression_alone_is_examined_on_regression_alone() -> None:

@@ -243,6 +243,20 @@ class RootOfLoss(Prototypes):
         return super().meta_loss(episode).sqrt()
 
 
+class SumOverQueries(Prototypes):
+    """The mean is multiplied by the number of queries in the meta-loss alone."""
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        return super().meta_loss(episode) * len(episode.query.y)
+
+
+class SumInLoss(Prototypes):
+    """The loss itself is a sum."""
+
+    def loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        return super().loss(scores, y) * len(y)
+
+
 class LearnsFromSupport(Prototypes):
     """In training, predicts the support in the place of the queries."""
 
