@@ -1,14 +1,15 @@
-"""Examples that are in training and in test at once."""
+"""Examples that are in two splits, in two classes, or twice in a class."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import Tensor
 
-from metaexp.core.shapes import Split
+from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.base import Progress
 from metaexp.data.mapped.receipts import compute_once
 
@@ -22,13 +23,15 @@ def warn_of_duplicates(
     progress: Progress,
     version: str | None = None,
 ) -> None:
-    """Say how many examples of validation and test are byte for byte in the training split, too.
+    """Say how many examples are byte for byte in an earlier split, in another class of their split, or twice in one.
+
+    Of training examples that are twice in their class nothing is said: they teach little that is wrong.
 
     Args:
         examples: (B, ...), ordered by class.
         classes: Class -> its number of examples, in the order of the rows.
         splits: The classes of each split.
-        progress: Receives a line for each split that has such examples.
+        progress: Receives a line for each kind of such examples in a split.
         version: The version of :class:`~metaexp.data.files.cache.Prepared`: the digests of a mapped file are kept.
     """
     digests, ends = compute_once(version, "rows", lambda: _digests(examples)), 0
@@ -36,15 +39,47 @@ def warn_of_duplicates(
     for name, size in classes.items():
         of_class[name] = [digests[row * _SIZE : (row + 1) * _SIZE] for row in range(ends, ends + size)]
         ends += size
-    known = {digest for name in splits.get("train", ()) for digest in of_class[name]}
-    for split in ("val", "test"):
-        found = [digest for name in splits.get(split, ()) for digest in of_class[name]]
-        n_shared = sum(digest in known for digest in found)
-        if n_shared:
-            progress(
-                f"Warning: {n_shared} of the {len(found)} examples of the {split} split are in the train split, too, "
-                "byte for byte. Numbers on them say little about new classes; remove them from one of the splits."
-            )
+    of_split = {split: {name: of_class[name] for name in splits.get(split, ())} for split in SPLITS}
+    for i, split in enumerate(SPLITS):
+        total = sum(map(len, of_split[split].values()))
+        for earlier in SPLITS[:i]:
+            if n_shared := _n_shared(of_split[split], of_split[earlier]):
+                progress(
+                    f"Warning: {n_shared} of the {total} examples of the {split} split are in the {earlier} split, "
+                    "too, byte for byte. Numbers on them say little about new classes; remove them from one of the "
+                    "splits."
+                )
+        _warn_within(split, of_split[split], total, progress)
+
+
+def _n_shared(classes: Mapping[str, list[bytes]], others: Mapping[str, list[bytes]]) -> int:
+    """How many examples of classes are examples of other classes. A class that is in both is none of another."""
+    known = {digest for name, digests in others.items() if name not in classes for digest in digests}
+    return sum(digest in known for name, digests in classes.items() if name not in others for digest in digests)
+
+
+def _warn_within(split: Split, classes: Mapping[str, list[bytes]], total: int, progress: Progress) -> None:
+    """Say how many examples of a split are in two of its classes, and how many are twice in a class."""
+    owners: dict[bytes, list[str]] = {}
+    for name, digests in classes.items():
+        for digest in set(digests):
+            owners.setdefault(digest, []).append(name)
+    ambiguous = {digest for digest, names in owners.items() if len(names) > 1}
+    if ambiguous:
+        n_examples = sum(digest in ambiguous for digests in classes.values() for digest in digests)
+        first, second, *_ = next(names for digest, names in owners.items() if digest in ambiguous)
+        progress(
+            f"Warning: {n_examples} of the {total} examples of the {split} split are in two of its classes, byte for "
+            f"byte, such as in {first} and in {second}. No answer for them is right; remove them from one of the "
+            "classes."
+        )
+    counts = (Counter(digests) for digests in classes.values())
+    n_again = sum(times - 1 for count in counts for times in count.values())
+    if n_again and split != "train":
+        progress(
+            f"Warning: {n_again} of the {total} examples of the {split} split are an earlier example of their class "
+            "once more, byte for byte. A query can then be an example of the support; keep one of each."
+        )
 
 
 def _digests(examples: Tensor) -> bytes:
