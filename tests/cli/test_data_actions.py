@@ -51,7 +51,7 @@ def test_the_list_has_every_dataset_and_says_where_its_files_are_or_what_to_do(
     assert found["cub"].endswith("until then dataset.stand_in=true")
     assert "regression" in found["sinusoid"]
     assert "can be fetched" in found["mixture"]
-    assert "omniglot: metaexp data prepare omniglot fetches it: 14 MB" in found["mixture"]
+    assert "metaexp data prepare mixture fetches omniglot (14 MB)" in found["mixture"]
     assert "fixed test episodes" in found["omniglot_challenge"]
     assert f"paths.data is {data}." in text
 

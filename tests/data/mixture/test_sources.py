@@ -1,0 +1,57 @@
+"""What a mixture says of files that are not here: one command fetches all that can be fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.inventory.sources import Sources
+from metaexp.data.mixture.dataset import Mixture
+
+
+class Domain(Dataset):
+    """A dataset of which only the sources are known."""
+
+    kind = "classification"
+
+    def __init__(self, sources: Sources | None) -> None:
+        self._sources = sources
+
+    def capacity(self) -> None:
+        return
+
+    def sources(self, folder: Path) -> Sources | None:
+        return self._sources
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        raise NotImplementedError
+
+
+GENERIC = Sources("fetched", advice="metaexp data prepare fetches it: 104 MB")
+NAMED = Sources("fetched", advice="metaexp data prepare omniglot fetches it: 14 MB")
+BY_HAND = Sources("by hand", advice="Put the pickles into data/mini.")
+HERE = Sources("computed")
+
+
+@pytest.mark.parametrize(
+    ("domains", "advice"),
+    [
+        (
+            {"a": GENERIC, "b": NAMED, "c": GENERIC},
+            "metaexp data prepare mine fetches a (104 MB), b (14 MB), c (104 MB)",
+        ),
+        ({"a": HERE, "b": NAMED}, "metaexp data prepare mine fetches b (14 MB)"),
+        (
+            {"a": BY_HAND, "b": GENERIC, "c": BY_HAND},
+            "metaexp data prepare mine fetches b (104 MB); a: Put the pickles into data/mini.; "
+            "c: Put the pickles into data/mini.",
+        ),
+        ({"a": BY_HAND, "b": None}, "a: Put the pickles into data/mini."),
+        ({"a": HERE, "b": HERE}, ""),
+    ],
+)
+def test_missing_files_have_one_command(domains: dict[str, Sources | None], advice: str, tmp_path: Path) -> None:
+    made = {name: Domain(sources) for name, sources in domains.items()}
+    assert Mixture(made).sources(tmp_path).advice_for("mine") == advice  # type: ignore[arg-type]
