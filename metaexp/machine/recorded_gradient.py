@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Gradient = Callable[[Tensor], Partial]
 """Adds the gradient over the tasks at indices (T_r,) to ``.grad``."""
 
+_MOST_LEVELS = 20
+"""How deep containers are looked into."""
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
 
 
@@ -126,14 +128,15 @@ def progress_of(algorithm: Algorithm) -> object:
     ]
 
 
-def _comparable(value: Any, where: str) -> object:
+def _comparable(value: Any, where: str, inside: tuple[int, ...] = ()) -> object:
     """``value`` as it is now, in a form that compares by value; a tensor of a GPU by the memory that a graph reads."""
     if value is None or isinstance(value, (bool, int, float, str, frozenset, torch.Size)) or callable(value):
         return value
     if isinstance(value, Tensor):
         return value.tolist() if value.is_cpu else (value.data_ptr(), tuple(value.shape))
-    if isinstance(value, (tuple, list)):
-        return [_comparable(item, where) for item in value]
-    if isinstance(value, dict):
-        return [(key, _comparable(item, where)) for key, item in value.items()]
+    if isinstance(value, (tuple, list, dict)) and id(value) not in inside and len(inside) < _MOST_LEVELS:
+        inside = (*inside, id(value))
+        if isinstance(value, dict):
+            return [(key, _comparable(item, where, inside)) for key, item in value.items()]
+        return [_comparable(item, where, inside) for item in value]
     raise TypeError(f"{where} is a {type(value).__name__}, and set_progress may change it unseen")

@@ -29,6 +29,8 @@ _NOT_LOOKED_AT: Final = {
     "_need_device_dtype_check_for_fused",  # of fused SGD and Adagrad, the default on a GPU
 }
 """Attributes of an optimiser: two that checkpoints hold, and notes that torch makes."""
+_MOST_LEVELS: Final = 20
+"""How deep containers are looked into."""
 
 
 def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Compute) -> torch.optim.Optimizer:
@@ -107,8 +109,8 @@ class UnsavedState:
                     yield f"{name} of {part} {type(holder).__name__}", _comparable(value)
 
 
-def _comparable(value: Any) -> Any:
-    """A copy of what a value holds; None for objects, and for parameters, which checkpoints hold."""
+def _comparable(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """A copy of what a value holds; None for objects, for parameters, which checkpoints hold, and for what it is in."""
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         try:
             return value.detach().cpu().resolve_conj().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
@@ -116,16 +118,19 @@ def _comparable(value: Any) -> Any:
             return None
     if isinstance(value, np.ndarray):
         return value.tobytes()
-    if isinstance(value, dict):
-        return {key: _comparable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, deque)):
-        return [_comparable(item) for item in value]
+    if isinstance(value, (dict, list, tuple, deque)):
+        if id(value) in inside or len(inside) == _MOST_LEVELS:
+            return None
+        inside = (*inside, id(value))
+        if isinstance(value, dict):
+            return {key: _comparable(item, inside) for key, item in value.items()}
+        return [_comparable(item, inside) for item in value]
     return repr(value) if isinstance(value, (bool, int, float, str)) else None  # nan is equal to itself as a text
 
 
 def _is_writable(value: Any) -> bool:
     try:
         json.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):  # ValueError: it contains itself
         return False
     return True

@@ -101,6 +101,11 @@ def test_only_what_does_the_same_in_every_step_on_one_gpu_is_recorded(tiny: Modu
         def set_progress(self, step: int, total: int) -> None:
             self.rates = iter([step, total])
 
+    class Circle(tiny.TinyMAML):  # type: ignore[misc, name-defined]
+        def set_progress(self, step: int, total: int) -> None:
+            self.rates: list[object] = [step, total]
+            self.rates.append(self.rates)
+
     class Two(type(SINGLE)):  # type: ignore[misc]
         size = 2
 
@@ -113,7 +118,10 @@ def test_only_what_does_the_same_in_every_step_on_one_gpu_is_recorded(tiny: Modu
     assert not is_recordable(algorithm, CPU, SINGLE)
     assert not is_recordable(algorithm, replace(CUDA, cuda_graphs=False), SINGLE)
     assert not is_recordable(algorithm, CUDA, Two())
-    assert not is_recordable(made(Opaque), CUDA, SINGLE)
+    for kind in (Opaque, Circle):
+        unseen = made(kind)
+        unseen.set_progress(0, 9)
+        assert not is_recordable(unseen, CUDA, SINGLE)
 
 
 def test_a_gradient_is_recorded_anew_after_a_change_that_lasts(

@@ -242,6 +242,38 @@ def test_nothing_is_said_of_what_stays_as_it_is(value: object, caplog: pytest.Lo
     assert not caplog.records
 
 
+def circle(kind: str) -> object:
+    """A container that contains itself."""
+    held: dict[str, object] = {"one": 1}
+    listed: list[object] = [held, 2]
+    held["again"] = listed
+    return held if kind == "dict" else listed
+
+
+def deep() -> object:
+    """Containers in one another, more than Python calls functions."""
+    held: list[object] = []
+    for _ in range(100_000):
+        held = [held]
+    return held
+
+
+@pytest.mark.parametrize("value", [circle("dict"), circle("list"), deep()], ids=["dict", "list", "deep"])
+def test_what_contains_itself_is_looked_at_once(value: object, caplog: pytest.LogCaptureFixture) -> None:
+    optimizer = Own(parameters(), "count")
+    optimizer.kept = value  # type: ignore[attr-defined]
+    stepped(optimizer).check()
+    assert "a step of training changes count of optimizer Own" in caplog.text  # and nothing of what is kept
+
+
+def test_a_state_that_contains_itself_is_refused() -> None:
+    optimizer = Own(parameters(), "saved")
+    unsaved = stepped(optimizer)
+    optimizer.state[optimizer.param_groups[0]["params"][0]]["loop"] = circle("dict")
+    with pytest.raises(ConfigError, match="Own keeps loop in its state, which no checkpoint can hold"):
+        unsaved.check()
+
+
 def test_an_optimiser_that_computes_the_loss_itself_is_refused() -> None:
     spec = ClassSpec("torch.optim.LBFGS", "torch.optim.LBFGS", {"lr": 1.0}, frozenset({"params", "lr"}))
     with pytest.raises(ConfigError, match=r"computes the loss several times in a step .* such as optimizer=adam"):
