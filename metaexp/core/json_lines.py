@@ -139,9 +139,7 @@ def _is_number(value: object) -> bool:
     return type(value) is float or (type(value) is int and abs(value) < _LARGEST)
 
 
-_BYTES = 4096
-
-
+_LAST_LINE_BYTES = 4096
 _TAIL_BYTES = 1 << 16
 
 
@@ -155,9 +153,7 @@ def newest_values(path: Path, prefix: str) -> dict[str, float]:
         prefix: What the metric's name begins with, such as ``val/``.
     """
     try:
-        with open_regular(path) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = file.read(_TAIL_BYTES).split(b"\n")[:-1]
+        lines = _whole_lines_at_end(path, _TAIL_BYTES)
     except (OSError, RunFolderError):
         return {}
     for raw in reversed(lines):
@@ -173,9 +169,13 @@ def newest_values(path: Path, prefix: str) -> dict[str, float]:
 def last_step(path: Path) -> int:
     """The training step of the last complete line; 0 where there is none."""
     try:
-        with open_regular(path) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
-            lines = file.read().split(b"\n")[:-1]
-        return int(json.loads(lines[-1])["step"])
+        return int(json.loads(_whole_lines_at_end(path, _LAST_LINE_BYTES)[-1])["step"])
     except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError, RunFolderError):
         return 0
+
+
+def _whole_lines_at_end(path: Path, n_bytes: int) -> list[bytes]:
+    """The last ``n_bytes`` of a file in lines, without a last one that has no end; the first may lack its beginning."""
+    with open_regular(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
+        return file.read(n_bytes).split(b"\n")[:-1]

@@ -13,11 +13,13 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 from metaexp.core.errors import DataError
 from metaexp.data.files.bounded_tar import open_tar
 from metaexp.data.files.folder_scan import refuse_special, scan_folder
+
+Member = TypeVar("Member", zipfile.ZipInfo, tarfile.TarInfo)
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 """What reading a damaged or an encrypted archive raises."""
@@ -183,8 +185,29 @@ class _Folder(Source):
                 yield name, content
 
 
-class _Archive(Source):
+class _Archive(Source, Generic[Member]):
     """What zips and tars share: names that stay inside, and no file twice."""
+
+    _members: list[tuple[str, Member]]
+    """Each file in the order of storage, with its name; as often as it is there."""
+
+    @abstractmethod
+    def _content(self, member: Member, name: str, most: int) -> bytes:
+        """The bytes of a file. Raises DataError where there are more than ``most``, and errors of the library."""
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self._members))
+
+    def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
+        wanted, seen = set(names), set[str]()
+        for name, member in self._members:
+            if name in wanted:
+                self._once(name, seen)
+                try:
+                    content = self._content(member, name, most)
+                except _DAMAGE as error:
+                    raise self._damaged(error) from error
+                yield name, content
 
     def _inside(self, name: str) -> str:
         """The path of a member, relative and without dots. Raises DataError for one that leads outside."""
@@ -199,13 +222,9 @@ class _Archive(Source):
 
     def check_once(self, names: Collection[str]) -> None:
         wanted, seen = set(names), set[str]()
-        for name in self._stored():
+        for name, _ in self._members:
             if name in wanted:
                 self._once(name, seen)
-
-    @abstractmethod
-    def _stored(self) -> Iterator[str]:
-        """The name of every member, as often as it is there."""
 
     def _once(self, name: str, seen: set[str]) -> None:
         if name in seen:
@@ -213,7 +232,7 @@ class _Archive(Source):
         seen.add(name)
 
 
-class _Zip(_Archive):
+class _Zip(_Archive[zipfile.ZipInfo]):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
@@ -222,29 +241,15 @@ class _Zip(_Archive):
             raise self._damaged(error) from error
         self._members = [(self._inside(info.filename), info) for info in self._zip.infolist() if not info.is_dir()]
 
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(self._stored()))
-
-    def _stored(self) -> Iterator[str]:
-        return (name for name, _ in self._members)
-
-    def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-        wanted, seen = set(names), set[str]()
-        for name, info in self._members:
-            if name in wanted:
-                self._once(name, seen)
-                try:
-                    with self._zip.open(info) as opened:
-                        content = self._bounded(opened, name, most)
-                except _DAMAGE as error:
-                    raise self._damaged(error) from error
-                yield name, content
+    def _content(self, member: zipfile.ZipInfo, name: str, most: int) -> bytes:
+        with self._zip.open(member) as opened:
+            return self._bounded(opened, name, most)
 
     def close(self) -> None:
         self._zip.close()
 
 
-class _Tar(_Archive):
+class _Tar(_Archive[tarfile.TarInfo]):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
@@ -265,23 +270,9 @@ class _Tar(_Archive):
         others["FIFOs and devices in the archive"] = len(members) - len(self._members) - sum(others.values())
         self.passed_over = {what: n for what, n in others.items() if n}
 
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(self._stored()))
-
-    def _stored(self) -> Iterator[str]:
-        return (name for name, _ in self._members)
-
-    def items(self, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-        wanted, seen = set(names), set[str]()
-        for name, member in self._members:
-            if name in wanted:
-                self._once(name, seen)
-                try:
-                    opened = self._tar.extractfile(member)
-                    content = self._bounded(opened, name, most) if opened else b""
-                except _DAMAGE as error:
-                    raise self._damaged(error) from error
-                yield name, content
+    def _content(self, member: tarfile.TarInfo, name: str, most: int) -> bytes:
+        opened = self._tar.extractfile(member)
+        return self._bounded(opened, name, most) if opened else b""
 
     def close(self) -> None:
         self._tar.close()
