@@ -30,17 +30,27 @@ class Verb(NamedTuple):
     Attributes:
         summary: What it does, for ``metaexp --help``.
         function: The ``module:function`` that takes its arguments.
+        is_slow: Whether it imports Hydra and torch before it can say anything about its work.
     """
 
     summary: str
     function: str
+    is_slow: bool = False
 
 
 VERBS = {
-    "train": Verb("train, validate and test (-m: many runs; resume=RUN: continue a run)", "metaexp.cli.train:main"),
-    "plan": Verb("list the jobs of `train -m`: what is done, how long the rest takes", "metaexp.cli.plan:main"),
-    "evaluate": Verb("test a finished run again, also on other data or tasks", "metaexp.cli.evaluate:main"),
-    "predict": Verb("name new images with the adapted learner of a run, or predict values", "metaexp.cli.predict:main"),
+    "train": Verb(
+        "train, validate and test (-m: many runs; resume=RUN: continue a run)", "metaexp.cli.train:main", is_slow=True
+    ),
+    "plan": Verb(
+        "list the jobs of `train -m`: what is done, how long the rest takes", "metaexp.cli.plan:main", is_slow=True
+    ),
+    "evaluate": Verb(
+        "test a finished run again, also on other data or tasks", "metaexp.cli.evaluate:main", is_slow=True
+    ),
+    "predict": Verb(
+        "name new images with the adapted learner of a run, or predict values", "metaexp.cli.predict:main", is_slow=True
+    ),
     "data": Verb("find or download a dataset, check it and describe it", "metaexp.cli.data:main"),
     "check": Verb("test an algorithm, network or dataset: does it do what it says?", "metaexp.cli.check:main"),
     "new": Verb("write an algorithm, model, dataset or experiment of your own to start from", "metaexp.cli.new:main"),
@@ -50,8 +60,12 @@ VERBS = {
     "watch": Verb("watch a running sweep, search or run: phase, step, time left", "metaexp.cli.folders.watch:main"),
     "rm": Verb("remove runs, sweeps or searches that nothing works on", "metaexp.cli.folders.rm:main"),
     "why": Verb("list what differs between two runs", "metaexp.cli.why:main"),
-    "reproduce": Verb("repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main"),
-    "search": Verb("search for hyper-parameters that do well on validation tasks", "metaexp.cli.search:main"),
+    "reproduce": Verb(
+        "repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main", is_slow=True
+    ),
+    "search": Verb(
+        "search for hyper-parameters that do well on validation tasks", "metaexp.cli.search:main", is_slow=True
+    ),
     "wandb-sweep": Verb("write a sweep file for Weights & Biases", "metaexp.cli.wandb_sweep:main"),
     "trust": Verb(
         "allow a project to run its code: the packages that its metaexp.toml names", "metaexp.cli.trust:main"
@@ -70,8 +84,6 @@ usage: metaexp VERB [arguments]     (metaexp VERB --help explains them)
 Start with `metaexp train`. It trains MAML on made-up characters, which takes a minute or so."""
 
 
-_SLOW = ("train", "plan", "evaluate", "predict", "search", "reproduce")
-"""Verbs that import Hydra and torch before they can say anything about their work."""
 _SHOWN = {"-h", "--help", "-c", "--cfg", "--info"}
 """Options with which they only print something."""
 _ASCII = {"\u00b1": "+-", "\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'"}
@@ -119,7 +131,7 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
         print_text(f"metaexp {metaexp.__version__}")
         return 0
     name, *rest = given
-    if name in _SLOW and not _SHOWN & set(rest) and (ranks is None or ranks.rank == 0):
+    if name in VERBS and VERBS[name].is_slow and not _SHOWN & set(rest) and (ranks is None or ranks.rank == 0):
         print_phase("reading the configuration")  # within a tenth of a second, before Hydra and torch are imported
     if ranks is None:
         return _function(name)(rest)

@@ -251,7 +251,7 @@ def run(name: str, job: dict[str, Any], outputs: Path, unit: float = 1.0) -> dic
 
 def main(outputs: Path, jobs: Path) -> None:
     trust("tiny_runs")
-    cli.VERBS["train"] = cli.Verb("", "shared_runs:train")
+    cli.VERBS["train"] = cli.VERBS["train"]._replace(function="shared_runs:train")
     outputs_module.draw = lambda *_: {}  # pictures take longer than these runs
     torch.set_num_threads(1)
     # torch imports much of itself when it is first used
