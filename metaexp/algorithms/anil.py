@@ -23,7 +23,7 @@ from torch.func import functional_call
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveFloat
-from metaexp.core.inner import Params
+from metaexp.core.inner import Params, last
 from metaexp.core.types import Examples
 from metaexp.engines.engines import Engine, descent
 from metaexp.models.base import Buffers, Network, buffers_of, call_features, has_batch_norm, parameters_of
@@ -103,7 +103,7 @@ class ANIL(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted head."""
-        return self.adaptation_path(support)[-1]
+        return last(self.adaptation_path(support))
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
@@ -111,12 +111,12 @@ class ANIL(Algorithm):
         body = parameters_of(self.model)
         return self._head(adapted.head, call_features(self.model, body, adapted.buffers, x, statistics).values)
 
-    def adaptation_path(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
         statistics: Literal["replace", "batch"] = "replace" if self.uses_support_statistics else "batch"
         body = parameters_of(self.model)
         features, buffers = call_features(self.model, body, buffers_of(self.model), support.x, statistics)
-        return [Learner(head, buffers) for head in self._path(features, support)]
+        return (Learner(head, buffers) for head in self._path(features, support))
 
     def _path(self, features: Tensor, support: Examples) -> Iterator[Params]:
         """The head after each inner step on support ``features`` (S, ...)."""

@@ -108,9 +108,9 @@ class MAML(Algorithm):
         statistics: Statistics = "stored" if self.uses_support_statistics else "batch"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
-    def adaptation_path(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
-        return [self._learner(params, support) for params in self._path(support)]
+        return (self._learner(params, support) for params in self._path(support))
 
     def _path(self, support: Examples) -> Iterator[Params]:
         """All parameters, adapted and fixed, after each inner step."""

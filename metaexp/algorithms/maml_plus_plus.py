@@ -28,7 +28,7 @@ from torch.func import grad
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.fields import NonNegativeInt, PositiveFloat, PositiveInt
-from metaexp.core.inner import Params
+from metaexp.core.inner import Params, last
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import (
     Buffers,
@@ -120,17 +120,18 @@ class MAMLPlusPlus(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Take the inner steps on ``support`` and return the adapted learner."""
-        return self.adaptation_path(support)[-1]
+        return last(self.adaptation_path(support))
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
         return self._call(adapted, x).values
 
-    def adaptation_path(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
         own = parameters_of(self.model)
-        first = self._learner({name: own[name] for name in self.adapted_names}, {}, 0)
-        return [first, *(learner for learner, _ in self._path(support))]
+        yield self._learner({name: own[name] for name in self.adapted_names}, {}, 0)
+        for learner, _ in self._path(support):
+            yield learner
 
     def meta_loss(self, episode: Episode) -> Tensor:
         """The weighted query losses () of the inner steps in meta-training, that of the last one otherwise.

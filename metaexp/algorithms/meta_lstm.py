@@ -38,6 +38,7 @@ from torch.func import grad_and_value
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeFloat, PositiveFloat, PositiveInt
+from metaexp.core.inner import in_transform, last
 from metaexp.core.types import Examples
 from metaexp.models.base import Buffers, Params, call, has_batch_norm, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
@@ -144,24 +145,19 @@ class MetaLSTM(Algorithm):
 
     def adapt(self, support: Examples) -> Learner:
         """Run the meta-learner over ``support`` and return the learner it ends with."""
-        *_, learner = self._path(support)
-        return learner
+        return last(self.adaptation_path(support))
 
     def predict(self, adapted: Learner, x: Tensor) -> Tensor:
         """Scores (M, N) or outputs (M, D_out) of ``x`` (M, ...)."""
         statistics: Statistics = "batch" if self.training else "stored"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
-    def adaptation_path(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., T inner steps.
 
         Statistics are those of the passes made so far; the first learner, which has made none, is shown with
         those of the pass it is about to make.
         """
-        return list(self._path(support))
-
-    def _path(self, support: Examples) -> Iterator[Learner]:
-        """Learners after 0, 1, ..., T inner steps, as :meth:`adaptation_path` describes them."""
         cell = self._start()
         buffers = fresh_statistics(self.model)
         batches = self._batches(support)
@@ -235,7 +231,7 @@ def gradient_and_value(
         loss: Returns a loss () and the new buffers from parameters.
         params: Where the gradients are taken, by name.
     """
-    if torch._C._are_functorch_transforms_active():
+    if in_transform():
         by_name, values = grad_and_value(loss, has_aux=True)(params)
         return list(by_name.values()), values
     with torch.enable_grad():

@@ -112,9 +112,9 @@ class MetaSGD(Algorithm):
         statistics: Literal["stored", "batch"] = "stored" if self.uses_support_statistics else "batch"
         return call(self.model, adapted.params, adapted.buffers, x, statistics).values
 
-    def adaptation_path(self, support: Examples) -> list[Learner]:
+    def adaptation_path(self, support: Examples) -> Iterator[Learner]:
         """The learner after 0, 1, ..., n inner steps."""
-        return [self._learner(params, support) for params in self._path(support)]
+        return (self._learner(params, support) for params in self._path(support))
 
     def _path(self, support: Examples) -> Iterator[Params]:
         """The parameters after each inner step."""

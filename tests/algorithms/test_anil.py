@@ -56,8 +56,8 @@ def test_the_body_sees_the_support_once_however_many_steps_there_are(
 
 def test_evaluation_takes_its_own_number_of_steps(make_task: MakeTask) -> None:
     algorithm, (support, _) = anil(network()), make_task()
-    assert len(algorithm.train().adaptation_path(support)) == 3
-    path = algorithm.eval().adaptation_path(support)
+    assert len(list(algorithm.train().adaptation_path(support))) == 3
+    path = list(algorithm.eval().adaptation_path(support))
     assert len(path) == 4
     assert torch.equal(path[0].head["weight"], algorithm.model.get_parameter("head.weight"))
     assert not torch.equal(path[3].head["weight"], path[2].head["weight"])

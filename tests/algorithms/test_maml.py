@@ -152,9 +152,9 @@ def test_only_the_chosen_parameters_adapt() -> None:
 def test_evaluation_takes_its_own_number_of_steps_and_the_trajectory_ends_at_the_adapted_learner() -> None:
     algorithm = maml(small_mlp())
     support = one_task(episodes(n_tasks=1), 0).support
-    assert len(algorithm.train().adaptation_path(support)) == 3
+    assert len(list(algorithm.train().adaptation_path(support))) == 3
     after_two = algorithm.adapt(support).params["head.weight"]
-    path = algorithm.eval().adaptation_path(support)
+    path = list(algorithm.eval().adaptation_path(support))
     assert len(path) == 4
     assert torch.equal(path[0].params["head.weight"], algorithm.model.head.weight)
     assert torch.equal(path[-1].params["head.weight"], algorithm.adapt(support).params["head.weight"])

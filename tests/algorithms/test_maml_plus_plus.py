@@ -113,10 +113,10 @@ def test_each_step_and_tensor_has_its_own_rate(make_task: MakeTask) -> None:
     algorithm, (support, _) = maml_plus_plus(learn_inner_lr=True), make_task()
     assert isinstance(algorithm.inner_lr, torch.nn.Parameter)
     assert algorithm.inner_lr.shape == (3, 6)  # three linear layers of two tensors; gammas and betas do not adapt
-    before = algorithm.adaptation_path(support)
+    before = list(algorithm.adaptation_path(support))
     with torch.no_grad():
         algorithm.inner_lr[1, algorithm.adapted_names.index("head.bias")] = 0.9
-    after = algorithm.adaptation_path(support)
+    after = list(algorithm.adaptation_path(support))
     assert all(torch.equal(before[1].params[name], p) for name, p in after[1].params.items())
     changed = [name for name, p in after[2].params.items() if not torch.equal(before[2].params[name], p)]
     assert changed == ["head.bias"]
@@ -129,7 +129,7 @@ def test_each_step_has_its_own_gamma_and_beta_and_none_adapts(make_task: MakeTas
     before = [algorithm.predict(learner, query.x) for learner in algorithm.adaptation_path(support)]
     with torch.no_grad():
         gamma[1] *= 2
-    path = algorithm.adaptation_path(support)
+    path = list(algorithm.adaptation_path(support))
     after = [algorithm.predict(learner, query.x) for learner in path]
     assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
     assert [learner.params["layers.0.norm.weight"][0].item() for learner in path] == [1, 1, 2, 1]
@@ -138,7 +138,7 @@ def test_each_step_has_its_own_gamma_and_beta_and_none_adapts(make_task: MakeTas
 def test_more_steps_at_test_go_on_with_the_last_rates_and_norms(make_task: MakeTask) -> None:
     algorithm = maml_plus_plus(inner_steps_test=5, learn_inner_lr=True, per_step_batch_norm=True).eval()
     support, _ = make_task()
-    path = algorithm.adaptation_path(support)
+    path = list(algorithm.adaptation_path(support))
     assert len(path) == 6
     assert not torch.equal(path[5].params["head.weight"], path[4].params["head.weight"])
     assert torch.equal(path[5].params["layers.0.norm.weight"], path[3].params["layers.0.norm.weight"])

@@ -255,7 +255,7 @@ def test_statistics_are_erased_at_the_start_of_every_episode() -> None:
 def test_statistics_are_collected_by_the_passes_over_the_support_set() -> None:
     algorithm = sgd_like(meta(Small(momentum=0.5), inner_epochs=2), 0.3)
     support = one_task(episodes(), 0).support
-    path = algorithm.adaptation_path(support)
+    path = list(algorithm.adaptation_path(support))
     expected = torch.zeros(6).double()
     for learner in path[:2]:  # passes are made with the parameters before each update
         inputs = nn.functional.linear(support.x, learner.params["linear.weight"], learner.params["linear.bias"])
@@ -286,7 +286,7 @@ def test_the_cell_holds_every_parameter_of_the_learner_in_its_place_gamma_and_be
         flat_index = torch.arange(float(sum(p.numel() for p in own.values())), dtype=torch.float64)
         for p, values in zip(own.values(), flat_index.split([p.numel() for p in own.values()]), strict=True):
             p.copy_(values.view(p.shape))
-    start = algorithm.adaptation_path(episode_of_images().support)[0].params
+    start = next(algorithm.adaptation_path(episode_of_images().support)).params
     assert list(start) == list(own)
     assert {"blocks.0.norm.weight", "blocks.3.norm.bias", "head.weight"} <= set(start)
     assert all(torch.equal(start[name], own[name]) for name in own)
@@ -306,14 +306,14 @@ def test_steps_are_epochs_times_minibatches(epochs: int, batch_size: int | None,
     algorithm = meta(inner_epochs=epochs, inner_batch_size=batch_size)
     support = one_task(episodes(n_way=5, k_shot=n_support // 5), 0).support
     network = Examples(support.x, support.y % 3, 3)
-    assert len(algorithm.adaptation_path(network)) == updates + 1
+    assert len(list(algorithm.adaptation_path(network))) == updates + 1
     assert algorithm.depends_on_support_order == (batch_size is not None)
 
 
 def test_evaluation_takes_its_own_number_of_epochs_and_the_trajectory_ends_at_the_adapted_learner() -> None:
     algorithm, task = meta(), one_task(episodes(), 0)
-    assert len(algorithm.train().adaptation_path(task.support)) == 4
-    path = algorithm.eval().adaptation_path(task.support)
+    assert len(list(algorithm.train().adaptation_path(task.support))) == 4
+    path = list(algorithm.eval().adaptation_path(task.support))
     assert len(path) == 5
     ends = algorithm.predict(path[-1], task.query.x)
     assert torch.equal(ends, algorithm.predict(algorithm.adapt(task.support), task.query.x))

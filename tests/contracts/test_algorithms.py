@@ -8,14 +8,17 @@ check at least once. EXHAUSTIVE=yes takes all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import torch
 from sampling import only_exhaustive, sample
+from torch import Tensor
 
 import metaexp
 from metaexp.cli.examination import make_subject
@@ -27,11 +30,12 @@ from metaexp.config.interpolation import resolve_all
 from metaexp.config.schema import ClassSpec
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
+from metaexp.core.types import map_tensors
 from metaexp.doctor.examine import CHECKS
 from metaexp.doctor.finding import OTHER, SAME, Finding
 from metaexp.doctor.learning import ENOUGH_ACCURACY, ENOUGH_GAIN, learning
 from metaexp.doctor.subject import Subject
-from metaexp.doctor.tiny import N_WAY
+from metaexp.doctor.tiny import N_WAY, task
 
 FOLDER = Path(metaexp.__file__).parents[1] / "conf" / "algorithm"
 QUICK = [name for name in CHECKS if name != "learning"]
@@ -196,3 +200,42 @@ def test_it_learns_numbers_far_above_chance_unless_it_refuses_them(case: Case) -
     finding = learning(examined)
     assert finding.verdict == "ok", finding
     assert finding.measured["squared error"] < finding.measured["with misleading supports"]
+
+
+def tensors_of(state: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    map_tensors(lambda t: found.append(t) or t, state)
+    return found
+
+
+def kept_states(path: Iterable[Any], own: Iterable[Tensor] = ()) -> int:
+    """How many tensors of a state are still there two states later, though that one does not have them.
+
+    Args:
+        path: The states.
+        own: Tensors that stay anyway, as the algorithm's own.
+    """
+    stay = {id(t) for t in own}
+    seen: list[list[weakref.ref[Tensor]]] = []
+    kept = 0
+    for state in path:
+        now = {id(t) for t in tensors_of(state)}
+        earlier = [ref() for refs in seen[:-1] for ref in refs]
+        kept = max(kept, len({id(t) for t in earlier if t is not None} - now - stay))
+        seen.append([weakref.ref(t) for t in tensors_of(state)])
+    return kept
+
+
+@every_file
+def test_the_states_of_earlier_steps_are_let_go_of_at_test(case: Case) -> None:
+    examined = subject(case)
+    algorithm = examined.build().eval()
+    with torch.no_grad():
+        own = [*algorithm.parameters(), *algorithm.buffers()]
+        assert kept_states(algorithm.adaptation_path(task(examined.shape, 0).support), own) == 0
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_states_that_are_kept_are_counted(keeps: bool) -> None:
+    path = (torch.full((2,), float(step)) for step in range(5))
+    assert kept_states(list(path) if keeps else path) == (3 if keeps else 0)
