@@ -85,8 +85,9 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
     statuses = {state.status for state in states.values()}
-    after = format_next(after_sweep(sweep.path, statuses, command))
-    print_text(f"{text}\n{format_folder(sweep.path)}\n{after}", flush=True)
+    again = () if stop.signal_number is not None else command  # the message of a stop has it already
+    after = format_next(after_sweep(sweep.path, statuses, again))
+    print_text("\n".join(part for part in (text, format_folder(sweep.path), after) if part), flush=True)
     if stop.signal_number is not None:
         raise stopped_by(stop.signal_number, f"; the jobs that ran have saved in {sweep.path}", shlex.join(command))
     return 0 if statuses <= {"completed"} else ExitCode.JOBS_FAILED

@@ -109,7 +109,11 @@ def test_a_signal_stops_the_running_jobs_and_the_same_command_goes_on(
     with pytest.raises(Interrupted) as ended:
         run_all(overrides, CONF, "config", display)
     assert ended.value.exit_code == 143
-    assert "not started" in capsys.readouterr().out
+    printed, again = capsys.readouterr().out, shlex.join(sweep_command(overrides, CONF))
+    assert "not started" in printed
+    assert str(ended.value).endswith(f"Continue with: {again}")
+    assert again not in printed, "the command stands in the message alone"
+    assert not printed.endswith("\n\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert sorted(set(journal(sweep_folder(), "begins"))) == [0, 1]
