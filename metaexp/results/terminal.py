@@ -27,6 +27,7 @@ from metaexp.results.wording import (
     format_time,
     format_value,
     name_validation,
+    shown_steps,
 )
 
 
@@ -91,11 +92,17 @@ def _add_score(table: Table, name: str, score: Score | None) -> None:
 
 
 def format_after_steps(scores: list[Score]) -> str:
-    """Return one line with the test metric after 0, 1, ... adaptation steps; an empty text without steps."""
+    """Return one line with the test metric after 0, 1, ... adaptation steps; an empty text without steps.
+
+    Of many steps the line names some: the first ones, where most happens, and the last.
+    """
     if not scores:
         return ""
-    values = ", ".join(format_value(score.metric, score.mean, None) for score in scores)
-    return f"test {scores[0].metric} after 0 to {len(scores) - 1} steps of adaptation: {values}\n"
+    steps = shown_steps(len(scores) - 1)
+    values = ", ".join(format_value(scores[step].metric, scores[step].mean, None) for step in steps)
+    last = len(scores) - 1
+    which = f"0 to {last}" if len(steps) == len(scores) else f"{', '.join(map(str, steps[:-1]))} and {last}"
+    return f"test {scores[0].metric} after {which} steps of adaptation: {values}\n"
 
 
 def format_metrics(scores: list[Score]) -> str:

@@ -74,6 +74,19 @@ def format_task(task: Task) -> str:
     return f"{task.n_way}-way {task.k_shot}-shot" if task.n_way else f"{task.k_shot}-shot"
 
 
+def shown_steps(last: int, most: int = 10) -> list[int]:
+    """Return the adaptation steps that a table or a line shows: all, or 0, 1, 2, 5, 10, 20, ... and the last.
+
+    Args:
+        last: The largest number.
+        most: How many steps are shown one by one, beside step 0.
+    """
+    if last <= most:
+        return list(range(last + 1))
+    round_numbers = (digit * 10**power for power in range(len(str(last))) for digit in (1, 2, 5))
+    return [0, *(step for step in round_numbers if step < last), last]
+
+
 def format_order(first_order: bool | None) -> str:
     """Return the order of the meta-gradient; ``-`` for algorithms without inner gradients."""
     return NOTHING if first_order is None else ("first" if first_order else "second")

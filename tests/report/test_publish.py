@@ -16,7 +16,7 @@ from metaexp.report.publish import MOST_BYTES, TRAIN_LINES, publish
 from metaexp.report.run_page import format_run_page
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.privacy import clean_text, clean_yaml
-from metaexp.results.record import RunRecord, read_record, write_record
+from metaexp.results.record import RunRecord, Score, read_record, write_record
 
 CONFIG = """\
 seed: 0
@@ -77,6 +77,22 @@ def test_a_run_on_a_stand_in_is_not_published_under_the_name_of_its_experiment(
     assert "# mine (stand-in)\n" in page
     assert "maml on omniglot (stand-in)" in page
     assert "[mine (stand-in)](x/mine/README.md)" in format_short_table([Entry("mine", read_record(target), False)], "x")
+
+
+def test_the_page_of_a_run_with_many_adaptation_steps_shows_some_of_them(record: RunRecord, tmp_path: Path) -> None:
+    scores = [Score("accuracy", 0.2 + step / 100, 0.01, 600) for step in range(51)]
+    page = format_run_page(Entry("mine", dataclasses.replace(record, after_steps=scores), False), tmp_path)
+    table = page.partition("| Adaptation steps |")[2].partition("\n\n")[0]
+    assert [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]] == [
+        "0",
+        "1",
+        "2",
+        "5",
+        "10",
+        "20",
+        "50",
+    ]
+    assert "| 50 | 70.00 ± 1.00 % |" in table
 
 
 def test_nothing_in_the_copy_names_the_machine_or_the_user(run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict
 from metaexp.results.terminal import print_evaluation, print_summary
-from metaexp.results.wording import format_reference, format_score, format_value
+from metaexp.results.wording import format_reference, format_score, format_value, shown_steps
 
 RECORD = RunRecord(
     status="completed",
@@ -75,6 +75,24 @@ def test_an_algorithm_without_steps_or_inner_gradient_says_no_more_than_it_has(t
     text = printed(replace(RECORD, after_steps=[], first_order=None), tmp_path)
     assert "steps of adaptation" not in text
     assert "order" not in text
+
+
+def test_of_many_adaptation_steps_some_are_shown_with_their_numbers(tmp_path: Path) -> None:
+    scores = [Score("accuracy", 0.2 + step / 100, 0.01, 600) for step in range(51)]
+    text = printed(replace(RECORD, after_steps=scores), tmp_path)
+    line = "test accuracy after 0, 1, 2, 5, 10, 20 and 50 steps of adaptation: 20.00 %, 21.00 %, 22.00 %, 25.00 %, "
+    assert line + "30.00 %, 40.00 %, 70.00 %\n" in text
+    assert "after 0 to 10 steps" in printed(replace(RECORD, after_steps=scores[:11]), tmp_path)
+    assert "after 0, 1, 2, 5, 10 and 11 steps" in printed(replace(RECORD, after_steps=scores[:12]), tmp_path)
+
+
+@pytest.mark.parametrize("last", [0, 1, 10, 11, 50, 100, 137, 1000, 1001])
+def test_the_steps_shown_are_few_and_have_the_first_and_the_last(last: int) -> None:
+    steps = shown_steps(last)
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, last)
+    assert len(steps) <= 13
+    assert last > 10 or len(steps) == last + 1
 
 
 @pytest.mark.parametrize("width", [40, 300])
