@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, format_setting, is_of_task, settings
+from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, format_setting, is_of_task, settings, with_named_weights
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
 from metaexp.results.wording import format_batch_norm, format_device
@@ -39,7 +39,11 @@ def differing_settings(members: Sequence[Rows], decide: Decide) -> list[Differen
     """
     leaves = [[settings(run.record) | _conditions(run.record) for run in row.runs] for row in members]
     decided = [
-        [dict(flatten(decide(run.record.config))) | _conditions(run.record) for run in row.runs] for row in members
+        [
+            with_named_weights(dict(flatten(decide(run.record.config))), run.record) | _conditions(run.record)
+            for run in row.runs
+        ]
+        for row in members
     ]
     keys = dict.fromkeys(key for row in decided for leaf in row for key in leaf)
     found = []

@@ -91,7 +91,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
 
 def settings(record: RunRecord) -> dict[str, Any]:
     """Return the leaves of a run's configuration by dotted key, and the fields of the record that can make rows."""
-    found = dict(flatten(record.config))
+    found = with_named_weights(dict(flatten(record.config)), record)
     for key in _OF_RECORD:
         found[key] = getattr(record, key)
     return {**found, **_beside_configuration(record)}
@@ -99,7 +99,26 @@ def settings(record: RunRecord) -> dict[str, Any]:
 
 def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
     """What decides numbers: the configuration, the user's own code, and the run that it went on from."""
-    return {**dict(flatten(decide(record.config))), **_beside_configuration(record)}
+    return {**with_named_weights(dict(flatten(decide(record.config))), record), **_beside_configuration(record)}
+
+
+def with_named_weights(leaves: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
+    """Return the leaves of a configuration with what a person calls the first weights, in place of their digest.
+
+    ``model.weights`` is then the name of the file or run with the start of its digest, and None for a run that began
+    at no file. Where the file is does not matter.
+
+    Args:
+        leaves: The leaves by dotted key.
+        record: The record of the run.
+    """
+    digest, path, start = "model.weights_sha256", "model.weights", record.initial_weights
+    found = dict(leaves)
+    if found.get(digest):
+        short = str(found.pop(digest))[:12]
+        found[path] = f"{start.file} ({short})" if start is not None else short
+    found.setdefault(path, None)
+    return found
 
 
 def _beside_configuration(record: RunRecord) -> dict[str, Any]:

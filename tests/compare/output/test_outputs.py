@@ -27,6 +27,7 @@ from metaexp.compare.output.page import to_html
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
+from metaexp.results.beginning import InitialWeights
 from metaexp.results.html_page import breakable, joined
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
@@ -543,12 +544,28 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     assert re.search(r"Rows also differ in (optimizer, )?optimizer\.lr", last)
 
 
-def test_digests_of_first_weights_are_short_in_sentences_and_names(make_run: MakeRun, tmp_path: Path) -> None:
+def test_first_weights_are_named_and_their_digest_is_short(make_run: MakeRun, tmp_path: Path) -> None:
+    start = InitialWeights("pretrained", "12" * 32, "model.", ["head"], [], [], [])
     for seed in range(2):
         make_run("maml", seed)
-        make_run("maml", seed, config={"model.weights_sha256": "12" * 32})
+        make_run("maml", seed, config={"model.weights_sha256": "12" * 32}, initial_weights=start)
+        make_run("maml", seed, config={"model.weights_sha256": "34" * 32})  # as in a record that does not name the file
     (table,) = compared(tmp_path / "sweep").tables
     text = "\n".join(format_headline(table))
-    assert "model.weights_sha256: " in text
-    assert "MAML model.weights_sha256=121212121212 " in text
+    names = {f"maml model.weights={name}" for name in ("pretrained (121212121212)", "343434343434", "null")}
+    assert {row.label for row in table.rows} == names
+    assert "pretrained (121212121212)" in text
+    assert "weights_sha256" not in text
     assert "12" * 7 not in text
+    (difference,) = [item for item in table.differences if item.key.startswith("model.weights")]
+    assert sorted(difference.values) == ["343434343434", "null", "pretrained (121212121212)"]
+
+
+def test_where_first_weights_lie_makes_no_row(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        config = {"model.weights": f"/somewhere/{seed}/pretrained", "model.weights_sha256": "12" * 32}
+        make_run(
+            "maml", seed, config=config, initial_weights=InitialWeights("pretrained", "12" * 32, "", [], [], [], [])
+        )
+    (table,) = compared(tmp_path / "sweep").tables
+    assert [row.label for row in table.rows] == ["maml"]
