@@ -56,6 +56,19 @@ def test_the_list_has_every_dataset_and_says_where_its_files_are_or_what_to_do(
     assert f"paths.data is {data}." in text
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_on_a_terminal_no_line_of_the_list_is_wider_than_it_and_a_dataset_takes_few_lines(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("metaexp.core.terminal_text.terminal_width", lambda: width)
+    assert main(["data", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[: lines.index("")]
+    assert [line for line in table if len(line) > width] == []
+    assert table[0].split()[:4] == ["dataset", "kind", "files", "size"]
+    assert len(table) <= 2 * (len(NAMES) + 1) + 2 * (width < 200)  # a mixture may need one line more
+
+
 def test_the_list_makes_nothing_and_imports_no_torch_and_opens_no_connection(data: Path) -> None:
     script = (
         "import socket, sys\n"

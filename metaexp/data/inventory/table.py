@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaexp.core.errors import MetaexpError
-from metaexp.core.terminal_text import align_columns
+from metaexp.core.terminal_text import align_columns, wrap_lines
 from metaexp.data.base import Dataset
 from metaexp.data.inventory.caches import cache_files
 from metaexp.data.inventory.sources import Sources
@@ -22,10 +22,10 @@ class Row(NamedTuple):
 
     Attributes:
         name: Its name.
-        kind: ``classification`` or ``regression``; with ``fixed`` where its test episodes are.
+        kind: ``classification`` or ``regression``.
         state: Whether its files are here.
         size: The size of its files and of what was prepared from them.
-        where: The place of its files, or what to do.
+        where: The place of its files, or what to do; and whether its test episodes are fixed.
     """
 
     name: str
@@ -44,16 +44,17 @@ def row(name: str, dataset: Dataset, folder: Path, place: Path | None) -> Row:
         folder: ``paths.data``.
         place: The folder of the cache; None where there is none.
     """
-    kind = dataset.kind + (", fixed test episodes" if _is_fixed(dataset, folder) else "")
-    sources = dataset.sources(folder)
+    kind, sources = dataset.kind, dataset.sources(folder)
+    fixed = ["fixed test episodes"] if _is_fixed(dataset, folder) else []
     if sources is None:
-        return Row(name, kind, "?", "", "its class does not say which files it reads")
+        return Row(name, kind, "?", "", "; ".join(["its class does not say which files it reads", *fixed]))
     prepared = sum(path.stat().st_size for path in cache_files(place, sources.cache))
     size = _format_size(sources) + (f" + {_format_megabytes(prepared)} prepared" if prepared else "")
     if sources.advice:
         state, advice = _MISSING.get(sources.how, "missing"), _format_advice(name, sources, dataset)
-        return Row(name, kind, state, size.removeprefix(" + "), advice)
-    return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), _format_place(sources))
+        return Row(name, kind, state, size.removeprefix(" + "), "; ".join([advice, *fixed]))
+    where = "; ".join(part for part in (_format_place(sources), *fixed) if part)
+    return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), where)
 
 
 def unusable(name: str, error: MetaexpError) -> Row:
@@ -67,7 +68,7 @@ def unusable(name: str, error: MetaexpError) -> Row:
 
 
 def format_table(rows: Sequence[Row], folder: Path) -> str:
-    """Format the table.
+    """Format the table. On a terminal no line is wider than it.
 
     Args:
         rows: A row for each dataset.
@@ -76,7 +77,7 @@ def format_table(rows: Sequence[Row], folder: Path) -> str:
     head = Row("dataset", "kind", "files", "size", "where, or what to do")
     lines = align_columns([head, *rows])
     note = f"paths.data is {folder.absolute()}" + ("" if folder.is_dir() else ", which is not there") + "."
-    return "\n".join([*lines, "", note, "`metaexp data show NAME` says more of one, and how to get it."])
+    return wrap_lines("\n".join([*lines, "", note, "`metaexp data show NAME` says more of one, and how to get it."]))
 
 
 def _is_fixed(dataset: Dataset, folder: Path) -> bool:
