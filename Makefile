@@ -8,6 +8,7 @@
 # make coverage     the tests with branch coverage, which must be 90 % in the rooms that decide numbers
 # make busy         the tests beside four busy processes: none may depend on speed
 # make docs         the documentation as a site in site/, every link checked
+# make notebooks    run the notebooks of examples again, and write what they show into them
 # make bench        the speed of a training step of each learner against plain torch, as a table
 # make learn2learn  build learn2learn, which some tests compare with
 # make clean        remove .venv and what the tools left
@@ -27,7 +28,7 @@ PINS    := setup.py setup.cfg pyproject.toml constraints.txt
 TORCH   ?= pinned
 INSTALL := TORCH='$(TORCH)' scripts/install.sh $(PYTHON)
 
-.PHONY: demo test lint types imports docs unit coverage busy bench learn2learn second-opinion rewritten-tests clean help
+.PHONY: demo test lint types imports docs unit coverage busy bench notebooks learn2learn second-opinion rewritten-tests clean help
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -74,6 +75,11 @@ busy: $(DEV)
 
 bench: $(DEV)
 	$(PYTHON) benchmarks/learners.py $(ARGS)
+
+# Jupyter's kernel is no tool of development otherwise.
+notebooks: $(DEV)
+	$(INSTALL) nbclient ipykernel
+	$(PYTHON) scripts/notebooks.py $(ARGS)
 
 learn2learn: $(L2L)
 
