@@ -128,7 +128,8 @@ def _functions(subject: Subject) -> dict[str, Path]:
         states = {steps: outputs[:, 0] for steps, outputs in _states(subject, support, x).items()}
         fits.append(Fit(x[:, 0], truth[:, 0], support.x[:, 0], support.y[:, 0], states))
     path = subject.plots / "adapted_functions.png"
-    function_fits(path, f"{subject.title}: test tasks 0 to {len(fits) - 1}", fits)
+    truth_name = "true function" if capacity is None else "measured"  # data of one's own may be noisy
+    function_fits(path, f"{subject.title}: test tasks 0 to {len(fits) - 1}", fits, truth_name)
     return {"adapted_functions": path}
 
 

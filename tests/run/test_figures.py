@@ -124,6 +124,27 @@ def test_continued_curves_are_drawn_and_vectors_are_not(tmp_path: Path) -> None:
     assert figures._adapted(_subject(Mean(), tmp_path, shape=(9,), kind="regression")) == {}
 
 
+@pytest.mark.parametrize(("per_class", "name"), [(None, "true function"), (10, "measured")])
+def test_values_of_ones_own_data_are_called_measured_and_those_of_a_family_its_true_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_class: int | None, name: str
+) -> None:
+    class Mean(Means):
+        def adapt(self, support: Examples) -> Tensor:
+            return support.y.mean(0)
+
+        def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
+            return adapted.expand(len(x), -1)
+
+    names: list[str] = []
+    monkeypatch.setattr(figures, "function_fits", lambda path, title, fits, truth_name: names.append(truth_name))
+    subject = _subject(Mean(), tmp_path, shape=(1,), kind="regression")
+    capacity = None if per_class is None else {"test": SimpleNamespace(per_class=per_class)}
+    monkeypatch.setattr(subject.parts.dataset, "capacity", lambda: capacity, raising=False)
+    monkeypatch.setattr(subject.settings.task, "k_shot", 2, raising=False)
+    figures._functions(subject)
+    assert names == [name]
+
+
 def test_a_figure_that_fails_is_named_and_does_not_end_the_run(
     tiny: ModuleType, tmp_path: Path, silent: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ class Fit(NamedTuple):
 
     Attributes:
         x: (G,), where the curves are drawn, ascending.
-        truth: (G,), the true function there.
+        truth: (G,), the true function there, or what was measured.
         support_x: (S,), the points that the learner is given.
         support_y: (S,), their values.
         fits: Number of adaptation steps -> predictions (G,). A single entry is called adapted, whatever its number.
@@ -54,8 +54,8 @@ class Continuation(NamedTuple):
     fits: Mapping[int, Any]
 
 
-def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
-    """Draw one panel per task: the true function, the given points, and the fit after each number of steps.
+def function_fits(path: Path, title: str, tasks: Sequence[Fit], truth_name: str = "true function") -> None:
+    """Draw one panel per task: the truth, the given points, and the fit after each number of steps.
 
     The title of a panel is the mean squared error (MSE) over the curve after each number of steps.
 
@@ -63,6 +63,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
         path: The PNG file.
         title: Above the figure.
         tasks: One panel each.
+        truth_name: What the truth is called.
 
     Raises:
         ValueError: There are no tasks.
@@ -70,7 +71,7 @@ def function_fits(path: Path, title: str, tasks: Sequence[Fit]) -> None:
     with _open_panels(path, title, len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             x, truth = to_array(task.x), to_array(task.truth)
-            axes.plot(x, truth, color=VERMILION, linewidth=4.5, alpha=0.35, label="true function")
+            axes.plot(x, truth, color=VERMILION, linewidth=4.5, alpha=0.35, label=truth_name)
             _lines(axes, x, task.fits)
             axes.plot(
                 to_array(task.support_x), to_array(task.support_y), linestyle="none", marker="o", markersize=6.5,
