@@ -33,6 +33,7 @@ class Run:
         bank: The hash of the test episodes.
         domains: The dataset of every test episode (E,) in a mixture; empty for other data.
         classes: The answers for each class, where ``eval.metrics`` had ``per_class``; else empty.
+        is_later: Whether it is a later test on other tasks than those of training and validation.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Run:
     bank: str
     domains: tuple[str, ...] = ()
     classes: tuple[ClassResult, ...] = ()
+    is_later: bool = False
 
     @property
     def values(self) -> Array:

@@ -80,7 +80,7 @@ def _as_run(run: Run, kept: Kept) -> Run:
         verdict=None,
     )
     domains, classes = tuple(read_domains(kept.episodes)), tuple(kept.read_classes())
-    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains, classes)
+    return Run(run.folder, record, per_step, test.test, test.episode_bank, domains, classes, is_later=True)
 
 
 def _check(test: Evaluation) -> None:

@@ -90,9 +90,10 @@ def _learning(
     table: Table, looks: dict[str, Look], name: str, histories: Mapping[Path, History], axis: str
 ) -> FigureData | None:
     series = []
-    unread = [run for row in table.rows for run in row.runs if run.folder not in histories]
-    for row in table.rows:
-        known = [run for run in row.runs if run.folder in histories]
+    validated = [[run for run in row.runs if not run.is_later] for row in table.rows]  # others: on other tasks
+    unread = [run for runs in validated for run in runs if run.folder not in histories]
+    for row, runs in zip(table.rows, validated, strict=True):
+        known = [run for run in runs if run.folder in histories]
         curves = [_validation(histories[run.folder], table.metric) for run in known]
         places = [validation_places(run.record, histories[run.folder], axis) for run in known]
         shared = [set(curve) & set(place) for curve, place in zip(curves, places, strict=True) if curve]

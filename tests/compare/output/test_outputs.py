@@ -29,6 +29,7 @@ from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.html_page import breakable, joined
+from metaexp.results.record import Task
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 
 
@@ -542,6 +543,26 @@ def test_unequal_budgets_tasks_and_networks_are_said_before_any_number(make_run:
     assert "A row can be better because of this, and not because of its algorithm." in first
     assert not [line for line in others if "conditions are not equal" in line]
     assert re.search(r"Rows also differ in (optimizer, )?optimizer\.lr", last)
+
+
+def test_tables_of_later_tests_have_no_learning_curves_of_other_tasks(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run("maml", seed)
+        make_run("proto_net", seed)
+    found = gather([tmp_path / "sweep"])
+    later = [
+        dataclasses.replace(
+            run, record=dataclasses.replace(run.record, task=Task(5, 3, 5)), bank="b" * 64, is_later=True
+        )
+        for run in found.runs
+    ]
+    both = compare([*found.runs, *later], [], [], decide, "Title", "metaexp compare x")
+    assert len(both.tables) == 2
+    assert [figure.name for figure in figures(both) if "learning" in figure.name] == ["learning_1"]
+    again = compare(
+        [*found.runs, *(dataclasses.replace(run, is_later=False) for run in later)], [], [], decide, "Title", "x"
+    )
+    assert [figure.name for figure in figures(again) if "learning" in figure.name] == ["learning_1", "learning_2"]
 
 
 def test_first_weights_are_named_and_their_digest_is_short(make_run: MakeRun, tmp_path: Path) -> None:
