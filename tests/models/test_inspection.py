@@ -170,6 +170,68 @@ def test_a_layer_with_two_names_is_refused_and_a_shared_parameter_is_not() -> No
     assert all(after[name] is p and torch.equal(p, value) for name, (p, value) in before.items())
 
 
+class Hiding(Net):
+    """A network that keeps something in an attribute."""
+
+    def __init__(self, kept: object) -> None:
+        super().__init__(nn.Identity())
+        self.kept = kept
+
+
+HIDDEN = {
+    "layers": ([nn.Linear(2, 2)], "kept of Hiding is a plain list .* Use torch.nn.ModuleList"),
+    "parameters": ((nn.Parameter(torch.ones(2)),), "a plain tuple .* Use torch.nn.ParameterList"),
+    "by name": ({"a": nn.Conv2d(1, 1, 1)}, "a plain dict .* Use torch.nn.ModuleDict"),
+    "in pairs": ([("a", nn.ReLU()), ("b", nn.Linear(2, 2))], "a plain list .* Use torch.nn.ModuleList"),
+    "dropout": ([nn.Sequential(nn.ReLU(), nn.Dropout2d(0.5))], "or put into evaluation mode"),
+}
+
+
+@pytest.mark.parametrize(("kept", "message"), HIDDEN.values(), ids=HIDDEN)
+def test_what_torch_does_not_find_in_a_list_is_refused(kept: object, message: str) -> None:
+    """It was not trained, and dropout in it stayed on in tests, without a word."""
+    with pytest.raises(ConfigError, match=f"model: .*{message}"):
+        prepare_network(Hiding(kept), SHAPE, 3)
+    with pytest.raises(ConfigError, match=r"model: inner\.0\.kept of Net is"):
+        prepare_network(Net(Hiding(kept)), SHAPE, 3)
+
+
+def test_what_torch_finds_or_need_not_find_is_no_hidden_layer() -> None:
+    layer = nn.Linear(2, 2)
+    known = Hiding([layer, layer.weight])
+    known.layer = layer
+    for network in (
+        known,
+        Hiding([nn.Linear(2, 2).requires_grad_(False), nn.ReLU(), torch.ones(2), "name", None]),
+        Hiding(nn.ModuleList([nn.Linear(2, 2)])),
+        Hiding({"sizes": [1, 2], "empty": ()}),
+    ):
+        prepare_network(network, SHAPE, 3)
+
+
+def test_a_network_without_the_head_that_it_calls_is_refused() -> None:
+    network = Net(nn.Identity(), None)
+    del network.head
+    with pytest.raises(ConfigError, match=r"model: Net has no head.*torch\.nn\.Identity\(\) where n_outputs is None"):
+        prepare_network(network, SHAPE, None)
+
+
+class Noisy(Net):
+    """Dropout that does not ask for the mode."""
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(F.dropout(x, 0.5, training=self.always or self.training))
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_random_numbers_in_evaluation_mode_are_warned_of(always: bool, caplog: pytest.LogCaptureFixture) -> None:
+    network = Noisy(nn.Dropout(0.5))
+    network.always = always
+    with caplog.at_level(logging.WARNING):
+        prepare_network(network, SHAPE, 3)
+    assert ("Noisy draws random numbers in evaluation mode" in caplog.text) is always
+
+
 def test_a_network_that_ignores_n_outputs_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Net was built with n_outputs=3 and gives \(7,\) per example"):
         prepare_network(Net(nn.Identity(), 3, width=7), SHAPE, 3)

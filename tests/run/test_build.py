@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import pathlib
+import random
 from collections import deque
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -38,6 +42,51 @@ def test_weights_are_a_function_of_the_seed_alone(tiny: ModuleType) -> None:
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["model.body.weight"], other["model.body.weight"])
+
+
+def test_the_seed_decides_what_a_network_and_an_algorithm_draw_from_numpy_and_python(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+    for cls in (tiny.Net, tiny.TinyMAML):
+        monkeypatch.setattr(cls, "__init__", drawing(cls.__init__, made))
+    np.random.seed(5)
+    random.seed(5)
+    outside = np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+    built(tiny.settings(OUT, seed=3))
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == outside  # type: ignore[index]
+    np.random.seed(6)
+    random.seed(6)
+    built(tiny.settings(OUT, seed=3))
+    first, again = made[:4], made[4:8]
+    assert first == again
+    built(tiny.settings(OUT, seed=4))
+    assert not set(made[8:]) & set(first)
+
+
+def drawing(constructor: Callable[..., None], made: list[float]) -> Callable[..., None]:
+    """A constructor that also draws a number from numpy and one from Python."""
+
+    @functools.wraps(constructor)
+    def draw(self: object, *args: object, **kwargs: object) -> None:
+        constructor(self, *args, **kwargs)
+        made.extend([float(np.random.rand()), random.random()])
+
+    return draw
+
+
+def test_an_algorithm_with_parameters_in_a_list_is_refused(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    constructor = tiny.TinyMAML.__init__
+
+    @functools.wraps(constructor)
+    def hide(self: Any, *args: object, **kwargs: object) -> None:
+        constructor(self, *args, **kwargs)
+        self.rates = [nn.Parameter(torch.ones(1))]
+
+    built(tiny.settings(OUT))
+    monkeypatch.setattr(tiny.TinyMAML, "__init__", hide)
+    with pytest.raises(ConfigError, match="algorithm: rates of TinyMAML is a plain list .* torch.nn.ParameterList"):
+        built(tiny.settings(OUT))
 
 
 def test_training_tasks_follow_the_seed_and_test_tasks_the_seed_of_the_evaluation(tiny: ModuleType) -> None:
