@@ -112,10 +112,28 @@ def save(figure: Figure, path: Path, **options: Any) -> None:
 
 def arrange(figure: Figure) -> None:
     """Find places for the axes, once. ``savefig`` would draw the whole figure one more time for it, for each file."""
+    _take_literally(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine(None)
+
+
+def _take_literally(figure: Figure) -> None:
+    """Draw a ``$`` as it is. matplotlib takes two for mathematics, and the names of users' classes are none.
+
+    The numbers that it writes itself along axes stay mathematics.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), FixedFormatter):
+                axis.get_majorticklabels()  # gives the labels their texts
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text() and r"\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
 
 
 def outlined(text: Text) -> None:
