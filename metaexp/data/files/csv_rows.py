@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Final
 
 from metaexp.core.errors import DataError
 from metaexp.data.files.folder_scan import refuse_special
+
+_OTHERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other files have between columns."""
 
 
 def read_rows(path: Path, comment: str | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -31,6 +35,12 @@ def read_rows(path: Path, comment: str | None = None) -> tuple[list[str], list[t
         raise DataError(
             f"{path} cannot be read as CSV: {reason}. Save it as UTF-8 with commas and a header."
         ) from error
+    separators = [word for sign, word in _OTHERS.items() if len(header) == 1 and sign in header[0]]
+    if separators:
+        raise DataError(
+            f"{path} has {separators[0]} where commas are expected: its header is {header[0]!r}. Save it with commas "
+            "between columns, and points in numbers."
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{path} has two columns called {twice[0]}. Give each column a name of its own.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
@@ -75,12 +76,16 @@ def open_image(content: bytes, name: str) -> Image.Image:
         DataError: The file is not an image that Pillow reads, or has more than 64 million pixels.
     """
     try:
-        image = Image.open(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the next line says it
+            image = Image.open(io.BytesIO(content))
         if image.width * image.height > _MOST_PIXELS:
             raise DataError(f"{name} has {image.width}x{image.height} pixels; {_MOST_PIXELS} at most are read.")
         image.load()
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not an image that can be read: no known format.") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} has far too many pixels; {_MOST_PIXELS} at most are read.") from error
     except DataError:
         raise
     except Exception as error:  # decoders raise anything on damaged files
