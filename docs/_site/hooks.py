@@ -20,7 +20,7 @@ import names
 
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(metaexp|conf|benchmarks|tests|examples|scripts)(/[^)#\s]*)?\)")
 _EXAMPLE = re.compile(r"\((examples/[\w-]+/)README\.md\)")
-_UP = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?:README|CONTRIBUTING|CHANGELOG|LICENSE)[\w.]*(?:#[\w-]*)?\)")
+_UP = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)(?:README|CONTRIBUTING|CHANGELOG|LICENSE)[\w.]*(?:#[\w-]*)?\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -40,7 +40,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     depth = page.file.src_uri.count("/")
     markdown = _LINK.sub(lambda match: _target(match, depth), markdown)
     markdown = _EXAMPLE.sub(r"(\1index.html)", markdown)
-    return _UP.sub(r"\1", markdown)
+    return _UP.sub(lambda match: match[1] if match[2].count("/") > depth else match[0], markdown)  # no page of the site
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,3 +138,23 @@ def test_equations_become_mathml(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<mo>&lt;</mo>" in shown or "<mo>&#x0003C;</mo>" in shown
     assert 'display="block"' in shown
     assert hooks.on_page_content("<span>\\(a\\)</span>", None, None, None) == "<span>\\(a\\)</span>"
+
+
+@pytest.mark.parametrize(
+    ("place", "link", "is_kept"),
+    [
+        ("README.md", "../README.md", False),
+        ("walks/paper.md", "../README.md", True),
+        ("walks/paper.md", "../../README.md#install", False),
+        ("results/maml/README.md", "../../README.md", True),
+        ("results/maml/README.md", "../../../CHANGELOG.md", False),
+    ],
+)
+def test_the_site_leads_to_the_index_of_pages_and_not_out_of_the_pages(
+    monkeypatch: pytest.MonkeyPatch, place: str, link: str, is_kept: bool
+) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "_site"))
+    hooks: Any = load_program("docs/_site/hooks.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=place))
+    shown = hooks.on_page_markdown(f"[Back to the index]({link}).", page, None, None)
+    assert shown == (f"[Back to the index]({link})." if is_kept else "Back to the index.")
