@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from metaexp.core.errors import ConfigError
 from metaexp.core.losses import task_loss
 from metaexp.core.types import Adapted, Episode, Examples
 
@@ -172,5 +173,16 @@ class Algorithm(nn.Module, ABC):
         return [self.adapt(support)]
 
     def forward(self, episode: Episode) -> Tensor:
-        """:meth:`meta_loss`, so that the module can be called (and be called functionally)."""
-        return self.meta_loss(episode)
+        """:meth:`meta_loss`, so that the module can be called (and be called functionally).
+
+        Raises:
+            ConfigError: It is not one number.
+        """
+        loss = self.meta_loss(episode)
+        if not isinstance(loss, Tensor) or loss.dim():
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
+            raise ConfigError(
+                f"the meta-loss of {type(self).__name__} has the {what}. Let meta_loss return a tensor () of one "
+                "number, such as the mean over queries."
+            )
+        return loss

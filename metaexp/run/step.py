@@ -193,7 +193,7 @@ class MetaStep:
     def _task(self, episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
         """The meta-loss () of one task, and the buffers that it replaced."""
         if not self.buffers:
-            return self.algorithm.meta_loss(episode), {}
+            return self.algorithm(episode), {}
         state = dict(self.buffers)
         loss = functional_call(self.algorithm, state, (episode,))
         return loss, {name: t.detach() for name, t in state.items() if t is not self.buffers[name]}

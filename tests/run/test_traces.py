@@ -171,6 +171,30 @@ def test_a_step_without_traces_is_made_and_only_the_first_is_looked_at(tiny: Mod
     assert made.run(1).losses.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("act", "library"),
+    [
+        (lambda *_: float(np.random.rand()), "numpy"),
+        (lambda *_: random.random(), "Python"),
+        (lambda *_: torch.rand(()), ""),
+        (lambda *_: float(np.random.default_rng(0).random()), ""),
+    ],
+    ids=["numpy", "Python", "torch", "a generator with a seed"],
+)
+def test_numbers_that_training_draws_without_a_seed_are_warned_of(
+    tiny: ModuleType, act: Callable[[Pure, Examples], object], library: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No test shows it: there, nothing may be drawn."""
+    algorithm = Pure(lambda algorithm, support: act(algorithm, support) if algorithm.training else None)
+    made = step(tiny, algorithm)
+    for number in range(3):
+        made.run(number)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == bool(library)
+    assert not library or f"Pure draws random numbers of {library} while it computes training tasks" in said[0]
+    assert evaluator(tiny).validate(algorithm, 10, lambda _: None).n_episodes == 10
+
+
 def test_the_repetition_is_made_once(tiny: ModuleType) -> None:
     class Counted(Pure):
         def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
@@ -195,3 +219,29 @@ def test_a_meta_loss_that_writes_is_named(tiny: ModuleType) -> None:
 
     with pytest.raises(ConfigError, match="Normalises changes the labels of tasks while it computes training tas"):
         step(tiny, Normalises()).run(0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "what"),
+    [(lambda loss: torch.stack([loss, loss]), r"shape \(2,\)"), (lambda loss: 3.0, "type float")],
+    ids=["two numbers", "no tensor"],
+)
+@pytest.mark.parametrize("kind", [Pure, Mapped])
+def test_a_meta_loss_that_is_not_one_number_is_refused(
+    tiny: ModuleType, kind: type[Pure], loss: Callable[[Tensor], Tensor], what: str
+) -> None:
+    class Odd(kind):  # type: ignore[valid-type,misc]
+        def meta_loss(self, episode: Episode) -> Tensor:
+            return loss(super().meta_loss(episode))
+
+    with pytest.raises(ConfigError, match=f"the meta-loss of Odd has the {what}"):
+        step(tiny, Odd()).run(0)
+
+
+def test_a_path_of_adaptation_without_states_is_refused(tiny: ModuleType) -> None:
+    class Empty(Pure):
+        def adaptation_path(self, support: Examples) -> list[Tensor]:
+            return []
+
+    with pytest.raises(ConfigError, match="adaptation_path of Empty gives no state"):
+        evaluator(tiny).evaluate(Empty(), "val", 3, lambda _: None)

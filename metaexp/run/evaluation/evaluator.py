@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.errors import ConfigError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import check_labels, task_metric
 from metaexp.core.metric import PER_CLASS
@@ -142,6 +143,11 @@ class Evaluator:
             for state in states(episode.support):
                 scores = algorithm.predict(state, x)
                 found.append(task_metric(scores, y))
+            if not found:
+                raise ConfigError(
+                    f"adaptation_path of {type(algorithm).__name__} gives no state. Let it give those after 0, 1, ... "
+                    "steps; the last one is what adapt returns."
+                )
             values = torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
             return torch.cat([values, count_answers(scores, y)]) if names else values
 
