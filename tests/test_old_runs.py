@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from same_machine import is_same_machine
 
 from metaexp.cli.main import main
 from metaexp.config.identity import config_hash, has_hash
@@ -114,5 +115,8 @@ def test_why_compares_old_runs(old: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_old_run_can_be_reproduced(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = is_same_machine(read_record(old / "completed"))
     main(["reproduce", str(old / "completed"), "device=cpu"])  # its code says whether the machine computes the same
-    assert "11 lines of metrics.jsonl" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "11 lines of metrics.jsonl" in said or not same
+    assert "possible cause" in said or "identical" in said.splitlines()

@@ -278,13 +278,13 @@ from metaexp.machine.launch import Launch
 from metaexp.machine.ranks import join_ranks
 
 def threads():
-    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    return sum("gloo" in name for name in names)
+    return {path.name for path in Path("/proc/self/task").iterdir()}
 
+before = threads()
 with join_ranks(Launch(0, 1, 0, 1)) as ranks:
     ranks.barrier()
-    inside = threads()
-print(inside > 0, threads())
+    begun = threads() - before
+print(len(begun) > 0, len(begun & threads()))
 """
 
 
@@ -296,4 +296,4 @@ def test_no_thread_of_the_connections_is_left_that_could_abort_the_process_as_py
         capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["True", "0"]
+    assert done.stdout.splitlines()[-1].split() == ["True", "0"]  # torch 2.10 prints there what it connects to
