@@ -22,6 +22,7 @@ from metaexp.data.files.download import Remote, download
 from metaexp.data.files.folders import check_classes
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import Sources, computed, fetched_files, places_of
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -214,6 +215,6 @@ def _find(folder: Path, progress: Progress) -> Path:
         raise DataError(
             f"CIFAR-100 is not in {folder.absolute()}, and {error} Put {_ARCHIVE} of {_REMOTE.url}, or the folder "
             f"cifar-100-python extracted from it, into {folder.absolute() / 'cifar100'}, or point paths.data "
-            "(METAEXP_DATA) to where it is."
+            f"(METAEXP_DATA) to where it is. {UNTIL_THEN}"
         ) from error
     return target

@@ -20,6 +20,7 @@ from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _find(folder: Path) -> Path:
         raise MissingDataError(
             f"CUB is not in {folder.absolute()}. Get CUB_200_2011.tgz from its authors (Caltech, "
             f"doi.org/10.22002/D1.20098) and put it, or the folder extracted from it, into "
-            f"{folder.absolute() / 'cub'}."
+            f"{folder.absolute() / 'cub'}. {UNTIL_THEN}"
         )
     return path
 

@@ -32,6 +32,7 @@ from metaexp.data.font.font_files import (
 )
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import SourceFile, Sources, computed
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class Fonts(Dataset):
             where = ", ".join(map(str, places)) or "the usual folders of this machine"
             raise MissingDataError(
                 f"dataset=fonts: there are no fonts (.ttf, .otf, .ttc) in {where}. Install some, or name a folder that "
-                "has some: dataset.folder=FOLDER."
+                f"has some: dataset.folder=FOLDER. {UNTIL_THEN}"
             )
         if (place := cache_folder(folder)) is not None:
             file = place / f"fonts-{fonts_digest(fonts)[:12]}.txt"

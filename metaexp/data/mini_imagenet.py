@@ -23,6 +23,7 @@ from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
 from metaexp.data.inventory.card import IMAGENET, Card
 from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _find(folder: Path) -> Copy:
         f"mini-ImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
         f"Put into {folder.absolute() / 'mini_imagenet'} one of: mini-imagenet-cache-train.pkl, -val.pkl and "
         "-test.pkl; the folder images with train.csv, val.csv and test.csv of github.com/twitter/meta-learning-lstm; "
-        "or folders train, val and test with one folder of images per class (synset)."
+        f"or folders train, val and test with one folder of images per class (synset). {UNTIL_THEN}"
     )
 
 

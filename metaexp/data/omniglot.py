@@ -34,6 +34,7 @@ from metaexp.data.files.download import Remote, download
 from metaexp.data.files.drawings import DRAWINGS, SIDE, packed_drawing, pixel_digest, resized
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import SourceFile, Sources, computed, places_of
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -224,7 +225,8 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
         raise DataError(
             f"Omniglot's {part.name} is not in {folder.absolute()}, and {error} "
             f"Put {' and '.join(f'{p.name}.zip' for p in PARTS)} of {_SITE}, or the folders extracted from them, into "
-            f"{folder.absolute() / 'omniglot'}, or point paths.data (METAEXP_DATA) to where it is."
+            f"{folder.absolute() / 'omniglot'}, or point paths.data (METAEXP_DATA) to where it is. "
+            f"{UNTIL_THEN}"
         ) from error
     return target
 

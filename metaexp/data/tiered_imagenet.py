@@ -23,6 +23,7 @@ from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split, is_example
 from metaexp.data.inventory.card import IMAGENET, Card
 from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _find(folder: Path) -> tuple[Path, list[Path]]:
         f"tieredImageNet is not in {folder.absolute()}. Its images belong to ImageNet and cannot be fetched freely. "
         f"Put into {folder.absolute() / 'tiered_imagenet'} either train_images_png.pkl, train_labels.pkl and the same "
         "for val and test, of github.com/renmengye/few-shot-ssl-public; or folders train, val and test with one folder "
-        "of images per class (synset)."
+        f"of images per class (synset). {UNTIL_THEN}"
     )
 
 

@@ -50,7 +50,8 @@ def split_by_fractions(
         set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
     )
     if len(ranked) < 3:
-        raise DataError(f"{len(ranked)} classes cannot be divided into train, val and test.")
+        classes = "1 class" if len(ranked) == 1 else f"{len(ranked)} classes"
+        raise DataError(f"{classes} cannot be divided into train, val and test. Each needs one at least.")
     val = max(1, round(fractions[1] * len(ranked)))
     test = max(1, round(fractions[2] * len(ranked)))
     train = max(1, len(ranked) - val - test)

@@ -21,6 +21,7 @@ from metaexp.data.base import Progress
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.download import Remote, download
 from metaexp.data.inventory.sources import places_of
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 
 VERSION: Final = "2.2.535"
 FILE: Final = f"json-{VERSION}.tgz"
@@ -102,7 +103,7 @@ def find_archive(folder: Path, progress: Progress) -> Path:
             f"The icon sets are not in {folder.absolute()}, and {error} Where the network is, npm pack "
             f"@iconify/json@{VERSION} fetches the file (104 MB); put it into {folder.absolute() / 'icons'}, or point "
             "paths.data (METAEXP_DATA) to where it is. Without npm here, set npm_config_registry to the address of a "
-            "registry."
+            f"registry. {UNTIL_THEN}"
         ) from error
     return target
 

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
+from metaexp.data.base import Dataset
 from metaexp.data.cifar100 import FC100, CifarFS
 from metaexp.data.cub import CUB
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.mini_imagenet import MiniImageNet
 from metaexp.data.omniglot import Omniglot
+from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.draw import draw_class
 from metaexp.data.tiered_imagenet import TieredImageNet
 
@@ -28,6 +31,12 @@ OMNIGLOT = {
     "invert": True,
     "normalise": None,
 }
+HAVING = sorted(
+    path.stem
+    for path in (Path(__file__).parents[3] / "conf" / "dataset").glob("*.yaml")
+    if "\nstand_in: " in (text := path.read_text()) and "\ndomains:" not in text
+)
+FITTING = {"omniglot_challenge": ["task=20way_1shot", "task.n_query=1", "eval.episodes=20"]}
 
 
 @pytest.fixture
@@ -135,3 +144,18 @@ def test_a_task_that_needs_more_images_than_the_stand_in_has_is_refused_at_the_c
 def test_data_that_need_no_stand_in_have_none(name):
     with pytest.raises(ConfigError, match="stand_in"):
         Composer().settings([f"dataset={name}", "dataset.stand_in=true"], on_this_machine=False)
+
+
+@pytest.mark.parametrize("name", HAVING)
+def test_where_the_files_are_missing_the_message_offers_it(data, monkeypatch, name):
+    def no_network(*_: object) -> None:
+        raise DataError("Nothing could be fetched.")
+
+    for module in ("omniglot", "cifar100", "icons.archive"):
+        monkeypatch.setattr(f"metaexp.data.{module}.download", no_network)
+    monkeypatch.setattr("metaexp.data.fonts.find_fonts", lambda _: [])
+    found = Composer().settings([f"dataset={name}", *FITTING.get(name, [])], on_this_machine=False).dataset
+    assert "stand_in" in found.parameters
+    with pytest.raises(DataError) as error:
+        make(found, Dataset).load(data, lambda _: None)
+    assert str(error.value).endswith(f" {UNTIL_THEN}")
