@@ -177,7 +177,7 @@ def test_examples_of_training_and_test_that_are_equal_are_told_of_each_time(data
     for _ in range(3):
         lines: list[str] = []
         load(data, "disk", lines)
-        assert sum("byte for byte" in line for line in lines) == 2
+        assert sum("in the train split, too, byte for byte" in line for line in lines) == 2
 
 
 def test_the_jobs_of_a_sweep_take_the_mapping_of_their_parent(data):
