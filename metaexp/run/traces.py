@@ -35,7 +35,8 @@ class _Mark(NamedTuple):
     def of(cls, tensor: Tensor) -> _Mark:
         """Mark ``tensor``; nothing is read from its device."""
         version = 0 if tensor.is_inference() else tensor._version
-        return cls(id(tensor), tensor.data_ptr(), version, tensor.requires_grad)
+        memory = tensor.data_ptr() if tensor.layout == torch.strided else 0  # a sparse one has several memories
+        return cls(id(tensor), memory, version, tensor.requires_grad)
 
 
 class Traces:

@@ -19,6 +19,7 @@ from metaexp.core.types import Episode, Examples
 from metaexp.machine.device import Compute
 from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.step import MetaStep
+from metaexp.run.traces import Traces
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
 
@@ -245,3 +246,16 @@ def test_a_path_of_adaptation_without_states_is_refused(tiny: ModuleType) -> Non
 
     with pytest.raises(ConfigError, match="adaptation_path of Empty gives no state"):
         evaluator(tiny).evaluate(Empty(), "val", 3, lambda _: None)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_a_sparse_buffer_is_allowed_and_a_write_to_it_is_refused(layout: torch.layout) -> None:
+    algorithm = Pure()
+    algorithm.register_buffer("graph", torch.eye(3).to_sparse(layout=layout))
+    algorithm.eval()
+    examples = Examples(torch.ones(1, 2, 1), torch.ones(1, 2, 1))
+    traces = Traces(algorithm, Episode(examples, examples))
+    traces.check("test tasks")
+    algorithm.get_buffer("graph").mul_(2)
+    with pytest.raises(ConfigError, match="changes graph"):
+        traces.check("test tasks")
