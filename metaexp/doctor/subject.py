@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -30,6 +28,7 @@ from metaexp.doctor.tiny import (
     task,
 )
 from metaexp.models.base import Network
+from metaexp.models.library_noise import numpy_and_python_states, seed_numpy_and_python
 
 FEW_STEPS = 3
 """Inner steps are cut to as many where only the equations matter."""
@@ -192,23 +191,11 @@ def predictions(algorithm: Algorithm, support: Examples, x: Tensor) -> Tensor:
 @contextmanager
 def fix_noise(seed: int) -> Iterator[None]:
     """Seed the global generators of torch (CPU), numpy and Python for this block, and restore them after it."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), seed_numpy_and_python(seed):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed queues seeds for backends that are not in use
-        np.random.seed(seed)
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
+        yield
 
 
 def random_states() -> dict[str, object]:
     """Return library -> the state of its global generator."""
-    generator = np.random.get_state(legacy=False)
-    return {
-        "torch": torch.get_rng_state().tolist(),
-        "numpy": (generator["state"]["key"].tolist(), generator["state"]["pos"]),
-        "Python": random.getstate(),
-    }
+    return {"torch": torch.get_rng_state().tolist(), **numpy_and_python_states()}

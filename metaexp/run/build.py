@@ -24,11 +24,12 @@ from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
 from metaexp.models.inspection import refuse_hidden
+from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
 from metaexp.run.initial.frozen_features import with_features
-from metaexp.run.initial.network import Interface, build_network, n_outputs, seed_others
+from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.trained_before import check_start
 from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.optimizer import make_optimizer
@@ -161,7 +162,7 @@ def build_algorithm(settings: Settings, interface: Interface, model: Network | N
         model: Its network; None for a new one, initialised from ``settings.seed``.
     """
     model = model or build_network(settings, interface)
-    with seed_others(settings.seed):
+    with seed_numpy_and_python(settings.seed):
         algorithm = make(
             settings.algorithm,
             Algorithm,  # type: ignore[type-abstract]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode
 from metaexp.machine.single_rank import Ranks
+from metaexp.models.library_noise import numpy_and_python_states
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Traces:
         support, query = episodes  # these may share their memory, and then count together how often it was written to
         self._tasks = {"the inputs of tasks": (support.x, query.x), "the labels of tasks": (support.y, query.y)}
         self._before = self._marks()
-        self._noise = _noise_states() if algorithm.training else {}
+        self._noise = numpy_and_python_states() if algorithm.training else {}
 
     def check(self, what: str) -> None:
         """Check that nothing has changed, and warn of numbers drawn in training that the run does not seed.
@@ -73,7 +72,8 @@ class Traces:
                 "computed later would start from that. Let adapt, predict and meta_loss make new tensors "
                 "(x = x - mean, not x -= mean), and leave weights and modes as they are."
             )
-        drawn = [library for library, state in self._noise.items() if _noise_states()[library] != state]
+        later = numpy_and_python_states() if self._noise else {}
+        drawn = [library for library, state in self._noise.items() if later[library] != state]
         if drawn:  # in training; in tests it is found by what they give
             log.warning(
                 "%s draws random numbers of %s while it computes %s, which the run does not seed: it cannot be "
@@ -90,12 +90,6 @@ class Traces:
             **{f"{name or 'its'} training mode".lstrip("."): m.training for name, m in self._algorithm.named_modules()},
             "torch's default dtype": torch.get_default_dtype(),
         }
-
-
-def _noise_states() -> dict[str, object]:
-    """Library -> the state of its global generator."""
-    generator = np.random.get_state(legacy=False)["state"]
-    return {"numpy": (generator["key"].tobytes(), generator["pos"]), "Python": random.getstate()}
 
 
 @contextmanager

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +15,7 @@ from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
 from metaexp.models.inspection import prepare_network
+from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.models.plain import as_network
 
 
@@ -45,27 +42,10 @@ def build_network(settings: Settings, interface: Interface) -> Network:
     cls = import_class(settings.algorithm, Algorithm)  # type: ignore[type-abstract]
     torch.default_generator.manual_seed(settings.seed)  # the CPU's, where network and algorithm are made
     outputs = None if cls.model_output == "embedding" else interface.n_outputs
-    with seed_others(settings.seed):
+    with seed_numpy_and_python(settings.seed):
         model = as_network(_make_module(settings, interface, outputs), outputs)
     prepare_network(model, interface.input_shape, outputs)
     return model
-
-
-@contextmanager
-def seed_others(seed: int) -> Iterator[None]:
-    """Let a seed decide what code of users draws from numpy and Python in this block. Their generators are restored.
-
-    Args:
-        seed: The seed.
-    """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    np.random.seed(seed % (1 << 32))
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
 
 
 def n_outputs(cls: type[Algorithm], dataset: MetaDataset, shape: TaskShape) -> int:
