@@ -91,9 +91,8 @@ class Cifar100(Dataset):
         """Return where the archive is."""
         if self.stand_in is not None:
             return computed(f"stand_in_{self.stand_in.benchmark}")
-        advice = "metaexp data prepare fetches it: 169 MB"
         parts = [((_ARCHIVE, "cifar-100-python"), _REMOTE)]
-        return fetched_files(places_of(folder, _FOLDERS, "cifar100"), parts, advice, "cifar100")
+        return fetched_files(places_of(folder, _FOLDERS, "cifar100"), parts, "169 MB", "cifar100")
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the archive and check it; from the cache the second time."""

@@ -33,7 +33,7 @@ from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
 from metaexp.data.files.drawings import DRAWINGS, SIDE, packed_drawing, pixel_digest, resized
 from metaexp.data.inventory.card import Card
-from metaexp.data.inventory.sources import SourceFile, Sources, computed, places_of
+from metaexp.data.inventory.sources import SourceFile, Sources, computed, places_of, to_fetch
 from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
@@ -152,8 +152,9 @@ class Omniglot(Dataset):
             return computed(f"stand_in_{self.stand_in.benchmark}")
         found = [(part, _part_here(part, folder)) for part in PARTS]
         here = [SourceFile(path, part.remote, partial(_check, part, path)) for part, path in found if path]
-        advice = "" if len(here) == len(PARTS) else "metaexp data prepare omniglot fetches it: 14 MB"
-        return Sources("fetched", tuple(here), advice, "omniglot")
+        if len(here) < len(PARTS):
+            return to_fetch("14 MB", "omniglot", here, name="omniglot")
+        return Sources("fetched", tuple(here), cache="omniglot")
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the drawings, check them, bring them to size; from the cache the second time."""

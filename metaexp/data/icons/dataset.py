@@ -21,7 +21,7 @@ from metaexp.data.icons.archive import VERSION, archive_here, published
 from metaexp.data.icons.lists import capacity, check_least, classes
 from metaexp.data.icons.sets import Kind, check_family
 from metaexp.data.inventory.card import Card
-from metaexp.data.inventory.sources import SourceFile, Sources, computed
+from metaexp.data.inventory.sources import SourceFile, Sources, computed, to_fetch
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Drawings(Dataset):
             return computed(f"stand_in_{self.stand_in.benchmark}")
         path = archive_here(folder)
         if path is None:
-            return Sources("fetched", advice="metaexp data prepare fetches it: 104 MB", cache=self.drawn)
+            return to_fetch("104 MB", self.drawn)
         return Sources("fetched", (SourceFile(path, published()),), cache=self.drawn)
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:

@@ -38,12 +38,14 @@ class Sources(NamedTuple):
         files: What is here.
         advice: What to do where something is missing; empty where nothing is.
         cache: How the names of the prepared files in the cache begin; empty where none are kept.
+        fetch_size: What is missing and can be fetched, such as ``14 MB``; empty where there is no such thing.
     """
 
     how: How
     files: tuple[SourceFile, ...] = ()
     advice: str = ""
     cache: str = ""
+    fetch_size: str = ""
 
     @property
     def n_bytes(self) -> int | None:
@@ -97,17 +99,30 @@ def places_of(folder: Path, names: Sequence[str], fetched: str) -> list[Path]:
     return [*(folder / name for name in names), user_cache() / fetched]
 
 
+def to_fetch(size: str, cache: str, files: Sequence[SourceFile] = (), name: str = "") -> Sources:
+    """Return the sources of a dataset of which files are missing that can be fetched.
+
+    Args:
+        size: Their size, such as ``14 MB``.
+        cache: How the names of the prepared files begin.
+        files: What is here.
+        name: The dataset that the command prepares; empty for the one that the user named.
+    """
+    command = f"metaexp data prepare {name}".rstrip()
+    return Sources("fetched", tuple(files), f"{command} fetches it: {size}", cache, size)
+
+
 def fetched_files(
-    places: Sequence[Path], parts: Sequence[tuple[Sequence[str], Remote]], advice: str, cache: str
+    places: Sequence[Path], parts: Sequence[tuple[Sequence[str], Remote]], size: str, cache: str
 ) -> Sources:
     """Return the sources of a dataset that is fetched on first use.
 
     Args:
         places: Where its files are looked for.
         parts: For each file, the names that it may have, the published one first, and the published file.
-        advice: What to do where one is missing.
+        size: The size of all of them, such as ``169 MB``.
         cache: How the names of the prepared files begin.
     """
     found = [(first_existing(places, names), names, remote) for names, remote in parts]
     here = [SourceFile(path, remote if path.name == names[0] else None) for path, names, remote in found if path]
-    return Sources("fetched", tuple(here), advice if len(here) < len(parts) else "", cache)
+    return to_fetch(size, cache, here) if len(here) < len(parts) else Sources("fetched", tuple(here), cache=cache)

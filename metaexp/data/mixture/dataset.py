@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import PositiveInt
@@ -15,9 +13,6 @@ from metaexp.data.classification.class_ids import named_classes
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import How, Sources
 from metaexp.data.mixture.sizes import Sampling
-
-_FETCHED: Final = re.compile(r"metaexp data prepare(?: \S+)? fetches it: (.+)")
-"""The advice of a dataset that is fetched, with the size."""
 
 
 class Mixture(Dataset):
@@ -101,7 +96,7 @@ class Mixture(Dataset):
         missing = {name: of_it for name, of_it in found.items() if of_it.advice}
         is_fetched = all(of_it.how == "fetched" for of_it in missing.values())
         how: How = "computed" if not files and not missing else "fetched" if is_fetched else "by hand"
-        fetched = {name: told[1] for name, of_it in missing.items() if (told := _FETCHED.fullmatch(of_it.advice))}
+        fetched = {name: of_it.fetch_size for name, of_it in missing.items() if of_it.fetch_size}
         parts = [f"{name}: {of_it.advice}" for name, of_it in missing.items() if name not in fetched]
         if fetched:  # once for all of them
             sizes = ", ".join(f"{name} ({size})" for name, size in fetched.items())

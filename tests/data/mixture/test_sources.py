@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.data.base import Dataset, MetaDataset, Progress
-from metaexp.data.inventory.sources import Sources
+from metaexp.data.inventory.sources import Sources, to_fetch
 from metaexp.data.mixture.dataset import Mixture
 
 
@@ -29,8 +29,8 @@ class Domain(Dataset):
         raise NotImplementedError
 
 
-GENERIC = Sources("fetched", advice="metaexp data prepare fetches it: 104 MB")
-NAMED = Sources("fetched", advice="metaexp data prepare omniglot fetches it: 14 MB")
+GENERIC = to_fetch("104 MB", "icons")
+NAMED = to_fetch("14 MB", "omniglot", name="omniglot")
 BY_HAND = Sources("by hand", advice="Put the pickles into data/mini.")
 HERE = Sources("computed")
 
