@@ -210,6 +210,18 @@ def stop_after() -> type[StopAfter]:
     return StopAfter
 
 
+@pytest.fixture
+def stopped(tiny: ModuleType, tmp_path: Path) -> Path:
+    """The folder of a run that was stopped after 7 of 12 steps: neither a log line nor a validation was due."""
+    from metaexp.machine.signals import Interrupted
+    from metaexp.run.job import run_job
+
+    folder = tmp_path / "stopped"
+    with pytest.raises(Interrupted):
+        run_job(tiny.settings(tmp_path), folder=folder, display=StopAfter(7))
+    return folder
+
+
 class ActingAt(Lines):
     """A display that does something when a stretch of work reaches a count."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,18 +12,10 @@ import pytest
 import safetensors.torch
 
 from metaexp.core.errors import RunFolderError
-from metaexp.machine.signals import Interrupted
 from metaexp.results.checkpoint_values import check_values
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import resume_job, run_job
 from metaexp.run.progress import Lines
-
-
-@pytest.fixture
-def stopped(tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]) -> Path:
-    with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "stopped", display=stop_after(7))
-    return tmp_path / "stopped"
 
 
 def forge(path: Path, key: str, value: Any) -> None:

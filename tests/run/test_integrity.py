@@ -15,7 +15,6 @@ from types import ModuleType
 import pytest
 
 from metaexp.core.errors import ExitCode, MachineError, RunFolderError
-from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
 from metaexp.run.evaluation import evaluate as evaluate_module
 from metaexp.run.evaluation.evaluate import evaluate_run
@@ -27,13 +26,6 @@ from metaexp.run.progress import Lines
 @pytest.fixture
 def finished(tiny: ModuleType, tmp_path: Path, silent: Lines) -> Path:
     return run_job(tiny.settings(tmp_path), display=silent).folder
-
-
-@pytest.fixture
-def stopped(tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]) -> Path:
-    with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=tmp_path / "stopped", display=stop_after(7))
-    return tmp_path / "stopped"
 
 
 def change(path: Path, old: str, new: str) -> None:

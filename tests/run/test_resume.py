@@ -53,15 +53,6 @@ def expected(
     return undisturbed(lambda: run_job(tiny.settings(tmp_path / "undisturbed"), display=silent).folder)
 
 
-@pytest.fixture
-def stopped(tiny: ModuleType, tmp_path: Path, stop_after: Callable[..., Lines]) -> Path:
-    """The folder of a run that was stopped after 7 of 12 updates: neither a log line nor a validation was due."""
-    folder = tmp_path / "stopped"
-    with pytest.raises(Interrupted):
-        run_job(tiny.settings(tmp_path), folder=folder, display=stop_after(7))
-    return folder
-
-
 def test_a_stopped_run_continues_bit_for_bit(stopped: Path, expected: dict[str, bytes], silent: Lines) -> None:
     record, folder = resume_job(stopped, silent)
     assert folder == stopped
