@@ -50,7 +50,7 @@ def page(conf: Path) -> str:
         }
         parts.append(f"### {section}\n\n{text}\n\n{_table(section, schema, own)}")
     parts.append("## Groups\n\nEach group has files; `GROUP=FILE` on the command line chooses one.")
-    parts.append(f"### model: first weights\n\n{_WEIGHTS}\n\n{_table('model', SLOTS['model'].options, {})}")
+    parts.append(f"### model: initial weights\n\n{_WEIGHTS}\n\n{_table('model', SLOTS['model'].options, {})}")
     for group in sorted(path for path in conf.iterdir() if path.is_dir() and path.name not in _SKIPPED):
         files = sorted(group.glob("*.yaml"))
         if files:

@@ -20,7 +20,7 @@ class Lines(Dataset):
         self.steepest = steepest
 
     def capacity(self) -> None:
-        """There is no end of tasks."""
+        """There are endless tasks."""
 
     def load(self, folder: Path, progress: Progress) -> MetaDataset:
         """Nothing is read: tasks are computed when asked for."""
