@@ -41,9 +41,9 @@ from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset, MetaDataset
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin
-from metaexp.data.files.cache import Prepared, cached
 from metaexp.data.mapped.example_file import new_examples
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import raise_malloc_thresholds

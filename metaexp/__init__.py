@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from metaexp.core.types import Episode as Episode
     from metaexp.core.types import Examples as Examples
     from metaexp.data.base import Dataset as Dataset
-    from metaexp.data.loaded import LoadedDataset as LoadedDataset
+    from metaexp.data.inventory.loaded import LoadedDataset as LoadedDataset
     from metaexp.models.base import Network as Network
     from metaexp.results.run_table import RunTable as RunTable
     from metaexp.run.predict.conformal import Calibration as Calibration
@@ -47,7 +47,7 @@ _PLACES = {
     "metaexp.core.shapes": ("TaskShape",),
     "metaexp.core.types": ("Episode", "Examples"),
     "metaexp.data.base": ("Dataset",),
-    "metaexp.data.loaded": ("LoadedDataset",),
+    "metaexp.data.inventory.loaded": ("LoadedDataset",),
     "metaexp.models.base": ("Network",),
     "metaexp.results.run_table": ("RunTable",),
     "metaexp.run.predict.conformal": ("Calibration",),

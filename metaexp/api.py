@@ -22,7 +22,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
-from metaexp.data.loaded import LoadedDataset
+from metaexp.data.inventory.loaded import LoadedDataset
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record

@@ -107,7 +107,7 @@ def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str 
         figure: Where to draw examples; None draws nothing.
         noted_as: The name under which the digests of its files are noted; empty to note none.
     """
-    from metaexp.data.overview import contact_sheet, load_and_count
+    from metaexp.data.inventory.overview import contact_sheet, load_and_count
 
     report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
     print_text(report.format())

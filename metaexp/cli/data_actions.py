@@ -15,7 +15,7 @@ from metaexp.config.interpolation import resolve_all
 from metaexp.core.errors import DataError, MetaexpError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
-from metaexp.data.files.cache_folder import cache_folder
+from metaexp.data.cache.place import cache_folder
 from metaexp.data.inventory.caches import cache_files
 from metaexp.data.inventory.table import Row, format_table, row, unusable
 from metaexp.data.inventory.verify import note, verify

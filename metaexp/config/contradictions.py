@@ -17,8 +17,8 @@ from metaexp.core.metric import is_own, name_problem
 from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
-from metaexp.data.before_loading import ask_dataset
 from metaexp.data.classification.preprocessing import Augmentation
+from metaexp.data.inventory.before_loading import ask_dataset
 from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000

@@ -20,16 +20,16 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
-from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
     from metaexp.data.files.labelled_arrays import Labels
 
 
@@ -166,7 +166,7 @@ def _read(path: Path, folder: Path, progress: Progress) -> tuple[Prepared, Label
     import numpy as np
     import torch
 
-    from metaexp.data.files.cache import Prepared, cached
+    from metaexp.data.cache.prepared import Prepared, cached
     from metaexp.data.files.image_tensors import fingerprint
     from metaexp.data.files.labelled_arrays import class_sizes, read_labelled, read_labels
     from metaexp.data.mapped.large_arrays import digest_begin, prepare_arrays, size_of_examples

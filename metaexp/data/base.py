@@ -40,8 +40,8 @@ class Dataset(ABC):
     equal_classes: bool = False
     """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
     reads_cache: bool = False
-    """Whether :meth:`load` begins with :func:`metaexp.data.files.cache.cached`, so that the jobs of a sweep can share
-    its examples in memory."""
+    """Whether :meth:`load` begins with :func:`metaexp.data.cache.prepared.cached`, so that the jobs of a sweep can
+    share its examples in memory."""
     card: ClassVar[Card | None] = None
     """Where the data come from and under which terms, for ``metaexp data show``; None where nobody has said."""
 

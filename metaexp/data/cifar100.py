@@ -26,8 +26,8 @@ from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
 SIDE: Final = 32
@@ -96,8 +96,8 @@ class Cifar100(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import images_digest
 
         if self.stand_in is not None:
@@ -199,7 +199,7 @@ def _labelled(part: Any, name: str, n_fine: int, n_coarse: int) -> tuple[Any, An
 
 def _find(folder: Path, progress: Progress) -> Path:
     from metaexp.core.user_cache import user_cache
-    from metaexp.data.files.cache import can_write
+    from metaexp.data.cache.prepared import can_write
 
     fetched = user_cache() / "cifar100"
     found = first_existing(places_of(folder, _FOLDERS, "cifar100"), [_ARCHIVE, "cifar-100-python"])

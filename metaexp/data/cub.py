@@ -26,8 +26,8 @@ from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 _NAMES: Final = ("CUB_200_2011", "CUB_200_2011.tgz", "CUB_200_2011.tar.gz", "CUB_200_2011.tar", "CUB_200_2011.zip")
 _MOST_TEXT: Final = 16_000_000
@@ -109,8 +109,8 @@ class CUB(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
         if self.stand_in is not None:

@@ -20,8 +20,8 @@ from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 _READING = 1
 """Of the code that turns files into pixels: to be raised by every change that alters one, or old caches are used."""
@@ -103,7 +103,7 @@ class FixedEpisodes(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read and resize the images of the episodes; from the cache while no file changes."""
-        from metaexp.data.files.cache import cached
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.files.image_tensors import fingerprint
         from metaexp.data.fixed.tasks import FixedTestDataset
 
@@ -133,7 +133,7 @@ class FixedEpisodes(Dataset):
         """The images of each class. One that several classes have, in different episodes, is read once."""
         import torch
 
-        from metaexp.data.files.cache import Prepared
+        from metaexp.data.cache.prepared import Prepared
         from metaexp.data.files.image_tensors import from_files
         from metaexp.data.files.images import Reading
 

@@ -142,8 +142,8 @@ class Fonts(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find the fonts and draw their letters; from the cache while the fonts are the same."""
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
 
         if self.stand_in is not None:
             return self.stand_in.load(self._splits(_made_up()), folder, progress, self.pixels, self.rotations)
@@ -171,7 +171,7 @@ class Fonts(Dataset):
 
     def _fonts(self, folder: Path, progress: Progress) -> list[FontFile]:
         """The font files, all of them or those of the list; the list of all is written."""
-        from metaexp.data.files.cache import cache_folder
+        from metaexp.data.cache.prepared import cache_folder
 
         places = self._folders(folder)
         if self.font_list is not None:

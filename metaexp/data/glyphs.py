@@ -21,8 +21,8 @@ from metaexp.data.inventory.card import COMPUTED
 from metaexp.data.inventory.sources import Sources, computed
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 _VERSION: Final = 2
 """Of the programs and drawings: to be raised by every change that alters a pixel, or old caches are used."""
@@ -79,8 +79,8 @@ class Glyphs(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Draw everything, some seconds for 1,500 classes; from the cache the second time."""
+        from metaexp.data.cache.prepared import cached, checksum_of
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached, checksum_of
 
         preparation = {"classes": self.n_classes, "per_class": self.per_class, "seed": self.seed, "drawing": _VERSION}
         prepared = cached(
@@ -103,7 +103,7 @@ class Glyphs(Dataset):
         return [f"{split}/{number:05d}" for number in range(self.n_classes[split])]
 
     def _prepare(self, progress: Progress) -> Prepared:
-        from metaexp.data.files.cache import Prepared
+        from metaexp.data.cache.prepared import Prepared
         from metaexp.data.glyph.drawing import draw_classes
 
         progress(f"Drawing {sum(self.n_classes.values())} glyph classes, {self.per_class} times each.")

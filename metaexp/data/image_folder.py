@@ -24,14 +24,14 @@ from metaexp.data.classification.random_split import checked_fractions, split_by
 from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_passed_over, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
+from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
-from metaexp.data.left_out import large_enough, only_these
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 _READING = 2
 """Of the code that turns files into pixels: to be raised by every change that alters one, or old caches are used."""
@@ -140,9 +140,9 @@ class ImageFolder(Dataset):
 
     def load(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read and resize the images; from the cache while no file changes."""
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.classification.duplicates import warn_of_duplicates
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
         path = self._path(folder)

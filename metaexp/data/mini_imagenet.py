@@ -29,8 +29,8 @@ from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 600
 _FOLDERS: Final = ("mini_imagenet", "mini-imagenet", "miniImageNet", "miniimagenet", ".")
@@ -124,8 +124,8 @@ class MiniImageNet(Dataset):
             folder: ``paths.data``, for the cache.
             progress: Receives a line now and then.
         """
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}

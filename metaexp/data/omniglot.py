@@ -38,8 +38,8 @@ from metaexp.data.stand_in.benchmark import UNTIL_THEN
 from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
     from metaexp.data.files.images import Bytes
 
 _NEAREST_28: Final = "795cbc57a795d4f33163eb153accb274e2e460bc00bc58190b32eaeb6777a9ce"
@@ -172,7 +172,7 @@ class Omniglot(Dataset):
             folder: ``paths.data``.
             progress: Receives a line now and then.
         """
-        from metaexp.data.files.cache import cached
+        from metaexp.data.cache.prepared import cached
 
         if self.stand_in is not None:
             return self.stand_in.prepared(class_lists(f"omniglot_{self.split}"), folder, progress)
@@ -188,7 +188,7 @@ class Omniglot(Dataset):
         import numpy as np
         import torch
 
-        from metaexp.data.files.cache import Prepared
+        from metaexp.data.cache.prepared import Prepared
 
         sized, digests = [], []
         for part in PARTS:
@@ -212,7 +212,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
         DataError: The file is missing and cannot be downloaded.
     """
     from metaexp.core.user_cache import user_cache
-    from metaexp.data.files.cache import can_write
+    from metaexp.data.cache.prepared import can_write
 
     if (found := _part_here(part, folder)) is not None:
         return found

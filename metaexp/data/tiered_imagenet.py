@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 _FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
 
@@ -116,8 +116,8 @@ class TieredImageNet(Dataset):
             folder: ``paths.data``, for the cache.
             progress: Receives a line now and then.
         """
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}

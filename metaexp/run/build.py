@@ -16,7 +16,6 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
-from metaexp.data.ahead import TasksAhead
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
 from metaexp.data.mapped.placement import use_placement
@@ -35,6 +34,7 @@ from metaexp.run.initial.weights import load_initial, read_weights
 from metaexp.run.optimizer import make_optimizer
 from metaexp.run.state import TrainState
 from metaexp.run.step import MetaStep, check_shares
+from metaexp.run.tasks_ahead import TasksAhead
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
         dataset: The section ``dataset`` of a configuration.
         folder: ``paths.data``.
     """
-    from metaexp.data.files.cache import HELD
+    from metaexp.data.cache.prepared import HELD
 
     assert not trusted(), "only jobs import the user's own code"
     key = (json.dumps(dataset, sort_keys=True), folder)

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.arrays import Arrays
-from metaexp.data.files.cache import Prepared, cached
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.files.unpickle import load_pickle
 from metaexp.data.image_folder import ImageFolder
 

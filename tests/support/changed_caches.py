@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from metaexp.data.files.cache import checksum_of
+from metaexp.data.cache.prepared import checksum_of
 
 
 def change(file: Path, more: int = 1, shape: tuple[int, ...] | None = None, **metadata: str) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset
-from metaexp.data.before_loading import ask_dataset
+from metaexp.data.inventory.before_loading import ask_dataset
 
 _DIGITS: Final = 12
 

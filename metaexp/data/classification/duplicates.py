@@ -33,7 +33,7 @@ def warn_of_duplicates(
         classes: Class -> its number of examples, in the order of the rows.
         splits: The classes of each split.
         progress: Receives a line for each kind of such examples in a split.
-        version: The version of :class:`~metaexp.data.files.cache.Prepared`: the digests of a mapped file are kept.
+        version: The version of :class:`~metaexp.data.cache.prepared.Prepared`: the digests of a mapped file are kept.
     """
     digests = compute_once(version, "rows", lambda: _digests(examples))
     rows = [digests[start : start + _SIZE] for start in range(0, len(digests), _SIZE)]

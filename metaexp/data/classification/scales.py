@@ -29,7 +29,7 @@ def warn_of_scales(
         classes: Class -> its number of examples, in the order of the rows.
         splits: The classes of each split.
         progress: Receives a line for each split of another scale.
-        version: The version of :class:`~metaexp.data.files.cache.Prepared`: the sizes of a mapped file are kept.
+        version: The version of :class:`~metaexp.data.cache.prepared.Prepared`: the sizes of a mapped file are kept.
     """
     if not examples.is_floating_point():
         return

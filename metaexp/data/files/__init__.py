@@ -1,1 +1,1 @@
-"""Archives, folders, class lists, downloads and the cache: how files become tensors."""
+"""Archives, folders, class lists and downloads: how files become tensors."""

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from metaexp.core.errors import DataError
+from metaexp.data.cache.prepared import Prepared
 from metaexp.data.files.archives import Source
-from metaexp.data.files.cache import Prepared
 from metaexp.data.files.folder_scan import refuse_special, scan_folder
 from metaexp.data.files.images import MOST_BYTES, Bytes, Reading, read_image, resize_array
 from metaexp.data.files.progress import Progress

@@ -12,7 +12,7 @@ import torch
 
 from metaexp.core.errors import DataError
 from metaexp.data.base import Progress
-from metaexp.data.files.cache import Prepared
+from metaexp.data.cache.prepared import Prepared
 from metaexp.data.files.images import Bytes, resize_array
 from metaexp.data.font.characters import choose_characters, class_name
 from metaexp.data.font.equal import copies, one_character_each

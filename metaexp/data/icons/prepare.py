@@ -12,7 +12,7 @@ from torch import Tensor
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS
 from metaexp.data.base import Progress
-from metaexp.data.files.cache import Prepared, cached
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.files.class_lists import read_class_list
 from metaexp.data.files.image_tensors import images_digest
 from metaexp.data.icons.archive import VERSION, find_archive, read_sets

@@ -1,1 +1,1 @@
-"""Which data are here, whether they are intact, and what is known of them."""
+"""Which data are here, whether they are intact, what is known of them, and what is in them."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from metaexp.data.base import Progress
-from metaexp.data.files.cache import Prepared
+from metaexp.data.cache.prepared import Prepared
 from metaexp.data.files.labelled_arrays import Labels, class_sizes, examples_in, examples_of
 from metaexp.data.files.npz import Header, array_headers, pieces
 from metaexp.data.mapped.example_file import new_examples

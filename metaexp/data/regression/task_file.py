@@ -13,10 +13,10 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
-from metaexp.data.left_out import large_enough, only_these
 from metaexp.data.regression.scales import Scales
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from metaexp.data.classification.preprocessing import Origin, Pixels, Rotations
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 IMAGES: Final = 40
 """Of a class: enough for every task of the shipped experiments, and drawn in seconds."""
@@ -90,7 +90,7 @@ class StandIn(NamedTuple):
             folder: ``paths.data``.
             progress: Receives a warning that these are not real images.
         """
-        from metaexp.data.files.cache import cached, checksum_of
+        from metaexp.data.cache.prepared import cached, checksum_of
         from metaexp.data.stand_in.draw import VERSION
 
         progress(f"Warning: dataset.stand_in=true: made-up images in place of {self.benchmark}. No number is of it.")
@@ -109,7 +109,7 @@ class StandIn(NamedTuple):
         return Origin(self.name, prepared.digest, preparation), prepared
 
     def _prepare(self, names: list[str], progress: Progress) -> Prepared:
-        from metaexp.data.files.cache import Prepared, checksum_of
+        from metaexp.data.cache.prepared import Prepared, checksum_of
 
         progress(f"Drawing {len(names)} made-up classes in place of {self.benchmark}, {self.per_class} images of each.")
         if self.channels == 1:

@@ -34,8 +34,8 @@ from metaexp.data.omniglot import PARTS, Omniglot
 from metaexp.data.tiered_imagenet import TieredImageNet
 
 if TYPE_CHECKING:
+    from metaexp.data.cache.prepared import Prepared
     from metaexp.data.classification.class_dataset import ClassDataset
-    from metaexp.data.files.cache import Prepared
 
 Name = Literal["mini-imagenet", "tiered-imagenet", "fc100", "cifarfs", "omniglot"]
 IMAGES: Final = 600
@@ -146,8 +146,8 @@ class Learn2Learn(Dataset):
         self, name: str, files: list[Path], folder: Path, progress: Progress, build: Callable[[], Prepared]
     ) -> ClassDataset:
         """Load images that come class by class: ``split/class``, or the classes of the packaged list."""
+        from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.cache import cached
         from metaexp.data.files.image_tensors import fingerprint
 
         preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}

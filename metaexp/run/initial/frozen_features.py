@@ -11,8 +11,8 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.data.base import MetaDataset, Progress
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.classification.class_dataset import ClassDataset
-from metaexp.data.files.cache import Prepared, cached
 from metaexp.data.mapped.example_file import new_examples
 from metaexp.models.base import Network
 

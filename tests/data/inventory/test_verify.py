@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metaexp.core.errors import DataError
-from metaexp.data.files.cache import Prepared, cached
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.files.download import Remote
 from metaexp.data.inventory.caches import cache_files, check_cache
 from metaexp.data.inventory.noted import list_file, read_noted

@@ -16,10 +16,10 @@ from small_image_folder import image_folder as dataset
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.user_cache import user_cache
+from metaexp.data.cache import prepared as cache
+from metaexp.data.cache.prepared import HELD, Prepared, cached
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.example_store import LargeStore
-from metaexp.data.files import cache
-from metaexp.data.files.cache import HELD, Prepared, cached
 from metaexp.data.mapped import example_file
 from metaexp.data.mapped.example_file import map_examples, new_examples, offer_file
 from metaexp.data.mapped.placement import use_placement
@@ -214,7 +214,7 @@ import torch
 from metaexp.core.shapes import TaskShape
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels
-from metaexp.data.files.cache import Prepared, cached
+from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.mapped.example_file import new_examples
 from metaexp.data.mapped.placement import use_placement
 

@@ -23,9 +23,9 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.types import one_task
 from metaexp.data import omniglot
 from metaexp.data.base import TaskSource
+from metaexp.data.cache.prepared import Prepared
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin
-from metaexp.data.files.cache import Prepared
 from metaexp.data.files.drawings import DRAWINGS, packed_drawing, resized
 from metaexp.data.image_folder import ImageFolder
 from metaexp.data.omniglot import Omniglot

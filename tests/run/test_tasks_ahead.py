@@ -12,12 +12,12 @@ from torch import Tensor
 
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
-from metaexp.data.ahead import TasksAhead
 from metaexp.data.base import SourceOver, TaskSource
 from metaexp.data.curves import Curves
 from metaexp.data.sinusoid import Sinusoid
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.build import make_step, set_up
+from metaexp.run.tasks_ahead import TasksAhead
 
 SHAPE = TaskShape(n_way=0, k_shot=5, n_query=3)
 

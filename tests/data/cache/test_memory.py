@@ -11,8 +11,8 @@ import torch
 
 import metaexp
 from metaexp.core.errors import DataError
-from metaexp.data.files import cache
-from metaexp.data.files.cache import HELD, Prepared, cached
+from metaexp.data.cache import prepared as cache
+from metaexp.data.cache.prepared import HELD, Prepared, cached
 from metaexp.data.glyphs import Glyphs
 from metaexp.sweep import preload
 from metaexp.sweep.preload import hold_data

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from metaexp.core.files import sync_folder
 from metaexp.core.user_cache import user_cache
-from metaexp.data.files.cache_folder import cache_folder, can_write
-from metaexp.data.files.memory import HeldContents
+from metaexp.data.cache.memory import HeldContents
+from metaexp.data.cache.place import cache_folder, can_write
 from metaexp.data.files.progress import Progress
 from metaexp.data.mapped.example_file import ExampleFile, map_examples, offer_file
 from metaexp.data.mapped.placement import stays_on_disk

@@ -9,8 +9,8 @@ from PIL import Image
 
 from metaexp.core.errors import DataError
 from metaexp.data.arrays import Arrays
+from metaexp.data.files.left_out import large_enough
 from metaexp.data.image_folder import ImageFolder
-from metaexp.data.left_out import large_enough
 
 
 def images(folder, sizes):

@@ -13,7 +13,7 @@ from metaexp.core.types import Episode, Examples
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import Origin, Pixels
-from metaexp.data.overview import contact_sheet, load_and_count
+from metaexp.data.inventory.overview import contact_sheet, load_and_count
 from metaexp.results.figures.style import save
 
 SIZES = {"train": [4, 6, 5], "val": [7, 7], "test": [3, 3, 3]}
@@ -135,7 +135,7 @@ def test_sequences_are_drawn_as_lines(tmp_path):
 
 @pytest.mark.parametrize("input_shape", [(1,), (6, 1)])
 def test_regression_families_are_described_and_drawn_by_tasks(tmp_path, input_shape, monkeypatch):
-    monkeypatch.setattr("metaexp.data.overview._CURVES_SHOWN", 2)
+    monkeypatch.setattr("metaexp.data.inventory.overview._CURVES_SHOWN", 2)
     report, loaded = load_and_count(Given(Waves(input_shape, 1.0)), tmp_path, print)
     assert report.rows == []
     assert "regression" in report.format()

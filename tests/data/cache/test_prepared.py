@@ -9,7 +9,7 @@ import torch
 from changed_caches import change
 
 from metaexp.core.user_cache import user_cache
-from metaexp.data.files.cache import Prepared, cache_folder, cached, checksum_of
+from metaexp.data.cache.prepared import Prepared, cache_folder, cached, checksum_of
 
 
 class Build:
@@ -133,7 +133,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_data(data, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metaexp.data.files.cache.save_file", full)
+    monkeypatch.setattr("metaexp.data.cache.prepared.save_file", full)
     lines: list[str] = []
     assert cached("tiny", {}, data, Build(), lines.append).digest == "digest 1"
     assert lines[0].startswith("Warning: the prepared tiny could not be kept in ")
