@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from metaexp.core.metric import Metric, format_metric_name
-from metaexp.results.figures.style import BLUE, GREY, PALE, VERMILION, Canvas, percent
+from metaexp.results.figures.style import BLUE, GREY, PALE, VERMILION, Canvas, percent, scale_log
 from metaexp.search.space import Choices, Dimension, Interval, format_value
 from metaexp.search.study import Point
 from metaexp.search.summary import SearchResult, best_of
@@ -110,13 +110,8 @@ def _axis(axes: Axes, dimension: Dimension, index: int) -> Callable[[Point], flo
         axes.set_xlim(-0.5, len(names) - 0.5)
         return lambda point: names.index(format_value(point.values[index]))
     if isinstance(dimension, Interval) and dimension.log:
-        axes.set_xscale("log")
+        scale_log(axes, "x", dimension.low, dimension.high)
         axes.set_xlim(dimension.low / 1.1, dimension.high * 1.1)  # the trials alone may be too close for a mark
-        ratio = dimension.high / dimension.low
-        digits = (1.0,) if ratio >= 100.0 else (1.0, 2.0, 5.0) if ratio >= 5.0 else (1.0, 2.0, 3.0, 5.0, 7.0)
-        axes.xaxis.set_major_locator(LogLocator(subs=digits))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(end, int) for end in dimension.ends()):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda point: float(point.values[index])

@@ -17,6 +17,7 @@ from metaexp.results.figures.style import (
     Canvas,
     outlined,
     scale_accuracy,
+    scale_log,
     thousands,
     to_array,
 )
@@ -146,7 +147,7 @@ def _loss(axes: Axes, curve: Curve) -> None:
     axes.set_ylabel("training loss")
     positive = values[values > 0]
     if len(positive) == len(values) and positive.max() > 20 * positive.min():
-        axes.set_yscale("log")
+        scale_log(axes, "y", positive.min(), positive.max())
 
 
 def _line(steps: Array) -> str:

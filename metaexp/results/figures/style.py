@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -157,6 +157,26 @@ def thousands(axes: Axes) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def scale_log(axes: Axes, name: Literal["x", "y"], low: float, high: float) -> None:
+    """Make an axis logarithmic, with few and plain numbers: 0.2 and 0.5, not 2 x 10^-1.
+
+    Args:
+        axes: The axes.
+        name: Which axis.
+        low: The smallest value that is shown.
+        high: The largest.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    ratio = high / low
+    digits = (1.0,) if ratio >= 100.0 else (1.0, 2.0, 5.0) if ratio >= 5.0 else (1.0, 2.0, 3.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def percent(axes: Axes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,23 @@ def test_a_published_number_above_the_curve_has_its_own_place(tmp_path: Path, dr
     learning_curve(tmp_path / "a.png", "x", "accuracy", Curve([1, 2, 3], [0.3, 0.9, 0.96]), NOTHING, None, None, lines)
     low, high = _heights(drawn[0], 0.98, 0.99)
     assert low < high < 1.0
+
+
+@pytest.mark.parametrize("least", [0.033, 0.01, 1e-4, 1e-9])
+def test_the_numbers_of_a_loss_over_several_decades_are_apart_and_plain(
+    tmp_path: Path, drawn: list[Any], least: float
+) -> None:
+    loss = Curve(list(range(1, 31)), [float(value) for value in np.geomspace(0.9, least, 30)])
+    learning_curve(tmp_path / "a.png", "x", "accuracy", Curve([1, 2, 3], [0.3, 0.9, 0.96]), loss, None, None)
+    panel = next(panel for panel in drawn if panel.get_yscale() == "log")
+    labels = [label for label in panel.get_yticklabels(which="both") if label.get_text() and label.get_visible()]
+    boxes = [label.get_window_extent() for label in labels]
+    inside = sorted(
+        (box for box in boxes if panel.bbox.y0 - 1 <= (box.y0 + box.y1) / 2 <= panel.bbox.y1 + 1), key=lambda b: b.y0
+    )
+    assert len(inside) >= 2
+    assert all(below.y1 < above.y0 for below, above in pairwise(inside))
+    assert not any("$" in label.get_text() for label in labels)
 
 
 def test_no_error_at_all_can_be_drawn(tmp_path: Path, drawn: list[Any]) -> None:
