@@ -1,4 +1,4 @@
-"""``metaexp completion SHELL``: the script by which bash, zsh or fish completes verbs, overrides and options."""
+"""``metaexp completion SHELL``: the script with which bash, zsh or fish completes verbs, overrides and options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metaexp.cli.arguments import Parser, make_parser
 from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\
-Print the script by which a shell completes verbs, choices of groups, keys and options of metaexp."""
+Print the script with which a shell completes verbs, choices of groups, keys and options of metaexp."""
 _EXAMPLES = """\
 set it up once:
   bash   echo 'eval "$(metaexp completion bash)"' >> ~/.bashrc

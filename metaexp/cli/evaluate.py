@@ -154,7 +154,7 @@ def _evaluate_all(places: Sequence[Path], changes: Sequence[list[str]], options:
 
 
 def _finished_runs(places: Sequence[Path]) -> list[Path]:
-    """The completed runs in or below some folders. What is not completed below a folder is passed over."""
+    """The completed runs in or below some folders. Runs below a folder that are not completed are skipped."""
     found: list[Path] = []
     for place in places:
         below = run_folders([place])
@@ -174,7 +174,7 @@ def _finished_runs(places: Sequence[Path]) -> list[Path]:
 
 
 def _check_all(tests: Sequence[Test], options: EvaluateOptions) -> None:
-    """Find what is wrong with any test, before the first is made and before torch is imported."""
+    """Find what is wrong with any test, before the first one starts and before torch is imported."""
     problems: dict[str, list[Path]] = {}
     for test in tests:
         try:

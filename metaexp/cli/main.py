@@ -58,7 +58,7 @@ VERBS = {
     "ls": Verb("list runs, sweeps and searches: state, size, result; by any setting", "metaexp.cli.folders.ls:main"),
     "show": Verb("show a run, a sweep or a search: settings, results, files", "metaexp.cli.folders.show:main"),
     "watch": Verb("watch a running sweep, search or run: phase, step, time left", "metaexp.cli.folders.watch:main"),
-    "rm": Verb("remove runs, sweeps or searches that nothing works on", "metaexp.cli.folders.rm:main"),
+    "rm": Verb("remove runs, sweeps or searches that no process uses", "metaexp.cli.folders.rm:main"),
     "why": Verb("list what differs between two runs", "metaexp.cli.why:main"),
     "reproduce": Verb(
         "repeat a run and compare, or check the number of a paper", "metaexp.cli.reproduce:main", is_slow=True
@@ -70,7 +70,7 @@ VERBS = {
     "trust": Verb(
         "allow a project to run its code: the packages that its metaexp.toml names", "metaexp.cli.trust:main"
     ),
-    "completion": Verb("print the script by which bash, zsh or fish completes", "metaexp.cli.completion:main"),
+    "completion": Verb("print the script with which bash, zsh or fish completes", "metaexp.cli.completion:main"),
     "report": Verb("write the tables of results from committed records", "metaexp.cli.report:main"),
     "leaderboard": Verb("write a page of runs, each measured again from its weights", "metaexp.cli.leaderboard:main"),
 }

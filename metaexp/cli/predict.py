@@ -23,7 +23,7 @@ examples:
   metaexp predict outputs/RUN --support birds --query photos            birds/robin/1.jpg, birds/wren/1.jpg, ...
   metaexp predict outputs/RUN --support birds --query photos --output names.csv
   metaexp predict outputs/RUN --support birds --query photos --conformal 0.9
-  metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, and x; for regression, too
+  metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, then x; also for regression
 
 Images are read as the dataset of the run reads its own. Numbers of regression are in the units of its file.
 --conformal 0.9 gives a set of classes for each image, in regression an interval. Over tasks like the validation tasks

@@ -29,9 +29,9 @@ Write docs/results/README.md, a page for each record there, and the tables in RE
 The runs that you name are copied into docs/results first. With --evaluations, so is what `metaexp evaluate` measured of
 their weights: other ways, shots or data. Each such test is a row of its own."""
 _OF_TEST = ("task.", "eval.episodes")
-"""What keys begin with that decide the test, and not the training."""
+"""Prefixes of the keys that decide the test and not the training."""
 _TRAINING_TASKS = {"train.n_way": "way", "train.k_shot": "shot", "train.n_query": "query"}
-"""The settings in which the training may differ from that of the experiment that a later test is a test of."""
+"""The settings in which the training may differ from that of the experiment."""
 
 
 def main(arguments: Sequence[str]) -> int:

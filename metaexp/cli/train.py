@@ -111,7 +111,7 @@ def _resumed_folder(options: TrainOptions) -> Path:
         longer = any(key_of(line) == "train.steps" for line in others)
         raise ConfigError(
             f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
-            + (f"To train for longer: {instead}" if longer else "To train on with other settings, start a new run.")
+            + (f"To train for longer: {instead}" if longer else "To continue with other settings, start a new run.")
         )
     return existing(Path(folders[0]).expanduser()).path
 
@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
         "resume=RUN_FOLDER continues an interrupted run as if it had never stopped.\n"
         "train.seeds=5 trains five seeds together, each in a run folder of its own, as a sweep.\n"
         "from=RUN_FOLDER train.steps=N continues from a run's last checkpoint to N steps, in a new run folder.\n"
-        "model.weights=FILE_OR_RUN begins at the weights of a file or of another run.\n"
+        "model.weights=FILE_OR_RUN starts from the weights in a file or of another run.\n"
         "torchrun --nproc-per-node=4 -m metaexp train ... trains one run on several processes."
     )
     return parser

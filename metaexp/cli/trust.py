@@ -14,7 +14,7 @@ from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\
 Allow a project to run the code of the packages that its metaexp.toml names. Until then only --trust and METAEXP_TRUST
-do, because a project can be a stranger's. If metaexp.toml names another package later, this is asked for again.
+do, because a project can be a stranger's. If metaexp.toml names another package later, you have to allow it again.
 `metaexp new` allows the project that it makes."""
 
 

@@ -26,7 +26,7 @@ def run_folders(paths: Sequence[Path], unreadable: list[Path] | None = None) -> 
 
     Args:
         paths: Run folders, or folders with run folders below them.
-        unreadable: Gets the folders that cannot be read, which are passed over.
+        unreadable: Gets the folders that cannot be read, which are skipped.
 
     Returns:
         Each folder once.

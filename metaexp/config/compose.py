@@ -33,7 +33,7 @@ version.setbase("1.3")
 
 
 class _HydraPart(NamedTuple):
-    """What is known of Hydra's own part. Unpickling it takes longer than all that most jobs need of it.
+    """What is known of Hydra's own part. Most jobs do not need it whole, and unpickling it takes long.
 
     Attributes:
         whole: The whole configuration, pickled.

@@ -22,7 +22,7 @@ from metaexp.data.inventory.before_loading import ask_dataset
 from metaexp.tracking.base import Tracker
 
 _MOST_EXAMPLES = 2_000_000
-"""In one step, and in one task: more than any machine holds the gradients of."""
+"""The most examples in one step, and in one task: no machine holds the gradients of more."""
 _MOST_EPISODES = 1_000_000
 _MOST_THREADS = 1_024
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
     Attributes:
         problems: A sentence for each contradiction.
-        wrong_data: Why the files of the dataset cannot be right; None where nothing of that is known.
+        wrong_data: Why the files of the dataset cannot be right; None if nothing is known about that.
     """
 
     problems: list[str]
@@ -88,7 +88,7 @@ def contradictions(
 
 
 def _validation_problems(data: DataFacts | None, train: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    """What validation cannot decide."""
+    """Find choices that validation cannot make."""
     found = []
     patience, weights = train.get("patience"), evaluation.get("weights", "best")
     if patience and weights == "last":
@@ -120,7 +120,7 @@ def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[
 def _data(
     values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_look: bool
 ) -> tuple[DataFacts | None, Found]:
-    """What the dataset says of itself, if it can be made, and what is wrong with it."""
+    """What the dataset says about itself, if it can be made, and what is wrong with it."""
     if "dataset" not in sound:
         return None, Found([], None)
     try:
@@ -134,7 +134,7 @@ def _data(
 
 
 def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None = None) -> DataFacts:
-    """Return what a dataset says of itself before it is loaded.
+    """Return what a dataset says about itself before it is loaded.
 
     Args:
         spec: The class of the dataset, with its arguments.
@@ -175,7 +175,7 @@ def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:
 
 
 def _number_problems(episodes: int, data: DataFacts | None) -> list[str]:
-    """More test episodes than anybody computes, or than a dataset with fixed ones has."""
+    """Find too many test episodes: more than anybody computes, or than a dataset with fixed ones has."""
     if data is not None and data.fixed is not None and episodes > data.fixed.n_episodes:
         return [fixed_number_problem(data.name, data.fixed.n_episodes, episodes)]
     if episodes > _MOST_EPISODES:
@@ -184,7 +184,7 @@ def _number_problems(episodes: int, data: DataFacts | None) -> list[str]:
 
 
 def algorithm_facts(spec: ClassSpec, choices: Mapping[str, str]) -> AlgorithmFacts:
-    """Return what an algorithm's class says of itself, read from its source.
+    """Return what an algorithm's class says about itself, read from its source.
 
     Args:
         spec: The algorithm's class and arguments.
@@ -207,7 +207,7 @@ def _name(spec: ClassSpec, choices: Mapping[str, str], group: str) -> str:
 
 
 def _size_problems(values: Mapping[str, Any], train: TaskShape, test: TaskShape) -> list[str]:
-    """Tasks, or steps, that no memory holds."""
+    """Find tasks or steps that no memory holds."""
     found = []
     per_task = {"train": train.n_support + train.n_queries, "task": test.n_support + test.n_queries}
     for section, size in per_task.items():
@@ -230,7 +230,7 @@ def _size_problems(values: Mapping[str, Any], train: TaskShape, test: TaskShape)
 
 
 def _optimizer_problems(arguments: Mapping[str, Any]) -> list[str]:
-    """What torch's constructors refuse of arguments that are each fine."""
+    """Find arguments that torch's constructors refuse together, though each is fine."""
     if not arguments.get("nesterov") or "momentum" not in arguments:
         return []
     if arguments["momentum"] > 0 and arguments.get("dampening", 0) == 0:
@@ -242,7 +242,7 @@ def _optimizer_problems(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _device_problems(device: Mapping[str, Any]) -> list[str]:
-    """A precision that the chosen accelerator does not have, or more threads than any machine has."""
+    """Find a precision that the chosen accelerator does not have, or more threads than any machine has."""
     if device["threads"] is not None and device["threads"] > _MOST_THREADS:
         return [f"device.threads={device['threads']} is too many; at most {_MOST_THREADS:,}. Lower it."]
     if device["precision"] == "tf32" and device["accelerator"] in ("cpu", "mps"):
@@ -254,7 +254,7 @@ def _device_problems(device: Mapping[str, Any]) -> list[str]:
 
 
 def _tracker_problems(trackers: Mapping[str, ClassSpec]) -> list[str]:
-    """What metaexp's own trackers refuse when they are made, such as names that a server would not take."""
+    """Find what metaexp's own trackers refuse when they are made, such as names that a server would not take."""
     found: list[str] = []
     for spec in trackers.values():
         try:

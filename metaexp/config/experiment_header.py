@@ -42,7 +42,7 @@ def stated_departures(experiment: str | None) -> str:
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Return the labelled parts of the comment that a text begins with: label -> its text in one line."""
+    """Return the labelled parts of the comment at the start of a text: label -> its text in one line."""
     found: dict[str, str] = {}
     label = None
     for line in text.splitlines():

@@ -27,7 +27,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
-    """Complete the keys of a network that say where its first weights come from.
+    """Complete the keys of a network that say where its initial weights come from.
 
     Args:
         spec: The network, its keys checked one by one.
@@ -44,7 +44,7 @@ def with_weights(spec: ClassSpec, is_new: bool) -> tuple[ClassSpec, list[str]]:
     if place is None:
         extra = [name for name in ("weights_partial", "weights_sha256") if options.get(name)]
         problems = [
-            f"model.{name} says nothing without model.weights=FILE_OR_RUN. Give it, or remove it." for name in extra
+            f"model.{name} has no effect without model.weights=FILE_OR_RUN. Give it, or remove it." for name in extra
         ]
         return replace(spec, options={}), problems
     if isinstance(digest, str) and not _SHA256.fullmatch(digest):
@@ -139,7 +139,9 @@ def _of_run(folder: Path) -> Path:
         )
     path = checkpoints / f"{names[-1]}{SAFETENSORS}"
     if not path.is_file():
-        raise ConfigError(f"model.weights={folder}: {path} is not there, or no regular file. Give another run folder.")
+        raise ConfigError(
+            f"model.weights={folder}: {path} is missing, or is not a regular file. Give another run folder."
+        )
     _check_run(folder, path)
     return path
 
@@ -162,7 +164,7 @@ def _check_run(folder: Path, path: Path) -> None:
     if digest_of(path) != expected:
         raise RunFolderError(
             f"model.weights={folder}: {path} was changed after the run: {manifest.name} has another SHA-256. Restore "
-            "it; to begin at changed weights, give a file outside of run folders."
+            "it; to start from changed weights, give a file outside run folders."
         )
     if not (folder / RECORD_FILE).exists():
         return  # a run that was killed at once

@@ -98,7 +98,7 @@ def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) 
 
 
 def _is_plain(raw: Any) -> bool:
-    """Whether a value as written holds nothing to resolve. Most do not, and OmegaConf takes long to say so."""
+    """Whether a value as written has nothing to resolve, as most have. OmegaConf takes long to find that out."""
     if isinstance(raw, dict):
         return all(map(_is_plain, raw.values()))
     if isinstance(raw, list):

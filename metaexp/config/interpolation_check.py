@@ -14,7 +14,7 @@ from omegaconf import grammar_parser
 from omegaconf.errors import GrammarParseError
 
 VARIABLES = "METAEXP_"
-"""What the names of environment variables that a configuration may read begin with."""
+"""The prefix of the environment variables that a configuration may read."""
 _RESOLVERS = (
     "for_dataset", "for_regression", "oc.env", "oc.select", "oc.dict.keys", "oc.dict.values", "oc.deprecated", "now",
     "hydra",
@@ -151,7 +151,7 @@ def _refusal(item: Resolver, section: str) -> str:
     if item.name is None:
         return "takes the name of a resolver from another value, which could read the environment. Write it out."
     if item.name not in _RESOLVERS:
-        return f"uses the resolver {item.name}, which is not open; the open ones are {', '.join(_RESOLVERS)}."
+        return f"uses the resolver {item.name}, which is not allowed; the allowed ones are {', '.join(_RESOLVERS)}."
     if item.name != "oc.env":
         return ""
     if section != "paths":

@@ -41,7 +41,8 @@ class Files(ConfigRepository):
     """The files of a search path. Each text is parsed once in a process; many configurations are made of few files.
 
     Attributes:
-        answers: The lookups since it was last emptied, with their answers: where a name is found, what is in a file.
+        answers: The lookups since it was last emptied, with their answers: where a name was found, or what is in a
+            file.
         groups: Where groups were found, while files are assumed to be unchanged; None otherwise.
     """
 

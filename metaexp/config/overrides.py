@@ -233,7 +233,7 @@ def _hydra_problem(key: str, line: str) -> str | None:
     if key == "hydra" or (key.startswith("hydra.") and not key.startswith(_ALLOWED_HYDRA)):
         return (
             f"{key} cannot be set: metaexp does that itself. Of Hydra's section, hydra.run.dir, hydra.sweep.dir, "
-            "the launcher and the sweeper are open."
+            "the launcher and the sweeper can be set."
         )
     return None
 

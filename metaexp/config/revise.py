@@ -32,7 +32,7 @@ def revise(
     """Return the settings of an earlier, resolved configuration with some overrides on top.
 
     A value replaces the earlier one. A choice such as ``dataset=omniglot`` replaces its whole section with that of the
-    file; another dataset is looked for where METAEXP_DATA says now. Nothing else is read from files, so later edits of
+    file; another dataset is read from where METAEXP_DATA says now. Nothing else is read from files, so later edits of
     them change nothing.
 
     Args:
@@ -105,7 +105,7 @@ def check_idle(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     if found:
         raise ConfigError(
             [
-                f"{key} has no effect on an evaluation: the run is trained already. Remove the override, or train anew."
+                f"{key} has no effect on an evaluation: the run is trained already. Remove it, or train again."
                 for key in found
             ]
         )

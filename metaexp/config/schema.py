@@ -221,7 +221,7 @@ class PathSettings:
 
 @dataclass(frozen=True)
 class WeightsSettings:
-    """Keys of ``model`` beside the constructor's arguments: where its weights come from at first.
+    """Keys of ``model`` beside the constructor's arguments: where its initial weights come from.
 
     Attributes:
         weights: A file of weights (``.safetensors``, ``.pt``), or a run folder, whose selected weights are taken.

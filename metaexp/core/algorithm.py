@@ -44,12 +44,12 @@ class Algorithm(nn.Module, ABC):
     whose support and query are both the batch; in regression, which has no classes, ordinary tasks."""
 
     is_faster_one_by_one: ClassVar[bool] = False
-    """Whether a CPU computes tasks of images faster one at a time. So it is where a task is a few large operations,
+    """Whether a CPU computes tasks of images faster one at a time. It does if a task is a few large operations,
     without gradient steps: outside ``torch.vmap`` they have faster kernels (2.4 times in an evaluation)."""
 
     faster_one_by_one_from: ClassVar[int | None] = None
-    """The same for inner gradients that are constants, in tests and of first order: from so many support examples on;
-    None for never. With fewer, the operations of one task are too small."""
+    """The number of support examples from which the same holds for constant inner gradients (in tests, and of first
+    order); None for never. With fewer, the operations of one task are too small."""
 
     fixed_way: ClassVar[bool] = True
     """Whether it can only be tested with the number of classes it was trained with."""
@@ -98,8 +98,8 @@ class Algorithm(nn.Module, ABC):
     def takes_single_tasks(self) -> bool:
         """Whether tasks are computed one at a time.
 
-        They are where they cannot be mapped, because the algorithm does not vectorise, or its network has torch's
-        recurrent layers or an attribute ``maps_over_tasks`` that is false. They also are where that is faster, see
+        This is so if they cannot be mapped, because the algorithm does not vectorise, or its network has torch's
+        recurrent layers or an attribute ``maps_over_tasks`` that is false. It is also so if that is faster, see
         :attr:`is_faster_one_by_one`.
         """
         layers = list(self.modules())

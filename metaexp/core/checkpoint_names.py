@@ -17,7 +17,7 @@ def saved_steps(names: Iterable[str]) -> list[int]:
     """Return the steps whose checkpoint has a manifest, oldest first.
 
     Args:
-        names: The names of the files in the folder. Other names are passed over.
+        names: The names of the files in the folder. Other names are ignored.
     """
     found = [_MANIFEST.fullmatch(name) for name in names]
     return sorted(int(match.group(1)) for match in found if match)

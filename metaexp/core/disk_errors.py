@@ -13,9 +13,9 @@ _NOT_USABLE = {
     errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
     errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY,
 }  # fmt: skip
-"""What a file, a folder or a disk may answer that a user can act on."""
+"""Errors of files, folders and disks that a user can act on."""
 _OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
-"""Those that no program is to blame for, whether or not the error names a file."""
+"""Those that are never the fault of a program, even if the error names no file."""
 
 
 @contextmanager
@@ -41,14 +41,14 @@ def explain_disk_error(error: OSError) -> MachineError | None:
     if error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):
         where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
         return MachineError(
-            f"{where}: {error.strerror}. Mend it, or choose another place (for a run: paths.outputs, paths.data); an "
+            f"{where}: {error.strerror}. Fix it, or choose another place (for a run: paths.outputs, paths.data); an "
             "interrupted run continues with resume=..."
         )
     return None
 
 
 def is_disks_fault(error: BaseException) -> bool:
-    """Whether an error was raised from one of a disk: an input or output error, a full or a read-only disk."""
+    """Whether a disk caused an error: an input or output error, or a full or read-only disk."""
     while error.__cause__ is not None:
         error = error.__cause__
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK | _NO_SPACE:

@@ -39,7 +39,7 @@ class MetaexpError(Exception):
     exit_code: int = ExitCode.BUG
 
     def __str__(self) -> str:
-        """The message; what it quotes of files that others wrote obeys no terminal, and is not endless."""
+        """The message; text that it quotes is shortened and loses its control characters."""
         return "\n".join(map(_shorten, plain_lines(super().__str__()).split("\n")))
 
 

@@ -18,12 +18,12 @@ from typing import IO
 from metaexp.core.errors import RunFolderError
 
 MOST_BYTES = 1 << 28
-"""How much of a file is read at most where nothing else is said: 256 MiB."""
+"""How much of a file is read at most by default: 256 MiB."""
 
 _MOST_TENSOR_BYTES = 1 << 36
 """64 GiB."""
 _MOST_HEADER_BYTES = 100_000_000
-"""As safetensors has it."""
+"""The largest header that safetensors allows."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -34,7 +34,7 @@ _FOREIGN = ("wandb", "tensorboard")
 
 @contextmanager
 def name_in_errors(path: Path) -> Iterator[None]:
-    """Within this block, errors of the system that name no file, as those of writing do, name ``path``."""
+    """Within this block, name ``path`` in errors of the system that name no file, such as those of writing."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def is_special(path: Path) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong in the words of the system, without number and file; the whole text of other errors."""
+    """Return what the system says went wrong, without number and file; of other errors, the whole text."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
@@ -155,8 +155,8 @@ def open_tensors(path: Path) -> IO[bytes]:
         The open file, at its beginning.
 
     Raises:
-        RunFolderError: The file is none that :func:`open_regular` opens, is longer or shorter than its header says, or
-            has more than 64 GiB.
+        RunFolderError: The file is not one that :func:`open_regular` opens, is longer or shorter than its header says,
+            or has more than 64 GiB.
         OSError: The file is missing.
     """
     file = open_regular(path)
@@ -190,7 +190,7 @@ def append_regular(path: Path) -> IO[bytes]:
         path: The file.
 
     Returns:
-        The open file, unbuffered readers of which see what was flushed.
+        The open file.
 
     Raises:
         RunFolderError: ``path`` is a link, a folder, a FIFO, a device or a socket.
@@ -281,6 +281,6 @@ def _refusal(path: Path, mode: int) -> str:
         stat.S_ISLNK: "a symbolic link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a FIFO",
         stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISREG: "a file",
     }  # fmt: skip
-    what = next((name for is_kind, name in kinds.items() if is_kind(mode)), "no regular file")
+    what = next((name for is_kind, name in kinds.items() if is_kind(mode)), "not a regular file")
     wanted = "a folder" if stat.S_ISREG(mode) else "a regular file"
     return f"{path} is {what}, and {wanted} belongs there, so it was not opened. Remove it or replace it by a copy."

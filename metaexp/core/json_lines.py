@@ -26,7 +26,7 @@ TRAIN_LOSS, GRADIENT_NORM, LEARNING_RATE = "train/loss", "train/gradient_norm", 
 SECONDS, TRAINING_SECONDS = "time/seconds", "time/training_seconds"
 
 MOST_METRICS = 1 << 26
-"""Of a file that is read as a whole: 64 MiB, some 600,000 lines."""
+"""The largest file that is read as a whole: 64 MiB, some 600,000 lines."""
 _LONGEST_LINE = 1 << 20
 """Bytes of a line that are read at most."""
 _LARGEST = 1 << 63
@@ -86,8 +86,8 @@ def encode(step: int, values: Mapping[str, float]) -> bytes:
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield (step, values) of every complete line of a file of lines written by :func:`encode`.
 
-    A last line without an end (a run that was killed, or is still writing) is passed over; any other damage
-    raises RunFolderError with the line's number. A missing file yields nothing.
+    An unfinished last line (the run was killed, or is still writing) is skipped; any other damage raises RunFolderError
+    with the line's number. A missing file yields nothing.
     """
     if not os.path.lexists(path):
         return
@@ -144,9 +144,9 @@ _TAIL_BYTES = 1 << 16
 
 
 def newest_values(path: Path, prefix: str) -> dict[str, float]:
-    """Return the newest line of a file of lines that has a metric of a split, of a running run too; empty if none has.
+    """Return the newest line that has a metric of a split, also while the run goes on; empty if none has.
 
-    Only the end of the file is read, and what is damaged is passed over.
+    Only the end of the file is read, and damaged lines are skipped.
 
     Args:
         path: The file.
@@ -175,7 +175,7 @@ def last_step(path: Path) -> int:
 
 
 def _whole_lines_at_end(path: Path, n_bytes: int) -> list[bytes]:
-    """The last ``n_bytes`` of a file in lines, without a last one that has no end; the first may lack its beginning."""
+    """The lines in the last ``n_bytes`` of a file, without an unfinished last one; the first may lack its beginning."""
     with open_regular(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
         return file.read(n_bytes).split(b"\n")[:-1]

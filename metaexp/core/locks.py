@@ -15,7 +15,7 @@ from metaexp.core.files import name_in_errors
 RUN_LOCK = ".lock"
 """The file in a run folder that the process of the run locks."""
 _SECONDS_OF_A_LOOK = 0.05
-"""How long one waits for a lock that may only be looked at by another process."""
+"""How long to wait for a lock that another process may only be testing."""
 
 
 class LockedError(Exception):

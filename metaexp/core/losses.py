@@ -11,7 +11,7 @@ from metaexp.core.inner import in_vmap
 from metaexp.core.types import Episode
 
 _NOT_A_LABEL = torch.iinfo(torch.int64).min
-"""What torch leaves out of its loss, in the place of -100: :func:`task_metric` counts every query."""
+"""The label that torch's loss ignores, in place of -100: :func:`task_metric` counts every query."""
 _ADVICE = "N classes have labels from 0 to N - 1, and N scores. `metaexp check` examines your own dataset or algorithm."
 
 
@@ -25,7 +25,7 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
         y: Labels (S,) int64, or targets (S, D) float.
 
     Raises:
-        DataError: A label is not that of a class. No label means that an example is left out, as -100 does in torch.
+        DataError: A label is not that of a class. There is no label that leaves an example out, as -100 does in torch.
         ConfigError: Outputs and targets have different shapes.
     """
     try:
@@ -63,7 +63,7 @@ def check_labels(episodes: Episode) -> None:
 def task_metric(scores: Tensor, y: Tensor) -> Tensor:
     """Accuracy in [0, 1] for integer ``y``, mean squared error for float ``y``. Returns a scalar ().
 
-    It is NaN where a score is: the largest of such scores is no answer, though torch takes the first.
+    It is NaN if a score is NaN, which torch would take for the largest.
 
     Args:
         scores: (S, N), or (S, D) in regression.
@@ -80,7 +80,7 @@ def task_metric(scores: Tensor, y: Tensor) -> Tensor:
 
 
 def _require_shape(scores: torch.Size, y: Tensor) -> None:
-    """Refuse what torch would stretch over all pairs of queries, with a number that means nothing."""
+    """Refuse shapes that torch would broadcast over all pairs of queries, which gives a meaningless number."""
     if (scores[:-1] if y.dtype == torch.int64 else scores) != y.shape:
         what = "labels" if y.dtype == torch.int64 else "targets"
         raise ConfigError(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PER_CLASS = "per_class"
 """The further metric with which the answers for each class are kept, too."""
 N_BINS = 10
-"""Of the confidences in the expected calibration error."""
+"""Bins of confidence in the expected calibration error."""
 _TOP = re.compile(r"top_([1-9]\d{0,3})")
 
 
@@ -78,7 +78,7 @@ def is_hit_rate(name: str) -> bool:
 
 
 def format_metric_name(name: str) -> str:
-    """Return what a metric is called in tables and figures."""
+    """Return the name of a metric for tables and figures."""
     return _facts(name).words
 
 

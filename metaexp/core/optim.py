@@ -45,7 +45,7 @@ class Step(Schedule):
 
 
 class Linear(Schedule):
-    """From 1 down to ``final`` over the whole run (Reptile)."""
+    """The factor falls linearly from 1 to ``final`` over the whole run (Reptile)."""
 
     def __init__(self, final: Fraction) -> None:
         self.final = final
@@ -56,7 +56,7 @@ class Linear(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from 1 down to ``final`` (Loshchilov & Hutter, 2017, without restarts).
+    """The factor falls as half a cosine from 1 to ``final`` (Loshchilov & Hutter, 2017, without restarts).
 
     The rate is constant within periods of ``every`` steps (MAML++ anneals once per epoch of 500).
     """
@@ -77,7 +77,7 @@ class Clip(ABC):
 
     @abstractmethod
     def apply(self, module: nn.Module) -> None:
-        """Change the ``.grad`` of the parameters of ``module``; those without one are passed over."""
+        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
 
 
 class NoClip(Clip):
@@ -89,7 +89,7 @@ class NoClip(Clip):
 
 
 class ClipValue(Clip):
-    """Every entry of the gradient into [-threshold, threshold]."""
+    """Limits every entry of the gradient to [-threshold, threshold]."""
 
     def __init__(self, threshold: PositiveFloat) -> None:
         self.threshold = threshold
@@ -100,7 +100,7 @@ class ClipValue(Clip):
 
 
 class ClipNorm(Clip):
-    """The norm over all parameters to at most ``threshold``."""
+    """Limits the norm over all parameters to ``threshold``."""
 
     def __init__(self, threshold: PositiveFloat) -> None:
         self.threshold = threshold
@@ -111,7 +111,7 @@ class ClipNorm(Clip):
 
 
 class ClipNormPerModule(Clip):
-    """The norm over the parameters of each direct child of the algorithm to at most ``threshold``, separately."""
+    """Limits the norm over the parameters of each direct child of the algorithm to ``threshold``, separately."""
 
     def __init__(self, threshold: PositiveFloat) -> None:
         self.threshold = threshold

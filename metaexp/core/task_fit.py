@@ -21,7 +21,7 @@ class DataFacts(NamedTuple):
     """``classification`` or ``regression``."""
     capacity: Mapping[Split, Capacity] | None
     """Classes and examples per class of each split, in regression tasks and examples per task; None where only the
-    files tell, and where there is no end of tasks."""
+    files tell, and where tasks are endless."""
     equal_classes: bool = False
     """Whether all classes of a split are of that size."""
     fixed: FixedBank | None = None
@@ -66,7 +66,7 @@ class Tasks(NamedTuple):
     train: TaskShape
     test: TaskShape
     splits: Sequence[Split] = SPLITS
-    """The splits that are used; none where nothing is known of the data."""
+    """The splits that are used; none if nothing is known about the data."""
     is_trained: bool = False
     """Whether the run is trained already, and this is another test of it."""
     batch: int | None = None
@@ -88,7 +88,7 @@ def fit_problems(data: DataFacts | None, algorithm: AlgorithmFacts | None, tasks
     if data is not None:
         for split in reversed(tasks.splits):
             shape = tasks.train if split == "train" else tasks.test
-            # Training tasks follow the test's unless told otherwise; then the key to change is the test's.
+            # Training tasks take the test's values by default; then the test's key is the one to change.
             section = "task" if split != "train" or tasks.train == tasks.test else "train"
             found += [problem.replace("SECTION", section) for problem in _data_problems(data, split, shape)]
     if algorithm is not None:
@@ -199,7 +199,7 @@ def _capacity_problems(name: str, capacity: Mapping[Split, Capacity], split: Spl
 
 
 def _task_problems(name: str, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
-    """Of regression tasks that have an end of examples."""
+    """Problems of regression tasks whose examples are limited."""
     if limits.n_classes == 0:
         yield f"the {split} split of {name} has no tasks. Give it some, or choose another dataset."
         return
@@ -213,7 +213,7 @@ def _task_problems(name: str, limits: Capacity, split: Split, shape: TaskShape) 
 
 
 def _batch_problems(data: DataFacts, tasks: Tasks) -> Iterator[str]:
-    """Of supervised training, whose batch is of different examples of the training split."""
+    """Problems of supervised training, whose batch has different examples of the training split."""
     if data.capacity is None or not data.equal_classes or tasks.batch is None or "train" not in data.capacity:
         return
     n_examples = data.capacity["train"].n_classes * data.capacity["train"].per_class
@@ -235,7 +235,7 @@ def _algorithm_problems(algorithm: AlgorithmFacts, tasks: Tasks) -> Iterator[str
     if tasks.is_trained:
         yield (
             f"task.n_way={test.n_way} does not fit this run: {name} can only be tested with as many classes as it was "
-            f"trained with, which was {train.n_way}. Leave task.n_way at {train.n_way}, or train anew with "
+            f"trained with, which was {train.n_way}. Leave task.n_way at {train.n_way}, or train again with "
             f"task.n_way={test.n_way}; algorithm=proto_net, say, takes any number at test."
         )
     else:

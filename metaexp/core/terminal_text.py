@@ -1,9 +1,9 @@
 """The only place that prints. Text from records, configurations and file names is printed without control characters.
 
 A terminal obeys control characters: it would change colours, clear the screen, or retitle its window because the name
-of a run says so. Direction marks would let a line read as another. Both become a replacement character, whoever wrote
-the text. ruff refuses ``print`` elsewhere, and a test refuses other consoles. Lines are laid out for the width of the
-terminal here, too.
+of a run says so. Direction marks would let a line read as another. Both become a replacement character in every text.
+ruff refuses ``print`` elsewhere, and a test refuses other consoles. Lines are laid out for the width of the terminal
+here, too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def print_text(text: str, *, end: str = "\n", file: TextIO | None = None, flush:
 
 
 def print_phase(text: str) -> None:
-    """Print on standard error what a command does now, if that is a terminal; files and pipes get results alone."""
+    """Print on standard error what a command does now, if that is a terminal; files and pipes get only results."""
     if sys.stderr is not None and sys.stderr.isatty():
         print_text(text, file=sys.stderr, flush=True)
 
@@ -75,7 +75,7 @@ def make_console(*, to_errors: bool = False) -> Console:
 
 
 def align_columns(lines: Sequence[Sequence[str]], right: Sequence[int] = (), indent: int = 0) -> list[str]:
-    """Align the columns of lines. The last column is as long as its texts are.
+    """Align the columns of lines. The last column is not padded.
 
     On a terminal that is narrower than the lines, the columns that do not fit follow on a line of their own.
 

@@ -1,1 +1,1 @@
-"""Who takes the inner steps: metaexp, or learn2learn."""
+"""The code that takes the inner steps: metaexp's own, or learn2learn."""

@@ -67,7 +67,7 @@ def descend_by_learn2learn(
     """Yield the parameters after 0, 1, ..., ``steps`` steps of learn2learn's MAML, or MetaSGD if ``lr`` is a mapping.
 
     As :func:`metaexp.core.inner.descend`, for ``params`` of one task that autograd reaches. Under ``torch.no_grad``
-    the steps are taken all the same, and what they give is detached.
+    the steps are still taken, and their results are detached.
 
     Args:
         loss: The loss () of parameters.

@@ -42,7 +42,7 @@ def find(place: Path) -> list[Found]:
         place: The folder.
 
     Returns:
-        What was found, in the order of the paths. Folders that cannot be read are passed over.
+        What was found, in the order of the paths. Folders that cannot be read are skipped.
 
     Raises:
         RunFolderError: ``place`` is not a folder, or cannot be read.

@@ -30,7 +30,7 @@ _OF_MACHINE = (
     "device=", "device.accelerator=", "device.threads=", "device.task_chunk=", "device.deterministic=",
     "device.cuda_graphs=", "device.examples=",
 )  # fmt: skip
-"""What overrides begin with that say where a test is computed, and not what is tested."""
+"""Prefixes of overrides that say where a test is computed, not what is tested."""
 
 
 class SavedExperiment(NamedTuple):
@@ -54,7 +54,7 @@ class SavedExperiment(NamedTuple):
 
 
 FindExperiment = Callable[[RunRecord, Evaluation], SavedExperiment | None]
-"""Finds the saved experiment that a later test of a run is a test of."""
+"""Finds the saved experiment to which a later test belongs."""
 
 
 class NotCopied(NamedTuple):

@@ -18,7 +18,7 @@ BLANK = "<path>"
 
 _PLACES = {"data": "./data", "outputs": "./outputs"}
 _PRIVATE = ("paths.", "tracker", "hydra")
-"""What overrides begin with that say where files are and who is told of a run."""
+"""Prefixes of overrides that say where files are and which trackers get the run."""
 
 
 def clean_text(text: str) -> str:
@@ -53,7 +53,7 @@ def clean_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def clean_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return overrides without paths, and without those that say where files are or who is told of a run."""
+    """Return overrides without paths, and without those that say where files are or which trackers get the run."""
     return [clean_text(item) for item in overrides if not item.lstrip("+~").startswith(_PRIVATE)]
 
 

@@ -81,7 +81,7 @@ def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
         ("bare", "bare ends in no suffix"),
         ("folder", r"is a folder, and not a run folder: it has no config\.yaml"),
         ("run", "has no weights: the run was not validated yet, or this is a published copy"),
-        ("torn", r"best\.safetensors is not there, or no regular file"),
+        ("torn", r"best\.safetensors is missing, or is not a regular file"),
         ("line.pt/below", "cannot be read"),
     ],
 )
@@ -110,7 +110,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("line", ["model.weights_partial=true", f"model.weights_sha256={'0' * 64}"])
 def test_a_key_about_weights_without_weights_is_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match=r"says nothing without model\.weights=FILE_OR_RUN"):
+    with pytest.raises(ConfigError, match=r"has no effect without model\.weights=FILE_OR_RUN"):
         compose(line)
 
 

@@ -43,7 +43,7 @@ SECRETS = {
     "a default": ("paths: {data: '${oc.env:METAEXP_NOT_SET,${oc.env:SECRET_KEY}}'}", "other than METAEXP_"),
     "a variable by name": ("paths: {data: '${oc.env:${paths.outputs}}'}", "other than METAEXP_"),
     "decoding": ("tracker: {wandb: {project: \"${oc.decode:'\\\\${oc.env:SECRET_KEY}'}\"}}", "oc.decode"),
-    "making": ("tracker: {wandb: {project: '${oc.create:{a:b}}'}}", "oc.create, which is not open"),
+    "making": ("tracker: {wandb: {project: '${oc.create:{a:b}}'}}", "oc.create, which is not allowed"),
     "a list": ("tracker: {wandb: {tags: ['${oc.env:SECRET_KEY}']}}", "only paths.* may do"),
     "inside another": ("seed: '${for_dataset:Glyphs,${oc.env:SECRET_KEY},1}'", "only paths.* may do"),
 }  # fmt: skip

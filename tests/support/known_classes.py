@@ -1,4 +1,4 @@
-"""Tiny runs on made-up characters of Omniglot, one of which begins at the weights of another."""
+"""Tiny runs on made-up characters of Omniglot, one of which starts from the weights of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``metaexp rm FOLDER ...``: remove runs, sweeps or searches that nothing works on."""
+"""``metaexp rm FOLDER ...``: remove runs, sweeps or searches that no process uses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from metaexp.folders.remove import check_removable, remove
 from metaexp.folders.rows import row_of
 
 _DESCRIPTION = """\
-Remove the folders of runs, sweeps or searches. What would go is listed with its size, and asked about on a terminal;
-elsewhere --yes is needed. A folder that a process works in is refused, and so is one with files that metaexp does not
-write, one that is a link, and a single job of a sweep."""
+Remove the folders of runs, sweeps or searches. It lists them with their sizes, and asks on a terminal; elsewhere
+it needs --yes. It refuses a folder that a process uses, one with files that metaexp does not write, a link, and a
+single job of a sweep."""
 _EXAMPLES = """\
 examples:
   metaexp rm outputs/RUN                 lists it, and asks

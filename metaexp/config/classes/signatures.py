@@ -39,7 +39,7 @@ _LISTS = {"list", "collections.abc.Sequence", "typing.Sequence", "typing.List"}
 _TABLES = {"dict", "collections.abc.Mapping", "typing.Mapping", "typing.Dict"}
 
 _TORCH_OPTIM_KINDS: dict[str, Kind] = {
-    # torch.optim's annotations carry no ranges; these are what its constructors insist on.
+    # torch.optim's annotations carry no ranges; these are what its constructors require.
     "lr": Number(float, ">= 0"),
     "eps": Number(float, ">= 0"),
     "weight_decay": Number(float, ">= 0"),

@@ -130,7 +130,7 @@ def find_target(key: str, target: object, base: str, library: str = "") -> Class
 
 
 def find_named(where: str, path: str) -> ClassSource:
-    """Find the class that the value of a key names, of whatever base. Nothing is imported.
+    """Find the class that the value of a key names; it may have any base. Nothing is imported.
 
     Args:
         where: The key and its value, for messages.

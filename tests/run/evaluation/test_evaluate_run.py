@@ -120,7 +120,7 @@ def test_more_classes_are_refused_where_it_does_not(tiny: ModuleType, tmp_path: 
         "first_order": True, "inner_loss_reduction": "mean", "adapt": "all", "batch_norm": "transductive",
     }  # fmt: skip
     folder = run_job(tiny.blobs(tmp_path, algorithm=maml, train__steps=1), display=silent).folder
-    words = r"task\.n_way=4 does not fit this run: MAML .* which was 3\. .*train anew with task\.n_way=4; .*proto_net"
+    words = r"task\.n_way=4 does not fit this run: MAML .* which was 3\. .*train again with task\.n_way=4; .*proto_net"
     with pytest.raises(ConfigError, match=words) as refused:
         evaluated(folder, "task.n_way=4")
     assert "set both alike" not in str(refused.value)
