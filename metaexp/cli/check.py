@@ -9,9 +9,9 @@ from metaexp.cli.arguments import Options, make_parser, own_options, parse, prin
 from metaexp.config.check import SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
+from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text

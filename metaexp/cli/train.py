@@ -10,8 +10,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
+from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_phase, print_text, terminal_width

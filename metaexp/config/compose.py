@@ -19,11 +19,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from metaexp.config.check import check
 from metaexp.config.classes.values import format_nearest
-from metaexp.config.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
+from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
+from metaexp.config.command_line.overrides import apply, parse, quote_home, sort_overrides
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
-from metaexp.config.overrides import apply, parse, quote_home, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
 from metaexp.config.yaml_files import dump_yaml, format_unreadable_file

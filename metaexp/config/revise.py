@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaexp.config.check import check
+from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.identity import with_added_keys
 from metaexp.config.interpolation import resolve_all
-from metaexp.config.overrides import apply, sort_overrides
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from metaexp.config.command_line.verb_options import check_verb_options, read_verb_options
 from metaexp.config.compose import Composer
-from metaexp.config.verb_options import check_verb_options, read_verb_options
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 

@@ -22,8 +22,8 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 
+from metaexp.config.command_line.overrides import is_group
 from metaexp.config.compose import Composer
-from metaexp.config.overrides import is_group
 from metaexp.core.errors import ConfigError
 
 Value = bool | int | float | str

@@ -11,9 +11,9 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from metaexp.config.command_line.overrides import first_line
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
-from metaexp.config.overrides import first_line
 from metaexp.core.errors import ConfigError
 from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
 from metaexp.sweep.frozen_job import Freezer, FrozenJob

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.check import check
+from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import continues_run, key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun

@@ -25,10 +25,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metaexp.config.classes.targets import trust_arguments
+from metaexp.config.command_line.overrides import first_line
+from metaexp.config.command_line.section_overrides import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
-from metaexp.config.overrides import first_line
-from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.files import write_atomically
 from metaexp.machine.requeue import save_before_requeue

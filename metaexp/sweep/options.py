@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from metaexp.config.classes.values import format_setting
+from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.verb_options import check_verb_options, read_verb_options
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import key_of
-from metaexp.config.verb_options import check_verb_options, read_verb_options
 from metaexp.core.errors import ConfigError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.sweep.groups import asks_for_seeds, together_problems, with_seeds

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import format_setting
+from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
+from metaexp.config.command_line.section_overrides import key_of
 from metaexp.config.compose import Composer
-from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import numeric_part
-from metaexp.config.section_overrides import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from metaexp.config.command_line.overrides import _SAMPLERS
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
-from metaexp.config.overrides import _SAMPLERS
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError

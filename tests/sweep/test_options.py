@@ -71,7 +71,7 @@ def test_a_single_run_has_no_sweep(composer: Composer) -> None:
 
 
 def test_the_error_for_a_missing_launcher_says_how_to_install_it(composer: Composer) -> None:
-    from metaexp.config.overrides import _group_problem
+    from metaexp.config.command_line.overrides import _group_problem
 
     known = set(composer.loader.get_group_options("hydra/launcher"))
     missing = [name for name in ("joblib", "submitit_slurm", "ray") if name not in known]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
+from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer, Job, hydra_files
-from metaexp.config.hydra_dirs import check_hydra_dirs
 from metaexp.config.identity import deviations
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import continues_run
 from metaexp.core.errors import ConfigError
 
 if TYPE_CHECKING:

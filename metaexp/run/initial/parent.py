@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.command_line.overrides import quote_home
+from metaexp.config.command_line.section_overrides import FROM, key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import deviations, leaves, with_added_keys, without_defaults
-from metaexp.config.overrides import quote_home
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
-from metaexp.config.section_overrides import FROM, key_of
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically

@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields
 from typing import Any, NamedTuple, TypeVar
 
 from metaexp.config.classes.values import format_nearest, format_setting
+from metaexp.config.command_line.section_overrides import kinds_of, section_overrides
 from metaexp.config.compose import Composer
-from metaexp.config.section_overrides import kinds_of, section_overrides
 from metaexp.config.yaml_files import plain
 
 Options = TypeVar("Options")
