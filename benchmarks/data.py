@@ -39,6 +39,7 @@ from timing import CLOCKS, save
 
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.shapes import TaskShape
 from metaexp.data.base import Dataset, MetaDataset
 from metaexp.data.cache.prepared import Prepared, cached
@@ -189,8 +190,7 @@ def loader(name: str, folder: Path, options: argparse.Namespace) -> tuple[Callab
     own = [f"dataset.folder={options.fonts}"] if name == "fonts" and options.fonts else []
     settings = Composer().settings(
         [f"dataset={name}", "task.n_query=5", *DATASETS.get(name, []), *own, f"paths.data={folder}"],
-        on_this_machine=False,
-        is_look=True,
+        Purpose.LOOK,
     )
     description = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     shape = TaskShape(5, 1, 5) if description.kind == "classification" else TaskShape(0, 10, 10)

@@ -17,6 +17,7 @@ from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
@@ -117,7 +118,7 @@ def dataset(
         DataError: The data are missing or damaged.
     """
     own = use_own_files(None if config_dir is None else Path(config_dir), trust).config_dir
-    settings = Composer(own).settings([f"dataset={name}", *overrides], on_this_machine=False, is_look=True)
+    settings = Composer(own).settings([f"dataset={name}", *overrides], Purpose.LOOK)
     data = load_examples(settings, lambda _: None)
     training, evaluation = (settings.train.shape, settings.seed), (settings.task.shape, settings.eval.seed)
     tasks = {"train": training, "val": evaluation, "test": evaluation}

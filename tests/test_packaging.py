@@ -172,7 +172,7 @@ def test_a_checkout_that_was_never_installed_finds_its_configuration(tmp_path: P
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]; from metaexp.config.compose import Composer\n"
         "from metaexp.config.loader import conf_folder\n"
-        "print(conf_folder()); print(Composer().settings([], on_this_machine=False).choices['algorithm'])"
+        "print(conf_folder()); print(Composer().settings([]).choices['algorithm'])"
     )
     command = [sys.executable, "-S", "-c", code, str(ROOT), sysconfig.get_path("purelib")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -12,6 +12,7 @@ from metaexp.config.classes.targets import trust
 from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text
@@ -106,7 +107,7 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
     if targets:
         name = targets[0].rpartition(":")[2]
         return CheckTarget(kind, name, _class_settings(targets[0], kind, overrides, composer), given)
-    settings = composer.settings(overrides, on_this_machine=False, is_look=kind == "dataset")
+    settings = composer.settings(overrides, Purpose.LOOK if kind == "dataset" else Purpose.PLAN)
     return CheckTarget(kind, settings.choices[kind], settings, given)
 
 
@@ -156,14 +157,8 @@ def _class_settings(target: str, kind: Kind, overrides: Sequence[str], composer:
     misapplied, _ = apply(given.values, composed.config)
     config, unresolved = resolve_all(composed.config)
     problems = [*given.problems, *misapplied, *unresolved]
-    return check(
-        config,
-        composed.choices,
-        on_this_machine=False,
-        earlier_problems=problems,
-        ignored=given.broken,
-        is_look=kind == "dataset",
-    )
+    purpose = Purpose.EXAMINE if kind == "dataset" else Purpose.PLAN
+    return check(config, composed.choices, purpose, earlier_problems=problems, ignored=given.broken)
 
 
 def _key(line: str) -> str:

@@ -11,6 +11,7 @@ from metaexp.cli.arguments import Options, make_parser, own_options, parse, prin
 from metaexp.config.classes.make import make
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         if word == "list":
             return print_datasets(composer, rest)
         name, overrides = _named(word, rest, composer)
-        settings = composer.settings(overrides, on_this_machine=False, is_look=True)
+        settings = composer.settings(overrides, Purpose.LOOK)
         dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
         if word == "verify":
             return verify_files(name, dataset, settings.paths.data)
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         with use_placement(settings.device.examples):
             _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
         return _print_next(options, overrides)
-    settings = composer.settings(options.overrides, on_this_machine=False, is_look=True)
+    settings = composer.settings(options.overrides, Purpose.LOOK)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with use_placement(settings.device.examples):
         _prepare(dataset, settings.paths.data, options.figure)

@@ -12,6 +12,7 @@ from metaexp.config.classes.checker import class_spec
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import DataError, MetaexpError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
@@ -28,7 +29,7 @@ def print_datasets(composer: Composer, overrides: Sequence[str]) -> int:
         composer: Composes the configurations.
         overrides: Such as ``paths.data=DIR``.
     """
-    folder = composer.settings(overrides, on_this_machine=False, is_look=True).paths.data
+    folder = composer.settings(overrides, Purpose.LOOK).paths.data
     place = cache_folder(folder, make=False)
     rows = [_row(composer, name, folder, place) for name in composer.groups()["dataset"]]
     print_text(format_table(rows, folder))

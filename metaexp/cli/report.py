@@ -11,6 +11,7 @@ from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import stated_departures
 from metaexp.config.identity import config_hash, deviations
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.report.algorithm_tables import Page, format_page
@@ -101,7 +102,7 @@ def experiment_finder(conf: Path) -> FindExperiment:
         for setting in known if record.parent is None else []:
             if setting.task != test.task:
                 continue
-            published = Composer().settings([f"experiment={setting.experiment}"], on_this_machine=False).resolved
+            published = Composer().settings([f"experiment={setting.experiment}"], Purpose.PLAN).resolved
             of_run = [item for item in deviations(record.config, published) if not item.startswith(_OF_TEST)]
             changed = list(dict.fromkeys([*deviations(test.config, published), *of_run]))
             if all(item.partition("=")[0] in _TRAINING_TASKS for item in changed):
@@ -154,7 +155,7 @@ def algorithm_pages(root: Path) -> Pages:
 def is_current(record: RunRecord) -> bool:
     """Return whether a record's overrides still give the same configuration and the same published number."""
     try:
-        today = Composer().settings(record.overrides, on_this_machine=False).resolved
+        today = Composer().settings(record.overrides, Purpose.PLAN).resolved
     except ConfigError:
         return False
     return config_hash(today) == config_hash(record.config) and _published(today) == _published(record.config)

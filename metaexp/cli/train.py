@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
 from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.config.yaml_files import to_yaml
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_phase, print_text, terminal_width
@@ -138,8 +139,8 @@ def format_configuration(options: TrainOptions) -> str:
             raise ConfigError("with from=RUN, --cfg job shows the configuration; the run is not composed by Hydra.")
         from metaexp.run.initial.parent import read_further
 
-        return to_yaml(read_further(options.overrides, options.config_dir, on_this_machine=False).settings.resolved)
-    composed = Composer(options.config_dir, options.config_name).job(options.overrides, on_this_machine=False).composed
+        return to_yaml(read_further(options.overrides, options.config_dir, Purpose.PLAN_FURTHER).settings.resolved)
+    composed = Composer(options.config_dir, options.config_name).job(options.overrides, Purpose.PLAN).composed
     shown = {"job": composed.config, "hydra": OmegaConf.create({"hydra": composed.hydra})}
     part = OmegaConf.merge(*shown.values()) if options.cfg == "all" else shown[str(options.cfg)]
     if options.resolve:
@@ -162,7 +163,7 @@ def format_files(options: TrainOptions) -> str:
         ConfigError: The configuration is wrong. The message lists all mistakes.
     """
     composer = Composer(options.config_dir, options.config_name)
-    composer.job(options.overrides, on_this_machine=False)
+    composer.job(options.overrides, Purpose.PLAN)
     shipped = ("main", "schema")
     rows: list[tuple[str, str]] = []
     for file in composer.loader.files:

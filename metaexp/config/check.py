@@ -20,6 +20,7 @@ from metaexp.config.classes.values import AnyOf, Null, Number, Sequence, Text, f
 from metaexp.config.contradictions import contradictions
 from metaexp.config.identity import config_hash, run_name
 from metaexp.config.initial_weights import with_weights
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import (
     ClassSpec,
     DeviceSettings,
@@ -70,26 +71,18 @@ _ON_COMMAND_LINE = ["experiment", "debug", "sweep", "search", "resume", "from"]
 def check(
     config: Mapping[str, Any],
     choices: Mapping[str, str],
-    *,
-    on_this_machine: bool = True,
+    purpose: Purpose,
     earlier_problems: Iterable[str] = (),
     ignored: frozenset[str] = frozenset(),
-    is_trained: bool = False,
-    is_new: bool = False,
-    is_look: bool = False,
 ) -> Settings:
     """Check a resolved configuration and return its settings.
 
     Args:
         config: Nested plain dicts without Hydra's section.
         choices: Group -> chosen file.
-        on_this_machine: Whether the run happens here, so that the accelerator must be here.
+        purpose: What will be done with it.
         earlier_problems: Problems found while composing, to be reported with the others.
         ignored: Top-level keys that ``earlier_problems`` already explain.
-        is_trained: Whether the configuration is for another test of a finished run.
-        is_new: Whether it was composed now. Then the file of ``model.weights`` must exist, and the files of the
-            dataset must be right. An earlier run may not need them any more.
-        is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
 
     Raises:
         ConfigError: The configuration is wrong. The message lists all mistakes.
@@ -99,17 +92,17 @@ def check(
     checker = Checker(_framework_keys())
     values = _check_all(checker, config, ignored)
     if isinstance(values.get("model"), ClassSpec):
-        values["model"], wrong = with_weights(values["model"], is_new)
+        values["model"], wrong = with_weights(values["model"], purpose.is_new)
         checker.problems += wrong
     problems = [*earlier_problems, *_without_echoes(checker.problems)]
-    found = contradictions(values, choices, frozenset(values) - checker.broken, is_trained, is_look)
+    found = contradictions(values, choices, frozenset(values) - checker.broken, purpose)
     problems += found.problems
-    missing = _missing_accelerator(values) if on_this_machine else None
+    missing = _missing_accelerator(values) if purpose.is_here else None
     if problems:
         raise ConfigError(list(dict.fromkeys(problems + ([missing] if missing else []))))
     if missing:
         raise MachineError(missing)
-    if is_new and found.wrong_data is not None:
+    if purpose.is_new and found.wrong_data is not None:
         raise found.wrong_data
     return _settings(values, choices)
 

@@ -24,6 +24,7 @@ from metaexp.config.command_line.overrides import apply, parse, quote_home, sort
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
 from metaexp.config.yaml_files import dump_yaml, format_unreadable_file
@@ -106,23 +107,21 @@ class Composer:
         self.config_name = config_name
         self.loader = make_loader(config_dir)
 
-    def settings(self, overrides: Sequence[str], *, on_this_machine: bool = True, is_look: bool = False) -> Settings:
+    def settings(self, overrides: Sequence[str], purpose: Purpose = Purpose.TRAIN) -> Settings:
         """Return the checked settings for these overrides; see :meth:`job`.
 
         Args:
             overrides: Those of the command line, such as ``seed=1``.
-            on_this_machine: Whether the run happens here, so that the accelerator must be here.
-            is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
+            purpose: What will be done with them.
         """
-        return self.job(overrides, on_this_machine=on_this_machine, is_look=is_look).settings
+        return self.job(overrides, purpose).settings
 
-    def job(self, overrides: Sequence[str], *, on_this_machine: bool = True, is_look: bool = False) -> Job:
+    def job(self, overrides: Sequence[str], purpose: Purpose = Purpose.TRAIN) -> Job:
         """Return the checked settings for these overrides, and the configuration that they were made from.
 
         Args:
             overrides: The overrides, as given on the command line.
-            on_this_machine: Whether the run is to be here, so that the accelerator must be here.
-            is_look: Whether the dataset is only looked at, so that fixed test episodes need not fit the task.
+            purpose: What will be done with them.
 
         Raises:
             ConfigError: An override or the composed configuration is wrong. The message lists all mistakes.
@@ -147,9 +146,7 @@ class Composer:
         settings = check(
             config,
             composed.choices,
-            on_this_machine=on_this_machine,
-            is_new=True,
-            is_look=is_look,
+            purpose,
             earlier_problems=[
                 *given.problems,
                 *misapplied,
@@ -211,7 +208,7 @@ class Composer:
         """Return the settings of an experiment's file, without overrides."""
         kept = HydraConfig.instance().cfg
         try:
-            return self.settings([f"experiment={experiment}"], on_this_machine=False)
+            return self.settings([f"experiment={experiment}"], Purpose.PLAN)
         finally:
             HydraConfig.instance().cfg = kept
 

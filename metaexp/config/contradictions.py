@@ -11,6 +11,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.classes.source import class_attribute, find_class
 from metaexp.config.classes.targets import find_function
 from metaexp.config.classes.values import format_setting
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import ClassSpec, data_name
 from metaexp.core.errors import ConfigError, DataError, MissingDataError
 from metaexp.core.metric import is_own, name_problem
@@ -40,11 +41,7 @@ class Found(NamedTuple):
 
 
 def contradictions(
-    values: Mapping[str, Any],
-    choices: Mapping[str, str],
-    sound: frozenset[str],
-    is_trained: bool = False,
-    is_look: bool = False,
+    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], purpose: Purpose
 ) -> Found:
     """Find contradictions between sections of a configuration.
 
@@ -52,21 +49,20 @@ def contradictions(
         values: Checked values, a ClassSpec in place of each node.
         choices: Group -> chosen file.
         sound: The sections whose values are all possible by themselves; the others are left alone.
-        is_trained: Whether it is for another test of a finished run. Then what training needs does not matter.
-        is_look: Whether the dataset is only looked at. Then fixed test episodes need not fit the task, and validation
-            chooses nothing.
+        purpose: What will be done with the configuration.
 
     Returns:
         A sentence for each contradiction, and what is wrong with the data.
     """
-    data, (found, wrong_data) = _data(values, choices, sound, is_look)
+    data, (found, wrong_data) = _data(values, choices, sound, purpose)
     algorithm = None
     if "algorithm" in sound:
         algorithm = algorithm_facts(values["algorithm"], choices)
     if sound >= {"train", "task"}:
         train, test = (TaskShape(*(values[part][key] for key in TaskShape._fields)) for part in ("train", "task"))
-        batch = values["train"]["meta_batch_size"] if values["train"]["steps"] and not is_trained else None
-        tasks = Tasks(train, test, ("test",) if is_trained else SPLITS, is_trained, batch)
+        trains = purpose.needs_training
+        batch = values["train"]["meta_batch_size"] if values["train"]["steps"] and trains else None
+        tasks = Tasks(train, test, SPLITS if trains else ("test",), not trains, batch)
         found += fit_problems(data, algorithm, tasks)
         found += _size_problems(values, train, test)
     found += _augment_problems(data, values["augment"] if "augment" in sound else {})
@@ -74,13 +70,13 @@ def contradictions(
         found += _number_problems(values["eval"]["episodes"], data)
     if sound >= {"eval", "task"}:
         found += _metric_problems(values["eval"].get("metrics") or [], values["task"]["n_way"])
-    if sound >= {"train", "eval"} and not is_trained:
-        found += _validation_problems(None if is_look else data, values["train"], values["eval"])
+    if sound >= {"train", "eval"} and purpose.needs_training:
+        found += _validation_problems(data if purpose.needs_tasks else None, values["train"], values["eval"])
     if "optimizer" in sound:
         found += _optimizer_problems(values["optimizer"].arguments)
     if "device" in sound:
         found += _device_problems(values["device"])
-    if "tracker" in sound and not is_trained:
+    if "tracker" in sound and purpose.needs_training:
         found += _tracker_problems(values["tracker"])
     if "paths" in sound and not all(values["paths"].values()):
         found.append("paths.data and paths.outputs must not be empty; the current folder is '.'.")
@@ -118,7 +114,7 @@ def _augment_problems(data: DataFacts | None, given: Mapping[str, Any]) -> list[
 
 
 def _data(
-    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], is_look: bool
+    values: Mapping[str, Any], choices: Mapping[str, str], sound: frozenset[str], purpose: Purpose
 ) -> tuple[DataFacts | None, Found]:
     """What the dataset says about itself, if it can be made, and what is wrong with it."""
     if "dataset" not in sound:
@@ -126,7 +122,7 @@ def _data(
     try:
         folder = Path(values["paths"]["data"]) if "paths" in sound else None
         facts = data_facts(values["dataset"], choices, folder)
-        return None if is_look and facts.fixed is not None else facts, Found([], None)
+        return facts if purpose.needs_tasks or facts.fixed is None else None, Found([], None)
     except ConfigError as error:
         return None, Found(error.problems, None)
     except DataError as error:

@@ -14,6 +14,7 @@ from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.identity import with_added_keys
 from metaexp.config.interpolation import resolve_all
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 
@@ -25,9 +26,7 @@ def revise(
     choices: Mapping[str, str],
     overrides: Sequence[str],
     config_dir: Path | None = None,
-    *,
-    is_trained: bool = True,
-    on_this_machine: bool = True,
+    purpose: Purpose = Purpose.TEST,
 ) -> Settings:
     """Return the settings of an earlier, resolved configuration with some overrides on top.
 
@@ -40,8 +39,7 @@ def revise(
         choices: Its group -> chosen file.
         overrides: The overrides, as given on the command line.
         config_dir: The user's folder of groups and files.
-        is_trained: Whether nothing more is trained. Then what training needs does not matter.
-        on_this_machine: Whether the run is to be here, so that the accelerator must be here.
+        purpose: What will be done with the settings.
 
     Raises:
         ConfigError: The overrides are wrong. The message lists all mistakes.
@@ -67,14 +65,7 @@ def revise(
     misapplied, absent = apply(given.values, merged)
     resolved, unresolved = resolve_all(merged)
     problems += [*misapplied, *unresolved]
-    settings = check(
-        resolved,
-        new_choices,
-        on_this_machine=on_this_machine,
-        earlier_problems=problems,
-        ignored=given.broken,
-        is_trained=is_trained,
-    )
+    settings = check(resolved, new_choices, purpose, earlier_problems=problems, ignored=given.broken)
     if absent:
         raise ConfigError(absent)
     return settings

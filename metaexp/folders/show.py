@@ -11,6 +11,7 @@ from typing import Any
 from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.identity import leaves, with_added_keys
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import align_columns, plain
@@ -177,7 +178,7 @@ def _choices(folder: Path, state: RunState) -> dict[str, str]:
 def _defaults(choices: Mapping[str, str], composer: Composer) -> dict[str, Any]:
     groups = composer.groups()
     chosen = [f"{group}={name}" for group, name in choices.items() if group in groups and group != "experiment"]
-    return composer.job(chosen, on_this_machine=False).settings.resolved
+    return composer.job(chosen, Purpose.PLAN).settings.resolved
 
 
 def _format_files(folder: Path, size: int) -> list[str]:

@@ -13,6 +13,7 @@ from metaexp.config.accelerators import why_missing
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash, leaves, numeric_part
 from metaexp.config.initial_weights import check_digest, digest_of, weights_file
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -154,7 +155,7 @@ def _settings(
     config_dir: Path | None,
 ) -> Settings:
     """The run's settings, with the paths of this user, the recorded device, and files as the only tracker."""
-    mine = Composer(config_dir).settings([], on_this_machine=False).resolved["paths"]
+    mine = Composer(config_dir).settings([], Purpose.PLAN).resolved["paths"]
     paths = {key: mine[key] if value == _DEFAULT_PATHS.get(key) else value for key, value in config["paths"].items()}
     if not _is_below(run, paths["outputs"]):
         paths["outputs"] = mine["outputs"]  # a stranger does not say where this user's files are made

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.check import check
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_mapping, to_yaml
 from metaexp.core.disk_errors import explain_disk_errors
@@ -98,7 +99,7 @@ class RunFolder:
             ConfigError: The settings were edited, and are wrong now.
         """
         config, choices = self.read_config()
-        return check(config, choices)
+        return check(config, choices, Purpose.CONTINUE)
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the resolved configuration and the choices, unchecked.

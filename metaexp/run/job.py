@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.check import check
 from metaexp.config.identity import folder_name, shared_digest
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
@@ -111,7 +112,7 @@ def resume_job(
             ranks.run(lambda: check_run_files(path, completed))
             shown.print_line(f"{path} is complete; there is nothing to continue.")
             return Finished(before, path)
-        settings = ranks.run(lambda: check(saved["config"], saved["choices"]))
+        settings = ranks.run(lambda: check(saved["config"], saved["choices"], Purpose.CONTINUE))
         ranks.broadcast(lambda: check_config(path, saved["config"]))
         setup = stack.enter_context(set_up(settings, ranks, shown.print_line, begins=not saved["has_checkpoint"]))
         record = first_record(setup, Provenance())

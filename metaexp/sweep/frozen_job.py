@@ -13,6 +13,7 @@ from metaexp.config.check import check
 from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.files import read_regular, write_atomically
@@ -94,7 +95,7 @@ class FrozenJob:
         device = dict(self.config["device"])
         if device["threads"] is None:
             device["threads"] = threads
-        settings = check({**self.config, "device": device}, self.choices)
+        settings = check({**self.config, "device": device}, self.choices, Purpose.CONTINUE)
         now = None if settings.own_code is None else settings.own_code.digest
         if now != self.own_code:
             raise ConfigError(
@@ -146,7 +147,7 @@ class Freezer:
         task = [line for line in overrides if not line.startswith("hydra")]
         if continues_run(overrides):
             return self._freeze_further(number, task)
-        settings, composed, _ = self.composer.job(overrides, on_this_machine=self.on_this_machine)
+        settings, composed, _ = self.composer.job(overrides, Purpose.TRAIN if self.on_this_machine else Purpose.PLAN)
         files = hydra_files(composed) if self.keeps_files else {}
         published = self._of_experiment(settings.experiment)
         return FrozenJob(
@@ -168,7 +169,8 @@ class Freezer:
         """Compose and check a job that continues a run."""
         from metaexp.run.initial.parent import read_further
 
-        further = read_further(task, self.composer.config_dir, on_this_machine=self.on_this_machine)
+        purpose = Purpose.CONTINUE if self.on_this_machine else Purpose.PLAN_FURTHER
+        further = read_further(task, self.composer.config_dir, purpose)
         settings = further.settings
         return FrozenJob(
             number=number,

@@ -9,6 +9,7 @@ from torch.func import functional_call
 from metaexp.algorithms.relation_net import RelationNet
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.optim import ClipNormPerModule, Step
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, one_task
@@ -265,7 +266,7 @@ def test_experiments_have_the_published_schedule_clip_and_one_episode_per_step()
     names = sorted(path.stem for path in EXPERIMENTS.glob("relation_net_[om]*shot.yaml"))
     assert len(names) == 6
     for name in names:
-        found = Composer().settings([f"experiment={name}"], on_this_machine=False)
+        found = Composer().settings([f"experiment={name}"], Purpose.PLAN)
         schedule = make(found.schedule, Step)
         factors = [schedule.factor(step, found.train.steps) for step in (0, 99_999, 100_000, 199_999, 200_000)]
         assert factors == [1.0, 1.0, 0.5, 0.5, 0.25]

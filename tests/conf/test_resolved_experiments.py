@@ -16,6 +16,7 @@ from experiments import published
 
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.config.yaml_files import to_yaml
 
@@ -56,5 +57,5 @@ def test_an_experiment_resolves_to_the_same_bytes_as_before_says_what_it_is_and_
 def test_a_changed_value_would_be_seen(composer: Composer, override: str) -> None:
     """Also one that decides no number."""
     name = "maml_omniglot_5way_5shot"
-    settings = composer.settings([f"experiment={name}", override], on_this_machine=False)
+    settings = composer.settings([f"experiment={name}", override], Purpose.PLAN)
     assert digests(settings)[0] != json.loads(DIGESTS.read_text())[name][0]

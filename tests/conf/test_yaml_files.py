@@ -16,6 +16,7 @@ from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.command_line.overrides import IN_NO_FILE
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.sweep.expand import expand, freeze_all, swept_keys
 from metaexp.sweep.frozen_job import Freezer
 from metaexp.sweep.options import SweepOptions
@@ -85,7 +86,7 @@ def test_every_choice_of_every_group_composes_and_is_checked(
         overrides.append("dataset=sinusoid")  # brings another task, which the command line overrules
     if choice == "omniglot_challenge":  # whose test episodes are fixed
         overrides += ["task=20way_1shot", "task.n_query=1", "eval.episodes=20"]
-    assert composer.settings(overrides, on_this_machine=False).choices[group] == choice
+    assert composer.settings(overrides, Purpose.PLAN).choices[group] == choice
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -133,7 +134,7 @@ def test_keys_of_a_framework_section_are_fields_of_its_schema_both_ways(composer
     written = [content(name) for name in files] or [content("config")[section]]
     for keys in written:
         assert set(keys) == fields
-    assert set(composer.settings([], on_this_machine=False).resolved[section]) == fields
+    assert set(composer.settings([], Purpose.PLAN).resolved[section]) == fields
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -10,6 +10,7 @@ import pytest
 
 from metaexp.config import check as check_module
 from metaexp.config.check import check
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.core.shapes import Capacity, TaskShape
@@ -92,14 +93,14 @@ def changed(**changes: Any) -> dict[str, Any]:
 def problems(config: dict[str, Any], choices: dict[str, str] = CHOICES) -> list[str]:
     """What is wrong with it; [] when nothing is."""
     try:
-        check(config, choices)
+        check(config, choices, Purpose.CONTINUE)
     except ConfigError as error:
         return error.problems
     return []
 
 
 def test_a_good_configuration_becomes_typed_settings() -> None:
-    settings = check(GOOD, CHOICES)
+    settings = check(GOOD, CHOICES, Purpose.CONTINUE)
     assert isinstance(settings, Settings)
     assert settings.train.shape == TaskShape(5, 1, 15)
     assert settings.algorithm.arguments["inner_lr"] == 0.4
@@ -109,8 +110,8 @@ def test_a_good_configuration_becomes_typed_settings() -> None:
 
 
 def test_numbers_are_kept_in_one_form_so_that_equal_settings_have_equal_hashes() -> None:
-    assert repr(check(GOOD, CHOICES).resolved["optimizer"]["lr"]) == "1.0"
-    assert repr(check(GOOD, CHOICES).resolved["train"]["steps"]) == "10"
+    assert repr(check(GOOD, CHOICES, Purpose.CONTINUE).resolved["optimizer"]["lr"]) == "1.0"
+    assert repr(check(GOOD, CHOICES, Purpose.CONTINUE).resolved["train"]["steps"]) == "10"
 
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -281,8 +282,33 @@ def test_an_accelerator_that_is_not_here_is_an_error_of_the_machine(no_cuda: Cal
     no_cuda()
     config = changed(device__accelerator="cuda")
     with pytest.raises(MachineError, match=r"device.accelerator=cuda is not on this machine.*device=cpu"):
-        check(config, CHOICES)
-    assert check(config, CHOICES, on_this_machine=False).device.accelerator == "cuda"
+        check(config, CHOICES, Purpose.CONTINUE)
+    assert check(config, CHOICES, Purpose.PLAN).device.accelerator == "cuda"
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_the_purpose_decides_what_is_asked(purpose: Purpose, no_cuda: Callable[[], None]) -> None:
+    no_cuda()
+    asked = []
+    for error, name, change in [
+        (MachineError, "accelerator", {"device__accelerator": "cuda"}),
+        (ConfigError, "training", {"train__patience": 3, "eval__weights": "last"}),
+        (ConfigError, "weights", {"model__weights": "/nowhere.pt", "model__weights_sha256": "0" * 64}),
+    ]:
+        try:
+            check(changed(**change), CHOICES, purpose)
+        except error:
+            asked.append(name)
+    assert asked == {
+        Purpose.TRAIN: ["accelerator", "training", "weights"],
+        Purpose.PLAN: ["training", "weights"],
+        Purpose.LOOK: ["training", "weights"],
+        Purpose.EXAMINE: ["training"],
+        Purpose.CONTINUE: ["accelerator", "training"],
+        Purpose.PLAN_FURTHER: ["training"],
+        Purpose.TEST: ["accelerator"],
+        Purpose.READ: [],
+    }.get(purpose)
 
 
 def test_a_missing_accelerator_is_named_with_the_other_problems(no_cuda: Callable[[], None]) -> None:
@@ -310,13 +336,13 @@ WANDB = {
     [("tags", ["t" * 65], "tracker.wandb.tags has the tag"), ("project", "a/b", "tracker.wandb.project")],
 )
 def test_names_that_wandb_refuses_are_problems_of_the_configuration(key: str, value: object, found: str) -> None:
-    check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES)
+    check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES, Purpose.CONTINUE)
     with pytest.raises(ConfigError, match=found):
-        check({**GOOD, "tracker": {"wandb": {**WANDB, key: value}}}, CHOICES)
+        check({**GOOD, "tracker": {"wandb": {**WANDB, key: value}}}, CHOICES, Purpose.CONTINUE)
 
 
 def test_an_unknown_mode_in_the_environment_is_a_problem_where_wandb_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "onlien")
-    check(GOOD, CHOICES)
+    check(GOOD, CHOICES, Purpose.CONTINUE)
     with pytest.raises(ConfigError, match="WANDB_MODE='onlien'"):
-        check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES)
+        check({**GOOD, "tracker": {"wandb": WANDB}}, CHOICES, Purpose.CONTINUE)

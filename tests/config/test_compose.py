@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from metaexp.config.command_line.overrides import _SAMPLERS
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
@@ -41,7 +42,7 @@ def problems(composer: Composer, *overrides: str) -> list[str]:
 
 
 def settings(composer: Composer, *overrides: str) -> Settings:
-    return composer.settings(overrides, on_this_machine=False)
+    return composer.settings(overrides, Purpose.PLAN)
 
 
 def test_choices_and_values_override_the_defaults(composer: Composer) -> None:
@@ -323,7 +324,7 @@ def test_an_earlier_configuration_takes_neither_an_experiment_nor_a_launcher(com
 def test_regression_has_a_smaller_inner_rate_whatever_the_dataset_is_called(
     overrides: list[str], expected: float
 ) -> None:
-    settings = Composer().settings(overrides, on_this_machine=False)
+    settings = Composer().settings(overrides, Purpose.PLAN)
     assert settings.algorithm.arguments["inner_lr"] == expected
     assert settings.resolved["algorithm"]["inner_lr"] == expected
 
@@ -331,13 +332,13 @@ def test_regression_has_a_smaller_inner_rate_whatever_the_dataset_is_called(
 @pytest.mark.parametrize("rule", ["for_dataset:Sinusoid", "for_regression:0.1"])
 def test_a_rule_that_is_written_wrongly_is_explained(rule: str) -> None:
     with pytest.raises(ConfigError, match=r"algorithm\.inner_lr=.*cannot be resolved"):
-        Composer().settings([f"algorithm.inner_lr='${{{rule}}}'"], on_this_machine=False)
+        Composer().settings([f"algorithm.inner_lr='${{{rule}}}'"], Purpose.PLAN)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("Sinusoid", 1.0), ("Glyphs", 2.0)])
 def test_the_rule_for_a_class_of_datasets_that_earlier_files_have_still_works(name: str, expected: float) -> None:
     rule = f"algorithm.inner_lr='${{for_dataset:{name},1.0,2.0}}'"
-    settings = Composer().settings(["dataset=sinusoid", rule], on_this_machine=False)
+    settings = Composer().settings(["dataset=sinusoid", rule], Purpose.PLAN)
     assert settings.algorithm.arguments["inner_lr"] == expected
 
 
@@ -345,7 +346,7 @@ def test_another_dataset_for_an_earlier_run_is_looked_for_where_the_environment_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("METAEXP_DATA", raising=False)
-    earlier = Composer().settings(["paths.data=/then"], on_this_machine=False)
+    earlier = Composer().settings(["paths.data=/then"], Purpose.PLAN)
     assert revise(earlier.resolved, earlier.choices, ["dataset=omniglot"]).paths.data == Path("/then")
     monkeypatch.setenv("METAEXP_DATA", "/now")
     assert revise(earlier.resolved, earlier.choices, ["dataset=omniglot"]).paths.data == Path("/now")

@@ -10,6 +10,7 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.config.identity import NON_NUMERIC_KEYS, config_hash, deviations, folder_name
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 
 
@@ -19,7 +20,7 @@ def composer() -> Composer:
 
 
 def of(composer: Composer, *overrides: str) -> Settings:
-    return composer.settings(overrides, on_this_machine=False)
+    return composer.settings(overrides, Purpose.PLAN)
 
 
 def test_the_hash_is_that_of_the_numbers_and_not_of_where_they_are_computed(composer: Composer) -> None:
@@ -112,10 +113,10 @@ def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
 def test_data_of_ones_own_have_the_name_of_their_file(
     composer: Composer, dataset: str, key: str, place: str, name: str
 ) -> None:
-    settings = composer.settings([f"dataset={dataset}", f"dataset.{key}='{place}'"], on_this_machine=False)
+    settings = composer.settings([f"dataset={dataset}", f"dataset.{key}='{place}'"], Purpose.PLAN)
     assert settings.dataset_name == name
     assert f"-{name}-" in settings.name
-    assert composer.settings(["dataset=omniglot"], on_this_machine=False).dataset_name == "omniglot"
+    assert composer.settings(["dataset=omniglot"], Purpose.PLAN).dataset_name == "omniglot"
 
 
 def test_folders_of_runs_in_one_second_differ(composer: Composer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from metaexp.config.check import check
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash, numeric_part
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 
@@ -58,10 +59,10 @@ def test_the_path_is_kept_whole_and_out_of_what_decides_numbers(
 def test_a_saved_configuration_needs_the_file_no_more(file: Path) -> None:
     saved = compose(f"model.weights={file}")
     file.unlink()
-    again = check(saved.resolved, saved.choices)
+    again = check(saved.resolved, saved.choices, Purpose.CONTINUE)
     assert again.resolved == saved.resolved
     with pytest.raises(ConfigError, match="cannot be read"):
-        check(saved.resolved, saved.choices, is_new=True)
+        check(saved.resolved, saved.choices, Purpose.TRAIN)
 
 
 def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
@@ -146,6 +147,6 @@ def test_a_network_that_takes_weights_itself_keeps_its_argument(
     read_module.cache_clear()
     saved = compose()
     config = saved.resolved | {"model": {"_target_": "takes_weights.Net", "weights": "imagenet"}}
-    found = check(config, saved.choices, is_new=True)
+    found = check(config, saved.choices, Purpose.TRAIN)
     assert found.model.arguments == {"weights": "imagenet"}
     assert numeric_part(found.resolved)["model"]["weights"] == "imagenet"

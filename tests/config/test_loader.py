@@ -17,6 +17,7 @@ from metaexp.config import loader
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import ConfigLoaderImpl, ConfigRepository
 from metaexp.config.loader import Files, conf_folder, make_loader
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 
 
@@ -28,7 +29,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 def test_files_of_the_user_are_found_beside_the_shipped_ones(tmp_path: Path) -> None:
     write(tmp_path, "task/mine", "n_way: 7\nk_shot: 2\nn_query: 3\n")
-    assert Composer(tmp_path).settings(["task=mine"], on_this_machine=False).task.shape == (7, 2, 3)
+    assert Composer(tmp_path).settings(["task=mine"], Purpose.PLAN).task.shape == (7, 2, 3)
     assert make_loader(tmp_path).repository.config_exists("task/5way_1shot")
     assert not make_loader(None).repository.config_exists("task/mine")
 
@@ -78,9 +79,9 @@ def test_what_is_done_to_one_configuration_changes_no_other() -> None:
 def test_the_time_in_a_configuration_is_not_that_of_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hydra keeps the time that it has read while it composes, and others are made of the same files."""
     notes = "notes='${now:%Y-%m-%d}'"
-    assert Composer().settings([notes], on_this_machine=False).notes != "1999-12-31"
+    assert Composer().settings([notes], Purpose.PLAN).notes != "1999-12-31"
     monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: datetime(1999, 12, 31)))
-    assert Composer().settings([notes], on_this_machine=False).notes == "1999-12-31"
+    assert Composer().settings([notes], Purpose.PLAN).notes == "1999-12-31"
 
 
 def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", note)
     write(tmp_path, "model/small", "defaults:\n  - optional more@_here_: there\nwidth: 1\n")
     for seed in (1, 2, 3):
-        config = Composer(tmp_path).settings(["task=5way_5shot", f"seed={seed}"], on_this_machine=False)
+        config = Composer(tmp_path).settings(["task=5way_5shot", f"seed={seed}"], Purpose.PLAN)
         assert (config.seed, config.task.k_shot) == (seed, 5)
         assert Composer(tmp_path).compose(["model=small"]).config.model == {"width": 1}
     assert composed == [["task=5way_5shot"], ["model=small"]]
@@ -162,7 +163,7 @@ def test_files_that_stay_are_compared_once_and_an_edit_is_noticed_afterwards(
 def test_an_override_that_was_read_before_is_as_it_was_written() -> None:
     composer = Composer()
     for _ in range(2):
-        settings = composer.settings(["+tags=[a]", "model.channels=7"], on_this_machine=False)
+        settings = composer.settings(["+tags=[a]", "model.channels=7"], Purpose.PLAN)
         assert settings.resolved["tags"] == ["a"]
         assert settings.resolved["model"]["channels"] == 7
         settings.resolved["tags"].append("b")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.core.errors import ConfigError
 
@@ -62,7 +63,7 @@ def test_several_trackers_are_chosen_as_a_list(composer: Composer) -> None:
 def test_an_earlier_run_goes_on_with_other_trackers(composer: Composer) -> None:
     earlier = composer.settings(["tracker=wandb"])
     assert earlier.choices["tracker"] == "wandb"
-    later = revise(earlier.resolved, earlier.choices, ["tracker=[files,tensorboard]"], is_trained=False)
+    later = revise(earlier.resolved, earlier.choices, ["tracker=[files,tensorboard]"], purpose=Purpose.CONTINUE)
     assert list(later.tracker) == ["tensorboard"]
     assert "tracker" not in later.choices  # no single file was chosen
     assert later.config_hash == earlier.config_hash

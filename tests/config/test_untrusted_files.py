@@ -10,6 +10,7 @@ import pytest
 
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation_check import Reference, Resolver, expansion_problem, interpolations
+from metaexp.config.purpose import Purpose
 from metaexp.config.yaml_files import read_yaml, yaml_problems
 from metaexp.core.errors import ConfigError
 
@@ -29,7 +30,7 @@ def problems(own: Path, text: str | bytes) -> list[str]:
     path = own / "experiment" / "mine.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(ConfigError) as caught:
-        Composer(own).settings(["experiment=mine"], on_this_machine=False)
+        Composer(own).settings(["experiment=mine"], Purpose.PLAN)
     assert "the-secret" not in str(caught.value)
     return caught.value.problems
 
@@ -58,7 +59,7 @@ def test_the_environment_cannot_be_read_by_a_detour(own: Path, name: str) -> Non
 def test_variables_of_metaexp_may_be_read_for_paths(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METAEXP_SCRATCH", "here")
     (own / "experiment" / "mine.yaml").write_text(f"{GLOBAL}paths: {{outputs: '${{oc.env:METAEXP_SCRATCH}}/x'}}\n")
-    settings = Composer(own).settings(["experiment=mine"], on_this_machine=False)
+    settings = Composer(own).settings(["experiment=mine"], Purpose.PLAN)
     assert settings.paths.outputs == Path("here/x")
 
 
@@ -103,7 +104,7 @@ def test_a_fifo_in_the_folder_is_refused_unread(own: Path, where: str) -> None:
     path.symlink_to("/dev/zero")
     assert problems(own, GLOBAL) == [f"{path} is not a regular file. Remove it, or give it another name than *.yaml."]
     path.unlink()
-    Composer(own).settings(["experiment=mine"], on_this_machine=False)
+    Composer(own).settings(["experiment=mine"], Purpose.PLAN)
 
 
 def test_a_file_of_megabytes_is_refused_unread(own: Path) -> None:

@@ -9,16 +9,17 @@ from types import SimpleNamespace
 import pytest
 
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> Settings:
-    return Composer().settings(overrides, on_this_machine=False)
+    return Composer().settings(overrides, Purpose.PLAN)
 
 
-def _settings(overrides: Sequence[str], *, on_this_machine: bool) -> Settings:
-    assert not on_this_machine
+def _settings(overrides: Sequence[str], purpose: Purpose) -> Settings:
+    assert purpose is Purpose.PLAN
     return _composed(tuple(overrides))
 
 

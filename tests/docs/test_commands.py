@@ -28,6 +28,7 @@ from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.engines.learn2learn import import_learn2learn
 from metaexp.results.record import read_record
@@ -215,7 +216,7 @@ def dataset_of(words: list[str]) -> str:
     if "--trust" in words:
         trust(words[words.index("--trust") + 1])
     composer = Composer(folder)
-    return composer.settings(overrides, on_this_machine=False).choices["dataset"] if overrides else "glyphs"
+    return composer.settings(overrides, Purpose.PLAN).choices["dataset"] if overrides else "glyphs"
 
 
 def reproduction(words: list[str]) -> list[str]:

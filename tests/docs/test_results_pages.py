@@ -9,6 +9,7 @@ import pytest
 
 from metaexp.cli.report import departs, experiment_finder, is_current, main
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.report.pages import MARKER, read_entries
 from metaexp.results.evaluations import EVALUATIONS, Evaluation
 from metaexp.results.privacy import clean_text
@@ -58,7 +59,7 @@ def test_no_committed_record_is_stale() -> None:
 
 def made(*overrides: str) -> RunRecord:
     """A committed record, as if it had been made with these overrides today."""
-    config = Composer().settings(overrides, on_this_machine=False).resolved
+    config = Composer().settings(overrides, Purpose.PLAN).resolved
     return dataclasses.replace(
         read_record(RESULTS / "maml_sinusoid"), overrides=list(overrides), config=config, seed=config["seed"]
     )

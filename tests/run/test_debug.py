@@ -9,6 +9,7 @@ import pytest
 import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.sweep.options import SweepOptions
 
@@ -41,14 +42,14 @@ def test_the_tag_is_there_beside_those_of_the_command_and_of_an_experiment(tmp_p
     composer = Composer(tmp_path)
 
     def tags(*overrides: str) -> tuple[str, ...]:
-        return composer.settings(overrides, on_this_machine=False).tags
+        return composer.settings(overrides, Purpose.PLAN).tags
 
     assert tags(f"debug={name}", "tags=[x]") == ("x", "debug")
     assert tags("tags=[debug,x]", f"debug={name}") == ("debug", "x")
     assert tags("experiment=mine", f"debug={name}") == ("paper", "debug")
     assert tags("experiment=mine", f"debug={name}", "tags=[x]") == ("x", "debug")
     assert tags("tags=[x]", "debug=null") == ("x",)
-    settings = composer.settings([f"debug={name}", "tags=[x]"], on_this_machine=False)
+    settings = composer.settings([f"debug={name}", "tags=[x]"], Purpose.PLAN)
     assert settings.resolved["tags"] == ["x", "debug"]
     with pytest.raises(ConfigError, match="tags=3 must be a list"):
         tags("tags=3", f"debug={name}")

@@ -12,6 +12,7 @@ from rich.console import Console
 import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.machine.signals import Interrupted
 from metaexp.run.first_record import Provenance
@@ -80,9 +81,9 @@ def test_a_run_that_was_stopped_ends_at_the_same_step_with_the_same_numbers(tmp_
 
 def test_no_patience_leaves_hashes_as_they_were_and_patience_does_not() -> None:
     composer = Composer()
-    hashes = [composer.settings(more, on_this_machine=False).config_hash for more in ([], ["train.patience=null"])]
+    hashes = [composer.settings(more, Purpose.PLAN).config_hash for more in ([], ["train.patience=null"])]
     assert hashes[0] == hashes[1]
-    assert composer.settings(["train.patience=5"], on_this_machine=False).config_hash != hashes[0]
+    assert composer.settings(["train.patience=5"], Purpose.PLAN).config_hash != hashes[0]
 
 
 def test_patience_and_the_last_weights_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +91,7 @@ def test_patience_and_the_last_weights_contradict_each_other(capsys: pytest.Capt
     assert "Set eval.weights=best, or train.patience=null" in capsys.readouterr().err
     assert main(["train", "train.patience=3", "--cfg", "job"]) == 0
     with pytest.raises(ConfigError, match="train.patience=0 must be"):
-        Composer().settings(["train.patience=0"], on_this_machine=False)
+        Composer().settings(["train.patience=0"], Purpose.PLAN)
 
 
 def test_a_run_that_ended_early_goes_on_with_more_patience(tmp_path: Path) -> None:

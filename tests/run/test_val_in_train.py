@@ -11,6 +11,7 @@ import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.data.base import Dataset
 from metaexp.doctor.dataset import splits
 
@@ -74,7 +75,7 @@ def test_the_data_can_be_looked_at_and_examined(capsys: pytest.CaptureFixture[st
     assert val < train
     assert main(["data", *DATASET, "task.n_query=2", "train.n_query=2"]) == 0
     assert "train         1200" in capsys.readouterr().out
-    settings = Composer().settings(RUN, on_this_machine=False)
+    settings = Composer().settings(RUN, Purpose.PLAN)
     description = make(settings.dataset, Dataset)
     assert description.val_in_train
     folder = settings.paths.data

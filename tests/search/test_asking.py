@@ -12,6 +12,7 @@ import pytest
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.search.options import SearchOptions
 from metaexp.search.prepare import prepare
@@ -111,7 +112,7 @@ def test_a_run_or_a_sweep_refuses_keys_of_a_search(composer: Composer) -> None:
         with pytest.raises(
             ConfigError, match=f"{line} is about a search, which is many runs; use it with metaexp search"
         ):
-            composer.settings([line], on_this_machine=False)
+            composer.settings([line], Purpose.PLAN)
 
 
 def test_without_optuna_the_command_says_how_to_get_it_and_writes_nothing(family: ModuleType, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 
 
 def written(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def test_what_an_agent_will_call_composes_to_the_point(tmp_path: Path) -> None:
     )
     point = {key: values["values"][0] for key, values in content["parameters"].items()}
     arguments = [f"{key}={value}" for key, value in point.items()]  # as the agent's ${args_no_hyphens}
-    settings = Composer().settings([*content["command"][3:-1], *arguments], on_this_machine=False)
+    settings = Composer().settings([*content["command"][3:-1], *arguments], Purpose.PLAN)
     assert settings.model.arguments["hidden"] == [8]
     assert settings.device.task_chunk is None
     assert settings.seed == 1

@@ -3,10 +3,11 @@
 from functools import cache
 
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 
 
 @cache
 def published(name: str) -> Settings:
     """Return the settings of an experiment's file, without overrides."""
-    return Composer().settings([f"experiment={name}"], on_this_machine=False)
+    return Composer().settings([f"experiment={name}"], Purpose.PLAN)

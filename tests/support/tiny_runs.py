@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from metaexp.config.check import check
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.addressing import episode_keys, subkeys, unit_floats
 from metaexp.core.algorithm import Algorithm
@@ -333,7 +334,8 @@ def settings(outputs: Path, **changes: Any) -> Settings:
         else:
             resolved[section] = value
     names = {"tiny_runs.Lines": "lines", "tiny_runs.Blobs": "blobs"}
-    return check(resolved, {"algorithm": "tiny", "dataset": names.get(resolved["dataset"]["_target_"], "other")})
+    choices = {"algorithm": "tiny", "dataset": names.get(resolved["dataset"]["_target_"], "other")}
+    return check(resolved, choices, Purpose.CONTINUE)
 
 
 def blobs(outputs: Path, **changes: Any) -> Settings:

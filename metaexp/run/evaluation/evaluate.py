@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.make import make
 from metaexp.config.identity import config_hash
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import check_idle, revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
@@ -88,7 +89,7 @@ def evaluate_run(
         _check_fits(settings, dataset, weights)
         _warn_of_pixels(config, choices, settings, display)
         trained = _training_classes(
-            place.path, lambda: revise(config, choices, (), on_this_machine=False), settings, dataset, compute, display
+            place.path, lambda: revise(config, choices, (), purpose=Purpose.READ), settings, dataset, compute, display
         )
         n_trained = count_trained(dataset, settings.dataset_name, trained, allow_trained_classes)
         algorithm = _trained(settings, config, weights).to(compute.device)
@@ -226,7 +227,7 @@ def _warn_of_pixels(config: Mapping[str, Any], choices: Mapping[str, str], asked
     if config["dataset"] == asked.resolved["dataset"]:
         return
     try:
-        own = revise(config, choices, (), on_this_machine=False)
+        own = revise(config, choices, (), purpose=Purpose.READ)
     except ConfigError:  # such as a dataset of the user's own that is not here
         return
     trained, now = (make(s.dataset, Dataset).image_preparation() for s in (own, asked))  # type: ignore[type-abstract]

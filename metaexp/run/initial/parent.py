@@ -14,6 +14,7 @@ from metaexp.config.command_line.overrides import quote_home
 from metaexp.config.command_line.section_overrides import FROM, key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import deviations, leaves, with_added_keys, without_defaults
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.checkpoint_names import step_name
@@ -102,13 +103,15 @@ class Further(NamedTuple):
     deviations: list[str]
 
 
-def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on_this_machine: bool = True) -> Further:
+def read_further(
+    overrides: Sequence[str], config_dir: Path | None = None, purpose: Purpose = Purpose.CONTINUE
+) -> Further:
     """Compose a run that continues another one.
 
     Args:
         overrides: The overrides of the command, with ``from=RUN``.
         config_dir: The user's folder of groups and files.
-        on_this_machine: Whether the run is to be here, so that the accelerator must be here.
+        purpose: Whether the run is to be here, or perhaps elsewhere.
 
     Raises:
         ConfigError: An override would change what was trained already, or leaves nothing to train.
@@ -120,7 +123,7 @@ def read_further(overrides: Sequence[str], config_dir: Path | None = None, *, on
     config, choices = place.read_config()
     check_config(folder, config)
     record = read_record(folder)
-    settings = revise(config, choices, given, config_dir, is_trained=False, on_this_machine=on_this_machine)
+    settings = revise(config, choices, given, config_dir, purpose)
     checkpoint = _checkpoint(place, config)
     problems = [*_changes(config, settings.resolved, folder), *_steps(settings, given, folder, checkpoint[0])]
     if problems:

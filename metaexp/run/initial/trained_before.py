@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from metaexp.config.check import SLOTS
 from metaexp.config.classes.checker import class_spec
 from metaexp.config.classes.make import make
+from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import ClassSpec, Settings, data_name
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
@@ -163,7 +164,7 @@ def _find(class_ids: Callable[[Split], ClassIds], name: str, start: Start) -> Kn
 def _named_training_classes(folder: Path) -> list[str] | None:
     """The identifiers by name of the training classes in a run's own settings, where its record lists none."""
     try:
-        settings = revise(*RunFolder(folder).read_config(), (), on_this_machine=False)
+        settings = revise(*RunFolder(folder).read_config(), (), purpose=Purpose.READ)
     except (ConfigError, RunFolderError):
         return None
     classes = _named_classes(settings.dataset, settings.paths.data)

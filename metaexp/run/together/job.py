@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.config.check import check
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import MetaexpError
 from metaexp.machine.device import Compute, use_device
@@ -96,7 +97,7 @@ def _read(stack: ExitStack, start: Start) -> Start:
         return start
     saved = read_locked(stack, start.folder)
     check_config(start.folder, saved["config"])
-    return replace(start, settings=check(saved["config"], saved["choices"]), saved=saved)
+    return replace(start, settings=check(saved["config"], saved["choices"], Purpose.CONTINUE), saved=saved)
 
 
 def common_step(checkpoints: Sequence[Checkpoints]) -> int | None:

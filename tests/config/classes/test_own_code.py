@@ -13,6 +13,7 @@ from metaexp.config.classes.own_code import own_code
 from metaexp.config.classes.source import read_module
 from metaexp.config.classes.targets import trust
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import ClassSpec, OwnCode
 
 FILES = {
@@ -78,7 +79,7 @@ def test_a_file_that_is_no_python_is_hashed_all_the_same(folder: Path) -> None:
 
 
 def test_a_configuration_of_shipped_classes_has_none() -> None:
-    assert Composer().settings([], on_this_machine=False).own_code is None
+    assert Composer().settings([], Purpose.PLAN).own_code is None
 
 
 ELSEWHERE = {

@@ -8,6 +8,7 @@ import pytest
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.sweep.prepare import prepare
 
@@ -20,8 +21,8 @@ def composer() -> Composer:
 def folder(composer: Composer, kind: str, *overrides: str) -> Path | None:
     """The folder that a run, or a sweep of one job, would have."""
     if kind == "run":
-        return composer.job(overrides, on_this_machine=False).run_dir
-    job = composer.settings([line for line in overrides if "hydra." not in line], on_this_machine=False)
+        return composer.job(overrides, Purpose.PLAN).run_dir
+    job = composer.settings([line for line in overrides if "hydra." not in line], Purpose.PLAN)
     return composer.sweep_folder(overrides, [job.resolved])
 
 

@@ -8,6 +8,7 @@ import pytest
 import metaexp as mx
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash, numeric_part, with_added_keys
+from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 
@@ -22,7 +23,7 @@ SMALL = ("dataset.train_classes=60", "dataset.val_classes=10", "dataset.test_cla
 
 
 def settings(*overrides: str) -> Settings:
-    return Composer().settings([*SETTINGS, *overrides], on_this_machine=False)
+    return Composer().settings([*SETTINGS, *overrides], Purpose.PLAN)
 
 
 def test_an_empty_block_is_no_part_of_the_hash_and_any_change_is():

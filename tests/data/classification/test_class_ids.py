@@ -10,6 +10,7 @@ from class_datasets import check_ids_by_name
 
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.shapes import SPLITS
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
@@ -35,7 +36,7 @@ FEW = {
 
 def described(name: str, *keys: str) -> Dataset:
     task = ["task.n_way=2", "task.k_shot=1", "task.n_query=1", "eval.weights=last"]
-    settings = Composer().settings([f"dataset={name}", *task, *[f"dataset.{key}" for key in keys]], is_look=True)
+    settings = Composer().settings([f"dataset={name}", *task, *[f"dataset.{key}" for key in keys]], Purpose.LOOK)
     return make(settings.dataset, Dataset)
 
 

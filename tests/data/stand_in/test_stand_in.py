@@ -9,6 +9,7 @@ import torch
 
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, TaskShape
 from metaexp.data.base import Dataset
@@ -123,9 +124,9 @@ OVERRIDES = ["experiment=proto_net_mini_imagenet_5way_1shot"]
 
 def test_a_stand_in_has_another_name_and_hash_and_its_absence_changes_nothing():
     composer = Composer()
-    real = composer.settings(OVERRIDES, on_this_machine=False)
-    made_up = composer.settings([*OVERRIDES, "dataset.stand_in=true"], on_this_machine=False)
-    named = composer.settings([*OVERRIDES, "dataset.stand_in=false"], on_this_machine=False)
+    real = composer.settings(OVERRIDES, Purpose.PLAN)
+    made_up = composer.settings([*OVERRIDES, "dataset.stand_in=true"], Purpose.PLAN)
+    named = composer.settings([*OVERRIDES, "dataset.stand_in=false"], Purpose.PLAN)
     assert real.config_hash == named.config_hash != made_up.config_hash
     assert real.dataset_name == named.dataset_name == "mini_imagenet"
     assert made_up.dataset_name == "mini_imagenet (stand-in)"
@@ -135,15 +136,13 @@ def test_a_stand_in_has_another_name_and_hash_and_its_absence_changes_nothing():
 
 def test_a_task_that_needs_more_images_than_the_stand_in_has_is_refused_at_the_check():
     with pytest.raises(ConfigError, match=r"need 41 examples per class; mini_imagenet \(stand-in\) has 40"):
-        Composer().settings(
-            ["dataset=mini_imagenet", "dataset.stand_in=true", "task.n_query=40"], on_this_machine=False
-        )
+        Composer().settings(["dataset=mini_imagenet", "dataset.stand_in=true", "task.n_query=40"], Purpose.PLAN)
 
 
 @pytest.mark.parametrize("name", ["glyphs", "sinusoid", "image_folder"])
 def test_data_that_need_no_stand_in_have_none(name):
     with pytest.raises(ConfigError, match="stand_in"):
-        Composer().settings([f"dataset={name}", "dataset.stand_in=true"], on_this_machine=False)
+        Composer().settings([f"dataset={name}", "dataset.stand_in=true"], Purpose.PLAN)
 
 
 @pytest.mark.parametrize("name", HAVING)
@@ -154,7 +153,7 @@ def test_where_the_files_are_missing_the_message_offers_it(data, monkeypatch, na
     for module in ("omniglot", "cifar100", "icons.archive"):
         monkeypatch.setattr(f"metaexp.data.{module}.download", no_network)
     monkeypatch.setattr("metaexp.data.fonts.find_fonts", lambda _: [])
-    found = Composer().settings([f"dataset={name}", *FITTING.get(name, [])], on_this_machine=False).dataset
+    found = Composer().settings([f"dataset={name}", *FITTING.get(name, [])], Purpose.PLAN).dataset
     assert "stand_in" in found.parameters
     with pytest.raises(DataError) as error:
         make(found, Dataset).load(data, lambda _: None)

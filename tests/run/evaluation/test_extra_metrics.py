@@ -15,6 +15,7 @@ import metaexp as mx
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import extra_metric
@@ -128,10 +129,10 @@ WRONG = {
 @pytest.mark.parametrize("override", WRONG)
 def test_what_cannot_be_measured_is_refused(override: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Composer().settings([override], on_this_machine=False)
+        Composer().settings([override], Purpose.PLAN)
     assert WRONG[override] in str(caught.value)
     with pytest.raises(ConfigError, match="nll is not a metric of regression; known: mae"):
-        Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], on_this_machine=False)
+        Composer().settings(["dataset=sinusoid", "eval.metrics=[nll]"], Purpose.PLAN)
 
 
 WRONG_MEASURES = """
@@ -183,7 +184,7 @@ def test_a_function_that_is_not_there_or_not_trusted_is_refused(measures: str, t
         ("os.getcwd", "is refused, and nothing of it was imported"),
     ):
         with pytest.raises(ConfigError, match=why):
-            Composer().settings([f"eval.metrics=[{name}]"], on_this_machine=False)
+            Composer().settings([f"eval.metrics=[{name}]"], Purpose.PLAN)
 
 
 @pytest.mark.parametrize(

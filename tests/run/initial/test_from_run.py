@@ -21,6 +21,7 @@ from metaexp.compare.rows import rows
 from metaexp.compare.why import explain, read_side
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
+from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
 from metaexp.core.locks import hold_lock
 from metaexp.machine.signals import Interrupted
@@ -360,7 +361,7 @@ def test_a_parent_that_cannot_be_written_is_gone_on_from(tiny: ModuleType, tmp_p
 def test_a_key_that_was_added_since_is_no_change_at_its_default(
     tmp_path: Path, key: str, value: object, refused: bool
 ) -> None:
-    now = Composer().settings(["experiment=maml_sinusoid"], on_this_machine=False).resolved
+    now = Composer().settings(["experiment=maml_sinusoid"], Purpose.PLAN).resolved
     section, name = key.split(".")
     now = {**now, section: {**now[section], name: value}}
     then = {**now, section: {k: v for k, v in now[section].items() if k != name}}
