@@ -107,34 +107,64 @@ def prepare(
     name = command.options.name or sweep_name(command.name, in_order, hashed)
     common = (command.options, command.job_overrides, hashed)
     freezer = Freezer(composer, name, swept, on_this_machine=runs_here(overrides), keeps_files=keeps_files)
-    try:
-        expanded = expand(composer, command.job_overrides)
-        shown = display if display and len(expanded) >= _MANY_JOBS else Silent()
-        with shown.show_progress("jobs checked", len(expanded)) as advance:
-            jobs = freeze_all(freezer, expanded, advance)
-    except ConfigError as error:
-        found = None if command.options.new else _newest_sweep(_sweep_folder(composer, overrides, [], name), hashed)
-        if found is None or is_complete(found, frozen := _frozen_jobs(found, [])):
-            raise
-        notes = [_format_continuing(found, f"the files as they are now are refused ({error.problems[0]})")]
-        return Prepared(composer, found.path, found, frozen, *common, notes)
-    place = _sweep_folder(composer, overrides, jobs, name)
+    now = _jobs_now(freezer, command.job_overrides, display)
+    if now.refusal and command.options.new:
+        raise now.refusal
+    place = _sweep_folder(composer, overrides, now.jobs, name)
     found = _newest_sweep(place, hashed)
+    frozen = [] if found is None else _frozen_jobs(found, now.jobs)
+    if now.refusal and (found is None or is_complete(found, frozen)):
+        raise now.refusal
     if found is None:
+        jobs = now.jobs
         return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_first_weights(jobs))
-    frozen = _frozen_jobs(found, jobs)
-    changed = "" if command.options.new else format_changes(frozen, jobs)
-    other_code = [job.own_code for job in frozen] != [job.own_code for job in jobs]  # a changed code cannot be frozen
-    fresh = command.options.new or other_code or (_other_numbers(frozen, jobs) and is_complete(found, frozen))
-    if not fresh:
-        return Prepared(
-            composer, found.path, found, frozen, *common, [_format_continuing(found, changed)] if changed else []
-        )
+    if not command.options.new and not _is_outdated(found, frozen, now):
+        changed = now.format_changes(frozen)
+        notes = [_format_continuing(found, changed)] if changed else []
+        return Prepared(composer, found.path, found, frozen, *common, notes)
     path = _new_folder(place, overrides)
     progress = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
-    notes = [] if command.options.new else [f"{found.path} {progress} {changed}: this is a new sweep, {path}."]
-    notes += check_first_weights(jobs)
-    return Prepared(composer, path, None, _with_group(jobs, path.name), *common, notes)
+    why = f"{found.path} {progress} {now.format_changes(frozen)}: this is a new sweep, {path}."
+    notes = [*([] if command.options.new else [why]), *check_first_weights(now.jobs)]
+    return Prepared(composer, path, None, _with_group(now.jobs, path.name), *common, notes)
+
+
+class _Now(NamedTuple):
+    """What a command gives with the files as they are now.
+
+    Attributes:
+        jobs: Its jobs; none if they are refused.
+        refusal: Why they are refused; None if they are correct.
+    """
+
+    jobs: list[FrozenJob]
+    refusal: ConfigError | None = None
+
+    def format_changes(self, then: Sequence[FrozenJob]) -> str:
+        """Format what has changed since jobs were frozen, as a clause for a sentence; empty if nothing has."""
+        if self.refusal:
+            return f"the files as they are now are refused ({self.refusal.problems[0]})"
+        return format_changes(then, self.jobs)
+
+
+def _jobs_now(freezer: Freezer, overrides: Sequence[str], display: Display | None) -> _Now:
+    """Compose and check the jobs of a command."""
+    try:
+        expanded = expand(freezer.composer, overrides)
+        shown = display if display and len(expanded) >= _MANY_JOBS else Silent()
+        with shown.show_progress("jobs checked", len(expanded)) as advance:
+            return _Now(freeze_all(freezer, expanded, advance))
+    except ConfigError as error:
+        return _Now([], error)
+
+
+def _is_outdated(found: Sweep, frozen: Sequence[FrozenJob], now: _Now) -> bool:
+    """Whether a command that gave a sweep gives another one now. What is not complete continues as it was frozen."""
+    if now.refusal:
+        return False
+    if [job.own_code for job in frozen] != [job.own_code for job in now.jobs]:  # a changed code cannot be frozen
+        return True
+    return _other_numbers(frozen, now.jobs) and is_complete(found, frozen)
 
 
 def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
