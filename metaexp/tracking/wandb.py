@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metaexp.core.fields import PositiveFloat
-from metaexp.core.json_lines import METRICS_FILE, read_lines
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import done_by_server, ends_within, server_answers
+from metaexp.tracking.earlier import earlier_rows, set_earlier_aside
 from metaexp.tracking.tables import shown_rows
 from metaexp.tracking.wandb_files import (
     held_by_sweep,
@@ -55,7 +55,7 @@ class WandbTracker(Tracker):
     """One W&B run per job.
 
     A resumed run keeps its id. Offline it is written anew from ``metrics.jsonl``, so that the last offline folder
-    holds the whole run; online, steps that the server has already are left out.
+    holds the whole run, and earlier ones are set aside; online, steps that the server has already are left out.
 
     WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_TAGS in the environment come before the
     arguments. Under ``wandb agent`` the run is online.
@@ -129,6 +129,7 @@ class WandbTracker(Tracker):
             self._seen = _last_step(self._run) if run.resumed_at is not None else -1
             self._send_earlier(run)
             log.info("W&B: %s", self._run.url)
+        set_earlier_aside(run.folder, Path(self._run.settings.sync_dir))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Log ``values`` against our own step, which may repeat and need not be dense."""
@@ -202,8 +203,7 @@ class WandbTracker(Tracker):
         import wandb
 
         leave_launch_out(wandb.Run)
-        environment = os.environ
-        chosen = {"choices": dict(run.choices)} if run.choices else {}  # `algorithm` itself holds settings
+        environment, chosen = os.environ, {"choices": dict(run.choices)} if run.choices else {}
         return wandb.init(
             dir=run.folder,
             mode=mode,
@@ -214,7 +214,7 @@ class WandbTracker(Tracker):
             entity=environment.get("WANDB_ENTITY") or self.entity,
             group=environment.get("WANDB_RUN_GROUP") or self.group or (run.group and shorten(run.group)),
             tags=tags_of_environment() or [*self.tags, *run.tags],
-            notes=os.environ.get("WANDB_NOTES") or run.notes,
+            notes=environment.get("WANDB_NOTES") or run.notes,
             job_type=environment.get("WANDB_JOB_TYPE") or "train",
             config={**run.config, **held_by_sweep(run.config), **chosen, "facts": dict(run.facts)},
             settings=self._settings(mode),
@@ -243,7 +243,7 @@ class WandbTracker(Tracker):
     def _send_earlier(self, run: RunInfo) -> None:
         """Log what a resumed run recorded before and the server lacks. An offline folder gets everything."""
         if run.resumed_at is not None:
-            for step, values in read_lines(run.folder / METRICS_FILE):
+            for step, values in earlier_rows(run.folder, run.resumed_at):
                 self.scalars(step, values)
 
     def _close(self, run: wandb.Run, outcome: Outcome) -> None:

@@ -23,7 +23,7 @@ get_core_path = pytest.importorskip("wandb.util").get_core_path
 def logged(job: Path) -> list[dict[str, Any]]:
     """What the client wrote of a job, one for each time it was begun, in order."""
     found = []
-    folders = sorted((job / "wandb").glob("offline-run-*"), key=lambda path: path.stat().st_mtime)
+    folders = sorted((job / "wandb").rglob("offline-run-*"), key=lambda path: path.stat().st_mtime)
     for content in (path for folder in folders for path in folder.glob("*.wandb")):
         command = [get_core_path(), "leet", "inspect", "--json", "--no-observability", "-run-file", str(content)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -20,6 +20,7 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.tracking import wandb_files
 from metaexp.tracking.base import Outcome, RunInfo
+from metaexp.tracking.earlier import EARLIER_FOLDER
 from metaexp.tracking.trackers import Trackers
 from metaexp.tracking.wandb import WandbTracker
 from metaexp.tracking.wandb_files import run_id
@@ -179,7 +180,7 @@ def test_a_job_after_one_that_never_closed_its_run_has_a_run_of_its_own(
 def test_the_last_offline_folder_of_a_resumed_run_holds_all_of_it(log_run: Callable[..., Path]) -> None:
     log_run("interrupted", steps=range(10, 30, 10))
     folder = log_run(steps=range(30, 50, 10), resumed_at=20)
-    first, last = _offline_folders(folder)
+    (last,), (first,) = _offline_folders(folder), (folder / "wandb" / EARLIER_FOLDER).iterdir()
     assert _steps(first) == [10, 20]
     assert _steps(last) == [10, 20, 30, 40]
     assert _summary(first)["run_id"] == _summary(last)["run_id"]
