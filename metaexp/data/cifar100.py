@@ -6,24 +6,23 @@ splits the superclasses 12 / 4 / 4. Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, Progress
-from metaexp.data.classification.class_ids import ids_of_names
-from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
+from metaexp.data.base import Progress
+from metaexp.data.classification.preprocessing import Normalisation, Origin
 from metaexp.data.files.archives import first_existing, open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.download import Remote, download
 from metaexp.data.files.folders import check_classes
 from metaexp.data.inventory.card import Card
-from metaexp.data.inventory.sources import Sources, computed, fetched_files, places_of
+from metaexp.data.inventory.sources import Sources, fetched_files, places_of
 from metaexp.data.stand_in.benchmark import UNTIL_THEN
-from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
+from metaexp.data.stand_in.published_images import PublishedImages
 
 if TYPE_CHECKING:
     from metaexp.data.cache.prepared import Prepared
@@ -42,19 +41,15 @@ _MOST_BYTES: Final = 400_000_000
 _FOLDERS: Final = ("cifar100", ".", "cifar-100", "CIFAR100")
 
 
-class Cifar100(Dataset):
+class Cifar100(PublishedImages):
     """CIFAR-100 under a packaged split.
 
     The published archive cifar-100-python.tar.gz, or the folder extracted from it, is looked for in
     ``paths.data``, in cifar100 inside it and in the user's cache folder; then fetched (169 MB).
     """
 
-    kind = "classification"
     card = Card("Krizhevsky, 2009: www.cs.toronto.edu/~kriz/cifar.html")
     equal_classes = True
-    reads_cache = True
-    lists: str
-    """The packaged split: superclass/class, or superclass for all its classes."""
 
     def __init__(
         self, normalise: Normalisation | None, stand_in: bool = False, stand_in_images: PositiveInt | None = None
@@ -67,41 +62,27 @@ class Cifar100(Dataset):
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 40.
         """
-        self.pixels = normalised_pixels(False, normalise)
-        self.stand_in = make_stand_in(self.lists, stand_in, stand_in_images, SIDE)
+        super().__init__(SIDE, normalise, stand_in, stand_in_images)
 
-    def capacity(self) -> Mapping[Split, Capacity]:
-        """Return 600 images for each class; a superclass has five classes."""
-        if self.stand_in is not None:
-            return self.stand_in.capacity(self._splits(_classes()))
-        return {
-            split: Capacity(sum(1 if "/" in name else 5 for name in names), IMAGES)
-            for split, names in class_lists(self.lists).items()
-        }
+    def splits(self) -> Mapping[Split, Sequence[str]]:
+        """Return the classes of each split. The packaged list names classes, or superclasses for all of theirs."""
+        return self._splits(_classes())
 
-    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
-        """Return the identifiers of the names of the packaged list, or of the classes of its superclasses."""
-        return ids_of_names(self.stand_in.name if self.stand_in else self.lists, self._splits(_classes()))
+    def real_capacity(self) -> Mapping[Split, Capacity]:
+        """Return 600 images for each class."""
+        return {split: Capacity(len(names), IMAGES) for split, names in self.splits().items()}
 
-    def image_preparation(self) -> ImagePreparation:
-        """Return how images become examples."""
-        return ImagePreparation(self.pixels, 3, SIDE)
-
-    def sources(self, folder: Path) -> Sources:
+    def real_sources(self, folder: Path) -> Sources:
         """Return where the archive is."""
-        if self.stand_in is not None:
-            return computed(f"stand_in_{self.stand_in.benchmark}")
         parts = [((_ARCHIVE, "cifar-100-python"), _REMOTE)]
         return fetched_files(places_of(folder, _FOLDERS, "cifar100"), parts, "169 MB", "cifar100")
 
-    def load(self, folder: Path, progress: Progress) -> ClassDataset:
+    def load_real(self, folder: Path, progress: Progress) -> ClassDataset:
         """Find or fetch the archive and check it; from the cache the second time."""
         from metaexp.data.cache.prepared import cached
         from metaexp.data.classification.class_dataset import ClassDataset
         from metaexp.data.files.image_tensors import images_digest
 
-        if self.stand_in is not None:
-            return self.stand_in.load(self._splits(_classes()), folder, progress, self.pixels)
         prepared = cached(
             "cifar100",
             {},
@@ -113,7 +94,7 @@ class Cifar100(Dataset):
         )
         splits = self._splits(prepared.classes)
         return ClassDataset(
-            Origin(self.lists, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels
+            Origin(self.benchmark, prepared.digest), prepared.examples, prepared.classes, splits, self.pixels
         )
 
     def _splits(self, classes: Iterable[str]) -> dict[Split, list[str]]:
@@ -121,20 +102,20 @@ class Cifar100(Dataset):
         known = list(classes)
         return {
             split: [c for name in names for c in known if c == name or c.startswith(f"{name}/")]
-            for split, names in class_lists(self.lists).items()
+            for split, names in class_lists(self.benchmark).items()
         }
 
 
 class CifarFS(Cifar100):
     """CIFAR-FS: 64 / 16 / 20 classes drawn at random, so that a test class may have close relatives in training."""
 
-    lists = "cifar_fs"
+    benchmark = "cifar_fs"
 
 
 class FC100(Cifar100):
     """FC100: 12 / 4 / 4 superclasses, so 60 / 20 / 20 classes, far apart."""
 
-    lists = "fc100"
+    benchmark = "fc100"
 
 
 def _classes() -> list[str]:

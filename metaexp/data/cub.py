@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, Split
-from metaexp.data.base import Dataset, Progress
-from metaexp.data.classification.class_ids import ids_of_names
-from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
+from metaexp.data.base import Progress
+from metaexp.data.classification.preprocessing import Normalisation
 from metaexp.data.files.archives import Source, first_existing, names_quickly, open_source
-from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_folder
 from metaexp.data.inventory.card import Card
-from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.stand_in.benchmark import UNTIL_THEN
-from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
+from metaexp.data.stand_in.published_images import PublishedImages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,18 +34,17 @@ Box = tuple[float, float, float, float]
 """Left, top, width, height in pixels."""
 
 
-class CUB(Dataset):
+class CUB(PublishedImages):
     """The real photographs.
 
     Read from the published CUB_200_2011.tgz, or the folder extracted from it, in ``paths.data`` or in cub inside it.
     """
 
-    kind = "classification"
+    benchmark = "cub"
     card = Card(
         "Wah et al., 2011, Caltech-UCSD Birds 200-2011: doi.org/10.22002/D1.20098",
         "Photographs of many owners, for non-commercial research and education, as the authors' page says.",
     )
-    reads_cache = True
 
     def __init__(
         self,
@@ -61,67 +58,37 @@ class CUB(Dataset):
 
         Args:
             image_size: Height and width in pixels; proportions are not kept.
-            crop: Whether only the box around the bird is taken.
+            crop: Whether only the box around the bird is taken. New images to predict have none, and stay whole.
             normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
                 channel; None for neither.
             stand_in: Whether made-up images take the place of the real ones; records say so.
             stand_in_images: How many of each class; None for 40.
         """
-        self.image_size = image_size
+        super().__init__(image_size, normalise, stand_in, stand_in_images)
         self.crop = crop
-        self.pixels = normalised_pixels(False, normalise)
-        self.equal_classes = stand_in
-        self.stand_in = make_stand_in("cub", stand_in, stand_in_images, image_size)
 
-    def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Return None: the 100 / 50 / 50 classes have different sizes, which only the files tell."""
-        return None if self.stand_in is None else self.stand_in.capacity(class_lists("cub"))
-
-    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
-        """Return the classes and photographs of each split, from the names of the files.
+    def real_capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
+        """Return the 100 / 50 / 50 classes and their photographs, from the names of the files.
 
         None for the published archive, whose names can be had only by reading all of it.
         """
-        if self.stand_in is not None:
-            return self.capacity()
         names = names_quickly(_find(folder))
         if names is None:
             return None
         sizes = {name: len(files) for name, files in _photographs(names).items()}
         return {
             split: Capacity(len(listed), min(sizes.get(name, 0) for name in listed))
-            for split, listed in class_lists("cub").items()
+            for split, listed in self.splits().items()
         }
 
-    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
-        """Return the identifiers of the packaged list's names."""
-        return ids_of_names(self.stand_in.name if self.stand_in else "cub", class_lists("cub"))
-
-    def image_preparation(self) -> ImagePreparation:
-        """Return how images become examples, without the bounding boxes that new images do not have."""
-        return ImagePreparation(self.pixels, 3, self.image_size)
-
-    def sources(self, folder: Path) -> Sources:
+    def real_sources(self, folder: Path) -> Sources:
         """Return where the photographs are."""
-        if self.stand_in is not None:
-            return computed(f"stand_in_{self.stand_in.benchmark}")
-        return looked_for(lambda: [_find(folder)], "by hand", "cub")
+        return looked_for(lambda: [_find(folder)], "by hand", self.benchmark)
 
-    def load(self, folder: Path, progress: Progress) -> ClassDataset:
+    def load_real(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the photographs, crop and resize them; from the cache the second time."""
-        from metaexp.data.cache.prepared import cached
-        from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.image_tensors import fingerprint
-
-        if self.stand_in is not None:
-            return self.stand_in.load(class_lists("cub"), folder, progress, self.pixels)
         path = _find(folder)
-        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos", "crop": self.crop}
-        key = {**preparation, "files": fingerprint([path])}
-        shape = (3, self.image_size, self.image_size)
-        prepared = cached("cub", key, folder, lambda: self._prepare(path, progress), progress, shape=shape)
-        origin = Origin("cub", prepared.digest, preparation)
-        return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("cub"), self.pixels)
+        return self.load_prepared([path], lambda: self._prepare(path, progress), folder, progress, crop=self.crop)
 
     def _prepare(self, path: Path, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_files
@@ -130,7 +97,7 @@ class CUB(Dataset):
         progress(f"Reading CUB from {path}.")
         with open_source(path) as source:
             files = _photographs(source.names())
-            expected = [name for names in class_lists("cub").values() for name in names]
+            expected = [name for names in self.splits().values() for name in names]
             check_classes("CUB-200-2011", path, {name: len(f) for name, f in files.items()}, expected)
             boxes = _bounding_boxes(source) if self.crop else None
 

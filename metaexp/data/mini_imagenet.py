@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from metaexp.core.errors import DataError, MissingDataError
-from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, Progress
-from metaexp.data.classification.class_ids import ids_of_names
-from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
+from metaexp.data.base import Progress
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split
 from metaexp.data.inventory.card import IMAGENET, Card
-from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.stand_in.benchmark import UNTIL_THEN
-from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
+from metaexp.data.stand_in.published_images import PublishedImages
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,7 +52,7 @@ class Copy(NamedTuple):
     files: tuple[Path, ...]
 
 
-class MiniImageNet(Dataset):
+class MiniImageNet(PublishedImages):
     """The real images, in any of the three forms that they are passed around in; they cannot be downloaded freely.
 
     Under ``paths.data`` / mini_imagenet: the three pickles ``mini-imagenet-cache-{train,val,test}.pkl``; or the
@@ -63,57 +60,22 @@ class MiniImageNet(Dataset):
     folders ``train``, ``val`` and ``test`` with one folder of images per class.
     """
 
-    kind = "classification"
+    benchmark = "mini_imagenet"
     card = Card(
         "Vinyals et al., 2016; the classes of Ravi & Larochelle, 2017: github.com/twitter/meta-learning-lstm", IMAGENET
     )
     equal_classes = True
-    reads_cache = True
 
-    def __init__(
-        self,
-        image_size: PositiveInt,
-        normalise: Normalisation | None,
-        stand_in: bool = False,
-        stand_in_images: PositiveInt | None = None,
-    ) -> None:
-        """Describe the images.
-
-        Args:
-            image_size: Height and width in pixels; proportions are not kept.
-            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
-                channel; None for neither.
-            stand_in: Whether made-up images take the place of the real ones; records say so.
-            stand_in_images: How many of each class; None for 40.
-        """
-        self.image_size = image_size
-        self.pixels = normalised_pixels(False, normalise)
-        self.stand_in = make_stand_in("mini_imagenet", stand_in, stand_in_images, image_size)
-
-    def capacity(self) -> Mapping[Split, Capacity]:
+    def real_capacity(self) -> Mapping[Split, Capacity]:
         """Return 64 / 16 / 20 classes of 600 images."""
-        if self.stand_in is not None:
-            return self.stand_in.capacity(class_lists("mini_imagenet"))
-        return {split: Capacity(len(names), IMAGES) for split, names in class_lists("mini_imagenet").items()}
+        return {split: Capacity(len(names), IMAGES) for split, names in self.splits().items()}
 
-    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
-        """Return the identifiers of the packaged list's names."""
-        return ids_of_names(self.stand_in.name if self.stand_in else "mini_imagenet", class_lists("mini_imagenet"))
-
-    def image_preparation(self) -> ImagePreparation:
-        """Return how images become examples."""
-        return ImagePreparation(self.pixels, 3, self.image_size)
-
-    def sources(self, folder: Path) -> Sources:
+    def real_sources(self, folder: Path) -> Sources:
         """Return where the images are."""
-        if self.stand_in is not None:
-            return computed(f"stand_in_{self.stand_in.benchmark}")
-        return looked_for(lambda: _find(folder).files, "by hand", "mini_imagenet")
+        return looked_for(lambda: _find(folder).files, "by hand", self.benchmark)
 
-    def load(self, folder: Path, progress: Progress) -> ClassDataset:
+    def load_real(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the images, check classes and counts; from the cache the second time."""
-        if self.stand_in is not None:
-            return self.stand_in.load(class_lists("mini_imagenet"), folder, progress, self.pixels)
         return self.load_copy(_find(folder), folder, progress)
 
     def load_copy(self, found: Copy, folder: Path, progress: Progress) -> ClassDataset:
@@ -124,16 +86,7 @@ class MiniImageNet(Dataset):
             folder: ``paths.data``, for the cache.
             progress: Receives a line now and then.
         """
-        from metaexp.data.cache.prepared import cached
-        from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.image_tensors import fingerprint
-
-        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
-        key = {**preparation, "files": fingerprint(found.files)}
-        shape = (3, self.image_size, self.image_size)
-        prepared = cached("mini_imagenet", key, folder, lambda: self._prepare(found, progress), progress, shape=shape)
-        origin = Origin("mini_imagenet", prepared.digest, preparation)
-        return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("mini_imagenet"), self.pixels)
+        return self.load_prepared(found.files, lambda: self._prepare(found, progress), folder, progress)
 
     def _prepare(self, found: Copy, progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_arrays, from_files

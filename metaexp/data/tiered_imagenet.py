@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from metaexp.core.errors import DataError, MissingDataError
-from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
-from metaexp.data.base import Dataset, Progress
-from metaexp.data.classification.class_ids import ids_of_names
-from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
+from metaexp.data.base import Progress
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.class_lists import class_lists
 from metaexp.data.files.folders import check_classes, images_by_split, is_example
 from metaexp.data.inventory.card import IMAGENET, Card
-from metaexp.data.inventory.sources import Sources, computed, looked_for
+from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.stand_in.benchmark import UNTIL_THEN
-from metaexp.data.stand_in.benchmark import stand_in as make_stand_in
+from metaexp.data.stand_in.published_images import PublishedImages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
 _FOLDERS: Final = ("tiered_imagenet", "tiered-imagenet", "tieredImageNet", ".")
 
 
-class TieredImageNet(Dataset):
+class TieredImageNet(PublishedImages):
     """The real images, in one of the two forms that they are passed around in; they cannot be downloaded freely.
 
     Under ``paths.data`` / tiered_imagenet: the published pickles ``{train,val,test}_images_png.pkl`` and
@@ -44,39 +41,11 @@ class TieredImageNet(Dataset):
     class. At 84 pixels all splits take 16.5 GB of memory, as bytes.
     """
 
-    kind = "classification"
+    benchmark = "tiered_imagenet"
     card = Card("Ren et al., 2018: github.com/renmengye/few-shot-ssl-public", IMAGENET)
-    reads_cache = True
 
-    def __init__(
-        self,
-        image_size: PositiveInt,
-        normalise: Normalisation | None,
-        stand_in: bool = False,
-        stand_in_images: PositiveInt | None = None,
-    ) -> None:
-        """Describe the images.
-
-        Args:
-            image_size: Height and width in pixels; proportions are not kept.
-            normalise: [mean, std], subtracted and divided in all channels, or [means, stds] with one for each
-                channel; None for neither.
-            stand_in: Whether made-up images take the place of the real ones; records say so.
-            stand_in_images: How many of each class; None for 40.
-        """
-        self.image_size = image_size
-        self.pixels = normalised_pixels(False, normalise)
-        self.equal_classes = stand_in
-        self.stand_in = make_stand_in("tiered_imagenet", stand_in, stand_in_images, image_size)
-
-    def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Return None: the 351 / 97 / 160 classes have different sizes, which only the files tell."""
-        return None if self.stand_in is None else self.stand_in.capacity(class_lists("tiered_imagenet"))
-
-    def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
-        """Return the classes and images of each split, from the published labels or the names of the files."""
-        if self.stand_in is not None:
-            return self.capacity()
+    def real_capacity_in(self, folder: Path) -> Mapping[Split, Capacity]:
+        """Return the 351 / 97 / 160 classes and their images, from the published labels or the names of the files."""
         _, files = _find(folder)
         if not files[0].is_file():
             return {split: _count(split, place) for split, place in zip(SPLITS, files, strict=True)}
@@ -87,24 +56,12 @@ class TieredImageNet(Dataset):
             sizes[split] = Capacity(len(names), min(counts[place] for place in range(len(names))))
         return sizes
 
-    def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]]:
-        """Return the identifiers of the packaged list's names."""
-        return ids_of_names(self.stand_in.name if self.stand_in else "tiered_imagenet", class_lists("tiered_imagenet"))
-
-    def image_preparation(self) -> ImagePreparation:
-        """Return how images become examples."""
-        return ImagePreparation(self.pixels, 3, self.image_size)
-
-    def sources(self, folder: Path) -> Sources:
+    def real_sources(self, folder: Path) -> Sources:
         """Return where the images are."""
-        if self.stand_in is not None:
-            return computed(f"stand_in_{self.stand_in.benchmark}")
-        return looked_for(lambda: _find(folder)[1], "by hand", "tiered_imagenet")
+        return looked_for(lambda: _find(folder)[1], "by hand", self.benchmark)
 
-    def load(self, folder: Path, progress: Progress) -> ClassDataset:
+    def load_real(self, folder: Path, progress: Progress) -> ClassDataset:
         """Read the images and check their classes; from the cache the second time."""
-        if self.stand_in is not None:
-            return self.stand_in.load(class_lists("tiered_imagenet"), folder, progress, self.pixels)
         return self.load_copy(*_find(folder), folder, progress)
 
     def load_copy(self, root: Path, files: list[Path], folder: Path, progress: Progress) -> ClassDataset:
@@ -116,22 +73,7 @@ class TieredImageNet(Dataset):
             folder: ``paths.data``, for the cache.
             progress: Receives a line now and then.
         """
-        from metaexp.data.cache.prepared import cached
-        from metaexp.data.classification.class_dataset import ClassDataset
-        from metaexp.data.files.image_tensors import fingerprint
-
-        preparation: dict[str, Any] = {"image_size": self.image_size, "resize": "lanczos"}
-        key = {**preparation, "files": fingerprint(files)}
-        prepared = cached(
-            "tiered_imagenet",
-            key,
-            folder,
-            lambda: self._prepare(root, files, progress),
-            progress,
-            shape=(3, self.image_size, self.image_size),
-        )
-        origin = Origin("tiered_imagenet", prepared.digest, preparation)
-        return ClassDataset(origin, prepared.examples, prepared.classes, class_lists("tiered_imagenet"), self.pixels)
+        return self.load_prepared(files, lambda: self._prepare(root, files, progress), folder, progress)
 
     def _prepare(self, root: Path, files: list[Path], progress: Progress) -> Prepared:
         from metaexp.data.files.image_tensors import from_encoded, from_files
