@@ -156,8 +156,8 @@ _warm: list[bool] = []
 @pytest.fixture
 def forked_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of sweeps are forked from this process, which has imported torch, and not from a warm parent."""
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", importlib.import_module("forking").start)
-    monkeypatch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
+    monkeypatch.setattr("metaexp.sweep.processes.warm_start.start", importlib.import_module("forking").start)
+    monkeypatch.setattr("metaexp.sweep.processes.warm_start.can_fork", lambda: False)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def forked_parents(monkeypatch: pytest.MonkeyPatch) -> None:
     forking = importlib.import_module("forking")
     forking.import_everything()
     monkeypatch.setattr("metaexp.machine.forked_process.subprocess", forking.SUBPROCESS)
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", forking.start)
+    monkeypatch.setattr("metaexp.sweep.processes.warm_start.start", forking.start)
 
 
 @pytest.fixture

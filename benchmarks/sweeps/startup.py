@@ -24,9 +24,9 @@ import timing
 
 from metaexp.machine.threads import cores
 from metaexp.sweep.folder import Sweep, create
-from metaexp.sweep.job_process import JobProcess
 from metaexp.sweep.prepare import prepare
-from metaexp.sweep.warm_start import WarmStarter, open_job_starter
+from metaexp.sweep.processes.job_process import JobProcess
+from metaexp.sweep.processes.warm_start import WarmStarter, open_job_starter
 
 JOB = [
     "algorithm=maml", "dataset=sinusoid", "device=cpu", "device.threads=1", "tracker=files", "train.steps=20",

@@ -16,7 +16,7 @@ from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
-from metaexp.sweep.pool import Start
+from metaexp.sweep.processes.pool import Start
 
 _MOST_REPEATS = 200
 """After this many proposals in a row that were tried before, the search ends."""

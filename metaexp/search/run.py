@@ -25,8 +25,8 @@ from metaexp.search.summary import (
     write_report,
 )
 from metaexp.sweep.folder import Sweep, explain_moved
-from metaexp.sweep.pool import Pool, explain_stop_at_once
-from metaexp.sweep.warm_start import open_job_starter
+from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
+from metaexp.sweep.processes.warm_start import open_job_starter
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None, config_name: str = "config") -> int:

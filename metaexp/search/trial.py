@@ -12,9 +12,9 @@ from metaexp.core.metric import Metric
 from metaexp.search.study import Point, Study
 from metaexp.sweep.folder import check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import BUSY, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
-from metaexp.sweep.pool import Start
+from metaexp.sweep.processes.job_process import BUSY, final_state
+from metaexp.sweep.processes.pool import Start
 
 _MOST_DEATHS = 3
 """A trial whose process is killed this often, for example because memory runs out, has failed."""

@@ -36,10 +36,10 @@ from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
 from metaexp.sweep.folder import Sweep, check_in_place, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob
-from metaexp.sweep.job_process import JobProcess, start
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.options import SweepOptions
-from metaexp.sweep.pool import Pool
+from metaexp.sweep.processes.job_process import JobProcess, start
+from metaexp.sweep.processes.pool import Pool
 from metaexp.sweep.queue import SweepQueue, Watcher
 
 _SECONDS_BETWEEN_LOOKS = 0.2

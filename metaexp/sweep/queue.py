@@ -10,10 +10,10 @@ from metaexp.sweep.decide import is_tried_again
 from metaexp.sweep.folder import Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups
-from metaexp.sweep.job_process import BUSY, JobProcess, final_state
 from metaexp.sweep.job_state import JobState, is_job_locked
 from metaexp.sweep.options import SweepOptions
-from metaexp.sweep.pool import Start
+from metaexp.sweep.processes.job_process import BUSY, JobProcess, final_state
+from metaexp.sweep.processes.pool import Start
 
 
 class Watcher(Protocol):

@@ -35,12 +35,12 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
-from metaexp.sweep.pool import Pool, explain_stop_at_once
 from metaexp.sweep.prepare import Prepared, prepare
+from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
+from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
 from metaexp.sweep.time_left import TimeLeft, format_running
-from metaexp.sweep.warm_start import open_job_starter
 
 _SECONDS_BETWEEN_COUNTS = 1.0
 

@@ -51,8 +51,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(patch: pytest.MonkeyPatch) -> None:
     """No figures, which take longer than these runs; jobs are forked from this process, which has imported torch."""
     patch.setattr("metaexp.run.outputs.draw", lambda *_: {})
-    patch.setattr("metaexp.sweep.warm_start.start", forking.start)
-    patch.setattr("metaexp.sweep.warm_start.can_fork", lambda: False)
+    patch.setattr("metaexp.sweep.processes.warm_start.start", forking.start)
+    patch.setattr("metaexp.sweep.processes.warm_start.can_fork", lambda: False)
 
 
 @pytest.fixture

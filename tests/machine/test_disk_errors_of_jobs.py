@@ -10,7 +10,7 @@ from metaexp.config import yaml_files
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.run import checkpoint
 from metaexp.sweep.job_state import new_note
-from metaexp.sweep.worker import _note_of
+from metaexp.sweep.processes.worker import _note_of
 
 
 def test_a_job_that_the_disk_ends_has_the_code_of_the_machine(tmp_path: Path) -> None:

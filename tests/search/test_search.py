@@ -28,7 +28,7 @@ from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare
 from metaexp.search.queue import TrialQueue
 from metaexp.search.run import search
-from metaexp.sweep import warm_start
+from metaexp.sweep.processes import warm_start
 
 pytest.importorskip("optuna")
 from metaexp.search.study import Study
@@ -343,7 +343,7 @@ def test_an_edit_while_the_search_runs_changes_nothing(family: ModuleType, monke
         (CONF / "model" / "net.yaml").write_text("_target_: tiny_runs.Net\nwidth: 1\ndropout: 0.9\n")
         return forking.start(*arguments, **more)
 
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", edit_and_start)
+    monkeypatch.setattr("metaexp.sweep.processes.warm_start.start", edit_and_start)
     assert run(family, *calm, folder="wild") == 0
     assert outcome("wild") == outcome("calm")
 

@@ -23,9 +23,9 @@ from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.config.classes.source import read_module
 from metaexp.machine.forked_process import wait_for
-from metaexp.sweep import preload, worker
-from metaexp.sweep.job_process import JobProcess, unless_log_opens
 from metaexp.sweep.job_state import LOG_FILE
+from metaexp.sweep.processes import preload, worker
+from metaexp.sweep.processes.job_process import JobProcess, unless_log_opens
 
 
 class Forked:
@@ -73,7 +73,7 @@ class Forked:
 
 
 def start(folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
-    """Start a worker by forking. Replaces :func:`metaexp.sweep.job_process.start`."""
+    """Start a worker by forking. Replaces :func:`metaexp.sweep.processes.job_process.start`."""
     if (failed := unless_log_opens(folder)) is not None:
         return failed
     read_end, write_end = os.pipe()
@@ -97,7 +97,7 @@ def start_warm_parent(
         stdout: Where its output goes.
         pass_fds: The number of its socket.
     """
-    assert list(command[1:4]) == ["-P", "-m", "metaexp.sweep.worker"]
+    assert list(command[1:4]) == ["-P", "-m", "metaexp.sweep.processes.worker"]
     pid = os.fork()
     if pid == 0:
         atexit._clear()  # what is left to do at the end of this process is not for its forks

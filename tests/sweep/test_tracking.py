@@ -13,7 +13,7 @@ from rich.console import Console
 from sampling import only_exhaustive
 
 from metaexp.run.progress import Lines
-from metaexp.sweep.job_process import start
+from metaexp.sweep.processes.job_process import start
 from metaexp.sweep.run import run_all
 
 pytest.importorskip("wandb")
@@ -41,7 +41,8 @@ def test_a_sweep_is_a_group_and_a_job_is_one_run_with_its_exit_status(
         monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("WANDB_SERVICE", "of a client that is gone")  # jobs have their own
     monkeypatch.setenv("WANDB_RUN_ID", "of-one-run")  # jobs have their own
-    monkeypatch.setattr("metaexp.sweep.warm_start.start", start)  # not forked: this process may have been a client
+    # Not forked, because this process may have been a client.
+    monkeypatch.setattr("metaexp.sweep.processes.warm_start.start", start)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1] / "support"))
     overrides = [line for line in family.COMMON if not line.startswith("tracker")]
     overrides += ["tracker=wandb", "tracker.wandb.system_metrics=false", "algorithm.case=0,5"]

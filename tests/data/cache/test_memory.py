@@ -14,8 +14,8 @@ from metaexp.core.errors import DataError
 from metaexp.data.cache import prepared as cache
 from metaexp.data.cache.prepared import HELD, Prepared, cached
 from metaexp.data.glyphs import Glyphs
-from metaexp.sweep import preload
-from metaexp.sweep.preload import hold_data
+from metaexp.sweep.processes import preload
+from metaexp.sweep.processes.preload import hold_data
 
 GLYPHS = {
     "_target_": "metaexp.data.glyphs.Glyphs",

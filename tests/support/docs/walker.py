@@ -67,7 +67,7 @@ def walk(text: str) -> None:
     if "metaexp train -m" in text:
         import forking
 
-        from metaexp.sweep import warm_start
+        from metaexp.sweep.processes import warm_start
 
         warm_start.start, warm_start.can_fork = forking.start, lambda: False
     if "metaexp check" in text:

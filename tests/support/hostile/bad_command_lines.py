@@ -148,7 +148,8 @@ BAD_OF_VERB: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 DO_WORK = (
-    "metaexp.run.job.run_job", "metaexp.run.job.resume_job", "metaexp.sweep.pool.Pool.run", "metaexp.search.run.search",
+    "metaexp.run.job.run_job", "metaexp.run.job.resume_job", "metaexp.sweep.processes.pool.Pool.run",
+    "metaexp.search.run.search",
     "metaexp.doctor.examine.examine", "metaexp.run.evaluation.evaluate.load_dataset", "metaexp.cli.folders.rm.remove",
 )  # fmt: skip
 """Where the work begins that a refused command never reaches."""

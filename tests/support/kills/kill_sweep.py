@@ -49,7 +49,7 @@ from metaexp.results.record import read_record
 from metaexp.run import outputs as outputs_module
 from metaexp.run.progress import Lines
 from metaexp.sweep import run as run_module
-from metaexp.sweep import warm_start
+from metaexp.sweep.processes import warm_start
 
 _SECONDS_BETWEEN_LOOKS = 0.02
 

@@ -21,9 +21,16 @@ from metaexp.core.errors import RunFolderError
 from metaexp.machine.collector import collect_seldom
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
-from metaexp.sweep.job_process import JobProcess, Process, job_environment, start, unless_log_opens, worker_arguments
 from metaexp.sweep.job_state import LOG_FILE
-from metaexp.sweep.pool import Start
+from metaexp.sweep.processes.job_process import (
+    JobProcess,
+    Process,
+    job_environment,
+    start,
+    unless_log_opens,
+    worker_arguments,
+)
+from metaexp.sweep.processes.pool import Start
 
 FORK_SERVER = "--fork-server"
 """Argument of the worker, in place of a job's folder. It makes the worker a warm parent."""
@@ -106,7 +113,7 @@ class WarmStarter:
         last = self._parents[-1] if self._parents else None
         if last is None or not last.is_alive or state != self._state:
             self._state = state
-            command = [sys.executable, "-P", "-m", "metaexp.sweep.worker", FORK_SERVER]
+            command = [sys.executable, "-P", "-m", "metaexp.sweep.processes.worker", FORK_SERVER]
             self._parents.append(WarmParent(command, state[0]))
         return self._parents[-1]
 
@@ -184,7 +191,7 @@ def become_job(number: int) -> list[str]:
 
 def _load() -> None:
     with collect_seldom():
-        from metaexp.sweep.preload import import_everything
+        from metaexp.sweep.processes.preload import import_everything
 
         import_everything()
 
@@ -202,7 +209,7 @@ class _Preparation:
         self.jobs: Counter[bool] = Counter()
 
     def __call__(self, arguments: Sequence[str]) -> None:
-        from metaexp.sweep.preload import draw_figures, hold_data
+        from metaexp.sweep.processes.preload import draw_figures, hold_data
 
         config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
         hold_data(config["dataset"], Path(config["paths"]["data"]))

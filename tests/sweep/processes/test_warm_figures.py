@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from metaexp.results.figures import warm
-from metaexp.sweep import preload, warm_start
+from metaexp.sweep.processes import preload, warm_start
 
 DRAW = """
 import os

@@ -28,13 +28,13 @@ from metaexp.config.classes.source import read_module
 from metaexp.config.classes.targets import trust
 from metaexp.machine.forked_process import can_fork
 from metaexp.results.record import read_record
-from metaexp.sweep import warm_start
 from metaexp.sweep.folder import Sweep, create
 from metaexp.sweep.frozen_job import write_frozen
-from metaexp.sweep.job_process import JobProcess
-from metaexp.sweep.pool import Start
 from metaexp.sweep.prepare import prepare
-from metaexp.sweep.warm_start import WarmStarter, open_job_starter
+from metaexp.sweep.processes import warm_start
+from metaexp.sweep.processes.job_process import JobProcess
+from metaexp.sweep.processes.pool import Start
+from metaexp.sweep.processes.warm_start import WarmStarter, open_job_starter
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no warm parents here")
 

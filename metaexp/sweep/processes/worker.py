@@ -1,4 +1,4 @@
-"""``python -m metaexp.sweep.worker FOLDER ...`` begins or resumes one frozen job in this process, or several together.
+"""``python -m metaexp.sweep.processes.worker FOLDER ...`` begins or resumes a frozen job here, or several together.
 
 A thread watches standard input. When the other end closes, the sweep's process has died, and the job saves and stops.
 The exit codes are those of ``metaexp train``, and 75 if another process runs the job.
@@ -31,9 +31,9 @@ from metaexp.results.record import RECORD_FILE
 from metaexp.sweep.folder import Sweep, open_sweep
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 from metaexp.sweep.groups import n_together
-from metaexp.sweep.job_process import BUSY
 from metaexp.sweep.job_state import LOG_FILE, Note, lock_job, new_note, read_state, write_note
-from metaexp.sweep.warm_start import FORK_SERVER, become_job
+from metaexp.sweep.processes.job_process import BUSY
+from metaexp.sweep.processes.warm_start import FORK_SERVER, become_job
 
 if TYPE_CHECKING:
     from metaexp.run.initial.command import Provenance
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the job of one folder, or those of several folders together, and return the exit code."""
     if list(arguments[:1]) == [FORK_SERVER]:
         leave(main(become_job(int(arguments[1]))))
-    made = argparse.ArgumentParser(prog="python -m metaexp.sweep.worker")
+    made = argparse.ArgumentParser(prog="python -m metaexp.sweep.processes.worker")
     made.add_argument("folders", type=Path, nargs="+", metavar="folder")
     made.add_argument("--threads", type=int)
     made.add_argument("--trust", action="append", default=[])

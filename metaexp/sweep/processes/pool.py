@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from metaexp.machine.signals import StopRequest, stopped_by
-from metaexp.sweep.job_process import JobProcess
+from metaexp.sweep.processes.job_process import JobProcess
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from metaexp.core.errors import ExitCode
 from metaexp.run.progress import Lines
-from metaexp.sweep import job_process
 from metaexp.sweep.folder import create
 from metaexp.sweep.job_state import read_note, read_state
 from metaexp.sweep.prepare import prepare
+from metaexp.sweep.processes import job_process
+from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.run import run_all
-from metaexp.sweep.warm_start import open_job_starter
 
 CONF = Path("conf")
 KINDS = ["a folder", "a FIFO", "a link to a file", "a link to a device", "a link to nothing"]

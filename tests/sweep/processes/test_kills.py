@@ -11,7 +11,7 @@ from sampling import size
 
 from metaexp.machine.forked_process import can_fork
 
-KILLS = Path(__file__).resolve().parents[1] / "support" / "kills"
+KILLS = Path(__file__).resolve().parents[2] / "support" / "kills"
 
 
 WARM = pytest.param(["--warm"], 2, 2, marks=pytest.mark.skipif(not can_fork(), reason="no warm parents here"))

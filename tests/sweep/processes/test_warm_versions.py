@@ -8,7 +8,7 @@ import sys
 CODE = """
 import json
 from metaexp.results import provenance
-from metaexp.sweep import preload
+from metaexp.sweep.processes import preload
 
 def is_kept():
     return [function.cache_info().currsize for function in (provenance._installed, provenance.sources_digest)]

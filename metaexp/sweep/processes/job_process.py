@@ -165,7 +165,7 @@ def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int
         sys.executable,
         "-P",
         "-m",
-        "metaexp.sweep.worker",
+        "metaexp.sweep.processes.worker",
         *worker_arguments([folder, *others], trusted, threads),
     ]
     if (failed := unless_log_opens(folder)) is not None:
@@ -178,7 +178,7 @@ def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int
 
 
 def worker_arguments(folders: Sequence[Path], trusted: Sequence[str], threads: int | None) -> list[str]:
-    """Return the arguments of :mod:`metaexp.sweep.worker` for a job, or for several that are trained together.
+    """Return the arguments of :mod:`.worker` for a job, or for several that are trained together.
 
     Args:
         folders: The folder of each job.
