@@ -22,10 +22,10 @@ from pages import page_parser, write_page
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.terminal_text import print_text
+from metaexp.results.display.markdown import between_markers, format_table
+from metaexp.results.display.wording import NOTHING
 from metaexp.results.episodes import read_episodes
-from metaexp.results.markdown import between_markers, format_table
 from metaexp.results.record import read_record
-from metaexp.results.wording import NOTHING
 from metaexp.run.evaluation.evaluate import evaluate_run
 
 ROOT = Path(__file__).resolve().parents[1]

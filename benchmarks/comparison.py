@@ -30,7 +30,7 @@ from metaexp.compare.statistics.pairs import LEVEL, estimate_difference
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import write_atomically
 from metaexp.core.intervals import student_quantile
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display.markdown import between_markers, format_table
 
 Array = NDArray[np.float64]
 Held = NDArray[np.bool_]

@@ -13,8 +13,8 @@ from typing import Any
 
 from pages import page_parser, write_page
 
-from metaexp.results.markdown import between_markers, format_table
-from metaexp.results.wording import NOTHING
+from metaexp.results.display.markdown import between_markers, format_table
+from metaexp.results.display.wording import NOTHING
 
 RECORD = Path(__file__).resolve().parent / "records" / "data.json"
 STAND_INS = ("mini_imagenet",)

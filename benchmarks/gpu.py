@@ -22,7 +22,7 @@ from timing import save
 from metaexp.config.compose import Composer
 from metaexp.core.errors import MetaexpError
 from metaexp.machine.single_rank import SINGLE
-from metaexp.results.markdown import between_markers
+from metaexp.results.display.markdown import between_markers
 from metaexp.run.build import TrainingSetup, set_up
 
 EXPERIMENTS = (

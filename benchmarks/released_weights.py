@@ -26,7 +26,7 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.device import use_device
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.run.build import build
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluation.evaluator import Evaluator

@@ -25,7 +25,7 @@ from typing import Any
 from pages import page_parser, write_page
 
 from metaexp.core.errors import ConfigError
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display.markdown import between_markers, format_table
 
 RECORDS = Path(__file__).resolve().parent / "records"
 Found = Mapping[str, Any]

@@ -13,9 +13,9 @@ from typing import Any
 
 from pages import page_parser, write_page
 
-from metaexp.results.display_names import full_name
-from metaexp.results.markdown import between_markers, format_table
-from metaexp.results.wording import NOTHING
+from metaexp.results.display.markdown import between_markers, format_table
+from metaexp.results.display.names import full_name
+from metaexp.results.display.wording import NOTHING
 
 RECORDS = Path(__file__).resolve().parent / "records"
 SPECIAL = {

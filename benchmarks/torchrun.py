@@ -24,7 +24,7 @@ import timing
 from pages import page_parser, write_page
 
 from metaexp.machine.threads import cores
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.results.record import read_record
 
 RECORD = Path(__file__).resolve().parent / "records" / "torchrun.json"

@@ -24,11 +24,11 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.terminal_text import plain
 from metaexp.data.inventory.loaded import LoadedDataset
+from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.record import RunRecord, read_record
 from metaexp.results.run_table import RunTable, read_table
-from metaexp.results.wording import format_score
 from metaexp.run.build import load_examples
 from metaexp.run.folder import RunFolder, existing
 from metaexp.run.initial.command import compose_run

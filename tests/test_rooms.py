@@ -30,7 +30,7 @@ LINTED = {
     "algorithms/anil.py": ("import metaexp.algorithms.maml", "an algorithm is one file"),
     "models/base.py": ("import omegaconf", "only cli, config, search and sweep know Hydra"),
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
-    "results/terminal.py": ("import mlflow", "only tracking/mlflow.py knows MLflow"),
+    "results/display/terminal.py": ("import mlflow", "only tracking/mlflow.py knows MLflow"),
     "run/session.py": ("import optuna", "only search/study.py knows optuna"),
     "folders/find.py": ("import filelock", "only core/locks.py knows filelock"),
     "data/glyphs.py": ("import fontTools", "only the room data/font knows fontTools"),

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pages import page_parser, write_page
 
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display.markdown import between_markers, format_table
 
 RECORDS = Path(__file__).resolve().parents[1] / "records"
 Found = Mapping[str, Any]

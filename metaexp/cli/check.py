@@ -16,7 +16,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import make_console, print_text
-from metaexp.results.next_steps import after_check, format_next
+from metaexp.results.display.next_steps import after_check, format_next
 
 if TYPE_CHECKING:
     from metaexp.doctor.report import Part

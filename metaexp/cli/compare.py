@@ -16,8 +16,8 @@ from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.terminal_text import make_console
-from metaexp.results.display_names import full_name
-from metaexp.results.next_steps import Step, format_next, step
+from metaexp.results.display.names import full_name
+from metaexp.results.display.next_steps import Step, format_next, step
 from metaexp.run.folder import check_writable, create_folder
 from metaexp.run.integrity import check_run_files
 

@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
 from metaexp.data.mapped.placement import use_placement
-from metaexp.results.next_steps import after_data, format_next
+from metaexp.results.display.next_steps import after_data, format_next
 from metaexp.run.folder import check_writable
 
 WORDS = ("list", "show", "verify", "prepare")

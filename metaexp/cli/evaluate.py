@@ -12,7 +12,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.revise import check_idle, revise
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import make_console, print_phase
-from metaexp.results.next_steps import format_next, step
+from metaexp.results.display.next_steps import format_next, step
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import existing
 from metaexp.sweep.expand import expand
@@ -119,7 +119,7 @@ def _evaluate_one(path: Path, overrides: list[str], options: EvaluateOptions) ->
     revise(*existing(path).read_config(), overrides, options.config_dir)  # reports problems before torch is imported
 
     print_phase("loading torch")
-    from metaexp.results.terminal import print_evaluation
+    from metaexp.results.display.terminal import print_evaluation
     from metaexp.run.evaluation.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(path, overrides, options.config_dir, None, options.allow_trained_classes))
@@ -131,7 +131,7 @@ def _evaluate_all(places: Sequence[Path], changes: Sequence[list[str]], options:
     tests = [Test(run, overrides) for run in _finished_runs(places) for overrides in changes]
     _check_all(tests, options)
 
-    from metaexp.results.terminal import format_evaluations
+    from metaexp.results.display.terminal import format_evaluations
     from metaexp.run.evaluation.evaluate import evaluate_run
 
     console = make_console()

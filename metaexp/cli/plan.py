@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, own_options, parse, print_help
 from metaexp.core.terminal_text import print_text
-from metaexp.results.next_steps import Step, format_next
+from metaexp.results.display.next_steps import Step, format_next
 
 
 class PlanOptions(Options):

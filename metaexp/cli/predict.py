@@ -12,7 +12,7 @@ from metaexp.cli.arguments import Options, make_parser, number, own_options, par
 from metaexp.core.errors import ConfigError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
-from metaexp.results.next_steps import after_prediction, format_next
+from metaexp.results.display.next_steps import after_prediction, format_next
 from metaexp.run.folder import existing
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
+from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
-from metaexp.results.next_steps import after_report, format_next
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
 

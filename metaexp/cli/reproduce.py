@@ -12,7 +12,7 @@ from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
 from metaexp.core.terminal_text import print_text
-from metaexp.results.next_steps import after_rerun, after_seeds, format_next
+from metaexp.results.display.next_steps import after_rerun, after_seeds, format_next
 
 _DESCRIPTION = """\
 metaexp reproduce RUN    run it again from its folder alone, or from its copy in docs/results, and compare:
@@ -140,8 +140,8 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     with _explain_how_to_continue():
         done = run_seeds(plan)
 
+    from metaexp.results.display.terminal import print_seeds
     from metaexp.results.seed_summary import write_summary
-    from metaexp.results.terminal import print_seeds
 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)

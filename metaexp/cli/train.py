@@ -118,7 +118,7 @@ def _resumed_folder(options: TrainOptions) -> Path:
 
 
 def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
-    from metaexp.results.terminal import print_summary
+    from metaexp.results.display.terminal import print_summary
 
     if ranks.rank == 0:
         print_summary(record, folder)

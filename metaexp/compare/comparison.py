@@ -18,10 +18,10 @@ from metaexp.compare.learning import read_histories
 from metaexp.compare.rows import Decide, Group, Rows, group, rows
 from metaexp.compare.statistics.pairs import Estimate, Pair, Verdicts, compare_rows
 from metaexp.core.metric import is_hit_rate, larger_is_better
-from metaexp.results.display_names import format_label
+from metaexp.results.display.names import format_label
+from metaexp.results.display.wording import format_batch_norm, format_device, format_order
 from metaexp.results.history import History
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_batch_norm, format_device, format_order
 
 
 @dataclass(frozen=True)

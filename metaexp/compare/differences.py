@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, format_setting, is_of_task, settings, with_named_weights
+from metaexp.results.display.wording import format_batch_norm, format_device
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_batch_norm, format_device
 
 _SKIPPED = ("seed", "algorithm._target_")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from metaexp.compare.gather import Run
 from metaexp.core.errors import ConfigError
+from metaexp.results.display.wording import format_task
 from metaexp.results.own_code import codes_used
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_task
 
 Decide = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Gives the part of a configuration that decides numbers, without arguments at their default. So a run made before an

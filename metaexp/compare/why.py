@@ -14,11 +14,11 @@ from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
 from metaexp.core.errors import RunFolderError
+from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import codes_used, differing_files, inexact_resumes, source_files
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.wording import format_score
 
 _NUMERIC = ("torch", "numpy", "metaexp", "python", "system")
 """Versions that numbers depend on most, in this order; the others follow."""

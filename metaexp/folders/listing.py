@@ -14,7 +14,7 @@ from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.filters import Filter, passing
 from metaexp.folders.find import Found, find, jobs, kind_of
 from metaexp.folders.rows import Row, has_value, row_of, value_of
-from metaexp.results.wording import NOTHING
+from metaexp.results.display.wording import NOTHING
 
 _SECONDS_WITHOUT_PROGRESS = 0.7
 _UNITS = ("kB", "MB", "GB", "TB")

@@ -19,15 +19,9 @@ from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
 from metaexp.folders.state import RunState, read_run
-from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
-from metaexp.results.evaluations import EVALUATIONS, evaluations
-from metaexp.results.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
-from metaexp.results.own_code import CODE
-from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
-from metaexp.results.progress_file import PROFILE_FILE
-from metaexp.results.record import RECORD_FILE, RunRecord
-from metaexp.results.terminal import format_after_steps, format_domains, format_metrics
-from metaexp.results.wording import (
+from metaexp.results.display.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
+from metaexp.results.display.terminal import format_after_steps, format_domains, format_metrics
+from metaexp.results.display.wording import (
     NOTHING,
     format_device,
     format_reference,
@@ -36,6 +30,12 @@ from metaexp.results.wording import (
     format_time,
     name_validation,
 )
+from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES
+from metaexp.results.evaluations import EVALUATIONS, evaluations
+from metaexp.results.own_code import CODE
+from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
+from metaexp.results.progress_file import PROFILE_FILE
+from metaexp.results.record import RECORD_FILE, RunRecord
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
 

@@ -16,10 +16,10 @@ from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs
 from metaexp.folders.listing import format_columns
 from metaexp.folders.state import STATES, RunState, is_in_use, read_run, steps_done
-from metaexp.results.next_steps import format_next, step
+from metaexp.results.display.next_steps import format_next, step
+from metaexp.results.display.wording import NOTHING, format_score, format_time, format_value
 from metaexp.results.progress_file import Progress, read_progress
 from metaexp.results.record import FROZEN_FILE
-from metaexp.results.wording import NOTHING, format_score, format_time, format_value
 from metaexp.run.progress import format_left
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 from metaexp.report.rows import Entry
 from metaexp.report.run_page import format_verdict
-from metaexp.results.markdown import between_markers, format_table
-from metaexp.results.record import Reference, Task
-from metaexp.results.verdict import is_another_task
-from metaexp.results.wording import (
+from metaexp.results.display.markdown import between_markers, format_table
+from metaexp.results.display.wording import (
     NOTHING,
     format_batch_norm,
     format_reference,
@@ -19,6 +17,8 @@ from metaexp.results.wording import (
     format_steps,
     format_task,
 )
+from metaexp.results.record import Reference, Task
+from metaexp.results.verdict import is_another_task
 
 
 class Setting(NamedTuple):

@@ -11,6 +11,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, make_folder, read_regular, write_atomically
 from metaexp.core.task_fit import is_stand_in
 from metaexp.report.publish import WEIGHTS
+from metaexp.results.display.wording import format_task
 from metaexp.results.episodes import tested_episodes
 from metaexp.results.evaluations import (
     EVALUATIONS,
@@ -24,7 +25,6 @@ from metaexp.results.evaluations import (
 from metaexp.results.privacy import clean_config, clean_overrides
 from metaexp.results.record import Reference, RunRecord, read_record
 from metaexp.results.verdict import reproduction_verdict
-from metaexp.results.wording import format_task
 
 _OF_MACHINE = (
     "device=", "device.accelerator=", "device.threads=", "device.task_chunk=", "device.deterministic=",

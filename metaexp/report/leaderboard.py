@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from metaexp.core.metric import larger_is_better
 from metaexp.report.rows import Entry, format_devices, format_entry_command, format_measured, format_title, grouped
-from metaexp.results.html_page import render_page
-from metaexp.results.record import RunRecord
-from metaexp.results.wording import (
+from metaexp.results.display.html_page import render_page
+from metaexp.results.display.wording import (
     NOTHING,
     format_batch_norm,
     format_published,
@@ -20,6 +19,7 @@ from metaexp.results.wording import (
     format_task,
     format_time,
 )
+from metaexp.results.record import RunRecord
 
 FILTERS = {
     "algorithm": "learner",

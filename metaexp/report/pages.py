@@ -16,11 +16,8 @@ from metaexp.core.files import encode_text, write_atomically
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_run_page, format_verdict
-from metaexp.results.evaluations import published_tests
-from metaexp.results.markdown import between_markers, escape_line, format_table
-from metaexp.results.record import RECORD_FILE, RunRecord, read_record
-from metaexp.results.verdict import with_verdict
-from metaexp.results.wording import (
+from metaexp.results.display.markdown import between_markers, escape_line, format_table
+from metaexp.results.display.wording import (
     NOTHING,
     format_batch_norm,
     format_order,
@@ -29,6 +26,9 @@ from metaexp.results.wording import (
     format_task,
     format_time,
 )
+from metaexp.results.evaluations import published_tests
+from metaexp.results.record import RECORD_FILE, RunRecord, read_record
+from metaexp.results.verdict import with_verdict
 
 IsCurrent = Callable[[RunRecord], bool]
 """Whether a record's experiment and overrides still give the configuration that it was made with."""

@@ -7,11 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from metaexp.results.markdown import format_table
-from metaexp.results.record import RunRecord
-from metaexp.results.seeds import combined_record
-from metaexp.results.verdict import is_another_task, margin
-from metaexp.results.wording import (
+from metaexp.results.display.markdown import format_table
+from metaexp.results.display.wording import (
     NOTHING,
     format_command,
     format_device,
@@ -19,6 +16,9 @@ from metaexp.results.wording import (
     format_test_command,
     format_time,
 )
+from metaexp.results.record import RunRecord
+from metaexp.results.seeds import combined_record
+from metaexp.results.verdict import is_another_task, margin
 
 _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "changed")
 """Kinds of verdicts, from the one that shows most."""

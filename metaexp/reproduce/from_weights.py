@@ -13,11 +13,11 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
+from metaexp.results.display.wording import format_score
 from metaexp.results.evaluations import published_tests
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
-from metaexp.results.wording import format_score
 from metaexp.run.integrity import check_run_files
 
 PUBLISHED = Path("docs/results")

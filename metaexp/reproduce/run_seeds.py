@@ -201,7 +201,7 @@ def _steps(plan: SeedsPlan, print_line: Callable[[str], None]) -> int | None:
 
 
 def _format_estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps: int | None, left: int) -> str:
-    from metaexp.results.wording import format_times
+    from metaexp.results.display.wording import format_times
 
     full = plan.base.train.steps
     what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"

@@ -16,8 +16,8 @@ from metaexp.core.errors import DataError
 from metaexp.machine.failures import explain_errors
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.results.display.wording import format_order, format_task
 from metaexp.results.record import RECORD_FILE, RunRecord, parse_record, read_record
-from metaexp.results.wording import format_order, format_task
 from metaexp.run.build import TrainingSetup, set_up
 from metaexp.run.checkpoint import Checkpoints, read_files
 from metaexp.run.first_record import first_record

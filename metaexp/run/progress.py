@@ -15,8 +15,8 @@ from rich.table import Column
 from rich.text import Text
 
 from metaexp.core.terminal_text import make_console
+from metaexp.results.display.wording import format_time
 from metaexp.results.progress_file import Progress, write_progress
-from metaexp.results.wording import format_time
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_UPDATES = 0.1

@@ -18,10 +18,10 @@ from metaexp.machine.environment import changed_environment, environment
 from metaexp.machine.failures import explained
 from metaexp.machine.signals import AbortedWork, Interrupted, StopRequest, stopped_by
 from metaexp.machine.stopwatch import Stopwatch
+from metaexp.results.display.wording import format_point
 from metaexp.results.episodes import episodes_sha256
 from metaexp.results.record import RECORD_FILE, RunRecord, Score, Verdict
 from metaexp.results.verdict import reproduction_verdict
-from metaexp.results.wording import format_point
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoint, explain_misfit
 from metaexp.run.evaluation.own_metrics import try_own_metrics

@@ -27,8 +27,8 @@ from metaexp.machine.device import Compute
 from metaexp.machine.profile import profile_steps
 from metaexp.machine.signals import ABORT_SECONDS, AbortedWork, StopRequest
 from metaexp.machine.stopwatch import Stopwatch
+from metaexp.results.display.wording import format_score
 from metaexp.results.record import Score
-from metaexp.results.wording import format_score
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, explain_misfit
 from metaexp.run.outputs import Outputs

@@ -9,8 +9,8 @@ import yaml
 
 from metaexp.config.check import SLOTS
 from metaexp.core.files import write_atomically
+from metaexp.results.display.wording import format_score
 from metaexp.results.record import read_record
-from metaexp.results.wording import format_score
 from metaexp.search.study import Point
 from metaexp.search.summary import SearchResult, train_command
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen

@@ -112,7 +112,7 @@ def _test(folder: Path, config_dir: Path | None) -> None:
     if before:
         print_text(before)
         return
-    from metaexp.results.terminal import print_evaluation
+    from metaexp.results.display.terminal import print_evaluation
     from metaexp.run.evaluation.evaluate import evaluate_run
 
     print_evaluation(*evaluate_run(folder, [], config_dir))

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from metaexp.core.errors import RunFolderError
 from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.metric import Metric
+from metaexp.results.display.wording import format_score
+from metaexp.results.display.wording import format_value as format_metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
-from metaexp.results.wording import format_score
-from metaexp.results.wording import format_value as format_metric
 from metaexp.search.files import REPORT_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import format_value, trials_for_importance

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from metaexp.machine.threads import threads_each
-from metaexp.results.wording import NOTHING, format_times
+from metaexp.results.display.wording import NOTHING, format_times
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
 from metaexp.sweep.frozen_job import FrozenJob

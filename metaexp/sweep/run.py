@@ -16,7 +16,7 @@ from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
 from metaexp.machine.threads import threads_each
-from metaexp.results.next_steps import after_sweep, format_next
+from metaexp.results.display.next_steps import after_sweep, format_next
 from metaexp.results.progress_file import read_progress
 from metaexp.run.folder import check_writable
 from metaexp.run.progress import Advance, Display, default_display

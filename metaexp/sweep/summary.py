@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from metaexp.results.display.wording import format_score, format_time, format_times
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_score, format_time, format_times
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState, Status
 

@@ -9,7 +9,7 @@ import pytest
 
 import metaexp as mx
 from metaexp.cli.main import main
-from metaexp.results.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
+from metaexp.results.display.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",

@@ -10,8 +10,8 @@ import pytest
 from metaexp.core.errors import RunFolderError
 from metaexp.report.pages import Documentation, format_short_table, generate, outdated, read_entries, write_outdated
 from metaexp.report.rows import Entry, best_first, format_devices, format_seeds_table
-from metaexp.results import wording
-from metaexp.results.markdown import between_markers, format_table
+from metaexp.results.display import wording
+from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict, write_record
 
 README = "# Project\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nmore\n"

@@ -25,9 +25,9 @@ from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError
 from metaexp.reproduce.causes import likely_causes
 from metaexp.results.beginning import InexactResume
+from metaexp.results.display.terminal import print_summary
 from metaexp.results.own_code import codes_used
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.terminal import print_summary
 from metaexp.run.first_record import with_resume
 from metaexp.run.job import resume_job, run_job
 from metaexp.sweep import reuse

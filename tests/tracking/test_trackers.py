@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_lines
+from metaexp.results.display.wording import format_point
 from metaexp.results.record import FROZEN_FILE
-from metaexp.results.wording import format_point
 from metaexp.run.folder import read_varied
 from metaexp.run.session import Session
 from metaexp.tracking.base import Outcome, RunInfo, Tracker

@@ -20,7 +20,7 @@ from metaexp.compare.output.wording import (
 )
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import format_metric_name
-from metaexp.results.wording import NOTHING, format_times
+from metaexp.results.display.wording import NOTHING, format_times
 
 _MOST_COLUMNS = 8
 """Rows that fit beside each other, with their names above, on a printed page."""

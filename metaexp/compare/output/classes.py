@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
 from metaexp.compare.output.cells import Cell, Cells, Column
+from metaexp.results.display.wording import NOTHING
 from metaexp.results.per_class.files import ClassResult
-from metaexp.results.wording import NOTHING
 
 CLASSES_TABLE = "classes.csv"
 HEADER = ("dataset", "n_way", "k_shot", "row", "class", "accuracy", "right", "queries")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from metaexp.compare.comparison import RowResult
-from metaexp.results.display_names import ALGORITHMS
+from metaexp.results.display.names import ALGORITHMS
 from metaexp.results.figures.style import CYCLE
 
 PALETTE = (*CYCLE, "#7A4B2A", "#332288", "#999933", "#4D4D4D", "#AA4466", "#117777")

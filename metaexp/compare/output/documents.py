@@ -29,7 +29,7 @@ from metaexp.compare.output.classes import CLASSES_TABLE, HEADER, class_lines, c
 from metaexp.compare.output.escape import escape_csv, escape_latex, escape_markdown
 from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.core.terminal_text import plain
-from metaexp.results.markdown import format_table
+from metaexp.results.display.markdown import format_table
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:

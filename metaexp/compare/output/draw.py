@@ -16,8 +16,8 @@ from metaexp.compare.output.cells_map import draw_cells, mark_values
 from metaexp.compare.output.colours import PALETTE, Look
 from metaexp.compare.output.figure_data import FigureData, Series
 from metaexp.core.terminal_text import plain
+from metaexp.results.display.html_page import JOINTS
 from metaexp.results.figures.style import CYCLE, GREY, STYLE, arrange, thousands
-from metaexp.results.html_page import JOINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metaexp.compare.comparison import Table
 from metaexp.compare.differences import Difference
 from metaexp.compare.rows import is_of_task
-from metaexp.results.wording import shorten
+from metaexp.results.display.wording import shorten
 
 _MOST_NAMES = 5
 _BUDGET = ("train.steps", "train.meta_batch_size", "train.patience", "steps done")

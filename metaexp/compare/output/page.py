@@ -19,7 +19,7 @@ from metaexp.compare.output.cells import (
 from metaexp.compare.output.classes import classes_cells
 from metaexp.compare.output.documents import has_star
 from metaexp.compare.output.wording import format_headline, format_legend
-from metaexp.results.html_page import render_page
+from metaexp.results.display.html_page import render_page
 
 _ACROSS = ("shots_", "ways_")
 

@@ -13,9 +13,9 @@ from metaexp.compare.output.paper_figures import draw_paper
 from metaexp.compare.rows import format_setting, settings
 from metaexp.compare.statistics.pairs import Estimate
 from metaexp.core.metric import decimals, format_digits, format_metric_name, is_hit_rate
-from metaexp.results.display_names import ALGORITHMS, papers_of, to_bibtex
+from metaexp.results.display.names import ALGORITHMS, papers_of, to_bibtex
+from metaexp.results.display.wording import NOTHING
 from metaexp.results.privacy import clean_text
-from metaexp.results.wording import NOTHING
 
 _HIDDEN = (
     "paths.",

@@ -7,7 +7,7 @@ from metaexp.compare.output.fairness import format_names, format_other_differenc
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
 from metaexp.core.metric import format_digits, format_metric_name, is_hit_rate
-from metaexp.results.wording import NOTHING, format_times
+from metaexp.results.display.wording import NOTHING, format_times
 
 MINUS = "\N{MINUS SIGN}"
 _MOST_SENTENCES = 5

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metaexp.core.metric import format_digits, format_metric_name
+from metaexp.results.display.wording import format_reference, format_score
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.figures.style import (
     BLUE,
@@ -23,7 +24,6 @@ from metaexp.results.figures.style import (
 )
 from metaexp.results.history import Curve
 from metaexp.results.record import Reference, Score
-from metaexp.results.wording import format_reference, format_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

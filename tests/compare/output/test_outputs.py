@@ -28,7 +28,7 @@ from metaexp.compare.output.wording import format_headline, format_legend
 from metaexp.compare.output.write import render, write
 from metaexp.compare.statistics.required_sample import RequiredSample
 from metaexp.results.beginning import InitialWeights
-from metaexp.results.html_page import breakable, joined
+from metaexp.results.display.html_page import breakable, joined
 from metaexp.results.record import Task
 from tests.compare.conftest import HOSTILE, MakeRun, decide
 

@@ -23,7 +23,7 @@ from metaexp.compare.output.figures import figures
 from metaexp.compare.output.paper import format_paper, paper_files, to_appendix, to_tables
 from metaexp.compare.output.paper_figures import WIDTHS, draw_paper
 from metaexp.compare.output.write import render, write
-from metaexp.results.display_names import ALGORITHMS, format_label, papers_of, to_bibtex
+from metaexp.results.display.names import ALGORITHMS, format_label, papers_of, to_bibtex
 from metaexp.results.figures.style import STYLE
 from tests.compare.conftest import HOSTILE, MakeRun, decide, factory_of_runs
 

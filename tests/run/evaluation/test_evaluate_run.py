@@ -18,10 +18,10 @@ from rich.console import Console
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.data.base import MetaDataset
 from metaexp.machine.signals import Interrupted
+from metaexp.results.display.terminal import print_evaluation
 from metaexp.results.episodes import read_episodes
 from metaexp.results.evaluations import Kept, as_trained
 from metaexp.results.record import RunRecord, read_record
-from metaexp.results.terminal import print_evaluation
 from metaexp.run.evaluation import evaluate
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.job import run_job

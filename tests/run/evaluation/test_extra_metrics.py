@@ -19,7 +19,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.json_lines import TIMINGS_FILE, read_lines
 from metaexp.core.metric import extra_metric
-from metaexp.results.wording import format_score
+from metaexp.results.display.wording import format_score
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.progress import Lines
 

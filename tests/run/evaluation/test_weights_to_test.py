@@ -14,8 +14,8 @@ from metaexp.config.identity import config_hash
 from metaexp.core.errors import ConfigError, NotFiniteError
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
+from metaexp.results.display.wording import format_selected
 from metaexp.results.record import RunRecord
-from metaexp.results.wording import format_selected
 from metaexp.run.evaluation.evaluate import evaluate_run
 from metaexp.run.evaluation.evaluator import Evaluator
 from metaexp.run.first_record import Provenance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from metaexp.results.wording import shorten
+from metaexp.results.display.wording import shorten
 
 
 class Paper(NamedTuple):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from metaexp.results.display.terminal import print_evaluation, print_summary
+from metaexp.results.display.wording import format_reference, format_score, format_value, shown_steps
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task, Verdict
-from metaexp.results.terminal import print_evaluation, print_summary
-from metaexp.results.wording import format_reference, format_score, format_value, shown_steps
 
 RECORD = RunRecord(
     status="completed",

@@ -10,15 +10,8 @@ from rich.table import Table
 
 from metaexp.core.metric import format_metric_name
 from metaexp.core.terminal_text import make_console
-from metaexp.results.evaluations import Evaluation, Kept
-from metaexp.results.next_steps import after_run, format_next, step
-from metaexp.results.own_code import format_edited
-from metaexp.results.per_class.files import CLASSES_FILE, format_hardest, read_classes
-from metaexp.results.progress_file import PROFILE_FILE
-from metaexp.results.record import RunRecord, Score
-from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
-from metaexp.results.seeds import SeedsResult
-from metaexp.results.wording import (
+from metaexp.results.display.next_steps import after_run, format_next, step
+from metaexp.results.display.wording import (
     format_batch_norm,
     format_order,
     format_reference,
@@ -29,6 +22,13 @@ from metaexp.results.wording import (
     name_validation,
     shown_steps,
 )
+from metaexp.results.evaluations import Evaluation, Kept
+from metaexp.results.own_code import format_edited
+from metaexp.results.per_class.files import CLASSES_FILE, format_hardest, read_classes
+from metaexp.results.progress_file import PROFILE_FILE
+from metaexp.results.record import RunRecord, Score
+from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
+from metaexp.results.seeds import SeedsResult
 
 
 def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:

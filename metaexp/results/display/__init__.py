@@ -1,0 +1,1 @@
+"""How results are shown: what things are called, numbers as text, the terminal, and pages."""
