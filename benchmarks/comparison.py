@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from metaexp.compare.statistics.effects import Row, difference_variances, pairing_gain, summarise
 from metaexp.compare.statistics.pairs import LEVEL, estimate_difference
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
 from metaexp.core.intervals import student_quantile
 from metaexp.results.display.markdown import between_markers, format_table
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from metaexp.core.files import write_atomically
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.terminal_text import print_text
 
 

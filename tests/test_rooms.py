@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = "imports point down"
 LINTED = {
-    "core/files.py": ("import metaexp.models.init", ORDER),
+    "core/disk/files.py": ("import metaexp.models.init", ORDER),
     "tracking/files.py": ("import metaexp.results.record", ORDER),
     "config/check.py": ("import metaexp.machine.device", ORDER),
     "cli/train.py": ("import metaexp.api", ORDER),
@@ -32,7 +32,7 @@ LINTED = {
     "results/record.py": ("import wandb", "only tracking/wandb.py knows"),
     "results/display/terminal.py": ("import mlflow", "only tracking/mlflow.py knows MLflow"),
     "run/session.py": ("import optuna", "only search/study.py knows optuna"),
-    "folders/find.py": ("import filelock", "only core/locks.py knows filelock"),
+    "folders/find.py": ("import filelock", "only core/disk/locks.py knows filelock"),
     "data/glyphs.py": ("import fontTools", "only the room data/font knows fontTools"),
     "models/conv4.py": ("import timm", "only models/timm_network.py knows timm"),
     "newroom/__init__.py": ("", ORDER),

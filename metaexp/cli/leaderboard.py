@@ -11,8 +11,8 @@ from urllib.parse import quote
 from metaexp.cli.arguments import Parser, print_origin
 from metaexp.compare.find import run_folders
 from metaexp.config.project import use_own_files
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
-from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.report.leaderboard import LeftOut, format_leaderboard
 from metaexp.report.publish import WEIGHTS

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import metaexp
 from metaexp.config.classes.values import format_nearest
-from metaexp.core.disk_errors import explain_disk_error, is_disks_fault
+from metaexp.core.disk.errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_phase, print_text
 from metaexp.machine.collector import collect_seldom

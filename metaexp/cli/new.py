@@ -16,8 +16,8 @@ from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
 from metaexp.config.permissions import allow, allowed
 from metaexp.config.project import FILE, Project, find_project
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
 from metaexp.core.terminal_text import print_text
 
 _DESCRIPTION = """\

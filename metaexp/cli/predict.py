@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, print_help, whole_number
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import after_prediction, format_next
 from metaexp.run.folder import existing

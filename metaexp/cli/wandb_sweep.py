@@ -12,8 +12,8 @@ from typing import cast
 from metaexp.cli.arguments import Options, make_parser, parse, print_help, whole_number
 from metaexp.config.compose import Composer
 from metaexp.config.project import own_words
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import write_atomically
 from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space

@@ -11,7 +11,7 @@ import numpy as np
 
 from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
-from metaexp.core.disk_errors import explain_disk_errors
+from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_domains, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained

@@ -14,8 +14,8 @@ from typing import Any
 
 from metaexp.config.schema import ClassSpec
 from metaexp.core.checkpoint_names import saved_steps, step_name
+from metaexp.core.disk.files import open_tensors, read_regular, refuse_links
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import open_tensors, read_regular, refuse_links
 
 BEST = "best"
 """The name of a run's selected weights, without suffix."""

@@ -14,8 +14,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TypedDict
 
+from metaexp.core.disk.files import is_special, write_atomically
 from metaexp.core.errors import ConfigError
-from metaexp.core.files import is_special, write_atomically
 
 _MOST_BYTES = 1_000_000
 

@@ -10,8 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 
+from metaexp.core.disk.files import is_special, open_regular, reason
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import is_special, open_regular, reason
 
 _MOST_BYTES = 500_000
 _MOST_NODES = 100_000

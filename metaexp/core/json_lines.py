@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.files import open_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import open_regular
 from metaexp.core.shapes import Split
 
 METRICS_FILE = "metrics.jsonl"

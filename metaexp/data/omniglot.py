@@ -211,7 +211,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     Raises:
         DataError: The file is missing and cannot be downloaded.
     """
-    from metaexp.core.user_cache import user_cache
+    from metaexp.core.disk.user_cache import user_cache
     from metaexp.data.cache.prepared import can_write
 
     if (found := _part_here(part, folder)) is not None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from metaexp.core.disk.files import reason
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import reason
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.files import REPORT_FILE, STUDY_JOURNAL
 from metaexp.sweep.folder import SWEEP_FILE

@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from metaexp.core.disk.files import reason
+from metaexp.core.disk.locks import RUN_LOCK
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.files import reason
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE
-from metaexp.core.locks import RUN_LOCK
 from metaexp.folders.find import Found, jobs, kind_of, owner_of
 from metaexp.folders.state import is_in_use
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES

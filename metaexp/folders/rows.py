@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular
 from metaexp.core.terminal_text import plain
 from metaexp.folders.find import Found, jobs, size_of
 from metaexp.folders.state import STATES, RunState, State, is_in_use, read_run, steps_done

@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from metaexp.core.disk.locks import RUN_LOCK, is_locked
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
-from metaexp.core.locks import RUN_LOCK, is_locked
 from metaexp.folders.find import Found
 from metaexp.results.episodes import check_tested
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE, RunRecord, read_record

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.errors import ConfigError, MachineError, MetaexpError
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import append_regular
+from metaexp.core.disk.files import append_regular
 
 _MOST_BYTES = 1 << 20
 _SECONDS_BETWEEN_LOOKS = 0.01

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from metaexp.core.files import write_atomically
+from metaexp.core.disk.files import write_atomically
 from metaexp.results.progress_file import PROFILE_FILE
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.disk.files import encode_text, make_folder, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, make_folder, read_regular, write_atomically
 from metaexp.core.task_fit import is_stand_in
 from metaexp.report.publish import WEIGHTS
 from metaexp.results.display.wording import format_task

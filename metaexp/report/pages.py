@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import encode_text, write_atomically
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.rows import Entry, best_first, format_devices, format_measured, format_title, grouped, of_row
 from metaexp.report.run_page import GENERATED, format_run_page, format_verdict

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, MOST_METRICS
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import PUBLISHED_TESTS

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.files import open_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import open_regular
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
 from metaexp.reproduce.causes import conditions, likely_causes
 from metaexp.results.episodes import EPISODES_FILE, read_episodes

@@ -16,8 +16,8 @@ from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import encode_text, write_atomically
 from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
 from metaexp.results.privacy import BLANK
 from metaexp.results.provenance import git_state, versions

@@ -14,8 +14,8 @@ from metaexp.config.compose import Composer, Job
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
-from metaexp.core.files import write_atomically
 from metaexp.reproduce.rerun import FOLDER
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.progress import Display, default_display

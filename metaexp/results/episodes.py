@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.record import RECORD_FILE, RunRecord, Score
 
 EPISODES_FILE = "test_episodes.csv"

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular
 from metaexp.results.episodes import tested_episodes
 from metaexp.results.per_class.files import ClassResult, read_classes
 from metaexp.results.reading import ADDED, FaultError, build

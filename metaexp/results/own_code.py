@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from metaexp.core.files import read_regular
+from metaexp.core.disk.files import read_regular
 from metaexp.results.beginning import OwnCodeRecord
 from metaexp.results.record import RunRecord
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular
 from metaexp.results.reading import build
 
 PROGRESS_FILE = ".progress.json"

@@ -15,8 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular
 
 ADDED = types.MappingProxyType({"added": True})
 """Metadata of a field that was added later. Older JSON lacks it, and its default was the only value then."""

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.core.task_fit import is_stand_in
 from metaexp.results.beginning import Git, InexactResume, InitialWeights, OwnCodeRecord, ParentRun
 from metaexp.results.reading import ADDED, FaultError, build, check_lengths

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metaexp.core.files import encode_text, write_atomically
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.results.display.wording import NOTHING, format_batch_norm, format_reference, format_score, format_task
 from metaexp.results.record import Reference, RunRecord
 from metaexp.results.seeds import SeedsResult, combine_seeds

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from safetensors import SafetensorError
 
 from metaexp.core.checkpoint_names import saved_steps, step_name
+from metaexp.core.disk.files import make_folder, open_tensors, read_regular, sync_folder, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import make_folder, open_tensors, read_regular, sync_folder, write_atomically
 from metaexp.results.checkpoint_values import misfit
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from metaexp.config.check import check
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import OwnCode, Settings
 from metaexp.config.yaml_files import read_mapping, to_yaml
-from metaexp.core.disk_errors import explain_disk_errors
+from metaexp.core.disk.errors import explain_disk_errors
+from metaexp.core.disk.files import encode_text, read_regular, refuse_links, write_atomically
+from metaexp.core.disk.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, read_regular, refuse_links, write_atomically
 from metaexp.core.json_lines import METRICS_FILE
-from metaexp.core.locks import RUN_LOCK, LockedError, hold_lock
 from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.own_code import CODE

@@ -14,9 +14,9 @@ from typing import Any
 from metaexp.config.identity import config_hash, has_hash, has_own_classes
 from metaexp.config.schema import STAND_IN, mixture_suffix, own_data
 from metaexp.core.checkpoint_names import saved_steps, step_name
-from metaexp.core.disk_errors import explain_disk_errors
+from metaexp.core.disk.errors import explain_disk_errors
+from metaexp.core.disk.files import open_regular, read_regular, refuse_links
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.files import open_regular, read_regular, refuse_links
 from metaexp.core.json_lines import METRICS_FILE, read_all_lines, scalars_of_test
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
 from metaexp.results.privacy import BLANK

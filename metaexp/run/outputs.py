@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular
 from metaexp.core.json_lines import METRICS_FILE, SECONDS, TIMINGS_FILE, TRAINING_SECONDS, read_lines
 from metaexp.core.metric import PER_CLASS
 from metaexp.core.types import EvalResult

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from metaexp.config.check import SLOTS
-from metaexp.core.files import write_atomically
+from metaexp.core.disk.files import write_atomically
 from metaexp.results.display.wording import format_score
 from metaexp.results.record import read_record
 from metaexp.search.study import Point

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from metaexp.core.disk.locks import LockedError, acquire, hold_lock
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError
-from metaexp.core.locks import LockedError, acquire, hold_lock
 from metaexp.core.terminal_text import print_text
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.prepare import Prepared

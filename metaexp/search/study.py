@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.disk.errors import explain_disk_error
+from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.extras import install_command
-from metaexp.core.locks import acquire
 from metaexp.core.metric import Metric
 from metaexp.search.files import STUDY_DATABASE, STUDY_JOURNAL
 from metaexp.search.options import SearchOptions

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.results.display.wording import format_score
 from metaexp.results.display.wording import format_value as format_metric

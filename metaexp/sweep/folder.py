@@ -23,9 +23,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.files import (
+    append_regular,
+    make_folder,
+    name_in_errors,
+    read_regular,
+    sync_folder,
+    write_atomically,
+)
+from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular, make_folder, name_in_errors, read_regular, sync_folder, write_atomically
-from metaexp.core.locks import hold_lock
 from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
 from metaexp.results.record import FROZEN_FILE

@@ -15,8 +15,8 @@ from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
 from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
+from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import read_regular, write_atomically
 from metaexp.results.beginning import ParentRun
 from metaexp.results.reading import ADDED, build
 from metaexp.results.record import FROZEN_FILE

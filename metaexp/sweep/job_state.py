@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from metaexp.core.disk.files import read_regular, write_atomically
+from metaexp.core.disk.locks import LockedError, acquire, is_locked
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import read_regular, write_atomically
-from metaexp.core.locks import LockedError, acquire, is_locked
 from metaexp.results.reading import FaultError, build
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 

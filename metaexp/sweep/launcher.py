@@ -29,8 +29,8 @@ from metaexp.config.command_line.overrides import first_line
 from metaexp.config.command_line.section_overrides import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError, MachineError
-from metaexp.core.files import write_atomically
 from metaexp.machine.requeue import save_before_requeue
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each

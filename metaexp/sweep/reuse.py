@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.files import refuse_links
+from metaexp.core.disk.locks import RUN_LOCK
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import refuse_links
-from metaexp.core.locks import RUN_LOCK
 from metaexp.results.provenance import git_state, versions
 from metaexp.results.record import FROZEN_FILE, RunRecord
 from metaexp.sweep.estimate import finished_runs

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
 from metaexp.config.project import own_words
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ExitCode, RunFolderError
-from metaexp.core.files import write_atomically
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from metaexp.core.disk.files import append_regular, name_in_errors, open_regular
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import append_regular, name_in_errors, open_regular
 from metaexp.core.json_lines import encode
 
 _PIECE = 1 << 16

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from metaexp.core.disk.files import encode_text, read_regular, write_atomically
+from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.extras import install_command
 from metaexp.core.fields import NonNegativeFloat, PositiveFloat
-from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, read_lines
-from metaexp.core.locks import hold_lock
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import ends_within, server_answers
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from metaexp.core.disk.files import encode_text, read_regular, write_atomically
+from metaexp.core.disk.locks import RUN_LOCK, hold_lock, is_locked
+from metaexp.core.disk.user_cache import user_cache
 from metaexp.core.errors import MetaexpError, RunFolderError
-from metaexp.core.files import encode_text, read_regular, write_atomically
-from metaexp.core.locks import RUN_LOCK, hold_lock, is_locked
-from metaexp.core.user_cache import user_cache
 from metaexp.tracking.base import RunInfo
 from metaexp.tracking.wandb_names import LONGEST_NAME, NOT_IN_IDS, Mode
 

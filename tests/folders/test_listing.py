@@ -15,8 +15,8 @@ from folders_of_runs import a_job, a_record, write_run, write_sweep
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import ConfigError
-from metaexp.core.locks import hold_lock
 from metaexp.folders.filters import parse_filters
 from metaexp.folders.find import find, jobs
 from metaexp.folders.listing import format_columns, format_size, with_progress

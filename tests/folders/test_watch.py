@@ -15,7 +15,7 @@ from rich.console import Console
 
 from metaexp.cli.folders import watch as verb
 from metaexp.cli.main import main
-from metaexp.core.locks import hold_lock
+from metaexp.core.disk.locks import hold_lock
 from metaexp.folders.find import find
 from metaexp.folders.watch import Watched, format_changes, format_watched
 from metaexp.results.progress_file import PROGRESS_FILE, Progress, write_progress

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaexp.core import files
+from metaexp.core.disk import files
 from metaexp.core.errors import RunFolderError
 from metaexp.run.checkpoint import Checkpoints, explain_misfit
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaexp.core import files
+from metaexp.core.disk import files
 from metaexp.core.errors import MachineError, NotFiniteError, RunFolderError
 from metaexp.core.json_lines import read_lines
 from metaexp.machine.signals import Interrupted

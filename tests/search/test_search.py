@@ -21,8 +21,8 @@ from sampling import only_exhaustive, size
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
+from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import RunFolderError
-from metaexp.core.locks import acquire
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import RunRecord, read_record
 from metaexp.search.prepare import prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaexp.core.files import refuse_links
+from metaexp.core.disk.files import refuse_links
 from metaexp.tracking.wandb_files import remove_links_out_of
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.core.locks import hold_lock
+from metaexp.core.disk.locks import hold_lock
 from metaexp.tracking import wandb_files
 from metaexp.tracking.wandb_files import run_id
 

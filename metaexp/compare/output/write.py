@@ -14,7 +14,7 @@ from metaexp.compare.output.documents import to_csv, to_latex, to_markdown
 from metaexp.compare.output.draw import draw
 from metaexp.compare.output.figures import figures
 from metaexp.compare.output.page import to_html
-from metaexp.core.files import encode_text, write_atomically
+from metaexp.core.disk.files import encode_text, write_atomically
 
 _KINDS = ("scores", "differences", "learning", "adaptation", "settings", "shots", "ways", "paper", "classes")
 

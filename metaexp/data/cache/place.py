@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from metaexp.core.user_cache import user_cache
+from metaexp.core.disk.user_cache import user_cache
 
 
 def cache_folder(folder: Path, make: bool = True) -> Path | None:

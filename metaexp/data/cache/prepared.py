@@ -27,8 +27,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from metaexp.core.files import sync_folder
-from metaexp.core.user_cache import user_cache
+from metaexp.core.disk.files import sync_folder
+from metaexp.core.disk.user_cache import user_cache
 from metaexp.data.cache.memory import HeldContents
 from metaexp.data.cache.place import cache_folder, can_write
 from metaexp.data.files.progress import Progress

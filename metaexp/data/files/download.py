@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from metaexp.core.disk.files import sync_folder
+from metaexp.core.disk.locks import LockedError, acquire
 from metaexp.core.errors import DataError
-from metaexp.core.files import sync_folder
-from metaexp.core.locks import LockedError, acquire
 from metaexp.data.files.progress import Progress
 
 _CHUNK: Final = 1 << 18

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import DataError, RunFolderError
-from metaexp.core.files import read_regular, write_atomically
 
 SUFFIXES: Final = (".ttf", ".otf", ".ttc", ".otc")
 _MOST_BYTES: Final = 500_000_000

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from metaexp.core.files import write_atomically
+from metaexp.core.disk.files import write_atomically
 from metaexp.core.shapes import SPLITS, TaskShape
 from metaexp.data.files.class_lists import read_class_list
 from metaexp.data.icons.lists import SplitBy, classes

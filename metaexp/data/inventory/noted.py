@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import DataError, MetaexpError
-from metaexp.core.files import read_regular, write_atomically
 from metaexp.data.files.download import file_digest
 from metaexp.data.files.folder_scan import scan_folder
 

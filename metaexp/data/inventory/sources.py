@@ -94,7 +94,7 @@ def places_of(folder: Path, names: Sequence[str], fetched: str) -> list[Path]:
         names: Folders inside it, in order; ``.`` is the folder itself.
         fetched: The folder in the user's cache, into which files go if ``paths.data`` cannot be written.
     """
-    from metaexp.core.user_cache import user_cache
+    from metaexp.core.disk.user_cache import user_cache
 
     return [*(folder / name for name in names), user_cache() / fetched]
 

@@ -13,9 +13,9 @@ from typing import Final
 
 from torch import Tensor
 
+from metaexp.core.disk.files import read_regular, write_atomically
+from metaexp.core.disk.user_cache import user_cache
 from metaexp.core.errors import MetaexpError
-from metaexp.core.files import read_regular, write_atomically
-from metaexp.core.user_cache import user_cache
 from metaexp.data.base import Progress
 
 _MOST_RECEIPT: Final = 10_000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from metaexp.core.files import write_atomically
+from metaexp.core.disk.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

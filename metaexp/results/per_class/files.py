@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
-from metaexp.core.files import encode_text, read_regular, write_atomically
 from metaexp.core.terminal_text import plain
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.revise import check_idle, revise
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.disk.files import encode_text, make_folder, write_atomically
 from metaexp.core.errors import ConfigError, DataError
-from metaexp.core.files import encode_text, make_folder, write_atomically
 from metaexp.core.metric import Metric
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems, is_stand_in
 from metaexp.core.types import EvalResult

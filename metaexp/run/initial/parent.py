@@ -18,10 +18,10 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.disk.files import make_folder, open_regular, read_regular, write_atomically
+from metaexp.core.disk.locks import RUN_LOCK, is_locked
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, encode, read_lines
-from metaexp.core.locks import RUN_LOCK, is_locked
 from metaexp.results.beginning import ParentRun
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record

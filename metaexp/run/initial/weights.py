@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
 from metaexp.config.schema import ClassSpec
+from metaexp.core.disk.files import open_tensors
 from metaexp.core.errors import ConfigError, RunFolderError
-from metaexp.core.files import open_tensors
 from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.record import RECORD_FILE, read_record

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import metaexp
-from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.disk.errors import explain_disk_error
+from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
-from metaexp.core.files import append_regular
 from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
 
 BUSY = 75

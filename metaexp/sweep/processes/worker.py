@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from metaexp.config.classes.targets import trust
-from metaexp.core.disk_errors import explain_disk_error
+from metaexp.core.disk.errors import explain_disk_error
+from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
-from metaexp.core.files import append_regular
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.collector import collect_seldom
 from metaexp.machine.requeue import ignore_signals_of_clusters

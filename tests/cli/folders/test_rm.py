@@ -12,8 +12,8 @@ import pytest
 from folders_of_runs import a_record, write_run
 
 from metaexp.cli.main import main
+from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import MachineError, RunFolderError
-from metaexp.core.locks import hold_lock
 from metaexp.folders.find import Found
 from metaexp.folders.remove import check_removable, remove
 

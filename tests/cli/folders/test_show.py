@@ -13,7 +13,7 @@ from folders_of_runs import a_record, write_run, write_search, write_sweep
 
 from metaexp.cli.main import main
 from metaexp.config.compose import Composer
-from metaexp.core.locks import hold_lock
+from metaexp.core.disk.locks import hold_lock
 from metaexp.results.display.next_steps import after_sweep, format_next, step
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import Machine, Reference, Score, Task, Verdict

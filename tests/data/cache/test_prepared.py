@@ -8,7 +8,7 @@ import pytest
 import torch
 from changed_caches import change
 
-from metaexp.core.user_cache import user_cache
+from metaexp.core.disk.user_cache import user_cache
 from metaexp.data.cache.prepared import Prepared, cache_folder, cached, checksum_of
 
 

@@ -13,9 +13,9 @@ from changed_caches import change_only
 from PIL import Image
 from small_image_folder import image_folder as dataset
 
+from metaexp.core.disk.user_cache import user_cache
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
-from metaexp.core.user_cache import user_cache
 from metaexp.data.cache import prepared as cache
 from metaexp.data.cache.prepared import HELD, Prepared, cached
 from metaexp.data.classification.class_dataset import ClassDataset

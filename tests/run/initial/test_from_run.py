@@ -22,8 +22,8 @@ from metaexp.compare.why import explain, read_side
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.config.purpose import Purpose
+from metaexp.core.disk.locks import hold_lock
 from metaexp.core.errors import ConfigError, DataError, RunFolderError
-from metaexp.core.locks import hold_lock
 from metaexp.machine.signals import Interrupted
 from metaexp.reproduce.rerun import plan_rerun, rerun
 from metaexp.results.record import RunRecord, read_record, write_record

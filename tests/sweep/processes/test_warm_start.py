@@ -296,7 +296,7 @@ def test_another_environment_folder_or_source_file_takes_another_parent(
         monkeypatch.chdir(place / "elsewhere")
         begin._parent()
         assert len(made) == 3
-        monkeypatch.setattr(warm_start, "_sources", lambda: [("metaexp/core/files.py", 1, 2)])
+        monkeypatch.setattr(warm_start, "_sources", lambda: [("metaexp/core/disk/files.py", 1, 2)])
         begin._parent()
         begin._parent()
         assert len(made) == 4

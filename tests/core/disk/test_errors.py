@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
-from metaexp.core.disk_errors import is_disks_fault
+from metaexp.core.disk.errors import is_disks_fault
 from metaexp.core.errors import DataError, RunFolderError
 
-OLD = Path(__file__).resolve().parents[1] / "old_runs" / "completed"
+OLD = Path(__file__).resolve().parents[2] / "old_runs" / "completed"
 
 
 def raised_from(number: int) -> RunFolderError:

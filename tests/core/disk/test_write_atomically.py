@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.core.disk_errors import explain_disk_error
-from metaexp.core.files import name_in_errors, write_atomically
+from metaexp.core.disk.errors import explain_disk_error
+from metaexp.core.disk.files import name_in_errors, write_atomically
 
 
 def test_the_new_content_replaces_the_old_and_nothing_else_stays(tmp_path: Path) -> None:

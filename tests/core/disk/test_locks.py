@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from metaexp.core.locks import LockedError, acquire, hold_lock, is_locked
+from metaexp.core.disk.locks import LockedError, acquire, hold_lock, is_locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from metaexp.core.locks import hold_lock
+from metaexp.core.disk.locks import hold_lock
 with hold_lock(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

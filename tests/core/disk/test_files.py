@@ -12,8 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from metaexp.core.errors import ExitCode, RunFolderError
-from metaexp.core.files import (
+from metaexp.core.disk.files import (
     append_regular,
     encode_text,
     make_folder,
@@ -23,6 +22,7 @@ from metaexp.core.files import (
     refuse_links,
     write_atomically,
 )
+from metaexp.core.errors import ExitCode, RunFolderError
 
 
 def link(path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.core.files import name_in_errors
+from metaexp.core.disk.files import name_in_errors
 
 RUN_LOCK = ".lock"
 """The file in a run folder that the process of the run locks."""
