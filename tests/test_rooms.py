@@ -282,7 +282,7 @@ def test_a_folder_with_one_file_too_many_is_found(tmp_path: Path, name: str) -> 
     assert crowded(tmp_path) == [name]
 
 
-NOT_OF_ROOMS = {"conf", "contracts", "docs", "old_runs", "slurm", "support"}
+NOT_OF_ROOMS = {"conf", "contracts", "docs", "old_runs", "support"}
 """Folders of tests/ that belong to no room of the package."""
 
 
@@ -299,6 +299,7 @@ def not_mirrored(root: Path) -> list[str]:
 
 def test_the_tests_lie_where_the_package_has_what_they_test(tmp_path: Path) -> None:
     assert not_mirrored(ROOT) == []
+    assert [name for name in sorted(NOT_OF_ROOMS) if not (ROOT / "tests" / name).is_dir()] == []
     for name in ("metaexp/a/__init__.py", "metaexp/a/b/__init__.py", "tests/a/test_b.py", "tests/c/d/test_d.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

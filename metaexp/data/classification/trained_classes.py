@@ -45,7 +45,7 @@ def count_trained(dataset: MetaDataset, name: str, trained: Collection[str], all
     return len(found)
 
 
-def describe_trained(
+def format_trained(
     class_ids: Callable[[Split], ClassIds], split: Split, name: str, weights: str, trained: Collection[str]
 ) -> str:
     """Return how many classes of a split some weights were trained on, as the start of a sentence.

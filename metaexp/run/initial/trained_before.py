@@ -21,7 +21,7 @@ from metaexp.core.errors import ConfigError, DataError, RunFolderError
 from metaexp.core.shapes import Split
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.classification.class_ids import named_classes
-from metaexp.data.classification.trained_classes import ClassIds, describe_trained
+from metaexp.data.classification.trained_classes import ClassIds, format_trained
 from metaexp.results.record import RECORD_FILE, read_record
 from metaexp.run.folder import RunFolder
 
@@ -157,7 +157,7 @@ def format_doubt(known: str) -> str:
 
 def _find(class_ids: Callable[[Split], ClassIds], name: str, start: Start) -> Known:
     """What is to be said about each split of the data called ``name``."""
-    test, val = (describe_trained(class_ids, split, name, start.name, start.trained) for split in ("test", "val"))
+    test, val = (format_trained(class_ids, split, name, start.name, start.trained) for split in ("test", "val"))
     return Known(test, val)
 
 
