@@ -12,6 +12,7 @@ from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
 from metaexp.models.inspection import maps_over_tasks, prepare_another, prepare_network
 from metaexp.models.plain import as_network
+from metaexp.models.trial import size_lazy_layers
 
 N_OUTPUTS = 5
 N_EXAMPLES = 10
@@ -42,7 +43,9 @@ class NetworkSubject:
             seed: Decides the first weights.
         """
         with fix_noise(seed):
-            return self.make(input_shape=self.input_shape, n_outputs=n_outputs)
+            module = self.make(input_shape=self.input_shape, n_outputs=n_outputs)
+            size_lazy_layers(module, self.input_shape)
+        return module
 
     def build(self, n_outputs: int | None = N_OUTPUTS, seed: int = 0) -> Network:
         """Make the network as a run uses it. Only the first one is tried on examples.

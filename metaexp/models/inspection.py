@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _LazyNormBase, _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
 from metaexp.core.errors import ConfigError
-from metaexp.models.base import Network, call
-from metaexp.models.batch_norm import BatchNorm, normalise_with
+from metaexp.models.base import Network
+from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.hidden import refuse_hidden
 from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.trial import refuse_lazy, size_lazy_layers, try_network
 
 log = logging.getLogger(__name__)
 
 _CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _REPLACEMENT = "Use metaexp.models.batch_norm.BatchNorm in its place."
-_CLOSE = 1e-3
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-_CONTAINERS = (list, tuple, dict)
 
 
 def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
@@ -39,26 +35,18 @@ def prepare_network(network: nn.Module, input_shape: tuple[int, ...], n_outputs:
         n_outputs: the number of scores or outputs that it was built for, None for features.
 
     Raises:
-        ConfigError: A layer keeps statistics in a way that an algorithm could not choose, has two names, or is hidden
-            in a list; there is no head; an example's output depends on the rest of its batch; the network writes into
-            its input, or does not give ``n_outputs`` numbers.
+        ConfigError: A layer keeps statistics in a way that an algorithm could not choose, has two names, has no size,
+            or is hidden in a list; there is no head; an example's output depends on the rest of its batch or on earlier
+            calls; the network writes into its input or weights, or does not give ``n_outputs`` numbers.
     """
     _refuse_shared_layers(network)
     _refuse_without_head(network)
     refuse_hidden(network, "model")
+    size_lazy_layers(network, input_shape)
+    refuse_lazy(network, "model")
     _convert_layers(network)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        buffers = {name: tensor.clone() for name, tensor in network.named_buffers()}
-        was_training = network.training
-        try:
-            _check_outputs(network, input_shape, n_outputs)
-            _check_batches(network, input_shape)
-            _try_mapping(network, input_shape)
-        finally:
-            network.train(was_training)
-            for name, tensor in network.named_buffers():
-                if name in buffers:
-                    tensor.copy_(buffers[name])
+    if not try_network(network, input_shape, n_outputs):
+        _take_tasks_one_by_one(network)
 
 
 def prepare_another(network: nn.Module, maps_over_tasks: bool) -> None:
@@ -177,124 +165,3 @@ def _refuse_without_head(network: nn.Module) -> None:
             f"model: {type(network).__name__} has no head, which its scores or features pass through. Set self.head in "
             "the constructor; torch.nn.Identity() where n_outputs is None."
         )
-
-
-def refuse_hidden(module: nn.Module, section: str) -> None:
-    """Refuse trainable weights and dropout in plain lists, tuples and dicts, where torch does not find them.
-
-    Args:
-        module: A network or an algorithm.
-        section: Its section of the configuration, for messages.
-
-    Raises:
-        ConfigError: A container has some.
-    """
-    known = {id(part) for part in itertools.chain(module.modules(), module.parameters())}
-    for path, layer in module.named_modules():
-        for name, held in vars(layer).items():
-            if name in _OF_EVERY_MODULE or not isinstance(held, _CONTAINERS):
-                continue
-            lost = [item for item in _items(held) if id(item) not in known and _is_lost(item)]
-            if lost:
-                kind = "Parameter" if isinstance(lost[0], nn.Parameter) else "Module"
-                raise ConfigError(
-                    f"{section}: {f'{path}.{name}'.lstrip('.')} of {type(module).__name__} is a plain "
-                    f"{type(held).__name__} with layers or parameters, which torch does not find there: they would not "
-                    "be trained, saved, or put into evaluation mode. Use "
-                    f"torch.nn.{kind}{'Dict' if isinstance(held, dict) else 'List'}."
-                )
-
-
-def _items(held: object, levels: int = 4) -> Iterator[object]:
-    """What a container holds, also in containers in it."""
-    for item in held.values() if isinstance(held, dict) else held:  # type: ignore[attr-defined]
-        if isinstance(item, _CONTAINERS) and levels:
-            yield from _items(item, levels - 1)
-        else:
-            yield item
-
-
-def _is_lost(item: object) -> bool:
-    """Whether something does its work only where torch finds it. A frozen network may be hidden on purpose."""
-    if isinstance(item, nn.Module):
-        return any(map(_is_lost, item.parameters())) or any(isinstance(m, _DropoutNd) for m in item.modules())
-    return isinstance(item, nn.Parameter) and item.requires_grad
-
-
-def _try_mapping(network: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Find out whether gradients of two tasks can be computed at once, where nobody knows it."""
-    if type(network).__module__.startswith("metaexp.") and not getattr(network, "holds_foreign_code", False):
-        return
-    params = {name: p.detach() for name, p in network.named_parameters()}
-    buffers = dict(network.named_buffers())
-
-    def gradient(x: Tensor) -> dict[str, Tensor]:
-        def loss(own: dict[str, Tensor]) -> Tensor:
-            return call(network, own, dict(buffers), x, "batch").values.square().sum()
-
-        gradients: dict[str, Tensor] = torch.func.grad(loss)(params)
-        return gradients
-
-    network.train()
-
-    try:
-        torch.vmap(gradient, randomness="different")(torch.stack([_inputs(input_shape)] * 2))
-    except (RuntimeError, NotImplementedError) as error:
-        _take_tasks_one_by_one(network)
-        log.info(
-            "%s cannot be computed for several tasks at once, so tasks are taken one at a time, as with "
-            "device.task_chunk=1: %s",
-            type(network).__name__, (str(error).splitlines() or ["?"])[0][:150],
-        )  # fmt: skip
-
-
-def _inputs(input_shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
-
-
-def _check_outputs(network: nn.Module, input_shape: tuple[int, ...], n_outputs: int | None) -> None:
-    """Refuse a network that has another number of outputs than it was asked for."""
-    if n_outputs is None:
-        return
-    with normalise_with("batch"):
-        shape = tuple(network(_inputs(input_shape)).shape)
-    if shape != (3, n_outputs):
-        raise ConfigError(
-            f"model: {type(network).__name__} was built with n_outputs={n_outputs} and gives {shape[1:]} per example. "
-            "Make its last layer as wide as the argument n_outputs."
-        )
-
-
-def _check_batches(network: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Refuse a network that writes into its input, or whose output for one example depends on the others.
-
-    The batch norm of this package may make it depend on them. Random numbers in evaluation mode are warned of.
-    """
-    x = _inputs(input_shape)
-    others = torch.cat([x[:1], 3 * x[1:].flip(0) + 1])
-    for training in (True, False):
-        network.train(training)
-        outputs = []
-        for batch in (x, others):
-            torch.default_generator.manual_seed(0)  # dropout draws the same
-            before = torch.get_rng_state()
-            with normalise_with("stored"):
-                outputs.append(network(batch)[0])
-        if not training and not torch.equal(torch.get_rng_state(), before):
-            log.warning(
-                "%s draws random numbers in evaluation mode, too, so that tests are made with noise. If that is not "
-                "meant: torch.nn.functional.dropout needs training=self.training.",
-                type(network).__name__,
-            )
-        if not torch.equal(x, _inputs(input_shape)):
-            raise ConfigError(
-                f"model: {type(network).__name__} writes into its input, and inner steps need it as it was. "
-                "Let it make a new tensor (x = x - mean), without inplace=True in its first layers."
-            )
-        first, second = outputs
-        if float((first - second).abs().max()) > _CLOSE * float(first.abs().max()):
-            raise ConfigError(
-                f"model: what {type(network).__name__} gives for an example depends on the others in its batch, and "
-                "not through metaexp.models.batch_norm.BatchNorm, so a record would name the wrong batch norm. Use "
-                "that layer, or normalise each example by itself."
-            )

@@ -22,8 +22,9 @@ from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
-from metaexp.models.inspection import refuse_hidden
+from metaexp.models.hidden import refuse_hidden
 from metaexp.models.library_noise import seed_numpy_and_python
+from metaexp.models.trial import refuse_lazy
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
@@ -172,6 +173,7 @@ def build_algorithm(settings: Settings, interface: Interface, model: Network | N
             train_shape=settings.train.shape,
         )
     refuse_hidden(algorithm, "algorithm")
+    refuse_lazy(algorithm, "algorithm")
     return algorithm
 
 

@@ -112,7 +112,6 @@ def test_a_converted_network_maps_over_tasks_as_it_loops_over_them() -> None:
     ("layer", "message"),
     [
         (nn.BatchNorm2d(4, momentum=None), r"layer inner\.0 of Net is a torch BatchNorm2d with momentum=None"),
-        (nn.LazyBatchNorm2d(), r"LazyBatchNorm2d, whose size is not known"),
         (nn.InstanceNorm2d(4, track_running_stats=True), r"InstanceNorm2d, which keeps statistics.*Use metaexp"),
         (ByHand(), r"what Net gives for an example depends on the others in its batch"),
     ],
@@ -120,6 +119,11 @@ def test_a_converted_network_maps_over_tasks_as_it_loops_over_them() -> None:
 def test_what_cannot_be_converted_is_refused(layer: nn.Module, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         prepare_network(Net(layer), SHAPE, 3)
+
+
+def test_a_lazy_batch_norm_that_was_never_called_is_not_converted() -> None:
+    with pytest.raises(ConfigError, match="LazyBatchNorm2d, whose size is not known"):
+        convert_batch_norm(Net(nn.LazyBatchNorm2d()))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +187,7 @@ HIDDEN = {
     "parameters": ((nn.Parameter(torch.ones(2)),), "a plain tuple .* Use torch.nn.ParameterList"),
     "by name": ({"a": nn.Conv2d(1, 1, 1)}, "a plain dict .* Use torch.nn.ModuleDict"),
     "in pairs": ([("a", nn.ReLU()), ("b", nn.Linear(2, 2))], "a plain list .* Use torch.nn.ModuleList"),
+    "a set": ({nn.Linear(2, 2)}, "a plain set .* Use torch.nn.ModuleList"),
     "dropout": ([nn.Sequential(nn.ReLU(), nn.Dropout2d(0.5))], "or put into evaluation mode"),
 }
 
@@ -192,7 +197,7 @@ def test_what_torch_does_not_find_in_a_list_is_refused(kept: object, message: st
     """It was not trained, and dropout in it stayed on in tests, without a word."""
     with pytest.raises(ConfigError, match=f"model: .*{message}"):
         prepare_network(Hiding(kept), SHAPE, 3)
-    with pytest.raises(ConfigError, match=r"model: inner\.0\.kept of Net is"):
+    with pytest.raises(ConfigError, match=r"model: kept of Hiding, layer inner\.0 of Net, is"):
         prepare_network(Net(Hiding(kept)), SHAPE, 3)
 
 
