@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
-from metaexp.data.base import Progress
+from metaexp.data.files.progress import Progress
 
 _NAMED = 5
 
