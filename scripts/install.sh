@@ -1,6 +1,7 @@
 #!/bin/sh
 # install.sh PYTHON ARGUMENT...: pip install into the environment of PYTHON, by uv where it has no pip (as in those that
 # uv makes). Versions are those of constraints.txt, but for torch where TORCH is given: a version such as 2.10.*, or newest.
+# Each torchvision belongs to one torch, so its version is then left open, too.
 set -eu
 python=$1
 shift
@@ -8,8 +9,8 @@ versions=$(mktemp)
 trap 'rm -f "$versions"' EXIT
 case ${TORCH:-pinned} in
     pinned) cat constraints.txt ;;
-    newest) sed '/^torch==/d' constraints.txt ;;
-    *) sed "s/^torch==.*/torch==$TORCH/" constraints.txt ;;
+    newest) sed -E '/^torch(vision)?==/d' constraints.txt ;;
+    *) sed "/^torchvision==/d; s/^torch==.*/torch==$TORCH/" constraints.txt ;;
 esac >"$versions"
 
 if "$python" -m pip --version >/dev/null 2>&1; then

@@ -12,7 +12,7 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
@@ -64,10 +64,46 @@ def test_every_data_file_matches_a_shipped_pattern(setup: configparser.ConfigPar
     assert len(shipped) > 50
 
 
-def test_every_requirement_has_one_pinned_version_that_satisfies_it(setup: configparser.ConfigParser) -> None:
+def pinned() -> list[tuple[str, str]]:
+    """Name and version of each line of constraints.txt."""
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = dict(line.lower().replace("_", "-").split("==") for line in lines)
-    assert len(pins) == len(lines)
+    return [(name, version) for line in lines for name, version in [line.lower().replace("_", "-").split("==")]]
+
+
+def disagreements(pins: dict[str, str], learned: dict[str, list[str]]) -> list[str]:
+    """The requirements of packages that pinned versions of other packages do not satisfy."""
+    return [
+        f"{name} needs {requirement}"
+        for name, lines in learned.items()
+        for requirement in map(Requirement, lines)
+        if requirement.marker is None or requirement.marker.evaluate()
+        if not requirement.specifier.contains(
+            pins.get(requirement.name.lower().replace("_", "-"), ""), prereleases=True
+        )
+        if requirement.name.lower().replace("_", "-") in pins
+    ]
+
+
+def test_pinned_versions_can_be_installed_together() -> None:
+    """As far as packages are here at their pinned version; torchvision often is not, and each fits one torch."""
+    pins = dict(pinned())
+    learned: dict[str, list[str]] = {}
+    for name, pin in pins.items():
+        try:
+            if version(name).partition("+")[0] == pin:
+                learned[name] = requires(name) or []
+        except PackageNotFoundError:
+            continue
+    assert len(learned) > 20
+    assert disagreements(pins, learned) == []
+    assert disagreements({**pins, "omegaconf": "1.0"}, learned) != []
+    torch, vision = (list(map(int, pins[name].split("."))) for name in ("torch", "torchvision"))
+    assert (torch[0], vision[0], vision[1]) == (2, 0, torch[1] + 15), "torchvision 0.(N + 15) belongs to torch 2.N"
+
+
+def test_every_requirement_has_one_pinned_version_that_satisfies_it(setup: configparser.ConfigParser) -> None:
+    pins = dict(pinned())
+    assert len(pins) == len(pinned())
     assert all(re.fullmatch(r"[\w.]+", version) for version in pins.values()), "a local version, such as +cpu"
     wanted = "\n".join([setup["options"]["install_requires"], *setup["options.extras_require"].values()])
     for requirement in map(Requirement, wanted.split()):

@@ -156,6 +156,26 @@ def test_an_environment_without_pip_and_uv_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("torch", "left"), [("pinned", {"torch", "torchvision"}), ("newest", set()), ("2.10.*", {"torch"})]
+)
+def test_another_torch_than_the_pinned_one_takes_the_torchvision_that_belongs_to_it(
+    tmp_path: Path, torch: str, left: set[str]
+) -> None:
+    (tmp_path / "python").write_text(
+        '#!/bin/sh\nwhile [ "$1" ]; do [ "$1" = -c ] && versions=$2; shift; done\n'
+        '[ ! "$versions" ] || cat "$versions"\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    command = [shutil.which("sh") or "sh", str(ROOT / "scripts/install.sh"), str(tmp_path / "python"), "timm"]
+    environment = {**os.environ, "TORCH": torch}
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    pins = dict(line.split("==") for line in said.stdout.splitlines() if "==" in line)
+    assert {"torch", "torchvision"} & pins.keys() == left
+    assert pins.get("torch", torch) == (pins["torch"] if torch == "pinned" else torch)
+    assert "timm" in pins
+
+
+@pytest.mark.parametrize(
     ("counted", "nodeid", "done"),
     [
         (("tests/core", "tests/run/test_job.py"), "tests/data/test_a.py::test_b", ["stop", "test", "start"]),

@@ -98,11 +98,13 @@ def _timm() -> _Timm:
     try:
         import timm
     except ImportError as error:
-        raise ConfigError(f"model=timm needs timm ({error}): {install_command('timm')}") from error
+        # Without a version pip would take the newest torchvision, and with it another torch.
+        command = f"{install_command('timm')} torch=={torch.__version__.partition('+')[0]}"
+        raise ConfigError(f"model=timm needs timm ({error}): {command}") from error
     except RuntimeError as error:  # a torchvision that was built for another torch
         raise ConfigError(
             f"model=timm: timm is installed and cannot be imported ({error}). Install the torchvision that belongs to "
-            f"torch {torch.__version__}."
+            f"torch {torch.__version__}, from where that torch came."
         ) from error
     return timm  # type: ignore[no-any-return]
 

@@ -138,9 +138,10 @@ def test_algorithms_train_it_and_a_frozen_body_stays_as_it_was(tmp_path, algorit
     assert (done.record.n_parameters == 0) == (algorithm == "proto_net" and frozen == "true")
 
 
-def test_a_machine_without_timm_is_told_what_to_install(monkeypatch):
+def test_a_machine_without_timm_is_told_what_to_install_and_keeps_its_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ConfigError, match=r"model=timm needs timm .*: pip install 'timm>=1\.0,<2'"):
+    monkeypatch.setattr(torch, "__version__", "2.99.1+cpu")
+    with pytest.raises(ConfigError, match=r"model=timm needs timm .*: pip install 'timm>=1\.0,<2' torch==2\.99\.1$"):
         TimmNetwork(SHAPE, 5, "resnet18", False, True)
 
 
