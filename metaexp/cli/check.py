@@ -204,10 +204,16 @@ def _examine_network(target: CheckTarget) -> int:
 
 def _examine_dataset(target: CheckTarget) -> int:
     from metaexp.config.classes.make import make
+    from metaexp.config.contradictions import data_facts
+    from metaexp.core.task_fit import Tasks, fit_problems
     from metaexp.data.base import Dataset
     from metaexp.doctor.dataset import examine_dataset
 
     settings = target.settings
+    facts = data_facts(settings.dataset, settings.choices, settings.paths.data)
+    tasks = Tasks(settings.train.shape, settings.task.shape)
+    if facts.fixed is None and (problems := fit_problems(facts, None, tasks)):
+        raise ConfigError(problems)
 
     def build() -> Dataset:
         return make(settings.dataset, Dataset)  # type: ignore[type-abstract]

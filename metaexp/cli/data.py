@@ -12,9 +12,11 @@ from metaexp.config.classes.make import make
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
+from metaexp.config.schema import Settings
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
+from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.mapped.placement import use_placement
 from metaexp.results.display.next_steps import after_data, format_next
 from metaexp.run.folder import check_writable
@@ -83,35 +85,44 @@ def main(arguments: Sequence[str]) -> int:
         if word == "show" and not print_dataset(name, dataset, settings.paths.data):
             return 0
         with use_placement(settings.device.examples):
-            _prepare(dataset, settings.paths.data, options.figure, name if word == "prepare" else "")
-        return _print_next(options, overrides)
+            more = _prepare(dataset, settings, options.figure, name if word == "prepare" else "")
+        return _print_next(options, overrides, more)
     settings = composer.settings(options.overrides, Purpose.LOOK)
     dataset = make(settings.dataset, Dataset)  # type: ignore[type-abstract]
     with use_placement(settings.device.examples):
-        _prepare(dataset, settings.paths.data, options.figure)
-    return _print_next(options, options.overrides)
+        more = _prepare(dataset, settings, options.figure)
+    return _print_next(options, options.overrides, more)
 
 
-def _print_next(options: DataOptions, overrides: Sequence[str]) -> int:
-    """Print what one can do with the data, and return the exit code."""
+def _print_next(options: DataOptions, overrides: Sequence[str], to_train: Sequence[str] | None) -> int:
+    """Print what one can do with the data, and return the exit code. Nothing is trained where ``to_train`` is None."""
     words = [*own_options(options), *overrides]
-    print_text(format_next(after_data(words, is_drawn=options.figure is not None)))
+    training = None if to_train is None else [*words, *to_train]
+    print_text(format_next(after_data(words, training, is_drawn=options.figure is not None)))
     return 0
 
 
-def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str = "") -> None:
-    """Load a dataset, and print what is in it.
+def _prepare(dataset: Dataset, settings: Settings, figure: Path | None, noted_as: str = "") -> Sequence[str] | None:
+    """Load a dataset, and print what is in it and which tasks it allows.
 
     Args:
         dataset: The description of the dataset.
-        folder: ``paths.data``.
+        settings: The configuration.
         figure: Where to draw examples; None draws nothing.
         noted_as: The name under which the digests of its files are noted; empty to note none.
+
+    Returns:
+        Overrides with which it can be trained on; None where it cannot.
     """
+    from metaexp.data.inventory.allowed_tasks import Asked, allowed_tasks
     from metaexp.data.inventory.overview import contact_sheet, load_and_count
 
+    folder = settings.paths.data
     report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
-    print_text(report.format())
+    key = leave_out_key(settings.dataset.arguments)
+    asked = Asked(settings.dataset_name, settings.train.shape, settings.task.shape, key)
+    allowed = allowed_tasks(dataset, loaded, folder, asked)
+    print_text("\n".join([report.format(), *allowed.lines]))
     if noted_as:
         from metaexp.cli.data_actions import note_digests
 
@@ -121,6 +132,7 @@ def _prepare(dataset: Dataset, folder: Path, figure: Path | None, noted_as: str 
 
         save(contact_sheet(loaded), figure, dpi=100)
         print_text(f"  figure: {figure}")
+    return allowed.words
 
 
 def _named(word: str, words: Sequence[str], composer: Composer) -> tuple[str, list[str]]:

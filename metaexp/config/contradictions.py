@@ -19,6 +19,7 @@ from metaexp.core.shapes import SPLITS, FixedBank, TaskShape
 from metaexp.core.task_fit import AlgorithmFacts, DataFacts, Tasks, fit_problems, fixed_number_problem
 from metaexp.data.base import Dataset
 from metaexp.data.classification.preprocessing import Augmentation
+from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.inventory.before_loading import ask_dataset
 from metaexp.tracking.base import Tracker
 
@@ -122,6 +123,8 @@ def _data(
     try:
         folder = Path(values["paths"]["data"]) if "paths" in sound else None
         facts = data_facts(values["dataset"], choices, folder)
+        if purpose is Purpose.LOOK:  # then the task need not fit
+            facts = facts._replace(capacity=None)
         return facts if purpose.needs_tasks or facts.fixed is None else None, Found([], None)
     except ConfigError as error:
         return None, Found(error.problems, None)
@@ -158,6 +161,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         _fixed_bank(dataset, folder),
         dataset.varied_ways,
         dataset.val_in_train,
+        leave_out_key(spec.arguments),
     )
 
 

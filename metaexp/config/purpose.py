@@ -10,7 +10,7 @@ class Purpose(Enum):
 
     TRAIN = "train a new run on this machine"
     PLAN = "train a new run, perhaps on another machine"
-    LOOK = "look at the dataset, and train nothing"
+    LOOK = "look at the dataset, whether or not the task fits it, and train nothing"
     EXAMINE = "find out what is wrong with a dataset of one's own"
     CONTINUE = "train on, on this machine, what an earlier run or a frozen job has"
     PLAN_FURTHER = "train on, perhaps on another machine, what an earlier run has"
@@ -38,5 +38,5 @@ class Purpose(Enum):
 
     @property
     def needs_tasks(self) -> bool:
-        """Whether tasks are made of the dataset, so that fixed test episodes must fit, and validation can choose."""
+        """Whether a run makes tasks of the dataset, so that fixed test episodes must fit, and validation can choose."""
         return self not in (Purpose.LOOK, Purpose.EXAMINE)

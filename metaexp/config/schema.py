@@ -68,13 +68,14 @@ def is_stand_in(dataset: ClassSpec) -> bool:
 def data_name(dataset: ClassSpec, name: str) -> str:
     """Return what records and messages call a dataset: its file or class ``name``, and whether it is a stand-in.
 
-    The name of the user's own data ends in that of their file or folder, such as ``image_folder-birds``.
+    The name of the user's own data ends in that of their file or folder, such as ``image_folder-birds``, unless that is
+    their name already.
 
     Args:
         dataset: The dataset's class and arguments.
         name: The name of its file or class.
     """
-    named = "-".join([name, *own_data(dataset.path, dataset.arguments)])
+    named = "-".join([name, *(own for own in own_data(dataset.path, dataset.arguments) if own.lower() != name.lower())])
     if of_it := mixture_suffix(dataset.path, dataset.node()):
         return named + of_it
     return f"{named} (stand-in)" if is_stand_in(dataset) else named

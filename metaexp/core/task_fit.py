@@ -30,6 +30,8 @@ class DataFacts(NamedTuple):
     """Whether episodes differ in the number of classes."""
     val_in_train: bool = False
     """Whether the classes of validation are trained on, too."""
+    leave_out_key: str = ""
+    """The key that leaves out small classes or tasks; "" where there is none."""
 
 
 def is_stand_in(dataset: object) -> bool:
@@ -159,7 +161,7 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
                 "not. Choose a regression task, such as task=regression_10shot."
             )
         elif data.capacity is not None:
-            yield from _task_problems(data.name, data.capacity.get(split, Capacity(0, 0)), split, shape)
+            yield from _task_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape)
         return
     if shape.n_way == 0:
         yield (
@@ -177,11 +179,11 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
             f"metaexp evaluate RUN dataset={data.name}."
         )
     elif data.capacity is not None:
-        yield from _capacity_problems(data.name, data.capacity, split, shape)
+        yield from _capacity_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape)
 
 
-def _capacity_problems(name: str, capacity: Mapping[Split, Capacity], split: Split, shape: TaskShape) -> Iterator[str]:
-    limits = capacity.get(split, Capacity(0, 0))
+def _capacity_problems(data: DataFacts, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
+    name = data.name
     if limits.n_classes == 0:
         yield f"the {split} split of {name} has no classes. Give it some, or choose another dataset."
         return
@@ -194,12 +196,14 @@ def _capacity_problems(name: str, capacity: Mapping[Split, Capacity], split: Spl
     if needed > limits.per_class:
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per class; "
-            f"{name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query."
+            f"{name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query"
+            + (f", or leave out small classes: dataset.{data.leave_out_key}={needed}." if data.leave_out_key else ".")
         )
 
 
-def _task_problems(name: str, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
+def _task_problems(data: DataFacts, limits: Capacity, split: Split, shape: TaskShape) -> Iterator[str]:
     """Problems of regression tasks whose examples are limited."""
+    name = data.name
     if limits.n_classes == 0:
         yield f"the {split} split of {name} has no tasks. Give it some, or choose another dataset."
         return
@@ -208,7 +212,7 @@ def _task_problems(name: str, limits: Capacity, split: Split, shape: TaskShape) 
         yield (
             f"SECTION.k_shot={shape.k_shot} and SECTION.n_query={shape.n_query} need {needed} examples per task; the "
             f"smallest {split} task of {name} has {limits.per_class}. Lower SECTION.k_shot or SECTION.n_query, or "
-            "leave out small tasks."
+            "leave out small tasks" + (f": dataset.{data.leave_out_key}={needed}." if data.leave_out_key else ".")
         )
 
 

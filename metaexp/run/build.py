@@ -18,6 +18,7 @@ from metaexp.core.shapes import trains_on_batches
 from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
+from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -100,7 +101,8 @@ def build(
     cls = algorithm_class(settings.algorithm)
     file = read_weights(settings.model) if begins and parent is None else None
     dataset = dataset or load_dataset(settings, compute, progress)
-    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity())
+    key = leave_out_key(settings.dataset.arguments)
+    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), leave_out_key=key)
     if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):  # the algorithm fits
         raise ConfigError(problems)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()

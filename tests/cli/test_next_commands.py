@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import metaexp as mx
 from metaexp.cli.main import main
@@ -68,6 +69,32 @@ def test_data_that_are_there_are_looked_at_and_trained_on(inside: Path, capsys: 
     assert (inside / "examples.png").exists()
     assert next_commands(capsys.readouterr().out) == [train]
     assert train == ["train", "dataset=glyphs", *few]
+
+
+def test_a_challenge_is_trained_on_with_the_task_of_its_fixed_episodes(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up = ["dataset=omniglot_challenge", "dataset.stand_in=true", "dataset.stand_in_images=8"]
+    assert main(["data", *made_up, "--figure", "examples.png"]) == 0
+    out = capsys.readouterr().out
+    assert "test episodes: 20, fixed, 20-way 1-shot with 1 query per class" in out
+    (train,) = next_commands(out)
+    assert train == ["train", *made_up, "task.n_way=20", "task.n_query=1", "eval.episodes=20"]
+    assert main([*train, "--cfg", "job"]) == 0
+    assert main([*train[:-1], "--cfg", "job"]) == 2
+
+
+def test_episodes_alone_are_not_trained_on(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["episode,role,class,image"]
+    for name in ("a", "b"):
+        for number in range(3):
+            Image.new("L", (8, 8), 40 * number + ord(name)).save(inside / f"{name}{number}.png")
+            lines.append(f"1,{'query' if number else 'support'},{name},{name}{number}.png")
+    (inside / "episodes.csv").write_text("\n".join([*lines, ""]))
+    assert main(["data", "dataset=fixed_episodes", "dataset.file=episodes.csv", "paths.data=."]) == 0
+    out = capsys.readouterr().out
+    assert "evaluate RUN, with this dataset and task.n_way=2 task.n_query=2 eval.episodes=1\n" in out
+    assert [words[0] for words in next_commands(out)] == ["data"]
 
 
 def test_a_class_that_no_configuration_names_has_no_next_command(

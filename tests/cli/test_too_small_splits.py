@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -52,7 +54,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("make", [images, arrays, tar])
-@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"], ["data"]])
+@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"]])
 def test_a_small_validation_split_is_found_by_every_verb(
     data: Path, make: Callable[..., list[str]], verb: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,9 +69,92 @@ def test_too_few_examples_in_a_class_are_found_and_enough_are_taken(
     data: Path, make: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = [*make(data, {**CLASSES, "val": 3}, 4), *TASK, f"paths.data={data}"]
+    assert main(["plan", *name]) == 0
+    assert main(["plan", *name, "task.n_query=5"]) == 2
+    key = "min_images" if make is images else "min_examples"
+    error = capsys.readouterr().err
+    assert f"need 6 examples per class; {name[0].removeprefix('dataset=')}" in error
+    assert f" has 4. Lower task.k_shot or task.n_query, or leave out small classes: dataset.{key}=6." in error
+
+
+def next_train(out: str) -> list[str] | None:
+    """The command that ``metaexp data`` offers for training; None where there is none."""
+    lines = [line for line in out.partition("next:")[2].splitlines() if line.startswith("  metaexp train ")]
+    return shlex.split(lines[0], comments=True)[1:] if lines else None
+
+
+@pytest.mark.parametrize("make", [images, arrays, tar])
+def test_data_that_are_too_small_for_the_task_are_shown_with_tasks_that_fit(
+    data: Path, make: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = [*make(data, CLASSES, 4), *TASK, "task.n_query=5", f"paths.data={data}"]
+    assert main(["data", *name, "--figure", "examples.png"]) == 0
+    out = capsys.readouterr().out
+    assert (data.parent / "examples.png").is_file()
+    assert re.search(r"val +2 +8 +4\n", out)
+    assert "tasks: up to 2 ways, up to 4 examples of a class, shots and queries together" in out
+    assert "needs as many classes; the val split of" in out
+    assert "These fit: task.n_way=2 task.n_query=3\n" in out
+    command = next_train(out)
+    assert command is not None
+    assert main([*command, "--cfg", "job"]) == 0
+    assert main([*command[:-1], "--cfg", "job"]) == 2
+
+
+def test_data_that_fit_are_trained_on_as_they_are_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = [*arrays(data, {**CLASSES, "val": 3}, 4), *TASK, f"paths.data={data}"]
     assert main(["data", *name]) == 0
-    assert main(["data", *name, "task.n_query=5"]) == 2
-    assert "need 6 examples per class" in capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "do not fit" not in out
+    assert next_train(out) == ["train", *name]
+
+
+def test_small_classes_are_named_and_nothing_is_trained_on_them(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = [*images(data, {"train": 5, "val": 4, "test": 4}, 6), *TASK, f"paths.data={data}"]
+    for path in list((data / "images" / "val" / "val1").glob("*.png"))[1:]:
+        path.unlink()
+    assert main(["data", *name]) == 0
+    out = capsys.readouterr().out
+    assert "Fewer than 3 examples: val/val1 (1).\n" in out
+    assert "or leave out small classes: dataset.min_images=3." in out
+    assert next_train(out) is None
+    assert main(["data", *name, "dataset.min_images=3"]) == 0
+    assert next_train(capsys.readouterr().out) is not None
+
+
+def test_training_tasks_that_are_set_apart_are_made_smaller_by_themselves(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = [*arrays(data, {**CLASSES, "val": 3}, 4), *TASK, "train.n_way=9", f"paths.data={data}"]
+    assert main(["data", *name]) == 0
+    assert "These fit: train.n_way=5\n" in capsys.readouterr().out
+
+
+def test_regression_tasks_that_are_too_small_are_shown_with_shots_that_fit(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"t{task},{i},{i}" for task in range(6) for i in range(9 if task != 4 else 5)]
+    (data / "table.csv").write_text("\n".join(["task,x,y", *rows, ""]))
+    name = ["dataset=regression_table", "device=cpu", f"paths.data={data}"]
+    assert main(["data", *name]) == 0
+    out = capsys.readouterr().out
+    assert "tasks: up to 5 examples of a task, shots and queries together" in out
+    assert "or leave out small tasks: dataset.min_examples=20." in out
+    assert "These fit: task.k_shot=4 task.n_query=1\n" in out
+    command = next_train(out)
+    assert command is not None
+    assert main([*command, "--cfg", "job"]) == 0
+
+
+def test_the_examination_of_a_dataset_needs_tasks_that_fit(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAEXP_DATA", str(data))
+    name = arrays(data, {**CLASSES, "train": 6}, 6)
+    assert main(["check", *name]) == 2
+    assert "task.n_way=5 needs as many classes; the val split of" in capsys.readouterr().err
+    arrays(data, {"train": 6, "val": 5, "test": 5}, 6)
+    assert main(["check", *name]) == 0
 
 
 @pytest.mark.parametrize("name", ["image_folder", "arrays"])
@@ -127,7 +212,7 @@ def test_a_large_compressed_archive_is_counted_by_loading_and_refused_before_the
 SUPERVISED = ["algorithm=fine_tune", "task.n_way=3", "task.n_query=2", "tracker=files", "device=cpu", "model=conv4"]
 
 
-@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"], ["data"]])
+@pytest.mark.parametrize("verb", [["train"], ["train", "-m", "seed=0,1"], ["plan", "seed=0,1"]])
 def test_a_supervised_batch_larger_than_the_split_is_found_by_every_verb(
     data: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,9 @@ def test_a_run_is_named_after_what_it_is(composer: Composer) -> None:
         ("arrays", "file", "C:\\\\data\\\\features.npz", "arrays-features"),
         ("regression_table", "file", "series.v2.csv", "regression_table-series.v2"),
         ("time_series", "file", "loads/homes.csv", "time_series-homes"),
+        ("time_series", "file", "loads/time_series.csv", "time_series"),
+        ("arrays", "file", "Arrays.npz", "arrays"),
+        ("arrays", "file", "arrays2.npz", "arrays-arrays2"),
     ],
 )
 def test_data_of_ones_own_have_the_name_of_their_file(

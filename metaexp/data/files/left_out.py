@@ -10,6 +10,16 @@ from metaexp.core.shapes import Split
 from metaexp.data.files.progress import Progress
 
 _NAMED = 5
+_KEYS = ("min_images", "min_examples")
+
+
+def leave_out_key(keys: Collection[str]) -> str:
+    """Return the key that leaves small classes or tasks out of a dataset; "" where it has none.
+
+    Args:
+        keys: The keys of the dataset.
+    """
+    return next((key for key in _KEYS if key in keys), "")
 
 
 def large_enough(

@@ -94,15 +94,16 @@ def after_check(kind: str, words: Sequence[str]) -> list[Step]:
     return [*look, step("train it a little", "train", *words, "train.steps=100")]
 
 
-def after_data(words: Sequence[str], *, is_drawn: bool) -> list[Step]:
+def after_data(words: Sequence[str], training: Sequence[str] | None, *, is_drawn: bool) -> list[Step]:
     """Return what one would do with a dataset that is there.
 
     Args:
         words: The words that choose it.
+        training: The words with which a run trains on it; None where there is nothing to train on.
         is_drawn: Whether examples were drawn.
     """
     look = [] if is_drawn else [step("look at examples of it", "data", *words, "--figure", "examples.png")]
-    return [*look, step("train on it", "train", *words)]
+    return [*look, *([] if training is None else [step("train on it", "train", *training)])]
 
 
 def after_prediction(words: Sequence[str], *, is_kept: bool, has_sets: bool) -> list[Step]:
