@@ -20,6 +20,7 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
@@ -129,6 +130,7 @@ class Arrays(Dataset):
         splits = self._splits(large, labels, path)
         _report_left_out(large, splits, path, progress)
         self._check_pixels(str(examples.dtype).removeprefix("torch."), path)
+        warn_of_alike_names(sizes, "class", path, progress)
         warn_of_duplicates(examples, sizes, splits, progress, version)
         warn_of_scales(examples, sizes, splits, progress, version)
         return ClassDataset(Origin(path.stem, digest), examples, sizes, splits, self.pixels, self.rotations)

@@ -21,6 +21,7 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_passed_over, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
@@ -158,6 +159,7 @@ class ImageFolder(Dataset):
             "image_folder", key, folder, lambda: self._prepare(path, listed, progress), progress, shape=shape
         )
         splits = self._splits(prepared.classes, path, listed, progress)
+        warn_of_alike_names(prepared.classes, "class", path, progress)
         warn_of_duplicates(prepared.examples, prepared.classes, splits, progress, prepared.version)
         return ClassDataset(
             Origin(path.stem, prepared.digest, preparation),

@@ -146,6 +146,37 @@ def test_digits_that_float32_loses_are_warned_of(tmp_path, offset, ending):
     assert len(loaded.x.unique()) == (1 if offset else SIZE)
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+@pytest.mark.parametrize("offset", [0, 2**53, 2**62, 2**63])
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_whole_numbers_that_even_a_float64_cannot_hold_are_warned_of(tmp_path, ending, offset, dtype):
+    """They differ by one, by less than 1e-12 of their size; floats that differ by so little count as equal."""
+    if offset > np.iinfo(dtype).max:
+        pytest.skip("beyond the type")
+    task, x = np.repeat([f"t{n}" for n in range(6)], SIZE), [offset + number for number in range(SIZE)] * 6
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", x=np.array(x, dtype), y=np.arange(len(task)), task=task)
+    else:
+        write(tmp_path, rows=[f"{task[i]},{number},{i}" for i, number in enumerate(x)])
+    lines = []
+    dataset(f"mine.{ending}").load(tmp_path, lines.append)
+    warnings = [line for line in lines if "float32 rounds x" in line and "values that differ become the same" in line]
+    assert len(warnings) == (1 if offset else 0)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_nothing_is_said_of_large_whole_numbers_that_are_constant_in_each_task(tmp_path, ending):
+    task, x = np.repeat([f"t{n}" for n in range(6)], SIZE), np.repeat(2**60 + np.arange(6), SIZE)
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", x=x, y=np.arange(len(task)), task=task)
+    else:
+        write(tmp_path, rows=[f"{task[i]},{number},{i}" for i, number in enumerate(x.tolist())])
+    lines = []
+    loaded = dataset(f"mine.{ending}").load(tmp_path, lines.append)
+    assert not [line for line in lines if "arning" in line]
+    assert loaded.x.unique().tolist() == [2.0**60]
+
+
 @pytest.mark.parametrize("ending", ["csv", "npz"])
 @pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [0.3, 0.1 + 0.2, 0.3]])
 def test_nothing_is_said_of_a_column_that_is_constant_in_each_task(tmp_path, values, ending):

@@ -9,6 +9,7 @@ import torch
 import metaexp as mx
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, TaskShape
+from metaexp.data.regression.series_file import read_series
 from metaexp.data.time_series import TimeSeries
 
 N_SERIES, STEPS = 8, 50
@@ -195,6 +196,36 @@ def test_the_column_that_loses_digits_is_named(tmp_path, ending):
     (warning,) = [line for line in lines if "float32 rounds" in line]
     assert "float32 rounds 1 by" in warning
     assert any("1 windows with missing values" in line for line in lines)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_times_in_nanoseconds_keep_their_order(tmp_path, ending):
+    """Two that are one nanosecond apart are the same as float64."""
+    series, step = np.repeat([f"s{n}" for n in range(6)], STEPS), np.tile(np.arange(STEPS), 6)
+    time, values = 1_790_000_000_000_000_000 - step, step * 1.0  # the last step comes first
+    assert len(set(time.astype(np.float64).tolist())) < STEPS
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", series=series, values=values, time=time)
+    else:
+        write(tmp_path, "series,time,load", [f"{series[i]},{time[i]},{values[i]}" for i in range(len(step))])
+    content = read_series(tmp_path / f"mine.{ending}", None, None)
+    assert content.series["s0"][:, 0].tolist() == sorted(step[:STEPS].tolist(), reverse=True)
+    twice = time.copy()
+    twice[1] = twice[0]
+    np.savez(tmp_path / "twice.npz", series=series, values=values, time=twice)
+    with pytest.raises(DataError, match="series s0 has two lines with the same time"):
+        read_series(tmp_path / "twice.npz", None, None)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_a_column_of_large_whole_numbers_with_gaps_is_warned_of(tmp_path, ending):
+    series, count = np.repeat([f"s{n}" for n in range(6)], STEPS), 2**54 + np.tile(np.arange(STEPS), 6)
+    if ending == "npz":
+        np.savez(tmp_path / "mine.npz", series=series, values=count)
+    else:
+        write(tmp_path, "series,count", [f"{series[i]},{'' if i == 3 else count[i]}" for i in range(len(count))])
+    (note,) = read_series(tmp_path / f"mine.{ending}", None, None).notes
+    assert "values that differ become the same" in note
 
 
 def test_unknown_columns_and_a_missing_file_name_their_keys(tmp_path):

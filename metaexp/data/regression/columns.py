@@ -20,6 +20,8 @@ _MOST_LOSS = 0.01
 """Of what a column varies by: what rounding may take of it without a warning."""
 _CONSTANT = 1e-12
 """Of the size of a column: one that varies by less within tasks is constant there, such as 0.3 and 0.1 + 0.2."""
+_EXACT = 2**53
+"""From here on a float64 does not hold every whole number."""
 
 
 def lettered_columns(letter: str, given: Sequence[str] | None, header: list[str], path: Path) -> list[str]:
@@ -69,8 +71,8 @@ def place_of(name: str, header: list[str], path: Path, advice: str) -> int:
     return header.index(name)
 
 
-def finite_number(text: str, column: str, line: int, path: Path) -> float:
-    """Return the number in a cell.
+def finite_number(text: str, column: str, line: int, path: Path) -> float | int:
+    """Return the number in a cell: an int if it is a whole number that a float64 may not hold.
 
     Args:
         text: What the cell holds.
@@ -87,7 +89,19 @@ def finite_number(text: str, column: str, line: int, path: Path) -> float:
         number = float("nan")
     if not abs(number) < 3.4e38:
         raise DataError(f"{path}, line {line}: {column} is {text!r}; it must be a finite number (float32).")
-    return number
+    return int(text) if abs(number) >= _EXACT and re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else number
+
+
+def exact_table(rows: Sequence[Sequence[float | int]]) -> npt.NDArray[Any]:
+    """Return numbers (B, D) of cells as float64; as Python objects if some are whole numbers that it may not hold.
+
+    Args:
+        rows: The numbers of each line, as :func:`finite_number` gives them.
+    """
+    import numpy as np
+
+    is_exact = not any(isinstance(number, int) for row in rows for number in row)
+    return np.array(rows, np.float64 if is_exact else object)
 
 
 def lost_digits(exact: npt.NDArray[Any], groups: Sequence[str], names: Sequence[str], path: Path) -> list[str]:
@@ -101,23 +115,41 @@ def lost_digits(exact: npt.NDArray[Any], groups: Sequence[str], names: Sequence[
     """
     import numpy as np
 
-    values = exact.astype(np.float64)
-    errors = np.abs(values.astype(np.float32) - values)
     place = {name: number for number, name in enumerate(dict.fromkeys(groups))}
-    inside = np.repeat([place[name] for name in groups], values[..., 0].size // max(len(values), 1))
+    inside = np.repeat([place[name] for name in groups], exact[..., 0].size // max(len(exact), 1))
     found = []
     for column, name in enumerate(names):
-        all_values, rounded = values[..., column].ravel(), errors[..., column].ravel()
-        known = ~np.isnan(all_values)
-        of, kept = inside[known], all_values[known]
-        means = np.bincount(of, kept) / np.maximum(np.bincount(of), 1)
-        spread, error = (float(np.sqrt(np.mean(v**2))) if len(of) else 0.0 for v in (kept - means[of], rounded[known]))
-        if spread > _CONSTANT * np.abs(kept).max(initial=0.0) and error > _MOST_LOSS * spread:
+        cells = exact[..., column].ravel()
+        known = ~np.isnan(cells.astype(np.float64))
+        of = inside[known]
+        values, errors, noise = _losses(cells[known])
+        means = np.bincount(of, values) / np.maximum(np.bincount(of), 1)
+        spread, error = (float(np.sqrt(np.mean(v**2))) if len(of) else 0.0 for v in (values - means[of], errors))
+        if spread > noise and error > _MOST_LOSS * spread:
             found.append(
                 f"Warning: {path}: float32 rounds {name} by {error:.3g}, and it varies by {spread:.3g} within a task: "
                 "values that differ become the same. Subtract an offset in the file, such as the first time."
             )
     return found
+
+
+def _losses(cells: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], float]:
+    """Numbers (n) as float64, perhaps less an offset; what float32 loses of each (n); by how much equal ones differ."""
+    import numpy as np
+
+    is_large = cells.dtype.kind == "O" or (
+        cells.dtype.kind in "iu" and cells.size > 0 and max(-int(cells.min()), int(cells.max())) >= _EXACT
+    )
+    if not is_large:
+        values = cells.astype(np.float64)
+        return values, np.abs(values.astype(np.float32) - values), _CONSTANT * float(np.abs(values).max(initial=0.0))
+    exact, rounded = cells.tolist(), cells.astype(np.float32).tolist()  # Python's whole numbers are exact
+    errors = [
+        abs((int(near) if isinstance(number, int) else near) - number)
+        for number, near in zip(exact, rounded, strict=True)
+    ]
+    offset = exact[0] if exact else 0
+    return np.array([float(number - offset) for number in exact]), np.array(errors, np.float64), 0.0
 
 
 def require_arrays(arrays: Mapping[str, Array], names: Sequence[str], path: Path, advice: str) -> None:

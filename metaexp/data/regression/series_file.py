@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +15,7 @@ from metaexp.data.files.csv_rows import read_rows
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
+    exact_table,
     finite_number,
     lost_digits,
     place_of,
@@ -53,7 +56,7 @@ class _Steps(NamedTuple):
     """The steps of all series, in the order of the file."""
 
     names: list[str]
-    times: list[float] | None
+    times: list[float | int] | None
     values: npt.NDArray[Any]
     columns: list[str]
     splits: list[str] | None
@@ -93,21 +96,18 @@ def read_series(path: Path, values: Sequence[str] | None, targets: Sequence[str]
     return SeriesContent(series, places, splits_of_tasks(steps.names, steps.splits, path, "series"), tuple(notes))
 
 
-def _in_order(name: str, rows: Any, times: list[float] | None, path: Path) -> Any:
+def _in_order(name: str, rows: Any, times: list[float | int] | None, path: Path) -> Any:
     """The rows (T,) of a series in the order of time."""
-    import numpy as np
-
     if times is None:
         return rows
-    when = np.array([times[row] for row in rows])
-    order = when.argsort(kind="stable")
-    if (np.diff(when[order]) == 0).any():
+    when = [times[row] for row in rows]
+    order = sorted(range(len(when)), key=when.__getitem__)
+    if any(when[a] == when[b] for a, b in pairwise(order)):
         raise DataError(f"{path}: series {name} has two lines with the same time. Give each step a time of its own.")
     return rows[order]
 
 
 def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
-    import numpy as np
 
     header, lines = read_rows(path)
     if not lines:
@@ -117,12 +117,9 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
     places = [place_of(name, header, path, "Name the columns of values in dataset.values.") for name in columns]
     if not columns:
         raise DataError(f"{path} has no column of values beside {', '.join(header)}. {_ADVICE}")
-    table = np.empty((len(lines), len(columns)))
-    for at, (line, row) in enumerate(lines):
-        for column, place in enumerate(places):
-            text = row[place].strip()
-            missing = text.lower() in _MISSING
-            table[at, column] = float("nan") if missing else finite_number(text, columns[column], line, path)
+    table = exact_table(
+        [[_value(row[place].strip(), header[place], line, path) for place in places] for line, row in lines]
+    )
     times = None
     if "time" in header:
         time = header.index("time")
@@ -131,10 +128,16 @@ def _from_csv(path: Path, values: Sequence[str] | None) -> _Steps:
     return _Steps([row[series] for _, row in lines], times, table, columns, splits)
 
 
-def _time(text: str, line: int, path: Path) -> float:
-    """A time as a number: it is one, or a date (with a time of day) of ISO 8601."""
+def _value(text: str, column: str, line: int, path: Path) -> float | int:
+    """The number in a cell; nan where it is missing."""
+    return float("nan") if text.lower() in _MISSING else finite_number(text, column, line, path)
+
+
+def _time(text: str, line: int, path: Path) -> float | int:
+    """A time as a number: it is one, or a date (with a time of day) of ISO 8601. Whole numbers stay exact."""
+    number: float | int
     try:
-        number = float(text)
+        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,40}", text) else float(text)
     except ValueError:
         try:
             found = datetime.fromisoformat(text)
@@ -171,7 +174,7 @@ def _from_arrays(path: Path, values: Sequence[str] | None) -> _Steps:
         when = arrays["time"]
         if when.ndim != 1 or when.dtype.kind not in "fiuM" or not np.isfinite(when).all():
             raise DataError(f"{path}: time is {when.dtype} of shape {when.shape}; it must be a number for each step.")
-        times = when.astype(np.int64 if when.dtype.kind == "M" else np.float64).tolist()
+        times = (when.astype(np.int64) if when.dtype.kind == "M" else when).tolist()
     splits = text_array(arrays, "split", path) if "split" in arrays else None
     require_equal_lengths({"series": names, "values": table, "time": times, "split": splits}, "steps", path)
     return _Steps(names, times, table, [str(number) for number in range(table.shape[1])], splits)

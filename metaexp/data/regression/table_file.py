@@ -12,6 +12,7 @@ from metaexp.data.files.csv_rows import read_rows
 from metaexp.data.files.folder_scan import refuse_special
 from metaexp.data.files.npz import read_npz
 from metaexp.data.regression.columns import (
+    exact_table,
     finite_number,
     lettered_columns,
     lost_digits,
@@ -82,10 +83,9 @@ def _from_csv(path: Path, inputs: Sequence[str] | None, targets: Sequence[str] |
     task = place_of("task", header, path, _ADVICE)
     split = header.index("split") if "split" in header else None
     numbers = [header.index(name) for name in (*x_names, *y_names)]
-    exact = np.empty((len(rows), len(numbers)))
-    for at, (line, row) in enumerate(rows):
-        for column, place in enumerate(numbers):
-            exact[at, column] = finite_number(row[place], header[place], line, path)
+    exact = exact_table(
+        [[finite_number(row[place], header[place], line, path) for place in numbers] for line, row in rows]
+    )
     tasks = [row[task] for _, row in rows]
     named = None if split is None else [row[split] for _, row in rows]
     n, values = len(x_names), exact.astype(np.float32)

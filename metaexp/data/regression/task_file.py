@@ -13,6 +13,7 @@ from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
+from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
 from metaexp.data.inventory.card import OWN_FILE
@@ -119,6 +120,7 @@ class TaskFile(Dataset):
         for line in content.notes:
             progress(line)
         sizes, splits = self._divided(_counts(content), content.splits, path, progress)
+        warn_of_alike_names(sizes, self.task_word, path, progress)
         place = {task: number for number, task in enumerate(sizes)}
         kept = np.array([number for number, task in enumerate(content.tasks) if task in place])
         order = kept[np.argsort([place[content.tasks[number]] for number in kept], kind="stable")]

@@ -1,0 +1,41 @@
+"""Names of classes and tasks that differ only in how they are written. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path
+
+from metaexp.data.files.folders import SPLIT_NAMES
+from metaexp.data.files.progress import Progress
+
+
+def warn_of_alike_names(names: Collection[str], group: str, path: Path, progress: Progress) -> None:
+    """Say which names are the same but for capitals, blanks and the encoding of accents.
+
+    Names of one letter, such as those of characters, may well differ by that. The folder of a split is no part of a
+    name, so ``train/Cat`` and ``test/cat`` are found.
+
+    Args:
+        names: The classes or tasks, in the order of the splits or not.
+        group: What these are: ``class``, ``task`` or ``series``.
+        path: The file or folder, for messages.
+        progress: Receives a line if there are such names.
+    """
+    known: dict[str, list[str]] = {}
+    for name in names:
+        known.setdefault(_as_spoken(name), []).append(name)
+    alike = [written for spoken, written in known.items() if len(written) > 1 and len(spoken) > 1]
+    if alike:
+        plural = {"class": "classes", "series": "series"}.get(group, f"{group}s")
+        others = f" So do {len(alike) - 1} others." if len(alike) > 1 else ""
+        progress(
+            f"Warning: {path}: the {plural} {' and '.join(map(repr, alike[0]))} differ only in how they are written."
+            f"{others} They count as different {plural}; if they are the same, give them one name."
+        )
+
+
+def _as_spoken(name: str) -> str:
+    """A name without the folder of a split, in small letters, with accents in one encoding and single blanks."""
+    parts = [part for part in name.split("/") if part.lower() not in SPLIT_NAMES]
+    return " ".join(unicodedata.normalize("NFC", "/".join(parts or [name])).casefold().split())
