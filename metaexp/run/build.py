@@ -12,13 +12,10 @@ import torch
 from metaexp.config.classes.make import import_class, make
 from metaexp.config.schema import ClassSpec, Settings
 from metaexp.core.algorithm import Algorithm
-from metaexp.core.errors import ConfigError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.shapes import trains_on_batches
-from metaexp.core.task_fit import DataFacts, Tasks, fit_problems
 from metaexp.data.base import Dataset, MetaDataset, Progress, TaskSource
 from metaexp.data.classification.augmentation import augmented
-from metaexp.data.files.left_out import leave_out_key
 from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
@@ -29,6 +26,7 @@ from metaexp.models.trial import refuse_lazy
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource
+from metaexp.run.initial.fit import check_tasks
 from metaexp.run.initial.frozen_features import with_features
 from metaexp.run.initial.network import Interface, build_network, n_outputs
 from metaexp.run.initial.trained_before import check_start
@@ -101,10 +99,7 @@ def build(
     cls = algorithm_class(settings.algorithm)
     file = read_weights(settings.model) if begins and parent is None else None
     dataset = dataset or load_dataset(settings, compute, progress)
-    key = leave_out_key(settings.dataset.arguments)
-    data = DataFacts(settings.dataset_name, dataset.kind, dataset.capacity(), leave_out_key=key)
-    if problems := fit_problems(data, None, Tasks(settings.train.shape, settings.task.shape)):  # the algorithm fits
-        raise ConfigError(problems)
+    check_tasks(settings, dataset)
     trained_before = check_start(settings, parent, dataset, progress) if begins else ()
     interface = Interface(tuple(dataset.input_shape), n_outputs(cls, dataset, settings.train.shape))
     model = build_network(settings, interface)
