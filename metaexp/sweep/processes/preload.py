@@ -31,9 +31,8 @@ _LIBRARIES = (
 )  # fmt: skip
 """Modules that a run imports late: with its first optimiser, its first vmap, its first figure."""
 
-
-_held_in: dict[tuple[str, Path], Path] = {}
-"""Section ``dataset`` (as JSON) and ``paths.data`` -> the file of the cache with these data."""
+HeldData = dict[tuple[str, Path], Path]
+"""Section ``dataset`` (as JSON) and ``paths.data`` -> the file of the cache with these data, which are in memory."""
 
 
 def import_everything() -> None:
@@ -65,7 +64,7 @@ def draw_figures(classification: bool) -> None:
     gc.freeze()
 
 
-def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
+def hold_data(dataset: Mapping[str, Any], folder: Path, held: HeldData) -> None:
     """Load the prepared data of a dataset from its cache, for the processes that are forked later.
 
     A process uses them only if the files and the cache are still the same. It reads them again otherwise.
@@ -73,12 +72,13 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
     Args:
         dataset: The section ``dataset`` of a configuration.
         folder: ``paths.data``.
+        held: What was loaded before, to which these data are added.
     """
     from metaexp.data.cache.prepared import HELD
 
     assert not trusted(), "only jobs import the user's own code"
     key = (json.dumps(dataset, sort_keys=True), folder)
-    if key in _held_in and HELD.is_current(_held_in[key]):
+    if key in held and HELD.is_current(held[key]):
         return
     try:
         spec = class_spec(dataset, Slot("metaexp.data.base.Dataset"), "dataset")
@@ -87,7 +87,7 @@ def hold_data(dataset: Mapping[str, Any], folder: Path) -> None:
     description = make(spec, Dataset)  # type: ignore[type-abstract]
     path = HELD.fill(lambda progress: description.load(folder, progress)) if description.reads_cache else None
     if path is not None:
-        _held_in[key] = path
+        held[key] = path
 
 
 def _modules() -> Iterator[str]:

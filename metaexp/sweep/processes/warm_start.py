@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import metaexp
 from metaexp.config.accelerators import computes_on_cpu
@@ -31,6 +31,9 @@ from metaexp.sweep.processes.job_process import (
     worker_arguments,
 )
 from metaexp.sweep.processes.pool import Start
+
+if TYPE_CHECKING:
+    from metaexp.sweep.processes.preload import HeldData
 
 FORK_SERVER = "--fork-server"
 """Argument of the worker, in place of a job's folder. It makes the worker a warm parent."""
@@ -202,17 +205,19 @@ class _Preparation:
     The first jobs need not wait for figures.
 
     Attributes:
+        held: The data in memory, as :func:`.preload.hold_data` notes them.
         jobs: How many jobs were forked: of classification (True), and of regression (False).
     """
 
     def __init__(self) -> None:
+        self.held: HeldData = {}
         self.jobs: Counter[bool] = Counter()
 
     def __call__(self, arguments: Sequence[str]) -> None:
         from metaexp.sweep.processes.preload import draw_figures, hold_data
 
         config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
-        hold_data(config["dataset"], Path(config["paths"]["data"]))
+        hold_data(config["dataset"], Path(config["paths"]["data"]), self.held)
         classification = bool(config["task"].get("n_way"))
         self.jobs[classification] += 1
         if self.jobs[classification] == _JOBS_WITHOUT_FIGURES + 1:

@@ -14,8 +14,7 @@ from metaexp.core.errors import DataError
 from metaexp.data.cache import prepared as cache
 from metaexp.data.cache.prepared import HELD, Prepared, cached
 from metaexp.data.glyphs import Glyphs
-from metaexp.sweep.processes import preload
-from metaexp.sweep.processes.preload import hold_data
+from metaexp.sweep.processes.preload import HeldData, hold_data
 
 GLYPHS = {
     "_target_": "metaexp.data.glyphs.Glyphs",
@@ -27,7 +26,6 @@ GLYPHS = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty ``paths.data``; nothing is held, and nothing stays held."""
     monkeypatch.setattr(HELD, "_held", {})
-    monkeypatch.setattr(preload, "_held_in", {})
     monkeypatch.setattr("metaexp.config.classes.targets._trusted", set())
     return tmp_path
 
@@ -114,13 +112,14 @@ def test_to_fill_builds_nothing_and_computes_nothing(folder: Path) -> None:
 
 
 def test_a_dataset_of_a_configuration_is_held_and_looked_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hold_data(GLYPHS, folder)
-    assert not preload._held_in, "there is no cache yet"
+    held: HeldData = {}
+    hold_data(GLYPHS, folder, held)
+    assert not held, "there is no cache yet"
     first = Glyphs(3, 2, 2, 2, 0).load(folder, lambda _: None)
-    hold_data(GLYPHS, folder)
-    assert list(preload._held_in.values()) == [cache_file(folder)]
+    hold_data(GLYPHS, folder, held)
+    assert list(held.values()) == [cache_file(folder)]
     found = reads(monkeypatch)
-    hold_data(GLYPHS, folder)
+    hold_data(GLYPHS, folder, held)
     assert Glyphs(3, 2, 2, 2, 0).load(folder, lambda _: None).digest == first.digest
     assert found == []
     assert Glyphs(3, 2, 2, 2, 1).load(folder, lambda _: None).digest != first.digest
@@ -131,15 +130,22 @@ def test_own_datasets_and_those_without_a_cache_are_left_to_the_jobs(
     folder: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(HELD, "fill", lambda _: pytest.fail("loaded"))
-    hold_data({"_target_": target}, folder)
-    assert not preload._held_in
+    held: HeldData = {}
+    hold_data({"_target_": target}, folder, held)
+    assert not held
 
 
 def test_every_shipped_dataset_that_reads_the_cache_says_so() -> None:
     """And no other, for a warm parent would build that one itself."""
-    for path in (Path(metaexp.__file__).parent / "data").glob("*.py"):
+    data = Path(metaexp.__file__).parent / "data"
+    found = []
+    for path in (*data.glob("*.py"), data / "stand_in" / "published_images.py"):
         tree = ast.parse(path.read_text())
         for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
-            if any(isinstance(base, ast.Name) and base.id == "Dataset" for base in node.bases):
-                text = ast.unparse(node)
-                assert ("cached(" in text) == ("reads_cache = True" in text), path
+            bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+            text = ast.unparse(node)
+            reads = "cached(" in text or "load_prepared(" in text
+            if bases & {"Dataset", "PublishedImages"}:
+                assert reads == ("reads_cache = True" in text or "PublishedImages" in bases), path
+                found.append(node.name)
+    assert {"Omniglot", "PublishedImages", "CUB", "Glyphs", "ImageFolder"} <= set(found)
