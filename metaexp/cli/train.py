@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
+from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
@@ -121,7 +122,8 @@ def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
     from metaexp.results.display.terminal import print_summary
 
     if ranks.rank == 0:
-        print_summary(record, folder)
+        is_fixed = attribute_of(record.config.get("dataset"), "fixed_tests") is True
+        print_summary(record, folder, fixed_tests=is_fixed)
     return 0
 
 

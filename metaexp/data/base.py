@@ -42,6 +42,8 @@ class Dataset(ABC):
     reads_cache: bool = False
     """Whether :meth:`load` begins with :func:`metaexp.data.cache.prepared.cached`, so that the jobs of a sweep can
     share its examples in memory."""
+    fixed_tests: bool = False
+    """Whether :meth:`fixed_bank` names fixed test episodes, so that no more of them can be drawn."""
     card: ClassVar[Card | None] = None
     """Where the data come from and under which terms, for ``metaexp data show``; None where nobody has said."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.identity import leaves, with_added_keys
@@ -202,7 +203,8 @@ def _next(found: Found, state: RunState) -> list[Step]:
     if state.state == "running":
         return [step("how far it is", "watch", found.owner or folder)]
     if state.state == "completed" and state.record is not None:
-        return after_run(folder, is_tested=state.record.test is not None)[:-1]
+        test, is_fixed = state.record.test, attribute_of(state.record.config.get("dataset"), "fixed_tests") is True
+        return after_run(folder, None if test is None else test.n_episodes, is_fixed=is_fixed)[:-1]
     if found.owner is not None and state.state in ("waiting", "stopped", "failed"):
         return _again(found.owner)
     if state.state == "stopped":

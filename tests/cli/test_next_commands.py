@@ -10,6 +10,11 @@ from PIL import Image
 
 import metaexp as mx
 from metaexp.cli.main import main
+from metaexp.config.classes.attributes import attribute_of
+from metaexp.config.classes.make import import_class
+from metaexp.config.compose import Composer
+from metaexp.config.schema import ClassSpec
+from metaexp.data.base import Dataset
 from metaexp.results.display.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
 
 SMALL = [
@@ -84,6 +89,40 @@ def test_a_challenge_is_trained_on_with_the_task_of_its_fixed_episodes(
     assert main([*train[:-1], "--cfg", "job"]) == 2
 
 
+@pytest.mark.parametrize(("dataset", "is_fixed"), [("omniglot_challenge", True), ("omniglot", False)])
+def test_no_more_episodes_are_offered_than_a_dataset_has(
+    inside: Path, capsys: pytest.CaptureFixture[str], dataset: str, is_fixed: bool
+) -> None:
+    made_up = [f"dataset={dataset}", "dataset.stand_in=true", "dataset.stand_in_images=8", "dataset.image_size=8"]
+    task = ["task.n_way=20", "task.k_shot=1", "task.n_query=1"]
+    short = ["algorithm=nearest_neighbour", "model=linear", "train.steps=0", "device=cpu", "tracker=files"]
+    assert main(["train", *made_up, *task, *short, "eval.episodes=20", "hydra.run.dir=run"]) == 0
+    verbs = [words[:1] for words in next_commands(capsys.readouterr().out)]
+    assert verbs == [["reproduce"], ["show"]] if is_fixed else [["evaluate"], ["reproduce"], ["show"]]
+    assert main(["show", "run"]) == 0
+    assert [words[:1] for words in next_commands(capsys.readouterr().out)] == verbs[:-1]
+
+
+def test_more_episodes_are_more_than_there_were() -> None:
+    assert after_run(Path("f"), 600)[0].command == "metaexp evaluate f eval.episodes=5000"
+    assert after_run(Path("f"), 10_000)[0].command == "metaexp evaluate f eval.episodes=20000"
+    assert after_run(Path("f"), None)[0].command == "metaexp evaluate f"
+    assert after_run(Path("f"), 20, is_fixed=True)[0].command == "metaexp reproduce f"
+
+
+def test_every_dataset_with_fixed_test_episodes_says_so() -> None:
+    """By a word that is read from its source; the others draw as many as one likes."""
+    found = {}
+    for name in Composer().groups()["dataset"]:
+        node = Composer().compose([f"dataset={name}"]).config.dataset
+        cls = import_class(ClassSpec(node._target_, node._target_, {}, frozenset()), Dataset)
+        assert cls.fixed_tests == (cls.fixed_bank is not Dataset.fixed_bank), name
+        found[name] = attribute_of({"_target_": node._target_}, "fixed_tests")
+    assert {name for name, is_fixed in found.items() if is_fixed} == {"fixed_episodes", "omniglot_challenge"}
+    assert attribute_of({"_target_": "nobody.has.this"}, "fixed_tests") is None
+    assert attribute_of(None, "fixed_tests") is None
+
+
 def test_episodes_alone_are_not_trained_on(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["episode,role,class,image"]
     for name in ("a", "b"):
@@ -155,10 +194,10 @@ def test_few_seeds_are_said_to_be_few() -> None:
 
 def test_what_wandb_wrote_offline_is_uploaded_next(tmp_path: Path) -> None:
     run = tmp_path / "a run"
-    assert not [step for step in after_run(run, is_tested=True) if step.command.startswith("wandb")]
+    assert not [step for step in after_run(run, 20) if step.command.startswith("wandb")]
     for name in ("offline-run-20260101_000000-a", "offline-run-20260102_000000-a", "debug"):
         (run / "wandb" / name).mkdir(parents=True)
-    found = [step.command for step in after_run(run, is_tested=True) if step.command.startswith("wandb")]
+    found = [step.command for step in after_run(run, 20) if step.command.startswith("wandb")]
     assert [shlex.split(command) for command in found] == [
         ["wandb", "sync", str(run / "wandb" / "offline-run-20260102_000000-a")]
     ]

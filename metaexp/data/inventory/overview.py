@@ -121,7 +121,8 @@ def contact_sheet(loaded: MetaDataset) -> Figure:
         grid = np.atleast_1d(figure.subplots(len(loaded.domains), 1))
         for (name, domain), axes in zip(loaded.domains.items(), grid, strict=True):
             _draw_classes(axes, domain, next(iter(domain.capacity())))
-            axes.set_title(f"{name}: {axes.get_title()}", wrap=True)
+            if name != domain.origin.name:
+                axes.set_title(f"{name}: {axes.get_title()}", wrap=True)
     else:
         grid = figure.subplots(len(SPLITS), _CURVES_SHOWN, squeeze=False)
         for split, row in zip(SPLITS, grid, strict=True):

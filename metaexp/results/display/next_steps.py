@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from metaexp.core.terminal_text import align_columns
+
+_MANY: Final = 5000
+"""Episodes with which an interval is narrow."""
 
 
 class Step(NamedTuple):
@@ -39,17 +42,19 @@ def format_next(steps: Sequence[Step]) -> str:
     return "\n".join(["next:", *align_columns([(item.command, f"# {item.why}") for item in steps], indent=2)])
 
 
-def after_run(folder: Path, *, is_tested: bool) -> list[Step]:
+def after_run(folder: Path, n_tests: int | None, *, is_fixed: bool = False) -> list[Step]:
     """Return what one would do after a completed run.
 
     Args:
         folder: The run folder.
-        is_tested: Whether it has a test result.
+        n_tests: The episodes that it was tested on; None for a run without a test.
+        is_fixed: Whether the test episodes of its dataset are fixed, so that there are no more.
     """
-    again = step("test it once more, on more episodes", "evaluate", folder, "eval.episodes=5000")
+    is_tested, more = n_tests is not None, max(_MANY, 2 * (n_tests or 0))
+    again = step("test it once more, on more episodes", "evaluate", folder, f"eval.episodes={more}")
     first = step("test its selected weights", "evaluate", folder)
     return [
-        again if is_tested else first,
+        *([] if is_tested and is_fixed else [again if is_tested else first]),
         *([step("is the number the same again?", "reproduce", folder)] if is_tested else []),
         *_upload(folder),
         step("settings, results and files", "show", folder),

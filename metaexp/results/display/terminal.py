@@ -31,13 +31,16 @@ from metaexp.results.seed_summary import SUMMARY_FILE, format_notes, rows
 from metaexp.results.seeds import SeedsResult
 
 
-def print_summary(record: RunRecord, folder: Path, console: Console | None = None) -> None:
+def print_summary(
+    record: RunRecord, folder: Path, console: Console | None = None, *, fixed_tests: bool = False
+) -> None:
     """Print the results of a completed run, its folder and its figures on standard output.
 
     Args:
         record: The record.
         folder: The run folder.
         console: The terminal; standard output by default.
+        fixed_tests: Whether the test episodes of its dataset are fixed.
     """
     console = console or make_console()
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
@@ -74,7 +77,8 @@ def print_summary(record: RunRecord, folder: Path, console: Console | None = Non
         print_path(console, "profile", folder / PROFILE_FILE)
     for figure in sorted((folder / "plots").glob("*.png")):
         print_path(console, "figure", figure)
-    console.print(format_next(after_run(folder, is_tested=record.test is not None)), soft_wrap=True)
+    n_tests = None if record.test is None else record.test.n_episodes
+    console.print(format_next(after_run(folder, n_tests, is_fixed=fixed_tests)), soft_wrap=True)
 
 
 def results_table(metric: str) -> Table:
