@@ -45,13 +45,14 @@ class Dataset(ABC):
     fixed_tests: bool = False
     """Whether :meth:`fixed_bank` names fixed test episodes, so that no more of them can be drawn."""
     card: ClassVar[Card | None] = None
-    """Where the data come from and under which terms, for ``metaexp data show``; None where nobody has said."""
+    """Where the data come from and under which terms, for ``metaexp data show``; None if unknown."""
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return classes and examples per class of every split, after class augmentation.
 
-        In regression these are tasks and examples per task. None where only the files tell, and where there is no end.
+        In regression these are tasks and examples per task. None where only the files tell, and where tasks are
+        endless.
         """
 
     def capacity_in(self, folder: Path) -> Mapping[Split, Capacity] | None:
@@ -71,9 +72,9 @@ class Dataset(ABC):
     def class_ids_in(self, folder: Path) -> Mapping[Split, Mapping[str, frozenset[str]]] | None:
         """Return for each split what :meth:`MetaDataset.class_ids` will, or only the identifiers by name.
 
-        So classes that a run's first weights know are found before anything starts. Subclasses whose lists or files
-        name the classes override this; it must be quick, and import no torch. None where only the examples tell. Those
-        that override only :meth:`load` name none.
+        So a run whose initial weights were trained on some of them is noticed before anything starts. Subclasses whose
+        lists or files name the classes override this; it must be quick, and import no torch. None where only the
+        examples tell. Those that override only :meth:`load` name none.
 
         Args:
             folder: ``paths.data``.
@@ -95,7 +96,7 @@ class Dataset(ABC):
         return None
 
     def image_preparation(self) -> ImagePreparation | None:
-        """Return how image files and bytes become examples, for ``metaexp predict``; None where nobody has said.
+        """Return how image files and bytes become examples, for ``metaexp predict``; None if unknown.
 
         Subclasses that read image files override this.
         """
@@ -111,7 +112,7 @@ class Dataset(ABC):
         return None
 
     def sources(self, folder: Path) -> Sources | None:
-        """Return which files the data are read from, for ``metaexp data list``; None where nobody has said.
+        """Return which files the data are read from, for ``metaexp data list``; None if unknown.
 
         Nothing is read, and nothing is fetched.
 
@@ -142,14 +143,14 @@ class MetaDataset(ABC):
     target_size: int
     """Outputs D_out of a regression task; 0 for classification, where the task's n_way decides."""
     digest: str
-    """SHA-256 (hex) over everything that decides the examples: decoded pixels, class lists, conventions."""
+    """SHA-256 (hex) over everything that decides the examples: decoded pixels, class lists, preprocessing."""
 
     @abstractmethod
     def capacity(self) -> Mapping[Split, Capacity] | None:
         """Return what :meth:`Dataset.capacity` does, now known for certain."""
 
     def n_labels(self) -> int | None:
-        """Return the labels in batches of the training split, its classes; None where nothing is known of them."""
+        """Return the labels in batches of the training split, its classes; None if they are not known."""
         capacity = self.capacity()
         return None if capacity is None or self.kind == "regression" else capacity["train"].n_classes
 
@@ -211,7 +212,7 @@ class MetaDataset(ABC):
 class TaskSource(ABC):
     """Episodes addressed by (seed, split, index).
 
-    The same address gives the same bits on every device, whatever the batch, process or rank that asks for it.
+    The same address gives the same bits on every device, in every batch, process and rank.
     """
 
     varies: bool = False

@@ -65,7 +65,7 @@ class Curves(Dataset):
         self.noise = noise
 
     def capacity(self) -> None:
-        """Return None: there is no end of tasks."""
+        """Return None: tasks are endless."""
         return
 
     def sources(self, folder: Path) -> Sources:

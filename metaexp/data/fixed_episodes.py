@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset
 
 _READING = 1
-"""Of the code that turns files into pixels: to be raised by every change that alters one, or old caches are used."""
+"""The version of the code that turns files into pixels. Raise it whenever a pixel changes, or old caches are used."""
 
 
 class FixedEpisodes(Dataset):

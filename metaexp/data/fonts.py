@@ -1,4 +1,4 @@
-"""Letters of fonts: each image of a letter is by another family. Importing this module does not import torch."""
+"""Letters of fonts: each image of a letter is by a different family. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset
 
 _PREPARING: Final = 1
-"""Of the code that chooses and draws letters: to be raised by every change that alters one, or old caches are used."""
+"""The version of the code that chooses and draws letters. Raise it whenever one changes, or old caches are used."""
 _USUAL_IMAGES: Final = 20
 _STAND_IN_SCRIPTS: Final = {
     "Arabic": (0x627, 36), "Armenian": (0x531, 76), "Cyrillic": (0x410, 64), "Devanagari": (0x905, 53),

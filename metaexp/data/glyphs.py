@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset
 
 _VERSION: Final = 2
-"""Of the programs and drawings: to be raised by every change that alters a pixel, or old caches are used."""
+"""The version of the programs and drawings. Raise it whenever a pixel changes, or old caches are used."""
 
 
 class Glyphs(Dataset):
     """Classes of made-up characters and drawings of them.
 
-    A class is the same whatever the numbers of classes and of drawings: larger numbers add, and no split changes
-    another. ``seed`` makes other characters; it is the dataset's own and not the run's.
+    A class does not depend on the numbers of classes and of drawings: larger numbers add, and no split changes another.
+    ``seed`` makes other characters; it is the dataset's own and not the run's.
     """
 
     kind = "classification"

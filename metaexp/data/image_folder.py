@@ -23,7 +23,7 @@ from metaexp.data.classification.preprocessing import (
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.archives import is_quick, open_source
-from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_passed_over, images_by_folder, is_example
+from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_ignored, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.left_out import large_enough, only_these
 from metaexp.data.files.locate import named_path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset
 
 _READING = 2
-"""Of the code that turns files into pixels: to be raised by every change that alters one, or old caches are used."""
+"""The version of the code that turns files into pixels. Raise it whenever a pixel changes, or old caches are used."""
 
 
 class ImageFolder(Dataset):
@@ -192,7 +192,7 @@ class ImageFolder(Dataset):
         return path
 
     def _files(self, path: Path, listed: Path | None, progress: Progress) -> dict[str, list[str]]:
-        """The images of each class; ``progress`` hears what was passed over."""
+        """The images of each class; ``progress`` gets a line about what is ignored."""
         with open_source(path, self.follow_links) as source:
             names = source.names()
             if listed is not None:
@@ -201,13 +201,13 @@ class ImageFolder(Dataset):
                 left = len(list(filter(is_example, names))) - sum(map(len, files.values()))
                 if left > 0:
                     what = "1 image" if left == 1 else f"{left} images"
-                    progress(f"Passed over in {path}: {what} that {listed} does not list.")
+                    progress(f"Ignored in {path}: {what} that {listed} does not list.")
                 return files
             files = {name: images for name, images in images_by_folder(names).items() if name}
             source.check_once([image for images in files.values() for image in images])
-            others = format_passed_over(names, source.passed_over)
+            others = format_ignored(names, source.ignored)
         if others:
-            progress(f"Passed over in {path}: {others}.")
+            progress(f"Ignored in {path}: {others}.")
         if not files:
             raise DataError(f"{path} has no folders with images in them{f', only {others}' if others else ''}.")
         return files

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from metaexp.data.files.images import Bytes
 
 _NEAREST_28: Final = "795cbc57a795d4f33163eb153accb274e2e460bc00bc58190b32eaeb6777a9ce"
-"""SHA-256 over all drawings at 28 pixels by nearest neighbour, the usual ones: no cache with others is taken."""
+"""SHA-256 over all drawings at 28 pixels by nearest neighbour, the usual ones. A cache with other drawings is not
+used."""
 _MOST_BYTES: Final = 65_536
 _FILE = re.compile(r"(?:.*/)?(images_background|images_evaluation)/([^/]+/character\d\d)/(\d{4}_\d\d\.png)")
 
@@ -113,7 +114,8 @@ class Omniglot(Dataset):
         """Describe the drawings.
 
         Args:
-            split: The list of characters: of MAML's code, of Vinyals et al., that with validation trained on, official.
+            split: The list of characters: that of MAML's code, that of Vinyals et al., the same with validation
+                characters in training, or the official one.
             rotations: Whether, and how, drawings are turned by multiples of 90 degrees.
             rotations_in: The splits in which they are turned.
             image_size: Height and width in pixels.

@@ -48,7 +48,7 @@ class Sinusoid(Dataset):
         self.frequency = None if frequency is None else number_range("frequency", frequency)
 
     def capacity(self) -> None:
-        """Return None: there is no end of tasks."""
+        """Return None: tasks are endless."""
         return
 
     def sources(self, folder: Path) -> Sources:

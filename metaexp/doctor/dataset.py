@@ -100,7 +100,7 @@ def capacity(subject: DatasetSubject) -> Finding:
         if said is not None and (loaded is None or dict(said) != dict(loaded)):
             return wrong("capacity", f"{name} says {_counts(said)}, and {_counts(loaded or {})} were loaded")
     if loaded is None:
-        return does_not_apply("capacity", "there is no end of tasks")
+        return does_not_apply("capacity", "tasks are endless")
     return ok("capacity", _counts(loaded))
 
 

@@ -11,11 +11,11 @@ from metaexp.data.base import SourceOver, TaskSource
 
 _STEPS = 16
 _MOST_BYTES = 1 << 20
-"""Of the tasks that are made together. Larger tasks take longer to make than to ask for."""
+"""The most bytes of tasks that are made together. Larger tasks take longer to make than to ask for."""
 
 
 class TasksAhead(SourceOver):
-    """The tasks of another source, which makes those of the next training steps together where they are small.
+    """The tasks of another source, which makes small ones for several training steps at once.
 
     The tasks are the same, for each depends on its address alone. Of sinusoids, 25 tasks take 1.3 ms to make and 400
     take 1.6 ms. For the CPU: whether tasks are the next ones is read from their numbers.

@@ -307,7 +307,7 @@ def test_what_is_passed_over_is_counted_and_why(data):
     os.mkfifo(data / "images" / "b" / "pipe.png")
     lines: list[str] = []
     dataset().load(data, lines.append)
-    (line,) = [line for line in lines if line.startswith("Passed over")]
+    (line,) = [line for line in lines if line.startswith("Ignored")]
     for part in (
         "2 files with the suffix .txt",
         "1 files with the suffix none",
@@ -431,7 +431,7 @@ def test_empty_folders_are_counted_among_what_is_passed_over(data):
         (data / "images" / name).mkdir()
     lines: list[str] = []
     dataset().load(data, lines.append)
-    assert f"Passed over in {data / 'images'}: 2 empty folders." in lines
+    assert f"Ignored in {data / 'images'}: 2 empty folders." in lines
 
 
 def test_a_file_that_is_twice_in_an_archive_is_found_when_its_classes_are_counted(data):

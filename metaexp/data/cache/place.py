@@ -24,7 +24,7 @@ def cache_folder(folder: Path, make: bool = True) -> Path | None:
 def can_write(folder: Path) -> bool:
     """Return whether ``folder`` is there and may be written.
 
-    A folder without any write permission is left alone, also by a user whom permissions do not stop.
+    A folder without any write permission counts as not writable, even for root.
     """
     try:
         return folder.is_dir() and bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)

@@ -62,7 +62,7 @@ class Prepared(NamedTuple):
 
 
 HELD: Final = HeldContents[Prepared]()
-"""Of this process. Empty, but in a warm parent of a sweep and in the jobs that it forks."""
+"""The contents that this process keeps. Empty, except in a warm parent of a sweep and in the jobs that it forks."""
 
 
 def cached(
@@ -93,7 +93,7 @@ def cached(
     place = cache_folder(folder)
     if place is None:
         HELD.end_filling()
-        progress(f"Warning: {name} is prepared anew each time: {_format_no_folder(folder)}.")
+        progress(f"Warning: {name} is prepared again each time: {_format_no_folder(folder)}.")
         return build()
     path = place / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}.safetensors"
     needs_receipt = checksum is None and digest_of is None
@@ -128,7 +128,7 @@ def _format_no_folder(folder: Path) -> str:
 
 
 def _obstacle(folder: Path) -> str:
-    """What keeps files out of a folder, in the words of the system where it has some."""
+    """Why no file can be written to a folder; what the system says, if it says anything."""
     try:
         if not folder.is_dir():
             folder.stat()

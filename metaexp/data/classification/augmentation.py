@@ -56,8 +56,8 @@ def augmented(source: TaskSource, dataset: MetaDataset, augmentation: Augmentati
     pixels = dataset.stored_pixels() if augmentation.changes_colour or augmentation.crop else None
     if augmentation.changes_colour and pixels is None:
         raise ConfigError(
-            "augment.brightness, contrast and saturation need images that are stored as bytes; these are floats, on a "
-            "scale that nobody says. Leave them at 0."
+            "augment.brightness, contrast and saturation need images that are stored as bytes; these are floats of "
+            "unknown scale. Leave them at 0."
         )
     if augmentation.saturation and shape[0] != 3:
         raise ConfigError(f"augment.saturation needs images with 3 channels; these have {shape[0]}. Leave it at 0.")
@@ -144,7 +144,7 @@ def _places(words: Tensor, augmentation: Augmentation, height: int, width: int) 
 
 
 def _chosen(number: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """Of each place the value with its number."""
+    """For each place, the value with its number."""
     found = values[0]
     for n, value in enumerate(values[1:], 1):
         found = torch.where(number == n, value, found)

@@ -142,7 +142,7 @@ class ClassDataset(MetaDataset):
 
     @property
     def stores_bytes(self) -> bool:
-        """Whether examples are images in uint8, to which the pixel conventions apply."""
+        """Whether examples are images in uint8, to which ``pixels`` applies."""
         return self._stores_bytes
 
     def stored_pixels(self) -> Pixels | None:

@@ -1,4 +1,4 @@
-"""By what classes are recognised in other datasets and splits: digests of names and examples. It imports no torch."""
+"""Identifiers that tell classes in all datasets and splits: digests of names and examples. It imports no torch."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def warn_of_duplicates(
 ) -> None:
     """Say how many examples are byte for byte in an earlier split, in another class of their split, or twice in one.
 
-    Of training examples that are twice in their class nothing is said: they teach little that is wrong.
+    Training examples that are twice in their class are not reported: they do little harm.
 
     Args:
         examples: (B, ...), ordered by class.

@@ -22,8 +22,8 @@ class Origin(NamedTuple):
 
     Attributes:
         name: What messages call the dataset.
-        digest: SHA-256 (hex) over the raw data, whatever is then made of it, so that runs with different preprocessing
-            can still be seen to use the same drawings.
+        digest: SHA-256 (hex) over the raw data before any preprocessing, so that runs with different preprocessing can
+            still be seen to use the same drawings.
         preparation: What was done to the raw data to get the examples (size, resampling, ...), JSON values.
     """
 
@@ -95,7 +95,7 @@ class Rotations(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """``augment``: random changes of the images of training episodes, drawn anew for each image.
+    """``augment``: random changes of the images of training episodes, drawn for each image.
 
     Attributes:
         flip: Mirrors half of the images left to right.

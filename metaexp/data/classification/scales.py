@@ -25,7 +25,7 @@ def warn_of_scales(
     """Say which splits have values of another size than the training split.
 
     Args:
-        examples: (B, ...), ordered by class. Bytes have one scale, so nothing is said of them.
+        examples: (B, ...), ordered by class. Bytes have one scale, so they are not checked.
         classes: Class -> its number of examples, in the order of the rows.
         splits: The classes of each split.
         progress: Receives a line for each split of another scale.

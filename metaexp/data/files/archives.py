@@ -32,13 +32,13 @@ class Source(ABC):
 
     Attributes:
         path: The folder or archive.
-        passed_over: What is not among the names, though it is there -> how many of it, such as ``links``.
+        ignored: Kind of entry that is not among the names, such as ``links`` -> how many there are.
     """
 
     def __init__(self, path: Path) -> None:
         """Take the place; subclasses open it."""
         self.path = path
-        self.passed_over: dict[str, int] = {}
+        self.ignored: dict[str, int] = {}
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -169,7 +169,7 @@ def first_existing(folders: Collection[Path], names: Collection[str]) -> Path | 
 class _Folder(Source):
     def __init__(self, path: Path, follow_links: bool) -> None:
         super().__init__(path)
-        self._files, self.passed_over = scan_folder(path, follow_links)
+        self._files, self.ignored = scan_folder(path, follow_links)
 
     def names(self) -> list[str]:
         return list(self._files)
@@ -268,7 +268,7 @@ class _Tar(_Archive[tarfile.TarInfo]):
         self._members = [(self._inside(member.name), member) for member in members if member.isfile()]
         others = {"links in the archive": sum(m.issym() or m.islnk() for m in members)}
         others["FIFOs and devices in the archive"] = len(members) - len(self._members) - sum(others.values())
-        self.passed_over = {what: n for what, n in others.items() if n}
+        self.ignored = {what: n for what, n in others.items() if n}
 
     def _content(self, member: tarfile.TarInfo, name: str, most: int) -> bytes:
         opened = self._tar.extractfile(member)

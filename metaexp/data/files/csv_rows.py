@@ -17,8 +17,8 @@ def read_rows(path: Path, comment: str | None = None) -> tuple[list[str], list[t
     """Read the header of a CSV, and its rows with the numbers of their lines.
 
     Args:
-        path: A file in UTF-8. Empty lines are passed over.
-        comment: Lines that begin with it are passed over, too; None for no such lines.
+        path: A file in UTF-8. Empty lines are skipped.
+        comment: Lines that begin with it are skipped, too; None for no such lines.
 
     Raises:
         DataError: The file cannot be read, has two columns of one name, or a row of another length than the header.

@@ -51,8 +51,8 @@ class UnreachableError(DataError):
 def download(remote: Remote, target: Path, progress: Progress) -> None:
     """Fetch a published file: to a temporary name beside the target, checked, then renamed.
 
-    One process fetches it at a time; others wait, and find it there. What has come is kept when the network fails, and
-    the next try goes on from there.
+    One process fetches it at a time; others wait, and find it there. What has arrived is kept when the network fails,
+    and the next try continues from there.
 
     Args:
         remote: The file.
@@ -156,7 +156,7 @@ def _refuse_page(response: Any, remote: Remote) -> None:
 
 
 def _is_page(file: Path) -> bool:
-    """Whether a file begins as a web page does, whatever its server called it."""
+    """Whether the content of a file begins like a web page."""
     with file.open("rb") as opened:
         start = opened.read(_LOOK).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html"))
@@ -170,7 +170,7 @@ def _format_page_instead(remote: Remote) -> str:
 
 
 def _format_kept(temporary: Path) -> str:
-    """What a message says of the part that has come; nothing where none is kept."""
+    """What a message says about the part that has arrived; nothing if none is kept."""
     size = temporary.stat().st_size if temporary.exists() else 0
     return f" The first {size / 1e6:.1f} MB are kept; the same command goes on from there." if size else ""
 

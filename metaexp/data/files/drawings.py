@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SIDE: Final = 105
 DRAWINGS: Final = 20
-"""Of each character."""
+"""Drawings of each character."""
 _UNPACKED_AT_ONCE: Final = 1000
 
 

@@ -18,8 +18,8 @@ class Scan(NamedTuple):
 
     files: dict[str, Path]
     """Path below the folder, with forward slashes -> where the file is. Sorted."""
-    passed_over: dict[str, int]
-    """What else was there -> how many of it, such as ``FIFOs`` or ``devices``."""
+    ignored: dict[str, int]
+    """Kind of entry that is not a file, such as ``FIFOs`` -> how many there are."""
 
 
 def scan_folder(root: Path, follow_links: bool = False) -> Scan:
@@ -35,13 +35,13 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
         DataError: A folder cannot be read; a link leads outside, to nothing, or round in a circle.
     """
     files: dict[str, Path] = {}
-    passed_over: Counter[str] = Counter()
+    ignored: Counter[str] = Counter()
     inside = root.resolve()
     waiting: list[tuple[str, Path, tuple[Path, ...]]] = [("", root, (inside,))]
     while waiting:
         prefix, folder, above = waiting.pop()
         entries = _entries(folder)
-        passed_over["empty folders"] += bool(prefix) and not entries
+        ignored["empty folders"] += bool(prefix) and not entries
         for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
             mode = _mode(root, inside, name, path, entry, follow_links)
@@ -53,8 +53,8 @@ def scan_folder(root: Path, follow_links: bool = False) -> Scan:
             elif stat.S_ISREG(mode):
                 files[name] = path
             else:
-                passed_over["FIFOs, sockets and devices"] += 1
-    return Scan({name: files[name] for name in sorted(files)}, {what: n for what, n in passed_over.items() if n})
+                ignored["FIFOs, sockets and devices"] += 1
+    return Scan({name: files[name] for name in sorted(files)}, {what: n for what, n in ignored.items() if n})
 
 
 def refuse_special(path: Path) -> None:

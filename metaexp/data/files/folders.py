@@ -41,7 +41,7 @@ def images_by_folder(names: Iterable[str]) -> dict[str, list[str]]:
     return {folder: sorted(files[folder]) for folder in sorted(files)}
 
 
-def format_passed_over(names: Iterable[str], others: Mapping[str, int]) -> str:
+def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
     """Say which files of a folder of classes are not examples, and how many there are of each kind.
 
     Args:

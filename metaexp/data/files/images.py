@@ -29,7 +29,7 @@ _ORIENTATION: Final = 0x0112
 """The EXIF tag; 2 to 8 are the turned and mirrored ones."""
 _MOST_PIXELS: Final = 64_000_000
 MOST_BYTES: Final = 64_000_000
-"""Of one image file."""
+"""The most bytes of one image file."""
 
 
 class Reading(NamedTuple):

@@ -268,5 +268,5 @@ def _refuse_shared(splits: Mapping[Split, list[str]], path: Path) -> None:
             if shared:
                 raise DataError(
                     f"{path}: label {shared[0]} is in y_{split} and in y_{other}. In meta-learning the classes of the "
-                    "splits must differ. If they are numbered anew in each split, add a different offset to each."
+                    "splits must differ. If each split numbers its own labels, add a different offset to each."
                 )

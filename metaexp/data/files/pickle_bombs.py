@@ -55,7 +55,7 @@ def refuse_bombs(file: IO[bytes]) -> None:
 
 
 def _next(file: IO[bytes]) -> tuple[str, int | None]:
-    """The name of the next code, and the place in the memo that it names; its content is passed over."""
+    """The name of the next code, and the place in the memo that it names; its content is skipped."""
     byte = file.read(1)
     code = _CODES.get(byte.decode("latin1"))
     if code is None:

@@ -1,6 +1,6 @@
 """Checks numbers in published files before they are used as positions, labels or pixels. Imports no torch.
 
-NumPy cuts fractions off and lets large numbers start again at 0 when it converts, and says nothing.
+NumPy cuts off fractions and wraps large numbers around when it converts, without an error.
 """
 
 from __future__ import annotations

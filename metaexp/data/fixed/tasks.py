@@ -1,4 +1,4 @@
-"""A dataset whose test episodes are those of a list. Training and validation episodes are drawn as ever."""
+"""A dataset whose test episodes are those of a list. Training and validation episodes are drawn as usual."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metaexp.data.fixed.episode_file import EpisodeList, Item
 
 
 class FixedTestDataset(ClassDataset):
-    """Examples grouped by class, whose test episodes a list gives, whatever the seed."""
+    """Examples grouped by class, whose test episodes a list gives, for every seed."""
 
     def __init__(self, episodes: EpisodeList, rows: Mapping[Item, int], *arguments: Any) -> None:
         """Take the episodes and the examples.

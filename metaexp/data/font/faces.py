@@ -22,7 +22,7 @@ _STYLES: Final = re.compile(
     r"semi ?condensed|extra ?condensed|narrow|expanded|wide|ui)$",
     re.IGNORECASE,
 )
-"""Words at the end of a family's name that name a style: the same hand, heavier or narrower."""
+"""Words at the end of a family's name that name a style: the same design, heavier or narrower."""
 
 
 class Face(NamedTuple):
@@ -32,7 +32,7 @@ class Face(NamedTuple):
         family: The name of the family, which is the drawer.
         file: The file.
         number: Which font of the file; 0 unless it is a collection.
-        characters: Code points that its character map has, other than for the box of missing characters.
+        characters: Code points that its character map has, except for the box of missing characters.
     """
 
     family: str
@@ -63,7 +63,7 @@ def usual_faces(fonts: Sequence[FontFile], progress: Progress) -> list[Face]:
         except Exception as error:  # a damaged font raises anything
             failed.append(f"{font.name} ({error or type(error).__name__})")
     if failed:
-        progress(f"Passed over {len(failed)} files that are not fonts with outlines, such as {failed[0]}.")
+        progress(f"Ignored {len(failed)} files that are not fonts with outlines, such as {failed[0]}.")
     return [best[family][1] for family in sorted(best)]
 
 

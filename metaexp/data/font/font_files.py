@@ -121,7 +121,7 @@ def write_list(file: Path, fonts: Sequence[FontFile]) -> None:
 
 
 def fonts_digest(fonts: Sequence[FontFile]) -> str:
-    """Return the SHA-256 (hex) over the contents of fonts, whatever they are called and wherever they are."""
+    """Return the SHA-256 (hex) over the contents of fonts. Their names and places do not matter."""
     return hashlib.sha256("\n".join(sorted(font.sha256 for font in fonts)).encode()).hexdigest()
 
 

@@ -84,7 +84,7 @@ def _draw_all(
         try:
             kept, alike = one_character_each(draw(face, codes))
         except OSError as error:
-            progress(f"Passed over {face.file.name}: {error}.")
+            progress(f"Ignored {face.file.name}: {error}.")
             continue
         doubled.update(alike)
         for code, large in kept.items():

@@ -12,9 +12,9 @@ from metaexp.data.files.images import Bytes
 from metaexp.data.font.faces import Face
 
 SIDE: Final = 168
-"""Of the square: six times 28, twice 84."""
+"""Height and width of the square: six times 28, twice 84."""
 VERSION: Final = 1
-"""Of the drawings: to be raised by every change that alters a pixel, or old caches are used."""
+"""The version of the drawings. Raise it whenever a pixel changes, or old caches are used."""
 _EM: Final = 140
 _LARGEST: Final = 156
 _LEAST_INK: Final = 0.002
@@ -26,7 +26,7 @@ def draw(face: Face, codes: Iterable[int]) -> dict[int, Bytes]:
 
     Args:
         face: The font.
-        codes: Code points. Those that its character map has not are left out, and those that show nothing.
+        codes: Code points. Those that its character map does not have, and those that show nothing, are left out.
 
     Returns:
         Code point -> (168, 168) uint8, 0 for ink and 255 for paper.

@@ -6,7 +6,7 @@ a first stroke, then up to four more, each attached to a place along an earlier 
 what is there.
 
 Programs are numbered. Program j of a seed is a function of (seed, j) alone, and so is the split it belongs to.
-It is passed over when it is a poor character (too thin, too crowded, strokes on top of each other) or when any
+It is skipped when it is a poor character (too thin, too crowded, strokes on top of each other) or when any
 earlier fair one looks nearly the same; no two classes are twins therefore, least of all in different splits.
 """
 
@@ -30,7 +30,7 @@ _COUNT: Final = MAX_STROKES + 1
 DRAWINGS: Final = MAX_STROKES + 2
 """Streams of a program's key; those below are the strokes'."""
 _N_STROKES: Final = (7, 21, 34, 24, 14)
-"""Frequencies of 1, 2, ... strokes before poor characters are passed over, which are often those of many strokes."""
+"""Frequencies of 1, 2, ... strokes before poor characters are skipped, which are often those of many strokes."""
 _SHARES: Final[dict[Split, int]] = {"train": 10, "val": 2, "test": 4}
 """Of 16 programs, how many go to each split."""
 _BLOCK: Final = 1024

@@ -32,7 +32,7 @@ SHA512: Final = (
 _BYTES: Final = 104_043_282
 _ADDRESSES: Final = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 _MOST_BYTES: Final = 250_000_000
-"""Of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
+"""The most bytes of the JSON file of a set. The largest, fluent-emoji, has 140 MB."""
 
 
 def registry() -> str:
@@ -64,7 +64,7 @@ def _npms_own() -> str:
             [npm, "config", "get", "registry"], capture_output=True, text=True, timeout=60, check=True, cwd=os.sep
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise DataError(f"npm, which knows where its packages are, did not say it: {error}.") from error
+        raise DataError(f"npm, which knows where its packages are, did not answer: {error}.") from error
     return asked.stdout.strip()
 
 

@@ -57,8 +57,8 @@ def style_rank(style: str) -> int:
 def words_in_common(concepts: Iterable[str]) -> dict[str, str]:
     """Return for each concept its category: the word of its name that most of the other names have, too.
 
-    ``user-plus`` and ``users`` are of the category ``user``. Words such as ``plus`` or ``circle`` are passed over
-    where a name has others.
+    ``user-plus`` and ``users`` are of the category ``user``. Words such as ``plus`` or ``circle`` are ignored where a
+    name has others.
 
     Args:
         concepts: All concepts, on which it depends.

@@ -44,7 +44,7 @@ class EmojiNames:
                 self._codes.setdefault(_squeeze(unicodedata.name(chr(int(code, 16)), "")), code)
 
     def code(self, name: str, own: Mapping[str, str]) -> str | None:
-        """Return the code points of a drawing, hexadecimal, between hyphens; None where nobody says.
+        """Return the code points of a drawing, hexadecimal, between hyphens; None if unknown.
 
         Args:
             name: Its name in its set.

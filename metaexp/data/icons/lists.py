@@ -1,8 +1,8 @@
-"""The packaged lists of concepts: which split each is in, and by how many it was drawn. It imports no torch.
+"""The packaged lists of concepts: the split of each, and how many designers drew it. It imports no torch.
 
 A line has a concept, then designers and drawings with a permissive licence, then designers and drawings of all. A
-concept is in the same split whatever the licences and the least number of designers are, so the classes of a strict
-choice are among those of a wide one, split by split.
+concept is in the same split for all licences and all numbers of designers, so the classes of a strict choice are among
+those of a wide one, split by split.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SplitBy = Literal["random", "category"]
 LEAST: Final[Mapping[Kind, int]] = {"icons": 10, "emoji": 4}
 """Designers of the concepts in the lists: fewer cannot be asked for."""
 LEAST_DRAWINGS: Final = 6
-"""Of a class: enough for 5 shots and a query."""
+"""The fewest drawings of a class: enough for 5 shots and a query."""
 
 
 class Counts(NamedTuple):
-    """By how many designers a concept was drawn, and in how many drawings: with a permissive licence, and by all."""
+    """The designers and the drawings of a concept: those with a permissive licence, and all."""
 
     designers: int
     drawings: int

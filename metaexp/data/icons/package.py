@@ -1,4 +1,4 @@
-"""Make the packaged lists of concepts anew from the archive: ``python -m metaexp.data.icons.package FOLDER``.
+"""Make the packaged lists of concepts from the archive: ``python -m metaexp.data.icons.package FOLDER``.
 
 FOLDER is ``paths.data``. The lists are part of the datasets: other lists are other datasets, and records are of these.
 """

@@ -23,7 +23,7 @@ from metaexp.data.icons.sets import FOLDER, Kind, Licences, places
 
 CHANNELS: Final[Mapping[Kind, int]] = {"icons": 1, "emoji": 3}
 _SELECTION: Final = 1
-"""To be raised by every change of which drawings are chosen, or old caches are used."""
+"""Raise it whenever other drawings are chosen, or old caches are used."""
 
 
 class Drawn(NamedTuple):

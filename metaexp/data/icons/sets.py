@@ -20,7 +20,7 @@ Licences = Literal["permissive", "all"]
 PERMISSIVE: Final = frozenset(
     ("Apache-2.0", "BSD-3-Clause", "CC-BY-3.0", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT", "Unlicense")
 )
-"""SPDX names of licences that ask for no more than to be named: no share-alike, copyleft or non-commercial terms."""
+"""SPDX names of licences that ask only for attribution: no share-alike, copyleft or non-commercial terms."""
 
 
 class Place(NamedTuple):

@@ -41,7 +41,7 @@ def ask_dataset(dataset: Dataset, question: Question, *given: Path | None) -> An
 
 
 def _place(error: Exception, method: Callable[..., Any]) -> str:
-    """The last line that is in no library; the first of the method where it cannot be called like that."""
+    """The last line outside libraries; the first line of the method if it cannot be called like that."""
     lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)[1:]]
     own = [line for line in lines if not line[0].startswith(_LIBRARIES)]
     code = getattr(method, "__code__", None)

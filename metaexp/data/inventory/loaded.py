@@ -1,4 +1,4 @@
-"""A dataset in memory with the task shapes and seeds of a run: the very episodes that a run trains and is tested on."""
+"""A dataset in memory with the task shapes and seeds of a run, and so with exactly its episodes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LoadedDataset:
 
     @property
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Classes and examples per class of each split; None where there is no end of tasks."""
+        """Classes and examples per class of each split; None where tasks are endless."""
         return self.data.capacity()
 
     def episodes(self, split: Split, indices: Iterable[int], seed: int | None = None) -> Episode:

@@ -90,7 +90,7 @@ def load_and_count(dataset: Dataset, folder: Path, progress: Progress) -> tuple[
     if isinstance(loaded, ClassDataset):
         name = loaded.origin.name
         rows = [_row(loaded, split) for split in loaded.capacity()]
-        facts |= {"raw data": loaded.origin.digest, **_conventions(loaded), "values": _format_values(loaded)}
+        facts |= {"raw data": loaded.origin.digest, **_preprocessing(loaded), "values": _format_values(loaded)}
         where = "" if loaded.in_memory else ", left on disk; each episode reads its own"
         facts["memory"] = f"{loaded.n_bytes / 1e6:.1f} MB{where}"
     if isinstance(loaded, TableData):
@@ -144,7 +144,7 @@ def _row(dataset: ClassDataset | TableData, split: Split) -> SplitRow:
     return SplitRow(split, table.n_classes, table.total, table.smallest, int(table.length.max()))
 
 
-def _conventions(dataset: ClassDataset) -> dict[str, str]:
+def _preprocessing(dataset: ClassDataset) -> dict[str, str]:
     conventions: dict[str, object] = dict(dataset.origin.preparation)
     if dataset.stores_bytes:
         low, high = ("255", "0") if dataset.pixels.invert else ("0", "255")

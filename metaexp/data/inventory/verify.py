@@ -105,7 +105,7 @@ def _compare_with_noted(name: str, paths: list[Path], place: Path | None, progre
     missing = [path for path in expected if path not in found]
     new = [path for path in found if path not in expected]
     progress(f"  {len(expected) - len(changed) - len(missing)} files are as noted in {file}.")
-    advice = f"If you changed that yourself: metaexp data prepare {name} notes them anew."
+    advice = f"If you changed that yourself: metaexp data prepare {name} notes them again."
     return [
         f"{_format_names(which)} {said} since {file} was written. {advice}"
         for which, said in ((changed, "changed"), (missing, "disappeared"), (new, "came"))

@@ -58,7 +58,7 @@ def stays_off_device(n_bytes: int, free: int) -> bool:
 
 
 def available_memory() -> int | None:
-    """Return how many bytes can be taken without swapping, within the limit of a container; None where nobody says."""
+    """Return how many bytes can be taken without swapping, within the limit of a container; None if unknown."""
     free = _of_machine()
     limit = _of_group()
     if free is None or limit is None:

@@ -61,7 +61,7 @@ def keep_receipt(identity: str, receipt: str, progress: Progress) -> None:
         write_atomically(file, receipt.encode())
     except OSError as error:
         progress(
-            f"Warning: {file.parent} cannot be written ({error.strerror}), so these data are prepared anew each time. "
+            f"Warning: {file.parent} cannot be written ({error.strerror}), so these data are prepared again each time. "
             "Set XDG_CACHE_HOME to a folder that can be."
         )
 

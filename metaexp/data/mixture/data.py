@@ -78,9 +78,9 @@ class MixtureData(MetaDataset):
         for name, pixels in others:
             if (like and like[1:]) != (pixels and pixels[1:]):
                 raise ConfigError(
-                    f"augment.crop, brightness, contrast and saturation need one scale of values, and dataset.domains."
-                    f"{name} has another than dataset.domains.{first}. Give both the same normalise, or leave these "
-                    "keys at 0."
+                    "augment.crop, brightness, contrast and saturation need one scale of values, and that of "
+                    f"dataset.domains.{name} differs from that of dataset.domains.{first}. Give both the same "
+                    "normalise, or leave these keys at 0."
                 )
         return like
 

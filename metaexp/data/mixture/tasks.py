@@ -1,7 +1,7 @@
 """The episodes of a mixture of datasets, by address.
 
 Episode i of a split is an episode of one domain: in training a domain drawn for i, in validation and test the domains
-in turn, so that all have equally many. With a fixed shape it is the very episode i that the domain alone has. Shape and
+in turn, so that all have equally many. With a fixed shape it is exactly episode i of the domain alone. Shape and
 domain are functions of (seed, split, i), so all ranks and all algorithms see the same.
 
 Where episodes differ in shape, those of one shape are stacked and computed together, and the groups one after the other

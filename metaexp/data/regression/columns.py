@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.generic]
 
 _MOST_LOSS = 0.01
-"""Of what a column varies by: what rounding may take of it without a warning."""
+"""The part of a column's variation that rounding may take without a warning."""
 _CONSTANT = 1e-12
-"""Of the size of a column: one that varies by less within tasks is constant there, such as 0.3 and 0.1 + 0.2."""
+"""A column that varies by less than this, relative to its size, is constant within tasks: 0.3 and 0.1 + 0.2 are
+equal."""
 _EXACT = 2**53
 """From here on a float64 does not hold every whole number."""
 

@@ -85,7 +85,7 @@ class FunctionFamily(MetaDataset):
         """
 
     def capacity(self) -> Mapping[Split, Capacity] | None:
-        """Return None: there is no end of tasks and examples."""
+        """Return None: tasks and examples are endless."""
         return None
 
     def tasks(self, shape: TaskShape, seed: int) -> FunctionTasks:

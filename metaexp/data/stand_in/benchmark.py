@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from metaexp.data.classification.class_dataset import ClassDataset
 
 IMAGES: Final = 40
-"""Of a class: enough for every task of the shipped experiments, and drawn in seconds."""
+"""Images of a class: enough for every task of the shipped experiments, and drawn in seconds."""
 _CHARACTERS: Final = 1623
-"""The seed of the made-up characters, which are others than those of ``dataset=glyphs``."""
+"""The seed of the made-up characters, which differ from those of ``dataset=glyphs``."""
 UNTIL_THEN: Final = "Until then dataset.stand_in=true takes made-up images of the same shapes and classes."
 """Ends the message that a benchmark's files are not there."""
 

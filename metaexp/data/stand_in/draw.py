@@ -1,8 +1,8 @@
 """Made-up colour images: a class is a figure with its own outline, texture and colours, on grounds that change.
 
 A class is decided by its name alone. Every image of it has a turn, a size, a place, a light and a ground of its own,
-and some have something in front. All arithmetic is on float32 by +, -, *, / and rounding, which no machine does in
-another way, and the random numbers are those of NumPy's frozen generator: the same bits everywhere.
+and some have something in front. All arithmetic is on float32 by +, -, *, / and rounding, which every machine does in
+the same way, and the random numbers are those of NumPy's frozen generator: the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from metaexp.data.files.images import Bytes
 
 VERSION: Final = 1
-"""Of the drawings: to be raised by every change that alters a pixel, or old caches are used."""
+"""The version of the drawings. Raise it whenever a pixel changes, or old caches are used."""
 
 Floats = npt.NDArray[Any]
 """float32."""

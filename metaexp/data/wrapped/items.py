@@ -123,7 +123,7 @@ def joined(parts: Mapping[Split, Items], renumbered: bool) -> Items:
             if not renumbered and label in owner:
                 raise DataError(
                     f"label {int(label)} is in {owner[label]} and in {split}. In meta-learning the classes of the "
-                    "splits must differ. If each split numbers its own classes anew, set dataset.renumbered=true; "
+                    "splits must differ. If each split numbers its own classes, set dataset.renumbered=true; "
                     "if they are the same classes, leave dataset.val_arguments and dataset.test_arguments out."
                 )
             owner[label] = split

@@ -75,7 +75,7 @@ class TorchDataset(Dataset):
                 place of those with the same name; None where one dataset has the classes of all splits.
             test_target: A class for the test split; None for ``target``.
             test_arguments: As ``val_arguments``, for the test split.
-            renumbered: Whether each split has its own dataset whose labels begin anew, so that equal labels are
+            renumbered: Whether each split has its own dataset that numbers its own labels, so that equal labels are
                 different classes. Otherwise a label in two splits is an error.
             train_classes: Labels of the training split; None to divide all labels by ``fractions``.
             val_classes: Labels of the validation split.

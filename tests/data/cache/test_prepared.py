@@ -113,7 +113,7 @@ def test_without_a_writable_cache_data_are_built_each_time_with_a_message(data, 
     cached("tiny", {}, data, build, lines.append)
     assert build.times == 2
     home = tmp_path / "home" / "metaexp"
-    assert lines[0].startswith(f"Warning: tiny is prepared anew each time: no folder for it can be written ({data}: ")
+    assert lines[0].startswith(f"Warning: tiny is prepared again each time: no folder for it can be written ({data}: ")
     assert f"; {home}: " in lines[0]
     assert lines[0].endswith(". Set XDG_CACHE_HOME to a folder that can be.")
 
@@ -235,7 +235,7 @@ def test_a_home_that_cannot_be_written_costs_a_preparation_each_time_and_is_said
     for _ in range(2):
         cached("tiny", {}, data, build, lines.append)
     assert build.times == 2
-    assert "cannot be written (Not a directory), so these data are prepared anew each time" in "\n".join(lines)
+    assert "cannot be written (Not a directory), so these data are prepared again each time" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(("shape", "times"), [((1, 2, 3), 1), ((1, 3, 2), 2)])

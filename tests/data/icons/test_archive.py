@@ -120,7 +120,7 @@ def test_without_an_npm_that_tells_it_is_said_what_to_do(npm: Path, tmp_path: Pa
         npm.write_text("#!/bin/sh\nexit 1\n")
     else:
         npm.unlink()
-    wanted = "did not say it" if is_there else "is not installed"
+    wanted = "did not answer" if is_there else "is not installed"
     with pytest.raises(DataError, match=f"npm, which knows where its packages are, {wanted}") as error:
         find_archive(tmp_path / "data", print)
     for part in ("npm pack @iconify/json@2.2.535", "set npm_config_registry to the address of a registry"):

@@ -99,7 +99,7 @@ def test_files_without_a_published_digest_are_noted_and_then_compared(place: Pat
     assert changed.startswith(f"{folder / 'a.png'} changed since {place / 'things.sha256'} was written.")
     assert missing.startswith(f"{folder / 'b.png'} disappeared since")
     assert new.startswith(f"{folder / 'd.png'} came since")
-    assert "metaexp data prepare things notes them anew" in changed
+    assert "metaexp data prepare things notes them again" in changed
 
 
 def test_noting_again_replaces_the_digests_of_these_files_alone(place: Path) -> None:

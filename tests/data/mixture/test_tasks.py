@@ -172,7 +172,7 @@ def test_images_of_a_mixture_are_changed_as_those_of_their_domain_alone(augmenta
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, alone.tasks(SHAPE, 0).episodes("train", indices[first : first + 1]).support.x)
     other = MixtureData({"a": normalised(0.3)["a"], "b": normalised(0.4)["b"]}, Sampling())
-    with pytest.raises(ConfigError, match=r"dataset\.domains\.b has another than dataset\.domains\.a"):
+    with pytest.raises(ConfigError, match=r"dataset\.domains\.b differs from that of dataset\.domains\.a"):
         augmented(other.tasks(SHAPE, 0), other, augmentation, seed=0)
     augmented(other.tasks(SHAPE, 0), other, Augmentation(flip=True), seed=0)
 
