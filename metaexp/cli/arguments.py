@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from metaexp.config.project import OwnFiles, own_words, use_own_files
+from metaexp.config.project import OwnFiles, own_file_options, use_own_files
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text, wrap_lines
 
@@ -166,7 +166,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str], options: Gi
         ``options``.
     """
     parser.parse_intermixed_args(list(arguments), namespace=options)
-    options.given = own_words(options.config_dir, options.config_name, options.trust)
+    options.given = own_file_options(options.config_dir, options.config_name, options.trust)
     own = use_own_files(options.config_dir, options.trust)
     options.config_dir, options.trust = own.config_dir, list(own.trust)
     print_origin(own)

@@ -11,14 +11,14 @@ from typing import cast
 
 from metaexp.cli.arguments import Options, make_parser, parse, print_help, whole_number
 from metaexp.config.compose import Composer
-from metaexp.config.project import own_words
+from metaexp.config.project import own_file_options
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
 from metaexp.search.comparable import check_comparable, check_points, common_metric
 from metaexp.search.space import read_space
 from metaexp.search.wandb_file import Method, SweepPlan, format_header, format_sweep_file
-from metaexp.sweep.expand import check_first_weights
+from metaexp.sweep.expand import check_initial_weights
 
 _OVERRIDES = """\
 overrides are those of metaexp train, with some keys that vary:
@@ -68,9 +68,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.method != "grid" or options.stop_after is not None:  # else every combination runs, and nothing is chosen
         check_comparable(space.dimensions, jobs)
     plan = SweepPlan(cast(Method, options.method), options.runs, options.stop_after)
-    passed_on = own_words(options.config_dir, options.config_name, options.trust)  # to the agents' ``metaexp train``
+    passed_on = own_file_options(
+        options.config_dir, options.config_name, options.trust
+    )  # to the agents' ``metaexp train``
     text = format_sweep_file(space, metric, plan, passed_on, jobs)
-    for note in check_first_weights(jobs, is_tested=lambda _: False):
+    for note in check_initial_weights(jobs, is_tested=lambda _: False):
         print_text(note, file=sys.stderr)
     command = shlex.join(["metaexp", "wandb-sweep", *arguments])
     text = format_header(command, shlex.quote(str(options.output))) + text

@@ -122,7 +122,7 @@ class Table:
         return [row for row in self.rows if len(row.runs) == 1]
 
     def lead(self, pair: Pair) -> Estimate:
-        """By how much the first row of a pair is ahead; negative where it is behind."""
+        """How far the first row of a pair is ahead; negative where it is behind."""
         return pair.difference if self.larger_is_better else pair.difference.negated()
 
     @property

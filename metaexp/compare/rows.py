@@ -103,7 +103,7 @@ def _decided(record: RunRecord, decide: Decide) -> dict[str, Any]:
 
 
 def with_named_weights(leaves: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Return the leaves of a configuration with what a person calls the first weights, in place of their digest.
+    """Return the leaves of a configuration with the name of the initial weights in place of their digest.
 
     ``model.weights`` is then the name of the file or run with the start of its digest, and None for a run that began
     at no file. Where the file is does not matter.

@@ -213,7 +213,7 @@ def _trusted_by_environment(origins: list[str]) -> list[str]:
     return names
 
 
-def own_words(config_dir: Path | None, config_name: str, packages: Iterable[str]) -> list[str]:
+def own_file_options(config_dir: Path | None, config_name: str, packages: Iterable[str]) -> list[str]:
     """Return the options with which another command finds the user's own files and packages.
 
     Args:

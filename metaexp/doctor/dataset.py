@@ -149,7 +149,7 @@ def addressed(subject: DatasetSubject) -> Finding:
         for position, index in enumerate(range(_EPISODES)):
             alone = subject.episodes(split, [index])
             if not _same(alone, whole, position):
-                return wrong("addressed", f"episode {index} of {split} alone is another than among others")
+                return wrong("addressed", f"episode {index} of {split} differs when it is made alone")
         if not _same(subject.episodes(split, [_EPISODES - 1, 0]), whole, 0, 1):
             return wrong("addressed", f"episode 0 of {split} depends on the order in which episodes are asked for")
     return ok("addressed", "an episode depends on seed, split and index alone")

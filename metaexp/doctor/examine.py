@@ -73,8 +73,8 @@ class Section(NamedTuple):
 def examine(subject: Subject, watch: Watch = lambda *_: None) -> list[Section]:
     """Make every check on every kind of task.
 
-    An exception in a check is a finding. An algorithm that works on one kind of task and fails at once on the other
-    is taken not to be meant for the other.
+    An exception in a check is a finding. If an algorithm works on one kind of task and fails at once on the other, it
+    counts as not meant for the other.
 
     Args:
         subject: The algorithm and network to check.

@@ -22,7 +22,7 @@ MOST_STEPS = 100
 ENOUGH_ACCURACY = 0.4
 """Where chance is 1/7."""
 ENOUGH_GAIN = 0.05
-"""How much training has to add to the accuracy of the first weights."""
+"""How much training has to add to the accuracy of the initial weights."""
 ENOUGH_ERROR = 0.75
 """Times the error of the best constant, in regression."""
 _PERFECT = 0.95

@@ -218,7 +218,7 @@ CHECKS: Mapping[str, Callable[[NetworkSubject], Finding]] = {
 def examine_network(name: str, make: MakeNetwork, watch: Callable[[str, str], None] = lambda *_: None) -> list[Part]:
     """Make every check on examples of every shape.
 
-    A network that works on one shape and fails at once on another is taken not to be meant for the other.
+    If a network works on one shape and fails at once on another, it counts as not meant for the other.
 
     Args:
         name: The name of the network.

@@ -1,4 +1,4 @@
-"""The network that is examined, made anew for each check."""
+"""The network that is examined, made again for each check."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NetworkSubject:
 
         Args:
             n_outputs: The network's outputs; None for an embedding.
-            seed: Decides the first weights.
+            seed: Decides the initial weights.
         """
         with fix_noise(seed):
             module = self.make(input_shape=self.input_shape, n_outputs=n_outputs)
@@ -52,7 +52,7 @@ class NetworkSubject:
 
         Args:
             n_outputs: The network's outputs; None for an embedding.
-            seed: Decides the first weights.
+            seed: Decides the initial weights.
         """
         network = as_network(self.raw(n_outputs, seed), n_outputs)
         if n_outputs in self._tried:

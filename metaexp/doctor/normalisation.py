@@ -85,7 +85,7 @@ def _compared(name: str, subject: Subject, use_batch_norm: bool) -> Finding:
 
 
 def dependence(algorithm: Algorithm, episode: Episode) -> Dependence:
-    """Measure what a prediction depends on. The algorithm's stored statistics are others afterwards.
+    """Measure what a prediction depends on. The algorithm's stored statistics are changed afterwards.
 
     Args:
         algorithm: The algorithm; its batch norm is changed.

@@ -17,7 +17,7 @@ from metaexp.doctor.tiny import N_TARGETS, N_WAY, mislabelled, shuffled, stack
 
 _OTHER_WAY = 5
 _ROUNDING = 1e-9
-_NO_SUM = "the meta-loss is no sum over queries: does training predict a query with the labels of others?"
+_NO_SUM = "the meta-loss is not a sum over queries: does training predict a query with the labels of others?"
 
 
 def support_used(subject: Subject) -> Finding:
@@ -60,9 +60,9 @@ def support_used(subject: Subject) -> Finding:
 def _leak(subject: Subject, algorithm: Algorithm) -> float:
     """How much of the change that the label of a query makes to the meta-loss depends on the label of another query.
 
-    None of it where the meta-loss is a sum over queries, each predicted without their labels. A ``loss`` that is no
-    such sum by itself (of pairs of scores, say) tells nothing, and gives 0. A ``meta_loss`` that is none, such as the
-    root of a sum, cannot be told from one that learns from the queries.
+    Nothing depends on it if the meta-loss is a sum over queries, each predicted without their labels. A ``loss`` that
+    is itself no such sum (of pairs of scores, say) shows nothing, and gives 0. A ``meta_loss`` that is none, such as
+    the root of a sum, looks the same as one that learns from the queries.
     """
     support, query = subject.task()
     scores = torch.randn(len(query.x), query.n_way or N_TARGETS, generator=torch.Generator().manual_seed(4)).double()
@@ -90,7 +90,7 @@ def labels(subject: Subject) -> Finding:
     """
     name = "labels"
     if subject.kind == "regression":
-        return does_not_apply(name, "regression has no classes to name otherwise")
+        return does_not_apply(name, "regression has no classes to rename")
     algorithm = subject.build().eval()
     support, query = subject.task()
     order = torch.randperm(N_WAY, generator=torch.Generator().manual_seed(2))  # new label -> old label
@@ -109,7 +109,7 @@ def labels(subject: Subject) -> Finding:
     if numbers["before_relabelling_by"] < OTHER:
         return wrong(name, "all classes get the same score", **numbers)
     if numbers["relabelled_scores_differ_by"] > SAME:
-        return wrong(name, "naming the classes otherwise changes more than the names", **numbers)
+        return wrong(name, "renaming the classes changes more than the names", **numbers)
     return ok(name, "other names for the classes change nothing but the names", **numbers)
 
 
@@ -175,7 +175,7 @@ def loss(subject: Subject) -> Finding:
     if (backwards - high).abs() > _ROUNDING * high.abs():
         return wrong(name, "it changes when the examples come in another order", **numbers)
     is_mean = (twice - high).abs() < _ROUNDING * high.abs()
-    kind = "a mean over examples" if is_mean else "no mean over examples: learning rates depend on their number"
+    kind = "a mean over examples" if is_mean else "not a mean over examples: learning rates depend on their number"
     numbers["meta-loss_of_all_queries_twice"] = ratio = _meta_loss_of_twice(subject)
     if is_mean and abs(ratio - 2) < _ROUNDING:
         kind += "; the meta-loss is a sum over queries, so that learning rates depend on their number: is that meant?"

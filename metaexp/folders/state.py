@@ -60,7 +60,7 @@ def read_run(found: Found) -> RunState:
         found: The folder of a run, a job or a trial.
     """
     try:
-        state = _read_job(found) if os.path.lexists(found.path / FROZEN_FILE) else _read_alone(found)
+        state = _read_job(found) if os.path.lexists(found.path / FROZEN_FILE) else _read_single(found)
         if state.record is not None:
             check_tested(found.path, state.record)
         return state
@@ -107,7 +107,7 @@ def is_file_locked(path: Path) -> bool:
         return False
 
 
-def _read_alone(found: Found) -> RunState:
+def _read_single(found: Found) -> RunState:
     """A run that is not a job."""
     is_there = os.path.lexists(found.path / RECORD_FILE)
     record = read_record(found.path) if is_there else None

@@ -17,10 +17,10 @@ def collect_seldom(*, is_process: bool = False) -> Iterator[None]:
     """Look for garbage seldom within this block, until :func:`collect_as_usual`.
 
     torch and Hydra make a million objects that stay, and Python searched them a thousand times. Measured on one core,
-    ``metaexp train`` of one step: 0.9 s of its 4.5 s of processor time were spent so.
+    ``metaexp train`` of one step: 0.9 s of its 4.5 s of processor time were spent on that.
 
     Args:
-        is_process: Whether the process ends with this block, so that what there is before the computation may stay.
+        is_process: Whether the process ends with this block, so that objects from before the computation may stay.
     """
     before = gc.get_threshold()
     gc.set_threshold(_SELDOM, *before[1:])

@@ -75,7 +75,7 @@ def _hidden(method: Any) -> Callable[..., Any]:
 
 
 def _step(method: Any) -> Callable[..., Any]:
-    """The step of an optimiser: that of torch without its words to the compiler, until there is a compiler."""
+    """The step of an optimiser: torch's own without its hints to the compiler, until there is a compiler."""
 
     @functools.wraps(method)
     def step(self: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ class RecordedWork(Generic[T]):
         device: A CUDA device.
 
     Attributes:
-        result: What the function returned when it was recorded. :meth:`replay` writes its tensors anew.
+        result: What the function returned when it was recorded. :meth:`replay` writes its tensors again.
 
     Raises:
         NotRecordableError: The function does something that cannot be recorded.

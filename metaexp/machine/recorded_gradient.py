@@ -36,7 +36,7 @@ class _Recording(NamedTuple):
 class RecordedGradient:
     """A gradient that is recorded once and replayed from then on, with the same bits.
 
-    Where an algorithm anneals something, it is recorded anew after each change that lasts for more than one step. A
+    Where an algorithm anneals something, it is recorded again after each change that lasts for more than one step. A
     step that cannot be recorded is computed as before; the run's log says why.
 
     Args:
@@ -62,7 +62,7 @@ class RecordedGradient:
         if self.reason is None and lasts and (self._recording is None or self._recording.progress != progress):
             self._record(indices, progress)
         if self._recording is None or self._recording.progress != progress:
-            return self._afresh(indices)[0]
+            return self._gradient_into_grad(indices)[0]
         self._recording.indices.copy_(indices)
         partial, gradients = self._recording.work.replay()
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
@@ -75,7 +75,7 @@ class RecordedGradient:
         self._recording = None  # frees the memory of the graph before
         try:
             with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-                work = RecordedWork(lambda: self._afresh(inputs), self._device)
+                work = RecordedWork(lambda: self._gradient_into_grad(inputs), self._device)
         except NotRecordableError as error:
             self.reason = str(error)
             log.info("training steps are not recorded as a CUDA graph: %s", error)
@@ -84,7 +84,7 @@ class RecordedGradient:
         if not again:
             log.info("training steps are replayed from a CUDA graph")
 
-    def _afresh(self, indices: Tensor) -> tuple[Partial, list[Tensor | None]]:
+    def _gradient_into_grad(self, indices: Tensor) -> tuple[Partial, list[Tensor | None]]:
         for parameter in self._parameters:
             parameter.grad = None
         partial = self._gradient(indices)

@@ -29,7 +29,7 @@ def threads_each(n_at_once: int) -> int | None:
 
 
 def let_threads_sleep() -> None:
-    """Have threads of torch that wait for each other sleep soon, where they would spin; before torch is imported.
+    """Let torch's waiting threads sleep soon instead of spinning. Call this before torch is imported.
 
     Beside other processes a spinning thread keeps the core from the one that it waits for. Measured with two threads on
     two cores, MAML on glyphs: beside five processes 40 steps took 56 s, and over 124 s with GNU's own limit of 300,000

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from metaexp.machine.signals import HANDLED
 
 _MOST_BYTES = 1 << 20
-"""At most so long is a message, and the output of the parent's imports that jobs get in their logs."""
+"""The most bytes of a message, and of the output of the parent's imports that jobs get in their logs."""
 
 
 def serve_forks(
@@ -46,7 +46,7 @@ def serve_forks(
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # Ctrl-C is for the jobs
     load()
     printed = _printed()
-    _settle()
+    _end_library_threads()
     parent = _Parent(channel)
     parent.send({"ready": True})
     while True:
@@ -143,7 +143,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _settle() -> None:
+def _end_library_threads() -> None:
     """Fork once, because some libraries end their threads at a fork. End this process if any are left."""
     pid = os.fork()
     if pid == 0:

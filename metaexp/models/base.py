@@ -27,11 +27,11 @@ class Network(nn.Module, ABC):
 
     head: nn.Module
     weights_prefix: ClassVar[str] = ""
-    """What the names of parameters have here in front of those in published files of weights."""
+    """The prefix that names of parameters have here, and not in published files of weights."""
     has_frozen_features: bool = False
-    """Whether :meth:`features` never changes, and gives vectors back as they are, so that they can be computed once."""
+    """Whether :meth:`features` never changes, and returns vectors unchanged, so that they can be computed once."""
     holds_foreign_code: ClassVar[bool] = False
-    """Whether layers are another package's, so that it must be tried whether tasks can be computed at once."""
+    """Whether layers are from another package, so that metaexp has to try whether tasks can be computed at once."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def call(network: nn.Module, params: Params, buffers: Buffers, x: Tensor, statis
 
 
 def call_features(network: Network, params: Params, buffers: Buffers, x: Tensor, statistics: Statistics) -> Output:
-    """As :func:`call`, but up to the features: ``network.features(x)``. The head's parameters may be left out."""
+    """Like :func:`call`, but up to the features: ``network.features(x)``. The head's parameters may be left out."""
     state = {f"network.{name}": tensor for name, tensor in {**params, **buffers}.items()}
     with normalise_with(statistics):
         values = functional_call(_Body(network), state, (x,))

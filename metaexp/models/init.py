@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def truncated_normal(weight: Tensor, std: float) -> None:
-    """In place, a normal distribution cut at two standard deviations, as TensorFlow's initialiser.
+    """Fill in place from a normal distribution cut at two standard deviations, like TensorFlow's initialiser.
 
     Args:
         weight: The tensor to fill, of any shape.

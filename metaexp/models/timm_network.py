@@ -1,4 +1,4 @@
-"""Networks of timm, with weights of the world: frozen, to give features, or trained further.
+"""Networks of timm, with published weights: frozen, to give features, or trained further.
 
 timm is an extra and is imported only when such a network is made.
 """

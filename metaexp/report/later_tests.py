@@ -20,7 +20,7 @@ from metaexp.results.evaluations import (
     Kept,
     PublishedTest,
     evaluations,
-    published_text,
+    format_published_test,
 )
 from metaexp.results.privacy import clean_config, clean_overrides
 from metaexp.results.record import Reference, RunRecord, read_record
@@ -108,7 +108,7 @@ def _copy(kept: Kept, copy: Path, record: RunRecord, find: FindExperiment) -> Pa
     target = copy / PUBLISHED_TESTS / kept.path.name
     make_folder(target.parent)
     write_atomically(target.with_suffix(".csv"), read_regular(kept.episodes))
-    write_atomically(target, encode_text(published_text(_published(kept.evaluation, copy.name, record, find))))
+    write_atomically(target, encode_text(format_published_test(_published(kept.evaluation, copy.name, record, find))))
     return target
 
 

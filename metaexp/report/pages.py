@@ -91,12 +91,12 @@ def read_entries(folder: Path, is_current: IsCurrent) -> list[Entry]:
     for path in folder.glob(f"*/{RECORD_FILE}"):
         record = read_record(path)
         name, stale = escape_line(path.parent.name), not is_current(record)
-        entries.append(Entry(name, harmless_texts(record), stale))
+        entries.append(Entry(name, escape_texts(record), stale))
         for test in published_tests(path.parent, record):
             made = record_of_test(test, record)
             changed = test.experiment is not None and not is_current(made)
             overrides = tuple(map(escape_line, overrides_of(test)))
-            entries.append(Entry(name, harmless_texts(made), stale or changed, test=overrides))
+            entries.append(Entry(name, escape_texts(made), stale or changed, test=overrides))
     return sorted(entries, key=_order)
 
 
@@ -108,7 +108,7 @@ def _with_todays_departures(entry: Entry, departs: Departs) -> Entry:
     return entry._replace(record=with_verdict(dataclasses.replace(record, departs=stated)))
 
 
-def harmless_texts(value: Any) -> Any:
+def escape_texts(value: Any) -> Any:
     """Return a record, or a part of one, whose texts have no meaning in Markdown.
 
     Its configuration is left as it is: no page shows it.
@@ -116,12 +116,12 @@ def harmless_texts(value: Any) -> Any:
     if isinstance(value, str):
         return escape_line(value)
     if isinstance(value, list):
-        return [harmless_texts(item) for item in value]
+        return [escape_texts(item) for item in value]
     if isinstance(value, dict):
-        return {escape_line(str(key)): harmless_texts(item) for key, item in value.items()}
+        return {escape_line(str(key)): escape_texts(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if field.name != "config"]
-        return dataclasses.replace(value, **{name: harmless_texts(getattr(value, name)) for name in names})
+        return dataclasses.replace(value, **{name: escape_texts(getattr(value, name)) for name in names})
     return value
 
 

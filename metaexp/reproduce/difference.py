@@ -67,7 +67,7 @@ class RunComparison:
 def compare_folders(run: Path, again: Path, until: int | None = None) -> RunComparison:
     """Compare a run with its rerun.
 
-    What only one of the two folders can have is passed over: a published copy has no weights and fewer lines of
+    What only one of the two folders can have is not compared: a published copy has no weights and fewer lines of
     training metrics.
 
     Args:

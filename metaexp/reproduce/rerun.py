@@ -187,7 +187,7 @@ def _check_same(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def _check_weights(settings: Settings) -> None:
-    """The file that the run's first weights came from must be here."""
+    """Check that the file of the run's initial weights is here."""
     weights = settings.model.options.get("weights")
     if weights is None:
         return

@@ -163,7 +163,7 @@ def _checked(folder: Path, job: Job) -> RunRecord:
     record = read_record(folder)
     if config_hash(record.config) != config_hash(job.settings.resolved):
         raise RunFolderError(
-            f"{folder} was made with other settings than the experiment has now. Move it away to run this seed anew."
+            f"{folder} was made with other settings than the experiment has now. Move it away to run this seed again."
         )
     return record
 
@@ -225,7 +225,7 @@ def _kept(path: Path) -> int:
         if type(steps) is not int or steps < 0:
             raise ValueError(f"steps is {steps!r}")
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunFolderError(f"{path} is damaged ({error}). Remove {path.parent} to start anew.") from error
+        raise RunFolderError(f"{path} is damaged ({error}). Remove {path.parent} to start again.") from error
     return steps
 
 

@@ -9,45 +9,45 @@ from metaexp.results.reading import ADDED
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """The file that the network's first weights came from (``model.weights``), and what of it was taken."""
+    """The file that the network's initial weights came from (``model.weights``), and what of it was taken."""
 
     file: str
     """The name of the file, or of the run folder."""
     sha256: str
-    """Of the file, hex."""
+    """SHA-256 of the file, hex."""
     prefix: str
     """What stands before the network's names in the file."""
     matched: list[str]
     """Parameters and buffers of the network that were taken from it."""
     missing: list[str]
-    """Those that it lacks, which stayed as they were initialised."""
+    """Those that the file lacks, which stayed as they were initialised."""
     other_shape: list[str]
-    """Those that it has in another shape; these stayed, too."""
+    """Those that the file has in another shape, which stayed, too."""
     left_over: list[str]
     """Tensors of the file that were not used."""
 
 
 @dataclass(frozen=True)
 class ParentRun:
-    """The run whose checkpoint a run went on from (``from=RUN``)."""
+    """The run whose checkpoint a run continued from (``from=RUN``)."""
 
     name: str
     """The name of its folder."""
     config_hash: str
     record_sha256: str
-    """Of its record.json, hex."""
+    """SHA-256 of its record.json, hex."""
     step: int
     """The step of the checkpoint."""
     steps: int
     """How many steps it was to make (``train.steps``)."""
     weights_sha256: str
-    """Of the checkpoint's file of tensors, hex: weights, the best ones so far, and the optimiser's state."""
+    """SHA-256 of the checkpoint's file of tensors, hex: weights, the best so far, and the optimiser's state."""
     not_from_start: list[str] = field(default_factory=list)
     """Why the run is not what a run of so many steps from the start would be; empty where it is the same."""
 
     @property
     def identity(self) -> list[str | int]:
-        """What tells it from another parent."""
+        """What distinguishes it from another parent."""
         return [self.config_hash, self.step, self.weights_sha256]
 
     @property
@@ -87,4 +87,4 @@ class OwnCodeRecord:
     git: dict[str, Git | None]
     """Top-level package or module -> the commit of the checkout that tracks it; null where none does."""
     files: dict[str, str] = field(default_factory=dict, metadata=ADDED)
-    """Source file -> SHA-256 (hex) of its content; empty in a record of before."""
+    """Source file -> SHA-256 (hex) of its content; empty in older records."""

@@ -52,13 +52,13 @@ class Evaluation:
     changed_code: list[str] = field(default_factory=list, metadata=ADDED)
     """Files of the user's own code that were edited between the training and this test."""
     episodes_sha256: str | None = field(default=None, metadata=ADDED)
-    """Of ``<id>.csv``, hex; null in a test of before."""
+    """SHA-256 of ``<id>.csv``, hex; null in older tests."""
     metrics: list[Score] = field(default_factory=list, metadata=ADDED)
-    """Those of ``eval.metrics``."""
+    """The metrics of ``eval.metrics``."""
     domains: dict[str, Score] = field(default_factory=dict, metadata=ADDED)
     """The result on each dataset of a mixture; empty for other data."""
     test_classes_sha256: str | None = field(default=None, metadata=ADDED)
-    """Of ``<id>_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
+    """SHA-256 of ``<id>_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -106,7 +106,7 @@ class Kept(NamedTuple):
 def evaluations(folder: Path, record: RunRecord) -> list[Kept]:
     """Read the later tests of a run's selected weights, the oldest first.
 
-    Files that are damaged, or of weights or settings that the run no longer has, are passed over. A published test
+    Files that are damaged, or of weights or settings that the run no longer has, are skipped. A published test
     counts where the folder has no newer one of its name.
 
     Args:
@@ -145,7 +145,7 @@ def published_tests(folder: Path, record: RunRecord) -> list[PublishedTest]:
     return sorted(found, key=lambda test: (test.task.n_way, test.task.k_shot))
 
 
-def published_text(test: PublishedTest) -> str:
+def format_published_test(test: PublishedTest) -> str:
     """Return the text of ``later_tests/<id>.json``, with a digest of all its keys."""
     fields = asdict(test)
     return json.dumps({**fields, DIGEST: fields_digest(fields)}, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

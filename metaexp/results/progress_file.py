@@ -1,7 +1,7 @@
 """How far a running run is, in a small file of its folder that others can look at. Without torch.
 
-The file is for the eye: it is written about once a second, without waiting for the disk, and removed at the end. What
-a killed run leaves behind is passed over, because nothing holds the folder's lock.
+The file is for the eye: it is written about once a second, without waiting for the disk, and removed at the end. What a
+killed run leaves behind is ignored, because nothing holds the folder's lock.
 """
 
 from __future__ import annotations

@@ -126,10 +126,10 @@ class RunRecord:
     seed: int
     config: dict[str, Any]
     config_hash: str
-    """Of the part of ``config`` that decides numbers."""
+    """SHA-256 of the part of ``config`` that decides numbers."""
     experiment: str | None = None
     overrides: list[str] = field(default_factory=list)
-    """Those of the command line. With ``experiment`` they compose ``config`` again."""
+    """The overrides of the command line. With ``experiment`` they compose ``config`` again."""
     group: str | None = None
     """The sweep that the run belongs to."""
     steps: int = 0
@@ -151,24 +151,24 @@ class RunRecord:
     domains: dict[str, Score] = field(default_factory=dict, metadata=ADDED)
     """The test result on each dataset of a mixture; empty for other data, and in older records."""
     parent: ParentRun | None = field(default=None, metadata=ADDED)
-    """Null where the run began at step 0, and in a record of before."""
+    """Null if the run began at step 0, and in older records."""
     initial_weights: InitialWeights | None = field(default=None, metadata=ADDED)
-    """Null where the network began as it was initialised, and in a record of before."""
+    """Null if the network began as it was initialised, and in older records."""
     batch_norm: str | None = None
     first_order: bool | None = None
     reference: Reference | None = None
     verdict: Verdict | None = None
     data_hash: str | None = None
     training_classes: list[str] = field(default_factory=list, metadata=ADDED)
-    """Identifiers of the classes that it or its first weights were trained on: digests of their names and examples."""
+    """Identifiers of the classes that it or its initial weights were trained on: digests of names and examples."""
     val_classes_trained: int = field(default=0, metadata=ADDED)
     """How many classes of validation are among them; 0 in older records."""
     episode_bank: str | None = None
     """Hash of the test episodes: equal hashes make two runs comparable pair by pair."""
     test_episodes_sha256: str | None = field(default=None, metadata=ADDED)
-    """Of ``test_episodes.csv``, hex; null where the run was not tested, and in a record of before."""
+    """SHA-256 of ``test_episodes.csv``, hex; null if the run was not tested, and in older records."""
     test_classes_sha256: str | None = field(default=None, metadata=ADDED)
-    """Of ``test_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
+    """SHA-256 of ``test_classes.csv``, hex; null without ``eval.metrics=[per_class]``."""
     training_tasks: Literal["episodes", "supervised"] | None = field(default=None, metadata=ADDED)
     """What it was trained on: episodes, or batches of examples of all classes; null in older records."""
     n_parameters: int | None = None
@@ -188,7 +188,7 @@ class RunRecord:
     exact_resume: bool = True
     """False after a resume that could not be bit for bit (another machine, thread count, number of ranks or code)."""
     inexact_resumes: list[InexactResume] = field(default_factory=list, metadata=ADDED)
-    """Those resumes; empty in older records."""
+    """These resumes; empty in older records."""
     error: str | None = None
     """The first line of the error that ended a failed run."""
     started: str | None = None
@@ -284,7 +284,7 @@ def parse_record(content: Any, path: Path) -> RunRecord:
         known = f"{SCHEMA_VERSION}.{' A newer metaexp wrote it: upgrade.' if newer else ''}"
         raise RunFolderError(f"{path}: schema_version is {version!r}; this version of metaexp reads {known}")
     fields = dict(content)
-    digest = fields.pop(DIGEST, None)  # absent from records of before
+    digest = fields.pop(DIGEST, None)  # absent from older records
     try:
         check_lengths(fields, ("name", "algorithm", "dataset", "model", "experiment", "group"), 500)
         record: RunRecord = build(RunRecord, fields)

@@ -1,4 +1,4 @@
-"""From settings to the objects of a run: dataset, network, algorithm, optimiser."""
+"""Makes the objects of a run from its settings: dataset, network, algorithm, optimiser."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class Parts:
         schedule: The learning rate of every step.
         clip: What limits gradients.
         initial_weights: What was taken from the file of ``model.weights``; None where nothing was.
-        trained_before: Identifiers of the classes that the run's first weights, those of another run, were trained on.
+        trained_before: Identifiers of the classes that the run's initial weights, those of another run, were trained
+            on.
     """
 
     algorithm: Algorithm
@@ -79,7 +80,7 @@ def build(
 ) -> Parts:
     """Load the data and make everything else.
 
-    The initial weights depend on ``settings.seed`` and the file of ``model.weights`` alone, whatever the device.
+    The initial weights depend on ``settings.seed`` and the file of ``model.weights`` alone, on every device.
 
     Args:
         settings: The checked configuration.
@@ -93,7 +94,7 @@ def build(
         The objects of the run.
 
     Raises:
-        ConfigError: The settings cannot work together, or its first weights were trained on test classes.
+        ConfigError: The settings cannot work together, or its initial weights were trained on test classes.
         DataError: The data are missing or damaged.
     """
     cls = algorithm_class(settings.algorithm)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 _MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError)
-"""What code raises that takes up a state which is not its own."""
+"""What code raises when it loads a state that is not its own."""
 
 
 class Checkpoint(NamedTuple):
@@ -101,7 +101,7 @@ class Checkpoints:
                 damage.append(str(error))
         if damage:
             raise RunFolderError(
-                f"no checkpoint in {self.folder} can be used: {' '.join(reversed(damage))} Start the run anew."
+                f"no checkpoint in {self.folder} can be used: {' '.join(reversed(damage))} Start a new run."
             )
         return None
 
@@ -167,7 +167,7 @@ def write(base: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> Non
 
 
 def write_files(base: Path, content: bytes, values: dict[str, Any]) -> None:
-    """As :func:`write`, with the tensors as the bytes of a safetensors file."""
+    """Like :func:`write`, with the tensors as the bytes of a safetensors file."""
     write_atomically(base.with_suffix(".safetensors"), content)
     manifest = {
         "format": FORMAT,
@@ -225,7 +225,7 @@ def _digest(values: dict[str, Any]) -> str:
 
 @contextmanager
 def explain_misfit(base: Path) -> Iterator[None]:
-    """Within this block, raise RunFolderError where what was saved cannot be taken up.
+    """Within this block, raise RunFolderError if what was saved cannot be loaded.
 
     Args:
         base: The checkpoint's file, without suffix, for the message.

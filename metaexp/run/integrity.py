@@ -90,7 +90,7 @@ def check_metrics(path: Path, position: int, expected: str | None) -> None:
 
 
 def check_saved_metrics(path: Path, position: int, expected: str | None) -> None:
-    """As :func:`check_metrics`, and raise RunFolderError also when the file is missing or too short."""
+    """Like :func:`check_metrics`, and raise RunFolderError also when the file is missing or too short."""
     size = path.stat().st_size if path.exists() else 0
     if size < position:
         raise RunFolderError(f"{path} has lost lines: it has {size} bytes, and the run wrote {position} and more.")

@@ -59,8 +59,8 @@ def make_optimizer(spec: ClassSpec, parameters: list[nn.Parameter], compute: Com
 class UnsavedState:
     """Finds what a step of training changes in an optimiser, clip or schedule, and no checkpoint holds.
 
-    A run that is resumed would go on otherwise than one that was not stopped. Numbers, texts, tensors and arrays are
-    looked at, and containers of them.
+    A run that is resumed would continue differently from one that was not stopped. Numbers, texts, tensors and arrays
+    are looked at, and containers of them.
 
     Args:
         optimizer: Before its first step in this process.

@@ -11,7 +11,7 @@ from metaexp.run.state import copy_weights, load_weights
 from metaexp.run.step import MetaStep
 
 LEAST_COSINE = 0.99
-"""Between the meta-gradients in the chosen precision and in float32: a direction 8 degrees away is the limit."""
+"""The least cosine of the meta-gradients in the chosen precision and in float32: 8 degrees apart."""
 _TASKS = 16
 
 

@@ -84,7 +84,7 @@ class Reporting(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.show_progress`."""
+        """See :meth:`Display.show_progress`."""
         since, first = time.monotonic(), done
 
         def advance(done: int) -> None:
@@ -112,19 +112,19 @@ class Reporting(Display):
         write_progress(self._folder, Progress(what, done, total, *numbers))
 
     def show_loss(self, loss: float) -> None:
-        """As :meth:`Display.show_loss`."""
+        """See :meth:`Display.show_loss`."""
         self._display.show_loss(loss)
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.show_status`."""
+        """See :meth:`Display.show_status`."""
         self._display.show_status(text, seconds_left)
 
     def show_validation(self, step: int, result: str) -> None:
-        """As :meth:`Display.show_validation`."""
+        """See :meth:`Display.show_validation`."""
         self._display.show_validation(step, result)
 
     def print_line(self, text: str) -> None:
-        """As :meth:`Display.print_line`."""
+        """See :meth:`Display.print_line`."""
         self._display.print_line(text)
 
 
@@ -133,20 +133,20 @@ class Silent(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.show_progress`."""
+        """See :meth:`Display.show_progress`."""
         yield lambda _: None
 
     def show_loss(self, loss: float) -> None:
-        """As :meth:`Display.show_loss`."""
+        """See :meth:`Display.show_loss`."""
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.show_status`."""
+        """See :meth:`Display.show_status`."""
 
     def show_validation(self, step: int, result: str) -> None:
-        """As :meth:`Display.show_validation`."""
+        """See :meth:`Display.show_validation`."""
 
     def print_line(self, text: str) -> None:
-        """As :meth:`Display.print_line`."""
+        """See :meth:`Display.print_line`."""
 
 
 class Lines(Display):
@@ -160,7 +160,7 @@ class Lines(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.show_progress`."""
+        """See :meth:`Display.show_progress`."""
         first, since = done, time.monotonic()
         shown = since
 
@@ -178,19 +178,19 @@ class Lines(Display):
         yield advance
 
     def show_loss(self, loss: float) -> None:
-        """As :meth:`Display.show_loss`."""
+        """See :meth:`Display.show_loss`."""
         self._loss = f"  loss {loss:.4g}"
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.show_status`."""
+        """See :meth:`Display.show_status`."""
         self._status = f"{text}  {format_left(seconds_left)}"
 
     def show_validation(self, step: int, result: str) -> None:
-        """As :meth:`Display.show_validation`."""
+        """See :meth:`Display.show_validation`."""
         self.print_line(f"validation after {step} steps: {result}")
 
     def print_line(self, text: str) -> None:
-        """As :meth:`Display.print_line`."""
+        """See :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._console.print(text, soft_wrap=True)
 
@@ -234,7 +234,7 @@ class Bar(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """As :meth:`Display.show_progress`."""
+        """See :meth:`Display.show_progress`."""
         task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left=None)
         first, since, shown = done, time.monotonic(), 0.0
 
@@ -258,20 +258,20 @@ class Bar(Display):
                 self._bars.stop()
 
     def show_loss(self, loss: float) -> None:
-        """As :meth:`Display.show_loss`."""
+        """See :meth:`Display.show_loss`."""
         self._loss = f"loss {loss:.4g}"
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """As :meth:`Display.show_status`."""
+        """See :meth:`Display.show_status`."""
         self._status, self._left = text, seconds_left
 
     def show_validation(self, step: int, result: str) -> None:
-        """As :meth:`Display.show_validation`."""
+        """See :meth:`Display.show_validation`."""
         self._validation = f"  val {result}"
         self.print_line(f"validation after {step} steps: {result}")  # it stays when the bar is gone
 
     def print_line(self, text: str) -> None:
-        """As :meth:`Display.print_line`."""
+        """See :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._bars.console.print(text, soft_wrap=True)
 

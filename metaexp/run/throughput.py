@@ -13,7 +13,7 @@ from metaexp.machine.single_rank import SINGLE
 from metaexp.run.build import set_up
 
 _SECONDS = 3.0
-"""About so long is measured, after one step or batch that is not counted."""
+"""About how long to measure, after one step or batch that is not counted."""
 _MOST = 20
 
 

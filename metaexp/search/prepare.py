@@ -18,7 +18,7 @@ from metaexp.search.comparable import check_comparable, check_points, common_met
 from metaexp.search.frozen_composer import FrozenComposer
 from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
-from metaexp.sweep.expand import check_first_weights, sweep_name
+from metaexp.sweep.expand import check_initial_weights, sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 
@@ -120,7 +120,7 @@ def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str)
     corners = check_points(space, composer, on_this_machine=True)
     metric = common_metric(corners, options.metric, "search.metric=")
     check_comparable(space.dimensions, corners)
-    notes = check_first_weights(corners, lambda _: options.test_best, _format_refusal)
+    notes = check_initial_weights(corners, lambda _: options.test_best, _format_refusal)
     keys = [d.key.lstrip("+") for d in space.dimensions]
     where = None if config_dir is None else str(config_dir.resolve())
     command_hash = _hash([trial_overrides, where, config_name, options.deciding()])
@@ -156,7 +156,7 @@ def _check_fixed(overrides: Sequence[str]) -> None:
             problems.append(f"{line} is about a sweep; use it with metaexp train -m.")
         elif key in ("from", "resume"):
             problems.append(
-                f"{line} continues a run; use it with metaexp train. A search can begin at the weights of a run: "
+                f"{line} continues a run; use it with metaexp train. A search can start from the weights of a run: "
                 "model.weights=RUN."
             )
     if problems:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
-from metaexp.config.project import own_words
+from metaexp.config.project import own_file_options
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
@@ -48,7 +48,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     for note in prepared.notes:
         print_text(note, flush=True)
     place, stop = prepared.open(overrides), StopRequest()
-    words = ["metaexp", "search", *own_words(config_dir, config_name, trust_arguments()), *overrides]
+    words = ["metaexp", "search", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
     with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
         study, exhausted = _run(prepared, place, stop)
         if stop:

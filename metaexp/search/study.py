@@ -111,7 +111,7 @@ class Study:
             point: Its values; None lets the sampler propose them.
         """
         if point is not None:
-            self._study.sampler = _At(dict(zip(self._distributions, point, strict=True)), self.dimensions)
+            self._study.sampler = _GivenPoint(dict(zip(self._distributions, point, strict=True)), self.dimensions)
         else:
             self._study.sampler = self._sampler(len(self.points()))
         trial = self._study.ask(self._distributions)
@@ -208,7 +208,7 @@ class Study:
         )
 
 
-class _At(optuna.samplers.BaseSampler):
+class _GivenPoint(optuna.samplers.BaseSampler):
     """Proposes one given point."""
 
     def __init__(self, values: dict[str, Value], dimensions: Sequence[Dimension]) -> None:

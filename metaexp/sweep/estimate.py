@@ -117,7 +117,7 @@ def _done(job: FrozenJob, state: JobState) -> int:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    """A text that is equal for jobs whose steps and episodes take the same time, whatever their learning rates."""
+    """A text that is equal for jobs whose steps and episodes take the same time; learning rates may differ."""
     kept = {key: value for key, value in config.items() if key not in _SAME_TIME}
     kept["train"] = {key: value for key, value in config["train"].items() if key not in _SAME_TIME_IN_TRAIN}
     for section, value in kept.items():

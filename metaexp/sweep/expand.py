@@ -117,14 +117,14 @@ def freeze_all(
     return frozen
 
 
-def check_first_weights(
+def check_initial_weights(
     jobs: Sequence[FrozenJob],
     is_tested: Callable[[FrozenJob], bool] = lambda job: bool(job.config["eval"]["test"]),
     refusal: Callable[[str], str] = format_refusal,
 ) -> list[str]:
-    """Check jobs that begin at the weights of another run, as far as names of classes tell without the data.
+    """Check jobs that start from the weights of another run, as far as names of classes tell without the data.
 
-    Jobs with the same data and the same weights are checked once. What only examples tell, each job finds itself.
+    Jobs with the same data and the same weights are checked once. Each job finds itself what only examples tell.
 
     Args:
         jobs: The jobs.

@@ -16,7 +16,7 @@ from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete
-from metaexp.sweep.expand import check_first_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
+from metaexp.sweep.expand import check_initial_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.job_state import JobState
@@ -94,8 +94,8 @@ def prepare(
         keeps_files: Whether jobs keep Hydra's files. Jobs that are only listed do not need them.
 
     Raises:
-        ConfigError: A job is wrong, or a job of a new sweep would be tested on classes that its first weights know. The
-            message lists the mistakes of all jobs.
+        ConfigError: A job is wrong, or a job of a new sweep would be tested on classes that its initial weights were
+            trained on. The message lists the mistakes of all jobs.
         RunFolderError: The folder holds another sweep.
     """
     composer = Composer(config_dir, config_name)
@@ -117,7 +117,7 @@ def prepare(
         raise now.refusal
     if found is None:
         jobs = now.jobs
-        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_first_weights(jobs))
+        return Prepared(composer, place, None, _with_group(jobs, place.name), *common, check_initial_weights(jobs))
     if not command.options.new and not _is_outdated(found, frozen, now):
         changed = now.format_changes(frozen)
         notes = [_format_continuing(found, changed)] if changed else []
@@ -125,7 +125,7 @@ def prepare(
     path = _new_folder(place, overrides)
     progress = "is complete, and" if is_complete(found, frozen) else "is not complete, but"
     why = f"{found.path} {progress} {now.format_changes(frozen)}: this is a new sweep, {path}."
-    notes = [*([] if command.options.new else [why]), *check_first_weights(now.jobs)]
+    notes = [*([] if command.options.new else [why]), *check_initial_weights(now.jobs)]
     return Prepared(composer, path, None, _with_group(now.jobs, path.name), *common, notes)
 
 

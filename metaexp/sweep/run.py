@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
-from metaexp.config.project import own_words
+from metaexp.config.project import own_file_options
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -101,7 +101,7 @@ def sweep_command(overrides: Sequence[str], config_dir: Path | None, config_name
         config_dir: The user's own configuration folder; None if there is none.
         config_name: Name of the root file.
     """
-    return ["metaexp", "train", "-m", *own_words(config_dir, config_name, trust_arguments()), *overrides]
+    return ["metaexp", "train", "-m", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
 
 
 def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:

@@ -48,7 +48,7 @@ class TimeLeft:
         lefts: list[float] = []
         for number, progress in running.items():
             job = self._waiting.get(number)
-            if job is None:  # a job that began anew after it had ended
+            if job is None:  # a job that began again after it had ended
                 continue
             left = None if progress is None else progress.seconds_left(test_episodes(job))
             if progress is not None and left is not None:

@@ -1,7 +1,7 @@
 """Weights & Biases as a view of a run. The only file that imports ``wandb``, and only when a run starts.
 
 The client by itself would stop or litter a run: it asks for a key at the terminal, waits for a server without end, and
-writes to the home folder. Here it is offline unless told otherwise, waits a bounded time for a server at the start and
+writes to the home folder. Here it is offline by default, waits a bounded time for a server at the start and
 at the end, and keeps its files in the run folder.
 """
 
@@ -54,7 +54,7 @@ _EXIT_CODES: dict[Outcome, int] = {"completed": 0, "failed": 1, "interrupted": 1
 class WandbTracker(Tracker):
     """One W&B run per job.
 
-    A resumed run keeps its id. Offline it is written anew from ``metrics.jsonl``, so that the last offline folder
+    A resumed run keeps its id. Offline it is written again from ``metrics.jsonl``, so that the last offline folder
     holds the whole run, and earlier ones are set aside; online, steps that the server has already are left out.
 
     WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_TAGS in the environment come before the

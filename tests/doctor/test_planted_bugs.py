@@ -149,7 +149,7 @@ def test_an_unusual_use_of_queries_in_training_is_said_and_is_not_wrong(name: st
     assert wrong(quick(name)) == set()
 
 
-MEAN, SUM = "a mean over examples", "no mean over examples: learning rates depend on their number"
+MEAN, SUM = "a mean over examples", "not a mean over examples: learning rates depend on their number"
 SUM_OF_QUERIES = "; the meta-loss is a sum over queries, so that learning rates depend on their number: is that meant?"
 
 

@@ -83,7 +83,7 @@ def test_a_good_one_is_not_called_damaged(saved: Checkpoints, caplog: pytest.Log
 def test_when_all_are_damaged_the_message_names_them_all(saved: Checkpoints) -> None:
     for path in saved.folder.glob("*.safetensors"):
         path.write_bytes(b"")
-    with pytest.raises(RunFolderError, match=r"no checkpoint in .* can be used: .*000003.*000006.*Start the run anew"):
+    with pytest.raises(RunFolderError, match=r"no checkpoint in .* can be used: .*000003.*000006.*Start a new run"):
         saved.load()
 
 

@@ -76,6 +76,6 @@ def _section(table: Table, figures: Sequence[str]) -> dict[str, Any]:
 
 
 def _best(table: Table) -> list[bool]:
-    """Of each row, whether it is ranked and no row is significantly better."""
+    """For each row, whether it is ranked and no row is significantly better."""
     beaten = {pair.second if table.lead(pair).mean > 0 else pair.first for pair in table.pairs if pair.significant}
     return [row.rank is not None and index not in beaten for index, row in enumerate(table.rows)]

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from metaexp.core.intervals import student_tails
 
 _SMALLEST = 1e-100
-"""Of p-values: below this they are given as 0."""
+"""P-values below this are given as 0."""
 _LEVELS = (
     0.7, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4, 1e-6, 1e-8, 1e-12, 1e-16, 1e-32, 1e-64, _SMALLEST,
 )  # fmt: skip

@@ -14,7 +14,7 @@ NOTHING = "-"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FRACTION = re.compile(r"-?\d*(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)")
 _LEAST, _MOST = 1e-6, 1e6
-"""Half intervals outside of these are written with an exponent."""
+"""Half intervals outside these are written with an exponent."""
 
 
 def format_value(metric: str, mean: float, ci95: float | None) -> str:

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 _LEAST_SHARE = 0.25
-"""Of the height of the axes, for the numbers themselves."""
+"""The least part of the height of the axes that is kept for the numbers."""
 _MOST_LETTERS = 86
-"""So many fit in three columns of a legend."""
+"""The letters that fit in three columns of a legend."""
 
 
 class Lines(NamedTuple):
@@ -151,7 +151,7 @@ def _loss(axes: Axes, curve: Curve) -> None:
 
 
 def _line(steps: Array) -> str:
-    """Between the numbers at ``steps``."""
+    """The style of the line between the numbers at ``steps``."""
     return "-" if len(steps) >= FEWEST_POINTS else "none"
 
 
@@ -190,7 +190,7 @@ def adaptation_curve(path: Path, title: str, after_steps: Sequence[Score], lines
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Below the axes, where it covers nothing."""
+    """Draw the legend below the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     n_columns = 3 if sum(sorted(map(len, labels))[-3:]) <= _MOST_LETTERS else 2
     figure.legend(handles, labels, loc="outside lower left", ncols=n_columns, columnspacing=1.5, labelspacing=0.3)

@@ -244,7 +244,7 @@ def _check_statistics(algorithm: Algorithm, trained: Mapping[str, Any], step: in
         before = trained["algorithm"].get("batch_norm", "another mode")
         raise ConfigError(
             f"algorithm.batch_norm=running normalises with statistics that training collects, and this run, trained "
-            f"with {before}, has collected none. Leave algorithm.batch_norm as it was, or train anew with running."
+            f"with {before}, has collected none. Leave algorithm.batch_norm as it was, or train again with running."
         )
 
 

@@ -73,8 +73,8 @@ class Evaluator:
         seed: The seed of the noise that an algorithm draws.
         compute: The device.
         chunk: How many tasks are computed at once.
-        ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others
-            whatever their number.
+        ranks: The ranks that share the episodes, chunk by chunk, so an episode is computed with the same others for any
+            number of ranks.
         extra: Names of further metrics, measured after the last step of adaptation when testing.
     """
 

@@ -42,7 +42,7 @@ def try_own_metrics(names: Sequence[str], task: TaskShape) -> None:
         task: Ways and queries.
 
     Raises:
-        ConfigError: A function cannot be imported, fails, or returns something else than a tensor of shape ().
+        ConfigError: A function cannot be imported, fails, or returns something other than a tensor of shape ().
     """
     n = task.n_queries
     if task.n_way:

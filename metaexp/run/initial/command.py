@@ -93,7 +93,7 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
 
     Raises:
         ConfigError: The configuration is wrong. The message lists all mistakes. Or it is to be tested on classes that
-            its first weights were trained on, as far as this is known before the data are loaded.
+            its initial weights were trained on, as far as this is known before the data are loaded.
         MachineError: The accelerator is not here.
         RunFolderError: The run that ``from=RUN`` names cannot be continued.
     """
@@ -113,7 +113,7 @@ def compose_run(overrides: Sequence[str], config_dir: Path | None = None, config
 
 
 def _refuse_trained_classes(settings: Settings, parent: Path | None) -> None:
-    """Raise ConfigError if the names of classes tell that the run would be tested on some that its weights know."""
+    """Raise ConfigError if names of classes tell that its weights were trained on classes of its test."""
     if not settings.eval.test or (parent is None and not settings.model.options):
         return  # a run from random weights needs no records
     from metaexp.run.initial.trained_before import find_early, format_refusal

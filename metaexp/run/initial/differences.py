@@ -16,7 +16,7 @@ from metaexp.run.build import TrainingSetup
 from metaexp.run.initial.parent import Parent
 
 _FAR = 10**6
-"""Steps by which whatever an algorithm anneals has moved."""
+"""Steps after which anything that an algorithm anneals has changed."""
 _OF_TORCH = frozenset(vars(nn.Module()))
 
 

@@ -1,4 +1,4 @@
-"""Makes the network of a run, with its first weights."""
+"""Makes the network of a run, with its initial weights."""
 
 from __future__ import annotations
 

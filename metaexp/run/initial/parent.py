@@ -40,7 +40,7 @@ MAY_CHANGE = (
 )  # fmt: skip
 """Keys that a run may have otherwise than its parent: they leave what was trained already as it is."""
 _OF_THE_TEST = ("eval.episodes", "eval.test", "eval.weights", "eval.metrics", "task.k_shot", "task.n_query")
-"""With one of these changed there is something to do even without further steps: another test."""
+"""If one of these changes, there is another test to make, even without further steps."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) 
         return []
     return [
         f"{', '.join(wrong[:6])}{f' and {len(wrong) - 6} more keys' if len(wrong) > 6 else ''} cannot change in a run "
-        f"that continues another. These can: {', '.join(may_change)}. To train anew from the weights of that run, "
+        f"that continues another. These can: {', '.join(may_change)}. To start from the weights of that run, "
         f"with any settings, give model.weights={folder} instead of {FROM}={folder}."
     ]
 
@@ -230,7 +230,7 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], record: RunRecord, step: int) -> list[str]:
-    """What of the intervals makes the run other than one from the start; what the parent's record says comes first.
+    """Why the run differs from one from the start, by its intervals; what the parent's record says comes first.
 
     A run logs and validates after its last step, whether or not that is due.
     """

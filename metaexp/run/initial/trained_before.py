@@ -1,6 +1,6 @@
-"""Which classes of a run are known to the weights that it begins with, those of another run. Without torch.
+"""Which classes of a run its initial weights, those of another run, were trained on. Without torch.
 
-A run begins with the weights of another one by ``model.weights=RUN`` or ``from=RUN``. What that run was trained on is
+A run starts from the weights of another one by ``model.weights=RUN`` or ``from=RUN``. What that run was trained on is
 in its record. Classes are compared by their names before anything starts (:func:`find_early`), and by their examples,
 too, when the data are loaded (:func:`check_start`).
 """
@@ -27,7 +27,7 @@ from metaexp.run.folder import RunFolder
 
 
 class Start(NamedTuple):
-    """The weights of another run that a run begins with.
+    """The weights of another run that a run starts from.
 
     Attributes:
         name: What messages call them, such as ``model.weights=outputs/RUN``.
@@ -48,14 +48,14 @@ class Known(NamedTuple):
 
 
 def start_of(weights: str | None, parent: Path | None) -> Start | None:
-    """Return the weights of another run that a run begins with.
+    """Return the weights of another run that a run starts from.
 
     Args:
         weights: ``model.weights``.
         parent: The run that it continues (``from=RUN``).
 
     Returns:
-        These weights; None if it begins with random ones, or with a file that is in no run folder.
+        These weights; None if it starts from random ones, or from a file that is in no run folder.
 
     Raises:
         RunFolderError: The record of the other run is damaged.
@@ -84,7 +84,7 @@ def run_folder_of(weights: Path) -> Path | None:
 
 
 def find_early(config: Mapping[str, Any], choices: Mapping[str, str], parent: Path | None) -> Known:
-    """Find the classes that a run's first weights know, as far as names tell, before its data are loaded.
+    """Find the classes that a run's initial weights were trained on, by their names, before its data are loaded.
 
     Args:
         config: The resolved configuration of the run.
@@ -110,7 +110,7 @@ def find_early(config: Mapping[str, Any], choices: Mapping[str, str], parent: Pa
 
 
 def check_start(settings: Settings, parent: Path | None, dataset: MetaDataset, progress: Progress) -> Sequence[str]:
-    """Check that a run will be tested on classes that are new to the weights that it begins with.
+    """Check that a run will be tested on classes that its initial weights were not trained on.
 
     Args:
         settings: Its settings.
@@ -142,7 +142,7 @@ def check_start(settings: Settings, parent: Path | None, dataset: MetaDataset, p
 
 
 def format_refusal(known: str) -> str:
-    """Format why a run is refused whose first weights know test classes."""
+    """Format why a run is refused whose initial weights were trained on test classes."""
     return (
         f"{known}. So the test would not be on new classes. Choose the split that these weights were "
         "trained with. To measure it nevertheless, set eval.test=false and then give `metaexp evaluate` "
@@ -151,7 +151,7 @@ def format_refusal(known: str) -> str:
 
 
 def format_doubt(known: str) -> str:
-    """Format what follows where a run's first weights know validation classes."""
+    """Format the warning for a run whose initial weights were trained on validation classes."""
     return f"{known}. So validation looks better than it would on new classes."
 
 

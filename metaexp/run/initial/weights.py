@@ -47,7 +47,7 @@ class WeightsFile(NamedTuple):
 
 
 def read_weights(model: ClassSpec) -> WeightsFile | None:
-    """Read the file that a network's first weights come from.
+    """Read the file that a network's initial weights come from.
 
     Args:
         model: The network, with the digest that the file must have.

@@ -21,8 +21,8 @@ from metaexp.machine.failures import explained
 from metaexp.run.step import MetaStep, mean_buffers, noise_seed
 
 MOST_DIFFERENCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.3}
-"""Of a run's gradient from the one that the run computes alone, in parts of its norm. Rounding leaves some 1e-6 in
-float32; what is not computed as it should leaves some 1."""
+"""The largest difference of a run's gradient from the one that it computes alone, relative to its norm. Rounding gives
+some 1e-6 in float32; a wrong computation gives some 1."""
 
 _INSTEAD = (
     "To train them one after another, leave out train.seeds and sweep.together, and list the seeds: -m seed=0,1,2."
@@ -112,9 +112,9 @@ class StackedGradient:
     def check(self, step: int) -> None:
         """Compare the gradients of ``step`` with those that each run computes alone. No run is changed.
 
-        So whatever cannot be mapped over runs is found before the first step: operations that torch refuses, noise
-        such as dropout's, and tensors of own code that are neither parameters nor buffers, which each run has its own
-        of.
+        So everything that cannot be mapped over runs is found before the first step: operations that torch refuses,
+        noise such as dropout's, and tensors of own code that are neither parameters nor buffers, which each run has its
+        own of.
 
         Args:
             step: The training step, from 0.
@@ -145,9 +145,9 @@ class StackedGradient:
             difference = float((_gradient(member) - expected).norm() / expected.norm().clamp(min=1e-30))
             if not difference <= MOST_DIFFERENCE[member.compute.precision]:
                 raise ConfigError(
-                    f"several runs of {name} cannot be trained together: the gradient of seed {member.seed} is then "
-                    f"another than alone (by {difference:.2g} of its norm). The algorithm or its network draws random "
-                    f"numbers, or keeps tensors that are neither parameters nor buffers. {_INSTEAD}"
+                    f"several runs of {name} cannot be trained together: the gradient of seed {member.seed} then "
+                    f"differs from that alone (by {difference:.2g} of its norm). The algorithm or its network draws "
+                    f"random numbers, or keeps tensors that are neither parameters nor buffers. {_INSTEAD}"
                 )
 
 

@@ -130,7 +130,9 @@ def test_a_tensor_that_each_run_has_of_its_own_is_noticed_and_nothing_is_changed
     for step in steps:
         step.algorithm.model.dropout = OwnTensor()
     before = [copy_weights(step.algorithm) for step in steps]
-    with pytest.raises(ConfigError, match="the gradient of seed 3 is then another than alone .*neither parameters nor"):
+    with pytest.raises(
+        ConfigError, match="the gradient of seed 3 then differs from that alone .*neither parameters nor"
+    ):
         StackedGradient(steps).check(0)
     assert [difference(copy_weights(s.algorithm), w) for s, w in zip(steps, before, strict=True)] == [0.0] * 3
 
