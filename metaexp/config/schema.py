@@ -144,7 +144,7 @@ class OwnCode:
 class TrainSettings:
     """``train``: the outer loop. ``n_way=0`` means regression.
 
-    ``n_tasks`` trains on the first so many tasks only. ``profile`` is how many steps are profiled.
+    ``n_tasks`` trains on the first tasks only, this many. ``profile`` is how many steps are profiled.
     """
 
     steps: NonNegativeInt

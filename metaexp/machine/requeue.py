@@ -20,7 +20,7 @@ class Worker(Protocol):
         """Ask it to."""
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for its end for so many seconds."""
+        """Wait for its end for this many seconds."""
 
 
 @contextmanager

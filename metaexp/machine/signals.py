@@ -17,10 +17,10 @@ HANDLED = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signal
 """The signals that stop a run after a save: Ctrl-C, a scheduler's end, a closed terminal, a scheduler's warning."""
 
 _SAME_REQUEST_SECONDS = 2.0
-"""A signal that follows another so soon is the same request: a launcher often passes on what its ranks got too."""
+"""A signal that follows another within this time is the same request: launchers often pass on what ranks got too."""
 
 ABORT_SECONDS = 3.0
-"""A step of training that is not finished so long after a signal is given up; the run is saved before it."""
+"""A step of training that is not finished this long after a signal is given up; the run is saved before it."""
 
 
 class Interrupted(MetaexpError):  # noqa: N818 - not an error: the user asked for it
@@ -52,7 +52,7 @@ class StopRequest:
     """Whether the user asked to stop, and by which signal.
 
     Args:
-        after: Also stop after so many steps; None to go on to the end.
+        after: Also stop after this many steps; None to go on to the end.
     """
 
     def __init__(self, after: int | None = None) -> None:

@@ -73,7 +73,7 @@ def compare_folders(run: Path, again: Path, until: int | None = None) -> RunComp
     Args:
         run: The run folder, or its published copy.
         again: The folder of the rerun.
-        until: Compare only so many steps; None for all, and the test.
+        until: Compare only this many steps; None for all, and the test.
 
     Raises:
         RunFolderError: A file is damaged, or nothing can be compared.

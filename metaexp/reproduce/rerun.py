@@ -70,7 +70,7 @@ def plan_rerun(
     Args:
         run: The run folder, or its published copy.
         overrides: Paths and device to use instead of the run's.
-        steps: Train and compare only so many steps.
+        steps: Train and compare only this many steps.
         fresh: Start over, even where an earlier rerun was interrupted.
         config_dir: The user's own configuration files.
 

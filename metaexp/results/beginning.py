@@ -43,7 +43,7 @@ class ParentRun:
     weights_sha256: str
     """SHA-256 of the checkpoint's file of tensors, hex: weights, the best so far, and the optimiser's state."""
     not_from_start: list[str] = field(default_factory=list)
-    """Why the run is not what a run of so many steps from the start would be; empty where it is the same."""
+    """Why the run is not what a run of as many steps from the start would be; empty where it is the same."""
 
     @property
     def identity(self) -> list[str | int]:

@@ -61,7 +61,7 @@ def run_job(
         folder: An empty folder to run in; None makes a new one under ``paths.outputs``.
         display: What the user sees; None chooses by the terminal.
         ranks: The ranks that share the run. All of them call this function.
-        stop_after: Pause after so many steps, with a checkpoint; the record then says "interrupted".
+        stop_after: Pause after this many steps, with a checkpoint; the record then says "interrupted".
 
     Returns:
         The record and the run folder.
@@ -94,7 +94,7 @@ def resume_job(
         path: The run folder; rank 0 alone reads it.
         display: What the user sees; None chooses by the terminal.
         ranks: The ranks that share the run. All of them call this function.
-        stop_after: Pause once so many steps are done, all sessions together.
+        stop_after: Pause once this many steps are done, all sessions together.
 
     Returns:
         The record and the run folder.

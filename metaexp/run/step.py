@@ -60,7 +60,7 @@ class MetaStep:
         total_steps: How many steps the run has.
         seed: The seed of the noise drawn while training (dropout).
         ranks: The ranks that share the tasks of a step.
-        n_tasks: Only the first so many tasks are trained on, again and again; None for new ones in every step.
+        n_tasks: Train on this many tasks only, the first ones, again and again; None for new ones in every step.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ from metaexp.run.step import StepResult, not_finite
 log = logging.getLogger(__name__)
 
 _UNREAD_STEPS = 256
-"""At most so many losses stay on the device: a run that is not finite stops that soon."""
+"""At most this many losses stay on the device: a run that is not finite stops that soon."""
 
 
 class Trainer:

@@ -16,7 +16,7 @@ from metaexp.machine.threads import cores
 from metaexp.sweep.frozen_job import FrozenJob
 
 SEEDS = "train.seeds"
-"""``train.seeds=5``: train so many seeds of an experiment together."""
+"""``train.seeds=5``: train this many seeds of an experiment together."""
 
 _SHARED = ("algorithm", "model", "dataset", "task", "device", "paths")
 """Sections that decide the gradient. They are the same in all jobs that are trained together."""

@@ -100,7 +100,7 @@ class Augmentation:
     Attributes:
         flip: Mirrors half of the images left to right.
         turn: Turns each by 0, 90, 180 or 270 degrees.
-        crop: Pads each side by so many black pixels, and cuts the old size out at a random place.
+        crop: Pads each side by this many black pixels, and cuts the old size out at a random place.
         brightness: Values are multiplied by a factor between 1 - this and 1 + this.
         contrast: Their distance from the mean grey of the image is multiplied in the same way.
         saturation: Their distance from the grey of the pixel is multiplied in the same way.

@@ -34,7 +34,7 @@ def use_placement(placement: Placement) -> Iterator[None]:
 
 
 def stays_on_disk(n_bytes: int) -> bool:
-    """Return whether examples that would take so much memory stay on disk, by the placement of the block.
+    """Return whether examples that would take this much memory stay on disk, by the placement of the block.
 
     Args:
         n_bytes: The memory that they would take.
@@ -47,7 +47,7 @@ def stays_on_disk(n_bytes: int) -> bool:
 
 
 def stays_off_device(n_bytes: int, free: int) -> bool:
-    """Return whether examples stay on the host, where a GPU has so much free memory.
+    """Return whether examples stay on the host, where a GPU has this much free memory.
 
     Args:
         n_bytes: The memory that the examples take.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLASSES_FILE = "test_classes.csv"
 CONFUSIONS_FILE = "test_confusions.csv"
 MOST_CONFUSIONS = 3
-"""At most so many other classes are named beside a class."""
+"""At most this many other classes are named beside a class."""
 _MOST_NAMED = 3
 _COLUMNS = ("class", "accuracy", "right", "queries", "episodes")
 

@@ -160,8 +160,8 @@ def format_parent(parent: ParentRun | None, step: int) -> str:
     if parent is None or parent.step != step:
         return ""
     if not parent.not_from_start:
-        return f" of {parent.name}; a run of so many steps from the start would be the same"
-    return f" of {parent.name}; a run of so many steps from the start would differ: {'; '.join(parent.not_from_start)}"
+        return f" of {parent.name}; a run of as many steps from the start would be the same"
+    return f" of {parent.name}; a run of as many steps from the start would differ: {'; '.join(parent.not_from_start)}"
 
 
 def _folder(lines: Sequence[str]) -> Path:

@@ -39,10 +39,10 @@ FORK_SERVER = "--fork-server"
 """Argument of the worker, in place of a job's folder. It makes the worker a warm parent."""
 
 _MOST_DEATHS = 3
-"""After so many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
+"""After this many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
 
 _JOBS_WITHOUT_FIGURES = 2
-"""A warm parent draws figures after so many jobs of a kind. For fewer jobs, drawing takes longer than the jobs save."""
+"""A warm parent draws figures after this many jobs of a kind. For fewer, drawing takes longer than they save."""
 
 State = tuple[Mapping[str, str], str, Sequence[tuple[str, int, int]]]
 """Environment, current folder and metaexp's own files. A warm parent forks a job only if they are still the same."""

@@ -161,7 +161,7 @@ def test_differences_from_a_run_from_the_start_are_printed(
     found = read_record(finished.folder).parent
     assert found is not None
     assert sentence in found.not_from_start
-    assert f"; a run of so many steps from the start would differ: {'; '.join(found.not_from_start)}" in (
+    assert f"; a run of as many steps from the start would differ: {'; '.join(found.not_from_start)}" in (
         capsys.readouterr().err
     )
     assert result_of(finished.folder) != result_of(from_start(tiny, tmp_path, silent, **changes | {"train__steps": 20}))
