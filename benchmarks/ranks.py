@@ -2,7 +2,7 @@
 
 The setting is that of the benchmark ``maml``: 32 tasks of 5-way 1-shot, one inner step, second order. One process with
 one thread is the baseline; then one process with every core, and N processes that divide the cores. The processes
-start anew in every round, and only their updates are timed: episodes, forward, backward, all-reduce, Adam.
+start again in every round, and only their updates are timed: episodes, forward, backward, all-reduce, Adam.
 `python benchmarks/ranks.py [--ranks 2] [--updates 10] [--rounds 5] [--output FILE]`
 """
 

@@ -140,7 +140,7 @@ def _facts(entry: Entry, departs: str) -> list[list[str]]:
         ["Departs from the paper", departs],
         ["Changed settings", "; ".join(record.deviations)],
         ["Steps", format_steps(record)],
-        ["Goes on from", f"{record.parent.name}, step {record.parent.step:,}" if record.parent else ""],
+        ["Continues from", f"{record.parent.name}, step {record.parent.step:,}" if record.parent else ""],
         ["First weights", record.initial_weights.file if record.initial_weights else ""],
         ["Tested after step", format_selected(record)],
         [name_validation(record).capitalize(), format_score(record.val) if record.val else ""],
