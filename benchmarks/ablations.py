@@ -91,13 +91,19 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     "maml_sinusoid": (
         Change("inner steps", "5 (1 was used)", ("algorithm.inner_steps_test=5",)),
         Change("inner steps", "10", ("algorithm.inner_steps_test=10",)),
-        *(Change("inner learning rate", f"{rate} (0.01 was used)", (f"algorithm.inner_lr={rate}",)) for rate in (0.005, 0.02)),
+        *(
+            Change("inner learning rate", f"{rate} (0.01 was used)", (f"algorithm.inner_lr={rate}",))
+            for rate in (0.005, 0.02)
+        ),
         *(Change("support points", f"{number}", (f"task.k_shot={number}",)) for number in (10, 20)),
         Change("query points", "100 (5 were used)", ("task.n_query=100",)),
     ),
     "fine_tune_sinusoid": (
         *(Change("steps", f"{number} (1 was used)", (f"algorithm.tune_steps={number}",)) for number in (0, 5, 10)),
-        *(Change("learning rate", f"{rate} (0.01 was used)", (f"algorithm.tune_lr={rate}",)) for rate in (0.001, 0.003, 0.02)),
+        *(
+            Change("learning rate", f"{rate} (0.01 was used)", (f"algorithm.tune_lr={rate}",))
+            for rate in (0.001, 0.003, 0.02)
+        ),
         Change("query points", "100 (5 were used)", ("task.n_query=100",)),
     ),
 }  # fmt: skip

@@ -314,8 +314,9 @@ def report(found: dict[str, Any]) -> str:
     mean = sum(line["paired"] for line in plain) / len(plain)
     return (
         f"Each line is {each:,} simulated comparisons. With several seeds in both rows and equal spread, the intervals "
-        f"contained the true difference in **{mean:.1%}**; in single lines from {min(n['paired'] for n in plain):.1%} to "
-        f"{max(n['paired'] for n in plain):.1%}. Where only one row's seeds differ, the lowest is "
+        f"contained the true difference in **{mean:.1%}**; in single lines from "
+        f"{min(n['paired'] for n in plain):.1%} to {max(n['paired'] for n in plain):.1%}. "
+        f"Where only one row's seeds differ, the lowest is "
         f"{worst['paired']:.1%} ({_counts(worst['seeds'])} seeds).\n\n"
         f"{format_table([*header, *names], covered, right=(0, 2, 3, 5, 6, 7, 8, 9))}\n"
         f"Equal rows should not get different ranks. Each line is {each:,} tables of equal rows, and the share in "

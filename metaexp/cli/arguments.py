@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
             message: What argparse says.
 
         Raises:
-            ConfigError: The value of an option is no such number; see :func:`whole_number` and :func:`number`.
+            ConfigError: The value of an option is not such a number; see :func:`whole_number` and :func:`number`.
         """
         current = sys.exception()
         if isinstance(current, argparse.ArgumentError) and isinstance(current.__context__, argparse.ArgumentTypeError):

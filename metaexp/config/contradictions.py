@@ -139,7 +139,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
         spec: The class of the dataset, with its arguments.
         choices: Group -> chosen file.
         folder: The data folder, in which files are counted if only they say how large the dataset is; None reads no
-            file. A missing file is no mistake here, because the job may run on another machine.
+            file. A missing file is not an error here, because the job may run on another machine.
 
     Raises:
         ConfigError: The dataset refuses its arguments.
@@ -166,7 +166,7 @@ def data_facts(spec: ClassSpec, choices: Mapping[str, str], folder: Path | None 
 
 
 def _fixed_bank(dataset: Dataset, folder: Path | None) -> FixedBank | None:
-    """What the files say about fixed test episodes. A missing file is no mistake here."""
+    """What the files say about fixed test episodes. A missing file is not an error here."""
     try:
         bank: FixedBank | None = ask_dataset(dataset, "fixed_bank", folder)
         return bank

@@ -92,7 +92,7 @@ def decimals(spread: float) -> int:
     """Return how many decimals show two significant digits of the width of an interval: 2 for 0.13, 3 for 0.026.
 
     Args:
-        spread: The width, or half of it; 0, or one that is no number, counts as 0.1.
+        spread: The width, or half of it; 0 and NaN count as 0.1.
     """
     exponent = int(f"{spread:.1e}".partition("e")[2]) if math.isfinite(spread) and spread else -1
     return max(0, 1 - exponent)

@@ -157,8 +157,8 @@ def _data_problems(data: DataFacts, split: Split, shape: TaskShape) -> Iterator[
     if data.kind == "regression":
         if shape.n_way:
             yield (
-                f"SECTION.n_way={shape.n_way} asks for classes, which dataset={data.name}, a regression family, has "
-                "not. Choose a regression task, such as task=regression_10shot."
+                f"SECTION.n_way={shape.n_way} asks for classes, but dataset={data.name} is a regression family. "
+                "Choose a regression task, such as task=regression_10shot."
             )
         elif data.capacity is not None:
             yield from _task_problems(data, data.capacity.get(split, Capacity(0, 0)), split, shape)

@@ -36,7 +36,7 @@ class Dataset(ABC):
     varied_ways: bool = False
     """Whether episodes differ in the number of classes, so that algorithms with an output for each cannot be used."""
     val_in_train: bool = False
-    """Whether the classes of validation are trained on, too. Then validation is no test of new classes."""
+    """Whether the classes of validation are trained on, too. Then validation does not test new classes."""
     equal_classes: bool = False
     """Whether all classes have as many examples as :meth:`capacity` says, so that a split's examples can be counted."""
     reads_cache: bool = False

@@ -85,7 +85,7 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTes
         overrides: Where the data are, and the device.
 
     Raises:
-        RunFolderError: The run was not tested, has no weights or was changed, or its test episodes are others here.
+        RunFolderError: The run was not tested, has no weights or was changed, or its test episodes differ here.
     """
     record = read_record(folder)
     check_run_files(folder, record)
@@ -105,7 +105,7 @@ def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterat
         overrides: Where the data are, and the device.
 
     Raises:
-        RunFolderError: A later test is damaged, or its episodes are others here.
+        RunFolderError: A later test is damaged, or its episodes differ here.
     """
     record = read_record(folder)
     for test in published_tests(folder, record):

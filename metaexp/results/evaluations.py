@@ -188,7 +188,7 @@ def _read_published(path: Path) -> PublishedTest:
     try:
         content = json.loads(read_regular(path))
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-            raise FaultError(f"it is no test of version {SCHEMA_VERSION}.")
+            raise FaultError(f"it is not a test of version {SCHEMA_VERSION}.")
         digest = content.pop(DIGEST, None)
         found: PublishedTest = build(PublishedTest, content)
         if found.config.get("reference") is not None:
@@ -196,5 +196,5 @@ def _read_published(path: Path) -> PublishedTest:
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path} is damaged: {error} Restore it.") from error
     if digest != fields_digest(content):
-        raise RunFolderError(f"{path} was changed after it was written: its {DIGEST} is another. Restore it.")
+        raise RunFolderError(f"{path} was changed after it was written: its {DIGEST} differs. Restore it.")
     return found

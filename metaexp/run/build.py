@@ -293,6 +293,6 @@ def make_step(settings: Settings, parts: Parts, compute: Compute, ranks: Ranks) 
 
 
 def _made_ahead(settings: Settings, parts: Parts) -> TasksAhead:
-    """The training tasks, those of several steps made together. Not for ranks: between a rank's tasks are others'."""
+    """The training tasks, made for several steps at once. Not for ranks, whose tasks do not follow each other."""
     n_tasks = settings.train.steps * parts.tasks_per_step
     return TasksAhead(parts.train_source, min(n_tasks, settings.train.n_tasks or n_tasks))

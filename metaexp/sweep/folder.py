@@ -280,7 +280,7 @@ def open_sweep(path: Path) -> Sweep:
     """Return the sweep in ``path``.
 
     Raises:
-        RunFolderError: The folder is no sweep, or its ``sweep.json`` is damaged.
+        RunFolderError: The folder is not a sweep, or its ``sweep.json`` is damaged.
     """
     file = path / SWEEP_FILE
     head: Head = read_part(Head, file, "the folder of a sweep")

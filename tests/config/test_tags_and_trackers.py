@@ -40,7 +40,7 @@ def test_tags_and_notes_are_in_the_configuration_and_change_no_hash(composer: Co
             "tracker=[wandb,tensorbord]: tensorbord is not there. Did you mean tensorboard?",
         ),
         ("tracker=[wandb,wandb]", "tracker=[wandb,wandb] names a file twice; name each once."),
-        ("tracker=[]", "tracker=[] is empty; tracker=files is none but the files that every run writes."),
+        ("tracker=[]", "tracker=[] is empty; tracker=files has only the files that every run writes."),
         ("dataset=[omniglot,glyphs]", "dataset=[omniglot,glyphs] is not there."),
     ],
 )

@@ -227,7 +227,7 @@ def test_nothing_is_copied_through_a_link(make_run: MakeRun, tmp_path: Path) -> 
     [
         ("abc.json", '"mean": 0.9', '"mean": 0.99', "was changed after it was written"),
         ("abc.json", '"deviations": []', '"deviations": 5', "key deviations"),
-        ("abc.json", '"schema_version": 1', '"schema_version": 9', "no test of version 1"),
+        ("abc.json", '"schema_version": 1', '"schema_version": 9', "not a test of version 1"),
         ("abc.json", "{", "", "is damaged"),
         ("abc.csv", "0.85", "0.99", "is not the test result"),
         ("abc.csv", "0,0.85", "0,0.9", "is not the test result"),

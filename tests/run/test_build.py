@@ -170,7 +170,7 @@ def test_regression_data_and_classification_tasks_do_not_meet(tiny: ModuleType) 
     import dataclasses
 
     lines, blobs = tiny.settings(OUT), tiny.blobs(OUT)
-    with pytest.raises(ConfigError, match=r"task.n_way=3 asks for classes, which dataset=blobs, a regression"):
+    with pytest.raises(ConfigError, match=r"task.n_way=3 asks for classes, but dataset=blobs is a regression"):
         built(dataclasses.replace(blobs, dataset=lines.dataset))
     with pytest.raises(ConfigError, match=r"task.n_way=0 means regression, but dataset=lines is for"):
         built(dataclasses.replace(lines, dataset=blobs.dataset))

@@ -271,7 +271,7 @@ def _list_problem(group: str, names: Sequence[str], known: Sequence[str]) -> str
         return f"{given}: {unknown[0]} is not there.{format_nearest(unknown[0], known)} Known: {_format_known(known)}."
     if len(set(names)) < len(names):
         return f"{given} names a file twice; name each once."
-    return None if names else f"{given} is empty; {group}=files is none but the files that every run writes."
+    return None if names else f"{given} is empty; {group}=files has only the files that every run writes."
 
 
 def _format_known(names: Sequence[str]) -> str:

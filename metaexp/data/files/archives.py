@@ -256,7 +256,7 @@ class _Tar(_Archive[tarfile.TarInfo]):
             self._tar, self._stream = open_tar(path)
         except tarfile.ReadError as error:
             raise DataError(
-                f"{path} is damaged, or no archive: neither a zip nor a tar. Replace it, or give a folder."
+                f"{path} is damaged, or is not an archive: neither a zip nor a tar. Replace it, or give a folder."
             ) from error
         except _DAMAGE as error:
             raise self._damaged(error) from error

@@ -122,5 +122,5 @@ def check_classes(
     if wrong:
         raise DataError(
             f"{place} is not the whole {dataset}: class {wrong[0]} has {sizes[wrong[0]]} images and should have "
-            f"{per_class}; so it is with {len(wrong)} of {len(expected)} classes."
+            f"{per_class}; {len(wrong)} of {len(expected)} classes are not whole."
         )

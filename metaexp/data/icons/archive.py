@@ -135,7 +135,7 @@ def read_sets(path: Path, wanted: Collection[str]) -> dict[str, Mapping[str, Any
         wanted: The sets to read.
 
     Raises:
-        DataError: A set is missing, or is no icon set.
+        DataError: A set is missing, or is not an icon set.
     """
     files = {f"package/json/{name}.json": name for name in wanted}
     sets: dict[str, Mapping[str, Any]] = {}

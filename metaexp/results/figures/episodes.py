@@ -29,7 +29,7 @@ class Shown(NamedTuple):
         query_x: (M, ...), as the support.
         query_y: (M,), labels.
         predicted: (M,), the classes with the highest scores.
-        confidence: (M,), the share of that class in [0, 1]; None for learners whose scores are no probabilities.
+        confidence: (M,), the share of that class in [0, 1]; None for learners whose scores are not probabilities.
     """
 
     support_x: Any
@@ -52,7 +52,7 @@ def adapted_episodes(path: Path, title: str, episodes: Sequence[Shown]) -> None:
         episodes: One row each.
 
     Raises:
-        ValueError: There are no episodes, or an example is no image.
+        ValueError: There are no episodes, or an example is not an image.
     """
     if not episodes:
         raise ValueError("a figure of adapted episodes needs at least one episode")
@@ -137,7 +137,7 @@ def _image(axes: Axes, x: float, y: float, image: Any, color: str, width: float)
         values = values.transpose(1, 2, 0)  # (H, W, C)
         values = values[..., 0] if values.shape[-1] == 1 else values
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
-        raise ValueError(f"an example of shape {tuple(values.shape)} is no image")
+        raise ValueError(f"an example of shape {tuple(values.shape)} is not an image")
     low, high = values.min(), values.max()
     values = (values - low) / (high - low) if high > low else values * 0.0
     extent = (x, x + 0.9, y + 0.9, y)

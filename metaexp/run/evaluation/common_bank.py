@@ -20,7 +20,7 @@ _KEYS = ("eval.episodes", "eval.seed", "task.n_way", "task.k_shot", "task.n_quer
 
 
 def evaluate_on_common_bank(runs: Sequence[Run], config_dir: Path | None) -> list[Run]:
-    """Test runs on the episode bank that most runs of their group have, if their own is another.
+    """Test runs on the episode bank that most runs of their group have, if their own differs.
 
     An earlier test on that bank in the run folder is used instead of a new one.
 
@@ -68,8 +68,8 @@ def _tested(run: Run, odd: OddRuns, config_dir: Path | None) -> Run:
         )
     if evaluation.episode_bank != odd.model.bank:
         raise RunFolderError(
-            f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes are still "
-            f"others ({evaluation.episode_bank[:12]}, not {odd.model.bank[:12]}): their data differ. Leave it out."
+            f"{run.folder.name} was tested again as {odd.model.folder.name} was, and its test episodes still "
+            f"differ ({evaluation.episode_bank[:12]}, not {odd.model.bank[:12]}): their data differ. Leave it out."
         )
     return with_test(run, evaluation.test, evaluation.episode_bank, np.array(read_episodes(path.with_suffix(".csv"))))
 
