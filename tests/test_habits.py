@@ -217,7 +217,7 @@ def lacks_arguments(name: str, function: FunctionType) -> bool:
     names = list(inspect.signature(function).parameters)
     names = names["." in name :]  # without self
     text = inspect.getdoc(function) or ""
-    if name.rpartition(".")[2].startswith("_") or text.startswith("As :"):
+    if name.rpartition(".")[2].startswith("_") or text.startswith(("Like :", "See :")):
         return False
     section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
     if section is None:
@@ -234,7 +234,7 @@ def test_functions_of_several_arguments_list_them_and_no_others(
         "class Base:\n    def go(self, a, b):\n        'Go.'\n\n"
         "class Child(Base):\n    def go(self, a, b):\n        'Go.'\n\n"
         "def one(a):\n    'One.'\n\n"
-        "def same(a, b):\n    'As :func:`two`.'\n\n"
+        "def same(a, b):\n    'Like :func:`two`.'\n\n"
         "def two(a, b):\n    'Two.\\n\\nArgs:\\n    a: One.\\n    b: Other.'\n\n"
         "def old(a):\n    'Old.\\n\\nArgs:\\n    b: An argument that is gone.'\n"
     )
