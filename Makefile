@@ -13,7 +13,7 @@
 # make learn2learn  build learn2learn, which some tests compare with
 # make clean        remove .venv and what the tools left
 #
-# An activated environment is used where there is one, else .venv is made here. All can be run again at any time.
+# An activated environment is used if there is one; otherwise .venv is made here. All can be run again at any time.
 # PYTHON3=python3.13 makes .venv with another Python. TORCH=2.10.* or TORCH=newest takes another torch than the pinned one.
 
 PYTHON3 ?= python3
@@ -76,7 +76,7 @@ busy: $(DEV)
 bench: $(DEV)
 	$(PYTHON) benchmarks/learners.py $(ARGS)
 
-# Jupyter's kernel is no tool of development otherwise.
+# Nothing else in development needs Jupyter's kernel, so it is installed here.
 notebooks: $(DEV)
 	$(INSTALL) nbclient ipykernel
 	$(PYTHON) scripts/notebooks.py $(ARGS)
@@ -103,7 +103,7 @@ $(DEV): $(PINS) | $(PYTHON)
 	$(INSTALL) -e '.[dev]'
 	touch $(READY) $@
 
-# Its C files are generated anew, for those it ships do not compile on today's Python. It declares dependencies that
+# Its C files are generated again, because those it ships do not compile on today's Python. It declares dependencies that
 # it does not need here (one would downgrade numpy), so these few are named.
 $(L2L): constraints.txt | $(DEV)
 	$(INSTALL) 'cython>=3.1' setuptools wheel scipy requests tqdm gym

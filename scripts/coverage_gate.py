@@ -1,6 +1,6 @@
-"""Says which share of branches the tests took, room by room. `python scripts/coverage_gate.py REPORT.json`.
+"""Print the share of branches that the tests took, folder by folder. `python scripts/coverage_gate.py REPORT.json`.
 
-The report is coverage's, in JSON. Exit 1 when a room has less than it must have.
+The report is coverage's, in JSON. Exits with 1 if a folder has less than it must have.
 """
 
 import json

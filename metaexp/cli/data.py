@@ -25,7 +25,7 @@ WORDS = ("list", "show", "verify", "prepare")
 """What may come first on the command line, in place of an override."""
 _FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 _OVERRIDES = """\
-words:
+commands:
   metaexp data list                              every dataset: whether its files are here, where, and what to do if not
   metaexp data show omniglot                     where it comes from, licence, splits, classes, digest; fetches nothing
   metaexp data verify omniglot                   compares its files with their digests; exit code 3 if one is damaged
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = make_parser(
         "data",
         "List datasets; find or download one, verify it, prepare it for training, and describe it.",
-        "WORD or OVERRIDE",
+        "COMMAND or OVERRIDE",
     )
     parser.add_argument("--figure", type=Path, metavar="FILE.png", help="also draw some examples of each split")
     parser.add_argument(

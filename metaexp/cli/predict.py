@@ -25,7 +25,7 @@ examples:
   metaexp predict outputs/RUN --support birds --query photos --conformal 0.9
   metaexp predict outputs/RUN --support known.npz --query new.npz       x and y, then x; also for regression
 
-Images are read as the dataset of the run reads its own. Numbers of regression are in the units of its file.
+Images are read as the dataset of the run reads its own. In regression, numbers are in the units of its file.
 --conformal 0.9 gives a set of classes for each image, in regression an interval. Over tasks like the validation tasks
 of the run, the true class or value is in it in 90 % of cases or more.
 """
