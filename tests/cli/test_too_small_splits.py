@@ -95,6 +95,7 @@ def test_data_that_are_too_small_for_the_task_are_shown_with_tasks_that_fit(
     assert "tasks: up to 2 ways, up to 4 examples of a class, shots and queries together" in out
     assert "needs as many classes; the val split of" in out
     assert "These fit: task.n_way=2 task.n_query=3\n" in out
+    assert "Fewer than" not in out, "classes are named, but not where all are small"
     command = next_train(out)
     assert command is not None
     assert main([*command, "--cfg", "job"]) == 0

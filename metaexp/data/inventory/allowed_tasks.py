@@ -112,7 +112,7 @@ def _smaller(capacity: Mapping[Split, Capacity], asked: Asked) -> Iterator[str]:
 
 
 def _small_ones(loaded: MetaDataset, needed: int) -> Iterator[str]:
-    """Name the classes or tasks that have fewer examples than ``needed``."""
+    """Name the classes or tasks that have fewer examples than ``needed``, unless all have."""
     if not isinstance(loaded, ClassDataset | TableData):
         return
     sizes: dict[str, int] = {}
@@ -121,7 +121,7 @@ def _small_ones(loaded: MetaDataset, needed: int) -> Iterator[str]:
         table = loaded.table(split)
         sizes |= {names[i % len(names)]: n for i, n in enumerate(table.length.tolist())}
     small = sorted((n, name) for name, n in sizes.items() if n < needed)
-    if not small:
+    if not small or len(small) == len(sizes):
         return
     named = ", ".join(f"{name} ({n})" for n, name in small[:_NAMED])
     others = f" and {len(small) - _NAMED} others" if len(small) > _NAMED else ""

@@ -166,11 +166,22 @@ def _item(dataset: Any, i: int, name: str, image_size: int | None) -> tuple[Arra
     """The example and the label of item ``i``."""
     try:
         item = dataset[i]
-    except Exception as error:  # somebody else's code
+    except (Exception, SystemExit) as error:  # somebody else's code
         raise DataError(f"{name}: item {i} cannot be read: {type(error).__name__}: {error}.") from error
     if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise DataError(f"{name}: item {i} is a {type(item).__name__}; it must be a pair of an example and its label.")
+        raise DataError(
+            f"{name}: item {i} is {_format_kind(item)}; it must be a pair of an example and its label. Derive a class "
+            "of your own, whose __getitem__ returns this pair, and name it in dataset.target."
+        )
     return _example(item[0], f"{name}: item {i}", image_size), _label(item[1], f"{name}: item {i}")
+
+
+def _format_kind(item: Any) -> str:
+    """What an item is that is no pair: its type, and its length or keys."""
+    if isinstance(item, Mapping):
+        return f"a {type(item).__name__} with the keys {', '.join(map(str, item))}"
+    length = f" of length {len(item)}" if isinstance(item, (tuple, list)) else ""
+    return f"a {type(item).__name__}{length}"
 
 
 def _label(label: Any, name: str) -> int:

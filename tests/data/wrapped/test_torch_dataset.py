@@ -95,6 +95,12 @@ class Other:
         y = {"float": 0.5, "named": "dog", "negative": -1, "two": [1, 2]}.get(self.kind, i % 4)
         if self.kind == "fails":
             raise OSError("no such image")
+        if self.kind == "leaves":
+            raise SystemExit(3)
+        if self.kind == "keys":
+            return {"image": x, "label": y}
+        if self.kind == "three":
+            return x, y, i
         return x if self.kind == "alone" else (x, y)
 '''
 DEFAULTS: dict[str, Any] = {
@@ -205,7 +211,10 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
         ("two", r"item 0 has the label \[1, 2\]; labels must be whole numbers, one for each item"),
         ("negative", "item 0 has the label -1; labels must not be negative"),
         ("alone", "item 0 is a ndarray; it must be a pair of an example and its label"),
+        ("keys", "item 0 is a dict with the keys image, label; it must be a pair of .* Derive a class of your own"),
+        ("three", "item 0 is a tuple of length 3; it must be a pair of an example and its label"),
         ("fails", "item 0 cannot be read: OSError: no such image"),
+        ("leaves", "item 0 cannot be read: SystemExit: 3"),
         ("random", "item 0 differs when it is read again, as with random transforms"),
         ("random_later", "item 7 differs when it is read again"),
         ("random_label", "item 0 differs when it is read again"),
