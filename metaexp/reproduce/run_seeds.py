@@ -19,6 +19,7 @@ from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.reproduce.rerun import FOLDER
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.progress import Display, default_display
+from metaexp.tracking.wandb_names import OF_ONE_RUN, notes_of_one_run
 
 PLAN_FILE = "plan.json"
 SHORT_FRACTION = 100
@@ -119,7 +120,7 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
     steps = _steps(plan, display.print_line)
     jobs = {seed: _job(plan, steps, seed) for seed in plan.seeds}  # all are checked before the first starts
     failed: dict[int, MetaexpError] = {}
-    with _unset_run_id(len(jobs) > 1, display):
+    with _unset_names_of_one_run(len(jobs) > 1, display):
         for seed, job in jobs.items():
             try:
                 _run(plan, job, seed, plan.folder / f"seed{seed}", display)
@@ -133,16 +134,15 @@ def run_seeds(plan: SeedsPlan, display: Display | None = None) -> SeedRuns:
 
 
 @contextmanager
-def _unset_run_id(has_several: bool, display: Display) -> Iterator[None]:
-    """Unset WANDB_RUN_ID within this block where there are several runs, because it names one."""
-    given = os.environ.pop("WANDB_RUN_ID", None) if has_several else None
+def _unset_names_of_one_run(has_several: bool, display: Display) -> Iterator[None]:
+    """Unset what names one run of W&B within this block, where there are several runs."""
+    for note in notes_of_one_run("seed") if has_several else []:
+        display.print_line(note)
+    given = {name: os.environ.pop(name) for name in OF_ONE_RUN if has_several and name in os.environ}
     try:
-        if given:
-            display.print_line("WANDB_RUN_ID names one run and is not used: each seed has an id of its own")
         yield
     finally:
-        if given is not None:
-            os.environ["WANDB_RUN_ID"] = given
+        os.environ.update(given)
 
 
 def _run(plan: SeedsPlan, job: Job, seed: int, folder: Path, display: Display) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from metaexp.core.disk.locks import LockedError, acquire, hold_lock
 from metaexp.core.errors import ConfigError, MachineError, RunFolderError
 from metaexp.core.terminal_text import print_text
+from metaexp.machine.job_warnings import JobWarnings
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, format_value
@@ -16,6 +18,7 @@ from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
+from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.pool import Start
 
 _MOST_REPEATS = 200
@@ -33,6 +36,7 @@ class TrialQueue:
 
     Attributes:
         exhausted: Whether the sampler proposes only points that were tried before.
+        warnings: Passes on what trials warn of.
     """
 
     def __init__(self, prepared: Prepared, sweep: Sweep, study: Study, start: Start) -> None:
@@ -41,6 +45,7 @@ class TrialQueue:
         self.study = study
         self.start = start
         self.exhausted = False
+        self.warnings = JobWarnings(partial(print_text, flush=True), prepared.notes, "trials")
         self._is_empty = False
 
     @property
@@ -57,12 +62,14 @@ class TrialQueue:
             return None
         if not trial.is_new:
             print_text(f"trial {trial.point.number} ({trial.job.what}): resumed", flush=True)
+        self.warnings.begin(trial.folder / LOG_FILE)
         return RunningTrial(trial, self.study, self.prepared.metric, self.start)
 
     def ended(self, trial: RunningTrial) -> None:
         """Print how a trial ended, unless the user stopped it."""
         assert trial.ended is not None
         trial.trial.release()
+        self._warn(trial)
         self._is_empty = trial.stopping
         if not trial.stopping:
             print_text(format_trial_end(trial.trial.job, trial.ended, self.prepared.metric), flush=True)
@@ -72,8 +79,14 @@ class TrialQueue:
         self._is_empty = True
 
     def tick(self, running: list[RunningTrial]) -> None:
-        """Check that the search's folder is there. Each running trial reads its own metrics."""
+        """Check that the search's folder is there, and print new warnings. Each trial reads its own metrics."""
         check_in_place(self.sweep.path, "search.folder")
+        for trial in running:
+            self._warn(trial)
+
+    def _warn(self, trial: RunningTrial) -> None:
+        job = trial.trial.job
+        self.warnings.look(f"trial {job.number} ({job.what})", trial.trial.folder / LOG_FILE)
 
     def _next(self) -> LockedTrial | None:
         with hold_lock(self._lock_file("trials"), wait=True):

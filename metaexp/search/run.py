@@ -27,6 +27,7 @@ from metaexp.search.summary import (
 from metaexp.sweep.folder import Sweep, explain_moved
 from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
 from metaexp.sweep.processes.warm_start import open_job_starter
+from metaexp.tracking.wandb_names import notes_of_one_run
 
 
 def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None, config_name: str = "config") -> int:
@@ -45,7 +46,7 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
         RunFolderError: The folder has other files in it, or another search.
         Interrupted: SIGINT or SIGTERM came. The running trials have saved and stopped.
     """
-    for note in prepared.notes:
+    for note in (*prepared.notes, *notes_of_one_run("trial")):
         print_text(note, flush=True)
     place, stop = prepared.open(overrides), StopRequest()
     words = ["metaexp", "search", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
@@ -69,6 +70,7 @@ def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bo
         print_text("\n".join(format_opening(prepared, study.points())), flush=True)
         with explain_moved(place.path, "search.folder"):
             Pool(queue, prepared.options.workers).run(lambda: bool(stop))
+        queue.warnings.close()
     return study, queue.exhausted
 
 

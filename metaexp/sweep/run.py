@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.core.terminal_text import print_text
+from metaexp.machine.job_warnings import JobWarnings
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
 from metaexp.machine.threads import threads_each
 from metaexp.results.display.next_steps import after_sweep, format_next
@@ -33,7 +33,7 @@ from metaexp.sweep.folder import (
 )
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
-from metaexp.sweep.job_state import JobState
+from metaexp.sweep.job_state import LOG_FILE, JobState
 from metaexp.sweep.launcher import LauncherPool, chosen_launcher
 from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
@@ -41,6 +41,7 @@ from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.queue import SweepQueue
 from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
 from metaexp.sweep.time_left import TimeLeft, format_running
+from metaexp.tracking.wandb_names import notes_of_one_run
 
 _SECONDS_BETWEEN_COUNTS = 1.0
 
@@ -64,10 +65,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     """
     display = display or default_display()
     prepared = prepare(overrides, config_dir, config_name, display)
-    for note in prepared.notes:
+    for note in (*prepared.notes, *notes_of_one_run("job of a sweep")):
         display.print_line(note)
-    if os.environ.get("WANDB_RUN_ID"):
-        display.print_line("WANDB_RUN_ID names one run and is not used: each job of a sweep has an id of its own")
     command = sweep_command(overrides, config_dir, config_name)
     sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
@@ -132,7 +131,7 @@ def _run(
     launcher = chosen_launcher(overrides)
     total = sum(job.steps for job in left)
     with display.show_progress("sweep", total) as advance:
-        watcher = Reporter(sweep, left, display, advance)
+        watcher = Reporter(sweep, left, display, advance, prepared.notes)
         if launcher is None:
             together = prepared.options.together
             at_once = jobs_at_once(prepared.options.n_jobs, prepared.jobs, together=together)
@@ -142,6 +141,7 @@ def _run(
                 Pool(queue, at_once).run(lambda: bool(stop))
         else:
             LauncherPool(sweep, left, prepared.options, prepared.composer, overrides, watcher).run(lambda: bool(stop))
+        watcher.warnings.close()
 
 
 class Reporter:
@@ -152,15 +152,21 @@ class Reporter:
         jobs: The jobs that are left.
         display: Shows the lines.
         advance: Called with the steps done by all jobs together.
+        told: Notes that were printed before the jobs.
     """
 
-    def __init__(self, sweep: Sweep, jobs: Sequence[FrozenJob], display: Display, advance: Advance) -> None:
+    def __init__(
+        self, sweep: Sweep, jobs: Sequence[FrozenJob], display: Display, advance: Advance, told: Sequence[str] = ()
+    ) -> None:
         self.sweep = sweep
         self.display = display
         self.advance = advance
         self.steps = {job.number: 0 for job in jobs}
         self.time_left = TimeLeft(jobs)
         self.counted = time.monotonic()
+        self.warnings = JobWarnings(display.print_line, told)
+        for job in jobs:
+            self.warnings.begin(sweep.folder(job) / LOG_FILE)
 
     def ended(self, job: FrozenJob, state: JobState) -> None:
         """Print the result of a job, and its log if it failed.
@@ -170,6 +176,7 @@ class Reporter:
             state: How it ended.
         """
         self.steps[job.number] = job.steps
+        self.warnings.look(format_job(job), self.sweep.folder(job) / LOG_FILE)
         self.time_left.ended(job, state.record.seconds if state.status == "completed" and state.record else None)
         self.display.print_line(format_job_line(job, state))
         if state.ended_badly:
@@ -197,6 +204,7 @@ class Reporter:
         self.counted = now
         progress = {job.number: read_progress(self.sweep.folder(job)) for job in running}
         for job in running:
+            self.warnings.look(format_job(job), self.sweep.folder(job) / LOG_FILE)
             found = progress[job.number]
             self.steps[job.number] = found.step if found else last_step(self.sweep.folder(job) / METRICS_FILE)
         self.display.show_status(format_running(running, progress), self.time_left.seconds(progress))

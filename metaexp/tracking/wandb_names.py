@@ -16,6 +16,9 @@ MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 _OTHER_MODES: dict[str, Mode] = {"dryrun": "offline", "run": "online", "shared": "online"}
 """Values of WANDB_MODE that the client knows beside :data:`MODES`."""
 
+OF_ONE_RUN = {"WANDB_RUN_ID": "an id", "WANDB_NAME": "a name"}
+"""Variables that name one run, and what they give it. Where a command makes several runs, they are left out."""
+
 LONGEST_NAME = 128
 _LONGEST_TAG = 64
 _NOT_IN_PROJECTS = "/\\#?%:"
@@ -43,6 +46,16 @@ def mode_of_environment() -> Mode | None:
 def tags_of_environment() -> list[str]:
     """The tags in WANDB_TAGS, which are separated by commas."""
     return [tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag.strip()]
+
+
+def notes_of_one_run(each: str) -> list[str]:
+    """Return a line for each variable of :data:`OF_ONE_RUN` that is set and is left out.
+
+    Args:
+        each: What there are several of: ``job of a sweep``.
+    """
+    given = [name for name in OF_ONE_RUN if os.environ.get(name)]
+    return [f"{name} names one run and is not used: each {each} has {OF_ONE_RUN[name]} of its own" for name in given]
 
 
 def mode_in_force(wanted: Mode) -> Mode:
@@ -139,7 +152,8 @@ def _without(source: str, value: str, refused: str) -> list[str]:
     found = "".join(sorted(set(value) & set(refused)))
     if not found:
         return []
-    return [f"{source}={_short(value)} has {' '.join(found)} in it; W&B refuses {' '.join(refused)} there. Remove it."]
+    shown, all_shown = (" ".join("a space" if c == " " else c for c in some) for some in (found, refused))
+    return [f"{source}={_short(value)} has {shown} in it; W&B refuses {all_shown} there. Remove it."]
 
 
 def _short(value: str) -> str:

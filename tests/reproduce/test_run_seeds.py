@@ -90,15 +90,18 @@ def test_several_seeds_do_not_share_the_id_of_one_wandb_run(
     seen: dict[int, str | None] = {}
 
     def note(_plan: SeedsPlan, _job: object, seed: int, *_: object) -> None:
-        seen[seed] = os.environ.get("WANDB_RUN_ID")
+        seen[seed] = os.environ.get("WANDB_RUN_ID") or os.environ.get("WANDB_NAME")
         raise NotFiniteError("enough")
 
     monkeypatch.setattr(module, "_run", note)
     monkeypatch.setenv("WANDB_RUN_ID", "of-one-run")
+    monkeypatch.setenv("WANDB_NAME", "of-one-run")
     run_seeds(plan(conf, seeds=2))
     assert seen == {0: None, 1: None}
-    assert os.environ["WANDB_RUN_ID"] == "of-one-run"
-    assert "WANDB_RUN_ID names one run and is not used: each seed has an id of its own" in capsys.readouterr().err
+    assert os.environ["WANDB_RUN_ID"] == os.environ["WANDB_NAME"] == "of-one-run"
+    printed = capsys.readouterr().err
+    assert "WANDB_RUN_ID names one run and is not used: each seed has an id of its own" in printed
+    assert "WANDB_NAME names one run and is not used: each seed has a name of its own" in printed
     run_seeds(plan(conf, seeds=1))
     assert seen[0] == "of-one-run"
 

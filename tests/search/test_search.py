@@ -490,3 +490,20 @@ def test_a_moved_search_continues_in_its_new_place(family: ModuleType) -> None:
     Path("found").rename("elsewhere")
     assert run(family, *VARIED, "search.trials=2", folder="elsewhere") == 0
     assert starts_of("elsewhere") == {0: 1, 1: 1}
+
+
+def test_what_trials_warn_of_is_printed_once_and_counted(
+    family: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("WANDB_RUN_ID", "WANDB_NAME"):
+        monkeypatch.setenv(name, "mine")
+    asked = ["algorithm.case=8", "algorithm.inner_lr=0.1,0.2", "search=grid", "search.trials=2", "search.pruner=none"]
+    assert run(family, *asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (first, last) = (line for line in lines if "leaks" in line)
+    assert first.startswith("trial 0 (algorithm.inner_lr=0.1): warning: the roof leaks at 0.1")
+    assert last == "2 trials: warning: the roof leaks at 0.1"
+    assert [line for line in lines if "names one run" in line] == [
+        "WANDB_RUN_ID names one run and is not used: each trial has an id of its own",
+        "WANDB_NAME names one run and is not used: each trial has a name of its own",
+    ]

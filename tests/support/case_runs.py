@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -36,7 +37,7 @@ RESULTS = ("metrics.jsonl", "test_episodes.csv", "checkpoints/best.safetensors")
 class Cases(TinyMAML):
     """TinyMAML in several cases.
 
-    Case 5 raises, case 6 is not finite and case 7 kills its process, each in step 8. The others are fine.
+    Case 5 raises, case 6 is not finite, case 7 kills its process and case 8 warns, each in step 8. The others are fine.
 
     Args:
         model: The network.
@@ -57,6 +58,8 @@ class Cases(TinyMAML):
             raise RuntimeError("the roof is on fire\nand more about it")
         if (self.case, step) == (7, 8):
             os.kill(os.getpid(), signal.SIGKILL)
+        if (self.case, step) == (8, 8):
+            logging.getLogger("metaexp.cases").warning("the roof leaks at %s", self.inner_lr)
         super().set_progress(step, total)
 
     def meta_loss(self, episode: Episode) -> Tensor:

@@ -314,3 +314,14 @@ def test_the_command_to_give_again_has_the_users_own_files_and_packages(family: 
     assert command == ["metaexp", "train", "-m", "--config-dir", "conf", *trusted, "seed=0,1", "a=b c"]
     assert sweep_command(["seed=0"], None, "mine")[3:5] == ["--config-name", "mine"]
     assert sweep_command(["seed=0"], None) == ["metaexp", "train", "-m", *trusted, "seed=0"]
+
+
+def test_what_jobs_warn_of_is_printed_once_and_counted(family: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_NAME", "mine")
+    display = RecordingDisplay()
+    overrides = [*family.COMMON, "algorithm.case=8,0", "algorithm.inner_lr=0.1,0.2"]
+    assert run_all(overrides, CONF, "config", display) == 0
+    first = "job 0 (algorithm.case=8 algorithm.inner_lr=0.1): warning: the roof leaks at 0.1"
+    assert [line for line in display.lines if "leaks" in line] == [first, "2 jobs: warning: the roof leaks at 0.1"]
+    assert display.lines.index(first) < next(n for n, line in enumerate(display.lines) if "test mse" in line)
+    assert "WANDB_NAME names one run and is not used: each job of a sweep has a name of its own" in display.lines

@@ -364,6 +364,7 @@ def test_a_name_that_the_server_would_refuse_is_refused_before_the_start(keys: d
         ("WANDB_TAGS", "a," + "t" * 70, r"WANDB_TAGS has the tag .* of 70 characters"),
         ("WANDB_NAME", "n" * 129, r"WANDB_NAME=.* has 129 characters"),
         ("WANDB_RUN_ID", "a/b", r"WANDB_RUN_ID='a/b' has / in it"),
+        ("WANDB_RUN_ID", "a b", r"WANDB_RUN_ID='a b' has a space in it; W&B refuses : .* % a space there"),
         ("WANDB_RUN_ID", " a", r"WANDB_RUN_ID=' a' begins or ends with a space"),
     ],
 )

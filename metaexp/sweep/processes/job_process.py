@@ -16,6 +16,7 @@ from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ExitCode, MetaexpError, RunFolderError
 from metaexp.sweep.job_state import LOG_FILE, JobState, lock_job, new_note, read_state, write_note
+from metaexp.tracking.wandb_names import OF_ONE_RUN
 
 BUSY = 75
 """Exit code of a worker that does nothing because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
@@ -193,9 +194,9 @@ def job_environment() -> dict[str, str]:
     """The environment variables of a worker: ours, with three changes.
 
     PYTHONPATH gets the folder of metaexp if metaexp is not installed. WANDB_SERVICE is removed, because a job that
-    shares our W&B service ends with it. WANDB_RUN_ID is removed, because each job is a W&B run of its own.
+    shares our W&B service ends with it. Variables that name one W&B run are removed, because each job is another run.
     """
-    ours = {key: value for key, value in os.environ.items() if key not in ("WANDB_SERVICE", "WANDB_RUN_ID")}
+    ours = {key: value for key, value in os.environ.items() if key not in ("WANDB_SERVICE", *OF_ONE_RUN)}
     root = str(Path(metaexp.__file__).resolve().parents[1])
     if root not in sys.path or Path(root).name in ("site-packages", "dist-packages"):
         return ours
