@@ -53,11 +53,15 @@ def main(arguments: Sequence[str]) -> int:
     from metaexp.sweep.plan import format_plan
     from metaexp.sweep.prepare import prepare
 
-    prepared = prepare(options.overrides, options.config_dir, options.config_name, default_display(), keeps_files=False)
+    given = (options.overrides, options.config_dir, options.config_name, default_display())
+    prepared = prepare(*given, keeps_files=False)
+    if prepared.lacks_folders():  # whether such a job begins anew depends on Hydra's files, too
+        prepared = prepare(*given)
     check_writable(prepared.path)
     print_text(format_plan(prepared, options.overrides, _print_progress if options.measure else None))
     command = shlex.join(["metaexp", "train", "-m", *own_options(options), *options.overrides])
-    print_text(f"nothing was started\n{format_next([Step(command, 'start it')])}")
+    after = format_next([Step(command, "start it")] if prepared.left() else [])
+    print_text("\n".join(part for part in ("nothing was started", after) if part))
     return 0
 
 

@@ -19,7 +19,7 @@ from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
 from metaexp.folders.listing import format_rows, format_size
 from metaexp.folders.rows import owner_row, read_report, run_row
-from metaexp.folders.state import RunState, read_run
+from metaexp.folders.state import RunState, read_run, steps_done
 from metaexp.results.display.next_steps import Step, after_run, after_stop, after_sweep, format_next, step
 from metaexp.results.display.terminal import format_after_steps, format_domains, format_metrics
 from metaexp.results.display.wording import (
@@ -118,7 +118,8 @@ def _format_results(folder: Path, record: RunRecord) -> list[str]:
             f"{with_these}"
         )
     best = "" if record.selected_step is None else f", weights after {record.selected_step:,} selected"
-    cost = f"{record.steps:,} steps{best}; {format_time(record.seconds)}"
+    time = "" if record.status == "running" else f"; {format_time(record.seconds)}"  # not known after a kill
+    cost = f"{steps_done(folder, record):,} steps{best}{time}"
     lines.append(f"  cost        {cost}{'; ' + format_device(record.device) if record.device else ''}")
     return lines if len(lines) > 1 else []
 

@@ -37,7 +37,7 @@ from metaexp.results.own_code import codes_used
 from metaexp.results.reading import ADDED, read_part
 from metaexp.results.record import FROZEN_FILE
 from metaexp.sweep.frozen_job import FrozenJob, frozen_digest, read_frozen, write_frozen
-from metaexp.sweep.job_state import JobState, damaged_state, read_state
+from metaexp.sweep.job_state import LOG_FILE, JobState, damaged_state, read_state
 from metaexp.sweep.reuse import copy_run
 
 SWEEP_FILE = "sweep.json"
@@ -121,8 +121,10 @@ class Sweep:
         """Return how far a job is.
 
         A job that is not done and whose ``frozen.json`` is damaged has failed, and so has one that somebody completed
-        by hand with other code.
+        by hand with other code. One whose whole folder was removed waits, if ``job`` is still the same job.
         """
+        if self.can_restore(job):
+            return JobState("waiting", self.folder(job) / LOG_FILE)
         state = read_state(self.folder(job))
         codes = codes_used(state.record) if state.status == "completed" and state.record is not None else []
         if job.own_code is not None and codes not in ([], [job.own_code[:12]]):
@@ -136,6 +138,10 @@ class Sweep:
             f"was made with ({str(job.own_code)[:12]}), so it is not a job of this sweep. To run all jobs with one "
             "version of the code, add hydra.sweep.dir=NEW_PLACE to the command."
         )
+
+    def can_restore(self, job: FrozenJob) -> bool:
+        """Return whether the folder of a job was removed, and ``job``, as it is composed now, is that job."""
+        return self.head.jobs.get(job.name) == frozen_digest(job) and not os.path.lexists(self.folder(job))
 
     def add(self, job: FrozenJob) -> Path:
         """Write one more frozen job and return its folder.
@@ -227,9 +233,6 @@ def lock_command(path: Path) -> Iterator[None]:
     """Within this block, others can see that a command works on a sweep, also between two of its jobs.
 
     Several commands may do so at the same time; each locks a file of its own.
-
-    Args:
-        path: The sweep's folder.
     """
     file = path / LOCKS_FOLDER / f"command-{os.getpid()}"
     make_folder(file.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.progress import Display, Silent
-from metaexp.sweep.decide import duplicates, is_complete
+from metaexp.sweep.decide import duplicates, is_complete, is_left
 from metaexp.sweep.expand import check_initial_weights, digest, expand, freeze_all, runs_here, sweep_name, swept_keys
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, open_sweep
 from metaexp.sweep.frozen_job import Freezer, FrozenJob
@@ -55,6 +56,15 @@ class Prepared(NamedTuple):
     def state(self, job: FrozenJob) -> JobState:
         """Return how far a job is."""
         return JobState("waiting", self.path / job.name) if self.sweep is None else self.sweep.state(job)
+
+    def left(self) -> list[FrozenJob]:
+        """Return the jobs that the command runs."""
+        same = self.duplicates()
+        return [job for job in self.jobs if job.number not in same and is_left(self.state(job), self.options)]
+
+    def lacks_folders(self) -> bool:
+        """Return whether the folder of a job was removed from a sweep that exists."""
+        return self.sweep is not None and not all(os.path.lexists(self.sweep.folder(job)) for job in self.jobs)
 
     def duplicates(self) -> dict[int, int]:
         """Return the number of each job that repeats an earlier one -> the number of that one. Only that one runs."""
@@ -266,7 +276,8 @@ def _newest_sweep(place: Path, hashed: str) -> Sweep | None:
         found = open_sweep(path)
         if found.head.digest != hashed:
             raise RunFolderError(
-                f"{path} holds another sweep ({' '.join(found.head.command)}). Choose another folder or sweep.name."
+                f"{path} holds another sweep ({shlex.join(found.head.command)}). Choose another folder or sweep.name. "
+                "sweep.reuse=true then copies the runs of its jobs that this sweep would repeat."
             )
     return found
 

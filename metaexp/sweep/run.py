@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
@@ -70,8 +71,12 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     command = sweep_command(overrides, config_dir, config_name)
     sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
+    for job in filter(sweep.can_restore, prepared.jobs):
+        display.print_line(f"{format_job(job)} begins anew: {sweep.folder(job)} was removed")
+        with suppress(RunFolderError):  # the same command, given twice, has just written it
+            sweep.add(job)
     same = prepared.duplicates()
-    left = [job for job in prepared.jobs if job.number not in same and is_left(prepared.state(job), prepared.options)]
+    left = prepared.left()
     kept = frozenset(job.number for job in prepared.jobs if prepared.state(job).status == "completed")
     display.print_line(_format_opening(sweep, prepared.jobs, left, kept, len(same)))
     stop = StopRequest()
@@ -84,7 +89,8 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
         text = format_table(sweep.name, prepared.jobs, states, same, kept)
         write_atomically(sweep.path / TABLE_FILE, f"{text}\n".encode())
     statuses = {state.status for state in states.values()}
-    again = () if stop.signal_number is not None else command  # the message of a stop has it already
+    is_left_over = any(is_left(state, prepared.options) for state in states.values())
+    again = command if is_left_over and stop.signal_number is None else ()  # the message of a stop has it already
     after = format_next(after_sweep(sweep.path, statuses, again))
     print_text("\n".join(part for part in (text, format_folder(sweep.path), after) if part), flush=True)
     if stop.signal_number is not None:

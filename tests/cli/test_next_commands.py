@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from metaexp.config.classes.make import import_class
 from metaexp.config.compose import Composer
 from metaexp.config.schema import ClassSpec
 from metaexp.data.base import Dataset
-from metaexp.results.display.next_steps import after_prediction, after_report, after_rerun, after_run, after_seeds
+from metaexp.results.display.next_steps import (
+    after_prediction,
+    after_report,
+    after_rerun,
+    after_run,
+    after_seeds,
+    after_sweep,
+)
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",
@@ -201,3 +209,16 @@ def test_what_wandb_wrote_offline_is_uploaded_next(tmp_path: Path) -> None:
     assert [shlex.split(command) for command in found] == [
         ["wandb", "sync", str(run / "wandb" / "offline-run-20260102_000000-a")]
     ]
+
+
+def test_what_wandb_wrote_offline_of_all_jobs_is_uploaded_next(tmp_path: Path) -> None:
+    sweep = tmp_path / "a sweep"
+    assert not [step for step in after_sweep(sweep, ["completed"]) if step.command.startswith("wandb")]
+    folders = [sweep / job / "wandb" / "offline-run-1-a" for job in ("000-a", "001-b")]
+    for path in (*folders, sweep / "000-a" / "wandb" / "earlier" / "offline-run-0-a"):
+        path.mkdir(parents=True)
+    (command,) = (step.command for step in after_sweep(sweep, ["completed"]) if step.command.startswith("wandb"))
+    shown = subprocess.run(
+        ["sh", "-c", command.replace("wandb sync", "printf '%s\\n'", 1)], capture_output=True, text=True
+    )
+    assert shown.stdout.splitlines() == [str(path) for path in folders]

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import case_runs
 import pytest
 from events import once
 from rich.console import Console
 
+from metaexp.cli.plan import main as plan
 from metaexp.core.errors import RunFolderError
 from metaexp.machine.signals import Interrupted
 from metaexp.results.record import read_record
@@ -232,7 +234,7 @@ def test_a_job_whose_frozen_file_was_damaged_fails_by_name_and_the_others_run(
     del content["sha256"]
     content["config"]["train"]["steps"] = 8
     unsigned.write_text(json.dumps(content))
-    shutil.rmtree(folder_of(3))
+    (folder_of(3) / "frozen.json").unlink()
     assert run_all([*overrides, "sweep.on_error=retry"], CONF, "config", RecordingDisplay()) == 10
     out = capsys.readouterr().out
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("   ")}
@@ -255,6 +257,40 @@ def test_a_completed_job_needs_its_frozen_file_no_more(family: ModuleType, capsy
     (folder_of(0) / "frozen.json").write_text("{")
     assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
     assert "2 of 2 jobs completed (2 before)" in capsys.readouterr().out
+
+
+def test_a_job_whose_folder_was_removed_begins_anew_while_it_is_the_same_job(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*family.COMMON, "seed=0,1"]
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 0
+    gone = folder_of(1)
+    before = case_runs.result_of(gone)
+    shutil.rmtree(gone)
+    display = RecordingDisplay()
+    planned = prepare(overrides, CONF, "config")
+    assert [planned.state(job).status for job in planned.jobs] == ["completed", "waiting"]
+    words = ["--config-dir", str(CONF), *(f"--trust={name}" for name in case_runs.TRUSTED), *overrides]
+    assert plan(words) == 0
+    printed = capsys.readouterr().out
+    assert "1 job to run" in printed
+    assert "# start it" in printed
+    assert not gone.exists()
+    assert run_all(overrides, CONF, "config", display) == 0
+    assert case_runs.result_of(gone) == before
+    assert f"job 1 (seed=1) begins anew: {gone} was removed" in display.lines
+    assert "run what is left" not in capsys.readouterr().out
+
+    assert plan(words) == 0
+    assert "# start it" not in capsys.readouterr().out
+    shutil.rmtree(gone)
+    file = CONF / "algorithm" / "cases.yaml"
+    file.write_text(file.read_text().replace("inner_lr: 0.1", "inner_lr: 0.2"))
+    assert run_all(overrides, CONF, "config", RecordingDisplay()) == 10
+    out = capsys.readouterr().out
+    assert f"{gone}/frozen.json is missing" in out
+    assert "run what is left" not in out
+    assert not gone.exists()
 
 
 def test_a_sweep_whose_folder_is_moved_ends_with_one_line_and_leaves_nothing_behind(family: ModuleType) -> None:

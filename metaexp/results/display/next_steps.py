@@ -85,7 +85,15 @@ def after_sweep(folder: Path, states: Collection[str], command: Sequence[str] = 
     again = [] if is_complete or not command else [Step(shlex.join(command), "run what is left")]
     failed = [step("which jobs failed, and why", "ls", folder, "state=failed")] if "failed" in states else []
     better = step("which is better, and how certain that is", "compare", folder)
-    return [*again, *failed, *([better] if "completed" in states else [])]
+    return [*again, *failed, *([better] if "completed" in states else []), *_upload_all(folder)]
+
+
+def _upload_all(folder: Path) -> list[Step]:
+    """The command that uploads what W&B wrote offline of all jobs. The shell finds the folders."""
+    if not any(folder.glob("*/wandb/offline-run-*")):
+        return []
+    words = f"wandb sync {shlex.quote(str(folder))}/*/wandb/offline-run-*"
+    return [Step(words, "upload all jobs to Weights & Biases")]
 
 
 def after_check(kind: str, words: Sequence[str]) -> list[Step]:

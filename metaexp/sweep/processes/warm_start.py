@@ -146,7 +146,7 @@ class _Forked:
         code = self.process.poll()
         if not isinstance(self.process, ForkedProcess):
             return code
-        if not self.process.parent.is_alive:
+        if not self.process.parent.is_alive and self.last_signal != signal.SIGKILL:  # else it died with the job
             self.starter.note_death(self.process.parent)
         if code is None and self.process.is_lost:
             if self.last_signal is not None:

@@ -229,6 +229,20 @@ def begun_by_parent(starter: WarmStarter, process: JobProcess) -> bool:
     return starter._parents[-1].is_ready and (process.folder / "job_state.json").exists()
 
 
+@pytest.mark.usefixtures("forked_parents")
+def test_a_parent_that_is_killed_with_its_job_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_start, "_load", lambda: time.sleep(WAIT))  # it is killed before it is ready
+    sweep = sweep_of("sweep", "seed=0,1")
+    said: list[str] = []
+    with open_job_starter((), 1, said.append) as begin:
+        assert isinstance(begin, WarmStarter)
+        running = begin(folder(sweep, 0))
+        running.kill()
+        assert running.wait(WAIT) == -signal.SIGKILL
+        assert not begin._parents[0].is_alive
+    assert said == []
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked_parents")
 def test_a_parent_that_dies_before_it_forks_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
