@@ -15,7 +15,7 @@ from metaexp.doctor.report import Part
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import normalise_with
-from metaexp.models.inspection import maps_over_tasks
+from metaexp.models.checks.inspection import maps_over_tasks
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "grey images, 1 x 28 x 28": (1, 28, 28),

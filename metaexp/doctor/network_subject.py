@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from metaexp.doctor.subject import fix_noise
 from metaexp.models.base import Network
-from metaexp.models.inspection import maps_over_tasks, prepare_another, prepare_network
+from metaexp.models.checks.inspection import maps_over_tasks, prepare_another, prepare_network
+from metaexp.models.checks.trial import size_lazy_layers
 from metaexp.models.plain import as_network
-from metaexp.models.trial import size_lazy_layers
 
 N_OUTPUTS = 5
 N_EXAMPLES = 10

@@ -20,9 +20,9 @@ from metaexp.data.mapped.placement import use_placement
 from metaexp.machine.device import Compute, use_device
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import Network
-from metaexp.models.hidden import refuse_hidden
+from metaexp.models.checks.hidden import refuse_hidden
+from metaexp.models.checks.trial import refuse_lazy
 from metaexp.models.library_noise import seed_numpy_and_python
-from metaexp.models.trial import refuse_lazy
 from metaexp.results.beginning import InitialWeights
 from metaexp.run.chunk_size import tasks_at_once, training_chunk
 from metaexp.run.evaluation.evaluator import Evaluator, SealedSource

@@ -25,7 +25,7 @@ from metaexp.doctor.network import CHECKS, SHAPES, examine_network
 from metaexp.doctor.network_subject import NetworkSubject
 from metaexp.doctor.report import is_all_ok
 from metaexp.models.base import Network
-from metaexp.models.inspection import prepare_network
+from metaexp.models.checks.inspection import prepare_network
 
 SHAPE = TaskShape(5, 1, 2)
 

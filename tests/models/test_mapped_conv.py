@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from metaexp.models import mapped_conv
-from metaexp.models.inspection import convert_convolutions
+from metaexp.models.checks.inspection import convert_convolutions
 from metaexp.models.mapped_conv import Conv2d, convolve_mapped
 from metaexp.models.omniglot_conv import OmniglotConv
 

@@ -12,7 +12,7 @@ import metaexp as mx
 from metaexp.core.errors import ConfigError
 from metaexp.models.base import buffers_of, call, parameters_of
 from metaexp.models.batch_norm import BatchNorm, normalise_with
-from metaexp.models.inspection import prepare_network
+from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.timm_network import TimmNetwork
 
 try:

@@ -14,7 +14,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape, trains_on_batches
 from metaexp.data.base import MetaDataset
 from metaexp.models.base import Network
-from metaexp.models.inspection import prepare_network
+from metaexp.models.checks.inspection import prepare_network
 from metaexp.models.library_noise import seed_numpy_and_python
 from metaexp.models.plain import as_network
 

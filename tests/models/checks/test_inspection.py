@@ -20,7 +20,7 @@ from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, parameters_of
 from metaexp.models.batch_norm import BatchNorm, normalise_with
-from metaexp.models.inspection import convert_batch_norm, prepare_network
+from metaexp.models.checks.inspection import convert_batch_norm, prepare_network
 
 SHAPE = (2, 6, 6)
 

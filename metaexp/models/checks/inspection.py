@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _LazyNormBase, _NormBase
 from metaexp.core.errors import ConfigError
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
-from metaexp.models.hidden import refuse_hidden
+from metaexp.models.checks.hidden import refuse_hidden
+from metaexp.models.checks.trial import refuse_lazy, size_lazy_layers, try_network
 from metaexp.models.mapped_conv import Conv2d
-from metaexp.models.trial import refuse_lazy, size_lazy_layers, try_network
 
 log = logging.getLogger(__name__)
 

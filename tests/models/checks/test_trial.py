@@ -14,10 +14,10 @@ from torch.nn.utils import parametrizations
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
-from metaexp.models.inspection import maps_over_tasks, prepare_network
+from metaexp.models.checks.inspection import maps_over_tasks, prepare_network
+from metaexp.models.checks.trial import refuse_lazy
 from metaexp.models.mapped_conv import Conv2d
 from metaexp.models.plain import as_network
-from metaexp.models.trial import refuse_lazy
 
 SHAPE = (6,)
 Act = Callable[["Net", Tensor], Tensor]
