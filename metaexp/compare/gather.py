@@ -13,6 +13,7 @@ from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
 from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
+from metaexp.core.json_lines import METRICS_FILE, last_step
 from metaexp.results.episodes import EPISODES_FILE, METRICS_OF_EPISODES, read_domains, read_metric, tested_episodes
 from metaexp.results.evaluations import as_trained
 from metaexp.results.own_code import codes_used
@@ -89,7 +90,7 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
             continue
         try:
             record = read_record(folder)
-            reason = _unusable(record)
+            reason = _unusable(folder, record)
             if reason:
                 left_out.append(LeftOut(folder.name, clean_text(reason)))
             else:
@@ -99,13 +100,16 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
     return _without_duplicates(runs, left_out)
 
 
-def _unusable(record: RunRecord) -> str:
+def _unusable(folder: Path, record: RunRecord) -> str:
     """Why a run cannot be compared; an empty text if it can."""
     if record.status == "failed":
         return f"failed after {record.steps:,} steps: {record.error or 'no message'}"
     if record.status != "completed":
         done = "is still running, or was killed," if record.status == "running" else "was interrupted"
-        return f"{done} after {record.steps:,} steps"
+        steps = max(
+            record.steps, last_step(folder / METRICS_FILE)
+        )  # the record of a killed run is that of its beginning
+        return f"{done} after {steps:,} steps"
     return ""
 
 

@@ -20,6 +20,9 @@ argument was added is the same as one that has it at its default."""
 _OF_RECORD = ("algorithm", "model", "dataset", "experiment", "batch_norm", "first_order", "name", "group", "steps")
 _OF_TASK = ("task.", "train.n_way", "train.k_shot", "train.n_query")
 """Keys of the task, by which groups are made, and of training tasks, which follow it by default."""
+_OF_TEST = "eval.episodes"
+"""Does not change what is trained. The runs of a table are tested on the same episodes, so it makes no rows either,
+unless a row would then have one seed twice."""
 ABSENT = "-"
 
 
@@ -80,13 +83,27 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
         _check_keys(by, leaves)
         identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
         return _named_by(identities, runs, by, differing, leaves)
-    identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in differing) for leaf in decided]
-    found: dict[Any, list[int]] = {}
-    for index, identity in enumerate(identities):
-        found.setdefault((runs[index].record.algorithm, identity), []).append(index)
-    members = list(found.values())
+    trained = [key for key in differing if key != _OF_TEST]
+    members = _members(runs, decided, trained)
+    if _has_a_seed_twice(runs, members):
+        members = _members(runs, decided, differing)
+    else:
+        differing = trained
     labels = _labels([leaves[indices[0]] for indices in members], differing)
     return [Rows(name, [runs[i] for i in indices], []) for name, indices in zip(labels, members, strict=True)]
+
+
+def _members(runs: Sequence[Run], decided: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[list[int]]:
+    """The indices of the runs of each row: those of one algorithm with the same values of some keys."""
+    found: dict[Any, list[int]] = {}
+    for index, (run, leaf) in enumerate(zip(runs, decided, strict=True)):
+        identity = tuple(format_setting(leaf.get(key, ABSENT)) for key in keys)
+        found.setdefault((run.record.algorithm, identity), []).append(index)
+    return list(found.values())
+
+
+def _has_a_seed_twice(runs: Sequence[Run], members: Sequence[Sequence[int]]) -> bool:
+    return any(len({runs[index].record.seed for index in indices}) < len(indices) for indices in members)
 
 
 def settings(record: RunRecord) -> dict[str, Any]:

@@ -76,6 +76,31 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(make_run: Mak
     assert reasons["g_other_numbers"] == "the mean of test_episodes.csv is not the test result of record.json."
 
 
+def test_the_steps_of_a_killed_run_are_those_of_its_metrics(make_run: MakeRun, tmp_path: Path) -> None:
+    killed = make_run("maml", 0, status="running", folder="killed")
+    write_record(dataclasses.replace(read_record(killed), steps=0), killed)
+    (left_out,) = gather([tmp_path / "sweep"]).left_out
+    assert left_out.reason == "is still running, or was killed, after 300 steps"
+    (killed / "metrics.jsonl").unlink()
+    (left_out,) = gather([tmp_path / "sweep"]).left_out
+    assert left_out.reason == "is still running, or was killed, after 0 steps"
+
+
+def test_the_number_of_test_episodes_that_was_asked_for_makes_no_row(make_run: MakeRun, tmp_path: Path) -> None:
+    """After ``--retest`` all runs of a table are tested on one bank, whatever they asked for at first."""
+    for seed, episodes in ((0, 80), (1, 100), (2, 100)):
+        make_run("maml", seed, config={"eval.episodes": episodes})
+    make_run("proto_net", 0)
+    assert labels(tmp_path / "sweep") == ["maml", "proto_net"]
+    (table,) = compared(tmp_path / "sweep").tables
+    assert {row.label: sorted(row.seeds) for row in table.rows} == {"maml": [0, 1, 2], "proto_net": [0]}
+    assert labels(tmp_path / "sweep", "eval.episodes") == ["eval.episodes=100", "eval.episodes=80"]
+    make_run("maml", 0, config={"eval.episodes": 100})
+    assert labels(tmp_path / "sweep")[:2] == ["maml eval.episodes=100", "maml eval.episodes=80"]
+    make_run("maml", 5, config={"eval.weights": "last"})
+    assert "maml eval.episodes=80 eval.weights=last" in labels(tmp_path / "sweep")
+
+
 def test_a_job_that_never_wrote_a_record_is_named_among_those_left_out(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("maml", 0)
     (tmp_path / "sweep" / "003-maml").mkdir()

@@ -153,7 +153,7 @@ def _format_caution(table: Table) -> list[str]:
     verb, those = ("has", "its number is") if len(single) == 1 else ("have", "their numbers are")
     return [
         f"{format_names(single)} {verb} one seed: {those} about those trained weights, not about the algorithm. "
-        "So there is no rank and no verdict."
+        f"So {'it has' if len(single) == 1 else 'they have'} no rank and no verdict."
     ]
 
 

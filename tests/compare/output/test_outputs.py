@@ -406,6 +406,7 @@ def test_a_row_with_one_seed_is_not_ranked_among_the_others(make_run: MakeRun, t
     assert [(row.label, row.rank) for row in table.rows] == [("maml", 1), ("meta_lstm", 2), ("proto_net", None)]
     caution, best, worse, ahead, *_ = format_headline(table)
     assert caution.startswith("ProtoNet has one seed: its number is about those trained weights")
+    assert caution.endswith("So it has no rank and no verdict.")
     assert best.startswith("Of the rows with several seeds, MAML is better than Meta-LSTM: ")
     assert worse.startswith("Meta-LSTM is ")
     assert re.match(
