@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.compare.rows import ABSENT, Decide, Rows, flatten, format_setting, is_of_task, settings, with_named_weights
+from metaexp.compare.rows import (
+    ABSENT,
+    OF_TEST,
+    Decide,
+    Rows,
+    flatten,
+    format_setting,
+    is_of_task,
+    settings,
+    with_named_weights,
+)
 from metaexp.results.display.wording import format_batch_norm, format_device
 from metaexp.results.privacy import clean_text
 from metaexp.results.record import RunRecord
 
-_SKIPPED = ("seed", "algorithm._target_")
+_SKIPPED = ("seed", "algorithm._target_", OF_TEST)
 
 
 @dataclass(frozen=True)

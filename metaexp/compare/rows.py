@@ -20,7 +20,7 @@ argument was added is the same as one that has it at its default."""
 _OF_RECORD = ("algorithm", "model", "dataset", "experiment", "batch_norm", "first_order", "name", "group", "steps")
 _OF_TASK = ("task.", "train.n_way", "train.k_shot", "train.n_query")
 """Keys of the task, by which groups are made, and of training tasks, which follow it by default."""
-_OF_TEST = "eval.episodes"
+OF_TEST = "eval.episodes"
 """Does not change what is trained. The runs of a table are tested on the same episodes, so it makes no rows either,
 unless a row would then have one seed twice."""
 ABSENT = "-"
@@ -83,7 +83,7 @@ def rows(runs: Sequence[Run], by: Sequence[str], decide: Decide) -> list[Rows]:
         _check_keys(by, leaves)
         identities = [tuple((key, format_setting(leaf.get(key, ABSENT))) for key in by) for leaf in leaves]
         return _named_by(identities, runs, by, differing, leaves)
-    trained = [key for key in differing if key != _OF_TEST]
+    trained = [key for key in differing if key != OF_TEST]
     members = _members(runs, decided, trained)
     if _has_a_seed_twice(runs, members):
         members = _members(runs, decided, differing)

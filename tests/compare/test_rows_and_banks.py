@@ -94,6 +94,7 @@ def test_the_number_of_test_episodes_that_was_asked_for_makes_no_row(make_run: M
     assert labels(tmp_path / "sweep") == ["maml", "proto_net"]
     (table,) = compared(tmp_path / "sweep").tables
     assert {row.label: sorted(row.seeds) for row in table.rows} == {"maml": [0, 1, 2], "proto_net": [0]}
+    assert "eval.episodes" not in [difference.key for difference in table.differences]
     assert labels(tmp_path / "sweep", "eval.episodes") == ["eval.episodes=100", "eval.episodes=80"]
     make_run("maml", 0, config={"eval.episodes": 100})
     assert labels(tmp_path / "sweep")[:2] == ["maml eval.episodes=100", "maml eval.episodes=80"]
