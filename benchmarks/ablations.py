@@ -56,6 +56,21 @@ MORE_QUERIES = tuple(
     Change("queries of a class", f"{number}, all in one batch", (f"task.n_query={number}",)) for number in (5, 15)
 )
 
+COLOURS = Change("colours", "ink 0 on paper 1", ("dataset.invert=false",))
+PIXELS = (
+    Change("distance", "Euclidean", ("algorithm.distance=euclidean",)),
+    INTERPOLATION,
+    COLOURS,
+    Change("resizing and colours", "both of these", ("dataset.resize=lanczos", "dataset.invert=false")),
+    UPRIGHT,
+)
+PER_CLASS = Change(
+    "rotations", "one for each class (`per_class`), no classes of their own", ("dataset.rotations=per_class",)
+)
+TRANSDUCTIVE = Change(
+    "batch norm", "statistics of the current batch (`transductive`)", ("algorithm.batch_norm=transductive",)
+)
+
 CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     "maml_omniglot_5way_1shot_two_cores": (
         Change("batch norm", "statistics of the support set (`episode`)", ("algorithm.batch_norm=episode",)),
@@ -67,7 +82,7 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
         INTERPOLATION,
         UPRIGHT,
         Change("rotations", "each is a class of its own (`classes`)", ("dataset.rotations=classes",)),
-        Change("colours", "ink 0 on paper 1", ("dataset.invert=false",)),
+        COLOURS,
     ),
     "relation_net_omniglot_5way_1shot": (
         Change("batch norm", "averages kept in training (`running`)", ("algorithm.batch_norm=running",)),
@@ -78,14 +93,12 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
         Change("colours", "ink 1 on paper 0", ("dataset.invert=true",)),
     ),
     "proto_net_omniglot_5way_1shot": (
-        Change("batch norm", "statistics of the current batch (`transductive`)",
-               ("algorithm.batch_norm=transductive",)),
+        TRANSDUCTIVE,
         Change("queries of a class", "1 (15 were used)", ("task.n_query=1",)),
         INTERPOLATION,
         UPRIGHT,
-        Change("rotations", "one for each class (`per_class`), no classes of their own",
-               ("dataset.rotations=per_class",)),
-        Change("colours", "ink 0 on paper 1", ("dataset.invert=false",)),
+        PER_CLASS,
+        COLOURS,
         Change("distance", "cosine", ("algorithm.distance=cosine",)),
     ),
     "maml_sinusoid": (
@@ -106,7 +119,40 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
         ),
         Change("query points", "100 (5 were used)", ("task.n_query=100",)),
     ),
+    "proto_net_omniglot_20way_1shot": (
+        TRANSDUCTIVE,
+        Change("queries of a class", "5 (15 were used)", ("task.n_query=5",)),
+        INTERPOLATION,
+        UPRIGHT,
+        PER_CLASS,
+        Change("distance", "cosine", ("algorithm.distance=cosine",)),
+    ),
+    "matching_net_omniglot_5way_1shot": (
+        TRANSDUCTIVE,
+        Change("queries of a class", "1 (15 were used)", ("task.n_query=1",)),
+        INTERPOLATION,
+        UPRIGHT,
+        PER_CLASS,
+        COLOURS,
+    ),
+    "anil_omniglot_20way_1shot": (
+        Change("batch norm", "statistics of the support set (`episode`)", ("algorithm.batch_norm=episode",)),
+        Change("queries of a class", "5, all in one batch", ("task.n_query=5",)),
+        Change("inner steps", "4 (5 were used)", ("algorithm.inner_steps_test=4",)),
+        Change("inner steps", "10", ("algorithm.inner_steps_test=10",)),
+        INTERPOLATION,
+        UPRIGHT,
+    ),
+    "nearest_neighbour_omniglot_5way_1shot": PIXELS,
+    "nearest_neighbour_omniglot_5way_5shot": PIXELS,
+    "nearest_neighbour_omniglot_20way_1shot": PIXELS,
+    "nearest_neighbour_omniglot_20way_5shot": PIXELS,
 }  # fmt: skip
+
+TESTED_WITH: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "proto_net_omniglot_20way_1shot": ("proto_net_omniglot_5way_1shot", ("task.n_way=20",)),
+}
+"""Tables about a later test: the run whose weights are tested, and the settings of that test."""
 
 
 class Tested(NamedTuple):
@@ -132,16 +178,17 @@ def measure(run: str, overrides: Sequence[str], n_episodes: int | None = None) -
         return Tested(read_episodes(found.path.with_suffix(".csv"))[-1], found.evaluation.batch_norm)
 
 
-def record_of(run: str) -> dict[str, Any]:
-    """Measure one run without and with each change."""
+def record_of(name: str) -> dict[str, Any]:
+    """Measure the weights of one table without and with each change."""
+    run, settings = TESTED_WITH.get(name, (name, ()))
     metric = read_record(RESULTS / run).test.metric
-    usual = measure(run, [], TASKS[metric])
+    usual = measure(run, settings, TASKS[metric])
     rows = []
-    for change in CHANGES[run]:
-        print_text(f"{run}: {' '.join(change.overrides)}")
+    for change in CHANGES[name]:
+        print_text(f"{name}: {' '.join(change.overrides)}")
         about: dict[str, Any] = {"rule": change.rule, "then": change.then, "overrides": list(change.overrides)}
         try:
-            values = measure(run, change.overrides, TASKS[metric]).values
+            values = measure(run, (*settings, *change.overrides), TASKS[metric]).values
         except NotFiniteError as error:
             rows.append(about | {"mean": None, "why": str(error)})
             continue

@@ -10,6 +10,10 @@ from types import ModuleType
 import pytest
 from programs import load_program
 
+from metaexp.cli.report import is_current
+from metaexp.report.pages import read_entries
+from metaexp.report.rows import grouped
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "ablations.md"
 RECORD = ROOT / "benchmarks" / "records" / "ablations.json"
@@ -40,3 +44,11 @@ def test_the_weights_give_the_errors_of_the_record(ablations: ModuleType) -> Non
     values = ablations.measure(RUN, row["overrides"], record["results"][RUN]["episodes"]).values
     assert statistics.fmean(values) == pytest.approx(row["mean"], abs=2e-3)  # another processor rounds otherwise
     assert row["mean"] != pytest.approx(record["results"][RUN]["mean"], abs=2e-3)
+
+
+def test_every_row_that_does_not_come_out_has_a_note() -> None:
+    notes = PAGE.read_text(encoding="utf-8").partition("## Rows that do not come out")[2]
+    rows = grouped(read_entries(ROOT / "docs" / "results", is_current))
+    failed = [row for row in rows if row.record.verdict and row.record.verdict.kind in {"not_reproduced", "shortened"}]
+    assert len(failed) > 5
+    assert [row.page for row in failed if f"](results/{row.page})" not in notes] == []
