@@ -1,14 +1,15 @@
 """One training episode of Relation Network: metaexp against the plain way to write it in torch.
 
 The plain way is that of the published code: torch's batch norm, and every class map repeated for every query,
-concatenated with it, and convolved. Both have the same weights and give the same scores, which is checked before
-anything is timed. Forward, backward, clipping and Adam's update are in the time; making the episode is not.
+concatenated with it, and convolved. Both have the same weights and give the same loss and gradients, which is checked
+before anything is timed. Forward, backward, clipping and Adam's update are in the time; making the episode is not.
 `python benchmarks/relation_net.py [--setting omniglot_5way_1shot] [--rounds 15] [--device cpu] [--output FILE]`
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from metaexp.algorithms.relation_net import RelationNet
 from metaexp.core.optim import ClipNormPerModule
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
+from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.relation_embedding import RelationEmbedding
 
@@ -142,10 +144,23 @@ def task(input_shape: tuple[int, int, int], shape: TaskShape, device: torch.devi
 
 
 def check_equal(algorithm: RelationNet, plain: Plain, episode: Episode) -> None:
-    """Stop unless both give the same scores for the same weights."""
-    with torch.no_grad():
-        ours = algorithm.predict(algorithm.adapt(episode.support), episode.query.x)
-        torch.testing.assert_close(ours, plain(episode.support, episode.query.x), rtol=1e-4, atol=1e-5)
+    """Stop unless both give the same loss and gradients for the same weights, in float64.
+
+    Raises:
+        AssertionError: The losses differ, or the gradients of a parameter, by more than rounding.
+    """
+    ours, theirs = copy.deepcopy(algorithm).double(), copy.deepcopy(plain).double()
+    exact = Episode(*(Examples(side.x.double(), side.y, side.n_way) for side in episode))
+    losses = ours(exact), theirs.loss(exact)
+    torch.testing.assert_close(*losses, rtol=1e-9, atol=0.0)
+    names = [name for name, _ in theirs.named_parameters()]
+    found, expected = (
+        dict(zip(names, torch.autograd.grad(loss, list(module.parameters())), strict=True))
+        for loss, module in zip(losses, (ours, theirs), strict=True)
+    )
+    name, difference = largest_difference(found, expected, 1e-5)
+    if not difference < 1e-8:
+        raise AssertionError(f"the gradients of {name} differ by {difference:.1e} of their norm")
 
 
 def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode
+from metaexp.doctor.differences import largest_difference
 from metaexp.doctor.finding import OTHER, Finding, does_not_apply, format_error, gap, no_nan, ok, wrong
 from metaexp.doctor.subject import Subject, draws_noise, gradient_of, losses_of, predictions
 from metaexp.doctor.tiny import stack
 
 _CLOSE = 1e-6
+_LEAST_GRADIENT = 1e-2
+"""See :func:`largest_difference`. Reptile's Adam makes 1e-9 of the whole gradient out of rounding."""
 _TASKS = 3
 
 
@@ -32,7 +33,7 @@ def vectorised(subject: Subject) -> Finding:
     if not draws_noise(subject.build(), trained):  # which differs by intent
         largest = losses.abs().max().clamp_min(1e-300)
         numbers["meta-losses_by"] = no_nan(float((mapped_losses - losses).abs().max() / largest))
-        numbers["meta-gradients_by"] = largest_difference(mapped_gradients, gradients)
+        numbers["meta-gradients_by"] = largest_difference(mapped_gradients, gradients, _LEAST_GRADIENT)[1]
     differing = [what.partition("_")[0] for what, number in numbers.items() if number > _CLOSE]
     numbers["between_tasks"] = gap(scores, scores.roll(1, 0))
     if differing:
@@ -56,21 +57,3 @@ def _results(
     algorithm.train()
     losses = losses_of(algorithm, trained, chunk_size).detach()
     return out, losses, gradient_of(algorithm, trained, chunk_size)
-
-
-def largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """Return the largest difference between two gradients, relative to the largest entry of ``b``.
-
-    The scale is that of all tensors together. The exact gradient of a bias before batch norm is zero, so such a tensor
-    by itself holds nothing but rounding.
-
-    Args:
-        a: Name -> gradient.
-        b: Name -> gradient that ``a`` is compared with.
-
-    Returns:
-        The relative difference; the absolute one where ``b`` is zero everywhere.
-    """
-    largest = max((no_nan(float(g.abs().max())) for g in b.values()), default=0.0)
-    difference = max((no_nan(float((a[name] - g).abs().max())) for name, g in b.items()), default=0.0)
-    return no_nan(difference / largest) if largest > 0 else difference

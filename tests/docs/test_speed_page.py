@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import load_program
@@ -35,5 +36,55 @@ def test_a_step_is_timed_only_after_its_loss_and_gradients_agree(monkeypatch: py
     wrong = pair._replace(plain_loss=lambda: pair.plain_loss() * 1.001)
     with pytest.raises(SystemExit, match="the losses differ by"):
         learners.check_equal("anil", wrong)
+    off = pair._replace(arrange=lambda gradients: [*gradients[:-1], gradients[-1] * (1 + 1e-6)])
+    with pytest.raises(SystemExit, match="the gradients of .*bias differ by 1.0e-06"):
+        learners.check_equal("anil", off)
     share = learners.share_of_products(learners.step(pair.ours, pair.our_loss))
     assert 0.05 < share < 0.95
+
+
+@pytest.mark.parametrize("wrong", [None, "lstm.weight_hh", "input_gate.bias"])
+def test_meta_lstm_is_timed_only_after_the_gradient_of_each_parameter_agrees(
+    wrong: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = load_program("benchmarks/meta_lstm.py")
+    setting = benchmark.Setting((1, 16, 16), 1, 2)
+    ours, plain = benchmark.meta_lstm(setting), benchmark.Plain(setting)
+    plain.copy_weights(ours)
+    names = [name for name, p in plain.named_parameters() if p.requires_grad]
+    by_gate = benchmark.gradients_by_gate
+
+    def a_little_off(*arguments: object) -> list[object]:
+        named = zip(names, by_gate(*arguments), strict=True)
+        return [gradient * (1 + 1e-6) if name == wrong else gradient for name, gradient in named]
+
+    monkeypatch.setattr(benchmark, "gradients_by_gate", a_little_off)
+    if wrong is None:
+        benchmark.check_equal(ours, plain, benchmark.tasks(setting, 1, benchmark.torch.device("cpu")))
+        return
+    with pytest.raises(AssertionError, match=f"the meta-gradients of {wrong} differ by"):
+        benchmark.check_equal(ours, plain, benchmark.tasks(setting, 1, benchmark.torch.device("cpu")))
+
+
+def test_relation_net_is_timed_only_after_the_gradient_of_each_parameter_agrees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = load_program("benchmarks/relation_net.py")
+    ours, plain = benchmark.relation_net((1, 28, 28), 1), benchmark.Plain((1, 28, 28), 1)
+    plain.copy_weights(ours)
+    task = benchmark.task((1, 28, 28), benchmark.TaskShape(2, 1, 2), benchmark.torch.device("cpu"))
+    benchmark.check_equal(ours, plain, task)
+
+    wrong = benchmark.Plain((1, 28, 28), 1)
+    wrong.copy_weights(ours)
+    loss_of = benchmark.Plain.loss
+
+    def off(module: Any, episode: object) -> Any:
+        next(module.parameters()).register_hook(lambda gradient: gradient * (1 + 1e-6))
+        return loss_of(module, episode)
+
+    monkeypatch.setattr(benchmark.Plain, "loss", off)
+    with pytest.raises(AssertionError, match=r"the gradients of embedding\.0\.weight differ by 1.0e-06"):
+        benchmark.check_equal(ours, wrong, task)

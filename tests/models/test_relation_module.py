@@ -60,9 +60,9 @@ def test_halves_add_up_to_the_batch_norm_of_all_pairs(statistics: Statistics) ->
         a, b = halved.halves(memory, query)
         expected = whole((memory + query.unsqueeze(1)).flatten(0, 1)).detach()
     sums = (a + b.unsqueeze(1)).flatten(0, 1)
-    assert torch.allclose(sums, expected, atol=1e-12)
+    assert torch.allclose(sums, expected, rtol=1e-9, atol=1e-12)
     for ours, theirs in zip(halved.buffers(), whole.buffers(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-12)
+        assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
     with normalise_with(statistics):
         each_by_itself = (whole(memory) + whole(query).unsqueeze(1)).flatten(0, 1)
     assert not torch.allclose(each_by_itself, expected, atol=1e-3)
@@ -107,7 +107,7 @@ def test_vectors_are_related_as_concatenated_pairs_memory_first() -> None:
 
     memory_of_pair, query_of_pair = memory.repeat(7, 1), query.repeat_interleave(3, 0)
     scores = module(memory, query)
-    assert torch.allclose(scores, by_concatenation(memory_of_pair, query_of_pair), atol=1e-12)
+    assert torch.allclose(scores, by_concatenation(memory_of_pair, query_of_pair), rtol=1e-9, atol=1e-12)
     assert not torch.allclose(scores, by_concatenation(query_of_pair, memory_of_pair), atol=1e-3)
 
 
