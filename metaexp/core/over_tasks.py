@@ -12,6 +12,8 @@ from metaexp.core.types import Episode, combine_tensors, mapped_axes, n_tasks, o
 
 _SIGNS_OF_VMAP = ("vmap", "atching rule", "Tensor that doesn't have storage")
 """Words of torch's messages about operations that it cannot map."""
+_SIGN_OF_ESCAPE = "escaped from inside"
+"""Words of its message about a tensor that was kept from earlier tasks."""
 
 
 def over_tasks(function: Callable[[Episode], Any], episodes: Episode, chunk_size: int | None = None) -> Any:
@@ -45,7 +47,7 @@ def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
     try:
         return torch.vmap(function, in_dims=(mapped_axes(episodes),), randomness="different")(episodes)
     except RuntimeError as error:
-        if not any(sign in str(error) for sign in _SIGNS_OF_VMAP):
+        if _SIGN_OF_ESCAPE in str(error) or not any(sign in str(error) for sign in _SIGNS_OF_VMAP):
             raise
         why = str(error).splitlines()[0].partition(". ")[0][:200].rstrip(".")
         raise ConfigError(

@@ -4,11 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import torch
 
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.errors import ConfigError, MachineError, MetaexpError
+
+_OF_OWN_CODE: Final = [
+    (
+        ("requires_grad_()", "functorch transform"),
+        "the algorithm or its network calls requires_grad_(), which torch does not allow for several tasks at once, "
+        "nor inside torch.func.grad. Take gradients with torch.func.grad, or set device.task_chunk=1 to take one task "
+        "at a time (in a class: let the property vectorises return False).",
+    ),
+    (
+        ("backward() called inside a functorch transform",),
+        "the algorithm or its network calls backward(), which torch does not allow for several tasks at once, and "
+        "which would add to the gradients of the weights. Take gradients with torch.func.grad or torch.autograd.grad.",
+    ),
+    (
+        ("escaped from inside a function being vmapped",),
+        "the algorithm or its network uses a tensor of an earlier task, which it keeps in an attribute or a list. "
+        "Each task must be computed by itself: let adapt return what predict needs, and keep what training collects in "
+        "a buffer (register_buffer; self.mean = 0.9 * self.mean + 0.1 * new).",
+    ),
+    (
+        ("mutating directly with `.data` inside functorch transform",),
+        "the algorithm or its network sets the .data of a tensor, which torch does not allow for several tasks at "
+        "once, nor inside torch.func.grad. Compute from new tensors; torch.func.functional_call takes other weights. "
+        "torch.compile of a layer whose weights are adapted does this, too: leave it out.",
+    ),
+    (
+        ("modified by an inplace operation",),
+        "the algorithm or its network writes into a tensor that its gradient still needs. Make new tensors (x = x + 1, "
+        "not x += 1; no inplace=True), and leave weights as they are while tasks are computed.",
+    ),
+    (
+        ("from user code:", "TORCHDYNAMO"),
+        "torch.compile fails in the algorithm or its network. It cannot compile what is called for several tasks at "
+        "once or inside torch.func.grad. Leave torch.compile out, or set algorithm.first_order=true if the algorithm "
+        "has it and device.task_chunk=1.",
+    ),
+]
+"""Signs of torch's messages about what own code does, and what to do."""
 
 
 def explained(error: BaseException) -> MetaexpError | None:
@@ -35,6 +74,9 @@ def explained(error: BaseException) -> MetaexpError | None:
             "nn.TransformerEncoderLayer) has second derivatives inside "
             "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` in the network's forward."
         )
+    for signs, sentence in _OF_OWN_CODE:
+        if all(sign in text for sign in signs):
+            return ConfigError(f"{sentence} (torch: {_first_line(error).partition('. ')[0]}.)")
     return None
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
+from metaexp.run.left_behind.buffers import not_persistent
 
 Weights = dict[str, Tensor]
 """Name -> tensor of every parameter and buffer of an algorithm."""
@@ -107,13 +108,17 @@ def load_weights(algorithm: Algorithm, weights: Weights) -> None:
     """Copy ``weights`` into the algorithm.
 
     Args:
-        algorithm: The algorithm, changed in place.
+        algorithm: The algorithm, changed in place. A buffer that is not persistent stays where ``weights`` has none, or
+            one of another shape: it may grow with the tasks.
         weights: Tensors by name, on any device.
 
     Raises:
         RunFolderError: A tensor is missing, is not the algorithm's, or has another shape.
     """
     own = weights_of(algorithm)
+    free = {name for name in not_persistent(algorithm) if name not in own or not _fits(own[name], weights.get(name))}
+    own = {name: t for name, t in own.items() if name not in free}
+    weights = {name: t for name, t in weights.items() if name not in free}
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is not in this algorithm" for name in weights if name not in own]
     problems += [
@@ -127,6 +132,10 @@ def load_weights(algorithm: Algorithm, weights: Weights) -> None:
     with torch.no_grad():
         for name, t in own.items():
             t.copy_(weights[name])
+
+
+def _fits(own: Tensor, saved: Tensor | None) -> bool:
+    return saved is not None and saved.shape == own.shape
 
 
 _OF_ONE_MACHINE = ("params", "fused")

@@ -24,8 +24,10 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
+from metaexp.run.left_behind.buffers import mean_buffers, replaced, sum_of
+from metaexp.run.left_behind.first_task import FirstTask
+from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState
-from metaexp.run.traces import Traces
 
 _GOLDEN = 0x9E3779B97F4A7C15  # odd, so that neighbouring seeds get distant streams
 
@@ -132,8 +134,22 @@ class MetaStep:
     def _backward_on_share(self, step: int) -> Partial:
         """Add the gradient over this rank's tasks of ``step`` to ``.grad``."""
         self.algorithm.set_progress(step, self.total_steps)
-        self.compute.reseed(noise_seed(self.seed, step, self.rank))
-        return self.gradient(self.indices(step)[self.share.start : self.share.stop])  # (T_r,)
+        seed = noise_seed(self.seed, step, self.rank)
+        indices = self.indices(step)[self.share.start : self.share.stop]  # (T_r,)
+        first = FirstTask(self.algorithm, partial(self._first_loss, indices, seed)) if self._is_first else None
+        self.compute.reseed(seed)
+        found = self.gradient(indices)
+        if first is not None:
+            first.check()
+        return found
+
+    def _first_loss(self, indices: Tensor, seed: int) -> Tensor:
+        """The meta-loss (1,) of the first of the tasks at ``indices`` (T_r,), from the same seed each time."""
+        self.compute.reseed(seed)
+        episodes = self.source.episodes("train", indices[:1] if self.source.varies else indices)
+        with self.compute.autocast(), refuse_traces(self.algorithm, episodes, "training tasks"):
+            loss: Tensor = over_tasks(self._task, select_tasks(episodes, 0, 1), 1)[0]
+        return loss
 
     def fresh_gradient(self, indices: Tensor) -> Partial:
         """Add the gradient over the tasks at ``indices`` (T_r,) to ``.grad``, without a recorded graph."""
@@ -175,6 +191,7 @@ class MetaStep:
             replaced.append(buffers)
         if traces is not None:
             traces.check("training tasks")
+            traces.warn_of_noise("training tasks")
         return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(replaced, tasks))
 
     def gradient_norm(self) -> Tensor:
@@ -196,35 +213,12 @@ class MetaStep:
             return self.algorithm(episode), {}
         state = dict(self.buffers)
         loss = functional_call(self.algorithm, state, (episode,))
-        return loss, {name: t.detach() for name, t in state.items() if t is not self.buffers[name]}
+        return loss, replaced(self.algorithm, state, self.buffers)
 
     def _replace_buffers(self, new: dict[str, Tensor]) -> None:
         if new:
             with torch.no_grad():
                 torch._foreach_copy_([self.buffers[name] for name in new], list(new.values()))
-
-
-def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
-    """Return the mean of each replaced buffer over the tasks; whole numbers (counters) agree between tasks.
-
-    Args:
-        chunks: The new buffers of some tasks each, (T_c, ...) by name.
-        tasks: What the sum is divided by, the number of all tasks.
-    """
-    found = {}
-    for name in chunks[0]:
-        values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)
-        found[name] = values.sum(0) / tasks if values.is_floating_point() else values[0]
-    return found
-
-
-def sum_of(parts: list[Tensor]) -> Tensor:
-    """Return the sum of means over parts of the tasks, each divided by the number of all; counters agree between parts.
-
-    Args:
-        parts: What :func:`mean_buffers` returned of one buffer for each part.
-    """
-    return torch.stack(parts).sum(0) if parts[0].is_floating_point() else parts[0]
 
 
 def noise_seed(seed: int, step: int, rank: int = 0) -> int:

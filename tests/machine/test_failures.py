@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -52,6 +53,60 @@ def test_each_says_what_to_do(error: BaseException, kind: type[MetaexpError], wo
     assert type(found) is kind
     assert re.search(words, str(found))
     assert "\n" not in str(found)
+
+
+def keep_and_use() -> None:
+    kept: list[torch.Tensor] = []
+
+    def task(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x * 2)
+        return x
+
+    torch.vmap(task)(torch.ones(2))
+    kept[0].add(torch.ones(2))
+
+
+def write_into_what_is_needed() -> None:
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    y += 1
+    y.sum().backward()
+
+
+def set_data() -> None:
+    weight = torch.ones(2)
+
+    def task(x: torch.Tensor) -> torch.Tensor:
+        x.data = weight
+        return x.sum()
+
+    torch.func.grad(task)(torch.ones(2))
+
+
+OF_OWN_CODE = {
+    "requires_grad_": (
+        lambda: torch.vmap(lambda x: x.detach().requires_grad_())(torch.ones(2)),
+        "calls requires_grad_",
+    ),
+    "backward": (
+        lambda: torch.func.grad(lambda x: (x.sum().backward(), x.sum())[1])(torch.ones(2)),
+        "calls backward()",
+    ),
+    "kept": (keep_and_use, "uses a tensor of an earlier task"),
+    "in place": (write_into_what_is_needed, "writes into a tensor that its gradient still needs"),
+    "data": (set_data, "sets the .data of a tensor"),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), OF_OWN_CODE.values(), ids=OF_OWN_CODE)
+def test_what_torch_says_of_own_code_is_said_in_plain_words(act: Callable[[], object], words: str) -> None:
+    """torch itself is asked, so that its words may change."""
+    with (
+        pytest.raises(ConfigError, match=re.escape(f"the algorithm or its network {words}")) as caught,
+        explain_errors(),
+    ):
+        act()
+    assert len(str(caught.value)) < 600
 
 
 def test_attention_has_second_derivatives_as_the_message_says() -> None:

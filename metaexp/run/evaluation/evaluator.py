@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
+from metaexp.core.inner import last
 from metaexp.core.intervals import mean_interval
 from metaexp.core.losses import check_labels, task_metric
 from metaexp.core.metric import PER_CLASS
@@ -23,8 +24,8 @@ from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
+from metaexp.run.left_behind.traces import Repeats, refuse_traces
 from metaexp.run.step import noise_seed
-from metaexp.run.traces import Repeats, refuse_traces
 
 Report = Callable[[int], None]
 """Takes the number of episodes done so far; may raise, to stop."""
@@ -144,10 +145,7 @@ class Evaluator:
                 scores = algorithm.predict(state, x)
                 found.append(task_metric(scores, y))
             if not found:
-                raise ConfigError(
-                    f"adaptation_path of {type(algorithm).__name__} gives no state. Let it give those after 0, 1, ... "
-                    "steps; the last one is what adapt returns."
-                )
+                raise _no_state(algorithm)
             values = torch.stack([*found, *(further_metric(name, scores, y) for name in extra)])
             return torch.cat([values, count_answers(scores, y)]) if names else values
 
@@ -169,7 +167,7 @@ class Evaluator:
 
         rows: list[list[float]] = []
         collect_as_usual()
-        repeats = self._repeats.check(algorithm, partial(self._predictions, algorithm, split), f"{split} task 0")
+        repeats = self._check_first(algorithm, split)
         with _use_eval_mode(algorithm), torch.no_grad(), repeats:
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk
@@ -178,13 +176,35 @@ class Evaluator:
                 report(len(rows))
         return _result(rows, extra, names)
 
-    def _predictions(self, algorithm: Algorithm, split: Split) -> Tensor:
-        """The predictions (M, N) for the first task."""
+    def _check_first(self, algorithm: Algorithm, split: Split) -> AbstractContextManager[None]:
+        """What compares the first task before and after the others."""
+        predict = partial(self._predictions, algorithm, split)
+        has_path = type(algorithm).adaptation_path is not Algorithm.adaptation_path
+        by_path = partial(self._predictions, algorithm, split, by_path=True) if has_path else None
+        return self._repeats.check(algorithm, predict, f"{split} task 0", by_path)
+
+    def _predictions(self, algorithm: Algorithm, split: Split, *, by_path: bool = False) -> Tensor:
+        """The predictions (M, N) for the first task, after ``adapt`` or from the last state of ``adaptation_path``."""
         self.compute.reseed(noise_seed(self.seed, 0))
         episodes = self.source.episodes(split, torch.zeros(1, dtype=torch.int64, device=self.compute.device))
         support, query = one_task(episodes, 0)
         with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks"):
-            return algorithm.predict(algorithm.adapt(support), query.x).float()
+            state = _last_state(algorithm, support) if by_path else algorithm.adapt(support)
+            return algorithm.predict(state, query.x).float()
+
+
+def _last_state(algorithm: Algorithm, support: Examples) -> Adapted:
+    try:
+        return last(algorithm.adaptation_path(support))
+    except StopIteration:
+        raise _no_state(algorithm) from None
+
+
+def _no_state(algorithm: Algorithm) -> ConfigError:
+    return ConfigError(
+        f"adaptation_path of {type(algorithm).__name__} gives no state. Let it give those after 0, 1, ... steps; the "
+        "last one is what adapt returns."
+    )
 
 
 def _result(rows: Sequence[list[float]], extra: Sequence[str], names: Sequence[tuple[str, ...]]) -> EvalResult:

@@ -18,7 +18,8 @@ from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tasks
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.failures import explained
-from metaexp.run.step import MetaStep, mean_buffers, noise_seed
+from metaexp.run.left_behind.buffers import mean_buffers, replaced
+from metaexp.run.step import MetaStep, noise_seed
 
 MOST_DIFFERENCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.3}
 """The largest difference of a run's gradient from the one that it computes alone, relative to its norm. Rounding gives
@@ -92,7 +93,7 @@ class StackedGradient:
             def task(episode: Episode) -> tuple[Tensor, dict[str, Tensor]]:
                 state = {**weights, **buffers}
                 loss = functional_call(self.first.algorithm, state, (episode,))
-                return loss, {name: state[name].detach() for name in buffers if state[name] is not buffers[name]}
+                return loss, replaced(self.first.algorithm, state, buffers)
 
             return over_tasks(task, episodes)
 

@@ -9,49 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from pure_tasks import Mapped, Pure, evaluator, step
+from torch import Tensor
 
-from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
-from metaexp.core.optim import Constant, NoClip
-from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
-from metaexp.machine.device import Compute
-from metaexp.run.evaluation.evaluator import Evaluator
-from metaexp.run.step import MetaStep
-from metaexp.run.traces import Traces
-
-CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
-
-
-class Pure(Algorithm):
-    """y = w x plus the mean of the support's targets. ``act`` is what an algorithm must not do in a task."""
-
-    batch_norm = "none"
-    vectorises = False
-
-    def __init__(self, act: Callable[[Pure, Examples], object] | None = None) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones(1))
-        self.offset = nn.Parameter(torch.zeros(1))
-        self.layer = nn.Dropout(0.1)
-        self.act = act
-        self.before: Tensor | None = None
-        self.n_tasks = 0
-
-    def adapt(self, support: Examples) -> Tensor:
-        found = self.w + support.y.mean()
-        extra = None if self.act is None else self.act(self, support)
-        return found if extra is None else found + extra
-
-    def predict(self, adapted: Tensor, x: Tensor) -> Tensor:
-        return adapted * x + self.offset
-
-
-class Mapped(Pure):
-    """The same for several tasks at once."""
-
-    vectorises = True
+from metaexp.run.left_behind.traces import Traces
 
 
 def decay(algorithm: Pure, _: Examples) -> None:
@@ -87,6 +50,8 @@ SEEN_AT_ONCE = {
     "frozen": (lambda algorithm, _: algorithm.offset.requires_grad_(False), "offset"),
     "mode": (lambda algorithm, _: algorithm.layer.train(not algorithm.training), "layer training mode"),
     "dtype": (lambda *_: torch.set_default_dtype(torch.float64), "torch's default dtype"),
+    "gradients": (lambda *_: torch.set_grad_enabled(not torch.is_grad_enabled()), "whether torch computes gradients"),
+    "deterministic": (lambda *_: torch.use_deterministic_algorithms(True), "torch's deterministic mode"),
 }
 SEEN_LATER = {
     "weights past the counter": past_the_counter,
@@ -96,16 +61,6 @@ SEEN_LATER = {
     "Python": lambda *_: random.random(),
     "a generator": lambda *_: torch.rand((), generator=GENERATOR),
 }
-
-
-def step(tiny: ModuleType, algorithm: Algorithm) -> MetaStep:
-    source = tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 7)
-    optimizer = torch.optim.SGD(algorithm.parameters(), lr=0.1)
-    return MetaStep(algorithm, source, optimizer, Constant(), NoClip(), CPU, 4, 100, 0)
-
-
-def evaluator(tiny: ModuleType) -> Evaluator:
-    return Evaluator(tiny.LoadedLines(None, "1").tasks(TaskShape(0, 3, 6), 5), 5, CPU, 4)
 
 
 @pytest.mark.parametrize(("act", "named"), SEEN_AT_ONCE.values(), ids=SEEN_AT_ONCE)
@@ -119,10 +74,14 @@ def test_what_a_task_writes_is_refused_in_training_and_in_tests(
         with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes training tasks"):
             step(tiny, Pure(quiet)).run(0)
         torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
         with pytest.raises(ConfigError, match=f"Pure changes {named} while it computes val tasks"):
             evaluator(tiny).validate(Pure(quiet), 10, lambda _: None)
     finally:
         torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
 
 
 def test_tasks_that_are_computed_at_once_are_watched_too(tiny: ModuleType) -> None:

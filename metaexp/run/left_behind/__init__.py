@@ -1,0 +1,1 @@
+"""What tasks leave behind: in weights and buffers, in examples, and where no checkpoint holds it."""

@@ -1,0 +1,78 @@
+"""The buffers that tasks replace in training, whose mean over tasks is kept; those of ``persistent=False`` may grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metaexp.core.errors import ConfigError
+
+
+def not_persistent(module: nn.Module) -> frozenset[str]:
+    """Return the names of buffers that torch keeps out of a ``state_dict``: what is computed from shapes, say.
+
+    Args:
+        module: An algorithm or a network.
+    """
+    return frozenset(
+        f"{path}.{name}".lstrip(".")
+        for path, layer in module.named_modules()
+        for name in layer._non_persistent_buffers_set
+    )
+
+
+def replaced(algorithm: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the buffers that a functional call put others in place of.
+
+    One that is not persistent and has another shape than before is left out: it is a table that grew, and the next
+    task makes it again.
+
+    Args:
+        algorithm: What was called.
+        state: The buffers after the call.
+        buffers: The buffers before it.
+
+    Raises:
+        ConfigError: A persistent buffer has another shape.
+    """
+    new = {name: tensor.detach() for name, tensor in state.items() if name in buffers and tensor is not buffers[name]}
+    grown = [name for name, tensor in new.items() if tensor.shape != buffers[name].shape]
+    if lasting := set(grown) - not_persistent(algorithm):
+        name = min(lasting)
+        raise ConfigError(
+            f"{type(algorithm).__name__} gives the buffer {name} another shape while it computes training tasks: "
+            f"{tuple(new[name].shape)}, not {tuple(buffers[name].shape)}. {ADVICE}"
+        )
+    return {name: tensor for name, tensor in new.items() if name not in grown}
+
+
+ADVICE = (
+    "A table that is computed from shapes alone, such as positions or a mask, may change where it is registered with "
+    "register_buffer(..., persistent=False). What training collects has one shape, and is left as it is in tests."
+)
+"""What to do about a buffer that changes."""
+
+
+def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
+    """Return the mean of each replaced buffer over the tasks; whole numbers (counters) agree between tasks.
+
+    Args:
+        chunks: The new buffers of some tasks each, (T_c, ...) by name.
+        tasks: What the sum is divided by, the number of all tasks.
+    """
+    found = {}
+    for name in chunks[0]:
+        values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)
+        found[name] = values.sum(0) / tasks if values.is_floating_point() else values[0]
+    return found
+
+
+def sum_of(parts: list[Tensor]) -> Tensor:
+    """Return the sum of means over parts of the tasks, each divided by the number of all; counters agree between parts.
+
+    Args:
+        parts: What :func:`mean_buffers` returned of one buffer for each part.
+    """
+    return torch.stack(parts).sum(0) if parts[0].is_floating_point() else parts[0]
