@@ -1,8 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from metaexp.models.coordinate_lstm import TILE, CoordinateLSTM, State, tile, untile
+from metaexp.doctor.differences import largest_difference
+from metaexp.models import coordinate_lstm
+from metaexp.models.coordinate_lstm import AT_ONCE, TILE, CoordinateLSTM, State, fits_cache_step, tile, untile
 
 ORDER = torch.tensor([0, 1, 3, 2])  # nn.LSTMCell wants input, forget, candidate, output
 SIZE = TILE + 7
@@ -78,6 +82,62 @@ def test_states_and_gradients_equal_torchs_lstm_cell_on_every_coordinate() -> No
     assert torch.allclose(lstm.bias.grad, bias, rtol=1e-9, atol=1e-12)
     swapped = run_torch(as_torch(lstm, torch.arange(4)), x)
     assert not torch.allclose(state.hidden, swapped.hidden, atol=1e-2)
+
+
+def of_all_tiles(lstm: CoordinateLSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> State:
+    """The last state by the step whose operations take all tiles."""
+    with monkeypatch.context() as patched:
+        patched.setattr(coordinate_lstm, "fits_cache_step", lambda x: False)
+        return run(lstm, x)
+
+
+@pytest.mark.parametrize("size", [5, SIZE, AT_ONCE * TILE + 9, 3 * AT_ONCE * TILE])
+@pytest.mark.parametrize("part", ["hidden", "cell", "both"])
+def test_a_few_tiles_at_a_time_give_what_all_at_once_give(
+    size: int, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstm, x = cell(), inputs(size)
+
+    def found(by: Callable[..., State], x: Tensor) -> tuple[State, dict[str, Tensor]]:
+        state = by(lstm, x)
+        loss = score(state) if part == "both" else (getattr(state, part) ** 2).mean()
+        return state, dict(zip(("weight", "bias"), torch.autograd.grad(loss, [lstm.weight, lstm.bias]), strict=True))
+
+    def all_at_once(lstm: CoordinateLSTM, x: Tensor) -> State:
+        return of_all_tiles(lstm, x, monkeypatch)
+
+    state, gradients = found(run, x)
+    expected, expected_gradients = found(all_at_once, x)
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-14) for a, b in zip(state, expected, strict=True))
+    assert largest_difference(gradients, expected_gradients, 1e-9)[1] < 1e-12
+    _, other = found(run, x.flip(0))
+    assert largest_difference(other, expected_gradients, 1e-9)[1] > 1e-3
+
+
+def test_the_gradient_by_the_states_before_is_right_a_few_tiles_at_a_time() -> None:
+    lstm = cell(hidden=2)
+    x = torch.randn(AT_ONCE + 1, 3, 2, dtype=torch.float64)
+    states = [torch.randn(AT_ONCE + 1, 2, 2, dtype=torch.float64).requires_grad_() for _ in range(2)]
+    assert fits_cache_step(x)
+    assert torch.autograd.gradcheck(lambda hidden, cell: tuple(lstm(x, State(hidden, cell))), states)
+
+
+def test_only_plain_steps_on_a_cpu_write_into_tensors_that_are_there() -> None:
+    x = torch.zeros(2, 3, 16)
+    assert fits_cache_step(x)
+    assert not fits_cache_step(x.to("meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not fits_cache_step(x)
+    mapped: list[bool] = []
+    torch.vmap(lambda x: (mapped.append(fits_cache_step(x)), x)[1])(x[None])
+    assert mapped == [False]
+
+
+def test_a_second_derivative_is_refused_where_a_step_has_none() -> None:
+    lstm, x = cell(), inputs(40)
+    (gradient,) = torch.autograd.grad(score(run(lstm, x)), [lstm.weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 @pytest.mark.parametrize("part", ["hidden", "cell"])
