@@ -242,7 +242,7 @@ def test_examples_in_training_and_in_test_are_counted(tmp_path):
     lines: list[str] = []
     dataset().load(save(tmp_path, **parts), lines.append)
     (warning,) = [line for line in lines if "Warning" in line]
-    assert "3 of the 8 examples of the test split are in the train split" in warning
+    assert "the test split has 3 of its 8 examples in the train split" in warning
     lines.clear()
     dataset().load(save(tmp_path, **by_split()), lines.append)
     assert not any("Warning" in line for line in lines)

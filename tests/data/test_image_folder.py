@@ -330,7 +330,7 @@ def test_the_same_image_in_training_and_in_test_is_counted(data):
     lines: list[str] = []
     dataset().load(data, lines.append)
     (warning,) = [line for line in lines if "Warning" in line]
-    assert "1 of the 6 examples of the test split are in the train split" in warning
+    assert "the test split has 1 of its 6 examples in the train split" in warning
 
 
 def test_links_out_of_the_folder_are_followed_only_with_follow_links(data):

@@ -47,7 +47,7 @@ def warn_of_duplicates(
         for earlier in SPLITS[:i]:
             if n_shared := _n_shared(of_split[split], of_split[earlier]):
                 progress(
-                    f"Warning: {n_shared} of the {total} examples of the {split} split are in the {earlier} split, "
+                    f"Warning: the {split} split has {n_shared} of its {total} examples in the {earlier} split, "
                     "too, byte for byte. Numbers on them say little about new classes; remove them from one of the "
                     "splits."
                 )
@@ -71,7 +71,7 @@ def _warn_within(split: Split, classes: Mapping[str, list[bytes]], total: int, p
         n_examples = sum(digest in ambiguous for digests in classes.values() for digest in digests)
         first, second, *_ = next(names for digest, names in owners.items() if digest in ambiguous)
         progress(
-            f"Warning: {n_examples} of the {total} examples of the {split} split are in two of its classes, byte for "
+            f"Warning: the {split} split has {n_examples} of its {total} examples in two of its classes, byte for "
             f"byte, such as in {first} and in {second}. No answer for them is right; remove them from one of the "
             "classes."
         )
@@ -79,8 +79,8 @@ def _warn_within(split: Split, classes: Mapping[str, list[bytes]], total: int, p
     n_again = sum(times - 1 for count in counts for times in count.values())
     if n_again and split != "train":
         progress(
-            f"Warning: {n_again} of the {total} examples of the {split} split are an earlier example of their class "
-            "once more, byte for byte. A query can then be an example of the support; keep one of each."
+            f"Warning: the {split} split repeats {n_again} of its {total} examples in their class, byte for byte. "
+            "A query can then be an example of the support; keep one of each."
         )
 
 

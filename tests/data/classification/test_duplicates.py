@@ -29,9 +29,9 @@ def test_nothing_is_said_of_different_examples() -> None:
 
 def test_an_example_in_an_earlier_split_is_counted() -> None:
     for pair, words in (
-        ((0, 8), "1 of the 8 examples of the val split are in the train split, too"),
-        ((0, 16), "1 of the 8 examples of the test split are in the train split, too"),
-        ((8, 16), "1 of the 8 examples of the test split are in the val split, too"),
+        ((0, 8), "the val split has 1 of its 8 examples in the train split, too"),
+        ((0, 16), "the test split has 1 of its 8 examples in the train split, too"),
+        ((8, 16), "the test split has 1 of its 8 examples in the val split, too"),
     ):
         (line,) = warnings(pair)
         assert words in line
@@ -44,24 +44,24 @@ def test_an_example_in_two_classes_of_a_split_is_counted_in_both() -> None:
         ((17, 23), "test", "e", "f"),
     ):
         (line,) = warnings(pair)
-        assert f"2 of the 8 examples of the {split} split are in two of its classes" in line
+        assert f"the {split} split has 2 of its 8 examples in two of its classes" in line
         assert f"such as in {first} and in {second}" in line
 
 
 def test_an_example_twice_in_a_class_of_validation_or_test_is_counted() -> None:
     assert warnings((0, 1), (4, 5)) == []  # training
     (line,) = warnings((16, 17), (16, 18), (20, 21))
-    assert "3 of the 8 examples of the test split are an earlier example of their class once more" in line
+    assert "the test split repeats 3 of its 8 examples in their class" in line
     (line,) = warnings((8, 9))
-    assert "1 of the 8 examples of the val split are an earlier" in line
+    assert "the val split repeats 1 of its 8 examples" in line
 
 
 def test_each_kind_has_its_own_line() -> None:
     lines = warnings((0, 16), (17, 18), (19, 20))
-    assert [line.partition(" split are ")[2].partition(",")[0] for line in lines] == [
-        "in the train split",
-        "in two of its classes",
-        "an earlier example of their class once more",
+    assert [line.partition(" split ")[2].partition(",")[0] for line in lines] == [
+        "has 1 of its 8 examples in the train split",
+        "has 2 of its 8 examples in two of its classes",
+        "repeats 1 of its 8 examples in their class",
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_class_that_is_in_two_splits_on_purpose_is_no_duplicate() -> None:
     both: dict[Split, Sequence[str]] = {"train": ["a", "b", "c"], "val": ["c"], "test": ["e", "f"]}
     assert warnings(splits=both) == []
     (line,) = warnings((0, 8), splits=both)  # an image of a class in training that is one of c, too
-    assert "the train split are in two of its classes" in line
+    assert "the train split has 2 of its 12 examples in two of its classes" in line
 
 
 def test_classes_in_no_split_do_not_count() -> None:
