@@ -1,0 +1,61 @@
+"""The sweep over several domains has every algorithm, each on the same tasks and the same test bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metaexp.config.compose import Composer
+from metaexp.config.purpose import Purpose
+from metaexp.config.schema import Settings
+from metaexp.sweep.expand import expand
+from metaexp.sweep.options import SweepOptions
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+ALGORITHMS = sorted(path.stem for path in (CONF / "algorithm").glob("*.yaml"))
+SMALLEST_CLASS = 6
+"""Drawings of the smallest classes of emoji."""
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer()
+
+
+def jobs(composer: Composer, *overrides: str) -> list[Settings]:
+    """The settings of each job of the sweep, with overrides."""
+    command = SweepOptions.parse(["sweep=multi_domain", *overrides], composer)
+    return [composer.settings(job, Purpose.PLAN) for job in expand(composer, command.job_overrides)]
+
+
+def algorithms(found: list[Settings]) -> list[str]:
+    return sorted(job.choices["algorithm"] for job in found)
+
+
+def banks_of(found: list[Settings]) -> set[str]:
+    """What decides the test episodes of each job."""
+    return {repr((job.resolved["dataset"], job.resolved["task"], job.resolved["eval"])) for job in found}
+
+
+def too_large(found: list[Settings]) -> list[str]:
+    """Jobs whose tasks need more examples of a class than the smallest class has."""
+    shapes = {job.experiment or "": (job.train.shape, job.task.shape) for job in found}
+    return [name for name, pair in shapes.items() if any(s.k_shot + s.n_query > SMALLEST_CLASS for s in pair)]
+
+
+def test_the_sweep_has_every_algorithm_once_on_one_test_bank(composer: Composer) -> None:
+    found = jobs(composer)
+    assert algorithms(found) == ALGORITHMS
+    assert {job.choices["dataset"] for job in found} == {"multi_domain"}
+    assert len(banks_of(found)) == 1
+    assert too_large(found) == []
+
+
+def test_a_missing_algorithm_another_test_and_too_many_shots_would_be_seen(composer: Composer) -> None:
+    two = "maml_multi_domain_5way_1shot,reptile_multi_domain_5way_1shot"
+    assert algorithms(jobs(composer, f"experiment={two}")) == ["maml", "reptile"]
+    assert len(banks_of(jobs(composer, f"experiment={two}", "eval.episodes=600,1000"))) == 2
+    assert too_large(jobs(composer, "experiment=reptile_multi_domain_5way_1shot", "train.k_shot=5,6")) == [
+        "reptile_multi_domain_5way_1shot"
+    ]
