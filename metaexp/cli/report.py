@@ -27,8 +27,8 @@ from metaexp.run.integrity import check_numbers, check_run_files
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
-It copies the runs that you name into docs/results first. --evaluations also copies what `metaexp evaluate` measured with
-their weights: other ways, shots or data. Each such test is a row of its own."""
+It copies the runs that you name into docs/results first. --evaluations also copies what `metaexp evaluate` measured
+with their weights: other ways, shots or data. Each such test is a row of its own."""
 _OF_TEST = ("task.", "eval.episodes")
 """Prefixes of the keys that decide the test and not the training."""
 _TRAINING_TASKS = {"train.n_way": "way", "train.k_shot": "shot", "train.n_query": "query"}

@@ -75,7 +75,7 @@ def step_on_meta(*overrides: str) -> MetaStep:
 
 
 def reads(step: MetaStep) -> Reads:
-    """What the second step reads. In the first, the optimiser makes its state, and the losses of a task are compared."""
+    """What the second step reads. In the first, the optimiser makes its state, and losses of a task are compared."""
     with patch("metaexp.run.step.FirstTask"):
         step.run(0)
     with Reads() as reads:
