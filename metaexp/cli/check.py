@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from metaexp.cli.arguments import Options, make_parser, own_options, parse, print_help
-from metaexp.config.check import SLOTS, check
+from metaexp.config.check import SECTIONS, SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
 from metaexp.config.command_line.overrides import apply, sort_overrides
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Kind = Literal["algorithm", "model", "dataset"]
 _KINDS: tuple[Kind, ...] = ("algorithm", "model", "dataset")
 _FILES = (*_KINDS, "experiment")
+_SECTIONS = frozenset({*SECTIONS, *SLOTS, "tracker"})
+"""What a key with a dot may begin with, where it is not an argument of the class that is examined."""
 
 _USAGE = """\
 examples:
@@ -32,6 +34,7 @@ examples:
   metaexp check experiment=maml_sinusoid             the algorithm of an experiment, with its values
   metaexp check model=conv4                          a network, on examples of several shapes
   metaexp check dataset=glyphs                       a dataset, which is loaded
+  metaexp check dataset=omniglot paths.data=here     the same, of files in a folder
   metaexp check my_package.my_file:MyAlgorithm inner_lr=0.1
                                                      a class of your own; naming it trusts its package, which is
                                                      installed or in the current folder
@@ -114,11 +117,14 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
 def add_section(line: str, section: str) -> str:
     """Put a section before a key without one: ``inner_lr=0.1`` becomes ``algorithm.inner_lr=0.1``.
 
+    ``paths.data=here`` has one. ``device=cuda`` has none: a class may have an argument of the name of a section.
+
     Args:
         line: An argument of the command line.
         section: The section of the configuration, such as ``algorithm``.
     """
-    if "=" not in line or _key(line).partition(".")[0] in (section, *_FILES):
+    first, dot, _ = _key(line).partition(".")
+    if "=" not in line or first in (section, *_FILES) or (dot and first in _SECTIONS):
         return line
     bare = line.lstrip("+~")
     return f"{line[: len(line) - len(bare)]}{section}.{bare}"

@@ -110,6 +110,39 @@ def test_arrays_that_will_not_do_are_refused(tmp_path, arrays, message):
         dataset().load(save(tmp_path, **arrays), print)
 
 
+@pytest.mark.parametrize(
+    ("y", "advice"),
+    [
+        (Y * 1.0, "Convert them: y.astype(int)."),
+        (Y > 2, "Convert them: y.astype(int)."),
+        (np.where(Y > 2, np.nan, Y), "Leave out examples where y is NaN or infinite."),
+        (Y / 2, "Give each class a whole number. To predict numbers, use dataset=regression_table."),
+        (Y.astype("S"), "Convert them: numpy.char.decode(y)."),
+        (Y[:, None], "Take its only column: y[:, 0]."),
+        (np.eye(10)[Y], "Convert its one-hot rows: y.argmax(1)."),
+        (np.stack([Y, Y], 1), "Give each class a whole number. To predict numbers, use dataset=regression_table."),
+    ],
+)
+def test_labels_that_are_refused_are_refused_with_what_to_do(tmp_path, y, advice):
+    with pytest.raises(DataError) as caught:
+        dataset().load(save(tmp_path, x=np.zeros((40, 3)), y=y), print)
+    assert str(caught.value).endswith(f"; it must be one whole number or text for each example. {advice}")
+
+
+@pytest.mark.parametrize(
+    ("y", "convert"),
+    [
+        (Y * 1.0, lambda y: y.astype(int)),
+        (Y.astype("S"), np.char.decode),
+        (Y[:, None], lambda y: y[:, 0]),
+        (np.eye(10)[Y], lambda y: y.argmax(1)),
+    ],
+)
+def test_what_the_advice_says_gives_labels_that_are_taken(tmp_path, y, convert):
+    loaded = dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=convert(y)), print)
+    assert sum(split.n_classes for split in loaded.capacity().values()) == len(set(Y.tolist()))
+
+
 def test_conventions_for_bytes_are_refused_for_floats(tmp_path):
     save(tmp_path, x=np.zeros((40, 3)), y=Y)
     for changes in ({"invert": True}, {"normalise": [0.5, 0.5]}):

@@ -271,3 +271,19 @@ def test_the_tasks_of_a_file_are_counted_once_and_again_when_it_changes(tmp_path
     write(tmp_path, rows=[f"t{task},{x},{x}" for x in range(20) for task in range(N_TASKS)])
     assert dataset().capacity_in(tmp_path)["train"].per_class == 20
     assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "advice"),
+    [
+        (np.repeat([0.0, 1.0], 20), "Convert them: task.astype(int)."),
+        (np.repeat([0.0, np.nan], 20), "Leave out examples where task is NaN or infinite."),
+        (np.repeat([0.5, 1.5], 20), "Text always works."),
+    ],
+)
+def test_names_of_tasks_that_are_no_names_are_refused_with_what_to_do(tmp_path, task, advice):
+    x = np.arange(40.0)[:, None]
+    np.savez(tmp_path / "mine.npz", x=x, y=x, task=task)
+    with pytest.raises(DataError) as caught:
+        dataset("mine.npz").load(tmp_path, print)
+    assert str(caught.value).endswith(f"it must be one whole number or text for each example. {advice}")

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metaexp.cli.check import read_target
 from metaexp.cli.main import main
+from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Capacity, Split, TaskShape
 from metaexp.core.types import Episode, Examples
@@ -346,6 +348,17 @@ def test_the_command_examines_networks_and_datasets_by_file_and_by_class(
 ) -> None:
     assert main(["check", *words]) == 0
     assert "checks are ok" in capsys.readouterr().out
+
+
+def test_a_key_of_another_section_is_not_taken_for_an_argument(tmp_path: Path) -> None:
+    target = read_target(["dataset=glyphs", f"paths.data={tmp_path}", "train.k_shot=2", "seed=7"], Composer())
+    assert str(target.settings.paths.data) == str(tmp_path)
+    assert target.settings.train.shape.k_shot == 2
+    assert target.settings.dataset.arguments["seed"] == 7
+    algorithm = read_target(["algorithm=maml", "optimizer.lr=0.5", "inner_lr=0.25"], Composer()).settings
+    assert (algorithm.optimizer.arguments["lr"], algorithm.algorithm.arguments["inner_lr"]) == (0.5, 0.25)
+    with pytest.raises(ConfigError, match=r"dataset\.pats is not an argument"):
+        read_target(["dataset=glyphs", "pats.data=here"], Composer())
 
 
 def test_only_one_thing_is_examined(capsys: pytest.CaptureFixture[str]) -> None:

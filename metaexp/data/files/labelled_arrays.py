@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.files.label_advice import label_advice
 from metaexp.data.files.npz import Header, array_headers, read_npz
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _text(arrays: Mapping[str, Array], name: str, path: Path, names: list[str]) 
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":
         kind = "text in bytes" if labels.dtype.kind == "S" else labels.dtype
         raise DataError(
-            f"{path}: {name} is {kind} of shape {labels.shape}; it must be one whole number or text for each example."
+            f"{path}: {name} is {kind} of shape {labels.shape}; it must be one whole number or text for each example. "
+            f"{label_advice(labels, name)}"
         )
     if labels.dtype.kind == "U":
         return labels

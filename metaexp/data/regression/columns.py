@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
+from metaexp.data.files.label_advice import FOR_NAMES, label_advice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,7 +203,7 @@ def text_array(arrays: Mapping[str, Array], name: str, path: Path) -> list[str]:
     if array.ndim != 1 or array.dtype.kind not in "iuU":
         raise DataError(
             f"{path}: {name} is {array.dtype} of shape {array.shape}; it must be one whole number or text for each "
-            "example."
+            f"example. {label_advice(array, name, FOR_NAMES)}"
         )
     width = 1 if array.dtype.kind == "U" else max((len(str(n)) for n in array.tolist()), default=1)
     return [str(value).zfill(width) if array.dtype.kind != "U" else str(value) for value in array.tolist()]

@@ -184,11 +184,27 @@ def _format_kind(item: Any) -> str:
     return f"a {type(item).__name__}{length}"
 
 
+def _advice(label: Array) -> str:
+    """What to do about a label that is refused."""
+    kind = label.dtype.kind
+    if label.size != 1:
+        return "Return one number for each item; that of a one-hot vector is label.argmax()."
+    if kind == "f" and not np.isfinite(label).all():
+        return "Leave items without a label out of the dataset."
+    if kind == "f" and not (label % 1).any():
+        return "Return int(label)."
+    if kind == "f":
+        return "To predict numbers in place of classes, use dataset=regression_table."
+    return "Give each class a number, such as its place in a sorted list of their names."
+
+
 def _label(label: Any, name: str) -> int:
     array = _as_array(label, f"the label of {name}")
     if array.size != 1 or array.dtype.kind not in "iu":
         shown = repr(label)[:40]
-        raise DataError(f"{name} has the label {shown}; labels must be whole numbers, one for each item.")
+        raise DataError(
+            f"{name} has the label {shown}; labels must be whole numbers, one for each item. {_advice(array)}"
+        )
     if int(array.reshape(())) < 0:
         raise DataError(f"{name} has the label {int(array.reshape(()))}; labels must not be negative.")
     return int(array.reshape(()))

@@ -16,6 +16,7 @@ from metaexp.data.classification.preprocessing import ImagePreparation, Origin, 
 from metaexp.data.files.archives import open_source
 from metaexp.data.files.folders import images_by_folder
 from metaexp.data.files.images import MOST_BYTES, Reading, read_image
+from metaexp.data.files.label_advice import FOR_NAMES, label_advice
 from metaexp.data.files.labelled_arrays import examples_of
 from metaexp.data.files.npz import read_npz
 
@@ -140,8 +141,9 @@ class Reader:
         kinds = "iuf" if self.is_regression else "iuU"
         if y.dtype.kind not in kinds or not y.ndim or len(y) != n_examples:
             what = "one target, or one row of targets," if self.is_regression else "one whole number or text"
+            advice = "" if y.dtype.kind in kinds or self.is_regression else f" {label_advice(y, 'y', FOR_NAMES)}"
             raise DataError(
-                f"{path}: y is {y.dtype} of shape {y.shape}; give {what} for each of {n_examples} examples."
+                f"{path}: y is {y.dtype} of shape {y.shape}; give {what} for each of {n_examples} examples.{advice}"
             )
         return y
 

@@ -92,7 +92,8 @@ class Other:
             return np.full((4, 4), i, np.uint8), self.n // 5 % 4
         if self.kind == "random_later":
             x = np.full((4, 4), self.n if i == 7 else i, np.uint8)
-        y = {"float": 0.5, "named": "dog", "negative": -1, "two": [1, 2]}.get(self.kind, i % 4)
+        wrong = {"float": 0.5, "named": "dog", "negative": -1, "two": [1, 2], "nan": np.nan, "whole_float": 1.0 * i}
+        y = wrong.get(self.kind, i % 4)
         if self.kind == "fails":
             raise OSError("no such image")
         if self.kind == "leaves":
@@ -206,9 +207,14 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
         ("whole_numbers", r"item 0 is int64 of shape \(4,\); an example must be"),
         ("five_channels", r"item 0 is uint8 of shape \(5, 4, 5\); images must be .* with 1 or 3 channels"),
         ("infinite", "item 0 has values that are not finite"),
-        ("float", "item 0 has the label 0.5; labels must be whole numbers"),
-        ("named", "item 0 has the label 'dog'; labels must be whole numbers"),
-        ("two", r"item 0 has the label \[1, 2\]; labels must be whole numbers, one for each item"),
+        ("float", "item 0 has the label 0.5; labels must be whole numbers, .* use dataset=regression_table"),
+        (
+            "whole_float",
+            r"item 0 has the label 0\.0; labels must be whole numbers, .* Return int\(label\)",
+        ),
+        ("nan", "item 0 has the label nan; .* Leave items without a label out of the dataset"),
+        ("named", "item 0 has the label 'dog'; labels must be whole numbers, .* Give each class a number"),
+        ("two", r"item 0 has the label \[1, 2\]; labels must be whole numbers, one for each item\. .* label.argmax"),
         ("negative", "item 0 has the label -1; labels must not be negative"),
         ("alone", "item 0 is a ndarray; it must be a pair of an example and its label"),
         ("keys", "item 0 is a dict with the keys image, label; it must be a pair of .* Derive a class of your own"),

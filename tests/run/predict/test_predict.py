@@ -372,6 +372,18 @@ def test_sets_are_printed_and_written(run: mx.Run, task: Path, capsys: pytest.Ca
         assert row["label"] in row["set"].split("|")
 
 
+def test_labels_that_are_floats_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    reader, path = Reader(None, (3,), False, ""), tmp_path / "support.npz"
+    np.savez(path, x=np.zeros((2, 3), np.float32), y=np.array([0.0, 1.0]))
+    with pytest.raises(DataError, match=r"for each of 2 examples\. Convert them: y\.astype\(int\)\.$"):
+        reader.support(path)
+    np.savez(path, x=np.zeros((2, 3), np.float32), y=np.array([0, 1]))
+    assert reader.support(path).y is not None
+    np.savez(path, x=np.zeros((2, 3), np.float32), y=np.array([0, 1, 2]))
+    with pytest.raises(DataError, match=r"for each of 2 examples\.$"):
+        reader.support(path)
+
+
 def test_python_gives_the_same_predictions_sets_and_intervals(run: mx.Run, task: Path, sinusoid: mx.Run) -> None:
     reader = Reader(ImageFolder(**run.settings.dataset.arguments).image_preparation(), (1, 9, 9), False, "")
     support, query = reader.support(task / "support"), reader.query(task / "query")
