@@ -5,13 +5,16 @@ For each dataset whose files are there, in processes of its own and with an empt
 * prepare: seconds of the first load, which reads or draws everything and keeps it.
 * again: seconds of the second load, from the cache.
 * episodes: 5-way 1-shot with 5 queries (regression: 10 and 10 examples), made a second, as float32, in batches of 16
-  tasks, with the examples in memory; for data with a cache also with examples that are mapped from the disk. Seconds
-  are of the --clock: with processor, those that the process computed, which other processes hardly disturb.
+  tasks, with the examples in memory; for data with a cache also with examples that are mapped from the disk. Both are
+  measured in one process, alternating, and the ratio is taken within a round. Seconds are of the --clock: with
+  processor, those that the process computed, which other processes hardly disturb.
+
+All with one thread: on busy cores two threads wait for each other, which can take more seconds than the work.
 
 Then a made-up set of --large GB of images of 84 x 84 pixels in colour, which stay on disk. Its memory is that which
 belongs to the process alone (Pss_Anon) at its peak; pages of files, which the system drops when it needs them, do not
 count. Episodes have 10 queries; cold ones are the first after the system has dropped the file. The goal: at least half
-of the rate of --small GB of such images in memory.
+of the rate of --small GB of such images in memory, measured alternating in one process.
 
     python benchmarks/data.py [DATASET ...] [--data FOLDER ...] [--fonts FOLDER] [--large 8] [--small 1]
         [--clock wall|processor] [--note TEXT] [--output FILE]
@@ -27,7 +30,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +37,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import CLOCKS, save
+from own_memory import Peak
+from timing import CLOCKS, compare, save
 
 from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
@@ -66,6 +69,7 @@ SIDE = 84
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and print; exit code 0."""
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(prog="python benchmarks/data.py", description=__doc__)
     parser.add_argument("datasets", nargs="*", default=list(DATASETS))
     parser.add_argument("--data", nargs="*", type=Path, default=[Path(os.environ.get("METAEXP_DATA", "data"))])
@@ -73,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="where the caches are made; default: the folder for temporary files")
     parser.add_argument("--large", type=float, default=8.0, help="GB of the set that stays on disk; 0: none")
     parser.add_argument("--small", type=float, default=1.0, help="GB of the set in memory that it is compared with")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help="of warm episodes")
     parser.add_argument("--note", default="", help="what the record should say of the machine, such as who shared it")
     parser.add_argument("--output", type=Path, help="write the result as JSON")
@@ -83,15 +87,16 @@ def main(arguments: list[str] | None = None) -> int:
         name, placement, place = options.here
         print(json.dumps(measure(name, placement, place, options)))
         return 0
-    print(f"{'':16s}{'prepare':>10s}{'again':>10s}{'episodes/s':>13s}{'from disk':>12s}")
+    print(f"{'':16s}{'prepare':>10s}{'again':>10s}{'episodes/s':>13s}{'from disk':>12s}   disk / memory (quartiles)")
     rows: dict[str, Any] = {}
     for name in options.datasets:
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             rows[name] = row = of_dataset(name, Path(folder), options)
         if row is not None:
+            disk = "-" if row["disk"] is None else f"{row['disk']:.0f}"
+            ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
             print(
-                f"{name:16s}{row['prepare']:8.2f} s{row['again']:8.2f} s{row['memory']:13.0f}"
-                f"{'-' if row['disk'] is None else format(row['disk'], '.0f'):>12s}",
+                f"{name:16s}{row['prepare']:8.2f} s{row['again']:8.2f} s{row['memory']:13.0f}{disk:>12s}   {ratio}",
                 flush=True,
             )
     large = of_large(options) if options.large else None
@@ -108,18 +113,14 @@ def of_dataset(name: str, folder: Path, options: argparse.Namespace) -> dict[str
         for entry in source.iterdir() if source.is_dir() else ():
             if entry.name != "cache":
                 (folder / "data" / entry.name).symlink_to(entry.absolute())
-    found = [in_its_own_process(name, "memory", folder, options)]
-    if found[0] is None:
+    first = in_its_own_process(name, "memory", folder, options)
+    if first is None:
         return None
-    found += [in_its_own_process(name, placement, folder, options) for placement in ("memory", "disk")]
-    first, again, disk = found
     has_cache = any((folder / "data").glob("cache/*.safetensors"))
-    return {
-        "prepare": first["load"],
-        "again": again["load"],
-        "memory": again["warm"],
-        "disk": disk["warm"] if has_cache else None,
-        "mb": again["mb"],
+    again = in_its_own_process(name, "both" if has_cache else "memory", folder, options)
+    none = dict.fromkeys(("disk", "ratio", "low", "high"))
+    return {"prepare": first["load"], "again": again["load"], "memory": again["warm"], **none, **again["beside"]} | {
+        "mb": again["mb"]
     }
 
 
@@ -131,9 +132,10 @@ def of_large(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         (Path(folder) / "data").mkdir()
         steps = {}
-        for step in ("prepare", "again"):
-            steps[step] = in_its_own_process(f"made {options.large}", "disk", Path(folder), options)
-    ratio = steps["again"]["warm"] / small["warm"]
+        for step, placement in (("prepare", "disk"), ("again", f"disk beside {options.small}")):
+            steps[step] = in_its_own_process(f"made {options.large}", placement, Path(folder), options)
+    beside = steps["again"]["beside"]
+    ratio = beside["ratio"]
     print(f"\n{options.large:g} GB on disk, {options.small:g} GB in memory")
     for name, row in {"in memory": small, "on disk, prepared": steps["prepare"], "on disk": steps["again"]}.items():
         print(
@@ -141,7 +143,8 @@ def of_large(options: argparse.Namespace) -> dict[str, Any]:
             f"own memory at most {row['peak_mb']:6.0f} MB, before {row['before_mb']:.0f} MB"
         )
     print(f"from disk / in memory: {ratio:.2f}, goal {GOAL}: {'holds' if ratio >= GOAL else 'does not hold'}")
-    return {"gb": options.large, "gb_in_memory": options.small, "in_memory": small, **steps, "ratio": ratio}
+    sizes = {"gb": options.large, "gb_in_memory": options.small}
+    return {**sizes, "in_memory": small, **steps, "ratio": ratio, "low": beside["low"], "high": beside["high"]}
 
 
 def in_its_own_process(name: str, placement: str, folder: Path, options: argparse.Namespace) -> Any:
@@ -166,21 +169,39 @@ def in_its_own_process(name: str, placement: str, folder: Path, options: argpars
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(name: str, placement: str, folder: str, options: argparse.Namespace) -> dict[str, float]:
+def measure(name: str, placement: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
     """Load one dataset in this process, and make episodes."""
     raise_malloc_thresholds()
     load, shape = loader(name, Path(folder) / "data", options)
     files = Path(folder) / "data" / "cache"
     drop(files)
     torch.ones(1).add(1)
-    with Peak() as peak, use_placement(placement):  # type: ignore[arg-type]
+    placement, _, small = placement.partition(" beside ")
+    with Peak() as peak, use_placement("disk" if placement == "disk" else "memory"):
         start = time.perf_counter()
         data = load()
         seconds = time.perf_counter() - start
         drop(files)
         cold, warm = rates(data, shape, files, options)
+    beside: dict[str, float] = {}
+    if placement == "both":
+        with use_placement("disk"):
+            on_disk = load()
+        warm, beside = alternate(data, on_disk, shape, options)
+    elif small:
+        with use_placement("memory"):
+            in_memory = made(float(small), Path(folder) / "data")
+        _, beside = alternate(in_memory, data, shape, options)
     mb = getattr(data, "n_bytes", 0) / 1e6
-    return {"load": seconds, "cold": cold, "warm": warm, "mb": mb, "before_mb": peak.before, "peak_mb": peak.most}
+    return {
+        "load": seconds,
+        "cold": cold,
+        "warm": warm,
+        "beside": beside,
+        "mb": mb,
+        "before_mb": peak.before,
+        "peak_mb": peak.most,
+    }
 
 
 def loader(name: str, folder: Path, options: argparse.Namespace) -> tuple[Callable[[], MetaDataset], TaskShape]:
@@ -235,42 +256,33 @@ def rates(data: MetaDataset, shape: TaskShape, files: Path, options: argparse.Na
     return cold, statistics.median(8 * BATCH / seconds(8, clock) for _ in range(options.rounds))
 
 
+def alternate(
+    memory: MetaDataset, disk: MetaDataset, shape: TaskShape, options: argparse.Namespace
+) -> tuple[float, dict[str, float]]:
+    """Episodes a second from memory, and from disk beside it, with the ratio of the two and its quartiles."""
+    batches = itertools.count()
+
+    def episodes(data: MetaDataset) -> Callable[[], None]:
+        tasks = data.tasks(shape, seed=1)  # other episodes than before, whose pages are not mapped yet
+
+        def run() -> None:
+            for _ in range(8):
+                tasks.episodes("train", torch.arange(BATCH) + BATCH * next(batches))
+
+        return run
+
+    both = {"memory": episodes(memory), "disk": episodes(disk)}
+    found = compare(both, "memory", options.rounds, clock=options.clock)
+    rate = {name: 8 * BATCH / found[name]["seconds"] for name in both}
+    return rate["memory"], {"disk": rate["disk"], **{key: found["disk"][key] for key in ("ratio", "low", "high")}}
+
+
 def drop(folder: Path) -> None:
     """Ask the system to drop the caches in a folder from its memory."""
     for path in folder.glob("*.safetensors") if hasattr(os, "posix_fadvise") else ():
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-class Peak:
-    """The most memory that belonged to this process alone within a block, in MB, looked at every 20 ms."""
-
-    def __enter__(self) -> Peak:
-        """Begin to look."""
-        self.before = self.most = own_mb()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Look for the last time."""
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(0.02):
-            self.most = max(self.most, own_mb())
-
-
-def own_mb() -> float:
-    """The memory that belongs to this process alone, in MB; 0 elsewhere than on Linux."""
-    try:
-        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")) / 1e3
 
 
 if __name__ == "__main__":

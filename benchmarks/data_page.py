@@ -31,11 +31,12 @@ def datasets(found: Found) -> str:
             _number(result.get("again"), ".2f"),
             _number(result.get("memory"), ",.0f"),
             _number(result.get("disk"), ",.0f"),
+            _ratio(result),
         ]
         for name, result in found["results"].items()
     ]
-    header = ["dataset", "prepare, s", "load again, s", "episodes/s in memory", "episodes/s from disk"]
-    return format_table(header, rows, right=(1, 2, 3, 4))
+    header = ["dataset", "prepare, s", "load again, s", "episodes/s in memory", "episodes/s from disk", "disk / memory"]
+    return format_table(header, rows, right=(1, 2, 3, 4, 5))
 
 
 def large(found: Found) -> str:
@@ -57,7 +58,15 @@ def large(found: Found) -> str:
         for result in [of[name]]
     ]
     header = ["images", "load, s", "episodes/s at first", "episodes/s then", "memory of the process, MB"]
-    return format_table(header, rows, right=(1, 2, 3, 4))
+    beside = f"Measured in turns in one process, the rate from disk is {_ratio(of)} of that in memory."
+    return f"{format_table(header, rows, right=(1, 2, 3, 4)).strip()}\n\n{beside}"
+
+
+def _ratio(result: Found) -> str:
+    """The rate from disk in rates from memory, with quartiles over rounds that have both."""
+    if result.get("ratio") is None:
+        return NOTHING
+    return f"{result['ratio']:.2f} ({result['low']:.2f} to {result['high']:.2f})"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -66,7 +75,7 @@ def _number(value: float | None, form: str) -> str:
 
 def on_page(text: str, found: Found) -> str:
     """Return the text of the page with the tables of a record."""
-    note = f"Measured on {found['machine']['threads']} cores: {found['note']}."
+    note = f"Measured with {found['machine']['threads']} thread: {found['note']}."
     text = between_markers(text, "data", f"{datasets(found).strip()}\n\n{note}")
     return between_markers(text, "large-data", large(found))
 
