@@ -141,7 +141,7 @@ class Sweep:
 
     def can_restore(self, job: FrozenJob) -> bool:
         """Return whether the folder of a job was removed, and ``job``, as it is composed now, is that job."""
-        return self.head.jobs.get(job.name) == frozen_digest(job) and not os.path.lexists(self.folder(job))
+        return not os.path.lexists(self.folder(job)) and self.head.jobs.get(job.name) == frozen_digest(job)
 
     def add(self, job: FrozenJob) -> Path:
         """Write one more frozen job and return its folder.
