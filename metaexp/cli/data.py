@@ -114,14 +114,14 @@ def _prepare(dataset: Dataset, settings: Settings, figure: Path | None, noted_as
     Returns:
         Overrides with which it can be trained on; None where it cannot.
     """
-    from metaexp.data.inventory.allowed_tasks import Asked, allowed_tasks
+    from metaexp.data.inventory.allowed_tasks import Request, allowed_tasks
     from metaexp.data.inventory.overview import contact_sheet, load_and_count
 
     folder = settings.paths.data
     report, loaded = load_and_count(dataset, folder, lambda line: print_text(line, file=sys.stderr))
     key = leave_out_key(settings.dataset.arguments)
-    asked = Asked(settings.dataset_name, settings.train.shape, settings.task.shape, key)
-    allowed = allowed_tasks(dataset, loaded, folder, asked)
+    request = Request(settings.dataset_name, settings.train.shape, settings.task.shape, key)
+    allowed = allowed_tasks(dataset, loaded, folder, request)
     print_text("\n".join([report.format(), *allowed.lines]))
     if noted_as:
         from metaexp.cli.data_actions import note_digests

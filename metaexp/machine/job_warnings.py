@@ -23,14 +23,14 @@ class JobWarnings:
 
     Args:
         print_line: Prints a line.
-        told: Lines that were printed before. What one of them says is not said again.
+        printed: Lines that were printed before. A warning that is part of one is not printed again.
         what: What runs, in the plural: ``jobs`` or ``trials``.
     """
 
-    def __init__(self, print_line: Callable[[str], None], told: Iterable[str] = (), what: str = "jobs") -> None:
+    def __init__(self, print_line: Callable[[str], None], printed: Iterable[str] = (), what: str = "jobs") -> None:
         self._print_line = print_line
         self._what = what
-        self._told = [_kind(line) for line in told]
+        self._printed = [_kind(line) for line in printed]
         self._read: dict[Path, int] = {}
         self._found: dict[str, str] = {}
         self._jobs: dict[str, set[str]] = {}
@@ -52,7 +52,7 @@ class JobWarnings:
         """
         for text in self._new_warnings(log):
             kind = _kind(text)
-            if any(kind in told for told in self._told):
+            if any(kind in line for line in self._printed):
                 continue
             if kind not in self._found:
                 self._found[kind] = text

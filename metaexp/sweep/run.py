@@ -158,11 +158,11 @@ class Reporter:
         jobs: The jobs that are left.
         display: Shows the lines.
         advance: Called with the steps done by all jobs together.
-        told: Notes that were printed before the jobs.
+        printed: Notes that were printed before the jobs.
     """
 
     def __init__(
-        self, sweep: Sweep, jobs: Sequence[FrozenJob], display: Display, advance: Advance, told: Sequence[str] = ()
+        self, sweep: Sweep, jobs: Sequence[FrozenJob], display: Display, advance: Advance, printed: Sequence[str] = ()
     ) -> None:
         self.sweep = sweep
         self.display = display
@@ -170,7 +170,7 @@ class Reporter:
         self.steps = {job.number: 0 for job in jobs}
         self.time_left = TimeLeft(jobs)
         self.counted = time.monotonic()
-        self.warnings = JobWarnings(display.print_line, told)
+        self.warnings = JobWarnings(display.print_line, printed)
         for job in jobs:
             self.warnings.begin(sweep.folder(job) / LOG_FILE)
 

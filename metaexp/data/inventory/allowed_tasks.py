@@ -15,7 +15,7 @@ from metaexp.data.regression.table_tasks import TableData
 _NAMED: Final = 5
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """What a configuration asks of a dataset.
 
     Attributes:
@@ -43,42 +43,42 @@ class Allowed(NamedTuple):
     words: list[str] | None
 
 
-def allowed_tasks(dataset: Dataset, loaded: MetaDataset, folder: Path, asked: Asked) -> Allowed:
+def allowed_tasks(dataset: Dataset, loaded: MetaDataset, folder: Path, request: Request) -> Allowed:
     """Say which tasks a dataset allows.
 
     Args:
         dataset: Its description.
         loaded: The dataset, loaded.
         folder: ``paths.data``.
-        asked: The tasks of the configuration.
+        request: The tasks of the configuration.
     """
     capacity, bank = loaded.capacity(), dataset.fixed_bank(folder)
     if bank is not None:
-        return _of_fixed(bank, capacity or {}, asked)
+        return _of_fixed(bank, capacity or {}, request)
     if not capacity:
         return Allowed([], [])
     largest = Capacity(min(c.n_classes for c in capacity.values()), min(c.per_class for c in capacity.values()))
     lines = [_format_largest(loaded.kind, largest)]
-    facts = DataFacts(asked.name, loaded.kind, capacity, leave_out_key=asked.leave_out_key)
-    problems = fit_problems(facts, None, Tasks(asked.train, asked.task, tuple(capacity)))
+    facts = DataFacts(request.name, loaded.kind, capacity, leave_out_key=request.leave_out_key)
+    problems = fit_problems(facts, None, Tasks(request.train, request.task, tuple(capacity)))
     if not problems:
         return Allowed(lines, [])
     found = ["The tasks that are asked for do not fit:", *(f"  {problem}" for problem in problems)]
-    found += _small_ones(loaded, max(shape.k_shot + shape.n_query for shape in (asked.train, asked.task)))
+    found += _small_ones(loaded, max(shape.k_shot + shape.n_query for shape in (request.train, request.task)))
     if loaded.kind == "classification" and largest.n_classes < 2:
         return Allowed([*found, "No task fits: each split needs two classes or more."], None)
     if largest.per_class < 2:
         group = "class" if loaded.kind == "classification" else "task"
         return Allowed([*found, f"With these, no task fits: each {group} needs two examples or more."], None)
-    words = list(_smaller(capacity, asked))
+    words = list(_smaller(capacity, request))
     return Allowed([*lines, *found, f"These fit: {' '.join(words)}"], words)
 
 
-def _of_fixed(bank: FixedBank, capacity: Mapping[Split, Capacity], asked: Asked) -> Allowed:
+def _of_fixed(bank: FixedBank, capacity: Mapping[Split, Capacity], request: Request) -> Allowed:
     """Of a dataset whose test episodes are fixed."""
     n, shape = bank.n_episodes, bank.shape
     lines = [f"  test episodes: {n}, fixed, {format_shape(shape)}"]
-    words = [f"task.{key}={value}" for key, value in shape._asdict().items() if value != getattr(asked.task, key)]
+    words = [f"task.{key}={value}" for key, value in shape._asdict().items() if value != getattr(request.task, key)]
     words.append(f"eval.episodes={n}")
     if "train" in capacity:
         return Allowed(lines, words)
@@ -93,10 +93,10 @@ def _format_largest(kind: str, largest: Capacity) -> str:
     return f"  tasks: up to {largest.n_classes} ways, {together} class, shots and queries together"
 
 
-def _smaller(capacity: Mapping[Split, Capacity], asked: Asked) -> Iterator[str]:
+def _smaller(capacity: Mapping[Split, Capacity], request: Request) -> Iterator[str]:
     """The overrides that make the tasks small enough. Training tasks follow the test's, unless they were set apart."""
-    for section, shape in (("task", asked.task), ("train", asked.train)):
-        alike = asked.train == asked.task
+    for section, shape in (("task", request.task), ("train", request.train)):
+        alike = request.train == request.task
         if section == "train" and alike:
             return
         sizes = [c for split, c in capacity.items() if alike or (split == "train") == (section == "train")]
