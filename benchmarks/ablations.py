@@ -67,6 +67,7 @@ PIXELS = (
 PER_CLASS = Change(
     "rotations", "one for each class (`per_class`), no classes of their own", ("dataset.rotations=per_class",)
 )
+IMAGES = (INTERPOLATION, UPRIGHT, PER_CLASS)
 TRANSDUCTIVE = Change(
     "batch norm", "statistics of the current batch (`transductive`)", ("algorithm.batch_norm=transductive",)
 )
@@ -95,9 +96,7 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     "proto_net_omniglot_5way_1shot": (
         TRANSDUCTIVE,
         Change("queries of a class", "1 (15 were used)", ("task.n_query=1",)),
-        INTERPOLATION,
-        UPRIGHT,
-        PER_CLASS,
+        *IMAGES,
         COLOURS,
         Change("distance", "cosine", ("algorithm.distance=cosine",)),
     ),
@@ -122,17 +121,13 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     "proto_net_omniglot_20way_1shot": (
         TRANSDUCTIVE,
         Change("queries of a class", "5 (15 were used)", ("task.n_query=5",)),
-        INTERPOLATION,
-        UPRIGHT,
-        PER_CLASS,
+        *IMAGES,
         Change("distance", "cosine", ("algorithm.distance=cosine",)),
     ),
     "matching_net_omniglot_5way_1shot": (
         TRANSDUCTIVE,
         Change("queries of a class", "1 (15 were used)", ("task.n_query=1",)),
-        INTERPOLATION,
-        UPRIGHT,
-        PER_CLASS,
+        *IMAGES,
         COLOURS,
     ),
     "anil_omniglot_20way_1shot": (

@@ -236,7 +236,8 @@ def _at_once() -> int:
 
 def _pieces(n_tiles: int) -> list[slice]:
     """Slices of that many tiles, the last one shorter."""
-    return [slice(start, min(start + _at_once(), n_tiles)) for start in range(0, n_tiles, _at_once())]
+    size = _at_once()
+    return [slice(start, min(start + size, n_tiles)) for start in range(0, n_tiles, size)]
 
 
 def _sigmoid_backward(gradient: Tensor, value: Tensor) -> Tensor:
