@@ -108,7 +108,7 @@ class Session:
             step, at = self.setup.step, self.state.step
             self.ranks.run(lambda: check_precision(step, at))
         saved = self.outputs.checkpoints
-        checkpoints = saved if self.ranks.size == 1 else SharedCheckpoints(saved, self.ranks)
+        checkpoints = saved if self.ranks.size == 1 else SharedCheckpoints(saved, self.ranks, self.state.algorithm)
         return Trainer(self.setup, self.outputs, checkpoints, self.stop, self.watch, self._identity())
 
     def finish(self, trainer: Trainer) -> RunRecord:

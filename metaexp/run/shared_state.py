@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from metaexp.core.errors import MachineError
 from metaexp.machine.single_rank import Ranks
 from metaexp.run.checkpoint import Checkpoints
+from metaexp.run.left_behind.buffers import not_persistent
 from metaexp.run.state import TrainState
 
 
@@ -42,12 +45,15 @@ class SharedCheckpoints(Checkpoints):
     Args:
         own: What this rank saves: real checkpoints on rank 0, nothing on the others.
         ranks: The ranks of the run.
+        algorithm: What is trained. Its buffers of ``persistent=False`` may differ: each rank makes them for its tasks.
     """
 
-    def __init__(self, own: Checkpoints, ranks: Ranks) -> None:
+    def __init__(self, own: Checkpoints, ranks: Ranks, algorithm: nn.Module) -> None:
         super().__init__(own.folder, own.keep)
         self._own = own
         self._ranks = ranks
+        self._caches = _of_weights(not_persistent(algorithm))
+        self._buffers = _of_weights(dict(algorithm.named_buffers()))
 
     def save(self, step: int, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Save as :meth:`Checkpoints.save` does, if all ranks are in the same state.
@@ -60,8 +66,25 @@ class SharedCheckpoints(Checkpoints):
         Raises:
             MachineError: The ranks have different weights or optimizer states.
         """
-        self._ranks.require_equal(f"the state after {step} steps", lambda: _digest(tensors))
+        compared = {name: t for name, t in tensors.items() if name not in self._caches}
+        try:
+            self._ranks.require_equal(f"the state after {step} steps", lambda: _digest(compared))
+        except MachineError as error:
+            raise MachineError(f"{error} {self._what_differs(compared)}") from None
         self._own.save(step, tensors, values)
+
+    def _what_differs(self, tensors: dict[str, Tensor]) -> str:
+        """Name the tensors that differ between ranks, once it is known on all that some do."""
+        found = self._ranks.gather(lambda: {name: _digest({name: t}) for name, t in tensors.items()})
+        names = [name for name in sorted(tensors) if any(own.get(name) != found[0].get(name) for own in found)]
+        shown = sorted({name.removeprefix("best/").removeprefix("weights/") for name in names})
+        text = f"They differ in {', '.join(shown[:3])}{f' and {len(shown) - 3} more' if len(shown) > 3 else ''}."
+        if names and set(names) <= self._buffers:
+            text += (
+                " Code of your own that writes to a buffer must not do so through .data: what it writes is not seen, "
+                "and not sent to the other ranks (self.average.lerp_(x, 0.1), not self.average.data.lerp_(x, 0.1))."
+            )
+        return text
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, as :meth:`Checkpoints.steps` does."""
@@ -77,6 +100,11 @@ class NoCheckpoints(Checkpoints):
     def steps(self) -> list[int]:
         """Return no step."""
         return []
+
+
+def _of_weights(names: Iterable[str]) -> frozenset[str]:
+    """The names that these parameters or buffers have in a checkpoint."""
+    return frozenset(f"{part}/{name}" for name in names for part in ("weights", "best"))
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

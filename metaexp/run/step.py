@@ -24,7 +24,7 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.run.left_behind.buffers import mean_buffers, replaced, sum_of
+from metaexp.run.left_behind.buffers import mean_buffers, not_persistent, replaced, sum_of
 from metaexp.run.left_behind.first_task import FirstTask
 from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState
@@ -97,7 +97,12 @@ class MetaStep:
         if not source.varies and is_recordable(algorithm, compute, ranks):
             self.gradient = RecordedGradient(self.fresh_gradient, algorithm, compute.device)
         self._is_first = True
-        self.reduce = no_reduce if ranks.size == 1 else Exchange(ranks, self.parameters, self.buffers, tasks).reduce
+        self.reduce = no_reduce if ranks.size == 1 else self._exchange(ranks).reduce
+
+    def _exchange(self, ranks: Ranks) -> Exchange:
+        """What makes the parts of all ranks one."""
+        lasting = self.buffers.keys() - not_persistent(self.algorithm)
+        return Exchange(ranks, self.parameters, self.buffers, self.tasks, lasting)
 
     def indices(self, step: int) -> Tensor:
         """The indices (T,) of the tasks of ``step``."""

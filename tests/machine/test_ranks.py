@@ -196,7 +196,7 @@ def test_ranks_that_reach_different_parameters_are_told_apart() -> None:
 
     def also_still(flags: Tensor) -> Tensor:
         other = _same_parts(flags)
-        other[-1] = 1
+        other[4 + 3] = 1  # behind four flags of two ranks: two parameters, two buffers that are not whole numbers
         return other
 
     with pytest.raises(RuntimeError, match=r"new value for still of shape \(2,\)"):

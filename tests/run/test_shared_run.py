@@ -26,10 +26,14 @@ CLOSE = 1e-4
 CLOSE_GRADIENTS = 5e-3
 """Of norms of gradients: on an Intel Xeon, rounding grows to 1.4e-3 in those of MAML."""
 
+COUNTING = {"_target_": "tiny_runs.Counting", "inner_lr": 0.1, "by_data": False}
+
 JOBS: dict[str, dict[str, Any]] = {
     **{f"{kind}{n}": {"ranks": n, "settings": kind} for kind in KINDS for n in (1, 4)},
     "maml2": {"ranks": 2, "settings": "maml"},
     **{f"untrained{n}": {"ranks": n, "settings": "maml", "changes": {"train__steps": 0}} for n in (1, 4)},
+    **{f"counting{n}": {"ranks": n, "settings": "maml", "changes": {"algorithm": COUNTING}} for n in (1, 2)},
+    "counting apart": {"ranks": 2, "settings": "maml", "changes": {"algorithm": COUNTING | {"by_data": True}}},
     "untested": {"ranks": 2, "settings": "maml", "changes": {"eval__test": False}},
     "wrong slice": {"ranks": 2, "settings": "maml", "act": ["slice", 1, 0]},
     "wrong mean": {"ranks": 2, "settings": "maml", "act": ["mean", "all", 0]},
@@ -150,6 +154,14 @@ def test_gradients_were_clipped(shared: Shared, kind: str) -> None:
     assert max(line.get("train/gradient_norm", 0.0) for line in shared.metrics(f"{kind}1")) > 0.25
 
 
+def test_buffers_that_are_written_in_place_are_those_of_the_first_rank(shared: Shared) -> None:
+    assert shared.codes("counting2") == [0, 0]
+    one, two = shared.state("counting1"), shared.state("counting2")
+    assert one["weights/seen"].item() == 8 * 5
+    assert two["weights/seen"].item() == 8 * 2, "two of five tasks are those of rank 0"
+    assert one["weights/average"].item() != two["weights/average"].item() != 0
+
+
 @pytest.mark.parametrize("wrong", ["wrong slice", "wrong mean"])
 def test_a_wrong_share_would_be_noticed(shared: Shared, wrong: str) -> None:
     assert shared.codes(wrong) == [0, 0]
@@ -239,6 +251,7 @@ ENDS = {
     "memory": ([6, 6], "rank 1 of 2 failed: out of memory: no memory is left for 12 bytes"),
     "outside": ([6, 1], "another rank of this run has ended"),
     "drift": ([6, 6], "the state after 5 steps of rank 1"),
+    "counting apart": ([6, 6], "They differ in average, seen. Code of your own that writes to a buffer must not do so"),
     "not finite": ([5, 5], "the loss of training task 18 is not finite in step 4 of 8"),
     "other seed": ([6, 6], "the configuration of rank 1"),
     "one mistake": ([2, 2], "rank 1 of 2 failed: train.steps=-1"),

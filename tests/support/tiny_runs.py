@@ -223,6 +223,30 @@ class SteadyMAML(TinyMAML):
         self.rate = inner_lr
 
 
+class Counting(TinyMAML):
+    """Counts its training tasks in a buffer and keeps a moving mean of them in another, both written in place.
+
+    Its cache is not persistent, and no two ranks have the same. ``by_data`` writes as code did before torch 0.4.
+    """
+
+    vectorises = False
+
+    def __init__(self, model: Network, inner_lr: float, by_data: bool) -> None:
+        super().__init__(model, inner_lr)
+        self.by_data = by_data
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("average", torch.zeros(1))
+        self.register_buffer("cache", torch.zeros(1), persistent=False)
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        if self.training:
+            seen, average = (self.seen.data, self.average.data) if self.by_data else (self.seen, self.average)
+            seen += 1
+            average.lerp_(episode.query.y.mean(), 0.5)
+            self.cache.copy_(episode.query.y.mean())
+        return super().meta_loss(episode)
+
+
 class Centroids(Algorithm):
     """Nearest class mean of the features; tested with any number of classes."""
 
