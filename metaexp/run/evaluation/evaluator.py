@@ -24,7 +24,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.run.evaluation.answers import count_answers, split_answers
 from metaexp.run.evaluation.own_metrics import further_metric
-from metaexp.run.left_behind.traces import Repeats, refuse_traces
+from metaexp.run.left_behind.traces import Repeats, Weights, refuse_traces
 from metaexp.run.step import noise_seed
 
 Report = Callable[[int], None]
@@ -161,7 +161,7 @@ class Evaluator:
             episodes = self.source.episodes(split, indices)
             check_labels(episodes)
             at_once = algorithm.tasks_at_once(episodes.support.x.shape[1], self.chunk)
-            with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks"):
+            with self.compute.autocast(), refuse_traces(algorithm, episodes, f"{split} tasks", weights):
                 values: list[list[float]] = over_tasks(metrics, episodes, at_once).tolist()
             return values
 
@@ -169,6 +169,7 @@ class Evaluator:
         collect_as_usual()
         repeats = self._check_first(algorithm, split)
         with _use_eval_mode(algorithm), torch.no_grad(), repeats:
+            weights = Weights(algorithm)  # every group of episodes is to leave these as they are
             while len(rows) < n_episodes:
                 start = len(rows) + self.ranks.rank * self.chunk
                 for part in self.ranks.gather(partial(measure, min(start, n_episodes))):

@@ -85,6 +85,20 @@ _ADVICE: Final = {
 """What to do, by what is changed."""
 
 
+class Weights:
+    """The parameters and buffers that tasks must leave as they find them, with copies of their values.
+
+    Args:
+        algorithm: Their owner. In training a network may collect statistics in buffers; checkpoints hold them.
+    """
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        free = not_persistent(algorithm)
+        buffers = {} if algorithm.training else dict(algorithm.named_buffers())
+        self.parameters = {name: _Weight.of(p) for name, p in algorithm.named_parameters()}
+        self.buffers = {name: _Weight.of(buffer) for name, buffer in buffers.items() if name not in free}
+
+
 class Traces:
     """What tasks must leave as they find it: weights, examples, the mode of layers, and settings of torch.
 
@@ -94,14 +108,14 @@ class Traces:
     Args:
         algorithm: The algorithm.
         episodes: Tasks, before they are computed.
+        weights: The weights as they must be; None for those of now.
     """
 
-    def __init__(self, algorithm: Algorithm, episodes: Episode) -> None:
+    def __init__(self, algorithm: Algorithm, episodes: Episode, weights: Weights | None = None) -> None:
         self._algorithm = algorithm
         support, query = episodes  # these may share their memory, and then count together how often it was written to
         self._tasks = {"the inputs of tasks": (support.x, query.x), "the labels of tasks": (support.y, query.y)}
-        self._weights = {name: _Weight.of(p) for name, p in algorithm.named_parameters()}
-        self._buffers = {name: _Weight.of(t) for name, t in self._watched_buffers().items()}
+        self._weights = Weights(algorithm) if weights is None else weights
         self._before = self._marks()
         self._noise = numpy_and_python_states() if algorithm.training else {}
 
@@ -117,8 +131,10 @@ class Traces:
         self._check_names(what)
         weights, buffers = dict(self._algorithm.named_parameters()), dict(self._algorithm.named_buffers())
         changed = {
-            "weights": [name for name, weight in self._weights.items() if weight.is_changed(weights.get(name))],
-            "buffers": [name for name, buffer in self._buffers.items() if buffer.is_changed(buffers.get(name))],
+            "weights": [
+                name for name, weight in self._weights.parameters.items() if weight.is_changed(weights.get(name))
+            ],
+            "buffers": [name for name, buffer in self._weights.buffers.items() if buffer.is_changed(buffers.get(name))],
         }
         now = self._marks()
         for kind, marks in self._before.items():
@@ -148,10 +164,10 @@ class Traces:
     def _check_names(self, what: str) -> None:
         """Refuse new parameters, and other names of old ones: they are known from when the optimiser was made."""
         name = type(self._algorithm).__name__
-        before = {id(weight.tensor): path for path, weight in self._weights.items()}
+        before = {id(weight.tensor): path for path, weight in self._weights.parameters.items()}
         for path, parameter in self._algorithm.named_parameters():
             old = before.get(id(parameter))
-            if old is None and path not in self._weights:
+            if old is None and path not in self._weights.parameters:
                 raise ConfigError(
                     f"{name} makes the parameter {path} while it computes {what}, so that it would be neither trained "
                     "nor the same in another run. Make all layers and parameters in the constructor."
@@ -162,13 +178,6 @@ class Traces:
                     "where a compiled layer is put in the place of the old one. Do that in the constructor, or keep "
                     "the compiled layer under another name."
                 )
-
-    def _watched_buffers(self) -> dict[str, Tensor]:
-        """In training a network may collect statistics; checkpoints hold them."""
-        if self._algorithm.training:
-            return {}
-        free = not_persistent(self._algorithm)
-        return {name: buffer for name, buffer in self._algorithm.named_buffers() if name not in free}
 
     def _marks(self) -> dict[str, dict[str, object]]:
         modules = self._algorithm.named_modules()
@@ -185,15 +194,16 @@ class Traces:
 
 
 @contextmanager
-def refuse_traces(algorithm: Algorithm, episodes: Episode, what: str) -> Iterator[None]:
+def refuse_traces(algorithm: Algorithm, episodes: Episode, what: str, weights: Weights | None = None) -> Iterator[None]:
     """Raise ConfigError where tasks that are computed in this block leave traces, see :class:`Traces`.
 
     Args:
         algorithm: The algorithm.
         episodes: The tasks.
         what: The kind of task, for the message.
+        weights: The weights as they must be, copied once for many blocks; None for those of now.
     """
-    traces = Traces(algorithm, episodes)
+    traces = Traces(algorithm, episodes, weights)
     yield
     traces.check(what)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode, Examples
+from metaexp.run.left_behind import traces as traces_module
 from metaexp.run.left_behind.traces import Traces
 
 
@@ -218,3 +219,32 @@ def test_a_sparse_buffer_is_allowed_and_a_write_to_it_is_refused(layout: torch.l
     algorithm.get_buffer("graph").mul_(2)
     with pytest.raises(ConfigError, match="changes graph"):
         traces.check("test tasks")
+
+
+def test_weights_are_copied_once_for_all_groups_of_an_evaluation(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[int] = []
+    of = traces_module._Weight.of
+    monkeypatch.setattr(traces_module._Weight, "of", lambda tensor: copied.append(tensor.numel()) or of(tensor))
+    measure, algorithm = evaluator(tiny), Pure()
+    measure.validate(algorithm, 3, lambda _: None)  # the first task is also compared, before and after the others
+    copied.clear()
+    measure.validate(algorithm, 100 * measure.chunk, lambda _: None)
+    assert len(copied) == len([*algorithm.parameters(), *algorithm.buffers()])
+
+
+def test_a_change_in_the_last_group_of_an_evaluation_is_refused(tiny: ModuleType) -> None:
+    calls: list[int] = []
+
+    def late(algorithm: Pure, support: Examples) -> None:
+        calls.append(1)
+        if len(calls) == last:
+            decay(algorithm, support)
+
+    last = 10**9
+    evaluator(tiny).validate(Pure(late), 10, lambda _: None)
+    last, calls = len(calls) - 1, []  # the call after it repeats the first task
+    with pytest.raises(ConfigError, match="Pure changes w while it computes val tasks"):
+        evaluator(tiny).validate(Pure(late), 10, lambda _: None)
+    assert len(calls) == last
