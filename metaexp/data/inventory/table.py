@@ -16,6 +16,9 @@ from metaexp.data.inventory.sources import Sources
 _HERE = {"computed": "computed", "fonts": "here", "own files": "here", "by hand": "here", "fetched": "here"}
 _MISSING = {"fetched": "can be fetched", "by hand": "by hand", "own files": "give your own", "fonts": "no fonts"}
 
+_MOST_PLACES = 3
+"""How many folders of one dataset the table names."""
+
 
 class Row(NamedTuple):
     """A dataset in the table.
@@ -53,7 +56,7 @@ def row(name: str, dataset: Dataset, folder: Path, place: Path | None) -> Row:
     if sources.advice:
         state, advice = _MISSING.get(sources.how, "missing"), _format_advice(name, sources, dataset)
         return Row(name, kind, state, size.removeprefix(" + "), "; ".join([advice, *fixed]))
-    where = "; ".join(part for part in (_format_place(sources), *fixed) if part)
+    where = "; ".join(part for part in (_format_place(sources, folder), *fixed) if part)
     return Row(name, kind, _HERE[sources.how], size.removeprefix(" + "), where)
 
 
@@ -96,11 +99,18 @@ def _format_megabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 50_000 else f"{n_bytes / 1e3:.1f} kB"
 
 
-def _format_place(sources: Sources) -> str:
-    paths = [str(file.path.absolute()) for file in sources.files]
+def _format_place(sources: Sources, folder: Path) -> str:
+    """The file, or the folders in which the files are; one folder for those that have it in paths.data in common."""
+    paths = [file.path.absolute() for file in sources.files]
     if len(paths) < 2:
-        return "".join(paths)
-    return os.path.commonpath(paths)
+        return "".join(map(str, paths))
+    common = Path(os.path.commonpath(paths))
+    if common.is_relative_to(folder.absolute()):
+        return str(common)
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    outer = sorted(place for place in folders if folders.isdisjoint(place.parents))
+    more = f" and {len(outer) - _MOST_PLACES} more" if len(outer) > _MOST_PLACES else ""
+    return ", ".join(map(str, outer[:_MOST_PLACES])) + more
 
 
 def _format_advice(name: str, sources: Sources, dataset: Dataset) -> str:
