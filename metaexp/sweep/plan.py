@@ -15,7 +15,7 @@ from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
 from metaexp.sweep.launcher import chosen_launcher
 from metaexp.sweep.prepare import Prepared
-from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state
+from metaexp.sweep.summary import format_counts, format_nothing_reused, format_state, format_trackers_of_copies
 
 
 def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[[str], None] | None = None) -> str:
@@ -53,6 +53,7 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
     groups = in_groups(left, together=options.together)
     if len(groups) < len(left):
         lines.append(f"they train together in {len(groups)} process{'es' if len(groups) > 1 else ''}, which takes less")
+    lines += format_trackers_of_copies(jobs, reused)
     lines.append(_format_total(left, times, outputs, at_once))
     return "\n".join(lines)
 

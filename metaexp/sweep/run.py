@@ -40,7 +40,14 @@ from metaexp.sweep.prepare import Prepared, prepare
 from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.sweep.queue import SweepQueue
-from metaexp.sweep.summary import format_folder, format_job, format_job_line, format_nothing_reused, format_table
+from metaexp.sweep.summary import (
+    format_folder,
+    format_job,
+    format_job_line,
+    format_nothing_reused,
+    format_table,
+    format_trackers_of_copies,
+)
 from metaexp.sweep.time_left import TimeLeft, format_running
 from metaexp.tracking.wandb_names import notes_of_one_run
 
@@ -115,6 +122,8 @@ def _create(prepared: Prepared, command: list[str], display: Display) -> Sweep:
     reused = prepared.reusable_runs()
     for number, run in reused.items():
         display.print_line(f"{format_job(prepared.jobs[number])} is done in {run}, which is copied")
+    for line in format_trackers_of_copies(prepared.jobs, reused):
+        display.print_line(line)
     if prepared.options.reuse and not reused:
         display.print_line(format_nothing_reused(prepared.outputs))
     try:

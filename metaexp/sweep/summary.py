@@ -12,6 +12,7 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState, Status
 
 _LOUD = {"failed": "FAILED", "killed": "KILLED"}
+_TRACKERS_WITH_GROUPS = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
 _ORDER: tuple[Status, ...] = ("failed", "killed", "interrupted", "running", "waiting")
 _STATUS_TEXTS = {"waiting": "not started", "running": "running elsewhere"}
 
@@ -124,6 +125,20 @@ def format_nothing_reused(outputs: Path) -> str:
         f"sweep.reuse=true copies nothing: {outputs} has no completed run of these jobs "
         "with the same code (the same commit, without uncommitted changes) and the same versions"
     )
+
+
+def format_trackers_of_copies(jobs: Sequence[FrozenJob], reused: Mapping[int, Path]) -> list[str]:
+    """Format the note that W&B and MLflow do not have copied runs among those of the new sweep, if there are any.
+
+    Args:
+        jobs: The jobs of the sweep.
+        reused: Number of a job -> the completed run that is copied.
+    """
+    used = {name for job in jobs if job.number in reused for name in job.config["tracker"]}
+    shown = [title for name, title in _TRACKERS_WITH_GROUPS.items() if name in used]
+    if not shown:
+        return []
+    return [f"in {' and '.join(shown)}, runs that are copied stay where they were logged, and are not in this sweep"]
 
 
 def format_folder(path: Path) -> str:

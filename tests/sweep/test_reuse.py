@@ -18,6 +18,7 @@ from metaexp.sweep.frozen_job import Freezer, FrozenJob
 from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
+from metaexp.sweep.summary import format_trackers_of_copies
 
 CLEAN = Git("abc", dirty=False)
 ASKED = ["algorithm=maml", "seed=0,1", "train.steps=100"]
@@ -71,6 +72,7 @@ def test_a_sweep_with_one_more_seed_takes_the_finished_run_over(job: FrozenJob) 
     text = format_plan(prepared, overrides)
     assert f"seed=0  done in {run}, which is copied" in text
     assert "1 job to run, about 40 s" in text
+    assert "in Weights & Biases, runs that are copied stay where they were logged, and are not in this sweep" in text
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs, prepared.reusable_runs())
     first, second = sweep.jobs()
     assert [sweep.state(first).status, sweep.state(second).status] == ["completed", "waiting"]
@@ -80,6 +82,26 @@ def test_a_sweep_with_one_more_seed_takes_the_finished_run_over(job: FrozenJob) 
     assert [(entry["job"], entry["event"], entry["text"]) for entry in sweep.events()] == [(0, "taken over", str(run))]
     assert prepare(overrides, None, "config").sweep is not None
     assert prepare(ASKED, None, "config").sweep is not None, "the same sweep, with and without the key"
+
+
+@pytest.mark.parametrize(
+    ("trackers", "named"),
+    [
+        (["wandb"], "in Weights & Biases, runs"),
+        (["mlflow", "tensorboard"], "in MLflow, runs"),
+        (["mlflow", "wandb"], "in Weights & Biases and MLflow, runs"),
+        (["tensorboard"], ""),
+        ([], ""),
+    ],
+)
+def test_it_is_said_which_trackers_do_not_have_a_copied_run_in_the_new_sweep(
+    job: FrozenJob, trackers: list[str], named: str
+) -> None:
+    tracked = replace(job, config=job.config | {"tracker": {name: {} for name in trackers}})
+    lines = format_trackers_of_copies([tracked], {job.number: Path("run")})
+    assert "\n".join(lines).startswith(named)
+    assert len(lines) == bool(named)
+    assert format_trackers_of_copies([tracked], {}) == [], "nothing is copied"
 
 
 def test_nothing_is_taken_over_where_nobody_asks(job: FrozenJob) -> None:
