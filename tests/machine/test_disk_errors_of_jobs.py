@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ def test_a_job_that_the_disk_ends_has_the_code_of_the_machine(tmp_path: Path) ->
     assert note.error is not None
     assert note.error.startswith("MachineError: outputs/journal.jsonl cannot be used: Input/output error.")
     assert _note_of(ZeroDivisionError(), new_note(tmp_path)).exit_code == ExitCode.BUG
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_what_to_do_about_a_disk_is_right_for_a_job_of_a_sweep(tmp_path: Path, number: int) -> None:
+    note = _note_of(OSError(number, os.strerror(number), "outputs/best"), new_note(tmp_path))
+    assert note.error is not None
+    assert "a sweep or a search with its own command, given again." in note.error
+    other = _note_of(OSError(errno.ENOENT, "No such file or directory", "outputs/best"), new_note(tmp_path))
+    assert "given again" not in str(other.error)
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason_alone(

@@ -16,6 +16,8 @@ _NOT_USABLE = {
 """Errors of files, folders and disks that a user can act on."""
 _OF_THE_DISK = {errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE}
 """Those that are never the fault of a program, even if the error names no file."""
+_CONTINUE = "A run continues with resume=RUN_FOLDER, a sweep or a search with its own command, given again."
+"""The same words for all, because what meets a disk does not know whether its run is a job."""
 
 
 @contextmanager
@@ -35,14 +37,14 @@ def explain_disk_error(error: OSError) -> MachineError | None:
     if error.errno in _NO_SPACE:
         where = f" at {error.filename}" if error.filename else ""
         return MachineError(
-            f"the disk is full{where}: {error.strerror}. Free some space and continue with resume=..., "
-            "or choose another place with paths.outputs."
+            f"the disk is full{where}: {error.strerror}. Free some space. {_CONTINUE} To begin anew in another place, "
+            "set paths.outputs."
         )
     if error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):
         where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
         return MachineError(
-            f"{where}: {error.strerror}. Fix it, or choose another place (for a run: paths.outputs, paths.data); an "
-            "interrupted run continues with resume=..."
+            f"{where}: {error.strerror}. Fix it, or choose another place (for a run: paths.outputs, paths.data). "
+            f"{_CONTINUE}"
         )
     return None
 
