@@ -14,6 +14,7 @@ from metaexp.core.types import Episode
 from metaexp.doctor.finding import Finding, gap, ok, wrong
 from metaexp.doctor.subject import Subject, fix_noise, losses_of, predictions, random_states
 from metaexp.doctor.tiny import task
+from metaexp.models.base import not_persistent
 
 _BITS = 1e-12
 """A gap that a repeated calculation may have."""
@@ -44,7 +45,10 @@ def no_state(subject: Subject) -> Finding:
 
 
 def nothing_overwritten(subject: Subject) -> Finding:
-    """Check that parameters, buffers and the task itself are not written to."""
+    """Check that parameters, buffers and the task itself are not written to.
+
+    As in a run, training may collect numbers in buffers, and those with ``persistent=False`` may grow.
+    """
     name = "nothing overwritten"
     algorithm = subject.build()
     episode = subject.task()
@@ -82,12 +86,17 @@ def no_randomness(subject: Subject) -> Finding:
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
-    """Return path -> value or identity of everything that a module, its submodules and their parameters hold."""
+    """Return path -> value or identity of everything that a module, its submodules and their parameters hold.
+
+    Buffers with ``persistent=False`` are left out: they may be tables that grow with the tasks.
+    """
     found: dict[str, Any] = {}
     for path, part in module.named_modules():
         for name, held in vars(part).items():
             if name != "training":
                 found.update(_inside(f"{path}.{name}", held, _DEPTH))
+        for name in part._non_persistent_buffers_set:
+            found.pop(f"{path}._buffers.{name}", None)
     for path, parameter in module.named_parameters():
         for name, held in {**vars(parameter), "grad": parameter.grad}.items():
             found.update(_inside(f"{path}.{name}", held, _DEPTH))
@@ -135,8 +144,9 @@ def _another_task(subject: Subject, algorithm: Algorithm) -> Episode:
 
 
 def _held(algorithm: Algorithm) -> Iterator[tuple[str, Tensor]]:
+    free = not_persistent(algorithm)
     yield from algorithm.named_parameters()
-    yield from algorithm.named_buffers()
+    yield from ((name, buffer) for name, buffer in algorithm.named_buffers() if name not in free)
 
 
 def _tensors_of(what: str, episode: Episode) -> Iterator[tuple[str, Tensor]]:

@@ -126,19 +126,26 @@ class Subject:
 def losses_of(algorithm: Algorithm, batch: Episode, chunk_size: int | None = None) -> Tensor:
     """Return meta-losses (T,) as training computes them. Noise always starts from the same seed.
 
+    Training may collect numbers in buffers. They start from their values of now, which they keep.
+
     Args:
         algorithm: The algorithm.
         batch: The tasks.
         chunk_size: How many tasks are computed at once; None for all.
     """
+    buffers = _copied_buffers(algorithm)
 
     def loss(episode: Episode) -> Tensor:
-        value: Tensor = functional_call(algorithm, dict(algorithm.named_buffers()), (episode,))
+        value: Tensor = functional_call(algorithm, dict(buffers), (episode,))
         return value
 
     with fix_noise(0):
         out: Tensor = over_tasks(loss, batch, chunk_size if algorithm.vectorises else 1)
     return out
+
+
+def _copied_buffers(algorithm: Algorithm) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in algorithm.named_buffers()}
 
 
 def parameters_of(algorithm: Algorithm) -> dict[str, Tensor]:
@@ -171,7 +178,7 @@ def draws_noise(algorithm: Algorithm, batch: Episode) -> bool:
     """
     with fix_noise(0), torch.no_grad():
         before = random_states()
-        functional_call(algorithm, dict(algorithm.named_buffers()), (one_task(batch, 0),))
+        functional_call(algorithm, _copied_buffers(algorithm), (one_task(batch, 0),))
         return random_states() != before
 
 

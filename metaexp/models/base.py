@@ -108,6 +108,19 @@ def buffers_of(network: nn.Module) -> Buffers:
     return dict(network.named_buffers())
 
 
+def not_persistent(module: nn.Module) -> frozenset[str]:
+    """Return the names of buffers that torch keeps out of a ``state_dict``: what is computed from shapes, say.
+
+    Args:
+        module: An algorithm or a network.
+    """
+    return frozenset(
+        f"{path}.{name}".lstrip(".")
+        for path, layer in module.named_modules()
+        for name in layer._non_persistent_buffers_set
+    )
+
+
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether any layer normalises by batch statistics."""
     return any(isinstance(layer, BatchNorm) for layer in network.modules())

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import MachineError
 from metaexp.machine.single_rank import Ranks
+from metaexp.models.base import not_persistent
 from metaexp.run.checkpoint import Checkpoints
-from metaexp.run.left_behind.buffers import not_persistent
 from metaexp.run.state import TrainState
 
 

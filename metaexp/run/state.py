@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import RunFolderError
-from metaexp.run.left_behind.buffers import not_persistent
+from metaexp.models.base import not_persistent
 
 Weights = dict[str, Tensor]
 """Name -> tensor of every parameter and buffer of an algorithm."""

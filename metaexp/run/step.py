@@ -24,7 +24,8 @@ from metaexp.machine.all_reduce import Exchange, Partial, no_reduce
 from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
-from metaexp.run.left_behind.buffers import mean_buffers, not_persistent, replaced, sum_of
+from metaexp.models.base import not_persistent
+from metaexp.run.left_behind.buffers import mean_buffers, replaced, sum_of
 from metaexp.run.left_behind.first_task import FirstTask
 from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState

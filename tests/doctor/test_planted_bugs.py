@@ -20,7 +20,7 @@ from metaexp.doctor.tiny import Kind
 
 QUICK = {name: check for name, check in CHECKS.items() if name != "learning"}
 
-SOUND = ["Gradient", "Prototypes", "NoisyInTraining"]
+SOUND = ["Gradient", "Prototypes", "NoisyInTraining", "TableThatGrows", "CollectsInTraining"]
 
 BUGS = {
     "MissingCreateGraph": {"meta-gradient"},
@@ -52,6 +52,8 @@ BUGS = {
     "UnresetLSTM": {"no state"},
     "WritesParameters": {"nothing overwritten", "no state"},
     "WritesInputs": {"nothing overwritten"},
+    "LastingTableThatGrows": {"nothing overwritten", "no state"},
+    "CountsAtTest": {"nothing overwritten"},
     "DropoutAtTest": {"no randomness"},
     "NumpyNoise": {"no randomness"},
     "StopsEarly": {"vectorised"},

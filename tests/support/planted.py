@@ -105,6 +105,33 @@ class NoisyInTraining(Prototypes):
         return F.dropout(super().embed(x), 0.2, self.training)
 
 
+class TableThatGrows(Prototypes):
+    """Correct: a table of positions, not persistent, that is made again for more examples."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.register_buffer("table", torch.arange(1.0), persistent=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        if len(self.table) < len(x):
+            self.table = torch.arange(len(x), dtype=x.dtype)
+        return super().embed(x) + 0.0 * self.table[: len(x), None]
+
+
+class CollectsInTraining(Prototypes):
+    """Correct: counts training tasks in a buffer, and keeps a mean of them in another."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def meta_loss(self, episode: Episode) -> Tensor:
+        self.seen += 1
+        self.mean = 0.9 * self.mean + 0.1 * episode.support.x.mean().to(self.mean)
+        return super().meta_loss(episode)
+
+
 class LineFit(Algorithm):
     """Correct: only regression, by ridge regression on features in closed form."""
 
@@ -354,6 +381,24 @@ class StatisticsUpdatedAtTest(Prototypes):
 
 
 # ---- purity ----
+
+
+class LastingTableThatGrows(TableThatGrows):
+    """The table is saved with the weights, which then have another shape after other tasks."""
+
+    def __init__(self, model: nn.Module, train_shape: TaskShape) -> None:
+        super().__init__(model, train_shape)
+        del self.table
+        self.register_buffer("table", torch.arange(1.0))
+
+
+class CountsAtTest(CollectsInTraining):
+    """Counts test tasks, too."""
+
+    def adapt(self, support: Examples) -> Tensor:
+        if not self.training:
+            self.seen += 1
+        return super().adapt(support)
 
 
 class PrototypesKept(Prototypes):

@@ -8,19 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
-
-
-def not_persistent(module: nn.Module) -> frozenset[str]:
-    """Return the names of buffers that torch keeps out of a ``state_dict``: what is computed from shapes, say.
-
-    Args:
-        module: An algorithm or a network.
-    """
-    return frozenset(
-        f"{path}.{name}".lstrip(".")
-        for path, layer in module.named_modules()
-        for name in layer._non_persistent_buffers_set
-    )
+from metaexp.models.base import not_persistent
 
 
 def replaced(algorithm: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,8 +14,9 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.core.types import Episode
 from metaexp.machine.single_rank import Ranks
+from metaexp.models.base import not_persistent
 from metaexp.models.library_noise import numpy_and_python_states
-from metaexp.run.left_behind.buffers import ADVICE, not_persistent
+from metaexp.run.left_behind.buffers import ADVICE
 
 log = logging.getLogger(__name__)
 
