@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from metaexp.cli.arguments import Parser, print_origin
 from metaexp.compare.find import run_folders
+from metaexp.config.identity import config_hash
 from metaexp.config.project import use_own_files
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
@@ -18,6 +19,7 @@ from metaexp.report.leaderboard import LeftOut, format_leaderboard
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import Entry, format_title
 from metaexp.reproduce.from_weights import reproduce_later_tests, reproduce_test
+from metaexp.results.record import RunRecord
 
 _DESCRIPTION = """\
 Write a page that ranks finished runs: for each dataset and task the learners, with filters, intervals, costs, commands
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             print_text(f"left out: {name}: {left_out[-1].reason}")
             continue
         print_text(f"measured again: {name}")
-        entries.append(Entry(name, again.recorded, False))
+        entries.append(Entry(name, again.recorded, False, configuration=_configuration(again.recorded)))
         _add_later_tests(name, folder, entries, left_out)
         relative = Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent))
         links[name] = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
@@ -68,7 +70,8 @@ def _add_later_tests(name: str, folder: Path, entries: list[Entry], left_out: li
     """Make the published later tests of a run again, and add those that give their numbers."""
     try:
         for again in reproduce_later_tests(folder):
-            entry = Entry(name, again.recorded, False, test=again.tested_with)
+            configuration = _configuration(again.recorded)
+            entry = Entry(name, again.recorded, False, test=again.tested_with, configuration=configuration)
             if again.agrees:
                 print_text(f"measured again: {format_title(entry)}")
                 entries.append(entry)
@@ -79,6 +82,13 @@ def _add_later_tests(name: str, folder: Path, entries: list[Entry], left_out: li
     except MetaexpError as error:
         left_out.append(LeftOut(f"later tests of {name}", str(error).splitlines()[0]))
         print_text(f"left out: later tests of {name}: {left_out[-1].reason}")
+
+
+def _configuration(record: RunRecord) -> str:
+    """What decides the numbers of a run, but for its seed and the run that it goes on from."""
+    settings = config_hash({key: value for key, value in record.config.items() if key != "seed"})
+    code = record.own_code.digest if record.own_code else ""
+    return f"{settings} {code} {record.data_hash} {record.parent is not None}"
 
 
 def _runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from metaexp.results.display.markdown import format_table
@@ -25,6 +25,9 @@ _KINDS = ("reproduced", "within", "undecided", "not_reproduced", "shortened", "c
 SEED_SUFFIX = re.compile(r"-seed\d+$")
 """The end of the name of a further seed's folder."""
 
+_NUMBER_OF_JOB = re.compile(r"(?:(?<=/)|^)\d{3,}-")
+"""The beginning of the name of a job's folder."""
+
 
 class Entry(NamedTuple):
     """A committed run, or the runs of several seeds.
@@ -35,6 +38,8 @@ class Entry(NamedTuple):
         stale: Whether the settings of its experiment have changed since.
         seeds: The entries of all seeds; empty for a single run.
         test: Of a later test of the run's weights, the overrides of ``metaexp evaluate``; empty for the run itself.
+        configuration: What decides the run's numbers but for its seed. Empty where the names of folders
+            say which runs are seeds of one setting.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Entry(NamedTuple):
     stale: bool
     seeds: tuple[Entry, ...] = ()
     test: tuple[str, ...] = ()
+    configuration: str = ""
 
     @property
     def page(self) -> str:
@@ -53,7 +59,9 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
     """Take ``<name>`` and ``<name>-seed<k>`` together, where they are seeds of one setting.
 
     These have different seeds and equal steps, deviations and test episodes, and all or none are stale. Later tests of
-    their weights are taken together in the same way. Others stay in rows of their own.
+    their weights are taken together in the same way. Others stay in rows of their own. Where entries have a
+    configuration, it stands for the name. A seed that is then there twice, as in two sweeps, makes a row for each
+    folder, or else for each name.
 
     Args:
         entries: Single runs.
@@ -61,20 +69,44 @@ def grouped(entries: Sequence[Entry]) -> list[Entry]:
     Returns:
         One entry for each row, in the order of ``entries``.
     """
-    groups: dict[object, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(_setting(entry), []).append(entry)
     rows = []
-    for members in groups.values():
-        if len(members) == 1 or len({entry.record.seed for entry in members}) < len(members):
+    for members in _with_seeds_once(entries, [_setting, _folder, _name]):
+        if len(members) == 1 or _has_a_seed_twice(members):
             rows += members
             continue
         ordered = sorted(members, key=lambda entry: entry.record.seed)
         first = min(members, key=lambda entry: (len(entry.name), entry.record.seed))
         rows.append(
-            Entry(first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered), first.test)
-        )
+            Entry(
+                first.name, combined_record([e.record for e in ordered]), first.stale, tuple(ordered), first.test,
+                first.configuration,
+            )
+        )  # fmt: skip
     return rows
+
+
+def _with_seeds_once(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], object]]) -> Iterator[list[Entry]]:
+    """Yield the groups of entries that agree in the first key; where one has a seed twice, also in the next ones."""
+    groups: dict[object, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(keys[0](entry), []).append(entry)
+    for members in groups.values():
+        if len(keys) > 1 and _has_a_seed_twice(members):
+            yield from _with_seeds_once(members, keys[1:])
+        else:
+            yield members
+
+
+def _has_a_seed_twice(members: Sequence[Entry]) -> bool:
+    return len({entry.record.seed for entry in members}) < len(members)
+
+
+def _folder(entry: Entry) -> str:
+    return entry.name.rpartition("/")[0]
+
+
+def _name(entry: Entry) -> str:
+    return SEED_SUFFIX.sub("", entry.name)
 
 
 def best_first(rows: Sequence[Entry], most: int) -> list[Entry]:
@@ -117,7 +149,8 @@ def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
 def format_title(entry: Entry) -> str:
     """Return the name of a copy, which always says that a stand-in is one, and what a later test was made with."""
     said = not entry.record.is_stand_in or "stand_in" in entry.name
-    name = entry.name if said else f"{entry.name} (stand-in)"
+    own = _NUMBER_OF_JOB.sub("", _name(entry)) if entry.seeds and entry.configuration else entry.name
+    name = own if said else f"{own} (stand-in)"
     return f"{name}, tested with {' '.join(entry.test)}" if entry.test else name
 
 
@@ -164,7 +197,7 @@ def _setting(entry: Entry) -> object:
     record = entry.record
     test = record.test
     return (
-        SEED_SUFFIX.sub("", entry.name),
+        entry.configuration or _name(entry),
         entry.test,
         record.experiment,
         record.steps,

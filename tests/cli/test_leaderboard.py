@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.cli.leaderboard import _configuration
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
 from metaexp.results.record import read_record, write_record
@@ -63,6 +64,18 @@ def test_runs_are_found_below_folders_and_named_by_their_way_there(
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<strong>sweeps/one/000-job" in page.replace("<wbr>", "")
     assert said.count(f"left out: good: another run has this name; rename {tmp_path / 'copies' / 'good'}") == 1
+
+
+def test_another_seed_is_the_same_configuration_and_another_rate_is_not(runs: Path, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    for number, (seed, rate) in enumerate([(0, 0.1), (1, 0.1), (2, 0.2)]):
+        job = jobs / f"00{number}-tuned"
+        shutil.copytree(runs / "good", job)
+        record = read_record(job)
+        config = {**record.config, "seed": seed, "optimizer": {**record.config["optimizer"], "lr": rate}}
+        write_record(dataclasses.replace(record, seed=seed, config=config, experiment=None), job)
+    assert _configuration(read_record(jobs / "000-tuned")) == _configuration(read_record(jobs / "001-tuned"))
+    assert _configuration(read_record(jobs / "000-tuned")) != _configuration(read_record(jobs / "002-tuned"))
 
 
 def test_a_name_that_is_no_text_has_a_link_and_a_link_to_a_folder_is_not_followed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from metaexp.report.leaderboard import LeftOut, format_leaderboard, seen_together
-from metaexp.report.rows import Entry
+from metaexp.report.rows import Entry, format_title, grouped
 from metaexp.results.record import RunRecord, Score
 
 
@@ -33,6 +33,27 @@ def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
     assert ">2 seeds<" in page
     assert '<a href="run/best.safetensors" download>seed 0</a>' in page
     assert '<a href="run-seed1/best.safetensors" download>seed 1</a>' in page
+
+
+def seeds_of(record: RunRecord, runs: dict[str, tuple[int, str]]) -> list[tuple[str, int]]:
+    """Title and number of seeds of each row, where ``runs`` are name -> (seed, configuration)."""
+    entries = [entry(record, name, 0.9, seed=seed)._replace(configuration=same) for name, (seed, same) in runs.items()]
+    return [(format_title(row), len(row.seeds)) for row in grouped(entries)]
+
+
+def test_seeds_of_one_configuration_are_one_row_whatever_their_folders_are_called(record: RunRecord) -> None:
+    jobs = {"000-maml-seed0": (0, "a"), "001-maml-seed1": (1, "a"), "002-maml-seed0": (0, "b"), "7": (1, "b")}
+    assert seeds_of(record, jobs) == [("maml", 2), ("7", 2)]
+    assert [n for _, n in seeds_of(record, {name: (seed, "") for name, (seed, _) in jobs.items()})] == [0] * 4
+    assert seeds_of(record, {"000-maml-seed0": (0, "a")}) == [("000-maml-seed0", 0)]
+
+
+def test_a_seed_that_is_there_twice_makes_a_row_for_each_folder_and_else_for_each_name(record: RunRecord) -> None:
+    sweeps = {f"{sweep}/00{seed}-maml-seed{seed}": (seed, "a") for sweep in ("one", "other") for seed in (0, 1, 2)}
+    assert seeds_of(record, sweeps) == [("one/maml", 3), ("other/maml", 3)]
+    named = {"run": (0, "a"), "run-seed1": (1, "a"), "again": (0, "a")}
+    assert seeds_of(record, named) == [("run", 2), ("again", 0)]
+    assert seeds_of(record, {"x": (0, "a"), "y": (0, "a")}) == [("x", 0), ("y", 0)]
 
 
 def test_a_row_says_what_it_is_filtered_by(record: RunRecord) -> None:
