@@ -1,7 +1,9 @@
 """One meta-step of MAML on Omniglot-shaped tasks: metaexp against learn2learn, and vectorised against a loop.
 
 The published setting: the strided network with 64 filters, 32 tasks of 5-way 1-shot with 1 query per class, one
-inner step, second order. Forward, backward and Adam's update are in the time; making the episodes is not.
+inner step, second order. Forward, backward and Adam's update are in the time; making the episodes is not. Before
+anything is timed, the losses and the gradient of each parameter are compared in float64, for the same weights. That
+leaves out learn2learn's own network, which has other layers.
 `python benchmarks/maml.py [--rounds 15] [--device cpu] [--output FILE]`
 """
 
@@ -10,20 +12,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from timing import compare, print_table, save
+from torch import Tensor, nn
 
 from metaexp.algorithms.maml import MAML
 from metaexp.core.errors import ConfigError
 from metaexp.core.losses import task_loss
 from metaexp.core.over_tasks import over_tasks
-from metaexp.core.types import Episode, Examples, one_task
+from metaexp.core.types import Episode, Examples, map_tensors, one_task
+from metaexp.doctor.differences import largest_difference
 from metaexp.engines.learn2learn import import_learn2learn
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.omniglot_conv import OmniglotConv
 
 N_TASKS, N_WAY, INNER_LR = 32, 5, 2.0
+TOLERANCE = 1e-8
+LEAST_GRADIENT = 1e-5
+"""Of the whole gradient. Smaller gradients are rounding alone, such as those of a bias in front of batch norm."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,19 +44,22 @@ def main(arguments: list[str] | None = None) -> int:
     device = torch.device(options.device)
     raise_malloc_thresholds()
     episodes = tasks(device)
-    candidates: dict[str, Callable[[], object]] = {
-        "metaexp": ours(network(device), episodes, chunk_size=None),
-        "metaexp, first order": ours(network(device), episodes, chunk_size=None, first_order=True),
-        "metaexp, a loop over tasks": ours(network(device), episodes, chunk_size=1),
+    candidates = {
+        "metaexp": update(ours(network(device), episodes, None)),
+        "metaexp, first order": update(ours(network(device), episodes, None, first_order=True)),
+        "metaexp, a loop over tasks": update(ours(network(device), episodes, 1)),
     }
     baseline = "metaexp, a loop over tasks"
+    package = None
     try:
         package = import_learn2learn()
-        candidates["learn2learn"] = theirs(package, package.vision.models.OmniglotCNN(N_WAY).to(device), episodes)
-        candidates["learn2learn, our network"] = theirs(package, network(device), episodes)
+        theirs_own = package.vision.models.OmniglotCNN(N_WAY).to(device)
+        candidates["learn2learn"] = update(theirs(package, theirs_own, episodes))
+        candidates["learn2learn, our network"] = update(theirs(package, network(device), episodes))
         baseline = "learn2learn"
     except ConfigError as error:
         print(error)
+    check_equal(package, device)
     results = compare(candidates, baseline, options.rounds)
     print_table("MAML, one meta-step of 32 tasks, Omniglot 5-way 1-shot", results, baseline)
     if options.output:
@@ -74,38 +85,107 @@ def network(device: torch.device) -> OmniglotConv:
     return OmniglotConv((1, 28, 28), N_WAY, 64, False, 1e-3, "tf_same", "normal", "mean").to(device)
 
 
-def ours(
-    model: OmniglotConv, episodes: Episode, chunk_size: int | None, first_order: bool = False
-) -> Callable[[], object]:
-    """A meta-step of this package."""
+class Side(NamedTuple):
+    """One way to compute a meta-step.
+
+    Attributes:
+        module: Its parameters.
+        backward: Adds the gradient of the mean meta-loss to ``.grad``, and returns that loss.
+    """
+
+    module: nn.Module
+    backward: Callable[[], Tensor]
+
+
+def ours(model: OmniglotConv, episodes: Episode, chunk_size: int | None, first_order: bool = False) -> Side:
+    """The meta-step of this package."""
     algorithm = MAML(model, INNER_LR, 1, 1, first_order, "mean", "all", "transductive")
-    optimizer = torch.optim.Adam(algorithm.parameters(), lr=1e-3)
 
-    def step() -> None:
-        optimizer.zero_grad()
-        over_tasks(algorithm, episodes, chunk_size).mean().backward()
-        optimizer.step()
+    def backward() -> Tensor:
+        loss: Tensor = over_tasks(algorithm, episodes, chunk_size).mean()
+        loss.backward()
+        return loss.detach()
 
-    return step
+    return Side(model, backward)
 
 
-def theirs(package: object, model: torch.nn.Module, episodes: Episode) -> Callable[[], object]:
+def theirs(package: Any, model: nn.Module, episodes: Episode, first_order: bool = False) -> Side:
     """The same meta-step, written as learn2learn's own Omniglot example does."""
-    wrapped = package.algorithms.MAML(model, lr=INNER_LR, first_order=False)  # type: ignore[attr-defined]
-    optimizer = torch.optim.Adam(wrapped.parameters(), lr=1e-3)
+    wrapped = package.algorithms.MAML(model, lr=INNER_LR, first_order=first_order)
 
-    def step() -> None:
-        optimizer.zero_grad()
+    def backward() -> Tensor:
+        total = torch.zeros((), dtype=episodes.support.x.dtype, device=episodes.support.x.device)
         for index in range(N_TASKS):
             support, query = one_task(episodes, index)
             learner = wrapped.clone()
             learner.adapt(task_loss(learner(support.x), support.y))
-            task_loss(learner(query.x), query.y).backward()
+            loss = task_loss(learner(query.x), query.y)
+            loss.backward()
+            total += loss.detach()
         for parameter in wrapped.parameters():
             parameter.grad.mul_(1.0 / N_TASKS)
+        return total / N_TASKS
+
+    return Side(model, backward)
+
+
+def update(side: Side) -> Callable[[], object]:
+    """A meta-step with Adam's update."""
+    optimizer = torch.optim.Adam(side.module.parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        side.backward()
         optimizer.step()
 
     return step
+
+
+def check_equal(package: Any | None, device: torch.device) -> None:
+    """Stop unless all ways give the same loss and gradients for the same weights, in float64.
+
+    Args:
+        package: learn2learn; None compares the ways of this package alone.
+        device: Where to compute.
+
+    Raises:
+        SystemExit: Two of them differ by more than rounding.
+    """
+    exact = map_tensors(lambda t: t.double() if t.is_floating_point() else t, tasks(device))
+
+    def model() -> OmniglotConv:
+        return network(device).double()
+
+    for first_order in (False, True):
+        loop = ours(model(), exact, 1, first_order)
+        others = {"all tasks at once": ours(model(), exact, None, first_order)}
+        if package is not None:
+            others["learn2learn"] = theirs(package, model(), exact, first_order)
+        for name, side in others.items():
+            compare_sides(f"{name}{', first order' if first_order else ''}", side, loop)
+
+
+def compare_sides(name: str, found: Side, expected: Side) -> None:
+    """Stop unless two ways give the same loss and gradients.
+
+    Args:
+        name: What ``found`` is called.
+        found: A way.
+        expected: The way that it is compared with; its weights are the same.
+
+    Raises:
+        SystemExit: They differ by more than rounding.
+    """
+    losses, gradients = [], []
+    for side in (found, expected):
+        side.module.zero_grad()
+        losses.append(float(side.backward()))
+        gradients.append({name: p.grad.clone() for name, p in side.module.named_parameters() if p.grad is not None})
+    parameter, difference = largest_difference(gradients[0], gradients[1], LEAST_GRADIENT)
+    errors = {"losses": abs(losses[0] - losses[1]) / abs(losses[1]), f"gradients of {parameter}": difference}
+    for what, error in errors.items():
+        if not error < TOLERANCE:
+            raise SystemExit(f"{name}, and a loop over tasks: the {what} differ by {error:.1e} of their size")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from programs import load_program
 
+from metaexp.core.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "speed.md"
 RECORDS = ROOT / "benchmarks" / "records"
@@ -88,3 +90,49 @@ def test_relation_net_is_timed_only_after_the_gradient_of_each_parameter_agrees(
     monkeypatch.setattr(benchmark.Plain, "loss", off)
     with pytest.raises(AssertionError, match=r"the gradients of embedding\.0\.weight differ by 1.0e-06"):
         benchmark.check_equal(ours, wrong, task)
+
+
+@pytest.mark.parametrize("wrong", [None, "rate", "order", "a small gradient"])
+def test_maml_is_timed_only_after_the_gradient_of_each_parameter_agrees(
+    wrong: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = load_program("benchmarks/maml.py")
+    monkeypatch.setattr(benchmark, "N_TASKS", 2)
+    device, ours = benchmark.torch.device("cpu"), benchmark.ours
+
+    def off(model: Any, episodes: object, chunk_size: int | None, first_order: bool = False) -> Any:
+        if chunk_size is None and wrong == "order":
+            return ours(model, episodes, chunk_size, not first_order)
+        side = ours(model, episodes, chunk_size, first_order)
+        if chunk_size is None and wrong == "a small gradient":
+            smallest = min((p for p in model.parameters() if p.dim() == 1), key=len)
+            smallest.register_hook(lambda gradient: gradient * (1 + 1e-6))
+        return side
+
+    if wrong in ("order", "a small gradient"):
+        monkeypatch.setattr(benchmark, "ours", off)
+    if wrong == "rate":
+        made, rates = benchmark.MAML, iter([2.0, 2.001] * 4)
+        monkeypatch.setattr(benchmark, "MAML", lambda model, _, *rest: made(model, next(rates), *rest))
+    if wrong is None:
+        benchmark.check_equal(None, device)
+        return
+    said = {"rate": "the losses differ", "order": "the gradients of", "a small gradient": "differ by 1.0e-06"}
+    with pytest.raises(SystemExit, match=f"all tasks at once.*{said[wrong]}"):
+        benchmark.check_equal(None, device)
+
+
+def test_learn2learn_computes_the_step_that_it_is_timed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = load_program("benchmarks/maml.py")
+    try:
+        package = benchmark.import_learn2learn()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(benchmark, "N_TASKS", 2)
+    benchmark.check_equal(package, benchmark.torch.device("cpu"))
+    theirs = benchmark.theirs
+    monkeypatch.setattr(benchmark, "theirs", lambda *given: theirs(*given[:3], first_order=True))
+    with pytest.raises(SystemExit, match="learn2learn, and a loop over tasks: the gradients of"):
+        benchmark.check_equal(package, benchmark.torch.device("cpu"))
