@@ -248,10 +248,8 @@ def preprocess(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
         x: Gradients or losses, of any shape.
         p: Magnitudes below exp(-p) count as small.
     """
-    size = x.abs()
-    large = size > math.exp(-p)
-    magnitude = torch.where(large, size.clamp(min=math.exp(-p)).log() / p, -1.0)
-    direction = torch.where(large, x.sign(), math.exp(p) * x)
+    magnitude = x.abs().log_().div_(p).clamp_(min=-1.0)  # below -1 where |x| < exp(-p)
+    direction = (math.exp(p) * x).clamp_(-1.0, 1.0)  # beyond 1 where |x| > exp(-p)
     return magnitude, direction
 
 
