@@ -36,11 +36,12 @@ def steps(found: Found) -> str:
             f"{row['goal']:.1f}",
             "yes" if row["holds"] else "no",
             f"{100 * row['products']:.0f} %",
+            f"{row['ratio'] / row['products']:.1f}",
         ]
         for name, row in found["results"].items()
     ]
-    header = ["Learner", "Our step", "Times as fast (quartiles)", "Goal", "Reached", "In products"]
-    return format_table(header, rows, right=(1, 2, 3, 5)).strip() + f"\n\n{_measured(found)}"
+    header = ["Learner", "Our step", "Times as fast (quartiles)", "Goal", "Reached", "In products", "Bound"]
+    return format_table(header, rows, right=(1, 2, 3, 5, 6)).strip() + f"\n\n{_measured(found)}"
 
 
 def runs(found: Found) -> str:
