@@ -28,7 +28,6 @@ from metaexp.tracking.wandb_files import (
     take_own_id,
     write_files_in,
 )
-from metaexp.tracking.wandb_launch import leave_launch_out
 from metaexp.tracking.wandb_names import (
     Mode,
     check_names,
@@ -37,6 +36,7 @@ from metaexp.tracking.wandb_names import (
     shorten,
     tags_of_environment,
 )
+from metaexp.tracking.wandb_start import begin_sooner
 
 if TYPE_CHECKING:
     import wandb
@@ -202,7 +202,7 @@ class WandbTracker(Tracker):
     def _open(self, run: RunInfo, mode: Mode, suffix: str = "", *, is_new: bool = False) -> wandb.Run:
         import wandb
 
-        leave_launch_out(wandb.Run)
+        begin_sooner(wandb.Run)
         environment, chosen = os.environ, {"choices": dict(run.choices)} if run.choices else {}
         return wandb.init(
             dir=run.folder,
