@@ -14,7 +14,8 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
 from metaexp.search.space import Dimension, Space
 from metaexp.sweep.expand import freeze_all
-from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.freezer import Freezer
+from metaexp.sweep.frozen_job import FrozenJob
 
 _MEASURE = ("dataset", "task", "eval.seed", "train.eval_episodes")
 """Settings that define the validation tasks. Changing one makes the tasks easier or harder."""

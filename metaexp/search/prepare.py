@@ -20,7 +20,8 @@ from metaexp.search.options import SearchOptions
 from metaexp.search.space import Choices, Interval, Space, Value, read_space
 from metaexp.sweep.expand import check_initial_weights, sweep_name
 from metaexp.sweep.folder import SWEEP_FILE, Sweep, create, open_sweep
-from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.freezer import Freezer
+from metaexp.sweep.frozen_job import FrozenJob
 
 _MOST_CHOICES = 64
 _NO_TEST = "eval.test=false"

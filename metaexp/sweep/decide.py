@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from metaexp.core.errors import ExitCode
 from metaexp.sweep.folder import Sweep
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState
-from metaexp.sweep.options import SweepOptions
+
+if TYPE_CHECKING:
+    from metaexp.sweep.options import SweepOptions
 
 ENDS_THE_SAME_WAY = (ExitCode.CONFIG, ExitCode.NOT_FINITE)
 """Exit codes of wrong configurations and of numbers that are not finite. The same job would fail in the same way."""

@@ -16,7 +16,8 @@ from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.core.errors import ConfigError
 from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
-from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.freezer import Freezer
+from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.summary import format_job
 
 _MOST_SHOWN = 10

@@ -18,7 +18,7 @@ from metaexp.config.command_line.overrides import IN_NO_FILE
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.sweep.expand import expand, freeze_all, swept_keys
-from metaexp.sweep.frozen_job import Freezer
+from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.options import SweepOptions
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -271,9 +271,12 @@ def test_sizes_and_columns_are_easy_to_read() -> None:
     assert format_columns([["a", "b", "c"], ["long", "1", "x\ny"]], right=(1,)) == ["a     b  c", "long  1  x y"]
 
 
-def test_listing_imports_no_torch(outputs: Path) -> None:
+def test_listing_imports_no_torch_and_needs_no_hydra(outputs: Path) -> None:
     code = (
-        "import sys; from metaexp.cli.main import main; main(['ls']); main(['show', 'outputs/first'])\n"
+        "import sys; from metaexp.cli.main import main; main(['ls']); main(['rm', '--help'])\n"
+        "assert 'hydra' not in sys.modules\n"
+        "main(['show', 'outputs/first'])\n"
+        "assert 'hydra' in sys.modules  # it compares with the defaults\n"
         "main(['rm', 'outputs/first', '--yes'])\n"
         "assert not {'torch', 'numpy', 'wandb', 'matplotlib', 'optuna'} & set(sys.modules)"
     )

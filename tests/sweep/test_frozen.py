@@ -12,7 +12,8 @@ from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.sweep.decide import duplicates
 from metaexp.sweep.expand import digest, expand, freeze_all, sweep_name, swept_keys
-from metaexp.sweep.frozen_job import Freezer, FrozenJob, read_frozen, write_frozen
+from metaexp.sweep.freezer import Freezer
+from metaexp.sweep.frozen_job import FrozenJob, read_frozen, write_frozen
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from metaexp.results.provenance import versions
 from metaexp.results.record import Git, RunRecord, Score, Task, read_record, write_record
 from metaexp.sweep import reuse
 from metaexp.sweep.folder import create
-from metaexp.sweep.frozen_job import Freezer, FrozenJob
+from metaexp.sweep.freezer import Freezer
+from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.plan import format_plan
 from metaexp.sweep.prepare import prepare
 from metaexp.sweep.run import run_all
