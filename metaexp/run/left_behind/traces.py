@@ -241,30 +241,35 @@ class Repeats:
         """
         before = None if self._is_done else self._ranks.run(predict)
         if before is not None and by_path is not None:
-            self._ranks.run(lambda: _compare_path(algorithm, before, by_path, what))
+            self._ranks.run(lambda: _compare_path(algorithm, before, predict, by_path, what))
         yield
         if before is not None:
             self._ranks.run(lambda: _compare(algorithm, before, predict(), what))
             self._is_done = True
 
 
-def _compare(algorithm: Algorithm, first: Tensor, again: Tensor, what: str) -> None:
+def _compare(
+    algorithm: Algorithm, first: Tensor, again: Tensor, what: str, when: str = "after other tasks than before them"
+) -> None:
     """Raise ConfigError where predictions differ by more than rounding."""
     if not _agree(first, again):
         raise ConfigError(
-            f"{type(algorithm).__name__} gives other predictions for {what} after other tasks than before them. It "
+            f"{type(algorithm).__name__} gives other predictions for {what} {when}. It "
             "keeps something from one task to the next, or draws random numbers that the run does not seed (of numpy, "
             "of Python, of a generator of its own), so its numbers mean nothing. Make adapt and predict functions of "
             "one task; noise from torch's own generator is seeded. `metaexp check` says more."
         )
 
 
-def _compare_path(algorithm: Algorithm, first: Tensor, by_path: Callable[[], Tensor], what: str) -> None:
+def _compare_path(
+    algorithm: Algorithm, first: Tensor, predict: Callable[[], Tensor], by_path: Callable[[], Tensor], what: str
+) -> None:
     """Raise ConfigError where the last state of ``adaptation_path`` predicts something else than that of ``adapt``."""
     noise = _noise_after(first)
     again = by_path()
     draws_alike = torch.equal(_noise_after(again), noise)  # both begin at one seed
     if draws_alike and not _agree(first, again):
+        _compare(algorithm, first, predict(), what, "when it is computed again")  # the path may not be at fault
         raise ConfigError(
             f"the last state of adaptation_path of {type(algorithm).__name__} predicts something else for {what} than "
             "what adapt returns. The test would measure other predictions than validation and `metaexp predict` make. "

@@ -169,3 +169,13 @@ def test_a_path_that_ends_elsewhere_than_adapt_is_refused(tiny: ModuleType, way:
         measure(Path(end))
     with pytest.raises(ConfigError, match=r"the last state of adaptation_path of Path .* than what adapt returns"):
         measure(Path(lambda state: 0.5 * state))
+
+
+def test_the_path_is_not_blamed_for_what_is_kept_between_tasks(tiny: ModuleType) -> None:
+    class Keeps(Path):
+        def adapt(self, support: Examples) -> Tensor:
+            self.n_tasks += 1
+            return super().adapt(support) + self.n_tasks
+
+    with pytest.raises(ConfigError, match="Keeps gives other predictions for val task 0 when it is computed again"):
+        evaluator(tiny).validate(Keeps(lambda state: state), 3, lambda _: None)
