@@ -104,6 +104,16 @@ def copy_weights(algorithm: Algorithm) -> Weights:
     return {name: t.detach().clone() for name, t in weights_of(algorithm).items()}
 
 
+def gradients_of(algorithm: Algorithm) -> Weights:
+    """Copy the gradient of each trained parameter, to the CPU in float64; zeros where there is none."""
+    found = {}
+    for name, parameter in algorithm.named_parameters():
+        if parameter.requires_grad:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            found[name] = gradient.detach().to("cpu", torch.float64, copy=True)
+    return found
+
+
 def load_weights(algorithm: Algorithm, weights: Weights) -> None:
     """Copy ``weights`` into the algorithm.
 

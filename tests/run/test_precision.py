@@ -48,7 +48,8 @@ def cosine(step: MetaStep) -> float:
     rounded = precision._gradient(step, 0)
     step.compute = replace(step.compute, precision="float32")
     exact = precision._gradient(step, 0)
-    return float(torch.nn.functional.cosine_similarity(rounded, exact, dim=0))
+    flat = [torch.cat([gradient.flatten() for gradient in side.values()]) for side in (rounded, exact)]
+    return float(torch.nn.functional.cosine_similarity(*flat, dim=0))
 
 
 def test_bf16_keeps_the_second_order_gradient_of_a_gentle_inner_loop() -> None:
@@ -61,6 +62,42 @@ def test_an_inner_loop_that_amplifies_rounding_is_refused() -> None:
     assert cosine(meta_step(20.0, 8)) < 0.99
     with pytest.raises(ConfigError, match=r"precision=bf16 does not keep the meta-gradient.*0\.99 is the least"):
         check_precision(step, 0)
+
+
+def test_a_small_parameter_whose_gradient_is_lost_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient_of = precision._gradient
+
+    def one_is_lost(step: MetaStep, at: int) -> dict[str, torch.Tensor]:
+        found = gradient_of(step, at)
+        rest = torch.cat([gradient.flatten() for gradient in found.values()]).norm()
+        found["small"] = torch.ones(4, dtype=torch.float64) * 0.02 * rest
+        if step.compute.precision == "bf16":
+            found["small"] *= sign
+        return found
+
+    monkeypatch.setattr(precision, "_gradient", one_is_lost)
+    sign = 1.0
+    check_precision(meta_step(0.1), 0)
+    sign = -1.0
+    with pytest.raises(ConfigError, match="that of small differs from float32 by 2 of its norm, and 0.5 is the most"):
+        check_precision(meta_step(0.1), 0)
+
+
+def test_both_gradients_begin_with_the_same_buffers() -> None:
+    step = meta_step(0.1)
+    step.algorithm.register_buffer("seen", torch.zeros(()))
+    step.buffers = dict(step.algorithm.named_buffers())
+    meta_loss, seen = step.algorithm.meta_loss, []
+
+    def counting(episode: Episode) -> torch.Tensor:
+        seen.append(float(step.algorithm.seen))
+        step.algorithm.seen += 1
+        return meta_loss(episode)
+
+    step.algorithm.meta_loss = counting  # type: ignore[method-assign]
+    check_precision(step, 0)
+    assert seen == [0.0, 0.0]
+    assert float(step.algorithm.seen) == 0.0
 
 
 def test_the_check_leaves_no_trace() -> None:

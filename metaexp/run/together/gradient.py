@@ -6,7 +6,8 @@ processor waiting for Python and for the start of each operation, and this cost 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,14 +17,20 @@ from torch.func import functional_call
 from metaexp.core.errors import ConfigError
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tasks
+from metaexp.doctor.differences import largest_difference
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.failures import explained
 from metaexp.run.left_behind.buffers import mean_buffers, replaced
+from metaexp.run.state import gradients_of
 from metaexp.run.step import MetaStep, noise_seed
 
 MOST_DIFFERENCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.3}
-"""The largest difference of a run's gradient from the one that it computes alone, relative to its norm. Rounding gives
-some 1e-6 in float32; a wrong computation gives some 1."""
+"""The largest difference of a parameter's gradient from the one that the run computes alone, relative to its norm.
+Rounding gives some 1e-6 in float32; a wrong computation gives some 1."""
+LEAST_GRADIENT = 1e-2
+"""The least norm that a difference is divided by, relative to the whole gradient. The gradient of a bias in front of
+batch norm is nothing but rounding: up to 1e-5 of the whole in float32, and 2e-4 in bf16."""
+
 
 _INSTEAD = (
     "To train them one after another, leave out train.seeds and sweep.together, and list the seeds: -m seed=0,1,2."
@@ -134,37 +141,45 @@ class StackedGradient:
                 "the episodes of this dataset differ in ways or shots, so several runs cannot be trained together. "
                 f"{_INSTEAD}"
             )
-        alone = [_alone(member, step) for member in self.steps]
+        with self._keep_buffers():
+            alone = [_alone(member, step) for member in self.steps]
         try:
-            self.compute(step)
+            with self._keep_buffers():
+                self.compute(step)
         except (RuntimeError, ConfigError) as error:
             if isinstance(error, RuntimeError) and explained(error) is not None:  # out of memory, say
                 raise
             why = str(error).splitlines()[0].partition(". ")[0][:200].rstrip(".")
             raise ConfigError(f"several runs of {name} cannot be trained together: {why}. {_INSTEAD}") from error
         for member, expected in zip(self.steps, alone, strict=True):
-            difference = float((_gradient(member) - expected).norm() / expected.norm().clamp(min=1e-30))
+            parameter, difference = largest_difference(gradients_of(member.algorithm), expected, LEAST_GRADIENT)
             if not difference <= MOST_DIFFERENCE[member.compute.precision]:
                 raise ConfigError(
                     f"several runs of {name} cannot be trained together: the gradient of seed {member.seed} then "
-                    f"differs from that alone (by {difference:.2g} of its norm). The algorithm or its network draws "
-                    f"random numbers, or keeps tensors that are neither parameters nor buffers. {_INSTEAD}"
+                    f"differs from that alone (that of {parameter}, by {difference:.2g} of its norm). The algorithm or "
+                    "its network draws random numbers, keeps something from one task to the next, or has tensors that "
+                    f"are neither parameters nor buffers. {_INSTEAD}"
                 )
 
+    @contextmanager
+    def _keep_buffers(self) -> Iterator[None]:
+        """Put the buffers of all runs back after this block, which may write to them in place."""
+        before = {name: stacked.clone() for name, stacked in self.buffers.items()}
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, stacked in self.buffers.items():
+                    stacked.copy_(before[name])
 
-def _alone(member: MetaStep, step: int) -> Tensor:
-    """The gradient (P,) of ``step`` as the run computes it alone."""
+
+def _alone(member: MetaStep, step: int) -> dict[str, Tensor]:
+    """The gradients of ``step`` as the run computes them alone."""
     member.algorithm.set_progress(step, member.total_steps)
     member.optimizer.zero_grad()
     member.compute.reseed(noise_seed(member.seed, step))
     member.fresh_gradient(member.indices(step))
-    return _gradient(member)
-
-
-def _gradient(member: MetaStep) -> Tensor:
-    """The gradient (P,) of a run, in float64."""
-    found = [p.grad.flatten().cpu().double() for p in member.parameters if p.grad is not None]
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+    return gradients_of(member.algorithm)
 
 
 def _stack_in_place(runs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

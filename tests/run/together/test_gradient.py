@@ -20,6 +20,7 @@ from metaexp.machine.single_rank import SINGLE
 from metaexp.run.build import build, make_step
 from metaexp.run.state import copy_weights
 from metaexp.run.step import MetaStep
+from metaexp.run.together import gradient as gradient_module
 from metaexp.run.together.gradient import StackedGradient
 
 CPU = Compute(torch.device("cpu"), "test", "float32", 1, True, None)
@@ -135,6 +136,56 @@ def test_a_tensor_that_each_run_has_of_its_own_is_noticed_and_nothing_is_changed
     ):
         StackedGradient(steps).check(0)
     assert [difference(copy_weights(s.algorithm), w) for s, w in zip(steps, before, strict=True)] == [0.0] * 3
+
+
+class SmallPart(nn.Module):
+    """Adds what a parameter with a small gradient gives, scaled by a tensor of its own."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.scale = torch.tensor(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1e-3 * self.scale * (self.weight - self.weight.detach())
+
+
+def test_a_wrong_gradient_of_a_small_parameter_is_noticed(tiny: ModuleType) -> None:
+    def with_part(scales: list[float]) -> StackedGradient:
+        steps = [tiny_step(tiny, seed) for seed in SEEDS]
+        for step, scale in zip(steps, scales, strict=True):
+            step.algorithm.model.dropout = SmallPart(scale)
+            step.parameters = list(step.algorithm.parameters())
+        return StackedGradient(steps)
+
+    with_part([1.0, 1.0, 1.0]).check(0)
+    wrong = with_part([1.0, -1.0, 1.0])
+    with pytest.raises(ConfigError, match=r"the gradient of seed 3 .*that of model\.dropout\.weight, by"):
+        wrong.check(0)
+    whole = torch.cat([gradient.flatten() for gradient in gradient_module._alone(wrong.steps[1], 0).values()])
+    small = gradient_module._alone(wrong.steps[1], 0)["model.dropout.weight"]
+    assert 2 * small.norm() / whole.norm() < gradient_module.MOST_DIFFERENCE["float32"], "one norm would hide it"
+
+
+def test_the_check_leaves_buffers_that_training_writes_to_in_place(
+    tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InPlace(tiny.SteadyMAML):  # type: ignore[name-defined, misc]
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def meta_loss(self, episode: Episode) -> Tensor:
+            self.seen += 1
+            return super().meta_loss(episode) * (1 + self.seen)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(tiny, "InPlace", InPlace, raising=False)
+    steps = [tiny_step(tiny, seed, kind="InPlace") for seed in SEEDS]
+    gradient = StackedGradient(steps)
+    gradient.check(0)
+    assert [float(step.algorithm.seen) for step in steps] == [0.0, 0.0, 0.0]
+    gradient.compute(0)
+    assert [float(step.algorithm.seen) for step in steps] == [1.0, 1.0, 1.0]
 
 
 def test_noise_is_refused_with_the_way_to_train_instead(tiny: ModuleType) -> None:
