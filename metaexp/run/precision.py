@@ -8,6 +8,7 @@ from torch import Tensor
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import use_float32
+from metaexp.run.left_behind.buffers import set_progress
 from metaexp.run.state import copy_weights, gradients_of, load_weights
 from metaexp.run.step import MetaStep
 
@@ -40,7 +41,7 @@ def check_precision(step: MetaStep, at: int) -> None:
     if compute.precision == "float32":
         return
     weights = copy_weights(step.algorithm)
-    step.algorithm.set_progress(at, step.total_steps)
+    set_progress(step.algorithm, at, step.total_steps)
     try:
         with use_float32(compute) as exact:
             step.compute = exact

@@ -25,7 +25,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
-from metaexp.run.left_behind.buffers import mean_buffers, replaced, sum_of
+from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress, sum_of
 from metaexp.run.left_behind.first_task import FirstTask
 from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState
@@ -139,7 +139,7 @@ class MetaStep:
 
     def _backward_on_share(self, step: int) -> Partial:
         """Add the gradient over this rank's tasks of ``step`` to ``.grad``."""
-        self.algorithm.set_progress(step, self.total_steps)
+        set_progress(self.algorithm, step, self.total_steps)
         seed = noise_seed(self.seed, step, self.rank)
         indices = self.indices(step)[self.share.start : self.share.stop]  # (T_r,)
         first = FirstTask(self.algorithm, partial(self._first_loss, indices, seed)) if self._is_first else None

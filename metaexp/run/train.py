@@ -31,6 +31,7 @@ from metaexp.results.display.wording import format_score
 from metaexp.results.record import Score
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, explain_misfit
+from metaexp.run.left_behind.buffers import set_progress
 from metaexp.run.outputs import Outputs
 from metaexp.run.progress import Advance
 from metaexp.run.state import Best, copy_weights
@@ -231,7 +232,7 @@ class Trainer:
         state, algorithm = self.state, self.state.algorithm
         with self.watch.pause():
             state.unvalidated = True
-            algorithm.set_progress(state.step, max(self.train.steps, 1))
+            set_progress(algorithm, state.step, max(self.train.steps, 1))
             try:
                 result = self._measure()
                 fit = self._measure_training_tasks()

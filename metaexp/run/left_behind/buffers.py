@@ -7,8 +7,38 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.models.base import not_persistent
+
+
+def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
+    """Call :meth:`Algorithm.set_progress`, and keep the tensors of buffers: training computes with these.
+
+    Args:
+        algorithm: Where it assigns a new tensor to a buffer, the buffer gets its values.
+        step: The number of the step that comes next, from 0.
+        total: How many steps the training has.
+
+    Raises:
+        ConfigError: A new tensor has another shape, or a buffer is no tensor any more.
+    """
+    before = [(layer, dict(layer._buffers)) for layer in algorithm.modules()]
+    algorithm.set_progress(step, total)
+    for layer, buffers in before:
+        for name, old in buffers.items():
+            new = layer._buffers.get(name)
+            if new is old or old is None:
+                continue
+            if new is None or new.shape != old.shape:
+                now = "None" if new is None else f"the shape {tuple(new.shape)}"
+                raise ConfigError(
+                    f"set_progress of {type(algorithm).__name__} gives the buffer {name} {now}, where it had the shape "
+                    f"{tuple(old.shape)}. A buffer keeps its shape in training; other things belong in attributes."
+                )
+            with torch.no_grad():
+                old.copy_(new)
+            layer._buffers[name] = old
 
 
 def replaced(algorithm: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tas
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.all_reduce import Partial
 from metaexp.machine.failures import explained
-from metaexp.run.left_behind.buffers import mean_buffers, replaced
+from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress
 from metaexp.run.state import gradients_of
 from metaexp.run.step import MetaStep, noise_seed
 
@@ -74,7 +74,8 @@ class StackedGradient:
             What :meth:`MetaStep.compute_mean` returns, for each run.
         """
         first, tasks = self.first, self.first.tasks
-        first.algorithm.set_progress(step, first.total_steps)
+        for member in self.steps:
+            set_progress(member.algorithm, step, member.total_steps)
         episodes = [member.source.episodes("train", member.indices(step)) for member in self.steps]
         for name in self._parameters:
             self.weights[name].grad = None
@@ -175,7 +176,7 @@ class StackedGradient:
 
 def _alone(member: MetaStep, step: int) -> dict[str, Tensor]:
     """The gradients of ``step`` as the run computes them alone."""
-    member.algorithm.set_progress(step, member.total_steps)
+    set_progress(member.algorithm, step, member.total_steps)
     member.optimizer.zero_grad()
     member.compute.reseed(noise_seed(member.seed, step))
     member.fresh_gradient(member.indices(step))
