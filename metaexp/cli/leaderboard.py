@@ -10,16 +10,19 @@ from urllib.parse import quote
 
 from metaexp.cli.arguments import Parser, print_origin
 from metaexp.compare.find import run_folders
+from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.project import use_own_files
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import print_text
-from metaexp.report.leaderboard import LeftOut, format_leaderboard
+from metaexp.report.leaderboard import LeftOut, Place, format_leaderboard
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import Entry, format_title
-from metaexp.reproduce.from_weights import reproduce_later_tests, reproduce_test
+from metaexp.reproduce.claims import gives, later_row_record, row_record
+from metaexp.reproduce.from_weights import ReproducedTest, reproduce_later_tests, reproduce_test
 from metaexp.results.record import RunRecord
+from metaexp.run.integrity import check_numbers
 
 _DESCRIPTION = """\
 Write a page that ranks finished runs: for each dataset and task the learners, with filters, intervals, costs, commands
@@ -37,10 +40,12 @@ def main(arguments: Sequence[str]) -> int:
     output: Path = options.output
     if output.suffix != ".html" or not output.absolute().parent.is_dir():
         raise ConfigError(f"--output {output}: give a file .html in a folder that exists.")
-    print_origin(use_own_files(None, options.trust))
+    own = use_own_files(None, options.trust)
+    print_origin(own)
+    composer = Composer(own.config_dir)
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
-    links: dict[str, str] = {}
+    places: dict[str, Place] = {}
     for name, folder in _runs(options.runs):  # a wrong path is reported before anything is evaluated
         if any(entry.name == name for entry in entries):
             left_out.append(LeftOut(name, f"another run has this name; rename {folder}"))
@@ -49,34 +54,47 @@ def main(arguments: Sequence[str]) -> int:
         try:
             again = reproduce_test(folder)
             if not again.agrees:
-                raise RunFolderError(
-                    f"its weights give {again.found.mean:.6g}, and its record says {again.recorded_mean:.6g}."
-                )
+                raise RunFolderError(_format_disagreement(again, "record"))
+            check_numbers(folder, again.recorded)
+            record = row_record(again.recorded, again.evaluation, composer)
         except MetaexpError as error:
             left_out.append(LeftOut(name, str(error).splitlines()[0]))
             print_text(f"left out: {name}: {left_out[-1].reason}")
             continue
         print_text(f"measured again: {name}")
-        entries.append(Entry(name, again.recorded, False, configuration=_configuration(again.recorded)))
-        _add_later_tests(name, folder, entries, left_out)
+        entries.append(Entry(name, record, False, configuration=_configuration(record)))
+        _add_later_tests(entries[-1], folder, composer, entries, left_out)
         relative = Path(os.path.relpath(folder / WEIGHTS[1], output.absolute().parent))
-        links[name] = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
-    write_atomically(output, encode_text(format_leaderboard(entries, links, left_out)))
+        address = quote(os.fsencode(relative.as_posix()))  # a name need not be UTF-8
+        places[name] = Place(str(folder), address, gives(record, composer))
+    write_atomically(output, encode_text(format_leaderboard(entries, places, left_out)))
     print_text(f"page: {output}")
     return 0
 
 
-def _add_later_tests(name: str, folder: Path, entries: list[Entry], left_out: list[LeftOut]) -> None:
+def _format_disagreement(again: ReproducedTest, where: str) -> str:
+    found, recorded = again.found, again.recorded.test
+    assert recorded is not None  # reproduce_test refuses other runs
+    if found.n_episodes != recorded.n_episodes:
+        return f"its weights were tested on {found.n_episodes} episodes, and its {where} says {recorded.n_episodes}."
+    return f"its weights give {found.mean:.6g}, and its {where} says {recorded.mean:.6g}."
+
+
+def _add_later_tests(
+    run: Entry, folder: Path, composer: Composer, entries: list[Entry], left_out: list[LeftOut]
+) -> None:
     """Make the published later tests of a run again, and add those that give their numbers."""
+    name = run.name
     try:
         for again in reproduce_later_tests(folder):
-            configuration = _configuration(again.recorded)
-            entry = Entry(name, again.recorded, False, test=again.tested_with, configuration=configuration)
+            experiment = again.recorded.experiment
+            record = later_row_record(name, run.record, again.evaluation, experiment, composer)
+            entry = Entry(name, record, False, test=again.tested_with, configuration=_configuration(record))
             if again.agrees:
                 print_text(f"measured again: {format_title(entry)}")
                 entries.append(entry)
                 continue
-            reason = f"its weights give {again.found.mean:.6g}, and its file says {again.recorded_mean:.6g}."
+            reason = _format_disagreement(again, "file")
             left_out.append(LeftOut(format_title(entry), reason))
             print_text(f"left out: {format_title(entry)}: {reason}")
     except MetaexpError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from metaexp.cli.arguments import Parser
 from metaexp.config.compose import Composer
 from metaexp.config.experiment_header import stated_departures
-from metaexp.config.identity import config_hash, deviations
+from metaexp.config.identity import config_hash
 from metaexp.config.purpose import Purpose
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -20,6 +20,7 @@ from metaexp.report.pages import Documentation, Pages, no_pages, outdated, write
 from metaexp.report.publish import publish
 from metaexp.report.published_settings import published_settings
 from metaexp.report.rows import Entry
+from metaexp.reproduce.saved_experiment import match_experiment
 from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, read_record
@@ -29,10 +30,6 @@ _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
 It copies the runs that you name into docs/results first. --evaluations also copies what `metaexp evaluate` measured
 with their weights: other ways, shots or data. Each such test is a row of its own."""
-_OF_TEST = ("task.", "eval.episodes")
-"""Prefixes of the keys that decide the test and not the training."""
-_TRAINING_TASKS = {"train.n_way": "way", "train.k_shot": "shot", "train.n_query": "query"}
-"""The settings in which the training may differ from that of the experiment."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,10 +84,7 @@ def _publish_tests(run: Path, copy: Path, conf: Path) -> None:
 
 
 def experiment_finder(conf: Path) -> FindExperiment:
-    """Return what finds the saved experiment that a later test is a test of.
-
-    Its settings are those of the test, and those of the training except for the task and the number of episodes of the
-    test. The seeds and the number of steps may differ, and so may the training tasks, which is said then.
+    """Return what finds the saved experiment that a later test is a test of: the one that differs least.
 
     Args:
         conf: The folder with the experiments.
@@ -98,41 +92,11 @@ def experiment_finder(conf: Path) -> FindExperiment:
     known = [setting for settings in published_settings(conf).values() for setting in settings] if conf.is_dir() else []
 
     def find(record: RunRecord, test: Evaluation) -> SavedExperiment | None:
-        found: list[tuple[int, SavedExperiment]] = []
-        for setting in known if record.parent is None else []:
-            if setting.task != test.task:
-                continue
-            published = Composer().settings([f"experiment={setting.experiment}"], Purpose.PLAN).resolved
-            of_run = [item for item in deviations(record.config, published) if not item.startswith(_OF_TEST)]
-            changed = list(dict.fromkeys([*deviations(test.config, published), *of_run]))
-            if all(item.partition("=")[0] in _TRAINING_TASKS for item in changed):
-                found.append((len(changed), _saved(setting.experiment, published, test.config, changed)))
-        return min(found, key=lambda item: item[0])[1] if found else None
+        names = [s.experiment for s in known if s.task == test.task] if record.parent is None else []
+        found = [match_experiment(name, Composer(), record, test) for name in names]
+        return min(filter(None, found), key=lambda item: item[0])[1] if any(found) else None
 
     return find
-
-
-def _saved(
-    name: str, published: Mapping[str, Any], tested: Mapping[str, Any], changed: Sequence[str]
-) -> SavedExperiment:
-    """The experiment of a later test, whose training differs from the experiment's in ``changed``."""
-    seeds = [("seed", tested["seed"], published["seed"])]
-    seeds += [(f"{s}.{k}", tested[s][k], published[s][k]) for s, k in (("eval", "seed"), ("train", "steps"))]
-    differences = [_format_difference(item, published) for item in changed]
-    return SavedExperiment(
-        name,
-        [f"experiment={name}", *changed, *(f"{key}={ours}" for key, ours, theirs in seeds if ours != theirs)],
-        published["train"]["steps"],
-        published.get("reference"),
-        differences,
-        stated_departures(name),
-    )
-
-
-def _format_difference(item: str, published: Mapping[str, Any]) -> str:
-    key, _, value = item.partition("=")
-    what, theirs = _TRAINING_TASKS[key], published["train"][key.partition(".")[2]]
-    return f"trained on {value}-{what} tasks, the experiment on {theirs}-{what} tasks"
 
 
 def algorithm_pages(root: Path) -> Pages:

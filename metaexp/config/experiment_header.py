@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
 from pathlib import Path
 
-from metaexp.config.loader import conf_folder
+from metaexp.config.shipped import shipped_text
 
 _NOTHING = ("in nothing", "from nothing")
 _LABEL = re.compile(r"#\s{0,2}(\w+):\s+(.*)")
@@ -61,6 +60,4 @@ def _text(experiment: str, config_dir: Path | None) -> str:
     own = None if config_dir is None else config_dir / "experiment" / f"{experiment}.yaml"
     if own is not None and own.is_file():
         return own.read_text(encoding="utf-8")
-    folder = conf_folder()
-    root = resources.files("metaexp.conf") if folder.startswith("pkg://") else Path(folder)
-    return root.joinpath("experiment", f"{experiment}.yaml").read_text(encoding="utf-8")
+    return shipped_text("experiment", experiment)

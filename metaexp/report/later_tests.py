@@ -108,11 +108,21 @@ def _copy(kept: Kept, copy: Path, record: RunRecord, find: FindExperiment) -> Pa
     target = copy / PUBLISHED_TESTS / kept.path.name
     make_folder(target.parent)
     write_atomically(target.with_suffix(".csv"), read_regular(kept.episodes))
-    write_atomically(target, encode_text(format_published_test(_published(kept.evaluation, copy.name, record, find))))
+    write_atomically(
+        target, encode_text(format_published_test(published_test(kept.evaluation, copy.name, record, find)))
+    )
     return target
 
 
-def _published(test: Evaluation, name: str, record: RunRecord, find: FindExperiment) -> PublishedTest:
+def published_test(test: Evaluation, name: str, record: RunRecord, find: FindExperiment) -> PublishedTest:
+    """Return a later test as it is published, with the saved experiment that it is a test of.
+
+    Args:
+        test: The test.
+        name: The name of the published run.
+        record: The record of the run.
+        find: Finds the experiment.
+    """
     found = find(record, test)
     config = clean_config(test.config) | {"reference": found.reference if found else None}
     fields = {field.name: getattr(test, field.name) for field in dataclasses.fields(test)}

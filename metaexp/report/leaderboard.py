@@ -31,6 +31,20 @@ FILTERS = {
 """Property of a row -> what the filter for it is called."""
 
 
+class Place(NamedTuple):
+    """Where a run of the page is.
+
+    Attributes:
+        folder: Its folder, as the user named it.
+        weights: The address of its weights, as seen from the page.
+        is_given: Whether its command gives its settings, with the configuration files of today.
+    """
+
+    folder: str
+    weights: str
+    is_given: bool
+
+
 class LeftOut(NamedTuple):
     """A run that is not on the page.
 
@@ -43,15 +57,15 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def format_leaderboard(entries: Sequence[Entry], links: Mapping[str, str], left_out: Sequence[LeftOut]) -> str:
+def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], left_out: Sequence[LeftOut]) -> str:
     """Return the page.
 
     Args:
         entries: Runs whose weights gave their recorded numbers.
-        links: Name of a run -> the address of its weights, as seen from the page.
+        places: Name of a run -> where it is.
         left_out: The other runs.
     """
-    boards = _boards(entries, links)
+    boards = _boards(entries, places)
     rows = [row for board in boards for row in board["rows"]]
     return render_page(
         "metaexp.report",
@@ -70,7 +84,7 @@ def seen_together(record: RunRecord) -> bool:
     return record.batch_norm == "transductive"
 
 
-def _boards(entries: Sequence[Entry], links: Mapping[str, str]) -> list[dict[str, Any]]:
+def _boards(entries: Sequence[Entry], places: Mapping[str, Place]) -> list[dict[str, Any]]:
     """A board for each dataset, task and metric, in the order of their names."""
     boards: dict[tuple[str, tuple[int, int], str], list[Entry]] = {}
     for entry in grouped(entries):
@@ -82,7 +96,7 @@ def _boards(entries: Sequence[Entry], links: Mapping[str, str]) -> list[dict[str
     for (dataset, _, metric), members in sorted(boards.items(), key=lambda item: item[0]):
         best = sorted(members, key=_mean, reverse=larger_is_better(metric))
         title = f"{dataset}, {format_task(members[0].record.task)}"
-        found.append({"title": title, "metric": metric, "rows": [_row(entry, links) for entry in best]})
+        found.append({"title": title, "metric": metric, "rows": [_row(entry, places) for entry in best]})
     return found
 
 
@@ -91,9 +105,10 @@ def _mean(entry: Entry) -> float:
     return entry.record.test.mean
 
 
-def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
+def _row(entry: Entry, places: Mapping[str, Place]) -> dict[str, Any]:
     record = entry.record
     seeds = entry.seeds or (entry,)
+    place = places.get(entry.name)
     return {
         "name": format_title(entry),
         "measured": format_measured(entry),
@@ -105,8 +120,9 @@ def _row(entry: Entry, links: Mapping[str, str]) -> dict[str, Any]:
         "steps": format_steps(record),
         "time": format_time(record.seconds),
         "seconds": record.seconds or 0.0,
-        "command": format_entry_command(entry),
-        "downloads": [(f"seed {seed.record.seed}", links[seed.name]) for seed in seeds if seed.name in links],
+        "command": format_entry_command(entry, place.folder if place else None),
+        "is_given": place is None or place.is_given or bool(entry.test),
+        "downloads": [(f"seed {seed.record.seed}", places[seed.name].weights) for seed in seeds if seed.name in places],
         "keys": {
             "algorithm": record.algorithm,
             "batch_norm": format_batch_norm(record.batch_norm),

@@ -154,14 +154,19 @@ def format_title(entry: Entry) -> str:
     return f"{name}, tested with {' '.join(entry.test)}" if entry.test else name
 
 
-def format_entry_command(entry: Entry) -> str:
-    """Return the command that trains a run again, or makes a later test of its published weights again."""
+def format_entry_command(entry: Entry, folder: str | None = None) -> str:
+    """Return the command that trains a run again, or makes a later test of its published weights again.
+
+    Args:
+        entry: The row.
+        folder: The folder of the run; None if it is in docs/results.
+    """
     if not entry.test:
         return format_command(entry.record)
     device = entry.record.config.get("device")
     name = device.get("accelerator") if isinstance(device, Mapping) else None
     where = [f"device={name}"] if name in ("cpu", "cuda", "mps") else []  # that of the training may not be here
-    return format_test_command(entry.name, [*entry.test, *where])
+    return format_test_command(folder or f"docs/results/{entry.name}", [*entry.test, *where])
 
 
 def format_measured(entry: Entry) -> str:

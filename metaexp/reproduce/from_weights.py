@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +11,9 @@ from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
+from metaexp.reproduce.claims import check_claims
 from metaexp.results.display.wording import format_score
-from metaexp.results.evaluations import published_tests
+from metaexp.results.evaluations import Evaluation, published_tests
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
@@ -22,7 +21,6 @@ from metaexp.run.integrity import check_run_files
 
 PUBLISHED = Path("docs/results")
 """Where the published runs of a checkout are."""
-_FILES = (RECORD_FILE, "config.yaml", "choices.yaml", *WEIGHTS)
 
 
 class ReproducedTest(NamedTuple):
@@ -31,16 +29,19 @@ class ReproducedTest(NamedTuple):
     Attributes:
         folder: The run folder.
         recorded: Its record.
-        found: The score of its weights, as measured now.
-        changed_code: The files of the user's own code that were edited since the training.
+        evaluation: The test of its weights, as made now.
         tested_with: Of a later test, what it changes; empty for the run's own test.
     """
 
     folder: Path
     recorded: RunRecord
-    found: Score
-    changed_code: list[str]
+    evaluation: Evaluation
     tested_with: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> Score:
+        """The score of the weights, as measured now."""
+        return self.evaluation.test
 
     @property
     def recorded_mean(self) -> float:
@@ -78,7 +79,7 @@ def find_row(what: str) -> list[Path]:
 
 
 def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTest:
-    """Test the selected weights of a run on the episodes of its record. It happens in a copy.
+    """Test the selected weights of a run on the episodes of its record. Nothing is written.
 
     Args:
         folder: The run folder.
@@ -98,7 +99,7 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTes
 
 
 def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterator[ReproducedTest]:
-    """Make the published later tests of a run's weights again. Each happens in a copy.
+    """Make the published later tests of a run's weights again. Nothing is written.
 
     Args:
         folder: The published run, which :func:`reproduce_test` has tested.
@@ -119,21 +120,15 @@ def _tested_again(
     changes: tuple[str, ...],
     overrides: Sequence[str],
 ) -> ReproducedTest:
-    """Test the weights with ``changes`` to the settings of their run, in a copy."""
+    """Test the weights with ``changes`` to the settings of their run."""
     from metaexp.run.evaluation.evaluate import evaluate_run
 
     threads = device.threads if device else 1
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / "run"
-        (copy / "checkpoints").mkdir(parents=True)
-        for name in _FILES:
-            if (folder / name).is_file():
-                shutil.copy(folder / name, copy / name)
-        given = [*changes, f"device.threads={threads}", *overrides]
-        found = evaluate_run(copy, given).evaluation
+    found = evaluate_run(folder, [*changes, f"device.threads={threads}", *overrides], keep=False).evaluation
+    check_claims(recorded, found)
     if found.episode_bank != recorded.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return ReproducedTest(folder, recorded, found.test, found.changed_code, changes)
+    return ReproducedTest(folder, recorded, found, changes)
 
 
 def agree(found: Score, recorded: Score) -> bool:
@@ -168,8 +163,8 @@ def format_reproduced_tests(runs: Sequence[ReproducedTest]) -> str:
         same = "as recorded" if run.found == run.recorded.test else f"recorded {format_score(run.recorded.test)}"
         outcome = same if run.agrees else f"NOT what is recorded: {format_score(run.recorded.test)}"
         lines.append(f"seed {run.recorded.seed}: {format_score(run.found)}, {outcome}")
-        if run.changed_code:
-            lines.append(format_edited(run.changed_code))
+        if run.evaluation.changed_code:
+            lines.append(format_edited(run.evaluation.changed_code))
     whole = combined(runs)
     if len(runs) > 1:
         lines.append(f"{len(runs)} seeds: {format_score(whole.test)}")

@@ -153,6 +153,21 @@ def check_lengths(fields: Mapping[str, Any], keys: Sequence[str], most: int) -> 
             raise FaultError(f"{key} has {len(text)} characters; names have at most {most}.")
 
 
+def check_not_negative(fields: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Raise FaultError where one of the numbers at ``keys`` is below 0.
+
+    Args:
+        fields: A mapping from a file. What is no number is passed over.
+        keys: The keys to check, of nested mappings with dots.
+    """
+    for key in keys:
+        value: Any = fields
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, int | float) and value < 0:
+            raise FaultError(f"key {key} is {value!r}; it must be 0 or more.")
+
+
 def format_first_difference(found: Mapping[str, Any], record: Any, place: str, record_place: str) -> str:
     """Say which of the values that a checkpoint has is not that of the record; an empty text where none is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from metaexp.cli.leaderboard import _configuration
 from metaexp.cli.main import main
 from metaexp.config.classes import targets
-from metaexp.results.record import read_record, write_record
+from metaexp.results.display.wording import format_reference, format_score
+from metaexp.results.record import Verdict, read_record, write_record
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -133,3 +135,71 @@ def test_a_wrong_path_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main(["leaderboard", *words]) == code
     assert message in capsys.readouterr().err
+
+
+def test_what_a_record_claims_about_its_run_is_not_believed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each record has a digest that fits, as anyone can make one."""
+    place = tmp_path / "runs"
+    own = read_record(RESULTS / "fine_tune_sinusoid")
+    assert own.reference is not None
+    assert own.test is not None
+    claims: dict[str, dict[str, object]] = {
+        "task": {"task": dataclasses.replace(own.task, k_shot=20)},
+        "seed": {"seed": 5},
+        "steps": {"steps": own.steps + 1},
+        "batch_norm": {"batch_norm": "running"},
+        "dataset": {"dataset": "omniglot"},
+        "algorithm": {"algorithm": "maml"},
+        "published": {
+            "reference": dataclasses.replace(own.reference, value=0.00123), "departs": "", "full_steps": own.steps,
+            "verdict": Verdict("reproduced", 0.0, "reproduced by me"), "deviations": [],
+        },
+        "command": {"experiment": "x; touch stolen", "overrides": ["experiment=x; touch stolen", "a=$(touch stolen)"]},
+    }  # fmt: skip
+    for name, changes in claims.items():
+        shutil.copytree(RESULTS / "fine_tune_sinusoid", place / name)
+        write_record(dataclasses.replace(own, **changes), place / name)  # type: ignore[arg-type]
+        choices = place / name / "choices.yaml"
+        names = {group: str(changes[group]) for group in ("dataset", "algorithm", "experiment") if group in changes}
+        text = choices.read_text()
+        for group, value in names.items():
+            text = re.sub(rf"^{group}: .*$", f"{group}: '{value}'", text, flags=re.MULTILINE)
+        choices.write_text(text)
+    assert main(["leaderboard", str(place), "--output", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    for key in ("seed", "steps", "batch_norm"):
+        assert f"left out: {key}: record.json says {key} " in said
+    assert "left out: task: record.json says task 0-way 20-shot with" in said
+    for key, name in (("dataset", "omniglot"), ("algorithm", "maml")):
+        assert f"left out: {key}: choices.yaml: {key} is {name}, which is the class " in said
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "reproduced by me" not in page
+    assert "0.00123" not in page
+    assert format_reference(own.reference) in page
+    assert "<code>metaexp train &#39;experiment=x; touch stolen&#39; &#39;a=$(touch stolen)&#39;</code>" in page
+    assert page.count("this command gives") == 1
+
+
+def test_the_page_has_the_interval_that_was_measured(runs: Path, tmp_path: Path) -> None:
+    folder = runs / "good"
+    record = read_record(folder)
+    assert record.test is not None
+    test = dataclasses.replace(record.test, ci95=record.test.ci95 / 50)
+    write_record(dataclasses.replace(record, test=test), folder)
+    (folder / "metrics.jsonl").unlink()
+    assert main(["leaderboard", str(folder), "--output", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert format_score(record.test) in page
+    assert format_score(test) not in page
+
+
+def test_a_run_whose_episodes_were_edited_is_left_out(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    episodes = runs / "good" / "test_episodes.csv"
+    lines = episodes.read_text().splitlines(keepends=True)
+    episodes.write_text("".join([*lines[:-2], lines[-1], lines[-2]]))
+    assert main(["leaderboard", str(runs / "good"), "--output", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    assert "left out: good: " in said
+    assert "test_episodes.csv" in said

@@ -12,7 +12,7 @@ import pytest
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.report.later_tests import NotCopied, SavedExperiment, publish_tests, record_of_test
-from metaexp.report.leaderboard import format_leaderboard
+from metaexp.report.leaderboard import Place, format_leaderboard
 from metaexp.report.pages import Documentation, generate, read_entries
 from metaexp.report.publish import publish
 from metaexp.report.rows import best_first, format_entry_command, grouped
@@ -97,7 +97,7 @@ def test_every_page_shows_it(make_run: MakeRun, tmp_path: Path) -> None:
     assert "| `maml_omniglot_20way_1shot` | omniglot | 20-way 1-shot | 90.00 ± " in page
     assert f"`metaexp evaluate docs/results/{name} task.n_way=20 device=cpu`" in page
     entries = read_entries(tmp_path / "results", lambda _: True)
-    ranked = format_leaderboard(entries, {name: "best.safetensors"}, [])
+    ranked = format_leaderboard(entries, {name: Place(f"docs/results/{name}", "best.safetensors", True)}, [])
     assert f"<strong>{name}, tested with task.n_way=20</strong>" in ranked.replace("<wbr>", "")
     assert f"metaexp evaluate docs/results/{name} task.n_way=20" in ranked
     assert len(best_first(grouped(entries), 10)) == 2

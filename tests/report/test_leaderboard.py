@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from metaexp.report.leaderboard import LeftOut, format_leaderboard, seen_together
+from metaexp.report.leaderboard import LeftOut, Place, format_leaderboard, seen_together
 from metaexp.report.rows import Entry, format_title, grouped
 from metaexp.results.record import RunRecord, Score
 
@@ -28,7 +28,8 @@ def test_learners_are_ranked_best_first_for_each_dataset_and_task(record: RunRec
 
 def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
     runs = [entry(record, name, 0.98 + seed / 100, seed=seed) for seed, name in enumerate(["run", "run-seed1"])]
-    page = format_leaderboard(runs, {"run": "run/best.safetensors", "run-seed1": "run-seed1/best.safetensors"}, [])
+    places = {name: Place(name, f"{name}/best.safetensors", True) for name in ("run", "run-seed1")}
+    page = format_leaderboard(runs, places, [])
     assert page.count("<strong>") == 1
     assert ">2 seeds<" in page
     assert '<a href="run/best.safetensors" download>seed 0</a>' in page
@@ -71,7 +72,7 @@ def test_a_row_says_what_it_is_filtered_by(record: RunRecord) -> None:
 def test_no_text_of_a_run_becomes_part_of_the_page(record: RunRecord) -> None:
     hostile = '"><script>alert(1)</script>'
     run = entry(record, hostile, 0.98, algorithm=hostile, dataset=hostile, departs=hostile, overrides=[hostile])
-    page = format_leaderboard([run], {hostile: hostile}, [LeftOut(hostile, hostile)])
+    page = format_leaderboard([run], {hostile: Place(hostile, hostile, False)}, [LeftOut(hostile, hostile)])
     assert "<script>alert" not in page
     assert page.count("<script>") == 1
     assert "&lt;script&gt;alert(1)" in page

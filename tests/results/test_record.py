@@ -55,6 +55,8 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "number for a claim": (_damage(exact_resume=1), r"key exact_resume is 1; it must be true or false"),
     "not a list": (_damage(overrides="a=1"), r"key overrides is 'a=1'; it must be a list"),
     "item of a list": (lambda c: c["after_steps"].append(1), r"key after_steps\[3\] is 1; it must be a mapping"),
+    "a time below 0": (_damage(seconds=-5.0), r"key seconds is -5\.0; it must be 0 or more"),
+    "an interval below 0": (lambda c: c["test"].update(ci95=-0.1), r"key test\.ci95 is -0\.1; it must be 0 or more"),
     "null": (_damage(config=None), r"key config is None; it must be a mapping"),
     "a name of many characters": (_damage(group="x" * 501), r"group has 501 characters; names have at most 500"),
     "another name of many characters": (

@@ -152,22 +152,22 @@ def format_command(record: RunRecord) -> str:
     """Return the command that trains this run again."""
     experiment = [f"experiment={record.experiment}"] if record.experiment else []
     given = [item for item in record.overrides if not item.startswith("experiment=")]
-    return " ".join(["metaexp train", *experiment, *map(_quoted, given)])
+    return " ".join(["metaexp train", *map(_quoted, [*experiment, *given])])
 
 
-def format_test_command(name: str, overrides: Sequence[str]) -> str:
+def format_test_command(folder: str, overrides: Sequence[str]) -> str:
     """Return the command that tests published weights again.
 
     Args:
-        name: The published run.
+        folder: The published run.
         overrides: What the test changes.
     """
-    return " ".join(["metaexp evaluate", f"docs/results/{name}", *map(_quoted, overrides)])
+    return " ".join(["metaexp evaluate", *map(_quoted, [folder, *overrides])])
 
 
 def _quoted(override: str) -> str:
     """An override for a shell, in single quotes if it has special characters."""
-    plain = all(c.isalnum() or c in "._-=+/,:@%~" for c in override)
+    plain = override and all(c.isalnum() or c in "._-=+/,:@%~" for c in override)
     return override if plain else "'" + override.replace("'", "'\\''") + "'"
 
 

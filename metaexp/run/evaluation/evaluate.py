@@ -58,6 +58,7 @@ def evaluate_run(
     config_dir: Path | None = None,
     display: Display | None = None,
     allow_trained_classes: bool = False,
+    keep: bool = True,
 ) -> Evaluated:
     """Test the selected weights of a run, with its own settings except ``overrides``.
 
@@ -67,9 +68,10 @@ def evaluate_run(
         config_dir: A folder of the user's own groups and files, for choices among the overrides.
         display: What the user sees; None chooses by the terminal.
         allow_trained_classes: Whether classes that the run was trained on may be among those of the test.
+        keep: Whether to save the evaluation in the run folder.
 
     Returns:
-        The evaluation, and the file in the run folder that holds it, if it could be written.
+        The evaluation, and the file in the run folder that holds it, if it was to be and could be written.
 
     Raises:
         ConfigError: Test classes were trained on, which is not allowed. Or the overrides do not fit the weights
@@ -77,8 +79,7 @@ def evaluate_run(
             only training, or ask for statistics that were never collected.
         RunFolderError: There are no weights.
     """
-    display = display or default_display()
-    place = existing(path)
+    display, place = display or default_display(), existing(path)
     config, choices = _read_config(place)
     settings = revise(config, choices, overrides, config_dir)
     check_idle(config, settings.resolved)
@@ -119,7 +120,7 @@ def evaluate_run(
             changed_code=edited_code(place.path, settings),
             episodes_sha256=episodes_sha256(result.per_step.tolist(), result.domains),
         )
-    return _try_to_keep(evaluation, result, place.evaluations, display)
+    return _try_to_keep(evaluation, result, place.evaluations, display) if keep else Evaluated(evaluation, None)
 
 
 def _read_config(place: RunFolder) -> tuple[dict[str, Any], dict[str, str]]:
