@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.disk.drafts import is_left_behind
 from metaexp.core.disk.files import (
     append_regular,
     make_folder,
@@ -206,22 +206,23 @@ def create(
     """
     head = Head(list(command), digest, _now(), jobs={job.name: frozen_digest(job) for job in jobs})
     for old in path.parent.glob(f".{path.name}.*.tmp"):
-        if time.time() - old.stat().st_mtime > _SECONDS_OF_A_DRAFT:  # left by a process that was killed
+        if is_left_behind(old, _SECONDS_OF_A_DRAFT, (old / LOCKS_FOLDER).glob("*")):
             shutil.rmtree(old, ignore_errors=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.mkdir(parents=True)
     try:
-        sweep = Sweep(draft, head)
-        for job in jobs:
-            folder = sweep.add(job)
-            if reused and job.number in reused:
-                copy_run(reused[job.number], folder)
-                sweep.journal(job.number, "taken over", str(reused[job.number]))
-        write_atomically(draft / SWEEP_FILE, (json.dumps(asdict(head), indent=1) + "\n").encode())
-        try:
-            draft.rename(path)
-        except OSError as error:
-            raise RunFolderError(f"{path} exists already; a new sweep needs a new folder.") from error
+        with lock_command(draft):
+            sweep = Sweep(draft, head)
+            for job in jobs:
+                folder = sweep.add(job)
+                if reused and job.number in reused:
+                    copy_run(reused[job.number], folder)
+                    sweep.journal(job.number, "taken over", str(reused[job.number]))
+            write_atomically(draft / SWEEP_FILE, (json.dumps(asdict(head), indent=1) + "\n").encode())
+            try:
+                draft.rename(path)
+            except OSError as error:
+                raise RunFolderError(f"{path} exists already; a new sweep needs a new folder.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(path.parent)

@@ -13,9 +13,8 @@ import json
 import math
 import os
 import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from metaexp.core.disk.drafts import is_left_behind
+from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import DataError
 from metaexp.data.mapped.placement import available_memory, stays_on_disk
 
@@ -98,6 +99,7 @@ class FilePlace:
         """Take the path of the file to make."""
         self.path = path
         self.file: ExampleFile | None = None
+        self.release: Callable[[], None] = lambda: None
 
 
 _place: ContextVar[FilePlace | None] = ContextVar("place", default=None)
@@ -113,6 +115,8 @@ def offer_file(path: Path) -> Iterator[FilePlace]:
     finally:
         _place.reset(before)
         path.unlink(missing_ok=True)
+        place.release()
+        _lock_of(path).unlink(missing_ok=True)
 
 
 def new_examples(shape: Sequence[int], classes: Mapping[str, int], dtype: str = "uint8") -> Array:
@@ -130,10 +134,12 @@ def new_examples(shape: Sequence[int], classes: Mapping[str, int], dtype: str = 
     if place is None or place.file is not None or not stays_on_disk(n_bytes):
         return np.zeros(shape, dtype)
     try:
+        place.release = acquire(_lock_of(place.path), wait=True)
         _remove_old(place.path)
         place.file = ExampleFile(place.path, shape, dtype, 4 * len(json.dumps(dict(classes))))
     except OSError as error:
         place.path.unlink(missing_ok=True)
+        place.release()
         available = available_memory()
         if available is None or n_bytes < available:
             return np.zeros(shape, dtype)
@@ -144,13 +150,21 @@ def new_examples(shape: Sequence[int], classes: Mapping[str, int], dtype: str = 
     return place.file.array
 
 
+def _lock_of(path: Path) -> Path:
+    """The file that a process locks while it prepares examples in ``path``."""
+    return path.with_name(f"{path.name}.lock")
+
+
 def _remove_old(path: Path) -> None:
-    """Remove the files of preparations that were killed, and have not been written to for a day."""
+    """Remove the files of preparations that were killed, and were not written to within a day."""
     name = path.name[: -len("".join(path.suffixes[-3:]))]
     for file in path.parent.glob(f"{glob.escape(name)}.*.tmp"):
         with contextlib.suppress(OSError):
-            if file == path or time.time() - file.stat().st_mtime > _DAY:
+            if file == path:
                 file.unlink()
+            elif is_left_behind(file, _DAY, [_lock_of(file)]):
+                file.unlink()
+                _lock_of(file).unlink(missing_ok=True)
 
 
 def map_examples(path: Path) -> tuple[Tensor, dict[str, str]]:

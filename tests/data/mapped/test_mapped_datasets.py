@@ -147,6 +147,22 @@ def test_files_of_killed_preparations_are_removed_after_a_day(data):
     assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
 
 
+@pytest.mark.parametrize("time", [1, 4e9])  # after the clock jumped forwards, and of a clock that was ahead
+def test_a_file_that_another_process_is_writing_is_not_removed_whatever_its_time_is(data, time):
+    path = data / ".x.safetensors.1.2.tmp"
+    left, mine = data / ".x.safetensors.3.4.tmp", data / ".x.safetensors.5.6.tmp"
+    with offer_file(path), use_placement("disk"):
+        new_examples((2, 3), {"a": 2})
+        left.write_bytes(b"half")
+        for file in (path, left):
+            os.utime(file, (time, time))
+        with offer_file(mine):
+            new_examples((2, 3), {"a": 2})
+        assert path.exists()
+        assert not left.exists()
+    assert [file.name for file in data.iterdir() if ".tmp" in file.name] == []
+
+
 def test_a_file_that_was_checked_is_not_read_again_until_it_changes(data, monkeypatch):
     load(data, "disk")
     times = []
