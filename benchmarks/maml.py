@@ -31,7 +31,7 @@ from metaexp.models.omniglot_conv import OmniglotConv
 N_TASKS, N_WAY, INNER_LR = 32, 5, 2.0
 TOLERANCE = 1e-8
 LEAST_GRADIENT = 1e-5
-"""Of the whole gradient. Smaller gradients are rounding alone, such as those of a bias in front of batch norm."""
+"""As a part of the whole gradient. Smaller ones are rounding alone, such as those of a bias in front of batch norm."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,7 +22,7 @@ SPECIAL = {
     "maml_first_order": "MAML (first order), 5-shot",
     "maml_against_learn2learn": "MAML, against learn2learn",
 }
-"""Pairs whose name is no algorithm's."""
+"""Pairs whose name is not that of an algorithm."""
 Found = Mapping[str, Any]
 
 

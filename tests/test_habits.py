@@ -83,12 +83,12 @@ def test_the_citation_names_this_version() -> None:
 
 
 def unclear_versions(changelog: str) -> list[str]:
-    """Versions of a changelog that do not say what became of the numbers."""
+    """Versions of a changelog that do not say what happened to the numbers."""
     versions = re.split(r"^## ", changelog.partition("\n## Version policy")[0], flags=re.MULTILINE)[1:]
     return [text.splitlines()[0] for text in versions if "\n### Numbers\n" not in text]
 
 
-def test_each_version_in_the_changelog_says_what_became_of_the_numbers() -> None:
+def test_each_version_in_the_changelog_says_what_happened_to_the_numbers() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert unclear_versions(changelog) == []
     assert f"\n## {metaexp.__version__}\n" in changelog

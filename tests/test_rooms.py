@@ -158,7 +158,7 @@ def around_the_order(package: Path) -> list[str]:
         "def late():\n    import metaexp as mx",
     ],
 )
-def test_no_room_imports_another_by_way_of_the_package_itself(copy: Path, line: str) -> None:
+def test_no_room_imports_another_through_the_package_itself(copy: Path, line: str) -> None:
     assert around_the_order(ROOT / "metaexp") == []
     plant(copy, "core/shapes.py", line)
     assert around_the_order(copy / "metaexp") == ["core/shapes.py"]

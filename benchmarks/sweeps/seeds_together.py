@@ -43,7 +43,7 @@ CASES = {
 }
 """An experiment with overrides -> numbers of seeds."""
 TOLERANCE = 1e-10
-"""Of gradients in float64, in parts of their norm."""
+"""How much gradients in float64 may differ, in parts of their norm."""
 LEAST_GRADIENT = 1e-3
 """In parts of the whole gradient. Those of biases before batch norm are nothing but rounding."""
 

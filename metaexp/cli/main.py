@@ -18,7 +18,7 @@ from metaexp.config.classes.values import format_nearest
 from metaexp.core.disk.errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
 from metaexp.core.terminal_text import print_phase, print_text
-from metaexp.machine.collector import collect_seldom
+from metaexp.machine.collector import collect_rarely
 from metaexp.machine.launch import launched, refuse
 from metaexp.machine.single_rank import Ranks
 from metaexp.machine.threads import let_threads_sleep
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _accept_any_text()
     _draw_to_files()
     let_threads_sleep()
-    with collect_seldom(is_process=arguments is None):
+    with collect_rarely(is_process=arguments is None):
         return _run_and_explain(given)
 
 

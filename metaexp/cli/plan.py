@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
     given = (options.overrides, options.config_dir, options.config_name, default_display())
     prepared = prepare(*given, keeps_files=False)
-    if prepared.lacks_folders():  # whether such a job begins anew depends on Hydra's files, too
+    if prepared.lacks_folders():  # whether such a job starts again depends on Hydra's files, too
         prepared = prepare(*given)
     check_writable(prepared.path)
     print_text(format_plan(prepared, options.overrides, _print_progress if options.measure else None))

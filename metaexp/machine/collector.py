@@ -1,4 +1,4 @@
-"""How often Python looks for cyclic garbage: seldom while modules are imported, as usual while tasks are computed."""
+"""How often Python looks for cyclic garbage: rarely while modules are imported, as usual while tasks are computed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _usual: list[tuple[tuple[int, int, int], bool]] = []
 
 
 @contextmanager
-def collect_seldom(*, is_process: bool = False) -> Iterator[None]:
-    """Look for garbage seldom within this block, until :func:`collect_as_usual`.
+def collect_rarely(*, is_process: bool = False) -> Iterator[None]:
+    """Look for garbage rarely within this block, until :func:`collect_as_usual`.
 
     torch and Hydra make a million objects that stay, and Python searched them a thousand times. Measured on one core,
     ``metaexp train`` of one step: 0.9 s of its 4.5 s of processor time were spent on that.
@@ -33,7 +33,7 @@ def collect_seldom(*, is_process: bool = False) -> Iterator[None]:
 
 
 def collect_as_usual() -> None:
-    """Look for garbage as often as before :func:`collect_seldom`, so that cycles of tensors do not fill the memory.
+    """Look for garbage as often as before :func:`collect_rarely`, so that cycles of tensors do not fill the memory.
 
     In a process of its own, what was imported and built is left out of the searches: it stays to the end.
     """

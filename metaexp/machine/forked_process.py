@@ -123,7 +123,7 @@ def wait_for(poll: Callable[[], int | None], timeout: float | None) -> int:
 
     Args:
         poll: Returns the exit code, or None while the process runs.
-        timeout: Seconds; None waits for ever.
+        timeout: Seconds; None waits forever.
     """
     end = None if timeout is None else time.monotonic() + timeout
     while (code := poll()) is None:

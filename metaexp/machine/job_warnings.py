@@ -12,7 +12,7 @@ from metaexp.core.errors import RunFolderError
 
 _MARK = "warning: "
 _MOST_BYTES = 1 << 20
-"""Of a log that are read at once."""
+"""The most bytes of a log that are read at once."""
 _WORD_WITH_A_DIGIT = re.compile(r"\S*\d\S*")
 
 

@@ -79,7 +79,7 @@ def run_all(overrides: Sequence[str], config_dir: Path | None, config_name: str,
     sweep = prepared.sweep or _create(prepared, command, display)
     prepared = prepared._replace(sweep=sweep)
     for job in filter(sweep.can_restore, prepared.jobs):
-        display.print_line(f"{format_job(job)} begins anew: {sweep.folder(job)} was removed")
+        display.print_line(f"{format_job(job)} starts again: {sweep.folder(job)} was removed")
         with suppress(RunFolderError):  # the same command, given twice, has just written it
             sweep.add(job)
     same = prepared.duplicates()

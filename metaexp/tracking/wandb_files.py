@@ -144,7 +144,7 @@ def write_files_in(folder: Path, mode: Mode) -> Iterator[None]:
 
 
 def remove_links_out_of(folder: Path) -> None:
-    """Remove links of the client that lead out of a run folder, which would then be no folder that stands alone.
+    """Remove links of the client that lead out of a run folder, so that the folder is complete on its own.
 
     Where several runs are open in one process, the client links the log that they share into the folder of each.
 

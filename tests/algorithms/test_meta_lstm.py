@@ -334,7 +334,7 @@ def test_it_starts_as_published() -> None:
 
 
 @pytest.mark.parametrize("bounds", [[5.0, 4.0], [4.0], []])
-def test_bias_bounds_that_are_no_interval_are_refused(bounds: list[float]) -> None:
+def test_bias_bounds_that_are_not_an_interval_are_refused(bounds: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"algorithm.forget_bias=\[.*\] must be \[low, high\]"):
         meta(forget_bias=bounds)
 

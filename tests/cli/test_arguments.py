@@ -15,7 +15,7 @@ CLI = Path(__file__).resolve().parents[2] / "metaexp" / "cli"
 
 
 @pytest.mark.parametrize("text", ["x", "1.5", "0", "-3", "", "nan"])
-def test_what_is_no_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
+def test_what_is_not_a_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
     parser = Parser()
     parser.add_argument("--seeds", type=whole_number)
     assert parser.parse_args(["--seeds", "3"]).seeds == 3
@@ -23,7 +23,7 @@ def test_what_is_no_whole_number_from_1_on_is_refused_by_name(text: str) -> None
         parser.parse_args([f"--seeds={text}"])
 
 
-def test_what_is_no_number_is_refused_by_name() -> None:
+def test_what_is_not_a_number_is_refused_by_name() -> None:
     parser = Parser()
     parser.add_argument("--every", type=number("a number of seconds"))
     assert parser.parse_args(["--every", "0.5"]).every == 0.5

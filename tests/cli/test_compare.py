@@ -90,7 +90,7 @@ def test_by_default_the_output_is_a_new_folder_of_outputs(
     assert all((folder / "index.html").exists() for folder in made)
 
 
-def test_files_that_are_no_comparison_are_not_overwritten(
+def test_files_that_are_not_a_comparison_are_not_overwritten(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").mkdir()

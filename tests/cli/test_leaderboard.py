@@ -80,7 +80,7 @@ def test_another_seed_is_the_same_configuration_and_another_rate_is_not(runs: Pa
     assert _configuration(read_record(jobs / "000-tuned")) != _configuration(read_record(jobs / "002-tuned"))
 
 
-def test_a_name_that_is_no_text_has_a_link_and_a_link_to_a_folder_is_not_followed(
+def test_a_name_that_is_not_text_has_a_link_and_a_link_to_a_folder_is_not_followed(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = runs / os.fsdecode(b"odd\xff")

@@ -181,7 +181,7 @@ def test_help_lists_experiments_in_columns_by_algorithm(capsys: pytest.CaptureFi
     [("algorithm=MAML", "maml"), ("algorithm=ProtoNet", "proto_net"), ("dataset=mini-imagenet", "mini_imagenet"),
      ("train.Steps=5", "train.steps"), ("model=CONV4", "conv4")],
 )  # fmt: skip
-def test_capitals_and_dashes_are_no_reason_to_miss_a_name(
+def test_capitals_and_dashes_are_not_a_reason_to_miss_a_name(
     word: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", word]) == 2

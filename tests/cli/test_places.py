@@ -30,7 +30,7 @@ def test_a_run_in_a_folder_with_an_equals_sign_is_found(
     assert "n_way" not in capsys.readouterr().err
 
 
-def test_a_value_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_is_not_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert starts_with_folder(["a_run"])
     assert not starts_with_folder(["seed=3"])

@@ -1,7 +1,7 @@
 """Every experiment resolves to the job that it resolved to before: its digest is kept in a file.
 
-This guards against regressions. The digests are those of today, and are made anew when an experiment is to change. That
-nothing changed when files began to inherit from others was shown with the digests of commit cf19cd8, made before.
+This guards against regressions. The digests are those of today, and are made again when an experiment is to change.
+That nothing changed when files began to inherit from others was shown with the digests of commit cf19cd8, made before.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def test_a_digest_that_is_given_must_be_that_of_the_file(file: Path) -> None:
         ("line.pt/below", "cannot be read"),
     ],
 )
-def test_what_is_no_file_of_weights_is_refused_before_anything_is_loaded(
+def test_what_is_not_a_file_of_weights_is_refused_before_anything_is_loaded(
     tmp_path: Path, place: str, problem: str
 ) -> None:
     for name in ("text.txt", "bare", "line.pt"):

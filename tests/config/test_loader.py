@@ -84,7 +84,7 @@ def test_the_time_in_a_configuration_is_not_that_of_the_first_one(monkeypatch: p
     assert Composer().settings([notes], Purpose.PLAN).notes == "1999-12-31"
 
 
-def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
     composer = Composer(tmp_path)
     for width in (4, 5):
         write(tmp_path, "model/small", f"_target_: metaexp.models.mlp.MLP\nhidden: [{width}]\n")
@@ -125,9 +125,9 @@ def test_the_same_choices_are_composed_once(tmp_path: Path, monkeypatch: pytest.
     assert moved.hydra.runtime.cwd == HydraConfig.get().runtime.cwd == str(tmp_path)
     assert len(composed) == 5
     monkeypatch.setattr(loader, "_made", {})
-    anew = Composer(tmp_path).compose(["model=small"])
-    assert moved.config == anew.config
-    assert all_of(moved.hydra) == all_of(anew.hydra)
+    again = Composer(tmp_path).compose(["model=small"])
+    assert moved.config == again.config
+    assert all_of(moved.hydra) == all_of(again.hydra)
     (tmp_path / "model" / "small.yaml").unlink()
     with pytest.raises(ConfigError, match="model/small"):
         Composer(tmp_path).compose(["model=small"])
@@ -182,7 +182,9 @@ def test_only_the_newest_compositions_are_kept(monkeypatch: pytest.MonkeyPatch) 
     assert [f"algorithm={name}" for name in ("maml", "proto_net")] == [key[2] for key in loader._made]
 
 
-def test_a_choice_that_depends_on_more_than_files_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_that_depends_on_more_than_files_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "model/fitting", "defaults:\n  - size@_here_: ${oc.env:SIZE}\n")
     write(tmp_path, "model/size/small", "hidden: [1]\n")
     write(tmp_path, "model/size/large", "hidden: [9]\n")

@@ -240,7 +240,7 @@ def test_what_cannot_be_allowed_is_explained(
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_a_list_of_permissions_that_is_no_file_is_refused_unread(
+def test_a_list_of_permissions_that_is_not_a_file_is_refused_unread(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "trusted.json"
@@ -251,7 +251,7 @@ def test_a_list_of_permissions_that_is_no_file_is_refused_unread(
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a link to nothing", "a loop"])
-def test_what_is_no_file_is_not_passed_over_for_a_project_above(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_a_file_is_not_ignored_for_a_project_above(tmp_path: Path, kind: str) -> None:
     (tmp_path / "metaexp.toml").write_text("")
     inner = tmp_path / "inner"
     inner.mkdir()

@@ -35,7 +35,7 @@ def test_a_name_without_its_split_is_refused() -> None:
         encode(1, {"loss": 0.5})
 
 
-def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
+def test_a_line_that_a_crash_cut_short_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(encode(1, {"train/loss": 0.5}) + b'{"step": 2, "tr')
     assert [step for step, _ in read_lines(path)] == [1]

@@ -118,7 +118,7 @@ def test_labels_of_the_parts_of_an_example_are_averaged_inside_as_they_are_outsi
 
 
 @pytest.mark.parametrize("label", [3, -1, -100])
-def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside(label: int) -> None:
+def test_a_label_that_is_not_a_class_is_an_error_inside_as_it_is_outside(label: int) -> None:
     """Also torch's -100, which leaves an example out of the loss: the metric would count it as wrong."""
     x, y, weights = tasks("classes", 2, 5, 3, torch.float32)
     y[0, 0] = label
@@ -128,7 +128,7 @@ def test_a_label_that_is_no_class_is_an_error_inside_as_it_is_outside(label: int
 
 
 @pytest.mark.parametrize("label", [3, -1, -100])
-def test_an_episode_with_a_label_that_is_no_class_is_refused_where_it_is_measured(label: int) -> None:
+def test_an_episode_with_a_label_that_is_not_a_class_is_refused_where_it_is_measured(label: int) -> None:
     x, y, _ = tasks("classes", 2, 5, 3, torch.float32)
     part = Examples(x, y, 3)
     check_labels(Episode(part, part))
@@ -140,7 +140,7 @@ def test_an_episode_with_a_label_that_is_no_class_is_refused_where_it_is_measure
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_scores_that_are_no_numbers_are_no_answers(mapped: bool) -> None:
+def test_scores_that_are_not_numbers_are_not_answers(mapped: bool) -> None:
     scores, y = torch.eye(4).repeat(3, 1, 1), torch.arange(4).repeat(3, 1)
     scores[1, 2, 0] = torch.nan  # torch calls a NaN the largest
     scores[2, 1] = torch.tensor([-torch.inf, torch.inf, 0.0, 0.0])  # these can be compared

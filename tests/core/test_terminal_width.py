@@ -23,7 +23,7 @@ class _Terminal(io.StringIO):
 
 
 def open_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> _Terminal:
-    """Make standard output a terminal. pytest sets it anew after fixtures."""
+    """Make standard output a terminal. pytest sets it again after fixtures."""
     made = _Terminal()
     monkeypatch.setattr(sys, "stdout", made)
     monkeypatch.setenv("COLUMNS", str(width))

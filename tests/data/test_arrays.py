@@ -75,7 +75,7 @@ def test_splits_can_be_given_as_arrays(tmp_path):
     assert loaded.class_names["val"] == ("000004", "000005")
 
 
-def test_labels_numbered_anew_in_each_split_are_refused_with_advice(tmp_path):
+def test_labels_numbered_again_in_each_split_are_refused_with_advice(tmp_path):
     parts = {f"{k}_{s}": v for s in SPLITS for k, v in {"x": RNG.normal(size=(40, 3)), "y": Y}.items()}
     with pytest.raises(DataError, match=r"label 000000 is in y_train and in y_val.*add a different offset"):
         dataset().load(save(tmp_path, **parts), print)

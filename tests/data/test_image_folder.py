@@ -169,7 +169,7 @@ def test_missing_and_empty_folders_are_refused(data):
         dataset().load(data, print)
 
 
-def test_a_file_that_is_no_image_is_named(data):
+def test_a_file_that_is_not_an_image_is_named(data):
     write(data / "images", FLAT)
     (data / "images" / "b" / "1.png").write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"images: b/1.png is not an image that can be read"):
@@ -299,7 +299,7 @@ def test_images_beside_the_class_folders_of_a_split_are_refused(data):
         dataset().load(data, print)
 
 
-def test_what_is_passed_over_is_counted_and_why(data):
+def test_what_is_left_out_is_counted_and_why(data):
     write(data / "images", [*FLAT, "loose.png", "a/.hidden.png"])
     for name in ("a/notes.txt", "b/notes.txt", "c/more", "labels/of.csv"):
         (data / "images" / name).parent.mkdir(exist_ok=True)
@@ -358,7 +358,7 @@ def test_a_home_folder_is_understood(data, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes are Linux's")
-def test_names_that_are_no_text_are_read_like_others(data):
+def test_names_that_are_not_text_are_read_like_others(data):
     write(data / "images", FLAT)
     (data / "images" / "a").rename(data / "images" / os.fsdecode(b"\xff\xfe"))
     first = dataset().load(data, lambda _: None)
@@ -425,7 +425,7 @@ def test_classes_that_are_called_like_splits_are_classes(data):
     assert dataset().load(data, print).capacity()["train"].n_classes == 4
 
 
-def test_empty_folders_are_counted_among_what_is_passed_over(data):
+def test_empty_folders_are_counted_among_what_is_left_out(data):
     write(data / "images", FLAT)
     for name in ("z", "zz"):
         (data / "images" / name).mkdir()

@@ -41,7 +41,7 @@ def test_a_list_says_class_and_split_of_each_image(flat):
     assert of_list().capacity_in(flat) == loaded.capacity()
 
 
-def test_another_list_of_the_same_images_is_read_anew(flat):
+def test_another_list_of_the_same_images_is_read_again(flat):
     first = of_list().load(listed(flat, LISTED), print)
     changed = [LISTED[0], "1.png,a,train", "2.png,z,train", *LISTED[3:]]
     second = of_list().load(listed(flat, changed), print)

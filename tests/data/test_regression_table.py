@@ -180,7 +180,7 @@ def test_nothing_is_said_of_large_whole_numbers_that_are_constant_in_each_task(t
 @pytest.mark.parametrize("ending", ["csv", "npz"])
 @pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [0.3, 0.1 + 0.2, 0.3]])
 def test_nothing_is_said_of_a_column_that_is_constant_in_each_task(tmp_path, values, ending):
-    """0.1 is no number of float32, and the mean of three of them is not 0.1."""
+    """0.1 is not a number of float32, and the mean of three of them is not 0.1."""
     task, x = np.repeat([f"t{n}" for n in range(6)], 3), np.tile(values, 6)
     if ending == "npz":
         np.savez(tmp_path / "mine.npz", x=x, y=np.arange(len(task)), task=task)
@@ -281,7 +281,7 @@ def test_the_tasks_of_a_file_are_counted_once_and_again_when_it_changes(tmp_path
         (np.repeat([0.5, 1.5], 20), "Text always works."),
     ],
 )
-def test_names_of_tasks_that_are_no_names_are_refused_with_what_to_do(tmp_path, task, advice):
+def test_names_of_tasks_that_are_not_names_are_refused_with_what_to_do(tmp_path, task, advice):
     x = np.arange(40.0)[:, None]
     np.savez(tmp_path / "mine.npz", x=x, y=x, task=task)
     with pytest.raises(DataError) as caught:

@@ -28,7 +28,7 @@ def test_the_page_is_that_of_the_record() -> None:
     assert page.on_page(text, found) != text
 
 
-def test_a_stale_page_is_said_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stale_page_is_said_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = load_program("benchmarks/data_page.py")
     copy = tmp_path / "page.md"
     copy.write_text(PAGE.read_text().replace("episodes/s then", "something else"))

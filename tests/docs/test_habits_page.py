@@ -82,7 +82,7 @@ def shortened(command: str) -> list[str]:
         return ["train", f"experiment={words[1]}", "--cfg", "job"]
     if verb == "evaluate":
         return [*words, "eval.episodes=2"]
-    if any(word.startswith("hydra/launcher=") for word in words):  # its processes import torch anew; see tests/sweep
+    if any(word.startswith("hydra/launcher=") for word in words):  # its processes import torch again; see tests/sweep
         words = ["plan", *(word for word in words[1:] if word != "-m")]
     if verb not in ("train", "search", "plan"):
         return words

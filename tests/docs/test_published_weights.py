@@ -35,7 +35,7 @@ LATER = {
 }
 """Published later tests of the weights, by their titles."""
 PASSES = size(1_000, 4_000)
-"""Of each row the first episodes are tested that take so many passes of an example through the network: seconds."""
+"""The first episodes of each row are tested, up to so many passes of an example through the network: seconds."""
 SLOWER = {"meta_lstm": 4, "relation_net": 4}
 """What a pass costs where the network is not all that computes: LSTMs for every weight, a network for every pair."""
 FEWEST, MOST = 5, size(20, 100)

@@ -35,7 +35,7 @@ def test_the_page_is_that_of_the_records(reliability: ModuleType, tmp_path: Path
     assert reliability.on_page(text, tmp_path / "records") != text
 
 
-def test_a_stale_page_is_said_and_written_anew(
+def test_a_stale_page_is_said_and_written_again(
     reliability: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"

@@ -33,7 +33,7 @@ def test_the_page_is_that_of_the_records(record: str, tmp_path: Path) -> None:
     assert page.on_page(text, tmp_path / "records") != text
 
 
-def test_a_stale_page_is_said_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stale_page_is_said_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = load_program("benchmarks/sweeps/page.py")
     copy = tmp_path / "sweeps.md"
     copy.write_text(PAGE.read_text().replace("ratio (range)", "something else"))

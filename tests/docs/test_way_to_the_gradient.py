@@ -123,7 +123,7 @@ def test_beside_the_datasets_there_is_nothing_but_their_base(tmp_path: Path) -> 
     assert no_datasets(tmp_path) == ["base", "helper"]
 
 
-def test_who_follows_the_settings_seldom_comes_back_to_a_file(way: Way) -> None:
+def test_who_follows_the_settings_rarely_comes_back_to_a_file(way: Way) -> None:
     assert {"run/job.py", "run/build.py", "run/session.py", "run/train.py"} <= set(way.with_settings)
     assert returns(way.with_settings) <= MOST_RETURNS
 

@@ -14,7 +14,7 @@ LEAST = 1e-7
 
 
 def gradients() -> dict[str, Tensor]:
-    """Of very different sizes: ``bias`` is rounding."""
+    """Gradients of very different sizes: ``bias`` is rounding."""
     torch.manual_seed(0)
     sizes = {"start": 1.0, "lstm": 1e-6, "bias": 1e-15}
     return {name: size * torch.randn(50, dtype=torch.float64) for name, size in sizes.items()}

@@ -72,7 +72,7 @@ def test_a_job_whose_process_is_gone_has_stopped_whatever_it_left_behind(sweep: 
     text = format_watched(find(sweep)[0], Watched(find(sweep)[0]).look())
     assert text.startswith("sweep: 1 completed, 1 failed, 1 stopped, 1 waiting; no process works on it\n")
     assert "1    stopped" in text
-    assert "300/600" not in text  # what the file of a killed run says is passed over
+    assert "300/600" not in text  # what the file of a killed run says is ignored
     assert "600/600" in text
 
 
@@ -81,7 +81,7 @@ def test_a_job_whose_process_is_gone_has_stopped_whatever_it_left_behind(sweep: 
     ["", "{", "[]", '{"phase": 5}', json.dumps(HALF.__dict__ | {"phase": "\x1b[2J"}),
      json.dumps(HALF.__dict__ | {"done": -1}), json.dumps(HALF.__dict__ | {"seconds": 1e200}), "x" * 20_000],
 )  # fmt: skip
-def test_a_damaged_progress_file_is_passed_over(sweep: Path, content: str) -> None:
+def test_a_damaged_progress_file_is_ignored(sweep: Path, content: str) -> None:
     (sweep / a_job(1).name / PROGRESS_FILE).write_text(content)
     with ExitStack() as stack:
         working(sweep, stack)

@@ -1,4 +1,4 @@
-"""Python looks for cyclic garbage seldom while a command imports, and as usual while it computes."""
+"""Python looks for cyclic garbage rarely while a command imports, and as usual while it computes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from metaexp.algorithms.maml import MAML
 from metaexp.cli.main import main
 from metaexp.machine import collector
-from metaexp.machine.collector import collect_as_usual, collect_seldom
+from metaexp.machine.collector import collect_as_usual, collect_rarely
 from metaexp.run.initial.command import Provenance
 from metaexp.run.job import run_job
 from metaexp.run.progress import Lines
@@ -39,9 +39,9 @@ def usual() -> Any:
 
 
 def test_a_block_is_left_as_it_was_entered_also_after_an_error_and_within_another() -> None:
-    with collect_seldom():
+    with collect_rarely():
         assert gc.get_threshold()[0] > 50_000
-        with suppress(KeyError), collect_seldom():
+        with suppress(KeyError), collect_rarely():
             collect_as_usual()
             assert gc.get_threshold() == USUAL
             raise KeyError
@@ -71,7 +71,7 @@ def test_training_and_tests_collect_as_usual(
         Start(tiny.settings(tmp_path, seed=seed, **changes), Provenance(), tmp_path / str(seed), str(seed))
         for seed in range(n_runs)
     ]
-    with collect_seldom():
+    with collect_rarely():
         if n_runs == 1:
             run_job(starts[0].settings, folder=starts[0].folder, display=silent)
         else:
@@ -85,7 +85,7 @@ def test_training_and_tests_collect_as_usual(
 def test_only_a_process_of_its_own_leaves_what_is_there_out_of_the_searches(is_process: bool, tmp_path: Path) -> None:
     def frozen() -> int:
         before = gc.get_freeze_count()
-        with collect_seldom(is_process=is_process):
+        with collect_rarely(is_process=is_process):
             things = [[] for _ in range(100)]
             collect_as_usual()
             added = gc.get_freeze_count() - before

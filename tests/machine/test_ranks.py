@@ -68,7 +68,9 @@ def test_an_impossible_place_is_refused(place: Callable[..., None], changes: dic
         launched()
 
 
-def test_a_place_that_is_no_number_is_refused(place: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_is_not_a_number_is_refused(
+    place: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     from metaexp.cli.main import main
 
     place(WORLD_SIZE="many")

@@ -125,7 +125,7 @@ def test_only_what_does_the_same_in_every_step_on_one_gpu_is_recorded(tiny: Modu
         assert not is_recordable(unseen, CUDA, SINGLE)
 
 
-def test_a_gradient_is_recorded_anew_after_a_change_that_lasts(
+def test_a_gradient_is_recorded_again_after_a_change_that_lasts(
     tiny: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stairs(tiny.TinyMAML):  # type: ignore[misc, name-defined]

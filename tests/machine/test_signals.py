@@ -83,7 +83,7 @@ def test_a_signal_gives_up_work_that_changes_nothing_and_no_other() -> None:
         assert stop.signal_number == signal.SIGTERM
 
 
-def test_the_alarm_of_a_signal_is_no_second_signal() -> None:
+def test_the_alarm_of_a_signal_is_not_a_second_signal() -> None:
     with stop_on_signals() as stop:
         with stop.abort_on_signal(1000.0):
             os.kill(os.getpid(), signal.SIGTERM)

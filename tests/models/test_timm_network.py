@@ -87,7 +87,7 @@ def test_a_kind_of_batch_norm_that_nobody_knows_is_refused():
     from timm.layers import BatchNormAct2d
 
     class Odd(BatchNormAct2d):
-        """Of another package."""
+        """A layer of another package."""
 
     ours = network("test_efficientnet", 5, frozen=False)
     ours.body.conv_stem = torch.nn.Sequential(ours.body.conv_stem, Odd(ours.body.conv_stem.out_channels))

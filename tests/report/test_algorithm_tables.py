@@ -36,7 +36,7 @@ def test_two_records_of_one_setting_have_a_line_each(record: RunRecord) -> None:
     assert len(rows(format_algorithm_table([setting], entries, "results"))) == 2
 
 
-def test_a_record_on_a_stand_in_is_no_measurement_of_the_setting(record: RunRecord) -> None:
+def test_a_record_on_a_stand_in_is_not_a_measurement_of_the_setting(record: RunRecord) -> None:
     setting = Setting("maml_omniglot_5way_1shot", "omniglot", Task(5, 1, 1), record.reference)
     made_up = dataclasses.replace(
         record, dataset="omniglot (stand-in)", config={**record.config, "dataset": {"stand_in": True}}

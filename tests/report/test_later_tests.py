@@ -180,7 +180,7 @@ def test_a_test_that_says_nothing_of_its_own_is_not_published(
     assert len(read_entries(tmp_path / "results", lambda _: True)) == 1
 
 
-def test_what_evaluate_writes_to_a_published_run_is_no_row_until_it_is_published(
+def test_what_evaluate_writes_to_a_published_run_is_not_a_row_until_it_is_published(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
     run = make_run()
@@ -260,7 +260,7 @@ def test_a_strangers_published_number_that_is_none_stops_the_report(
 
 
 @pytest.mark.parametrize("device", ["`x`", {"accelerator": "`x`"}, None])
-def test_a_strangers_device_is_no_part_of_a_command(device: object, make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_strangers_device_is_not_part_of_a_command(device: object, make_run: MakeRun, tmp_path: Path) -> None:
     published(make_run(), tmp_path / "results")
     row = read_entries(tmp_path / "results", lambda _: True)[1]
     row.record.config["device"] = device

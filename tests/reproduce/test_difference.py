@@ -183,6 +183,6 @@ def test_changed_conditions_are_listed_for_identical_runs_too(pair: tuple[Path, 
     assert found.causes == []
 
 
-def test_nothing_to_compare_is_no_identity(pair: tuple[Path, Path], record: RunRecord) -> None:
+def test_nothing_to_compare_is_not_called_identical(pair: tuple[Path, Path], record: RunRecord) -> None:
     with pytest.raises(RunFolderError, match="no numbers that could be compared"):
         compare_folders(*pair, until=5)

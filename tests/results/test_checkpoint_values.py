@@ -97,7 +97,7 @@ def test_values_that_a_run_saved_are_taken(stopped: Path, silent: Lines) -> None
 
 
 @pytest.mark.parametrize("values", [[], "text", None, 5])
-def test_values_that_are_no_mapping_are_refused(values: object) -> None:
+def test_values_that_are_not_a_mapping_are_refused(values: object) -> None:
     with pytest.raises(RunFolderError, match=rf"step\.json does not hold .*{type(values).__name__}, not a mapping"):
         check_values(Path("step"), values, ())
 

@@ -110,7 +110,7 @@ def test_a_number_that_no_run_has_is_refused(number: str, key: str, record: RunR
 
 
 @pytest.mark.parametrize("text", ["", '{"schema_version": 1', "[]", "\x00"])
-def test_a_file_that_is_no_record_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_record_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / RECORD_FILE).write_text(text)
     with pytest.raises(RunFolderError, match=RECORD_FILE):
         read_record(tmp_path)

@@ -164,7 +164,7 @@ def test_seeds_are_one_row_with_the_runs_listed_on_its_page(results: Path) -> No
         {"experiment": None},
     ],
 )
-def test_what_is_no_seed_of_the_same_setting_has_a_row_of_its_own(results: Path, change: dict[str, object]) -> None:
+def test_what_is_not_a_seed_of_the_same_setting_has_a_row_of_its_own(results: Path, change: dict[str, object]) -> None:
     other = results / f"{NAME}-seed2"
     write_record(dataclasses.replace(read_record(other), **change), other)
     rows = grouped(read_entries(results, current))

@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", ["symbolic link", "broken link", "FIFO"])
-def test_what_is_no_regular_file_is_refused(tmp_path: Path, reader: str, kind: str) -> None:
+def test_what_is_not_a_regular_file_is_refused(tmp_path: Path, reader: str, kind: str) -> None:
     path = tmp_path / "record.json"
     if kind == "FIFO":
         os.mkfifo(path)

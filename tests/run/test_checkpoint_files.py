@@ -135,7 +135,7 @@ def test_later_checkpoints_are_dropped_and_earlier_ones_kept(saved: Checkpoints)
     assert saved.steps() == [3]
 
 
-def test_a_lack_of_memory_is_no_misfit(tmp_path: Path) -> None:
+def test_a_lack_of_memory_is_not_a_misfit(tmp_path: Path) -> None:
     with pytest.raises(MemoryError, match="no memory is left"), explain_misfit(tmp_path / "step_000000003"):
         raise MemoryError("no memory is left")
     with pytest.raises(torch.OutOfMemoryError), explain_misfit(tmp_path / "step_000000003"):

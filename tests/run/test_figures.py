@@ -98,7 +98,7 @@ def test_classified_images_are_shown_with_the_confidence_of_the_tested_weights(
     assert ((confidence >= 0.5) & (confidence <= 1)).all()
 
 
-def test_scores_that_are_no_probabilities_are_not_called_confidence(
+def test_scores_that_are_not_probabilities_are_not_called_confidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []

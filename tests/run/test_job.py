@@ -301,7 +301,9 @@ def test_a_new_run_never_starts_in_the_folder_of_another(tiny: ModuleType, tmp_p
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
-def test_files_that_are_no_runs_are_not_overwritten(tiny: ModuleType, tmp_path: Path, silent: Lines, name: str) -> None:
+def test_files_that_are_not_runs_are_not_overwritten(
+    tiny: ModuleType, tmp_path: Path, silent: Lines, name: str
+) -> None:
     mine = tmp_path / "mine" / name
     mine.parent.mkdir()
     mine.write_text("mine")

@@ -140,7 +140,7 @@ def test_reproduce_names_the_files_of_ones_own_code_that_differ(tiny: ModuleType
     assert conditions(read_record(folder), read_record(folder)) == []
 
 
-def test_a_digest_that_is_no_digest_leads_to_no_file(tmp_path: Path) -> None:
+def test_a_digest_that_is_not_one_leads_to_no_file(tmp_path: Path) -> None:
     (tmp_path / "run" / "code").mkdir(parents=True)
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "key").write_text("secret")

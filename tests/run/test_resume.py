@@ -147,7 +147,7 @@ def test_every_item_of_a_checkpoint_is_needed(
     assert result_of(stopped) != expected
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_a_damaged_checkpoint_is_ignored_for_the_one_before(
     stopped: Path, expected: dict[str, bytes], silent: Lines
 ) -> None:
     path = stopped / "checkpoints" / "step_000000007.safetensors"
@@ -273,7 +273,7 @@ def test_a_run_that_is_going_on_is_not_resumed(stopped: Path) -> None:
         resume_job(stopped)
 
 
-def test_what_is_no_run_folder_is_not_resumed(tmp_path: Path, silent: Lines) -> None:
+def test_what_is_not_a_run_folder_is_not_resumed(tmp_path: Path, silent: Lines) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         resume_job(tmp_path, silent)
 

@@ -24,7 +24,7 @@ KINDS = ("maml", "proto_net", "reptile")
 CLOSE = 1e-4
 """Relative, after eight steps in float32."""
 CLOSE_GRADIENTS = 5e-3
-"""Of norms of gradients: on an Intel Xeon, rounding grows to 1.4e-3 in those of MAML."""
+"""Relative, for norms of gradients: on an Intel Xeon, rounding grows to 1.4e-3 in those of MAML."""
 
 COUNTING = {"_target_": "tiny_runs.Counting", "inner_lr": 0.1, "by_data": False}
 

@@ -139,7 +139,7 @@ def test_one_key_has_no_importance(tmp_path: Path) -> None:
     assert study.importances() == {}
 
 
-def test_two_trials_are_no_course(tmp_path: Path) -> None:
+def test_two_trials_have_no_figure_of_their_course(tmp_path: Path) -> None:
     assert draw_search(found(tmp_path, 2)) == []
     assert not (tmp_path / "plots").exists()
     assert len(draw_search(found(tmp_path, 3))) == 2

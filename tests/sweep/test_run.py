@@ -259,7 +259,7 @@ def test_a_completed_job_needs_its_frozen_file_no_more(family: ModuleType, capsy
     assert "2 of 2 jobs completed (2 before)" in capsys.readouterr().out
 
 
-def test_a_job_whose_folder_was_removed_begins_anew_while_it_is_the_same_job(
+def test_a_job_whose_folder_was_removed_starts_again_while_it_is_the_same_job(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = [*family.COMMON, "seed=0,1"]
@@ -278,7 +278,7 @@ def test_a_job_whose_folder_was_removed_begins_anew_while_it_is_the_same_job(
     assert not gone.exists()
     assert run_all(overrides, CONF, "config", display) == 0
     assert case_runs.result_of(gone) == before
-    assert f"job 1 (seed=1) begins anew: {gone} was removed" in display.lines
+    assert f"job 1 (seed=1) starts again: {gone} was removed" in display.lines
     assert "run what is left" not in capsys.readouterr().out
 
     assert plan(words) == 0

@@ -97,7 +97,7 @@ def test_a_sweep_is_written_whole_and_read_back(tmp_path: Path, job: FrozenJob) 
         sweep.add(job)
 
 
-def test_what_is_no_sweep_is_refused(tmp_path: Path, job: FrozenJob) -> None:
+def test_what_is_not_a_sweep_is_refused(tmp_path: Path, job: FrozenJob) -> None:
     with pytest.raises(RunFolderError, match=r"is not the folder of a sweep: it has no sweep\.json"):
         open_sweep(tmp_path)
     path = create(tmp_path / "s", [], "abc", [job]).path / "sweep.json"

@@ -82,7 +82,7 @@ def test_a_file_shorter_than_the_checkpoint_says_is_refused(tmp_path: Path) -> N
         JsonLines(tmp_path / "metrics.jsonl").open(position + 1)
 
 
-def test_a_torn_last_line_is_passed_over_by_readers_and_dropped_by_writers(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_ignored_by_readers_and_dropped_by_writers(tmp_path: Path) -> None:
     path = tmp_path / "timings.jsonl"
     _write(path, range(3))
     whole = path.read_bytes()

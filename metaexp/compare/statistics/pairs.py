@@ -234,8 +234,8 @@ def rank_places(means: Sequence[float], wins: Collection[tuple[int, int]], large
 
     A row stands below all rows that are significantly better, and above all that are significantly worse. Where that
     leaves a row below with a better place, because it was measured less precisely, the rows above it get that place
-    too, and likewise from above. So places are only added, and all true places are still within with the probability
-    that the tests have.
+    too. The same is done from above. So places are only added, and all true places are still within with the
+    probability that the tests have.
 
     Args:
         means: The mean of every row.

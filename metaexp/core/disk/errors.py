@@ -37,7 +37,7 @@ def explain_disk_error(error: OSError) -> MachineError | None:
     if error.errno in _NO_SPACE:
         where = f" at {error.filename}" if error.filename else ""
         return MachineError(
-            f"the disk is full{where}: {error.strerror}. Free some space. {_CONTINUE} To begin anew in another place, "
+            f"the disk is full{where}: {error.strerror}. Free some space. {_CONTINUE} To start again in another place, "
             "set paths.outputs."
         )
     if error.errno in (_NOT_USABLE if error.filename else _OF_THE_DISK):

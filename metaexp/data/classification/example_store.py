@@ -145,7 +145,7 @@ class HostStore(ExampleStore):
         self.n_bytes = host.n_bytes
 
     def take(self, rows: Tensor) -> Tensor:
-        """Return the examples at ``rows`` (n,), by way of pinned memory to a GPU, which need not be waited for."""
+        """Return the examples at ``rows`` (n,). On a GPU they go through pinned memory, and nothing waits for them."""
         x = self._host.take(rows)
         if self._device.type == "cuda":
             return x.pin_memory().to(self._device, non_blocking=True)

@@ -13,7 +13,7 @@ from metaexp.data.files.progress import Progress
 def warn_of_alike_names(names: Collection[str], group: str, path: Path, progress: Progress) -> None:
     """Say which names are the same but for capitals, blanks and the encoding of accents.
 
-    Names of one letter, such as those of characters, may well differ by that. The folder of a split is no part of a
+    Names of one letter, such as those of characters, may well differ by that. The folder of a split is not part of a
     name, so ``train/Cat`` and ``test/cat`` are found.
 
     Args:

@@ -32,7 +32,7 @@ DRAWINGS: Final = MAX_STROKES + 2
 _N_STROKES: Final = (7, 21, 34, 24, 14)
 """Frequencies of 1, 2, ... strokes before poor characters are skipped, which are often those of many strokes."""
 _SHARES: Final[dict[Split, int]] = {"train": 10, "val": 2, "test": 4}
-"""Of 16 programs, how many go to each split."""
+"""How many of 16 programs go to each split."""
 _BLOCK: Final = 1024
 """Programs composed at once."""
 _COARSE: Final = 4
@@ -46,7 +46,7 @@ _JOINTS: Final = (0, 0, 1, 2, 2, 3, 4, 4)
 _OWN_JOINTS: Final = (0, 0, 2, 4, 4)
 """The place of the later stroke that is put there."""
 _ATTACHED: Final = 82
-"""Of 100 later strokes, how many are attached rather than beside or inside."""
+"""How many of 100 later strokes are attached, rather than beside or inside."""
 _STYLE: Final = 0.07
 """Standard deviation by which a class's knots differ from those of the stroke's shape; the box is [-1, 1]."""
 

@@ -75,7 +75,7 @@ def allowed_tasks(dataset: Dataset, loaded: MetaDataset, folder: Path, request: 
 
 
 def _of_fixed(bank: FixedBank, capacity: Mapping[Split, Capacity], request: Request) -> Allowed:
-    """Of a dataset whose test episodes are fixed."""
+    """Return what a dataset allows whose test episodes are fixed."""
     n, shape = bank.n_episodes, bank.shape
     lines = [f"  test episodes: {n}, fixed, {format_shape(shape)}"]
     words = [f"task.{key}={value}" for key, value in shape._asdict().items() if value != getattr(request.task, key)]

@@ -177,7 +177,7 @@ def _item(dataset: Any, i: int, name: str, image_size: int | None) -> tuple[Arra
 
 
 def _format_kind(item: Any) -> str:
-    """What an item is that is no pair: its type, and its length or keys."""
+    """Describe an item that is not a pair: its type, and its length or keys."""
     if isinstance(item, Mapping):
         return f"a {type(item).__name__} with the keys {', '.join(map(str, item))}"
     length = f" of length {len(item)}" if isinstance(item, (tuple, list)) else ""

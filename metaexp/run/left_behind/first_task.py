@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _ROUNDING_CPU = 1e-5
 _ROUNDING = 1e-3
-"""Of another accelerator, which may add in another order."""
+"""The difference that rounding may make on an accelerator, which may add in another order."""
 
 
 class FirstTask:

@@ -21,7 +21,7 @@ from metaexp.run.left_behind.buffers import ADVICE
 log = logging.getLogger(__name__)
 
 _ROUNDING: Final = 1e-3
-"""Of the largest prediction. A GPU may add in another order."""
+"""The difference that rounding may make, as a part of the largest prediction: a GPU may add in another order."""
 
 
 class _Mark(NamedTuple):

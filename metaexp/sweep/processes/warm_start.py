@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import metaexp
 from metaexp.config.accelerators import computes_on_cpu
 from metaexp.core.errors import RunFolderError
-from metaexp.machine.collector import collect_seldom
+from metaexp.machine.collector import collect_rarely
 from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, wait_for
 from metaexp.sweep.frozen_job import read_frozen
 from metaexp.sweep.job_state import LOG_FILE
@@ -39,7 +39,7 @@ FORK_SERVER = "--fork-server"
 """Argument of the worker, in place of a job's folder. It makes the worker a warm parent."""
 
 _MOST_DEATHS = 3
-"""After this many deaths of warm parents, for lack of memory for example, jobs are not forked any more."""
+"""After this many deaths of warm parents, such as those by a lack of memory, jobs are not forked any more."""
 
 _JOBS_WITHOUT_FIGURES = 2
 """A warm parent draws figures after this many jobs of a kind. For fewer, drawing takes longer than they save."""
@@ -193,7 +193,7 @@ def become_job(number: int) -> list[str]:
 
 
 def _load() -> None:
-    with collect_seldom():
+    with collect_rarely():
         from metaexp.sweep.processes.preload import import_everything
 
         import_everything()

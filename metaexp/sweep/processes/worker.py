@@ -23,7 +23,7 @@ from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.files import append_regular
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import print_text
-from metaexp.machine.collector import collect_seldom
+from metaexp.machine.collector import collect_rarely
 from metaexp.machine.requeue import ignore_signals_of_clusters
 from metaexp.machine.signals import Interrupted
 from metaexp.machine.warm_parent import leave
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _stop_early)
     ignore_signals_of_clusters()
     threading.Thread(target=_stop_when_parent_dies, daemon=True).start()
-    with collect_seldom(is_process=True), ExitStack() as stack:
+    with collect_rarely(is_process=True), ExitStack() as stack:
         mine = [folder for folder in options.folders if stack.enter_context(lock_job(folder))]
         if not mine:
             return BUSY

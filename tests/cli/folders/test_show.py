@@ -162,7 +162,7 @@ def test_a_sweep_and_a_search_are_shown_with_their_jobs(outputs: Path, capsys: p
         ("plain", "is not the folder of a run, a sweep or a search. `metaexp ls plain` lists those below it."),
     ],
 )
-def test_what_is_no_folder_of_a_run_is_refused(
+def test_what_is_not_a_folder_of_a_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -146,7 +146,7 @@ def test_of_many_rows_each_value_of_a_setting_has_a_line_and_the_best_have_curve
     assert "Only the best 12 of 20 rows." in found.note
 
 
-def test_two_validations_are_no_curve(make_run: MakeRun, tmp_path: Path) -> None:
+def test_two_validations_have_no_curve(make_run: MakeRun, tmp_path: Path) -> None:
     place = make_run("maml", 0)
     lines = (place / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     assert figure(compared(tmp_path / "sweep"), "learning") is not None

@@ -86,7 +86,7 @@ def test_a_table_has_means_with_intervals_the_best_in_bold_and_equals_marked(swe
     assert "Means over 3 seeds with 95 \\% intervals. Best mean in bold. A dagger marks" in table
 
 
-def test_one_seed_is_no_best_and_the_caption_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+def test_one_seed_is_not_the_best_and_the_caption_says_so(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("maml", 0, 2.0)
     make_run("proto_net", 0, 1.0)
     table = to_tables(compared(tmp_path / "sweep"))
@@ -291,7 +291,7 @@ def test_no_table_or_figure_of_forty_rows_is_higher_than_its_page(forty_rows: Co
 
 
 @needs_latex
-def test_hostile_names_compile_and_are_no_commands(make_run: MakeRun, tmp_path: Path) -> None:
+def test_hostile_names_compile_and_are_not_commands(make_run: MakeRun, tmp_path: Path) -> None:
     for name in [*HOSTILE, "\\input{/etc/passwd}", "a" * 200, "\N{SNOWMAN}"]:
         make_run(name, 0, dataset="<i>data_1</i>")
         make_run(name, 1, dataset="<i>data_1</i>")
@@ -330,7 +330,7 @@ def test_rows_that_would_share_a_name_have_their_labels(make_run: MakeRun, tmp_p
     assert {row.name for row in rows} == {"maml", "maml_first_order"}
 
 
-def test_one_step_of_adaptation_is_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
+def test_one_step_of_adaptation_has_no_figure(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("maml", 0, steps=1)
     assert not [figure for figure in figures(compared(tmp_path / "sweep")) if figure.name == "adaptation"]
     make_run("reptile", 0, steps=2)

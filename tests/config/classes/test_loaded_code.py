@@ -100,6 +100,6 @@ def test_a_module_that_was_loaded_again_is_not_edited(source: Path) -> None:
     assert edited(source, EDITS["a function"]) == []
 
 
-def test_a_file_that_is_no_python_any_more_is_edited(source: Path) -> None:
+def test_a_file_that_is_no_longer_python_is_edited(source: Path) -> None:
     importlib.import_module("own_lab.losses")
     assert edited(source, "def (") == ["own_lab/losses.py"]

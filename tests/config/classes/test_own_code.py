@@ -72,7 +72,7 @@ def test_an_edit_of_another_file_does_not(folder: Path) -> None:
     assert found().digest == before
 
 
-def test_a_file_that_is_no_python_is_hashed_all_the_same(folder: Path) -> None:
+def test_a_file_that_is_not_python_is_hashed_all_the_same(folder: Path) -> None:
     before = found().digest
     (folder / "own_nets" / "late.py").write_text("class Broken(:\n")
     assert found().digest != before

@@ -166,7 +166,7 @@ def test_a_class_is_found_through_reexports_and_circles_end(invented: str) -> No
     assert find_class("invented.circle.Round") is None
 
 
-def test_what_is_no_class_is_not_found(invented: str) -> None:
+def test_what_is_not_a_class_is_not_found(invented: str) -> None:
     for target in (f"{invented}.Mode", f"{invented}.nothing", "os.system", "no_such_package.Thing", "invented", "a..b"):
         assert find_class(target) is None, target
 

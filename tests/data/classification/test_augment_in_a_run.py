@@ -26,7 +26,7 @@ def settings(*overrides: str) -> Settings:
     return Composer().settings([*SETTINGS, *overrides], Purpose.PLAN)
 
 
-def test_an_empty_block_is_no_part_of_the_hash_and_any_change_is():
+def test_an_empty_block_is_not_part_of_the_hash_and_any_change_is():
     now = settings()
     before = {key: value for key, value in now.resolved.items() if key != "augment"}
     assert "augment" in now.resolved

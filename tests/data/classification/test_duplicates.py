@@ -65,7 +65,7 @@ def test_each_kind_has_its_own_line() -> None:
     ]
 
 
-def test_a_class_that_is_in_two_splits_on_purpose_is_no_duplicate() -> None:
+def test_a_class_that_is_in_two_splits_on_purpose_is_not_a_duplicate() -> None:
     both: dict[Split, Sequence[str]] = {"train": ["a", "b", "c"], "val": ["c"], "test": ["e", "f"]}
     assert warnings(splits=both) == []
     (line,) = warnings((0, 8), splits=both)  # an image of a class in training that is one of c, too

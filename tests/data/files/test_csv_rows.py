@@ -19,7 +19,7 @@ def test_other_separators_are_named(sign: str, word: str, number: str, tmp_path:
         read_rows(path)
 
 
-def test_a_sign_in_one_of_several_columns_or_in_cells_is_no_separator(tmp_path: Path) -> None:
+def test_a_sign_in_one_of_several_columns_or_in_cells_is_not_a_separator(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("task,load;kW\na;b,1|2\n")
     assert read_rows(path) == (["task", "load;kW"], [(2, ["a;b", "1|2"])])

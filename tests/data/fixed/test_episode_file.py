@@ -74,7 +74,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, lines: list[str], mes
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
-def test_what_is_no_text_or_no_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_not_text_or_not_a_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "episodes.csv"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(DataError, match=r"episodes\.csv cannot be read as CSV: (Is a directory|.utf-8. codec)"):

@@ -39,7 +39,7 @@ def test_the_upright_regular_font_of_a_family_draws(tmp_path: Path) -> None:
         ("Bookman", "Bookman"),
     ],
 )
-def test_words_for_a_style_are_no_part_of_a_family(name: str, family: str) -> None:
+def test_words_for_a_style_are_not_part_of_a_family(name: str, family: str) -> None:
     assert family_without_style(name) == family
 
 
@@ -50,7 +50,7 @@ def test_all_fonts_of_a_collection_are_used(tmp_path: Path) -> None:
     assert set(draw(second, [*LATIN, *GREEK])) == set(GREEK)
 
 
-def test_what_is_no_font_with_outlines_is_passed_over_with_a_word(tmp_path: Path) -> None:
+def test_what_is_not_a_font_with_outlines_is_ignored_with_a_word(tmp_path: Path) -> None:
     save(tmp_path / "good.ttf", font("Good", LATIN))
     (tmp_path / "bad.ttf").write_bytes(b"no font at all")
     bitmaps = font("Bitmaps", LATIN).font
@@ -69,7 +69,7 @@ def test_letters_without_marks_are_classes() -> None:
     assert class_name(0x3B1) == "Greek/U+03B1"
 
 
-def test_letters_that_too_few_families_have_are_no_classes() -> None:
+def test_letters_that_too_few_families_have_are_not_classes() -> None:
     file = FontFile("a.ttf", "0" * 64, Path("a.ttf"))
     sets = [{0x41, 0x42, 0x43, 0x3A9}, {0x42, 0x43, 0x3A9, 0x31}, {0x43, 0x31}]
     found = [Face(f"F{i}", file, 0, frozenset(codes)) for i, codes in enumerate(sets)]

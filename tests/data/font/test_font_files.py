@@ -58,7 +58,7 @@ def test_a_changed_and_a_missing_font_are_refused_by_name(folder: Path, tmp_path
         (f"# one\n{'0' * 63}  a.ttf\n", "line 2: a line is a SHA-256"),
     ],
 )
-def test_what_is_no_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_what_is_not_a_list_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         fonts_of_list(tmp_path / "list.txt", [])

@@ -31,7 +31,7 @@ def test_no_class_looks_like_another_in_its_split_or_across_splits() -> None:
     assert len(torch.unique(everything.keys)) == len(everything.keys)
 
 
-def test_a_twin_of_an_earlier_character_is_passed_over_also_in_a_later_block(programs: Programs) -> None:
+def test_a_twin_of_an_earlier_character_is_ignored_also_in_a_later_block(programs: Programs) -> None:
     points = curve_points(programs.knots, Inventory.make().weights[programs.shape][..., ::4, :])
     first = glyph_programs._thumbnails(points, programs.used())
     shifted = glyph_programs._thumbnails(points + 0.03, programs.used())

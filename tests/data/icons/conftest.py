@@ -15,7 +15,7 @@ from metaexp.data.icons.sets import FOLDER
 
 @pytest.fixture
 def no_caches() -> Iterator[None]:
-    """Lists that are read once are read anew, before and after."""
+    """Lists that are read once are read again, before and after."""
     for cached in (lists.counts, lists.left_out, sets.places):
         cached.cache_clear()
     yield

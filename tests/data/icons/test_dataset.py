@@ -87,7 +87,7 @@ def test_it_is_drawn_once_and_then_comes_from_the_cache(listed: Path, monkeypatc
         icons(image_size=20).load(listed, print)  # another size is another drawing
 
 
-def test_a_cache_with_a_changed_pixel_is_drawn_anew(listed: Path) -> None:
+def test_a_cache_with_a_changed_pixel_is_drawn_again(listed: Path) -> None:
     first = loaded(icons(), listed)
     (file,) = (listed / "cache").glob("icons-*.safetensors")
     content = bytearray(file.read_bytes())

@@ -87,7 +87,7 @@ def test_a_mistake_that_a_library_reports_has_the_place_of_the_call(monkeypatch:
         facts(dataset, monkeypatch)
 
 
-def test_missing_files_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_not_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = MissingDataError("put it there")
     assert facts(Raising("capacity_in", missing), monkeypatch).capacity is None
     assert names(Raising("class_ids_in", missing), monkeypatch) is None

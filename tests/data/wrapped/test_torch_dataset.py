@@ -181,7 +181,7 @@ def test_one_dataset_for_each_split(package: str, tmp_path: Path) -> None:
     assert loaded.class_names["test"] == ("000010", "000011")
 
 
-def test_labels_that_begin_anew_in_each_split_must_be_said_to(package: str, tmp_path: Path) -> None:
+def test_labels_that_begin_again_in_each_split_must_be_said_to(package: str, tmp_path: Path) -> None:
     more = {"val_arguments": {"per_class": 5}, "test_arguments": {"per_class": 4}}
     with pytest.raises(DataError, match="label 0 is in train and in val.*dataset.renumbered=true"):
         described(f"{package}.Squares", **more).load(tmp_path, print)

@@ -201,7 +201,7 @@ def test_what_torch_does_not_find_in_a_list_is_refused(kept: object, message: st
         prepare_network(Net(Hiding(kept)), SHAPE, 3)
 
 
-def test_what_torch_finds_or_need_not_find_is_no_hidden_layer() -> None:
+def test_what_torch_finds_or_need_not_find_is_not_a_hidden_layer() -> None:
     layer = nn.Linear(2, 2)
     known = Hiding([layer, layer.weight])
     known.layer = layer

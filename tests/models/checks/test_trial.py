@@ -230,5 +230,5 @@ def test_a_lazy_layer_that_no_call_reaches_is_refused() -> None:
         refuse_lazy(nn.Sequential(nn.LazyConv1d(2, 1)), "algorithm")
 
 
-def test_dropout_without_a_mode_is_no_state() -> None:
+def test_dropout_without_a_mode_is_not_a_state() -> None:
     assert prepared(lambda _, x: F.dropout(x, 0.5)) is not None

@@ -21,7 +21,7 @@ def figure() -> Figure:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("place", ["title", "heading", "y labels", "x labels", "legend", "text"])
-def test_a_name_with_dollars_is_no_mathematics(name: str, place: str, tmp_path: Path) -> None:
+def test_a_name_with_dollars_is_not_mathematics(name: str, place: str, tmp_path: Path) -> None:
     drawn = figure()
     axes = drawn.axes[0]
     axes.plot([0, 1], label=name if place == "legend" else "line")

@@ -204,7 +204,7 @@ def test_damaged_weights_are_refused(regression: tuple[RunRecord, Path]) -> None
         evaluated(regression[1])
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="is not a run folder"):
         evaluated(tmp_path)
 

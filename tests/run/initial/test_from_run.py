@@ -358,7 +358,7 @@ def test_a_parent_that_cannot_be_written_is_gone_on_from(tiny: ModuleType, tmp_p
         ("train.meta_batch_size", 25, True),
     ],
 )
-def test_a_key_that_was_added_since_is_no_change_at_its_default(
+def test_a_key_that_was_added_since_is_not_a_change_at_its_default(
     tmp_path: Path, key: str, value: object, refused: bool
 ) -> None:
     now = Composer().settings(["experiment=maml_sinusoid"], Purpose.PLAN).resolved

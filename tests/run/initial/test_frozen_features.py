@@ -121,7 +121,7 @@ def test_features_are_computed_once_for_the_same_weights_and_data(own, tmp_path)
     assert sum(own.CALLS) == 2 * 97
 
 
-def test_the_head_is_no_part_of_the_digest_of_the_weights(own):
+def test_the_head_is_not_part_of_the_digest_of_the_weights(own):
     network = own.Frozen((1, 8, 8), 5)
     before = weights_digest(network)
     with torch.no_grad():

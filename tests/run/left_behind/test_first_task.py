@@ -72,7 +72,7 @@ HOLDER = SimpleNamespace(layer=nn.Linear(1, 1), weight=torch.ones(1, requires_gr
         (lambda _, mean: HOLDER.layer(mean), "trainable parameters"),
         (lambda _, mean: mean * HOLDER.weight, r"trainable tensors of shape \(1,\).*Make each tensor an attribute"),
     ],
-    ids=["a global layer", "a layer in an object", "a tensor that is no parameter"],
+    ids=["a global layer", "a layer in an object", "a tensor that is not a parameter"],
 )
 def test_weights_that_torch_does_not_find_are_refused(
     tiny: ModuleType, kind: type[Shift], act: Act, message: str
@@ -94,7 +94,7 @@ def unused(_: Shift, mean: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("act", [None, own_leaf, unused, lambda _, mean: FROZEN(mean)])
-def test_other_leaves_are_no_hidden_weights(tiny: ModuleType, act: Act | None) -> None:
+def test_other_leaves_are_not_hidden_weights(tiny: ModuleType, act: Act | None) -> None:
     assert step(tiny, Shift(act)).run(0).losses.isfinite().all()
 
 

@@ -1,4 +1,4 @@
-"""A tiny archive of icon sets: a dozen designers, a dozen concepts, and what the published one has by way of traps."""
+"""A tiny archive of icon sets: a dozen designers, a dozen concepts, and the traps that the published one has."""
 
 from __future__ import annotations
 

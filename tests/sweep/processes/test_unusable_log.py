@@ -110,7 +110,7 @@ def test_jobs_whose_logs_cannot_be_written_are_named_and_the_others_run(
         assert note.attempts == 1
 
 
-def test_notes_that_are_no_files_are_named_and_the_others_run(
+def test_notes_that_are_not_files_are_named_and_the_others_run(
     family: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides, (good, *bad) = several_jobs(family, 3)
@@ -124,7 +124,7 @@ def test_notes_that_are_no_files_are_named_and_the_others_run(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_journal_that_is_no_file_is_refused_before_any_job_runs(family: ModuleType, kind: str) -> None:
+def test_a_journal_that_is_not_a_file_is_refused_before_any_job_runs(family: ModuleType, kind: str) -> None:
     overrides = [*family.COMMON, "algorithm.case=0,1"]
     prepared = prepare(overrides, CONF, "config")
     sweep = create(prepared.path, [], prepared.digest, prepared.jobs)

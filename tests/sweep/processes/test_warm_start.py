@@ -230,7 +230,7 @@ def begun_by_parent(starter: WarmStarter, process: JobProcess) -> bool:
 
 
 @pytest.mark.usefixtures("forked_parents")
-def test_a_parent_that_is_killed_with_its_job_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parent_that_is_killed_with_its_job_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_start, "_load", lambda: time.sleep(WAIT))  # it is killed before it is ready
     sweep = sweep_of("sweep", "seed=0,1")
     said: list[str] = []
