@@ -113,5 +113,5 @@ $(L2L): constraints.txt | $(DEV)
 	touch $@
 
 $(PYTHON):
-	$(PYTHON3) -c 'import sys; sys.exit("metaexp needs Python 3.11 or newer; choose one with PYTHON3=...") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON3) -c 'import sys; sys.exit("metaexp needs Python 3.11 or newer; choose one with PYTHON3=...") if sys.version_info < (3, 11) else 0'
 	scripts/environment.sh $(PYTHON3) $(ENV)

@@ -13,6 +13,9 @@ case ${TORCH:-pinned} in
     *) sed "/^torchvision==/d; s/^torch==.*/torch==$TORCH/" constraints.txt ;;
 esac >"$versions"
 
+# setuptools warns of every editable installation, in ten lines that ask for nothing.
+export PYTHONWARNINGS="${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore:Editable installation"
+
 if "$python" -m pip --version >/dev/null 2>&1; then
     # Old pips build packages without a pyproject.toml in a way that ignores --config-settings.
     # Python compiles what is imported, which is a quarter of the files. Compiling all takes as long as the rest.
