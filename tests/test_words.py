@@ -19,8 +19,11 @@ GENERATED = ("docs/results", "docs/examples")
 
 COMPARED = "longer|more|less|fewer|better|worse|faster|slower|larger|smaller|other|such|different"
 """What may follow "is no", as in "is no longer"."""
+_MODALS = ("", " can", " could", " may", " might", " must", " will", " would")
+THERE = "".join(rf"(?<!\bthere{modal} )" for modal in _MODALS)
+"""What stands before "is no" or "be no" in "there is no" and "there can be no"."""
 WORDS = {
-    rf"(?<!\bthere )\b(?:is|are|was|were|be) no (?!(?:{COMPARED})\b)[a-z]+": 'write "is not a ..."',
+    rf"{THERE}\b(?:is|are|was|were|be) no (?!(?:{COMPARED})\b)[a-z]+": 'write "is not a ..."',
     r"\b(?:anew|afresh)\b": 'write "again"',
     r"\b(?:is|are|was|were|be|not) passed over\b": 'write "ignored" or "left out"',
     r"\bwhere(?:of|by|upon|in|with|from|on|at|fore|to)\b": 'write "of which", "by which", ...',
@@ -140,7 +143,7 @@ def test_an_archaic_word_is_found(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "There is no class, and where there are no files, none is read.",
+        "There is no class, and where there are no files, none is read. There can be no file yet.",
         "It is no longer read, and no faster than before.",
         'It said "is no file" before.',
         "One pass over memory. Elsewhere it is there, and the rest of it is over there.",

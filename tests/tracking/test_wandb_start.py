@@ -114,7 +114,7 @@ def sleeps_of_client(folder: Path, monkeypatch: pytest.MonkeyPatch, waiting: Mod
     return slept
 
 
-def test_the_client_looks_often_for_its_process_and_by_itself_seldom(
+def test_the_client_looks_often_for_its_process_and_by_itself_rarely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = pytest.importorskip("wandb.sdk.lib.service.service_port_file")

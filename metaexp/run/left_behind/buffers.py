@@ -21,7 +21,7 @@ def set_progress(algorithm: Algorithm, step: int, total: int) -> None:
         total: How many steps the training has.
 
     Raises:
-        ConfigError: A new tensor has another shape, or a buffer is no tensor any more.
+        ConfigError: A new tensor has another shape, or a buffer is not a tensor any more.
     """
     before = [(layer, dict(layer._buffers)) for layer in algorithm.modules()]
     algorithm.set_progress(step, total)
