@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from metaexp.core.disk.files import sync_folder
 from metaexp.core.disk.locks import LockedError, acquire
@@ -57,7 +58,7 @@ def download(remote: Remote, target: Path, progress: Progress) -> None:
     Args:
         remote: The file.
         target: Where it goes; its folder is made.
-        progress: Receives a line at every tenth.
+        progress: Receives a line before connecting, and at every tenth.
 
     Raises:
         UnreachableError: The file cannot be downloaded from any of its addresses.
@@ -123,6 +124,7 @@ def _fetch(remote: Remote, temporary: Path, target: Path, progress: Progress) ->
 
     begun = temporary.stat().st_size if temporary.exists() else 0
     request = urllib.request.Request(remote.url, headers={"Range": f"bytes={begun}-"} if begun else {})
+    progress(f"Connecting to {urlsplit(remote.url).hostname}.")  # without an answer this waits for half a minute
     try:
         try:
             response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)

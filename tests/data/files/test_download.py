@@ -50,7 +50,7 @@ def test_a_file_comes_whole_with_progress(tmp_path, site):
     lines: list[str] = []
     download(remote(f"{site}/whole.zip"), tmp_path / "new" / "whole.zip", lines.append)
     assert (tmp_path / "new" / "whole.zip").read_bytes() == CONTENT
-    assert lines[0] == f"Fetching {site}/whole.zip (2.0 MB)."
+    assert lines[:2] == ["Connecting to 127.0.0.1.", f"Fetching {site}/whole.zip (2.0 MB)."]
     assert lines[-1] == "  whole.zip: 100 %"
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [".whole.zip.lock", "whole.zip"]
 

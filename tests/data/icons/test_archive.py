@@ -70,7 +70,7 @@ def test_it_is_fetched_from_the_registry_that_npm_uses(
     lines: list[str] = []
     path = find_archive(nowhere, lines.append)
     assert path == nowhere / "icons" / archive.FILE
-    assert lines[0].startswith(f"Fetching {server}@iconify/json/-/{archive.FILE} (")
+    assert lines[1].startswith(f"Fetching {server}@iconify/json/-/{archive.FILE} (")
     assert find_archive(nowhere, print) == path
 
 
