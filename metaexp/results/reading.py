@@ -157,7 +157,7 @@ def check_not_negative(fields: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Raise FaultError where one of the numbers at ``keys`` is below 0.
 
     Args:
-        fields: A mapping from a file. What is no number is passed over.
+        fields: A mapping from a file. What is not a number is ignored.
         keys: The keys to check, of nested mappings with dots.
     """
     for key in keys:
