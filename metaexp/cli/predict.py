@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, print_help, whole_number
 from metaexp.core.disk.files import encode_text, write_atomically
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.terminal_text import print_text
 from metaexp.results.display.next_steps import after_prediction, format_next
 from metaexp.run.folder import existing
@@ -79,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     folder, support, query = _check(options)
     existing(folder).load_settings()  # reports problems before torch is imported
+    _refuse_missing({"--support": support, "--query": query})
 
     from metaexp.run.predict.predict import PredictionRequest, predict
 
@@ -113,6 +114,21 @@ def _check(options: PredictOptions) -> tuple[Path, Path, Path]:
     if problems or options.support is None or options.query is None:
         raise ConfigError(problems)
     return Path(options.overrides[0]).expanduser(), options.support.expanduser(), options.query.expanduser()
+
+
+def _refuse_missing(given: Mapping[str, Path]) -> None:
+    """Raise DataError that names all files and folders which are not there."""
+    wanted = {
+        "--support": "one folder of images for each class, or an .npz file with x and y",
+        "--query": "a folder of images, or an .npz file with x",
+    }
+    missing = [
+        f"{option} {path}: there is no such folder or file. Give {wanted[option]}."
+        for option, path in given.items()
+        if not path.exists()
+    ]
+    if missing:
+        raise DataError(" ".join(missing))
 
 
 def format_csv(found: Predictions) -> str:

@@ -150,7 +150,7 @@ class Silent(Display):
 
 
 class Lines(Display):
-    """Plain lines, one every few seconds, for logs and pipes."""
+    """Plain lines, one every few seconds if there is something new, for logs and pipes."""
 
     def __init__(self, console: Console, every: float = _SECONDS_BETWEEN_LINES) -> None:
         self._console = console
@@ -162,10 +162,10 @@ class Lines(Display):
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         """See :meth:`Display.show_progress`."""
         first, since = done, time.monotonic()
-        shown = since
+        shown, printed = since, ""
 
         def advance(done: int) -> None:
-            nonlocal shown
+            nonlocal shown, printed
             now = time.monotonic()
             if now - shown < self._every:
                 return
@@ -173,7 +173,10 @@ class Lines(Display):
             rate = max(done - first, 1) / (now - since)
             more = self._loss if what == "train" else ""
             left = self._status or f"{rate:.3g}/s  {format_time((total - done) / rate)} left"
-            self.print_line(f"{what} {done}/{total}  {left}{more}")
+            line = f"{what} {done}/{total}  {left}{more}"
+            if line != printed:  # a line that says the same once more tells nothing
+                self.print_line(line)
+            printed = line
 
         yield advance
 

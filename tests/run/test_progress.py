@@ -57,17 +57,20 @@ def test_lines_of_other_stretches_do_not_repeat_the_loss(time_passes: list[float
     assert text.getvalue() == "test 60/600  5.45/s  99 s left\n"
 
 
-def test_lines_have_the_status_and_estimate_of_work_that_gives_them(time_passes: list[float]) -> None:
+def test_lines_have_the_status_and_estimate_of_work_that_gives_them_and_none_is_repeated(
+    time_passes: list[float],
+) -> None:
     shown, text = console(terminal=False)
     display = Lines(shown)
     with display.show_progress("sweep", 600) as advance:
-        for seconds in (None, 75.0):
+        for seconds in (None, None, 75.0, 75.0, None):
             time_passes[0] += 11
             display.show_status("job 0: train 5/10", seconds)
             advance(60)
     assert text.getvalue().splitlines() == [
         "sweep 60/600  job 0: train 5/10  time left not known yet",
         "sweep 60/600  job 0: train 5/10  about 75 s left",
+        "sweep 60/600  job 0: train 5/10  time left not known yet",
     ]
 
 

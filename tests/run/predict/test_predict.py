@@ -431,7 +431,21 @@ def test_what_does_not_fit_the_run_is_one_line(
         (["--support", f"{task}/few.npz", *query], 3, "for each of 2 examples"),
         (["--support", f"{task}/flat", *query], 3, "a.png lies in no class folder"),
         (["--support", f"{task}/nowhere", *query], 3, "there is no such folder or file"),
-        (["--support", f"{task}/nowhere.npz", *query], 3, "there is no file"),
+        (
+            ["--support", f"{task}/nowhere.npz", *query],
+            3,
+            "nowhere.npz: there is no such folder or file. Give one folder",
+        ),
+        (
+            ["--support", f"{task}/no", "--query", f"{task}/not"],
+            3,
+            f"--query {task}/not: there is no such folder or file",
+        ),
+        (
+            ["--support", f"{task}/no", "--query", f"{task}/not"],
+            3,
+            f"--support {task}/no: there is no such folder or file",
+        ),
         ([*support, "--query", f"{task}/empty"], 3, "has 0 images"),
         ([*support, "--query", f"{task}/broken"], 3, "is not an image that can be read"),
         ([*support, *query, "--conformal", "1.5"], 2, "--conformal 1.5 must be between 0 and 1"),
