@@ -103,6 +103,8 @@ def section(subject: Subject, watch: Watch = lambda *_: None, checks: Mapping[st
         watch: Called before each check.
         checks: Name -> check; the first is ``runs``.
     """
+    if subject.kind == "regression" and subject.cls.classes_needed is True:
+        return Section(subject.kind, [], "it needs classes, as its classes_needed says.")
     watch(subject.kind, "runs")
     try:
         subject, first = choose_features(subject)
@@ -160,10 +162,10 @@ def _runs(part: Section) -> bool:
 
 
 def _not_meant(part: Section) -> Section:
-    wanted = "0" if part.kind == "regression" else "not 0"
-    return Section(
-        part.kind,
-        [],
-        f"it {part.findings[0].sentence}. If it is not meant for {part.kind}, let its constructor say so: take "
-        f"train_shape, and raise a ConfigError when train_shape.n_way is {wanted}.",
+    advice = (
+        "write classes_needed = True into its class"
+        if part.kind == "regression"
+        else "let its constructor say so: take train_shape, and raise a ConfigError when train_shape.n_way is not 0"
     )
+    reason = f"it {part.findings[0].sentence}. If it is not meant for {part.kind}, {advice}."
+    return Section(part.kind, [], reason)

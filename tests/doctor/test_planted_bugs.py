@@ -189,7 +189,17 @@ def test_the_report_on_an_algorithm_that_fails_on_numbers_says_how_to_refuse_the
     assert wrong(on_classes.findings) == set()
     assert on_numbers.findings == []
     assert finding.sentence in on_numbers.refusal
-    assert "raise a ConfigError when train_shape.n_way is 0" in on_numbers.refusal
+    assert "write classes_needed = True into its class" in on_numbers.refusal
+
+
+def test_an_algorithm_that_says_that_it_needs_classes_is_not_examined_on_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject("RegressionUnrefused").cls, "classes_needed", True)
+    on_classes, on_numbers = examine(subject("RegressionUnrefused"))
+    assert wrong(on_classes.findings) == set()
+    assert on_classes.findings
+    assert on_numbers == ("regression", [], "it needs classes, as its classes_needed says.")
 
 
 def test_an_algorithm_that_works_on_no_kind_of_task_is_wrong() -> None:
