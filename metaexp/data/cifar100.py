@@ -188,7 +188,7 @@ def _find(folder: Path, progress: Progress) -> Path:
         return found
     target = (folder / "cifar100" if can_write(folder) else fetched) / _ARCHIVE
     if not folder.exists():
-        progress(f"paths.data={folder} is not there, so nothing is put there: CIFAR-100 goes into {fetched}.")
+        progress(f"paths.data={folder} is not there, so CIFAR-100 is downloaded into {fetched}.")
     try:
         download(_REMOTE, target, progress)
     except DataError as error:

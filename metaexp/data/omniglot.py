@@ -221,7 +221,7 @@ def find_part(part: Part, folder: Path, progress: Progress) -> Path:
     fetched = user_cache() / "omniglot"
     target = (folder / "omniglot" if can_write(folder) else fetched) / f"{part.name}.zip"
     if not folder.exists():
-        progress(f"paths.data={folder} is not there, so nothing is put there: {part.name} goes into {fetched}.")
+        progress(f"paths.data={folder} is not there, so Omniglot's {part.name} is downloaded into {fetched}.")
     try:
         download(part.remote, target, progress)
     except DataError as error:

@@ -248,7 +248,9 @@ def test_a_folder_that_is_not_there_is_not_made_for_what_is_fetched(tmp_path, sm
     monkeypatch.setattr(omniglot, "download", lambda remote, target, progress: asked.append(target))
     find_part(small, tmp_path / "typo", lines.append)
     assert asked == [tmp_path / "home" / "metaexp" / "omniglot" / "images_background.zip"]
-    assert f"paths.data={tmp_path / 'typo'} is not there, so nothing is put there" in lines[0]
+    assert (
+        f"paths.data={tmp_path / 'typo'} is not there, so Omniglot's images_background is downloaded into " in lines[0]
+    )
     assert not (tmp_path / "typo").exists()
 
 
