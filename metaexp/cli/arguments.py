@@ -187,6 +187,12 @@ def own_options(options: Options) -> list[str]:
     return options.given
 
 
+def trust_options(options: Options) -> list[str]:
+    """Return the ``--trust`` options of the command line: all that a command needs when it is given a run folder."""
+    pairs = zip(options.given[::2], options.given[1::2], strict=True)
+    return [word for pair in pairs if pair[0] == "--trust" for word in pair]
+
+
 SWEEPS = """\
 sweeps (with -m):
   KEY=A,B,C            run every combination of the values; also range(0,5) and choice(a,b)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help
+from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help, trust_options
 from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.command_line.section_overrides import continues_run, key_of
 from metaexp.config.compose import Composer
@@ -82,7 +82,7 @@ def _train(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import run_job  # imports torch, and so comes after the check
 
     finished = run_job(new.settings, new.provenance, new.run_dir, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks)
+    return _print(finished.record, finished.folder, ranks, trust_options(options))
 
 
 def _refuse_ranks() -> None:
@@ -98,7 +98,7 @@ def _resume(options: TrainOptions, ranks: Ranks) -> int:
     from metaexp.run.job import resume_job
 
     finished = resume_job(folder, ranks=ranks)
-    return _print(finished.record, finished.folder, ranks)
+    return _print(finished.record, finished.folder, ranks, trust_options(options))
 
 
 def _is_resume(options: TrainOptions) -> bool:
@@ -118,12 +118,12 @@ def _resumed_folder(options: TrainOptions) -> Path:
     return existing(Path(folders[0]).expanduser()).path
 
 
-def _print(record: RunRecord, folder: Path, ranks: Ranks) -> int:
+def _print(record: RunRecord, folder: Path, ranks: Ranks, trust: Sequence[str]) -> int:
     from metaexp.results.display.terminal import print_summary
 
     if ranks.rank == 0:
         is_fixed = attribute_of(record.config.get("dataset"), "fixed_tests") is True
-        print_summary(record, folder, fixed_tests=is_fixed)
+        print_summary(record, folder, fixed_tests=is_fixed, trust=trust)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,20 @@ def test_more_episodes_are_more_than_there_were() -> None:
     assert after_run(Path("f"), 10_000)[0].command == "metaexp evaluate f eval.episodes=20000"
     assert after_run(Path("f"), None)[0].command == "metaexp evaluate f"
     assert after_run(Path("f"), 20, is_fixed=True)[0].command == "metaexp reproduce f"
+
+
+def test_commands_after_a_run_with_code_of_ones_own_trust_it_as_the_command_did(
+    inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaexp.config.classes.targets._trusted", set())
+    monkeypatch.setattr("sys.path", list(sys.path))
+    Path("trusted_nets.py").write_text("from metaexp.models.mlp import MLP\n\n\nclass Own(MLP):\n    pass\n")
+    own = [*SMALL, "model._target_=trusted_nets.Own", "hydra.run.dir=run", "dataset=glyphs"]
+    assert main(["train", "--trust", "trusted_nets", *own]) == 0
+    commands = next_commands(capsys.readouterr().out)
+    trusting = [words[0] for words in commands if words[1:3] == ["--trust", "trusted_nets"]]
+    assert trusting == ["evaluate", "reproduce"]
+    assert "--trust" not in next(words for words in commands if words[0] == "show")
 
 
 def test_every_dataset_with_fixed_test_episodes_says_so() -> None:

@@ -32,7 +32,12 @@ from metaexp.results.seeds import SeedsResult
 
 
 def print_summary(
-    record: RunRecord, folder: Path, console: Console | None = None, *, fixed_tests: bool = False
+    record: RunRecord,
+    folder: Path,
+    console: Console | None = None,
+    *,
+    fixed_tests: bool = False,
+    trust: Sequence[str] = (),
 ) -> None:
     """Print the results of a completed run, its folder and its figures on standard output.
 
@@ -41,6 +46,7 @@ def print_summary(
         folder: The run folder.
         console: The terminal; standard output by default.
         fixed_tests: Whether the test episodes of its dataset are fixed.
+        trust: The ``--trust`` options of the command, which the next ones need, too.
     """
     console = console or make_console()
     title = f"{record.algorithm} on {record.dataset}, {format_task(record.task)}"
@@ -78,7 +84,7 @@ def print_summary(
     for figure in sorted((folder / "plots").glob("*.png")):
         print_path(console, "figure", figure)
     n_tests = None if record.test is None else record.test.n_episodes
-    console.print(format_next(after_run(folder, n_tests, is_fixed=fixed_tests)), soft_wrap=True)
+    console.print(format_next(after_run(folder, n_tests, is_fixed=fixed_tests, trust=trust)), soft_wrap=True)
 
 
 def results_table(metric: str) -> Table:
