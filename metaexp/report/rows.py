@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -131,7 +132,9 @@ def _weight(row: Entry) -> tuple[int, float, str]:
     verdict, reference = row.record.verdict, row.record.reference
     if verdict is None or reference is None or is_another_task(row.record.deviations):
         return len(_KINDS), 0.0, row.name
-    return _KINDS.index(verdict.kind), abs(verdict.difference) / margin(reference), row.name
+    limit = margin(reference)
+    distance = abs(verdict.difference) / limit if limit else math.inf
+    return _KINDS.index(verdict.kind), distance, row.name
 
 
 def of_row(entry: Entry, entries: Sequence[Entry]) -> Entry | None:

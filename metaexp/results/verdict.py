@@ -16,6 +16,8 @@ MARGIN_ACCURACY = 0.01
 """Two accuracies that differ by at most this are taken as equal: one percentage point."""
 MARGIN_ERROR = 0.1
 """The same for an error, as a fraction of the published value."""
+_ROUNDING = 1e-9
+"""Differences of decimal numbers are not exact: 0.987 - 0.977 is a little more than 0.01."""
 _SHOWN = 100
 """Characters of a text about departures that a verdict shows."""
 
@@ -38,13 +40,16 @@ def reproduction_verdict(
     It does if both are equal within a margin (one accuracy point, a tenth of a published error), shown by two
     one-sided tests at 5 %: the 90 % interval of the difference lies within the margin. The interval covers the seeds
     (Student's), the test episodes, which all seeds share, and the published interval. One seed says nothing about
-    other seeds, so it can come near but not reproduce.
+    other seeds, so it can come near but not reproduce. Neither do several that all give the same score. A published
+    number without an interval is taken as exact. If all test episodes have the same accuracy, its interval is that of
+    the rule of three, 3 / n: what at most happens, at 5 %, without having happened in n episodes.
 
     The kinds of verdict, the first that applies:
 
     * changed: settings differ from the experiment's, so the number answers another question. A cut schedule is
       named, too. With another task (:func:`is_another_task`) the distance to the published number is left out.
-    * undecided: there is only one episode, and so no interval.
+    * undecided: there is no interval (one episode, or an error that is the same in all), or a published error of 0
+      leaves no margin.
     * reproduced: several seeds are equal to the published number within the margin. With a cut schedule the text says
       after how many steps.
     * shortened: the schedule was cut, and equality was not shown.
@@ -72,24 +77,37 @@ def reproduction_verdict(
     if is_stand_in or deviations:
         text = _STAND_IN if is_stand_in else _format_changed(gap, _full(reference, full_steps), steps, deviations)
         return Verdict("changed", difference, text)
-    if test.n_episodes < 2:
-        return Verdict("undecided", difference, f"undecided, one episode gives no interval: {gap}")
+    if reason := _no_test(test, reference):
+        return Verdict("undecided", difference, f"undecided, {reason}: {gap}")
     cut = _format_cut(steps, _full(reference, full_steps))
-    number = "one seed" if len(seeds) < 2 else f"{len(seeds)} seeds"
+    differ = len(set(seeds)) > 1
+    number = "one seed" if len(seeds) < 2 else f"{len(seeds)} seeds{'' if differ else ' with the same score'}"
     rest = f"{number}{_format_departures(departs)}"
-    if abs(difference) + _half_width(test, reference, seeds, 0.95) <= margin(reference):
+    limit = margin(reference) * (1 + _ROUNDING)
+    if abs(difference) + _half_width(test, reference, seeds, 0.95) <= limit:
         after = f" after {steps:,} of {_full(reference, full_steps):,} steps" if cut else ""
         equal = f"within {format_margin(reference)}"
-        if len(seeds) > 1:
+        if differ:
             reached = f"reproduced: reached{after}, {equal}" if cut else f"reproduced {equal}"
             return Verdict("reproduced", difference, f"{reached}, {rest}")
         return Verdict("shortened" if cut else "within", difference, f"{cut or equal}: {gap}, {rest}")
     if cut:
         return Verdict("shortened", difference, f"{cut}: {gap}, {rest}")
-    if abs(difference) - _half_width(test, reference, seeds, 0.975) > margin(reference):
+    if abs(difference) - _half_width(test, reference, seeds, 0.975) > limit:
         return Verdict("not_reproduced", difference, f"not reproduced: {gap}, {rest}")
     wide = f"undecided, the interval is too wide for {format_margin(reference)}: {gap}"
     return Verdict("undecided", difference, f"{wide}, {rest}")
+
+
+def _no_test(test: Score, reference: Reference) -> str:
+    """Why nothing can be tested; empty where it can."""
+    if test.n_episodes < 2:
+        return "one episode gives no interval"
+    if margin(reference) == 0.0:
+        return "a published error of 0 leaves no margin"
+    if test.ci95 == 0.0 and not _is_accuracy(test.metric):
+        return f"all {test.n_episodes:,} episodes have the same error, which gives no interval"
+    return ""
 
 
 def _format_changed(gap: str, full: int | None, steps: int, deviations: Sequence[str]) -> str:
@@ -142,7 +160,8 @@ def format_margin(reference: Reference) -> str:
 def _half_width(test: Score, reference: Reference, seeds: Sequence[float], quantile: float) -> float:
     """Half the width of the interval of the difference, up to ``quantile`` on each side."""
     normal = {0.95: 1.645, 0.975: 1.96}[quantile] / 1.96  # of what is given as a 95 % interval
-    parts = [normal * test.ci95, normal * (reference.ci95 or 0.0)]
+    over_episodes = test.ci95 or 3.0 / test.n_episodes
+    parts = [normal * over_episodes, normal * (reference.ci95 or 0.0)]
     if len(seeds) > 1:
         mean = math.fsum(seeds) / len(seeds)
         variance = math.fsum((seed - mean) ** 2 for seed in seeds) / (len(seeds) - 1)
@@ -181,8 +200,8 @@ def _is_accuracy(metric: str) -> bool:
 
 
 def _format_gap(difference: float, reference: Reference) -> str:
-    """The difference as text, such as "0.6 points below" or, for an error, "0.12 above"."""
+    """The difference as text, such as "0.6 points below" or, for an error, "0.12 above (worse)"."""
     side = "above" if difference >= 0 else "below"
     if _is_accuracy(reference.metric):
         return f"{abs(difference) * 100:.1f} points {side}"
-    return f"{format_digits(abs(difference))} {side}"
+    return f"{format_digits(abs(difference))} {side} ({'worse' if difference >= 0 else 'better'})"

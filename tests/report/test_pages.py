@@ -259,5 +259,16 @@ def test_the_readme_shows_ten_rows_best_first(record: RunRecord) -> None:
     other = other._replace(record=dataclasses.replace(other.record, algorithm="another"))
     assert [entry.name for entry in best_first([*rows, other], 3)] == ["best", "near", "other"]
     assert [entry.name for entry in best_first([*rows, other], 2)] == ["best", "other"]  # one of each algorithm
+    no_margin = row("zero", "within", 0.0)  # a published error of 0 has no distance, so it comes after the others
+    reference = Reference("A", "Table 1", "mse", 0.0, None, "600 tasks")
+    no_margin = no_margin._replace(record=dataclasses.replace(no_margin.record, reference=reference))
+    assert [entry.name for entry in best_first([no_margin, *rows], 10)] == [
+        "best",
+        "near",
+        "far",
+        "zero",
+        "cut",
+        "none",
+    ]
     many = [row(f"run{number}", "within") for number in range(12)]
     assert format_short_table(many, "x").count("](x/run") == 10

@@ -165,3 +165,49 @@ def test_one_episode_decides_nothing(mean: float) -> None:
 def test_a_number_made_on_a_stand_in_is_never_reproduced() -> None:
     verdict = _verdict(_accuracy(0.987), is_stand_in=True, seeds=SEEDS)
     assert (verdict.kind, verdict.text) == ("changed", "made on a stand-in: says nothing about the published number")
+
+
+@pytest.mark.parametrize(("n_episodes", "kind"), [(2, "undecided"), (299, "undecided"), (300, "within")])
+def test_the_same_accuracy_in_all_episodes_has_the_interval_of_the_rule_of_three(n_episodes: int, kind: str) -> None:
+    """3 / n, of which 1.645 / 1.96 count: 300 episodes show 1 point, less the distance of 0.16 points."""
+    assert _verdict(Score("accuracy", 0.9854, 0.0, n_episodes), _exact(0.987)).kind == kind
+    assert _verdict(Score("accuracy", 0.9854, 0.001, 2), _exact(0.987)).kind == "within"
+
+
+@pytest.mark.parametrize("seeds", [(0.987, 0.987), (0.987, 0.987, 0.987)])
+def test_seeds_with_the_same_score_count_as_one(seeds: tuple[float, ...]) -> None:
+    verdict = _verdict(_accuracy(0.987), seeds=seeds)
+    assert (verdict.kind, verdict.text) == (
+        "within",
+        f"within 1 point: 0.0 points above, {len(seeds)} seeds with the same score",
+    )
+    assert _verdict(_accuracy(0.987), seeds=(*seeds, 0.9871)).kind == "reproduced"
+
+
+def test_an_error_says_whether_more_is_better() -> None:
+    far = dataclasses.replace(ERROR, value=1.0)
+    assert "0.370 below (better)" in _verdict(Score("mse", 0.63, 0.001, 600), far).text
+    assert "0.370 above (worse)" in _verdict(Score("mse", 1.37, 0.001, 600), far).text
+    assert "(" not in _verdict(_accuracy(0.5)).text
+
+
+def test_an_error_that_is_the_same_in_all_episodes_decides_nothing() -> None:
+    verdict = _verdict(Score("mse", 0.67, 0.0, 600), ERROR, seeds=(0.66, 0.67, 0.68))
+    assert verdict.text.startswith("undecided, all 600 episodes have the same error, which gives no interval: ")
+    assert _verdict(Score("mse", 0.67, 1e-6, 600), ERROR).kind == "within"
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-9, 0.5])
+def test_a_published_error_of_zero_is_never_reproduced(mean: float) -> None:
+    verdict = _verdict(Score("mse", mean, 1e-9, 600), dataclasses.replace(ERROR, value=0.0), seeds=(mean, mean + 1e-9))
+    assert verdict.text.startswith("undecided, a published error of 0 leaves no margin: ")
+
+
+def test_decimal_rounding_does_not_decide() -> None:
+    assert abs(0.977 - 0.987) > 0.01
+    assert _verdict(_accuracy(0.977, 1e-15), _exact(0.987)).kind == "within"
+    assert _verdict(_accuracy(0.9769, 1e-15), _exact(0.987)).kind == "not_reproduced"
+
+
+def _exact(value: float) -> Reference:
+    return dataclasses.replace(PAPER, value=value, ci95=None)
