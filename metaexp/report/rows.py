@@ -133,7 +133,7 @@ def _weight(row: Entry) -> tuple[int, float, str]:
     if verdict is None or reference is None or is_another_task(row.record.deviations):
         return len(_KINDS), 0.0, row.name
     limit = margin(reference)
-    distance = abs(verdict.difference) / limit if limit else math.inf
+    distance = round(abs(verdict.difference) / limit, 1) if limit else math.inf  # less is luck with the episodes
     return _KINDS.index(verdict.kind), distance, row.name
 
 

@@ -48,7 +48,7 @@ def format_run_page(
     record = entry.record
     parts = [
         f"{GENERATED}\n# {format_title(entry)}\n",
-        f"{_sentence(entry)}\n",
+        f"{_sentence(row or entry)}\n",
         f"```\n{format_command(record)}\n```\n",
         format_table(["", ""], _facts(entry, departs)),
     ]
@@ -123,6 +123,8 @@ def _format_tests(tests: Sequence[Entry]) -> str:
 def _sentence(entry: Entry) -> str:
     record = entry.record
     metric = record.test.metric if record.test else "not tested"
+    if entry.seeds:
+        metric += f", mean of {len(entry.seeds)} seeds"
     task, score = format_task(record.task), format_score(record.test)
     parts = [f"{record.algorithm} on {record.dataset}, {task}: **{score}** ({metric})."]
     if format_published(record) != NOTHING:

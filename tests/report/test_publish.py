@@ -13,6 +13,7 @@ from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, encode, read_lines
 from metaexp.report.pages import Entry, format_short_table
 from metaexp.report.publish import MOST_BYTES, TRAIN_LINES, publish
+from metaexp.report.rows import grouped
 from metaexp.report.run_page import format_run_page
 from metaexp.results.episodes import EPISODES_FILE, write_episodes
 from metaexp.results.privacy import clean_text, clean_yaml
@@ -253,3 +254,22 @@ def test_a_folder_without_published_results_is_refused_with_where_to_go(
     said = capsys.readouterr().err
     assert f"--root {tmp_path}: there is no README.md with a docs/results folder beside it" in said
     assert "Call `metaexp report` in the repository of metaexp" in said
+
+
+def test_the_first_sentence_of_a_page_is_about_all_seeds(record: RunRecord, tmp_path: Path) -> None:
+    means = (0.98, 0.99, 0.985)
+    one, two, three = (
+        Entry(
+            f"mine{'' if seed == 0 else f'-seed{seed}'}",
+            dataclasses.replace(record, seed=seed, test=Score("accuracy", mean, 0.004, 600)),
+            False,
+        )
+        for seed, mean in enumerate(means)
+    )
+    (row,) = grouped([one, two, three])
+    page = format_run_page(one, tmp_path, row)
+    assert "maml on omniglot, 5-way 1-shot: **98.50 ± " in page
+    assert "(accuracy, mean of 3 seeds)." in page
+    assert page.index("mean of 3 seeds") < page.index("| [0](") < page.index("```")
+    alone = format_run_page(one, tmp_path)
+    assert "**98.00 ± 0.40 %** (accuracy)." in alone
