@@ -43,16 +43,17 @@ def make_run(record: RunRecord, tmp_path: Path) -> MakeRun:
         assert record.device is not None
         config = record.config | {"seed": seed, "dataset": {"folder": "/home/someone/pictures"}}
         config["device"] = {"accelerator": "cpu"}
+        values = [value + seed / 10000 for value in VALUES]
         made = Evaluation(
             run="run", run_config_hash=record.config_hash, overrides=["task.n_way=20", "device=cpu", "paths.data=/x"],
             algorithm="maml", dataset="omniglot", task=Task(20, 1, 1), eval_seed=1000, selected_step=5500,
-            test=Score("accuracy", *mean_interval(VALUES), len(VALUES)), after_steps=[], batch_norm="transductive",
+            test=Score("accuracy", *mean_interval(values), len(values)), after_steps=[], batch_norm="transductive",
             data_hash="d" * 64, episode_bank="f" * 64, config=config, config_hash="9" * 64, device=record.device,
-            versions={}, finished="2026-01-01T00:00:00+00:00", episodes_sha256=episodes_sha256([VALUES]),
+            versions={}, finished="2026-01-01T00:00:00+00:00", episodes_sha256=episodes_sha256([values]),
         )  # fmt: skip
         path = folder / "evaluations" / f"{name}.json"
         path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(made, **changes))))  # type: ignore[arg-type]
-        write_episodes(path.with_suffix(".csv"), [VALUES])
+        write_episodes(path.with_suffix(".csv"), [values])
         return folder
 
     return make

@@ -64,7 +64,7 @@ def test_a_wide_interval_of_few_seeds_makes_nothing_easier_to_reproduce(record: 
 
 
 def test_one_shortened_or_changed_seed_makes_the_whole_so(record: RunRecord) -> None:
-    full, cut = seeds(record, 0.987, 0.987)
+    full, cut = seeds(record, 0.9869, 0.9871)
     verdict = combine_seeds([full, dataclasses.replace(cut, steps=600)]).verdict
     assert verdict is not None
     assert (verdict.kind, verdict.text) == ("shortened", "shortened: the runs made from 600 to 60,000 steps")
