@@ -36,7 +36,7 @@ def test_a_number_typed_into_the_readme_is_found(tmp_path: Path) -> None:
 
 def test_departures_are_those_of_the_header_where_a_published_number_is_quoted() -> None:
     record = read_record(RESULTS / "maml_omniglot_5way_1shot_two_cores")
-    assert "a learning rate of Adam that starts at 0.003" in departs(record)
+    assert "the learning rate of Adam starts at 0.003" in departs(record)
     assert departs(dataclasses.replace(record, experiment="of_my_own")) == ""
     assert departs(dataclasses.replace(record, reference=None)) == ""
 
