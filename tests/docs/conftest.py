@@ -23,7 +23,13 @@ def _settings(overrides: Sequence[str], purpose: Purpose) -> Settings:
     return _composed(tuple(overrides))
 
 
+def _published(experiment: str) -> Settings:
+    return _composed((f"experiment={experiment}",))
+
+
 @pytest.fixture
 def remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """``metaexp report`` composes each configuration once in this process; the files do not change meanwhile."""
-    monkeypatch.setattr("metaexp.cli.report.Composer", lambda: SimpleNamespace(settings=_settings))
+    monkeypatch.setattr(
+        "metaexp.cli.report.Composer", lambda: SimpleNamespace(settings=_settings, published=_published)
+    )
