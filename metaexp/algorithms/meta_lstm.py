@@ -248,8 +248,8 @@ def preprocess(x: Tensor, p: float) -> tuple[Tensor, Tensor]:
         x: Gradients or losses, of any shape.
         p: Magnitudes below exp(-p) count as small.
     """
-    magnitude = x.abs().log_().div_(p).clamp_(min=-1.0)  # below -1 where |x| < exp(-p)
-    direction = (math.exp(p) * x).clamp_(-1.0, 1.0)  # beyond 1 where |x| > exp(-p)
+    magnitude = x.abs().log_().div_(p).clamp(min=-1.0)  # below -1 where |x| < exp(-p)
+    direction = (math.exp(p) * x).clamp(-1.0, 1.0)  # beyond 1 where |x| > exp(-p)
     return magnitude, direction
 
 
