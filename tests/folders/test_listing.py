@@ -193,7 +193,7 @@ def test_what_a_process_works_on_is_running_and_else_it_has_stopped(
     run = write_run(tmp_path / "run", a_record("running", test=None, val=None))
     sweep = write_sweep(tmp_path / "sweep", "interrupted", "killed", "completed").path
     assert [row["state"] for row in listed(capsys, str(tmp_path), "--sort", "folder")] == ["stopped", "stopped"]
-    (sweep / ".locks").mkdir()
+    (sweep / ".locks").mkdir(exist_ok=True)
     with hold_lock(run / ".lock"), hold_lock(sweep / ".locks" / "command-1"):
         rows = listed(capsys, str(tmp_path), "--sort", "folder")
     assert [row["state"] for row in rows] == ["running", "running"]

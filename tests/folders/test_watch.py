@@ -187,7 +187,7 @@ def test_a_run_of_its_own_is_watched_too(tmp_path: Path) -> None:
 
 def test_a_sweep_between_two_jobs_is_in_use(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "sweep", "completed", "waiting").path
-    (sweep / ".locks").mkdir()
+    (sweep / ".locks").mkdir(exist_ok=True)
     with hold_lock(sweep / ".locks" / "command-1"):
         look = Watched(find(sweep)[0]).look()
     assert look.in_use
