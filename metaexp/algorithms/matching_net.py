@@ -135,8 +135,20 @@ class MatchingNet(Algorithm):
         if self.exact_cosine:
             embedded = F.normalize(embedded, dim=1)
         attention = (embedded @ F.normalize(support, dim=1).T).log_softmax(1)  # (M, S), as logarithms
-        of_class = attention.unsqueeze(2).masked_fill(labels == 0, torch.finfo(attention.dtype).min)  # (M, S, N)
-        return of_class.logsumexp(1).masked_fill(labels.sum(0) == 0, math.log(torch.finfo(attention.dtype).tiny))
+        return _sum_over_classes(attention, labels)
+
+
+def _sum_over_classes(attention: Tensor, labels: Tensor) -> Tensor:
+    """Log of the attention summed over each class (M, N), from its logarithms (M, S) and labels (S, N).
+
+    The largest of each class is taken out before the sum, so that classes with little attention do not become 0.
+    """
+    classes = labels.argmax(1).expand_as(attention)  # (M, S)
+    smallest = attention.new_full((attention.shape[0], labels.shape[1]), torch.finfo(attention.dtype).min)
+    largest = smallest.scatter_reduce(1, classes, attention.detach(), "amax")  # (M, N)
+    total = (attention - largest.gather(1, classes)).exp() @ labels
+    absent = labels.sum(0) == 0  # (N,)
+    return (total + absent).log() + largest.masked_fill(absent, math.log(torch.finfo(attention.dtype).tiny))
 
 
 class FullContext(nn.Module):

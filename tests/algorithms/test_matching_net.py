@@ -3,10 +3,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from metaexp.algorithms.matching_net import FullContext, LSTMCell, MatchingNet
+from metaexp.algorithms.matching_net import FullContext, LSTMCell, MatchingNet, _sum_over_classes
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
@@ -178,3 +179,27 @@ def test_embeddings_are_dropped_in_training_alone(make_task: MakeTask) -> None:
 def test_regression_is_refused_with_the_keys_to_change() -> None:
     with pytest.raises(ConfigError, match=r"train\.n_way=0.*algorithm=maml"):
         matching_net(n_way=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0, 1000.0])
+def test_attention_is_summed_over_classes_as_logsumexp_does_it(scale: float) -> None:
+    """With gradients; the largest scale gives classes that are 0 as probabilities. One class has no support."""
+    generator = torch.Generator().manual_seed(0)
+    attention = (scale * torch.randn(7, 9, generator=generator, dtype=torch.float64)).log_softmax(1).requires_grad_()
+    labels = F.one_hot(torch.tensor([0, 1, 3, 3, 0, 1, 1, 3, 0]), 4).double()
+    weights = torch.randn(7, 4, generator=generator, dtype=torch.float64)
+    masked = attention.unsqueeze(2).masked_fill(labels == 0, -math.inf)  # (7, 9, 4)
+    present = [0, 1, 3]
+    expected = masked[:, :, present].logsumexp(1)
+    found = _sum_over_classes(attention, labels)
+    torch.testing.assert_close(found[:, present], expected)
+    assert found[:, 2].tolist() == [math.log(torch.finfo(torch.float64).tiny)] * 7
+    wanted, got = (
+        torch.autograd.grad((values * weights[:, columns]).sum(), attention)[0]
+        for values, columns in ((expected, present), (found, [0, 1, 2, 3]))
+    )
+    torch.testing.assert_close(got, wanted)
+    other = labels.roll(1, 0)  # the labels of other examples give other sums
+    assert not torch.allclose(_sum_over_classes(attention, other)[:, present], expected)
+    if scale == 1000.0:
+        assert (expected.exp() == 0).any()
