@@ -16,6 +16,7 @@ from metaexp.core.types import Episode, map_tensors, one_task
 from metaexp.doctor.finding import Finding, ok, wrong
 from metaexp.doctor.subject import MANY_STEPS, Subject, gradient_of, parameters_of
 from metaexp.doctor.tiny import mislabelled, stack
+from metaexp.models.base import not_persistent
 
 MOST_STEPS = 100
 """The most steps of Adam, each on four tasks. Training stops earlier once the exam is passed."""
@@ -153,9 +154,11 @@ def _maps(algorithm: Algorithm, exam: Episode) -> bool:
 
 
 def _move_buffers(algorithm: Algorithm, batch: Episode, state: dict[str, Tensor]) -> None:
-    """Set the buffers to what one training task gives, as training does with all tasks."""
+    """Set the buffers to what one training task gives, as training does with all tasks. A table may have grown."""
     if state:
         with torch.no_grad():
             functional_call(algorithm, state, (one_task(batch, 0),))
+            free = not_persistent(algorithm)
             for name, buffer in algorithm.named_buffers():
-                buffer.copy_(state[name])
+                if name not in free or state[name].shape == buffer.shape:
+                    buffer.copy_(state[name])

@@ -13,7 +13,7 @@ from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
 from metaexp.doctor.examine import CHECKS, PURITY, examine, section
 from metaexp.doctor.finding import Finding
-from metaexp.doctor.learning import learning
+from metaexp.doctor.learning import _move_buffers, learning
 from metaexp.doctor.subject import Subject
 from metaexp.doctor.symmetry import _NO_SUM
 from metaexp.doctor.tiny import Kind
@@ -246,3 +246,15 @@ def test_examining_draws_no_noise_for_anyone_else() -> None:
     quick.cache_clear()
     quick("NoisyInTraining")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_table_that_grows_in_training_alone_is_left_to_training() -> None:
+    made = subject("TableThatGrows")
+    algorithm = made.build()
+    _move_buffers(algorithm, made.training_batch(1), dict(algorithm.named_buffers()))
+    assert len(algorithm.table) == 1
+    counts = subject("CollectsInTraining")
+    algorithm = counts.build()
+    _move_buffers(algorithm, counts.training_batch(1), dict(algorithm.named_buffers()))
+    assert algorithm.seen == 1
+    assert algorithm.mean != 0
