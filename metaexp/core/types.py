@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from metaexp.core.errors import ConfigError
+
 Adapted = Any
 """What an algorithm makes of a support set: any nest of tuples, lists and dicts of tensors."""
 
@@ -95,11 +97,19 @@ def combine_tensors(join: Callable[[list[Tensor]], Tensor], trees: Sequence[Any]
     Args:
         join: Called with the tensors of all nests that have the same place.
         trees: The nests, of tuples, lists and dicts.
+
+    Raises:
+        ConfigError: Dicts that have the same place have different keys.
     """
     first = trees[0]
     if isinstance(first, Tensor):
         return join(list(trees))
     if isinstance(first, dict):
+        if odd := set().union(*trees) - set.intersection(*map(set, trees)):
+            raise ConfigError(
+                f"some tasks of a batch give {min(map(str, odd))} and others do not. The buffers that a task assigns, "
+                "and the names in what it returns, must not depend on its examples."
+            )
         return {key: combine_tensors(join, [tree[key] for tree in trees]) for key in first}
     if isinstance(first, (tuple, list)):
         items = [combine_tensors(join, items) for items in zip(*trees, strict=True)]

@@ -25,7 +25,7 @@ from metaexp.machine.device import Compute
 from metaexp.machine.recorded_gradient import Gradient, RecordedGradient, is_recordable
 from metaexp.machine.single_rank import SINGLE, Ranks
 from metaexp.models.base import not_persistent
-from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress, sum_of
+from metaexp.run.left_behind.buffers import mean_buffers, replaced, set_progress, sum_buffers
 from metaexp.run.left_behind.first_task import FirstTask
 from metaexp.run.left_behind.traces import Traces, refuse_traces
 from metaexp.run.optimizer import UnsavedState
@@ -167,8 +167,7 @@ class MetaStep:
             for places in groups
         ]
         losses = torch.cat([part.losses for part in parts])[torch.cat(groups).argsort().to(indices.device)]
-        buffers = {name: sum_of([part.new_buffers[name] for part in parts]) for name in parts[0].new_buffers}
-        return Partial(losses, buffers)
+        return Partial(losses, sum_buffers(self.algorithm, [part.new_buffers for part in parts]))
 
     def backward(self, episodes: Episode) -> Tensor:
         """Add the gradient of the mean meta-loss to ``.grad``, replace the buffers, and return the losses (T,)."""
@@ -198,7 +197,9 @@ class MetaStep:
         if traces is not None:
             traces.check("training tasks")
             traces.warn_of_noise("training tasks")
-        return Partial(losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(replaced, tasks))
+        return Partial(
+            losses[0] if len(losses) == 1 else torch.cat(losses), mean_buffers(self.algorithm, replaced, tasks)
+        )
 
     def gradient_norm(self) -> Tensor:
         """The norm () over all gradients."""

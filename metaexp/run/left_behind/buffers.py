@@ -73,24 +73,47 @@ ADVICE = (
 """What to do about a buffer that changes."""
 
 
-def mean_buffers(chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
+def mean_buffers(algorithm: nn.Module, chunks: list[dict[str, Tensor]], tasks: int) -> dict[str, Tensor]:
     """Return the mean of each replaced buffer over the tasks; whole numbers (counters) agree between tasks.
 
     Args:
+        algorithm: What computed the tasks.
         chunks: The new buffers of some tasks each, (T_c, ...) by name.
         tasks: What the sum is divided by, the number of all tasks.
     """
     found = {}
-    for name in chunks[0]:
+    for name in _in_all(algorithm, chunks):
         values = torch.cat([chunk[name] for chunk in chunks])  # (T_r, ...)
         found[name] = values.sum(0) / tasks if values.is_floating_point() else values[0]
     return found
 
 
-def sum_of(parts: list[Tensor]) -> Tensor:
+def sum_buffers(algorithm: nn.Module, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the sum of means over parts of the tasks, each divided by the number of all; counters agree between parts.
 
     Args:
-        parts: What :func:`mean_buffers` returned of one buffer for each part.
+        algorithm: What computed the tasks.
+        parts: What :func:`mean_buffers` returned for each part.
     """
-    return torch.stack(parts).sum(0) if parts[0].is_floating_point() else parts[0]
+    found = {}
+    for name in _in_all(algorithm, parts):
+        values = [part[name] for part in parts]
+        found[name] = torch.stack(values).sum(0) if values[0].is_floating_point() else values[0]
+    return found
+
+
+def _in_all(algorithm: nn.Module, parts: list[dict[str, Tensor]]) -> list[str]:
+    """The names of the buffers that all parts replaced. A table that grew in some of them is made again.
+
+    Raises:
+        ConfigError: Some parts replaced a persistent buffer and others did not, so it has no mean.
+    """
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    every = {name for part in parts for name in part}
+    if lasting := every.difference(shared) - not_persistent(algorithm):
+        raise ConfigError(
+            f"{type(algorithm).__name__} gives the buffer {min(lasting)} a new tensor in some training tasks of a step "
+            "and not in others, so it has no mean over the tasks. Assign it in every training task: where a task adds "
+            f"nothing, the value that it had. {ADVICE}"
+        )
+    return shared

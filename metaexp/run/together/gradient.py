@@ -89,10 +89,8 @@ class StackedGradient:
             buffers.append(replaced)
         self._hand_out()
         every = torch.cat(losses, dim=1)  # (N, T)
-        return [
-            Partial(every[i], mean_buffers([{n: t[i] for n, t in chunk.items()} for chunk in buffers], tasks))
-            for i in range(len(self.steps))
-        ]
+        own = [[{name: t[i] for name, t in chunk.items()} for chunk in buffers] for i in range(len(self.steps))]
+        return [Partial(every[i], mean_buffers(first.algorithm, chunks, tasks)) for i, chunks in enumerate(own)]
 
     def _map(self, episodes: Episode) -> tuple[Tensor, dict[str, Tensor]]:
         """The meta-losses (N, T) of N runs on T tasks each, and the buffers that they replaced (N, T, ...)."""
