@@ -93,8 +93,9 @@ def experiment_finder(conf: Path) -> FindExperiment:
 
     def find(record: RunRecord, test: Evaluation) -> SavedExperiment | None:
         names = [s.experiment for s in known if s.task == test.task] if record.parent is None else []
-        found = [match_experiment(name, Composer(), record, test) for name in names]
-        return min(filter(None, found), key=lambda item: item[0])[1] if any(found) else None
+        composer = Composer()
+        found = filter(None, (match_experiment(name, composer, record, test) for name in names))
+        return min(found, key=lambda item: item[0], default=(0, None))[1]
 
     return find
 

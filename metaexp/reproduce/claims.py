@@ -123,7 +123,7 @@ def later_row_record(
 
 
 def _is_known(experiment: str | None, composer: Composer) -> bool:
-    return experiment in composer.groups().get("experiment", [])
+    return experiment in composer.loader.get_group_options("experiment")
 
 
 def with_measured(record: RunRecord, found: Evaluation) -> RunRecord:

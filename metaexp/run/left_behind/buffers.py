@@ -95,11 +95,7 @@ def sum_buffers(algorithm: nn.Module, parts: list[dict[str, Tensor]]) -> dict[st
         algorithm: What computed the tasks.
         parts: What :func:`mean_buffers` returned for each part.
     """
-    found = {}
-    for name in _in_all(algorithm, parts):
-        values = [part[name] for part in parts]
-        found[name] = torch.stack(values).sum(0) if values[0].is_floating_point() else values[0]
-    return found
+    return mean_buffers(algorithm, [{name: value[None] for name, value in part.items()} for part in parts], 1)
 
 
 def _in_all(algorithm: nn.Module, parts: list[dict[str, Tensor]]) -> list[str]:
