@@ -31,7 +31,7 @@ def test_an_experiment_of_ones_own_comes_before_the_shipped_one(tmp_path: Path) 
 
 
 def test_what_departs_in_nothing_and_what_is_not_an_experiment_state_nothing() -> None:
-    assert departures("maml_mini_imagenet_5way_1shot")
-    assert stated_departures("maml_mini_imagenet_5way_1shot") == ""
+    assert departures("meta_lstm_mini_imagenet_5way_1shot")
+    assert stated_departures("meta_lstm_mini_imagenet_5way_1shot") == ""
     assert stated_departures("mine") == stated_departures(None) == ""
     assert stated_departures("maml_omniglot_5way_1shot") == departures("maml_omniglot_5way_1shot")
