@@ -24,6 +24,8 @@ MOST_FUNCTION_LINES = 50
 """At most so many lines in a function, without its docstring."""
 MANY_ARGUMENTS = 2
 """Functions of so many arguments list them in their docstring."""
+MOST_BYTES = 5_000_000
+"""At most so many bytes in a file of the repository: everybody who clones it fetches all of them."""
 MAKE_TARGETS = re.compile(r"^([a-z0-9]+):", re.MULTILINE)
 
 
@@ -70,6 +72,26 @@ def test_no_function_of_the_package_is_too_long(tmp_path: Path) -> None:
         f'def right():\n    """Two\n    lines."""\n{body}\n\ndef wrong():\n    y = 1\n{body}'
     )
     assert long_functions(tmp_path) == ["one.py: wrong"]
+
+
+def large_files(root: Path) -> list[str]:
+    """Files that git has, or would take with ``git add``, with too many bytes."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
+    paths = [root / name for name in listed.split("\0") if name]
+    return sorted(str(path.relative_to(root)) for path in paths if path.is_file() and path.stat().st_size > MOST_BYTES)
+
+
+def test_no_file_of_the_repository_is_too_large(tmp_path: Path) -> None:
+    assert large_files(ROOT) == []
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "small.bin").write_bytes(bytes(MOST_BYTES))
+    (tmp_path / "large one.bin").write_bytes(bytes(MOST_BYTES + 1))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "prepared.safetensors").write_bytes(bytes(MOST_BYTES + 1))
+    assert large_files(tmp_path) == ["cache/prepared.safetensors", "large one.bin"]
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    assert large_files(tmp_path) == ["large one.bin"]
 
 
 def test_the_installed_package_is_typed() -> None:
