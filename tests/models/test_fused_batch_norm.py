@@ -83,6 +83,28 @@ def test_values_statistics_and_gradients_are_those_of_one_after_the_other(
     assert not torch.allclose(outcome(fused, x, other)[0], expected[0], atol=1e-3)
 
 
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("images", [1, 2, 4])
+@pytest.mark.parametrize("x", [EVEN, ODD], ids=["six images", "five images"])
+def test_a_gradient_in_parts_has_the_bits_of_the_whole(
+    x: Tensor, images: int, pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, fused = pair(pool=pool)
+    expected = outcome(fused, x, "batch")
+    parts: list[int] = []
+    monkeypatch.setattr("metaexp.models.fused_batch_norm._IN_CACHE", images * x[0].numel() * x.element_size())
+    addcmul = torch.addcmul
+
+    def count(shift: Tensor, part: Tensor, *rest: Tensor, **options: Tensor) -> Tensor:
+        parts.extend([len(part)] if options else [])
+        return addcmul(shift, part, *rest, **options)
+
+    monkeypatch.setattr("metaexp.models.fused_batch_norm.torch.addcmul", count)
+    assert all(torch.equal(a, b) for a, b in zip(outcome(fused, x, "batch"), expected, strict=True))
+    assert parts == [min(images, len(x) - start) for start in range(0, len(x), images)]
+    assert not torch.equal(outcome(fused, x[:-1], "batch")[-3], expected[-3][:-1])  # an image changes all gradients
+
+
 @pytest.mark.parametrize("x", [EVEN[:, :, 0, 0], EVEN[:1, :, :1, :1]], ids=["vectors", "one value"])
 def test_vectors_and_single_values_are_taken_too(x: Tensor) -> None:
     plain, fused = pair()
