@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaexp.core.metric import larger_is_better
+from metaexp.core.terminal_text import plain
 from metaexp.report.rows import Entry, format_devices, format_entry_command, format_measured, format_title, grouped
 from metaexp.results.display.html_page import render_page
 from metaexp.results.display.wording import (
     NOTHING,
     format_batch_norm,
+    format_device,
     format_published,
     format_steps,
     format_task,
@@ -22,13 +24,15 @@ from metaexp.results.display.wording import (
 from metaexp.results.record import RunRecord
 
 FILTERS = {
+    "dataset": "data",
+    "task": "task",
     "algorithm": "learner",
     "batch_norm": "batch norm",
     "together": "queries seen together",
     "departures": "departures from the paper",
     "machine": "machine",
 }
-"""Property of a row -> what the filter for it is called."""
+"""Property of a row -> what the filter for it is called. A row can have several values, such as machines of seeds."""
 
 
 class Place(NamedTuple):
@@ -72,7 +76,7 @@ def format_leaderboard(entries: Sequence[Entry], places: Mapping[str, Place], le
         "leaderboard",
         boards=boards,
         filters=[
-            {"key": key, "label": label, "values": sorted({row["keys"][key] for row in rows})}
+            {"key": key, "label": label, "values": sorted({value for row in rows for value in row["keys"][key]})}
             for key, label in FILTERS.items()
         ],
         left_out=left_out,
@@ -94,9 +98,10 @@ def _boards(entries: Sequence[Entry], places: Mapping[str, Place]) -> list[dict[
             boards.setdefault(key, []).append(entry)
     found = []
     for (dataset, _, metric), members in sorted(boards.items(), key=lambda item: item[0]):
-        best = sorted(members, key=_mean, reverse=larger_is_better(metric))
+        best = [_row(entry, places) for entry in sorted(members, key=_mean, reverse=larger_is_better(metric))]
         title = f"{dataset}, {format_task(members[0].record.task)}"
-        found.append({"title": title, "metric": metric, "rows": [_row(entry, places) for entry in best]})
+        is_compared = any(row["published"] != NOTHING for row in best)
+        found.append({"title": title, "metric": metric, "is_compared": is_compared, "rows": best})
     return found
 
 
@@ -122,12 +127,29 @@ def _row(entry: Entry, places: Mapping[str, Place]) -> dict[str, Any]:
         "seconds": record.seconds or 0.0,
         "command": format_entry_command(entry, place.folder if place else None),
         "is_given": place is None or place.is_given or bool(entry.test),
-        "downloads": [(f"seed {seed.record.seed}", places[seed.name].weights) for seed in seeds if seed.name in places],
-        "keys": {
-            "algorithm": record.algorithm,
-            "batch_norm": format_batch_norm(record.batch_norm),
-            "together": "yes" if seen_together(record) else "no",
-            "departures": "yes" if record.deviations or record.departs else "none stated",
-            "machine": format_devices(entry),
-        },
+        "downloads": [
+            (f"seed {seed.record.seed}", places[seed.name].weights, f"{seed.name.replace('/', '-')}.safetensors")
+            for seed in seeds
+            if seed.name in places
+        ],
+        "algorithm": record.algorithm,
+        "machines": format_devices(entry),
+        "batch_norm": format_batch_norm(record.batch_norm),
+        "together": "yes" if seen_together(record) else "no",
+        "keys": {key: [plain(value) for value in values] for key, values in _keys(entry).items()},
+    }
+
+
+def _keys(entry: Entry) -> dict[str, list[str]]:
+    """Property of a row -> its values, by which the row is found."""
+    record = entry.record
+    machines = [format_device(seed.record.device) for seed in entry.seeds or (entry,)]
+    return {
+        "dataset": [record.dataset],
+        "task": [format_task(record.task)],
+        "algorithm": [record.algorithm],
+        "batch_norm": [format_batch_norm(record.batch_norm)],
+        "together": ["yes" if seen_together(record) else "no"],
+        "departures": ["yes" if record.deviations or record.departs else "none stated"],
+        "machine": list(dict.fromkeys(machines)),
     }

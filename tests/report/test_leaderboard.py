@@ -6,6 +6,7 @@ import dataclasses
 
 from metaexp.report.leaderboard import LeftOut, Place, format_leaderboard, seen_together
 from metaexp.report.rows import Entry, format_title, grouped
+from metaexp.results.display.wording import format_device
 from metaexp.results.record import RunRecord, Score
 
 
@@ -32,8 +33,8 @@ def test_seeds_are_one_row_with_a_download_each(record: RunRecord) -> None:
     page = format_leaderboard(runs, places, [])
     assert page.count("<strong>") == 1
     assert ">2 seeds<" in page
-    assert '<a href="run/best.safetensors" download>seed 0</a>' in page
-    assert '<a href="run-seed1/best.safetensors" download>seed 1</a>' in page
+    assert '<a href="run/best.safetensors" download="run.safetensors">seed 0</a>' in page
+    assert '<a href="run-seed1/best.safetensors" download="run-seed1.safetensors">seed 1</a>' in page
 
 
 def seeds_of(record: RunRecord, runs: dict[str, tuple[int, str]]) -> list[tuple[str, int]]:
@@ -59,14 +60,35 @@ def test_a_seed_that_is_there_twice_makes_a_row_for_each_folder_and_else_for_eac
 
 def test_a_row_says_what_it_is_filtered_by(record: RunRecord) -> None:
     page = format_leaderboard([entry(record, "run", 0.98, departs="images are not augmented")], {}, [])
-    for said in ('data-together="yes"', 'data-batch-norm="transductive"', 'data-departures="yes"', "not augmented"):
+    found = ("data-together='[\"yes\"]'", "data-batch-norm='[\"transductive\"]'", "data-departures='[\"yes\"]'")
+    for said in (*found, "data-dataset='[\"omniglot\"]'", "data-task='[\"5-way 1-shot\"]'", "not augmented"):
         assert said in page
     alone = dataclasses.replace(record, batch_norm="running", departs="", deviations=[])
     other = format_leaderboard([entry(alone, "run", 0.98)], {}, [])
-    assert 'data-together="no"' in other
-    assert 'data-departures="none stated"' in other
+    assert "data-together='[\"no\"]'" in other
+    assert "data-departures='[\"none stated\"]'" in other
     assert seen_together(record)
     assert not seen_together(alone)
+
+
+def test_a_row_of_seeds_on_two_machines_is_found_by_either(record: RunRecord) -> None:
+    assert record.device is not None
+    other = dataclasses.replace(record.device, accelerator="cuda", name="Another GPU")
+    assert format_device(other) != format_device(record.device)
+    runs = [entry(record, "run", 0.98, seed=0), entry(record, "run-seed1", 0.99, seed=1, device=other)]
+    page = format_leaderboard(runs, {}, [])
+    assert page.count("<tr data-") == 1
+    for machine in (format_device(record.device), format_device(other)):
+        assert f'<option value="{machine}">{machine}</option>' in page
+    assert f"{format_device(record.device)}; {format_device(other)}</option>" not in page
+
+
+def test_a_board_without_a_published_number_has_no_columns_for_it(record: RunRecord) -> None:
+    columns = ('<th scope="col">Verdict</th>', 'data-l="Verdict"', 'data-l="Published"')
+    page = format_leaderboard([entry(record, "run", 0.98, reference=None, verdict=None)], {}, [])
+    assert [column for column in columns if column in page] == []
+    compared = format_leaderboard([entry(record, "run", 0.98)], {}, [])
+    assert [column for column in columns if column not in compared] == []
 
 
 def test_no_text_of_a_run_becomes_part_of_the_page(record: RunRecord) -> None:
