@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,7 +95,7 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTes
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    return _tested_again(folder, record, record.device, (), overrides)
+    return _tested_again(folder, record, record.device, (), [*device_here(record), *overrides])
 
 
 def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterator[ReproducedTest]:
@@ -110,7 +110,21 @@ def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterat
     """
     record = read_record(folder)
     for test in published_tests(folder, record):
-        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), overrides)
+        here = [*device_here(record), *overrides]
+        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), here)
+
+
+def device_here(record: RunRecord) -> list[str]:
+    """Return the override that a test needs where the run required an accelerator that this machine has not.
+
+    Args:
+        record: The record of the run.
+    """
+    from metaexp.machine.device import available
+
+    device = record.config.get("device")
+    required = device.get("accelerator") if isinstance(device, Mapping) else None
+    return [] if required in (None, "auto", *available()) else ["device.accelerator=auto"]
 
 
 def _tested_again(

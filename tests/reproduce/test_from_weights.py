@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from metaexp.cli.main import main
-from metaexp.reproduce.from_weights import agree, find_row
+from metaexp.machine.device import available
+from metaexp.reproduce.from_weights import agree, device_here, find_row
 from metaexp.results.episodes import episodes_sha256, write_episodes
 from metaexp.results.record import DIGEST, Score, fields_digest, read_record, write_record
 
@@ -53,6 +54,25 @@ def test_a_number_that_the_weights_do_not_give_ends_with_another_code(
     write_record(dataclasses.replace(record, test=dataclasses.replace(record.test, mean=1.5)), folder)
     assert main(["reproduce", str(folder), "--weights"]) == 11
     assert "NOT what is recorded: 1.5" in capsys.readouterr().out
+
+
+@pytest.mark.skipif("cuda" in available(), reason="a machine with this accelerator tests there")
+def test_weights_of_a_run_that_required_an_accelerator_are_tested_on_what_is_here(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = published / f"{ROW}-seed7"
+    record = read_record(folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("accelerator: cpu", "accelerator: cuda"))
+    required = record.config | {"device": record.config["device"] | {"accelerator": "cuda"}}
+    write_record(dataclasses.replace(record, config=required), folder)
+    assert device_here(record) == []
+    assert device_here(read_record(folder)) == ["device.accelerator=auto"]
+    assert main(["evaluate", str(folder), "eval.episodes=20"]) != 0
+    assert "not on this machine" in capsys.readouterr().err
+    assert main(["reproduce", f"{ROW}-seed7", "--weights"]) == 0
+    assert main(["leaderboard", str(folder), "--output", "page.html"]) == 0
+    assert "measured again" in capsys.readouterr().out
 
 
 def test_published_later_tests_are_made_again_and_rank_with_the_runs(
