@@ -12,7 +12,7 @@ from metaexp.results.display.markdown import between_markers, format_table
 from metaexp.results.display.wording import (
     NOTHING,
     format_batch_norm,
-    format_reference,
+    format_marked,
     format_score,
     format_steps,
     format_task,
@@ -94,7 +94,7 @@ def _rows(setting: Setting, entries: Sequence[Entry], link: str) -> Iterator[lis
         yield _measured(f"`{setting.experiment}`", setting.reference, entry, link)
     if not own:
         yield [
-            f"`{setting.experiment}`", setting.dataset, format_task(setting.task), format_reference(setting.reference),
+            f"`{setting.experiment}`", setting.dataset, format_task(setting.task), format_marked(setting.reference),
             NOTHING, NOTHING, NOTHING, NOTHING,
         ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def _measured(experiment: str, reference: Reference | None, entry: Entry, link: 
         experiment,
         record.dataset,
         format_task(record.task),
-        NOTHING if is_another_task(record.deviations) else format_reference(reference),
+        NOTHING if is_another_task(record.deviations) else format_marked(reference),
         f"[{format_score(record.test)}]({link}/{entry.page})",
         format_steps(record),
         format_batch_norm(record.batch_norm),

@@ -272,3 +272,17 @@ def test_the_readme_shows_ten_rows_best_first(record: RunRecord) -> None:
     ]
     many = [row(f"run{number}", "within") for number in range(12)]
     assert format_short_table(many, "x").count("](x/run") == 10
+
+
+def test_a_number_that_nobody_read_in_its_source_is_marked_in_tables(record: RunRecord) -> None:
+    assert record.reference is not None
+
+    def shown(**source: str) -> str:
+        assert record.reference is not None
+        return wording.format_published(
+            dataclasses.replace(record, reference=dataclasses.replace(record.reference, **source))
+        )
+
+    assert shown(paper="Somebody, 2020 (unchecked)") == "98.7 ± 0.4 % (unchecked)"
+    assert shown(table="Table 1, as quoted by Lian et al., ICLR 2020") == "98.7 ± 0.4 % (quoted by Lian et al.)"
+    assert shown(protocol="the number of queries is unchecked") == "98.7 ± 0.4 %"

@@ -58,6 +58,21 @@ def format_reference(reference: Reference | None) -> str:
     return f"{' ± '.join(texts)}{unit}"
 
 
+def format_marked(reference: Reference | None) -> str:
+    """Return a published number as tables show it: marked if nobody read it in its source.
+
+    Args:
+        reference: The number. Its paper or table says ``unchecked``, or ``as quoted by`` and whom.
+    """
+    if reference is None:
+        return NOTHING
+    source = f"{reference.paper}, {reference.table}"
+    quoted = re.search(r"as quoted by ([^,(]+)", source)
+    marks = [f"quoted by {quoted[1].strip()}"] if quoted else []
+    marks += ["unchecked"] if "unchecked" in source else []
+    return f"{format_reference(reference)} ({', '.join(marks)})" if marks else format_reference(reference)
+
+
 def name_validation(record: RunRecord) -> str:
     """Return the word for a run's validation, which says so if classes of it were trained on."""
     trained = record.val_classes_trained
@@ -66,7 +81,7 @@ def name_validation(record: RunRecord) -> str:
 
 def format_published(record: RunRecord) -> str:
     """Return the published number that a run can be held against; a dash where it was tested on another task."""
-    return NOTHING if is_another_task(record.deviations) else format_reference(record.reference)
+    return NOTHING if is_another_task(record.deviations) else format_marked(record.reference)
 
 
 def format_task(task: Task) -> str:
