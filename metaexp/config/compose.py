@@ -282,6 +282,8 @@ def _format_in_one_line(error: BaseException) -> str:
         kept.append(line)
     if cause is not None and text.startswith("Error merging override"):
         kept.append(f"({(str(cause).splitlines() or [''])[0]}).")
-    if any("Could not override" in line and "@" in line for line in kept):
+    if any("Could not override" in line and "@experiment." in line for line in kept):
+        kept.append("The first line of an experiment must be `# @package _global_`; let every other line follow it.")
+    elif any("Could not override" in line and "@" in line for line in kept):
         kept.append("In a file of a group, name the other group from the root: override /model@_global_.model: ...")
     return " ".join(kept)

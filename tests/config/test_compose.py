@@ -85,13 +85,24 @@ def test_a_dataset_brings_a_fitting_task_and_model_that_others_overrule(composer
 
 
 UNREADABLE = {
-    "foo": "'foo' is not an override; write key=value, such as algorithm=maml or train.steps=2000.",
+    "foo": "'foo' is not an override; write key=value without spaces, such as algorithm=maml or train.steps=2000, ",
+    "=": "'=' is not an override; write key=value without spaces, ",
+    "=maml": "'=maml' is not an override; write key=value without spaces, ",
     "seed=1,2": "seed=1,2 holds several values; add -m to run them all, or write [1,2] for one value that is a list.",
     "task=4way": "task=4way is not there. Known: 20way_1shot, ",
     "device=gpu": "device=gpu is not there. Did you mean cpu? Known: auto, cpu, cuda, mps.",
     "model=3": "model=3 is not there.",
     "++model=mlp": "++model=mlp: write model=mlp, without ++.",
-    "train.steps=[1": "train.steps=[1 cannot be read: ",
+    "train.steps=[1": "train.steps=[1 cannot be read: [ is not closed. Write ] at the end. If the value has spaces, ",
+    "seed=range(0,3": "seed=range(0,3 cannot be read: ( is not closed. Write ) at the end. ",
+    "dataset.normalise=[0.5,": "dataset.normalise=[0.5, cannot be read: [ is not closed. ",
+    "tags={a: [1, '('": "tags={a: [1, '(' cannot be read: [ is not closed. ",
+    "seed=0,": "seed=0, cannot be read: a value is missing beside a comma. Write key=value without spaces, ",
+    "seed=0,,1": "seed=0,,1 cannot be read: a value is missing beside a comma. ",
+    "seed=,1": "seed=,1 cannot be read: a value is missing beside a comma. ",
+    "notes=a'b": "notes=a'b cannot be read: token recognition error at: ''b'. Quote special characters twice: ",
+    "seed=0;1": "seed=0;1 cannot be read: token recognition error at: ';'. Quote special characters twice: ",
+    "notes=[a]]": "notes=[a]] cannot be read: extraneous input ']' expecting <EOF>. Quote special characters twice: ",
     "hydra.job.chdir=true": "hydra.job.chdir cannot be set: metaexp does that itself.",
     "seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
     "+seeed=1": "seeed is not a key of the configuration. Did you mean seed?",
@@ -162,6 +173,20 @@ def test_a_folder_of_ones_own_adds_choices(own: Path) -> None:
     assert settings(composer, "experiment=mine").seed == 5
     assert "small" in composer.groups()["model"]
     assert "small" not in Composer().groups()["model"]
+
+
+def test_an_experiment_with_a_line_before_its_package_is_told_what_its_first_line_must_be(own: Path) -> None:
+    text = "# @package _global_\n# mine.yaml\ndefaults:\n  - override /algorithm: maml\n"
+    write(own, "experiment/right.yaml", text)
+    write(own, "experiment/wrong.yaml", f"# A comment.\n{text}")
+    assert settings(Composer(own), "experiment=right").choices["algorithm"] == "maml"
+    (found,) = problems(Composer(own), "experiment=wrong")
+    assert "'experiment/wrong'" in found
+    assert "The first line of an experiment must be `# @package _global_`" in found
+    write(own, "dataset/wrong.yaml", "defaults:\n  - override /model: conv4\n_target_: metaexp.data.glyphs.Glyphs\n")
+    (found,) = problems(Composer(own), "dataset=wrong")
+    assert "name the other group from the root" in found
+    assert "@package" not in found
 
 
 def test_another_root_file_can_be_named(own: Path) -> None:

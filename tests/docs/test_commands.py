@@ -43,6 +43,7 @@ SHORT = [
     "tracker=files",
 ]
 STAND_FOR_A_RUN = re.compile(r"outputs/(RUN|OTHER|SWEEP|sweeps)$")
+PATH_LINE = re.compile(r"(?:# @package _global_\n)?# (\S+\.(?:py|yaml))\n")
 SMALL_GLYPHS = ["dataset.train_classes=70", "dataset.val_classes=20", "dataset.test_classes=20"]
 
 
@@ -74,16 +75,16 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run and the files that pages show, whose blocks have the path in their first line."""
+    """A folder with a finished run and the files that pages show, whose blocks name the path."""
     folder = tmp_path_factory.mktemp("workplace")
     for block in blocks():
         if block.language in ("python", "yaml"):
-            first, _, rest = block.text.partition("\n")
-            path = folder / first.removeprefix("# ")
-            assert path.suffix in (".py", ".yaml"), f"{block.page}: the first line of a file is its path"
+            named = PATH_LINE.match(block.text)
+            assert named, f"{block.page}: the first line of a file is its path, or the second after @package"
+            path = folder / named[1]
             assert not path.exists(), f"{block.page}: {path.name} stands on two pages"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(rest)
+            path.write_text(block.text)  # the line with the path, too, as whoever pastes the block has it
     assert main(["train", *SHORT, *SMALL_GLYPHS, f"hydra.run.dir={folder / 'finished'}"]) == 0
     return folder
 
@@ -232,7 +233,7 @@ def reproduction(words: list[str]) -> list[str]:
 def data_are_there(words: list[str]) -> bool:
     """Whether the dataset of a command can be had without a network."""
     name = dataset_of(words)
-    if name in ("glyphs", "sinusoid", "curves"):
+    if name in ("glyphs", "sinusoid", "curves", "torch"):  # the class of torch's is on the page
         return True
     return (Path(os.environ.get("METAEXP_DATA", "data")) / name).exists()
 

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import format_nearest, format_setting
+from metaexp.config.command_line.torn_values import EXAMPLES, QUOTE, incomplete
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.extras import install_command
@@ -153,8 +154,8 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     Returns:
         The override, or a sentence on why it cannot be read.
     """
-    if "=" not in line and not line.startswith("~"):
-        return f"'{line}' is not an override; write key=value, such as algorithm=maml or train.steps=2000."
+    if line.startswith("=") or not ("=" in line or line.startswith("~")):
+        return f"'{line}' is not an override; write {EXAMPLES}."
     shown = line if len(line) <= 200 else f"{line[:60]}..."
     if len(line) > _MOST_CHARACTERS:
         return f"{shown} has {len(line):,} characters; an override has at most {_MOST_CHARACTERS:,}."
@@ -163,7 +164,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
-        return f"{shown} cannot be read: {first_line(error)[:200]}. Quote special characters twice: 'key=\"value\"'."
+        return f"{shown} cannot be read: {incomplete(line) or first_line(error)[:200] + QUOTE}"
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
     parsed.config_loader = loader  # a glob asks it for the files

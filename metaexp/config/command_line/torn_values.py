@@ -1,0 +1,45 @@
+"""Says what is missing in an override that cannot be read. Often a space has torn it apart in the shell."""
+
+from __future__ import annotations
+
+EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
+QUOTE = ". Quote special characters twice: 'key=\"value\"'."
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def incomplete(line: str) -> str | None:
+    """Return what an override lacks, and what to do; None if it lacks no bracket and no value.
+
+    Args:
+        line: The override, as given on the command line.
+    """
+    value = line.partition("=")[2]
+    opened = _left_open(value)
+    if opened:
+        return (
+            f"{opened} is not closed. Write {_CLOSING[opened]} at the end. If the value has spaces, put single quotes "
+            "around the whole override."
+        )
+    values = [part.strip() for part in value.split(",")]
+    return f"a value is missing beside a comma. Write {EXAMPLES}." if "" in values and len(values) > 1 else None
+
+
+def _left_open(value: str) -> str:
+    """The last bracket that is opened and not closed; empty if there is none, or if a quote is left open."""
+    opened: list[str] = []
+    quote = ""
+    escaped = False
+    for character in value:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in _CLOSING:
+            opened.append(character)
+        elif opened and character == _CLOSING[opened[-1]]:
+            opened.pop()
+    return opened[-1] if opened and not quote else ""
