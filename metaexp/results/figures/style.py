@@ -5,6 +5,7 @@ matplotlib is imported when something is drawn: it takes a tenth of a run's star
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -104,9 +105,12 @@ def save(figure: Figure, path: Path, **options: Any) -> None:
         **options: Those of ``Figure.savefig``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrange(figure)
     content = BytesIO()
-    figure.savefig(content, format=path.suffix.lower().lstrip("."), **options)
+    with warnings.catch_warnings():
+        # Names of users' classes may have signs that the font lacks. The figure shows a box for each.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        arrange(figure)
+        figure.savefig(content, format=path.suffix.lower().lstrip("."), **options)
     write_atomically(path, content.getvalue())
 
 

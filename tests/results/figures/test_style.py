@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,20 @@ def test_a_name_with_dollars_is_not_mathematics(name: str, place: str, tmp_path:
         axes.text(0.5, 0.5, name)
     save(drawn, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_name_whose_signs_the_font_lacks_gives_no_warning(suffix: str, tmp_path: Path) -> None:
+    drawn = figure()
+    drawn.axes[0].set_title("日本 \N{DESERET SMALL LETTER LONG I}")
+    with pytest.warns(UserWarning, match="Glyph .* missing from font"):
+        drawn.savefig(BytesIO())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(drawn, tmp_path / f"drawn.{suffix}")
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn("another", UserWarning, stacklevel=1)
+    assert (tmp_path / f"drawn.{suffix}").stat().st_size > 0
 
 
 def test_numbers_of_a_logarithmic_axis_stay_mathematics(tmp_path: Path) -> None:
