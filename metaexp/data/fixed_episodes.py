@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metaexp.core.errors import MissingDataError
 from metaexp.core.fields import PositiveInt
 from metaexp.core.shapes import Capacity, FixedBank, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
-from metaexp.data.files.locate import named_path
+from metaexp.data.files.locate import missing_path, named_path
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
@@ -152,10 +151,8 @@ class FixedEpisodes(Dataset):
     def _episodes(self, folder: Path) -> EpisodeList:
         path = named_path(folder, "dataset.file", self.file)
         if not path.exists():
-            raise MissingDataError(
-                f"dataset.file={self.file}: there is no {path.absolute()}. Give a CSV file with the columns episode, "
-                "role, class and image: absolute, or inside paths.data."
-            )
+            give = "Give a CSV file with the columns episode, role, class and image: absolute, or inside paths.data."
+            raise missing_path(folder, "dataset.file", self.file, give=give)
         return read_episodes(path)
 
     def _images_path(self, folder: Path) -> Path:
@@ -163,8 +160,9 @@ class FixedEpisodes(Dataset):
             return named_path(folder, "dataset.file", self.file).parent
         path = named_path(folder, "dataset.folder", self.folder)
         if not path.exists():
-            raise MissingDataError(
-                f"dataset.folder={self.folder}: there is no {path.absolute()}. Give the folder, zip or tar "
-                "that the images of dataset.file are in, absolute or inside paths.data; null: the folder of that file."
+            give = (
+                "Give the folder, zip or tar that the images of dataset.file are in, absolute or inside paths.data; "
+                "null: the folder of that file."
             )
+            raise missing_path(folder, "dataset.folder", self.folder, give=give)
         return path

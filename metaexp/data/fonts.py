@@ -20,7 +20,7 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
-from metaexp.data.files.locate import named_path
+from metaexp.data.files.locate import missing_path, named_path
 from metaexp.data.font.font_files import (
     FontFile,
     find_fonts,
@@ -177,10 +177,11 @@ class Fonts(Dataset):
         if self.font_list is not None:
             file = named_path(folder, "dataset.font_list", self.font_list)
             if not file.exists():
-                raise MissingDataError(
-                    f"dataset.font_list={self.font_list}: there is no {file.absolute()}. Give a list of fonts, "
-                    "absolute or inside paths.data; or null, and the list of all that are here is written."
+                give = (
+                    "Give a list of fonts, absolute or inside paths.data; or null, and the list of all that are here "
+                    "is written."
                 )
+                raise missing_path(folder, "dataset.font_list", self.font_list, give=give)
             return fonts_of_list(file, places)
         fonts = find_fonts(places)
         if not fonts:
@@ -201,10 +202,8 @@ class Fonts(Dataset):
             return machine_folders()
         path = named_path(folder, "dataset.folder", self.folder)
         if not path.is_dir():
-            raise MissingDataError(
-                f"dataset.folder={self.folder}: there is no folder {path.absolute()}. Give a folder of fonts, absolute "
-                "or inside paths.data; or null for the fonts of this machine."
-            )
+            give = "Give a folder of fonts, absolute or inside paths.data; or null for the fonts of this machine."
+            raise missing_path(folder, "dataset.folder", self.folder, give=give, kind="folder")
         return [path]
 
     def _splits(self, classes: Sequence[str]) -> dict[Split, list[str]]:

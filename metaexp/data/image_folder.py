@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metaexp.core.errors import DataError, MissingDataError
+from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
@@ -26,7 +26,7 @@ from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_ignored, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.left_out import large_enough, only_these
-from metaexp.data.files.locate import named_path
+from metaexp.data.files.locate import missing_path, named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 
@@ -173,10 +173,11 @@ class ImageFolder(Dataset):
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.folder", self.folder)
         if not path.exists():
-            raise MissingDataError(
-                f"dataset.folder={self.folder}: there is no {path.absolute()}. Give a folder of images, absolute or "
-                "inside paths.data, with train/class, val/class and test/class in it, or with one folder per class."
+            give = (
+                "Give a folder of images, absolute or inside paths.data, with train/class, val/class and test/class "
+                "in it, or with one folder per class."
             )
+            raise missing_path(folder, "dataset.folder", self.folder, give=give)
         return path
 
     def _list(self, folder: Path) -> Path | None:
@@ -185,10 +186,8 @@ class ImageFolder(Dataset):
             return None
         path = named_path(folder, "dataset.labels", self.labels)
         if not path.is_file():
-            raise MissingDataError(
-                f"dataset.labels={self.labels}: there is no file {path.absolute()}. Give a CSV with the columns file "
-                "and label, absolute or inside paths.data, or null."
-            )
+            give = "Give a CSV with the columns file and label, absolute or inside paths.data, or null."
+            raise missing_path(folder, "dataset.labels", self.labels, give=give, kind="file")
         return path
 
     def _files(self, path: Path, listed: Path | None, progress: Progress) -> dict[str, list[str]]:

@@ -151,7 +151,7 @@ def test_conventions_for_bytes_are_refused_for_floats(tmp_path):
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"dataset.file: there is no .*mine.npz"):
+    with pytest.raises(DataError, match=r"dataset.file=.*: there is no .*mine.npz"):
         dataset().load(tmp_path, print)
     for content in (b"", b"PK\x03\x04damaged", b"something else"):
         (tmp_path / "mine.npz").write_bytes(content)

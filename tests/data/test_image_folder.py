@@ -172,13 +172,16 @@ def test_missing_and_empty_folders_are_refused(data):
 def test_a_file_that_is_not_an_image_is_named(data):
     write(data / "images", FLAT)
     (data / "images" / "b" / "1.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"images: b/1.png is not an image that can be read"):
+    reason = r"no known format\. Put an intact image in its place, or take it out\."
+    with pytest.raises(DataError, match=rf"images: b/1.png is not an image that can be read: {reason}"):
         dataset().load(data, print)
 
 
 def test_fewer_than_three_classes_cannot_be_divided(data):
     write(data / "images", FLAT[:6])
-    with pytest.raises(DataError, match="2 classes cannot be divided into train, val and test"):
+    with pytest.raises(
+        DataError, match=r"2 classes \(a, b\) cannot be divided into train, val and test.*: give data of three"
+    ):
         dataset().load(data, print)
 
 
@@ -310,10 +313,10 @@ def test_what_is_left_out_is_counted_and_why(data):
     (line,) = [line for line in lines if line.startswith("Ignored")]
     for part in (
         "2 files with the suffix .txt",
-        "1 files with the suffix none",
-        "1 hidden files",
-        "1 images beside the class folders",
-        "1 folders with files but no image",
+        "1 file with the suffix none",
+        "1 hidden file",
+        "1 image beside the class folders",
+        "1 folder with files but no image",
         "1 FIFOs",
     ):
         assert part in line

@@ -51,7 +51,11 @@ def split_by_fractions(
     )
     if len(ranked) < 3:
         classes = "1 class" if len(ranked) == 1 else f"{len(ranked)} classes"
-        raise DataError(f"{classes} cannot be divided into train, val and test. Each needs one at least.")
+        which = f" ({', '.join(sorted(ranked))})" if ranked else ""
+        raise DataError(
+            f"{classes}{which} cannot be divided into train, val and test. Each needs one at least: give data of three "
+            "classes or more, and for 5-way tasks of 15 or more."
+        )
     val = max(1, round(fractions[1] * len(ranked)))
     test = max(1, round(fractions[2] * len(ranked)))
     train = max(1, len(ranked) - val - test)

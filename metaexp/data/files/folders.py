@@ -11,6 +11,9 @@ from typing import Final
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 
+_SEVERAL: Final = re.compile(r"(?<=file|lder|mage)s\b")
+"""The ending of a word that says of what there are several."""
+
 IMAGE_SUFFIXES: Final = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".jp2", ".j2k", ".jpx", ".bmp", ".dib", ".gif", ".webp",
     ".avif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".tga", ".sgi", ".qoi",
@@ -66,7 +69,7 @@ def format_ignored(names: Iterable[str], others: Mapping[str, int]) -> str:
         else:
             with_images.add(folder)
     counts["folders with files but no image"] = len(folders - with_images - {""})
-    return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    return ", ".join(f"{n} {what if n > 1 else _SEVERAL.sub('', what, count=1)}" for what, n in counts.items() if n)
 
 
 def is_example(name: str) -> bool:

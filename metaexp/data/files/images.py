@@ -28,6 +28,7 @@ _FILTERS: Final = {
 _ORIENTATION: Final = 0x0112
 """The EXIF tag; 2 to 8 are the turned and mirrored ones."""
 _MOST_PIXELS: Final = 64_000_000
+_TOO_LARGE: Final = f"{_MOST_PIXELS} at most are read. Make it smaller, or take it out."
 MOST_BYTES: Final = 64_000_000
 """The most bytes of one image file."""
 
@@ -80,17 +81,17 @@ def open_image(content: bytes, name: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the next line says it
             image = Image.open(io.BytesIO(content))
         if image.width * image.height > _MOST_PIXELS:
-            raise DataError(f"{name} has {image.width}x{image.height} pixels; {_MOST_PIXELS} at most are read.")
+            raise DataError(f"{name} has {image.width}x{image.height} pixels; {_TOO_LARGE}")
         image.load()
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image that can be read: no known format.") from error
+        raise DataError(_unreadable(name, "no known format")) from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} has far too many pixels; {_MOST_PIXELS} at most are read.") from error
+        raise DataError(f"{name} has far too many pixels; {_TOO_LARGE}") from error
     except DataError:
         raise
     except Exception as error:  # decoders raise anything on damaged files
         reason = re.sub(r"<_io\.[^>]*>", "the file", str(error)) or type(error).__name__
-        raise DataError(f"{name} is not an image that can be read: {reason}.") from error
+        raise DataError(_unreadable(name, reason)) from error
     return image
 
 
@@ -115,7 +116,11 @@ def read_image(content: bytes, place: str, name: str, reading: Reading) -> Read:
     except DataError:
         raise
     except Exception as error:  # what a damaged file lets Pillow raise
-        raise DataError(f"{label} is not an image that can be read: {error or type(error).__name__}.") from error
+        raise DataError(_unreadable(label, str(error) or type(error).__name__)) from error
+
+
+def _unreadable(name: str, reason: str) -> str:
+    return f"{name} is not an image that can be read: {reason}. Put an intact image in its place, or take it out."
 
 
 def _converted(image: Image.Image, label: str, name: str, reading: Reading) -> tuple[Bytes, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from metaexp.core.errors import DataError
+from metaexp.core.errors import DataError, MissingDataError
 
 
 def named_path(folder: Path, key: str, value: str) -> Path:
@@ -24,3 +25,24 @@ def named_path(folder: Path, key: str, value: str) -> Path:
         return folder / Path(value).expanduser()
     except RuntimeError as error:
         raise DataError(f"{key}={value}: there is no such home folder. Write the path without ~.") from error
+
+
+def missing_path(folder: Path, key: str, value: str, *, give: str, kind: str = "") -> MissingDataError:
+    """Return the error that what a key names is not there; it says so if the current folder has it.
+
+    Args:
+        folder: ``paths.data``.
+        key: The key, such as ``dataset.folder``.
+        value: What it is set to.
+        give: What to set it to, as a sentence.
+        kind: What the path must be, such as ``file`` or ``folder``; empty if both are allowed.
+    """
+    looked_for = named_path(folder, key, value).absolute()
+    message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}. {give}"
+    here = Path(value).absolute()
+    if here == looked_for or not here.exists():
+        return MissingDataError(message)
+    return MissingDataError(
+        f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "
+        f"{folder.absolute()}: set paths.data=. or give {shlex.quote(f'{key}={here}')}."
+    )

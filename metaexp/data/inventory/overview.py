@@ -153,7 +153,7 @@ def _preprocessing(dataset: ClassDataset) -> dict[str, str]:
             conventions["then normalised by"] = f"mean {list(dataset.pixels.mean)}, std {list(dataset.pixels.std)}"
     where = "" if dataset.rotations.kind == "none" else f", in {dataset.rotations.where} splits"
     conventions["rotations"] = dataset.rotations.kind + where.replace("in train splits", "in training only")
-    return {name.replace("_", " "): str(value) for name, value in conventions.items()}
+    return {name.replace("_", " "): str(value) for name, value in conventions.items() if value is not None}
 
 
 def _format_values(dataset: ClassDataset) -> str:

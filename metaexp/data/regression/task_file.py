@@ -9,13 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from metaexp.core.errors import DataError, MissingDataError
+from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.left_out import large_enough, only_these
-from metaexp.data.files.locate import named_path
+from metaexp.data.files.locate import missing_path, named_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.regression.scales import Scales
@@ -146,10 +146,8 @@ class TaskFile(Dataset):
     def _path(self, folder: Path) -> Path:
         path = named_path(folder, "dataset.file", self.file)
         if not path.is_file():
-            raise MissingDataError(
-                f"dataset.file={self.file}: there is no file {path.absolute()}. Give a CSV or .npz file, absolute or "
-                f"inside paths.data, with {self.content_words}."
-            )
+            give = f"Give a CSV or .npz file, absolute or inside paths.data, with {self.content_words}."
+            raise missing_path(folder, "dataset.file", self.file, give=give, kind="file")
         return path
 
     def _divided(

@@ -1,0 +1,61 @@
+"""Where a file or folder is that a key names, and what a message says if it is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import metaexp as mx
+from metaexp.core.errors import MissingDataError
+from metaexp.data.files.locate import missing_path
+
+
+def message(folder: Path, value: str) -> str:
+    return str(missing_path(folder, "dataset.file", value, give="Give a file.", kind="file"))
+
+
+def test_a_path_that_is_in_the_current_folder_is_named_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, data = tmp_path / "my project", tmp_path / "data"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    plain = f"dataset.file=mine.npz: there is no file {data}/mine.npz. Give a file."
+    assert message(data, "mine.npz") == plain
+    (here / "mine.npz").touch()
+    assert message(data, "mine.npz") == (
+        f"{plain} The current folder has mine.npz, but relative paths begin at paths.data, which is {data}: set "
+        f"paths.data=. or give 'dataset.file={here}/mine.npz'."
+    )
+
+
+def test_nothing_is_said_of_the_current_folder_where_it_was_looked_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for value in ("folder", str(tmp_path / "folder")):
+        assert "current folder" not in message(Path(), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("arrays", ("file=mine",)),
+        ("image_folder", ("folder=mine",)),
+        ("regression_table", ("file=mine",)),
+        ("time_series", ("file=mine", "targets=[v]")),
+        ("fixed_episodes", ("file=mine",)),
+        ("fonts", ("folder=mine",)),
+        ("fonts", ("font_list=mine",)),
+    ],
+)
+def test_every_dataset_of_ones_own_says_it(
+    name: str, given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingDataError, match=r"=mine: there is no .*data/mine\. .* The current folder has mine, but"):
+        mx.dataset(name, *(f"dataset.{line}" for line in given), "paths.data=data")
