@@ -23,7 +23,7 @@ from metaexp.tracking.tables import shown_rows
 from metaexp.tracking.wandb_files import (
     held_by_sweep,
     is_new_id_of_environment,
-    remove_links_out_of,
+    mend_links,
     run_id,
     take_own_id,
     write_files_in,
@@ -119,7 +119,7 @@ class WandbTracker(Tracker):
         if self._run is None:
             with write_files_in(run.folder / "wandb", "offline"):
                 self._run = self._open(run, "offline", suffix="-offline" if self._id_taken else "")
-        remove_links_out_of(run.folder)
+        mend_links(run.folder)
         self._define_metrics()
         if self._run.settings._offline:
             self._send_earlier(run)

@@ -143,14 +143,21 @@ def write_files_in(folder: Path, mode: Mode) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def remove_links_out_of(folder: Path) -> None:
-    """Remove links of the client that lead out of a run folder, so that the folder is complete on its own.
+def mend_links(folder: Path) -> None:
+    """Let the links of the client in a run folder lead nowhere else, also where the folder is moved or copied later.
 
-    Where several runs are open in one process, the client links the log that they share into the folder of each.
+    Where several runs are open in one process, the client links the log that they share into the folder of each. Such
+    links are removed. Those to files in the folder become relative; the client writes the whole path.
 
     Args:
         folder: The run folder.
     """
-    for path in (folder / "wandb").rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    for path in list((folder / "wandb").rglob("*")):
+        if not path.is_symlink():
+            continue
+        target = path.resolve()
+        if not target.is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
+        elif path.readlink().is_absolute():
+            path.unlink()
+            path.symlink_to(os.path.relpath(target, path.parent.resolve()))

@@ -248,8 +248,21 @@ def refuse_links(folder: Path) -> None:
 
 
 def _leads_inside(link: Path, folder: Path) -> bool:
-    """Whether a link ends in a run folder. W&B makes some that do."""
-    return Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder))
+    """Whether a link ends in a run folder, or did so before the folder was moved or copied. W&B makes some that do."""
+    if Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder)):
+        return True
+    then = link.readlink()
+    if not then.is_absolute() or {link.suffix, then.suffix} != {".log"}:
+        return False
+    return any(_is_regular(folder.joinpath(*then.parts[i:])) for i, part in enumerate(then.parts) if part in _FOREIGN)
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether there is a regular file. Neither the path nor a folder above it may be a link."""
+    try:
+        return Path(os.path.realpath(path)) == Path(os.path.realpath(path.parent)) / path.name and path.is_file()
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

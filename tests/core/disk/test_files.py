@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,26 @@ def test_links_of_other_programs_may_not_lead_outside(place: Path, kind: str, wh
         (place / where / "debug.log").symlink_to(place.parent / "victim")
     with pytest.raises(RunFolderError, match=r"debug\.log is a"):
         refuse_links(place)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_links_of_other_programs_to_the_folder_before_it_was_copied_are_theirs(place: Path, moved: bool) -> None:
+    """The client of W&B wrote whole paths. What they lead to must be in the copy, and be no link itself."""
+    (place / "wandb" / "logs").mkdir(parents=True)
+    (place / "wandb" / "core.log").write_text("log")
+    (place / "wandb" / "logs" / "debug.log").symlink_to(place / "wandb" / "core.log")
+    copy = place.parent / "elsewhere"
+    if moved:
+        place.rename(copy)
+    else:
+        shutil.copytree(place, copy, symlinks=True)
+    refuse_links(copy)
+    (copy / "wandb" / "core.log").unlink()
+    with pytest.raises(RunFolderError, match=r"debug\.log is a symbolic link"):
+        refuse_links(copy)
+    (copy / "wandb" / "core.log").symlink_to("/etc/passwd")
+    with pytest.raises(RunFolderError, match=r"\.log is a symbolic link"):
+        refuse_links(copy)
 
 
 def test_links_of_other_programs_in_their_own_folder_stay_theirs(place: Path) -> None:
