@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from metaexp.data.classification.class_ids import named_classes
 from metaexp.data.inventory.card import Card
 from metaexp.data.inventory.sources import How, Sources
 from metaexp.data.mixture.sizes import Sampling
+
+_KEY = re.compile(r"\bdataset\.(?!domains\.|stand_in\b)(?=[a-z])")
+"""The beginning of a key of one dataset. ``dataset.stand_in`` is a key of mixtures, too."""
 
 
 class Mixture(Dataset):
@@ -120,7 +124,7 @@ class Mixture(Dataset):
             try:
                 found = domain.load(folder, progress)
             except DataError as error:
-                raise type(error)(f"dataset.domains.{name}: {error}") from error
+                raise type(error)(self._of_domain(name, str(error))) from error
             if not isinstance(found, ClassDataset) or isinstance(found, FixedTestDataset):
                 raise ConfigError(
                     f"dataset.domains.{name} is not made of classes to draw from, as one with fixed test episodes is "
@@ -133,3 +137,10 @@ class Mixture(Dataset):
                 )
             loaded[name] = found
         return MixtureData(loaded, self.sampling)
+
+    def _of_domain(self, name: str, message: str) -> str:
+        """A message of one of the datasets, with the keys as they are called in the mixture."""
+        place = f"dataset.domains.{name}"
+        keys = _KEY.sub(lambda _: f"{place}.", message)
+        leave_out = f" Or leave {name} out of the mixture: '~{place}'." if len(self.domains) > 2 else ""
+        return f"{place}: {keys}{leave_out}"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from metaexp.core.errors import MissingDataError
 from metaexp.data.base import Dataset, MetaDataset, Progress
+from metaexp.data.glyphs import Glyphs
 from metaexp.data.inventory.sources import Sources, to_fetch
 from metaexp.data.mixture.dataset import Mixture
 
@@ -55,3 +57,22 @@ HERE = Sources("computed")
 def test_missing_files_have_one_command(domains: dict[str, Sources | None], advice: str, tmp_path: Path) -> None:
     made = {name: Domain(sources) for name, sources in domains.items()}
     assert Mixture(made).sources(tmp_path).advice_for("mine") == advice  # type: ignore[arg-type]
+
+
+def test_a_message_of_one_dataset_has_its_keys_as_they_are_called_in_the_mixture(tmp_path: Path) -> None:
+    """Those that are not keys of the dataset stay as they are."""
+
+    class Missing(Glyphs):
+        def load(self, folder: Path, progress: Progress) -> MetaDataset:
+            raise MissingDataError("few: lower dataset.min_families, or set dataset.stand_in=true or dataset=glyphs.")
+
+    keys = "few: lower dataset.domains.b.min_families, or set dataset.stand_in=true or dataset=glyphs."
+    glyphs = Glyphs(6, 6, 6, 4, 0)
+    two = Mixture({"a": glyphs, "b": Missing(6, 6, 6, 4, 0)})
+    with pytest.raises(MissingDataError) as raised:
+        two.load(tmp_path, print)
+    assert str(raised.value) == f"dataset.domains.b: {keys}"
+    three = Mixture({"a": glyphs, "b": Missing(6, 6, 6, 4, 0), "c": glyphs})
+    with pytest.raises(MissingDataError) as raised:
+        three.load(tmp_path, print)
+    assert str(raised.value) == f"dataset.domains.b: {keys} Or leave b out of the mixture: '~dataset.domains.b'."
