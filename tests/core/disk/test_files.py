@@ -160,7 +160,7 @@ def test_links_of_other_programs_may_not_lead_outside(place: Path, kind: str, wh
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_links_of_other_programs_to_the_folder_before_it_was_copied_are_theirs(place: Path, moved: bool) -> None:
-    """The client of W&B wrote whole paths. What they lead to must be in the copy, and be no link itself."""
+    """The client of W&B wrote whole paths. What they lead to must be in the copy, and must not be a link itself."""
     (place / "wandb" / "logs").mkdir(parents=True)
     (place / "wandb" / "core.log").write_text("log")
     (place / "wandb" / "logs" / "debug.log").symlink_to(place / "wandb" / "core.log")
