@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import metaexp
+from metaexp.cli.other_words import format_wish
 from metaexp.config.classes.values import format_nearest
 from metaexp.core.disk.errors import explain_disk_error, is_disks_fault
 from metaexp.core.errors import ConfigError, ExitCode, MetaexpError
@@ -124,6 +125,8 @@ def _run_and_explain(given: list[str]) -> int:
 
 def _run(given: list[str], ranks: Ranks | None = None) -> int:
     """Run one command in this process. ``ranks`` is given if torchrun started it."""
+    if given[:1] == ["help"] and given[1:2] and given[1] in VERBS:
+        given = [given[1], "--help"]
     if not given or given[0] in ("-h", "--help", "help"):
         print_text(format_usage())
         return ExitCode.OK if given else ExitCode.CONFIG
@@ -134,8 +137,8 @@ def _run(given: list[str], ranks: Ranks | None = None) -> int:
     if name in VERBS and VERBS[name].is_slow and not _SHOWN & set(rest) and (ranks is None or ranks.rank == 0):
         print_phase("reading the configuration")  # within a tenth of a second, before Hydra and torch are imported
     if ranks is None:
-        return _function(name)(rest)
-    function = ranks.run(lambda: _function(name, is_shared=True))
+        return _function(given)(rest)
+    function = ranks.run(lambda: _function(given, is_shared=True))
     return function(rest, ranks)
 
 
@@ -200,10 +203,12 @@ def format_problems(command: str, sentences: Sequence[str]) -> str:
     return "\n".join([f"{command}: {len(sentences)} problems; nothing was started.", *(f"  - {s}" for s in sentences)])
 
 
-def _function(name: str, *, is_shared: bool = False) -> Callable[..., int]:
-    """Import the function of a verb. Only ``train`` may run under torchrun."""
+def _function(given: list[str], *, is_shared: bool = False) -> Callable[..., int]:
+    """Import the function of the verb that was given. Only ``train`` may run under torchrun."""
+    name = given[0]
     if name not in VERBS:
-        raise ConfigError(f"there is no such verb.{format_nearest(name, VERBS)} Known: {', '.join(VERBS)}.")
+        hint = format_wish(given, VERBS) or format_nearest(name, VERBS)
+        raise ConfigError(f"there is no such verb.{hint} Known: {', '.join(VERBS)}.")
     if is_shared and name != "train":
         refuse("this verb", "Start it without torchrun.")
     module, _, function = VERBS[name].function.partition(":")
