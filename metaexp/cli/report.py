@@ -25,6 +25,7 @@ from metaexp.results.display.next_steps import after_report, format_next
 from metaexp.results.evaluations import Evaluation
 from metaexp.results.record import RunRecord, read_record
 from metaexp.run.integrity import check_numbers, check_run_files
+from metaexp.run.own_options import trust_of_run
 
 _DESCRIPTION = """\
 Write docs/results/README.md, a page for each record there, and the tables in README.md and docs/algorithms.md.
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     for path in write_outdated(docs):
         print_text(f"wrote {path}")
     if copies:
-        print_text(format_next(after_report(copies)))
+        print_text(format_next(after_report(copies, {copy: trust_of_run(copy) for copy in copies})))
     return 0
 
 

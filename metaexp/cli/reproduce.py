@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaexp.cli.arguments import Options, make_parser, parse, print_help, starts_with_folder, whole_number
+from metaexp.cli.arguments import (
+    Options,
+    make_parser,
+    own_options,
+    parse,
+    print_help,
+    starts_with_folder,
+    trust_options,
+    whole_number,
+)
 from metaexp.config.classes.values import format_nearest
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError, ExitCode
@@ -103,7 +112,13 @@ def _run(folder: Path, overrides: Sequence[str], options: ReproduceOptions) -> i
     with _explain_how_to_continue():
         done = rerun(plan)
     print_text(format_rerun(done))
-    after = after_rerun(folder, done.folder, is_identical=done.result.identical, is_whole=done.plan.until is None)
+    after = after_rerun(
+        folder,
+        done.folder,
+        is_identical=done.result.identical,
+        is_whole=done.plan.until is None,
+        trust=trust_options(options),
+    )
     print_text(format_next(after))
     return 0 if done.result.identical else ExitCode.DIFFERENT
 
@@ -146,7 +161,7 @@ def _experiment(name: str, overrides: Sequence[str], options: ReproduceOptions) 
     failed = {seed: str(error) for seed, error in done.failed.items()}
     whole = write_summary(plan.folder, name, done.records, failed, plan.departs)
     print_seeds(name, done.records, whole, failed, plan.departs, plan.folder)
-    print_text(format_next(after_seeds(name, plan.folder, len(done.records))))
+    print_text(format_next(after_seeds(name, plan.folder, len(done.records), own_options(options))))
     for error in done.failed.values():
         return error.exit_code
     return ExitCode.DIFFERENT if whole.verdict is not None and whole.verdict.kind == "not_reproduced" else 0

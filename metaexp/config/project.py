@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaexp.config.classes.targets import suggest, trust
+from metaexp.config.classes.targets import suggest, trust, trust_arguments
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.permissions import allowed
 from metaexp.core.errors import ConfigError
@@ -211,6 +211,22 @@ def _trusted_by_environment(origins: list[str]) -> list[str]:
     if names:
         origins.append(f"{TRUST}: code of {', '.join(names)}")
     return names
+
+
+def trust_options(packages: Iterable[str]) -> list[str]:
+    """Return the ``--trust`` options that a later command needs for packages.
+
+    There are none for a package that the environment or the project allows, because they do so for that command, too.
+
+    Args:
+        packages: Names of top-level packages.
+    """
+    try:
+        allowed_anyway = {Path(word).name for word in own_files(None, ()).trust}
+    except ConfigError:  # the file of the project is wrong
+        allowed_anyway = set()
+    places = {Path(word).name: word for word in trust_arguments()}
+    return [word for name in packages if name not in allowed_anyway for word in ("--trust", places.get(name, name))]
 
 
 def own_file_options(config_dir: Path | None, config_name: str, packages: Iterable[str]) -> list[str]:

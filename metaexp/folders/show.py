@@ -37,6 +37,7 @@ from metaexp.results.own_code import CODE
 from metaexp.results.per_class.files import CLASSES_FILE, CONFUSIONS_FILE
 from metaexp.results.progress_file import PROFILE_FILE
 from metaexp.results.record import RECORD_FILE, RunRecord
+from metaexp.run.own_options import trust_of_run
 from metaexp.sweep.folder import open_sweep
 from metaexp.sweep.job_state import LOG_FILE
 
@@ -205,13 +206,17 @@ def _next(found: Found, state: RunState) -> list[Step]:
         return [step("how far it is", "watch", found.owner or folder)]
     if state.state == "completed" and state.record is not None:
         test, is_fixed = state.record.test, attribute_of(state.record.config.get("dataset"), "fixed_tests") is True
-        return after_run(folder, None if test is None else test.n_episodes, is_fixed=is_fixed)[:-1]
+        n_tests = None if test is None else test.n_episodes
+        return after_run(folder, n_tests, is_fixed=is_fixed, trust=trust_of_run(state.record))[:-1]
     if found.owner is not None and state.state in ("waiting", "stopped", "failed"):
         return _again(found.owner)
     if state.state == "stopped":
-        return after_stop(folder)
+        return after_stop(folder, trust=trust_of_run(folder))
     if state.state == "failed":
-        return [*after_stop(folder), step("the settings that it had", "ls", folder, "--json")]
+        return [
+            *after_stop(folder, trust=trust_of_run(folder)),
+            step("the settings that it had", "ls", folder, "--json"),
+        ]
     return []
 
 
@@ -250,4 +255,4 @@ def _next_of_owner(found: Found, state: str, states: Sequence[str], again: Seque
         return steps
     names = [name for name, number in report.numbers.items() if report.best and number == report.best[0]]
     best = [found.path / name for name in names if kind_of(found.path / name) == "run"]
-    return [*steps, *(step("test the best trial once", "evaluate", path) for path in best)]
+    return [*steps, *(step("test the best trial once", "evaluate", *trust_of_run(path), path) for path in best)]

@@ -169,7 +169,7 @@ def format_entry_command(entry: Entry, folder: str | None = None) -> str:
     device = entry.record.config.get("device")
     name = device.get("accelerator") if isinstance(device, Mapping) else None
     where = [f"device={name}"] if name in ("cpu", "cuda", "mps") else []  # that of the training may not be here
-    return format_test_command(folder or f"docs/results/{entry.name}", [*entry.test, *where])
+    return format_test_command(entry.record, folder or f"docs/results/{entry.name}", [*entry.test, *where])
 
 
 def format_measured(entry: Entry) -> str:

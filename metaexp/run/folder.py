@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from metaexp.results.episodes import EPISODES_FILE
 from metaexp.results.evaluations import EVALUATIONS
 from metaexp.results.own_code import CODE
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
+from metaexp.run.own_options import resume_command
 
 _LEAST_ROOM = 1 << 20
 """Bytes that every run writes: metrics, a record, checkpoints."""
@@ -219,11 +219,6 @@ def check_unused(folder: Path) -> None:
             raise RunFolderError(
                 f"{folder} holds a {name} that is not a run's. Choose an empty folder; nothing was written."
             )
-
-
-def resume_command(path: Path) -> str:
-    """Return the command that continues a run, quoted for a shell."""
-    return f"metaexp train {shlex.quote(f'resume={path}')}"
 
 
 @explain_disk_errors()

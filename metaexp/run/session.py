@@ -28,8 +28,9 @@ from metaexp.run.evaluation.own_metrics import try_own_metrics
 from metaexp.run.evaluation.scores import check_finite, recorded, scalars, score
 from metaexp.run.evaluation.selection import select_best
 from metaexp.run.first_record import inexact_resume, utc_now, with_resume
-from metaexp.run.folder import read_varied, resume_command
+from metaexp.run.folder import read_varied
 from metaexp.run.outputs import Outputs
+from metaexp.run.own_options import resume_command
 from metaexp.run.precision import check_precision
 from metaexp.run.shared_state import SharedCheckpoints, share_state
 from metaexp.run.state import Best

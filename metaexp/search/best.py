@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from metaexp.config.check import SLOTS
+from metaexp.config.compose import Composer
 from metaexp.core.disk.files import write_atomically
 from metaexp.results.display.wording import format_score
 from metaexp.results.record import read_record
-from metaexp.search.study import Point
+from metaexp.search.point import Point
 from metaexp.search.summary import SearchResult, train_command
 from metaexp.sweep.frozen_job import FrozenJob, read_frozen
 
 EXPERIMENT = "best"
 _SECTIONS = ("seed", "train", "augment", "eval", "task", *SLOTS)
+_GROUPS = (*SLOTS, "task")
 _HEADER = """\
 # @package _global_
 # The best of {trials} trials of a search, by {metric}: {value}. Chosen on validation tasks; no trial was tested.
@@ -28,7 +31,7 @@ _HEADER = """\
 
 
 def write_best(found: SearchResult, best: Point) -> None:
-    """Write the best trial to ``best/experiment/best.yaml`` in the search's folder.
+    """Write the best trial to ``best/experiment/best.yaml`` in the search's folder, and own files that it chooses.
 
     Args:
         found: The results of the search.
@@ -44,15 +47,29 @@ def write_best(found: SearchResult, best: Point) -> None:
         value=format_score(read_record(folder).val),
         overrides=shlex.join(found.overrides),
         trial=f"{best.number}, {job.what}",
-        command=train_command(found),
+        command=train_command(found, best),
     )
     text = yaml.safe_dump(_content(job), sort_keys=False, default_flow_style=False, allow_unicode=True)
     write_atomically(path, (head + text).encode())
+    _write_own_choices(path.parents[1], job)
+
+
+def _write_own_choices(place: Path, job: FrozenJob) -> None:
+    """Write the files that the experiment chooses and that metaexp does not have, with the values of the trial.
+
+    ``--config-dir`` names this folder, and so not the user's own one, which has them.
+    """
+    shipped = Composer().groups()
+    for group, name in job.choices.items():
+        if group in _GROUPS and name not in shipped.get(group, []):
+            file = place / group / f"{name}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, yaml.safe_dump(job.config[group], sort_keys=False, allow_unicode=True).encode())
 
 
 def _content(job: FrozenJob) -> dict[str, Any]:
     """All settings that decide numbers, and the chosen files. The run is tested at its end."""
-    choices = [{f"override /{group}": name} for group, name in job.choices.items() if group in (*SLOTS, "task")]
+    choices = [{f"override /{group}": name} for group, name in job.choices.items() if group in _GROUPS]
     sections = {key: job.config[key] for key in _SECTIONS if key in job.config}
     sections["eval"] = {**sections["eval"], "test": True}
     device = {"device": {"precision": job.config["device"]["precision"]}}

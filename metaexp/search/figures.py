@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from metaexp.core.metric import Metric, format_metric_name
 from metaexp.results.figures.style import BLUE, GREY, PALE, VERMILION, Canvas, percent, scale_log
+from metaexp.search.point import Point
 from metaexp.search.space import Choices, Dimension, Interval, format_value
-from metaexp.search.study import Point
 from metaexp.search.summary import SearchResult, best_of
 
 if TYPE_CHECKING:

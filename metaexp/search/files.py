@@ -1,5 +1,44 @@
-"""Names of the files that a search writes into its folder."""
+"""The files that a search writes into its folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from metaexp.core.errors import RunFolderError
+from metaexp.results.record import FROZEN_FILE
 
 REPORT_FILE = "search.json"
 STUDY_JOURNAL = "study.journal"
 STUDY_DATABASE = "study.db"
+
+
+def study_file(folder: Path, storage: str) -> Path:
+    """Return the file with the trials of a search.
+
+    Args:
+        folder: The search's folder.
+        storage: ``search.storage``.
+    """
+    return folder / (STUDY_JOURNAL if storage == "journal" else STUDY_DATABASE)
+
+
+def check_study_file(folder: Path, storage: str) -> None:
+    """Check that nobody has removed the file with the trials of a search.
+
+    New trials would get the folders of earlier ones.
+
+    Args:
+        folder: The search's folder.
+        storage: ``search.storage``.
+
+    Raises:
+        RunFolderError: There are folders of trials, and no such file.
+    """
+    trials = list(folder.glob(f"*/{FROZEN_FILE}"))  # looked for first: another process may just have begun
+    file = study_file(folder, storage)
+    if trials and not os.path.lexists(file):
+        raise RunFolderError(
+            f"{file} is missing, so the search does not know what its trials in {folder} measured. Restore the file, "
+            "or begin the search anew in another folder: search.folder=FOLDER."
+        )

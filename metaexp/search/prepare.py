@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,11 +96,16 @@ class Prepared(NamedTuple):
                     raise
         found = open_sweep(self.path)
         if found.head.digest != self.digest:
-            same = [word for word in found.head.command if not word.startswith("search.")]
-            changed = same == [word for word in command if not word.startswith("search.")]
-            other = f"it holds another search ({' '.join(found.head.command)}). Choose another search.folder."
+            changed = _of_trials(found.head.command) == _of_trials(command)
+            kind = "a sweep" if found.head.command[:2] == ["metaexp", "train"] else "another search"
+            other = f"it holds {kind} ({shlex.join(found.head.command)}). Choose another search.folder."
             raise RunFolderError(f"{self.path}: {_CHANGED if changed else other}")
         return found
+
+
+def _of_trials(command: Sequence[str]) -> list[str]:
+    """The overrides of a command that are about its trials. A search of an earlier version kept overrides only."""
+    return [word for word in command if "=" in word and not word.startswith("search.")]
 
 
 def prepare(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> Prepared:

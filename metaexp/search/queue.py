@@ -11,9 +11,10 @@ from metaexp.core.errors import ConfigError, MachineError, RunFolderError
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.job_warnings import JobWarnings
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
+from metaexp.search.point import Point
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import Interval, format_value
-from metaexp.search.study import Point, Study
+from metaexp.search.study import Study
 from metaexp.search.summary import format_trial_end
 from metaexp.search.trial import LockedTrial, RunningTrial
 from metaexp.sweep.folder import LOCKS_FOLDER, Sweep, check_in_place

@@ -13,9 +13,11 @@ from metaexp.core.terminal_text import print_text
 from metaexp.machine.signals import StopRequest, stop_on_signals, stopped_by
 from metaexp.machine.threads import threads_each
 from metaexp.search.best import write_best
+from metaexp.search.files import check_study_file
+from metaexp.search.point import Point
 from metaexp.search.prepare import Prepared
 from metaexp.search.queue import TrialQueue
-from metaexp.search.study import Point, Study
+from metaexp.search.study import Study
 from metaexp.search.summary import (
     SearchResult,
     best_of,
@@ -48,8 +50,8 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
     """
     for note in (*prepared.notes, *notes_of_one_run("trial")):
         print_text(note, flush=True)
-    place, stop = prepared.open(overrides), StopRequest()
     words = ["metaexp", "search", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
+    place, stop = prepared.open(words), StopRequest()
     with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
         study, exhausted = _run(prepared, place, stop)
         if stop:
@@ -60,7 +62,9 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
 
 def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bool]:
     """Run the trials that are left, until a signal comes. Returns the study, and whether no new point was found."""
+    check_study_file(place.path, prepared.options.storage)
     study = Study(place.path, prepared.options, prepared.space.dimensions, prepared.metric, prepared.validated_every)
+    study.belong_to(prepared.digest)
     threads = threads_each(prepared.options.workers)
     with (
         stop_on_signals(stop),

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.locks import acquire
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.extras import install_command
 from metaexp.core.metric import Metric
-from metaexp.search.files import STUDY_DATABASE, STUDY_JOURNAL
+from metaexp.search.files import study_file
 from metaexp.search.options import SearchOptions
+from metaexp.search.point import Point
 from metaexp.search.space import Choices, Dimension, Interval, Value, format_value, trials_for_importance
 from metaexp.sweep.folder import LOCKS_FOLDER
 
@@ -35,31 +36,6 @@ _REDUCTION = 3
 _SECONDS_FOR_A_LOCK = 60.0
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-class Point(NamedTuple):
-    """One trial of the study.
-
-    Attributes:
-        number: Number of the trial, from 0.
-        state: ``running``, ``complete``, ``pruned`` or ``fail``.
-        value: Its final validation metric; None unless it is complete.
-        values: A value for each dimension.
-        reported: Step -> validation metric.
-        notes: Notes that are kept with it; see :meth:`Study.note`.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    values: tuple[Value, ...]
-    reported: dict[int, float]
-    notes: dict[str, Any]
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it counts towards ``search.trials``. A point that repeats an earlier one does not."""
-        return "same_as" not in self.notes
 
 
 class Study:
@@ -81,6 +57,7 @@ class Study:
     ) -> None:
         self.dimensions = list(dimensions)
         self.options = options
+        self._file = study_file(folder, options.storage)
         self._distributions = {d.key: _distribution(d) for d in dimensions}
         try:
             self._study = optuna.create_study(
@@ -94,7 +71,29 @@ class Study:
             if isinstance(error, OSError):
                 error.filename = error.filename or str(folder)
                 raise explain_disk_error(error) or error from error
-            raise RunFolderError(f"the study in {folder} cannot be opened: {type(error).__name__}: {error}.") from error
+            first = (str(error).splitlines() or ["?"])[0]
+            raise RunFolderError(
+                f"{self._file} cannot be read ({type(error).__name__}: {first}). Restore the file, or "
+                "begin the search anew in another folder: search.folder=FOLDER."
+            ) from error
+
+    def belong_to(self, digest: str) -> None:
+        """Note which search this study is of, or check it.
+
+        Args:
+            digest: Hash of what all trials of the search share.
+
+        Raises:
+            RunFolderError: It is the study of another search. One of an earlier version does not say which it is of.
+        """
+        known = self._study.user_attrs.get("search")
+        if known is None and not self._study.get_trials(deepcopy=False):
+            self._study.set_user_attr("search", digest)
+        elif known not in (None, digest):
+            raise RunFolderError(
+                f"{self._file} is the file of another search. Restore the one of this search, or begin the search anew "
+                "in another folder: search.folder=FOLDER."
+            )
 
     def points(self) -> list[Point]:
         """Return all trials so far, in the order of their numbers.
@@ -256,9 +255,9 @@ class _JournalLock(JournalFileOpenLock):
 
 def _storage(folder: Path, options: SearchOptions) -> BaseStorage:
     if options.storage == "journal":
-        return JournalStorage(JournalFileBackend(str(folder / STUDY_JOURNAL), _JournalLock(folder)))
+        return JournalStorage(JournalFileBackend(str(study_file(folder, options.storage)), _JournalLock(folder)))
     waits = {"connect_args": {"timeout": _SECONDS_FOR_A_LOCK}}
-    return RDBStorage(f"sqlite:///{(folder / STUDY_DATABASE).resolve()}", engine_kwargs=waits)
+    return RDBStorage(f"sqlite:///{study_file(folder, options.storage).resolve()}", engine_kwargs=waits)
 
 
 def _pruner(options: SearchOptions, reported_every: int) -> optuna.pruners.BasePruner:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.command_line.section_overrides import key_of
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import RunFolderError
 from metaexp.core.metric import Metric
@@ -17,10 +18,11 @@ from metaexp.results.display.wording import format_score
 from metaexp.results.display.wording import format_value as format_metric
 from metaexp.results.evaluations import as_trained
 from metaexp.results.record import read_record
+from metaexp.run.own_options import trust_of_run
 from metaexp.search.files import REPORT_FILE
+from metaexp.search.point import Point
 from metaexp.search.prepare import Prepared
 from metaexp.search.space import format_value, trials_for_importance
-from metaexp.search.study import Point
 from metaexp.search.trial import TrialEnd
 from metaexp.sweep.frozen_job import FrozenJob
 
@@ -28,6 +30,8 @@ SCHEMA_VERSION = 1
 _MOST_SHOWN = 10
 _STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}
 
+_OF_THE_MACHINE = ("device", "tracker", "paths")
+"""Sections that say where a run runs and what it tells. An experiment does not have them, so its command does."""
 
 class SearchResult(NamedTuple):
     """The results of a search so far.
@@ -134,9 +138,9 @@ def format_table(found: SearchResult) -> str:
         [
             *lines,
             f"best: trial {best.number} in {folder}",
-            f"train it again: {train_command(found)}",
+            f"train it again: {train_command(found, best)}",
             "Chosen on validation tasks, and the best of many looks better than it is. No trial was tested; test the "
-            f"best one once: metaexp evaluate {shlex.quote(str(folder))}",
+            f"best one once: {shlex.join(['metaexp', 'evaluate', *trust_of_run(folder), str(folder)])}",
         ]
     )
 
@@ -161,9 +165,18 @@ def format_counts(found: SearchResult) -> str:
     return f"{len(found.counted)} trials: {', '.join(parts) or 'none started'}"
 
 
-def train_command(found: SearchResult) -> str:
-    """Return the command that trains the best point again, and tests it."""
-    return f"metaexp train --config-dir {shlex.quote(str(found.prepared.path / 'best'))} experiment=best"
+def train_command(found: SearchResult, best: Point) -> str:
+    """Return the command that trains the best point again as its trial was trained, and tests it.
+
+    Args:
+        found: The results of the search.
+        best: The best trial.
+    """
+    place = found.prepared.path / "best"
+    given = found.prepared.space.overrides(best.values)
+    machine = [line for line in given if key_of(line).partition(".")[0] in _OF_THE_MACHINE]
+    trust = trust_of_run(found.prepared.path / str(best.notes["folder"]))
+    return shlex.join(["metaexp", "train", "--config-dir", str(place), *trust, "experiment=best", *machine])
 
 
 def write_report(found: SearchResult) -> Path:

@@ -13,7 +13,8 @@ import pytest
 
 from metaexp.cli.arguments import starts_with_folder
 from metaexp.cli.main import main
-from metaexp.run.folder import check_room, resume_command
+from metaexp.run.folder import check_room
+from metaexp.run.own_options import resume_command
 
 OLD = Path(__file__).resolve().parents[1] / "old_runs" / "completed"
 

@@ -18,8 +18,9 @@ from metaexp.core.metric import Metric
 from metaexp.results.figures import style
 from metaexp.search.figures import _best_so_far, draw_search
 from metaexp.search.options import SearchOptions
+from metaexp.search.point import Point
 from metaexp.search.space import Choices, Dimension, Interval, Steps
-from metaexp.search.study import Point, Study
+from metaexp.search.study import Study
 from metaexp.search.summary import SearchResult, format_too_few
 
 DIMENSIONS: list[Dimension] = [

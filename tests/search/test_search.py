@@ -113,6 +113,80 @@ def test_the_best_is_an_experiment_of_the_same_numbers(family: ModuleType) -> No
     assert job.settings.choices["algorithm"] in ("cases", "other_cases")
 
 
+def test_the_command_for_the_best_trial_gives_its_number_without_the_files_of_the_user(
+    family: ModuleType, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the user's code, files and machine. The folder of the search has copies of the files that it chooses."""
+    assert run(family, *VARIED, "search.trials=2", "algorithm=cases,other_cases") == 0
+    found = report()
+    (line,) = (text for text in capsys.readouterr().out.splitlines() if text.startswith("train it again: "))
+    (CONF / "algorithm").rename("elsewhere")
+    program, *words = shlex.split(line.partition(": ")[2])
+    assert {"--trust", "device=cpu", "tracker=files"} < {program, *words}
+    assert main([*words, "hydra.run.dir=again"]) == 0
+    again, best = read_record(Path("again")), record(found["trials"][found["best"]])
+    assert again.val is not None
+    assert again.val.mean == found["trials"][found["best"]]["value"]
+    assert again.test is not None
+    assert again.own_code == best.own_code
+    text = Path("found/best/experiment/best.yaml").read_text()
+    (algorithm,) = (name for name in ("cases", "other_cases") if f"override /algorithm: {name}\n" in text)
+    copies = sorted(path.relative_to("found/best").as_posix() for path in Path("found/best").rglob("*.yaml"))
+    assert f"algorithm/{algorithm}.yaml" in copies
+    shipped = Composer().groups()
+    assert "override /schedule: constant" in text
+    assert "schedule/constant.yaml" not in copies, "those of metaexp are not copied"
+    assert not [name for name in copies if Path(name).stem in shipped.get(Path(name).parent.name, [])]
+
+
+def test_the_command_of_a_search_finds_the_own_files_again(
+    family: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(family, *VARIED, "search.trials=1", "search.startup_trials=2") == 0
+    capsys.readouterr()
+    assert main(["show", "found"]) == 0
+    (line,) = (text for text in capsys.readouterr().out.splitlines() if text.startswith("command: "))
+    words = shlex.split(line.partition(": ")[2])
+    assert words[:2] == ["metaexp", "search"]
+    assert words[words.index("--config-dir") + 1] == str(CONF)
+    assert "--trust" in words
+    assert main(words[1:]) == 0
+    assert starts_of() == {0: 1}
+
+
+@pytest.mark.parametrize("storage", size(["journal"], ["journal", "sqlite"]))
+def test_a_search_whose_study_is_gone_damaged_or_of_another_one_is_refused(family: ModuleType, storage: str) -> None:
+    asked = [*VARIED, "search.trials=1", f"search.storage={storage}"]
+    assert run(family, *asked) == run(family, *asked, "search.seed=1", folder="other") == 0
+    file, other = (next(Path(name).glob("study.*")) for name in ("found", "other"))
+    kept, before = file.read_bytes(), outcome("found")
+    for content, problem in (
+        (None, "is missing, so the search does not know"),
+        (b"{no study\n", r"cannot be read \(\w+: [^\n]*\)"),
+        (other.read_bytes(), "is the file of another search"),
+    ):
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(RunFolderError, match=rf"^{file} {problem}.*search.folder=FOLDER\.$"):
+            run(family, *asked)
+        file.touch()
+    file.write_bytes(kept)
+    assert run(family, *asked) == 0
+    assert outcome("found") == before
+    assert starts_of() == {0: 1}
+
+
+def test_a_study_of_an_earlier_version_does_not_say_which_search_it_is_of(family: ModuleType) -> None:
+    assert run(family, *VARIED, "search.trials=1") == 0
+    file = Path("found/study.journal")
+    lines = [line for line in file.read_text().splitlines(keepends=True) if '"user_attr": {"search": ' not in line]
+    assert len(lines) == len(file.read_text().splitlines()) - 1
+    file.write_text("".join(lines))
+    assert run(family, *VARIED, "search.trials=2") == 0
+    assert starts_of() == {0: 1, 1: 1}
+
+
 def test_the_same_command_when_all_is_done_trains_nothing(family: ModuleType) -> None:
     assert run(family, *VARIED, "search.trials=2") == 0
     before, counts = outcome("found"), starts_of()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -69,9 +69,14 @@ def _upload(folder: Path) -> list[Step]:
     return [Step(command, "upload it to Weights & Biases")] if offline else []
 
 
-def after_stop(folder: Path) -> list[Step]:
-    """Return what one would do with a run that was interrupted or killed."""
-    return [step("continue it, as if it had never stopped", "train", f"resume={folder}")]
+def after_stop(folder: Path, *, trust: Sequence[str] = ()) -> list[Step]:
+    """Return what one would do with a run that was interrupted or killed.
+
+    Args:
+        folder: The run folder.
+        trust: The ``--trust`` options without which the run's own code is refused.
+    """
+    return [step("continue it, as if it had never stopped", "train", *trust, f"resume={folder}")]
 
 
 def after_sweep(folder: Path, states: Collection[str], command: Sequence[str] = ()) -> list[Step]:
@@ -133,7 +138,7 @@ def after_prediction(words: Sequence[str], *, is_kept: bool, has_sets: bool) -> 
     return [*kept, *sets]
 
 
-def after_rerun(run: Path, rerun: Path, *, is_identical: bool, is_whole: bool) -> list[Step]:
+def after_rerun(run: Path, rerun: Path, *, is_identical: bool, is_whole: bool, trust: Sequence[str] = ()) -> list[Step]:
     """Return what one would do after a run was repeated.
 
     Args:
@@ -141,32 +146,36 @@ def after_rerun(run: Path, rerun: Path, *, is_identical: bool, is_whole: bool) -
         rerun: The folder of the repetition.
         is_identical: Whether the numbers are the same.
         is_whole: Whether the whole run was repeated, not its beginning.
+        trust: The ``--trust`` options without which the run's own code is refused.
     """
     if not is_identical:
         return [step("all that differs between the two", "why", run, rerun)]
     if not is_whole:
-        return [step("go on to the end, and compare all of it", "reproduce", run)]
+        return [step("go on to the end, and compare all of it", "reproduce", *trust, run)]
     return [step("settings, results and files of the repetition", "show", rerun)]
 
 
-def after_seeds(name: str, folder: Path, n_seeds: int) -> list[Step]:
+def after_seeds(name: str, folder: Path, n_seeds: int, own: Sequence[str] = ()) -> list[Step]:
     """Return what one would do after an experiment was trained with some seeds.
 
     Args:
         name: The experiment.
         folder: The folder with a run for each seed.
         n_seeds: How many seeds there are.
+        own: The options with which the user's own files and packages are found.
     """
     few = 3
-    more = [step("one seed says nothing about others", "reproduce", name, "--seeds", str(few))]
+    more = [step("one seed says nothing about others", "reproduce", *own, name, "--seeds", str(few))]
     return [*(more if n_seeds < few else []), step("a page with intervals and curves", "compare", folder)]
 
 
-def after_report(copies: Sequence[Path]) -> list[Step]:
+def after_report(copies: Sequence[Path], trust: Mapping[Path, Sequence[str]] | None = None) -> list[Step]:
     """Return what one would do after runs were published.
 
     Args:
         copies: The folders of the copies.
+        trust: Copy -> the ``--trust`` options without which the run's own code is refused; none by default.
     """
-    again = [step("the published weights give the published number", "evaluate", copy) for copy in copies]
+    why, given = "the published weights give the published number", trust or {}
+    again = [step(why, "evaluate", *given.get(copy, ()), copy) for copy in copies]
     return [*again, step("are all pages up to date?", "report", "--check")] if copies else []

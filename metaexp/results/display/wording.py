@@ -167,17 +167,23 @@ def format_command(record: RunRecord) -> str:
     """Return the command that trains this run again."""
     experiment = [f"experiment={record.experiment}"] if record.experiment else []
     given = [item for item in record.overrides if not item.startswith("experiment=")]
-    return " ".join(["metaexp train", *map(_quoted, [*experiment, *given])])
+    return " ".join(["metaexp train", *map(_quoted, [*trust_words(record), *experiment, *given])])
 
 
-def format_test_command(folder: str, overrides: Sequence[str]) -> str:
+def trust_words(record: RunRecord) -> list[str]:
+    """Return the ``--trust`` options that allow the run's own code by its name; none for a run without such code."""
+    return [] if record.own_code is None else [word for name in record.own_code.git for word in ("--trust", name)]
+
+
+def format_test_command(record: RunRecord, folder: str, overrides: Sequence[str]) -> str:
     """Return the command that tests published weights again.
 
     Args:
-        folder: The published run.
+        record: The record of the published run.
+        folder: Its folder.
         overrides: What the test changes.
     """
-    return " ".join(["metaexp evaluate", *map(_quoted, [folder, *overrides])])
+    return " ".join(["metaexp evaluate", *map(_quoted, [*trust_words(record), folder, *overrides])])
 
 
 def _quoted(override: str) -> str:

@@ -12,10 +12,11 @@ from metaexp.core.errors import NotFiniteError, RunFolderError
 from metaexp.results.checkpoint_values import OF_BEST, OF_STATE, check_values
 from metaexp.run.build import TrainingSetup
 from metaexp.run.checkpoint import Checkpoints, DamagedError, read
-from metaexp.run.folder import RunFolder, resume_command
+from metaexp.run.folder import RunFolder
 from metaexp.run.initial.network import Interface
 from metaexp.run.integrity import check_weights
 from metaexp.run.outputs import Outputs
+from metaexp.run.own_options import resume_command
 from metaexp.run.state import Best, TrainState, Weights, load_weights
 
 

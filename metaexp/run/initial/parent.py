@@ -26,8 +26,9 @@ from metaexp.results.beginning import ParentRun
 from metaexp.results.checkpoint_values import OF_STATE, check_values
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.checkpoint import Checkpoints, read_files, write_files
-from metaexp.run.folder import RunFolder, existing, resume_command
+from metaexp.run.folder import RunFolder, existing
 from metaexp.run.integrity import check_config, check_saved_metrics, check_weights
+from metaexp.run.own_options import resume_command
 
 log = logging.getLogger(__name__)
 
