@@ -40,5 +40,5 @@ def check_study_file(folder: Path, storage: str) -> None:
     if trials and not os.path.lexists(file):
         raise RunFolderError(
             f"{file} is missing, so the search does not know what its trials in {folder} measured. Restore the file, "
-            "or begin the search anew in another folder: search.folder=FOLDER."
+            "or start a new search in another folder: search.folder=FOLDER."
         )

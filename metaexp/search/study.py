@@ -74,7 +74,7 @@ class Study:
             first = (str(error).splitlines() or ["?"])[0]
             raise RunFolderError(
                 f"{self._file} cannot be read ({type(error).__name__}: {first}). Restore the file, or "
-                "begin the search anew in another folder: search.folder=FOLDER."
+                "start a new search in another folder: search.folder=FOLDER."
             ) from error
 
     def belong_to(self, digest: str) -> None:
@@ -91,7 +91,7 @@ class Study:
             self._study.set_user_attr("search", digest)
         elif known not in (None, digest):
             raise RunFolderError(
-                f"{self._file} is the file of another search. Restore the one of this search, or begin the search anew "
+                f"{self._file} is the file of another search. Restore the one of this search, or start a new search "
                 "in another folder: search.folder=FOLDER."
             )
 

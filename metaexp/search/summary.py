@@ -33,6 +33,7 @@ _STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed",
 _OF_THE_MACHINE = ("device", "tracker", "paths")
 """Sections that say where a run runs and what it tells. An experiment does not have them, so its command does."""
 
+
 class SearchResult(NamedTuple):
     """The results of a search so far.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from metaexp.cli.main import main
 from metaexp.config.classes.attributes import attribute_of
 from metaexp.config.classes.make import import_class
 from metaexp.config.compose import Composer
+from metaexp.config.project import trust_options
 from metaexp.config.schema import ClassSpec
 from metaexp.data.base import Dataset
+from metaexp.results.beginning import OwnCodeRecord
 from metaexp.results.display.next_steps import (
     after_prediction,
     after_report,
@@ -25,6 +28,9 @@ from metaexp.results.display.next_steps import (
     after_seeds,
     after_sweep,
 )
+from metaexp.results.display.wording import format_command, format_test_command
+from metaexp.results.record import read_record, write_record
+from metaexp.run.own_options import resume_command, trust_of_run
 
 SMALL = [
     "algorithm=proto_net", "model=mlp", "model.hidden=[16]", "dataset.train_classes=20", "dataset.val_classes=10",
@@ -131,6 +137,43 @@ def test_commands_after_a_run_with_code_of_ones_own_trust_it_as_the_command_did(
     trusting = [words[0] for words in commands if words[1:3] == ["--trust", "trusted_nets"]]
     assert trusting == ["evaluate", "reproduce"]
     assert "--trust" not in next(words for words in commands if words[0] == "show")
+    monkeypatch.setattr("metaexp.config.classes.targets._trusted", set())  # as in a new process
+    options = ["--trust", "trusted_nets"]
+
+    def shown() -> list[list[str]]:
+        assert main(["show", "run"]) == 0
+        return next_commands(capsys.readouterr().out)
+
+    assert [words[:3] for words in shown()] == [["evaluate", *options], ["reproduce", *options]]
+    assert resume_command(Path("run")) == "metaexp train --trust trusted_nets resume=run"
+    stopped = replace(read_record(Path("run")), status="interrupted", test=None, val=None)
+    write_record(stopped, Path("run"))
+    assert shown() == [["train", *options, "resume=run"]]
+    monkeypatch.setenv("METAEXP_TRUST", "trusted_nets")
+    assert shown() == [["train", "resume=run"]]
+    assert trust_of_run(Path("run")) == trust_of_run(Path("nowhere")) == []
+    assert trust_options(["others"]) == ["--trust", "others"]
+
+
+def test_a_run_without_own_code_needs_no_trust(run: Path) -> None:
+    assert trust_of_run(run) == []
+
+
+def test_pages_and_copies_of_runs_with_own_code_trust_it(run: Path) -> None:
+    plain = read_record(run)
+    own = replace(plain, own_code=OwnCodeRecord("0" * 64, {"mine": None, "ours": None}))
+    words = ["--trust", "mine", "--trust", "ours"]
+    assert shlex.split(format_command(own))[2:6] == words
+    assert shlex.split(format_test_command(own, "copy", ["task.k_shot=5"])) == [
+        "metaexp", "evaluate", *words, "copy", "task.k_shot=5",
+    ]  # fmt: skip
+    assert "--trust" not in format_command(plain) + format_test_command(plain, "copy", [])
+    first, second = after_report([Path("a"), Path("b")], {Path("b"): words})[:2]
+    assert (first.command, shlex.split(second.command)) == ("metaexp evaluate a", ["metaexp", "evaluate", *words, "b"])
+    (more, _) = after_seeds("x", Path("f"), 1, ["--config-dir", "own"])
+    assert more.command == "metaexp reproduce --config-dir own x --seeds 3"
+    (again,) = after_rerun(Path("a"), Path("b"), is_identical=True, is_whole=False, trust=words)
+    assert shlex.split(again.command) == ["metaexp", "reproduce", *words, "a"]
 
 
 def test_every_dataset_with_fixed_test_episodes_says_so() -> None:

@@ -91,7 +91,10 @@ def test_a_search_ends_with_the_best_on_validation_and_has_tested_nothing(
     assert "search=tpe for the lowest val/mse: 4 trials" in out
     assert "4 trials: 4 completed" in out
     assert f"best: trial {best['number']} in found/{best['folder']}" in out
-    assert f"No trial was tested; test the best one once: metaexp evaluate found/{best['folder']}" in out
+    (last,) = (line for line in out.splitlines() if "No trial was tested; test the best one once: " in line)
+    evaluate = shlex.split(last.rpartition(": ")[2])
+    trusting = [word for name in sorted(family.TRUSTED) for word in ("--trust", name)]
+    assert evaluate == ["metaexp", "evaluate", *trusting, f"found/{best['folder']}"]
     assert "importance of the 2 keys: it needs 10 completed trials; 4 are not enough" in out
     assert found["importances"] == {}
 
@@ -180,7 +183,7 @@ def test_a_search_whose_study_is_gone_damaged_or_of_another_one_is_refused(famil
 def test_a_study_of_an_earlier_version_does_not_say_which_search_it_is_of(family: ModuleType) -> None:
     assert run(family, *VARIED, "search.trials=1") == 0
     file = Path("found/study.journal")
-    lines = [line for line in file.read_text().splitlines(keepends=True) if '"user_attr": {"search": ' not in line]
+    lines = [line for line in file.read_text().splitlines(keepends=True) if '"user_attr":{"search":' not in line]
     assert len(lines) == len(file.read_text().splitlines()) - 1
     file.write_text("".join(lines))
     assert run(family, *VARIED, "search.trials=2") == 0
