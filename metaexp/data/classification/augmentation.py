@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.addressing import episode_keys, integers, subkeys, unit_floats
+from metaexp.core.constants import constant
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import Split
 from metaexp.core.types import Episode, Examples
@@ -111,8 +112,8 @@ def change_images(images: Tensor, words: Tensor, augmentation: Augmentation, pix
         (n, C, H, W) float32.
     """
     axes = (-1, 1, 1)
-    mean = torch.tensor(pixels.mean or (0.0,), dtype=torch.float32, device=images.device).view(axes)
-    std = torch.tensor(pixels.std or (1.0,), dtype=torch.float32, device=images.device).view(axes)
+    mean = constant(tuple(pixels.mean or (0.0,)), images.device).view(axes)
+    std = constant(tuple(pixels.std or (1.0,)), images.device).view(axes)
     if augmentation.moves:
         place, inside = _places(words, augmentation, images.shape[-2], images.shape[-1])
         moved = images.flatten(2).gather(2, place[:, None].expand(-1, images.shape[1], -1)).view_as(images)
@@ -173,4 +174,4 @@ def _grey(images: Tensor) -> Tensor:
     """The brightness (n, 1, H, W) of images."""
     if images.shape[1] != len(_GREY):
         return images.mean(1, keepdim=True)
-    return (images * torch.tensor(_GREY, device=images.device).view(-1, 1, 1)).sum(1, keepdim=True)
+    return (images * constant(_GREY, images.device).view(-1, 1, 1)).sum(1, keepdim=True)

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from metaexp.core.addressing import unit_floats
+from metaexp.core.constants import constant
 
 _PI_HIGH: Final = 201 / 64
 """The leading bits of pi: its products with whole numbers below 2**16 are exact in float32."""
 _SINE: Final = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(7))
 _LN2_HIGH: Final = 355 / 512
 _DECAY: Final = tuple((-1.0) ** k / math.factorial(k) for k in range(11))
+_POWERS: Final = tuple(0.5**n for n in range(64))
 _EVEN_BYTES: Final = 0x00FF00FF00FF00FF
 _ONES_16: Final = 0x0001000100010001
 _BYTE_DEVIATION: Final = math.sqrt(8 * (256**2 - 1) / 12)
@@ -68,7 +70,7 @@ def decay(x: Tensor) -> Tensor:
 
     exp(-x) = 2**-n * exp(-rest); the powers are looked up and the rest, in [0, ln 2], goes into the Taylor series.
     """
-    powers = torch.tensor([0.5**n for n in range(64)], device=x.device)
+    powers = constant(_POWERS, x.device)
     halvings = (x * (1.0 / math.log(2.0))).floor()
     rest = (x - halvings * _LN2_HIGH) - halvings * (math.log(2.0) - _LN2_HIGH)
     series = torch.full_like(rest, _DECAY[-1])
