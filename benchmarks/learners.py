@@ -16,19 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from agreement import require_equal
 from pairs import PAIRS, Pair
 from timing import CLOCKS, compare, print_table, save
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from metaexp.core.errors import ConfigError
-from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import raise_malloc_thresholds
-
-TOLERANCE = 1e-8
-"""A loss, and the gradient of each parameter, may differ so much in float64, in parts of their size. Rounding leaves
-some 1e-14."""
-
 
 PRODUCTS = ("convolution", "conv2d", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
 """Words in the names of torch's convolutions and matrix products."""
@@ -91,15 +86,7 @@ def check_equal(name: str, pair: Pair) -> float:
     expected = gradients(plain, pair.plain)
     names = [name for name, p in pair.plain.named_parameters() if p.requires_grad]
     ours_by_name, plain_by_name = (dict(zip(names, side, strict=True)) for side in (found, expected))
-    parameter, difference = largest_difference(ours_by_name, plain_by_name, pair.least_gradient)
-    errors = {
-        "losses": float((ours - plain).detach().abs() / plain.detach().abs()),
-        f"gradients of {parameter}": difference,
-    }
-    for what, error in errors.items():
-        if not error < TOLERANCE:
-            raise SystemExit(f"{name}: the {what} differ by {error:.1e} of their size")
-    return difference
+    return require_equal(name, (ours, ours_by_name), (plain, plain_by_name), pair.least_gradient)
 
 
 def gradients(loss: Tensor, module: nn.Module) -> list[Tensor]:

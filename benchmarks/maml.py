@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from agreement import Computed, require_equal
 from timing import compare, print_table, save
 from torch import Tensor, nn
 
@@ -23,13 +24,11 @@ from metaexp.core.errors import ConfigError
 from metaexp.core.losses import task_loss
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, map_tensors, one_task
-from metaexp.doctor.differences import largest_difference
 from metaexp.engines.learn2learn import import_learn2learn
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.omniglot_conv import OmniglotConv
 
 N_TASKS, N_WAY, INNER_LR = 32, 5, 2.0
-TOLERANCE = 1e-8
 LEAST_GRADIENT = 1e-5
 """As a part of the whole gradient. Smaller ones are rounding alone, such as those of a bias in front of batch norm."""
 
@@ -162,30 +161,15 @@ def check_equal(package: Any | None, device: torch.device) -> None:
         if package is not None:
             others["learn2learn"] = theirs(package, model(), exact, first_order)
         for name, side in others.items():
-            compare_sides(f"{name}{', first order' if first_order else ''}", side, loop)
+            compared = f"{name}{', first order' if first_order else ''}, and a loop over tasks"
+            require_equal(compared, computed(side), computed(loop), LEAST_GRADIENT)
 
 
-def compare_sides(name: str, found: Side, expected: Side) -> None:
-    """Stop unless two ways give the same loss and gradients.
-
-    Args:
-        name: What ``found`` is called.
-        found: A way.
-        expected: The way that it is compared with; its weights are the same.
-
-    Raises:
-        SystemExit: They differ by more than rounding.
-    """
-    losses, gradients = [], []
-    for side in (found, expected):
-        side.module.zero_grad()
-        losses.append(float(side.backward()))
-        gradients.append({name: p.grad.clone() for name, p in side.module.named_parameters() if p.grad is not None})
-    parameter, difference = largest_difference(gradients[0], gradients[1], LEAST_GRADIENT)
-    errors = {"losses": abs(losses[0] - losses[1]) / abs(losses[1]), f"gradients of {parameter}": difference}
-    for what, error in errors.items():
-        if not error < TOLERANCE:
-            raise SystemExit(f"{name}, and a loop over tasks: the {what} differ by {error:.1e} of their size")
+def computed(side: Side) -> Computed:
+    """The loss of one way, and its gradients."""
+    side.module.zero_grad()
+    loss = side.backward()
+    return loss, {name: p.grad.clone() for name, p in side.module.named_parameters() if p.grad is not None}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from agreement import require_equal
 from timing import compare, print_table, save
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -27,7 +28,6 @@ from metaexp.algorithms.meta_lstm import MetaLSTM
 from metaexp.core.optim import ClipNorm
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, Examples, n_tasks, one_task
-from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.conv4 import Conv4
 
@@ -202,19 +202,16 @@ def check_equal(algorithm: MetaLSTM, plain: Plain, episodes: Episode) -> None:
     """Stop unless both give the same meta-loss and meta-gradients for the same weights, in float64.
 
     Raises:
-        AssertionError: The meta-losses differ, or the meta-gradients of a parameter, by more than rounding.
+        SystemExit: The meta-losses differ, or the meta-gradients of a parameter, by more than rounding.
     """
     ours, theirs = copy.deepcopy(algorithm).double(), copy.deepcopy(plain).double()
     exact = Episode(*(Examples(side.x.double(), side.y, side.n_way) for side in episodes))
     our_loss, their_loss = over_tasks(ours, exact).mean(), theirs.mean_loss(exact)
-    torch.testing.assert_close(our_loss, their_loss, rtol=1e-9, atol=0.0)
     found = gradients_by_gate(ours, list(torch.autograd.grad(our_loss, list(ours.parameters()))))
     trained = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
     expected = torch.autograd.grad(their_loss, list(trained.values()))
     by_name, expected_by_name = (dict(zip(trained, side, strict=True)) for side in (found, expected))
-    name, difference = largest_difference(by_name, expected_by_name, LEAST_GRADIENT)
-    if not difference < 1e-8:
-        raise AssertionError(f"the meta-gradients of {name} differ by {difference:.1e} of their norm")
+    require_equal("Meta-LSTM", (our_loss, by_name), (their_loss, expected_by_name), LEAST_GRADIENT)
 
 
 def gradients_by_gate(algorithm: MetaLSTM, gradients: list[Tensor]) -> list[Tensor]:

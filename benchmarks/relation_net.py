@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from agreement import require_equal
 from timing import compare, print_table, save
 from torch import Tensor, nn
 
@@ -22,7 +23,6 @@ from metaexp.algorithms.relation_net import RelationNet
 from metaexp.core.optim import ClipNormPerModule
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode, Examples
-from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import raise_malloc_thresholds
 from metaexp.models.relation_embedding import RelationEmbedding
 
@@ -147,20 +147,17 @@ def check_equal(algorithm: RelationNet, plain: Plain, episode: Episode) -> None:
     """Stop unless both give the same loss and gradients for the same weights, in float64.
 
     Raises:
-        AssertionError: The losses differ, or the gradients of a parameter, by more than rounding.
+        SystemExit: The losses differ, or the gradients of a parameter, by more than rounding.
     """
     ours, theirs = copy.deepcopy(algorithm).double(), copy.deepcopy(plain).double()
     exact = Episode(*(Examples(side.x.double(), side.y, side.n_way) for side in episode))
     losses = ours(exact), theirs.loss(exact)
-    torch.testing.assert_close(*losses, rtol=1e-9, atol=0.0)
     names = [name for name, _ in theirs.named_parameters()]
     found, expected = (
         dict(zip(names, torch.autograd.grad(loss, list(module.parameters())), strict=True))
         for loss, module in zip(losses, (ours, theirs), strict=True)
     )
-    name, difference = largest_difference(found, expected, 1e-5)
-    if not difference < 1e-8:
-        raise AssertionError(f"the gradients of {name} differ by {difference:.1e} of their norm")
+    require_equal("Relation Network", (losses[0], found), (losses[1], expected), 1e-5)
 
 
 def update(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
