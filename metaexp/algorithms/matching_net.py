@@ -22,7 +22,7 @@ own length. That is the default of Meta-Dataset (Triantafillou et al., ICLR 2020
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +37,19 @@ from metaexp.core.types import Episode, Examples
 from metaexp.models.base import Network, has_batch_norm
 from metaexp.models.batch_norm import normalise_with
 
-Memory = tuple[Tensor, Tensor]
-"""What predictions attend to: embedded support (S, F), and its labels one-hot (S, N)."""
+
+class Memory(NamedTuple):
+    """What predictions attend to.
+
+    Attributes:
+        support: Embedded support (S, F).
+        y: Its labels (S,).
+        members: The same one-hot (S, N).
+    """
+
+    support: Tensor
+    y: Tensor
+    members: Tensor
 
 
 class MatchingNet(Algorithm):
@@ -124,30 +135,31 @@ class MatchingNet(Algorithm):
         return F.dropout(out.flatten(1), self.dropout, self.training)  # (B, F)
 
     def _memory(self, embedded: Tensor, support: Examples) -> Memory:
-        labels = F.one_hot(support.y, support.n_way).to(embedded.dtype)  # (S, N)
-        return embedded if self.context is None else self.context.embed_support(embedded), labels
+        if self.context is not None:
+            embedded = self.context.embed_support(embedded)
+        return Memory(embedded, support.y, F.one_hot(support.y, support.n_way).to(embedded.dtype))
 
     def _log_probabilities(self, memory: Memory, embedded: Tensor) -> Tensor:
         """(M, N) from query embeddings (M, F). A class without support gets the smallest probability, not 0."""
-        support, labels = memory
+        support, y, members = memory
         if self.context is not None:
             embedded = self.context.embed_queries(embedded, support)
         if self.exact_cosine:
             embedded = F.normalize(embedded, dim=1)
         attention = (embedded @ F.normalize(support, dim=1).T).log_softmax(1)  # (M, S), as logarithms
-        return _sum_over_classes(attention, labels)
+        return _sum_over_classes(attention, y, members)
 
 
-def _sum_over_classes(attention: Tensor, labels: Tensor) -> Tensor:
-    """Log of the attention summed over each class (M, N), from its logarithms (M, S) and labels (S, N).
+def _sum_over_classes(attention: Tensor, y: Tensor, members: Tensor) -> Tensor:
+    """Log of the attention summed over each class (M, N), from its logarithms (M, S), labels (S,) and (S, N) one-hot.
 
     The largest of each class is taken out before the sum, so that classes with little attention do not become 0.
     """
-    classes = labels.argmax(1).expand_as(attention)  # (M, S)
-    smallest = attention.new_full((attention.shape[0], labels.shape[1]), torch.finfo(attention.dtype).min)
+    classes = y.expand_as(attention)  # (M, S)
+    smallest = attention.new_full((attention.shape[0], members.shape[1]), torch.finfo(attention.dtype).min)
     largest = smallest.scatter_reduce(1, classes, attention.detach(), "amax")  # (M, N)
-    total = (attention - largest.gather(1, classes)).exp() @ labels
-    absent = labels.sum(0) == 0  # (N,)
+    total = (attention - largest.gather(1, classes)).exp() @ members
+    absent = members.sum(0) == 0  # (N,)
     return (total + absent).log() + largest.masked_fill(absent, math.log(torch.finfo(attention.dtype).tiny))
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from metaexp.algorithms.matching_net import FullContext, LSTMCell, MatchingNet, _sum_over_classes
+from metaexp.algorithms.matching_net import FullContext, LSTMCell, MatchingNet, Memory, _sum_over_classes
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Episode
@@ -66,11 +66,10 @@ def test_queries_keep_their_length_where_the_cosine_is_not_exact(make_task: Make
 def test_a_loss_has_a_gradient_where_the_right_class_gets_no_attention(make_task: MakeTask) -> None:
     """As a probability, e to the power of -1000 would be rounded to zero, whose logarithm has no gradient."""
     algorithm = matching_net(exact_cosine=False)
-    labels = torch.eye(2, dtype=torch.float64)
+    support = torch.eye(2, dtype=torch.float64)
     embedded = torch.tensor([[1000.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    loss = algorithm.loss(
-        algorithm._log_probabilities((torch.eye(2, dtype=torch.float64), labels), embedded), torch.tensor([1])
-    )
+    scores = algorithm._log_probabilities(Memory(support, torch.arange(2), support), embedded)
+    loss = algorithm.loss(scores, torch.tensor([1]))
     (gradient,) = torch.autograd.grad(loss, embedded)
     assert loss == 1000.0
     assert torch.allclose(gradient, torch.tensor([[1.0, -1.0]], dtype=torch.float64))
@@ -105,8 +104,8 @@ def test_embeddings_of_float32_are_compared_in_bfloat16(make_task: MakeTask) -> 
 
 def test_with_exact_cosines_of_a_relu_no_class_gets_more_than_the_bound() -> None:
     algorithm = matching_net()
-    labels = torch.eye(5, dtype=torch.float64)
-    scores = algorithm._log_probabilities((torch.eye(5, dtype=torch.float64), labels), 1000.0 * torch.eye(5).double())
+    support = torch.eye(5, dtype=torch.float64)
+    scores = algorithm._log_probabilities(Memory(support, torch.arange(5), support), 1000.0 * support)
     assert torch.allclose(scores.diagonal().exp(), torch.tensor(math.e / (math.e + 4), dtype=torch.float64))
 
 
@@ -186,12 +185,13 @@ def test_attention_is_summed_over_classes_as_logsumexp_does_it(scale: float) -> 
     """With gradients; the largest scale gives classes that are 0 as probabilities. One class has no support."""
     generator = torch.Generator().manual_seed(0)
     attention = (scale * torch.randn(7, 9, generator=generator, dtype=torch.float64)).log_softmax(1).requires_grad_()
-    labels = F.one_hot(torch.tensor([0, 1, 3, 3, 0, 1, 1, 3, 0]), 4).double()
+    y = torch.tensor([0, 1, 3, 3, 0, 1, 1, 3, 0])
+    labels = F.one_hot(y, 4).double()
     weights = torch.randn(7, 4, generator=generator, dtype=torch.float64)
     masked = attention.unsqueeze(2).masked_fill(labels == 0, -math.inf)  # (7, 9, 4)
     present = [0, 1, 3]
     expected = masked[:, :, present].logsumexp(1)
-    found = _sum_over_classes(attention, labels)
+    found = _sum_over_classes(attention, y, labels)
     torch.testing.assert_close(found[:, present], expected)
     assert found[:, 2].tolist() == [math.log(torch.finfo(torch.float64).tiny)] * 7
     wanted, got = (
@@ -199,7 +199,7 @@ def test_attention_is_summed_over_classes_as_logsumexp_does_it(scale: float) -> 
         for values, columns in ((expected, present), (found, [0, 1, 2, 3]))
     )
     torch.testing.assert_close(got, wanted)
-    other = labels.roll(1, 0)  # the labels of other examples give other sums
-    assert not torch.allclose(_sum_over_classes(attention, other)[:, present], expected)
+    other = _sum_over_classes(attention, y.roll(1), labels.roll(1, 0))  # the labels of other examples
+    assert not torch.allclose(other[:, present], expected)
     if scale == 1000.0:
         assert (expected.exp() == 0).any()
