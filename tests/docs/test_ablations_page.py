@@ -22,12 +22,14 @@ RUN = "maml_sinusoid"
 
 @pytest.fixture(scope="module")
 def ablations() -> ModuleType:
-    return load_program("benchmarks/ablations.py")
+    return load_program("benchmarks/published/ablations.py")
 
 
 def test_the_page_is_that_of_the_record(ablations: ModuleType) -> None:
     text, record = PAGE.read_text(), json.loads(RECORD.read_text())
-    assert ablations.on_page(text, record) == text, "run python benchmarks/ablations.py --page docs/ablations.md"
+    assert ablations.on_page(text, record) == text, (
+        "run python benchmarks/published/ablations.py --page docs/ablations.md"
+    )
     record["results"][RUN]["changes"][0]["difference"] += 0.01
     assert ablations.on_page(text, record) != text
 

@@ -19,12 +19,14 @@ RECORD = ROOT / "benchmarks" / "records" / "best_or_last.json"
 
 @pytest.fixture(scope="module")
 def best_or_last() -> ModuleType:
-    return load_program("benchmarks/best_or_last.py")
+    return load_program("benchmarks/published/best_or_last.py")
 
 
 def test_the_page_is_that_of_the_record(best_or_last: ModuleType) -> None:
     text, record = PAGE.read_text(), json.loads(RECORD.read_text())
-    assert best_or_last.on_page(text, record) == text, "run python benchmarks/best_or_last.py --page docs/ablations.md"
+    assert best_or_last.on_page(text, record) == text, (
+        "run python benchmarks/published/best_or_last.py --page docs/ablations.md"
+    )
     next(iter(record["results"].values()))["difference"] += 0.01
     assert best_or_last.on_page(text, record) != text
 

@@ -27,7 +27,7 @@ TASK = "5way_1shot"
 
 @pytest.fixture(scope="module")
 def released() -> ModuleType:
-    return load_program("benchmarks/released_weights.py")
+    return load_program("benchmarks/published/released_weights.py")
 
 
 def block(n_in: int, padding: int) -> nn.Sequential:
@@ -100,7 +100,9 @@ def test_a_file_that_is_not_there_and_one_of_something_else_are_refused(released
 
 def test_the_page_is_that_of_the_record(released: ModuleType) -> None:
     text, record = PAGE.read_text(), json.loads(RECORD.read_text())
-    assert released.on_page(text, record) == text, "run python benchmarks/released_weights.py --page docs/ablations.md"
+    assert released.on_page(text, record) == text, (
+        "run python benchmarks/published/released_weights.py --page docs/ablations.md"
+    )
     record["results"][f"{TASK} transductive"]["mean"] -= 0.01
     assert released.on_page(text, record) != text
 

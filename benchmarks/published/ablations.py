@@ -3,7 +3,7 @@
 Committed weights of docs/results are tested again, each time with one setting changed. A difference is the mean over
 the same test tasks, with its 95 % interval. Omniglot must be in METAEXP_DATA or in the cache::
 
-    python benchmarks/ablations.py --measure RUN ... --page docs/ablations.md
+    python benchmarks/published/ablations.py --measure RUN ... --page docs/ablations.md
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
 from pages import page_parser, write_page
@@ -28,7 +30,7 @@ from metaexp.results.episodes import read_episodes
 from metaexp.results.record import read_record
 from metaexp.run.evaluation.evaluate import evaluate_run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 TASKS: Final = {"accuracy": 600, "mse": 10_000}
 RECORD = ROOT / "benchmarks" / "records" / "ablations.json"

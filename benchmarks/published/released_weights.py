@@ -3,7 +3,8 @@
 Their repository, github.com/floodsung/LearningToCompare_FSL, has two files for each task in ``omniglot/models``: of
 the embedding and of the relation module. Give that folder. Omniglot must be in METAEXP_DATA or in the cache::
 
-    python benchmarks/released_weights.py --measure LearningToCompare_FSL/omniglot/models --page docs/ablations.md
+    python benchmarks/published/released_weights.py --measure LearningToCompare_FSL/omniglot/models \\
+        --page docs/ablations.md
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
 import torch
@@ -31,7 +34,7 @@ from metaexp.run.build import build
 from metaexp.run.chunk_size import tasks_at_once
 from metaexp.run.evaluation.evaluator import Evaluator
 
-RECORD: Final = Path(__file__).resolve().parent / "records" / "released_weights.json"
+RECORD: Final = Path(__file__).resolve().parents[1] / "records" / "released_weights.json"
 TASKS: Final = ("5way_1shot", "5way_5shot", "20way_1shot", "20way_5shot")
 MODES: Final = ("transductive", "running")
 _BLOCK: Final = re.compile(r"layer(\d)\.([01])\.(\w+)")

@@ -4,7 +4,7 @@ A published copy has the weights that were tested. The run folder also has those
 of published runs that test the weights which are best on validation. Their data must be in METAEXP_DATA or in the
 cache::
 
-    python benchmarks/best_or_last.py --measure outputs/RUN ... --page docs/ablations.md
+    python benchmarks/published/best_or_last.py --measure outputs/RUN ... --page docs/ablations.md
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
 from ablations import RESULTS, interval, percent
@@ -29,7 +31,7 @@ from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.run.checkpoint import read, write
 from metaexp.run.evaluation.evaluate import evaluate_run
 
-RECORD = Path(__file__).resolve().parent / "records" / "best_or_last.json"
+RECORD = Path(__file__).resolve().parents[1] / "records" / "best_or_last.json"
 
 
 def published_copy(record: RunRecord) -> Path:
