@@ -1,9 +1,9 @@
-"""The weights that the authors of Relation Networks released, tested on our episodes by our code.
+r"""The weights that the authors of Relation Networks released, tested on our episodes by our code.
 
 Their repository, github.com/floodsung/LearningToCompare_FSL, has two files for each task in ``omniglot/models``: of
 the embedding and of the relation module. Give that folder. Omniglot must be in METAEXP_DATA or in the cache::
 
-    python benchmarks/published/released_weights.py --measure LearningToCompare_FSL/omniglot/models \\
+    python benchmarks/published/released_weights.py --measure LearningToCompare_FSL/omniglot/models \
         --page docs/ablations.md
 """
 
