@@ -89,7 +89,7 @@ def check(
         MachineError: The accelerator is not here, and that is the only problem.
         DataError: The files of the dataset are wrong, and that is the only problem.
     """
-    checker = Checker(_framework_keys())
+    checker = Checker([*_framework_keys(), *_keys_of_nodes(config)])
     values = _check_all(checker, config, ignored)
     if isinstance(values.get("model"), ClassSpec):
         values["model"], wrong = with_weights(values["model"], purpose.is_new)
@@ -165,6 +165,12 @@ def _framework_keys() -> list[str]:
         if source is not None:
             keys += [f"{section}.{argument.name}" for argument in constructor(source).arguments]
     return keys
+
+
+def _keys_of_nodes(config: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of the chosen files, such as ``optimizer.lr``, to suggest from."""
+    nodes = {name: config[name] for name in SLOTS if isinstance(config.get(name), Mapping)}
+    return [f"{name}.{key}" for name, node in nodes.items() for key in node if not str(key).startswith("_")]
 
 
 def _missing_accelerator(values: Mapping[str, Any]) -> str | None:

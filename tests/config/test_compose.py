@@ -116,6 +116,10 @@ UNREADABLE = {
     "~train.stps": "~train.stps: there is no train.stps to take out.",
     "experiment=maml": "experiment=maml is not there.",
     "seed=${nothing}": "seed=${nothing} cannot be resolved: Interpolation key 'nothing' not found.",
+    "lr=1": "lr is not a key of the configuration. Did you mean optimizer.lr?",
+    "inner_lr=1": "inner_lr is not a key of the configuration. Did you mean algorithm.inner_lr?",
+    "n_way=3": "n_way is not a key of the configuration. Did you mean task.n_way?",
+    "zzz=1": "zzz is not a key of the configuration. Known: seed, train, ",
     "seed=???": "seed has no value; give it one: it must be an integer >= 0.",
 }
 

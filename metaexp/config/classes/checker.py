@@ -174,7 +174,9 @@ class Checker:
             prefix: What stands before them in the dotted key.
         """
         near = format_nearest(name, known).replace("mean ", f"mean {prefix}") if known else ""
-        elsewhere = format_nearest(path, self._known_keys) if not near else ""
+        others = [key for key in self._known_keys if key != path]
+        same = [key for key in others if key.rpartition(".")[2] == name]
+        elsewhere = format_nearest(path, others) or (f" Did you mean {same[0]}?" if same else "")
         return near or elsewhere or (f" Known: {', '.join(known)}." if known else " There are none.")
 
     def _open_keys(self, key: str, node: Mapping[str, Any], slot: Slot) -> dict[str, Any]:
