@@ -13,6 +13,7 @@ from metaexp.config.classes.make import make
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.purpose import Purpose
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError, MetaexpError
 from metaexp.core.terminal_text import print_text
 from metaexp.data.base import Dataset
@@ -60,7 +61,10 @@ def print_dataset(name: str, dataset: Dataset, folder: Path) -> bool:
     if not sources.advice:
         return True
     for split, capacity in (dataset.capacity() or {}).items():
-        print_text(f"  {split + ':':8s} {capacity.n_classes} classes, {capacity.per_class} examples in the smallest")
+        print_text(
+            f"  {split + ':':8s} {counted(capacity.n_classes, 'class')}, "
+            f"{counted(capacity.per_class, 'example')} in the smallest"
+        )
     print_text(f"  Its files are not here. {sources.advice_for(name)}")
     if hasattr(dataset, "stand_in"):
         print_text(f"  Made-up images take their place: metaexp data dataset={name} dataset.stand_in=true")

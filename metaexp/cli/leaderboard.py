@@ -13,6 +13,7 @@ from metaexp.compare.find import run_folders
 from metaexp.config.compose import Composer
 from metaexp.config.identity import config_hash
 from metaexp.config.project import use_own_files
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.core.terminal_text import print_text
@@ -76,7 +77,8 @@ def _format_disagreement(again: ReproducedTest, where: str) -> str:
     found, recorded = again.found, again.recorded.test
     assert recorded is not None  # reproduce_test refuses other runs
     if found.n_episodes != recorded.n_episodes:
-        return f"its weights were tested on {found.n_episodes} episodes, and its {where} says {recorded.n_episodes}."
+        tested = counted(found.n_episodes, "episode")
+        return f"its weights were tested on {tested}, and its {where} says {recorded.n_episodes}."
     return f"its weights give {found.mean:.6g}, and its {where} says {recorded.mean:.6g}."
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaexp.cli.arguments import Options, make_parser, number, own_options, parse, print_help, whole_number
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.terminal_text import print_text
@@ -164,11 +165,12 @@ def _print(found: Predictions, output: Path | None) -> None:
         print_text(f"... and {len(found.names) - _SHOWN} more{'' if output else '; --output FILE.csv has all'}")
     if found.calibration is not None:
         made = found.calibration
+        episodes = counted(made.n_episodes, "validation episode")
         print_text(
-            f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes of "
-            f"{made.shape.n_way} ways and {made.shape.k_shot} shot{'s' if made.shape.k_shot != 1 else ''}"
+            f"coverage {made.level:g} over unseen tasks, calibrated on {episodes} of "
+            f"{counted(made.shape.n_way, 'way')} and {counted(made.shape.k_shot, 'shot')}"
             if made.shape.n_way
-            else f"coverage {made.level:g} over unseen tasks, calibrated on {made.n_episodes} validation episodes"
+            else f"coverage {made.level:g} over unseen tasks, calibrated on {episodes}"
         )
     if output is not None:
         print_text(f"all predictions: {output}")

@@ -12,6 +12,7 @@ from typing import cast
 from metaexp.cli.arguments import Options, make_parser, parse, print_help, whole_number
 from metaexp.config.compose import Composer
 from metaexp.config.project import own_file_options
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError
 from metaexp.core.terminal_text import print_text
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str]) -> int:
     _write(options, text)
     goal = "maximizes" if metric.larger_is_better else "minimizes"
     print_text(
-        f"{options.output}: --method {options.method} over {len(space.dimensions)} keys, {goal} {metric.validation}"
+        f"{options.output}: --method {options.method} over {counted(len(space.dimensions), 'key')}, "
+        f"{goal} {metric.validation}"
     )
     print_text(f"start it:  wandb sweep {shlex.quote(str(options.output))}")
     print_text(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaexp.compare.comparison import Comparison as Tables
 from metaexp.compare.gather import LeftOut
+from metaexp.core.counted import counted
 from metaexp.results.figures.shown import ShownFigure
 from metaexp.results.run_table import format_html_table
 
@@ -30,7 +31,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The tasks and the number of rows."""
-        return f"<comparison of {len(self.rows)} rows: {', '.join(table.title for table in self.tables)}>"
+        return f"<comparison of {counted(len(self.rows), 'row')}: {', '.join(table.title for table in self.tables)}>"
 
     def _repr_html_(self) -> str:
         """The rows, for a notebook."""

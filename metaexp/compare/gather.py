@@ -11,6 +11,7 @@ import numpy as np
 
 from metaexp.compare.find import run_folders
 from metaexp.compare.statistics.effects import Array
+from metaexp.core.counted import counted
 from metaexp.core.disk.errors import explain_disk_errors
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -103,13 +104,13 @@ def gather(paths: Sequence[Path], metric: str | None = None) -> Gathered:
 def _unusable(folder: Path, record: RunRecord) -> str:
     """Why a run cannot be compared; an empty text if it can."""
     if record.status == "failed":
-        return f"failed after {record.steps:,} steps: {record.error or 'no message'}"
+        return f"failed after {counted(record.steps, 'step')}: {record.error or 'no message'}"
     if record.status != "completed":
         done = "is still running, or was killed," if record.status == "running" else "was interrupted"
         steps = max(
             record.steps, last_step(folder / METRICS_FILE)
         )  # the record of a killed run is that of its beginning
-        return f"{done} after {steps:,} steps"
+        return f"{done} after {counted(steps, 'step')}"
     return ""
 
 

@@ -13,6 +13,7 @@ from metaexp.compare.output.wording import format_difference, format_range
 from metaexp.compare.rows import ABSENT, Decide, flatten, format_setting
 from metaexp.compare.statistics.effects import Array
 from metaexp.compare.statistics.pairs import compare_rows
+from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.results.display.wording import format_score
 from metaexp.results.episodes import EPISODES_FILE, tested_episodes
@@ -257,8 +258,8 @@ def _numbers(first: Side, second: Side, findings: list[Finding]) -> list[str]:
     found = pair.difference
     lines.append(
         f"A minus B is {format_difference(a.test.metric, found.mean)} (95 % interval over episodes "
-        f"{format_range(a.test.metric, found)}). {int((x != y).sum()):,} of {x.size:,} episodes differ. The first of "
-        f"them is episode {int(np.argmax(x != y))}."
+        f"{format_range(a.test.metric, found)}). {int((x != y).sum()):,} of {counted(x.size, 'episode')} differ. "
+        f"The first of them is episode {int(np.argmax(x != y))}."
     )
     if not findings:
         lines.append(

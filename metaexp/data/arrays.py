@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
@@ -194,4 +195,7 @@ def _report_left_out(
     left = [name for name in sizes if name not in used]
     if left:
         n_examples = sum(sizes[name] for name in left)
-        progress(f"Left out of {path}: {n_examples} examples of {len(left)} classes that are in no class list.")
+        progress(
+            f"Left out of {path}: {counted(n_examples, 'example')} of {counted(len(left), 'class')} that are in no "
+            "class list."
+        )

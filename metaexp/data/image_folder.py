@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.fields import NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Capacity, Split
@@ -199,8 +200,7 @@ class ImageFolder(Dataset):
                 source.check_once([image for images in files.values() for image in images])
                 left = len(list(filter(is_example, names))) - sum(map(len, files.values()))
                 if left > 0:
-                    what = "1 image" if left == 1 else f"{left} images"
-                    progress(f"Ignored in {path}: {what} that {listed} does not list.")
+                    progress(f"Ignored in {path}: {counted(left, 'image')} that {listed} does not list.")
                 return files
             files = {name: images for name, images in images_by_folder(names).items() if name}
             source.check_once([image for images in files.values() for image in images])

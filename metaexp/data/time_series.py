@@ -89,8 +89,9 @@ class TimeSeries(TaskFile):
     def check_has_examples(self, task: str, path: Path) -> None:
         """Raise DataError: the series is too short, or has too many missing values, for a window."""
         raise DataError(
-            f"{path}: series {task} has no window of dataset.length={self.length} and dataset.horizon={self.horizon} "
-            "steps without a missing value. Lower these, or leave out such series with dataset.min_examples=1."
+            f"{path}: series {task} has no window of dataset.length={self.length} and "
+            f"dataset.horizon={self.horizon} without a missing value. Lower these, or leave out such "
+            "series with dataset.min_examples=1."
         )
 
 

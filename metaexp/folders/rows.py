@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
@@ -106,10 +107,10 @@ def owner_row(found: Found) -> Row:
     facts["when"] = max((time for time in times if time), default=None) or _format_change_time(found.path)
     if found.kind == "search":
         state, result, error = _search_state(found.path, states, in_use=in_use)
-        what = f"{len(inner)} trial{'s' if len(inner) != 1 else ''}"
+        what = counted(len(inner), "trial")
     else:
         state, result, error = _sweep_state(found.path, states, in_use=in_use)
-        what = f"{len(inner)} job{'s' if len(inner) != 1 else ''}"
+        what = counted(len(inner), "job")
     facts["state"] = state
     return Row(found, state, facts, {}, result, what, error)
 

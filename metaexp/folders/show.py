@@ -13,6 +13,7 @@ from metaexp.config.classes.values import format_setting
 from metaexp.config.compose import Composer
 from metaexp.config.identity import leaves, with_added_keys
 from metaexp.config.purpose import Purpose
+from metaexp.core.counted import counted
 from metaexp.core.errors import MetaexpError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import align_columns, plain
@@ -104,7 +105,9 @@ def _format_results(folder: Path, record: RunRecord) -> list[str]:
     lines = ["results:"]
     for name, score in (("test", record.test), (name_validation(record), record.val)):
         if score is not None:
-            lines.append(f"  {name:10}  {score.metric} {format_score(score)} over {score.n_episodes:,} episodes")
+            lines.append(
+                f"  {name:10}  {score.metric} {format_score(score)} over {counted(score.n_episodes, 'episode')}"
+            )
     if record.reference is not None:
         lines.append(f"  published   {format_reference(record.reference)} ({record.reference.paper})")
     if record.verdict is not None:
@@ -120,7 +123,7 @@ def _format_results(folder: Path, record: RunRecord) -> list[str]:
         )
     best = "" if record.selected_step is None else f", weights after {record.selected_step:,} selected"
     time = "" if record.status == "running" else f"; {format_time(record.seconds)}"  # not known after a kill
-    cost = f"{steps_done(folder, record):,} steps{best}{time}"
+    cost = f"{counted(steps_done(folder, record), 'step')}{best}{time}"
     lines.append(f"  cost        {cost}{'; ' + format_device(record.device) if record.device else ''}")
     return lines if len(lines) > 1 else []
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metaexp.core.counted import agreeing, counted
 from metaexp.machine.single_rank import Ranks
 
 
@@ -159,7 +160,8 @@ class Exchange:
             if count not in (0, self.ranks.size):
                 what = "a parameter" if index < len(self.parameters) else self.names[index - len(self.parameters)]
                 raise RuntimeError(
-                    f"{count:.0f} of {self.ranks.size} ranks have a gradient or a new value for {what} of shape "
+                    f"{count:.0f} of {counted(self.ranks.size, 'rank')} {agreeing(count, 'has')} a gradient or a new "
+                    f"value for {what} of shape "
                     f"{tuple(self._shapes[index])}. Which parameters a step reaches must not depend on the tasks."
                 )
 

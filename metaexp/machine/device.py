@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from metaexp.config.schema import DeviceSettings
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, MachineError
 from metaexp.machine.compiler import put_off_compiler, set_deterministic
 from metaexp.machine.launch import Launch
@@ -95,20 +96,15 @@ class Compute:
     def recorded(self) -> Machine:
         """The device as the record has it."""
         return Machine(
-            accelerator=self.device.type,
-            name=self.name,
-            precision=self.precision,
-            threads=self.threads,
-            deterministic=self.deterministic,
-            task_chunk=self.task_chunk,
-            ranks=self.ranks,
+            accelerator=self.device.type, name=self.name, precision=self.precision, threads=self.threads,
+            deterministic=self.deterministic, task_chunk=self.task_chunk, ranks=self.ranks,
             runs_together=self.runs_together,
-        )
+        )  # fmt: skip
 
     def __str__(self) -> str:
         """Return the device as a run shows it."""
-        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""
-        ranks = f"{self.ranks} ranks, each on " if self.ranks > 1 else ""
+        threads = f", {counted(self.threads, 'thread')}" if self.device.type == "cpu" else ""
+        ranks = f"{counted(self.ranks, 'rank')}, each on " if self.ranks > 1 else ""
         return f"{ranks}{self.device.type} ({self.name}{threads}, {self.precision})"
 
 
@@ -211,8 +207,8 @@ def find_own(accelerator: str, launch: Launch) -> torch.device:
     n_gpus = torch.cuda.device_count()
     if launch.local_rank >= n_gpus:
         raise MachineError(
-            f"{launch.local_size} processes were started on a machine with {n_gpus} GPU{'s' if n_gpus > 1 else ''}, "
-            f"and each needs one of its own. Start torchrun with --nproc-per-node={n_gpus}, or set device=cpu."
+            f"{launch.local_size} processes were started on a machine with {counted(n_gpus, 'GPU')}, and each "
+            f"needs one of its own. Start torchrun with --nproc-per-node={n_gpus}, or set device=cpu."
         )
     torch.cuda.set_device(launch.local_rank)
     return torch.device("cuda", launch.local_rank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import MachineError
 
 _MOST_THREADS, _MOST_THREADS_PER_CORE = 256, 4
@@ -50,7 +51,6 @@ def check_threads(threads: int | None) -> None:
     most = max(_MOST_THREADS, _MOST_THREADS_PER_CORE * cores())
     if threads is not None and threads > most:
         raise MachineError(
-            f"device.threads={threads} is more than this machine can start: it has {cores()} core"
-            f"{'s' if cores() > 1 else ''}, and at most {most} threads are allowed. Set device.threads={cores()}, or "
-            "leave it out."
+            f"device.threads={threads} is more than this machine can start: it has {counted(cores(), 'core')}, and "
+            f"at most {counted(most, 'thread')} are allowed. Set device.threads={cores()}, or leave it out."
         )

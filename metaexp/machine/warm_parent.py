@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from metaexp.core.counted import counted
 from metaexp.machine.signals import HANDLED
 
 _MOST_BYTES = 1 << 20
@@ -156,7 +157,7 @@ def _refuse_threads() -> None:
     """End this process if it has several threads, since a forked child could hang."""
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
-        sys.exit(f"the warm parent has {threads} threads, and cannot be forked safely")
+        sys.exit(f"the warm parent has {counted(threads, 'thread')}, and cannot be forked safely")
 
 
 def _printed() -> bytes:

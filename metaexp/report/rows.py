@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.results.display.markdown import format_table
 from metaexp.results.display.wording import (
     NOTHING,
@@ -175,7 +176,7 @@ def format_entry_command(entry: Entry, folder: str | None = None) -> str:
 def format_measured(entry: Entry) -> str:
     """Return the test score; over several seeds with their number."""
     score = format_score(entry.record.test)
-    return f"{score} ({len(entry.seeds)} seeds)" if entry.seeds else score
+    return f"{score} ({counted(len(entry.seeds), 'seed')})" if entry.seeds else score
 
 
 def format_devices(entry: Entry) -> str:

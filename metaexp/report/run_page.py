@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaexp.core.counted import counted
 from metaexp.report.rows import Entry, format_entry_command, format_measured, format_seeds_table, format_title
 from metaexp.results.display.markdown import escape_line, format_table
 from metaexp.results.display.wording import (
@@ -124,7 +125,7 @@ def _sentence(entry: Entry) -> str:
     record = entry.record
     metric = record.test.metric if record.test else "not tested"
     if entry.seeds:
-        metric += f", mean of {len(entry.seeds)} seeds"
+        metric += f", mean of {counted(len(entry.seeds), 'seed')}"
     task, score = format_task(record.task), format_score(record.test)
     parts = [f"{record.algorithm} on {record.dataset}, {task}: **{score}** ({metric})."]
     if format_published(record) != NOTHING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import open_regular
 from metaexp.core.errors import RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, TIMINGS_FILE, read_all_lines
@@ -132,8 +133,7 @@ def _metrics(run: Path, again: Path, until: int | None) -> Iterator[str | Differ
     extra = [line for line in by_kind.values() if not (is_published(run) and _is_training(line))]
     for step, values in extra[:1]:
         yield Difference(f"{METRICS_FILE}, step {step}", ", ".join(values), "missing", "there", None)
-    plural = "s" if len(ours) > 1 else ""
-    yield f"{len(ours):,} line{plural} of {METRICS_FILE}, steps {ours[0][0]:,} to {ours[-1][0]:,}"
+    yield f"{counted(len(ours), 'line')} of {METRICS_FILE}, steps {ours[0][0]:,} to {ours[-1][0]:,}"
 
 
 def _episodes(run: Path, again: Path) -> Iterator[str | Difference]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import WEIGHTS
@@ -181,7 +182,7 @@ def format_reproduced_tests(runs: Sequence[ReproducedTest]) -> str:
             lines.append(format_edited(run.evaluation.changed_code))
     whole = combined(runs)
     if len(runs) > 1:
-        lines.append(f"{len(runs)} seeds: {format_score(whole.test)}")
+        lines.append(f"{counted(len(runs), 'seed')}: {format_score(whole.test)}")
     if whole.verdict is not None:
         lines.append(f"verdict: {whole.verdict.text}")
     return "\n".join(lines)

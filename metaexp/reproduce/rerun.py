@@ -16,6 +16,7 @@ from metaexp.config.initial_weights import check_digest, digest_of, weights_file
 from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.reproduce.difference import RunComparison, compare_folders, first_step, last_step_of
@@ -123,7 +124,7 @@ def rerun(plan: RerunPlan, display: Display | None = None) -> Rerun:
 def format_rerun(done: Rerun) -> str:
     """Return the verdict, what was compared, the first differences and their possible causes, one a line."""
     result, until = done.result, done.plan.until
-    beginning = "" if until is None else f" as far as compared: the first {until:,} steps"
+    beginning = "" if until is None else f" as far as compared: the first {counted(until, 'step')}"
     lines = [f"identical{beginning}" if result.identical else f"not identical{beginning}"]
     lines += [f"  the same: {what}" for what in result.compared]
     lines += [f"  {'first difference' if i == 0 else 'and'}: {d.format()}" for i, d in enumerate(result.differences)]

@@ -14,6 +14,7 @@ from metaexp.config.compose import Composer, Job
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
 from metaexp.config.schema import Settings
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
 from metaexp.reproduce.rerun import FOLDER
@@ -204,10 +205,10 @@ def _format_estimate(plan: SeedsPlan, step_seconds: float, seconds: float, steps
     from metaexp.results.display.wording import format_times
 
     full = plan.base.train.steps
-    what = f"{full:,}" if steps is None else f"{steps:,} of {full:,}"
+    what = counted(full, "step") if steps is None else f"{steps:,} of {counted(full, 'step')}"
     one, in_all = format_times([seconds, seconds * max(left, 1)])
-    more = f" for each of {left} seeds, {in_all} in all" if left > 1 else ""
-    return f"{plan.name}: {what} steps at {step_seconds:.2g} s, as measured here: about {one}{more}"
+    more = f" for each of {counted(left, 'seed')}, {in_all} in all" if left > 1 else ""
+    return f"{plan.name}: {what} at {step_seconds:.2g} s, as measured here: about {one}{more}"
 
 
 def _round_down(number: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, Score
@@ -143,7 +144,9 @@ def tested_episodes(path: Path, test: Score | None, sha256: str | None) -> list[
         return per_step
     n_episodes = len(per_step[-1]) if per_step else 0
     if n_episodes != test.n_episodes:
-        raise RunFolderError(f"{path.name} has {n_episodes} episodes where {RECORD_FILE} says {test.n_episodes}.")
+        raise RunFolderError(
+            f"{path.name} has {counted(n_episodes, 'episode')} where {RECORD_FILE} says {test.n_episodes}."
+        )
     mean = sum(per_step[-1]) / max(n_episodes, 1)
     if not abs(mean - test.mean) <= 1e-6 * (1 + abs(test.mean)):  # not a number, too
         raise RunFolderError(f"the mean of {path.name} is not the test result of {RECORD_FILE}.")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import decimals
 from metaexp.core.terminal_text import plain
@@ -54,7 +55,7 @@ class RunTable(Sequence[Row]):
     def __repr__(self) -> str:
         """Name, status and score of each run, a line for each."""
         lines = [f"{row['name']}  {row['status']}  {_score(row)}" for row in self.rows]
-        return plain(f"<{len(self.rows)} runs>") + "".join(f"\n  {plain(line)}" for line in lines[:50])
+        return plain(f"<{counted(len(self.rows), 'run')}>") + "".join(f"\n  {plain(line)}" for line in lines[:50])
 
     def _repr_html_(self) -> str:
         """The table, for a notebook."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.results.display.wording import NOTHING, format_batch_norm, format_reference, format_score, format_task
 from metaexp.results.record import Reference, RunRecord
@@ -59,7 +60,7 @@ def rows(records: Sequence[RunRecord], whole: SeedsResult) -> list[list[str]]:
     found = [[f"seed {r.seed}", format_score(r.test), r.verdict.text if r.verdict else NOTHING] for r in records]
     if len(records) > 1:
         verdict = whole.verdict.text if whole.verdict else NOTHING
-        found.append([f"mean of {len(records)} seeds", format_score(whole.test), verdict])
+        found.append([f"mean of {counted(len(records), 'seed')}", format_score(whole.test), verdict])
     return found
 
 
@@ -86,13 +87,13 @@ def format_notes(records: Sequence[RunRecord], departs: str | None) -> list[str]
 def format_protocol(record: RunRecord) -> str:
     """Return a line such as ``600 tasks, 5-way 1-shot, 1 query per class, batch norm transductive``."""
     n_episodes = record.test.n_episodes if record.test else 0
-    queries = f"{record.task.n_query} {'query' if record.task.n_query == 1 else 'queries'}"
+    queries = counted(record.task.n_query, "query")
     steps = len(record.after_steps) - 1
     parts = [
-        f"{n_episodes:,} tasks",
+        counted(n_episodes, "task"),
         format_task(record.task),
         f"{queries} per class" if record.task.n_way else queries,
-        *([f"{steps} adaptation step{'' if steps == 1 else 's'} at test"] if record.after_steps else []),
+        *([f"{counted(steps, 'adaptation step')} at test"] if record.after_steps else []),
         f"batch norm {format_batch_norm(record.batch_norm)}",
     ]
     return ", ".join(parts)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.core.intervals import mean_interval
 from metaexp.results.record import RunRecord, Score, Verdict
@@ -75,6 +76,6 @@ def _verdict(records: Sequence[RunRecord], test: Score, means: Sequence[float] =
     )
     longest = max(record.steps for record in records)
     if verdict is not None and verdict.kind == "reproduced" and longest > steps:  # no number of steps reached it
-        text = f"shortened: the runs made from {steps:,} to {longest:,} steps"
+        text = f"shortened: the runs made from {steps:,} to {counted(longest, 'step')}"
         return Verdict("shortened", verdict.difference, text)
     return verdict

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from metaexp.core.counted import counted
 from metaexp.core.intervals import student_quantile
 from metaexp.core.metric import format_digits
 from metaexp.results.record import Reference, RunRecord, Score, Verdict
@@ -79,13 +80,16 @@ def reproduction_verdict(
         return Verdict("changed", difference, text)
     if reason := _no_test(test, reference):
         return Verdict("undecided", difference, f"undecided, {reason}: {gap}")
-    cut = _format_cut(steps, _full(reference, full_steps))
+    full = _full(reference, full_steps)
+    cut = _format_cut(steps, full)
     differ = len(set(seeds)) > 1
-    number = "one seed" if len(seeds) < 2 else f"{len(seeds)} seeds{'' if differ else ' with the same score'}"
+    number = (
+        "one seed" if len(seeds) < 2 else f"{counted(len(seeds), 'seed')}{'' if differ else ' with the same score'}"
+    )
     rest = f"{number}{_format_departures(departs)}"
     limit = margin(reference) * (1 + _ROUNDING)
     if abs(difference) + _half_width(test, reference, seeds, 0.95) <= limit:
-        after = f" after {steps:,} of {_full(reference, full_steps):,} steps" if cut else ""
+        after = f" after {steps:,} of {counted(full, 'step')}" if cut and full is not None else ""
         equal = f"within {format_margin(reference)}"
         if differ:
             reached = f"reproduced: reached{after}, {equal}" if cut else f"reproduced {equal}"
@@ -106,7 +110,7 @@ def _no_test(test: Score, reference: Reference) -> str:
     if margin(reference) == 0.0:
         return "a published error of 0 leaves no margin"
     if test.ci95 == 0.0 and not _is_accuracy(test.metric):
-        return f"all {test.n_episodes:,} episodes have the same error, which gives no interval"
+        return f"all {counted(test.n_episodes, 'episode')} have the same error, which gives no interval"
     return ""
 
 
@@ -176,7 +180,7 @@ def _full(reference: Reference, full_steps: int | None) -> int | None:
 
 def _format_cut(steps: int, full: int | None) -> str:
     """How a schedule was cut; empty where it was not."""
-    return f"shortened ({steps:,} of {full:,} steps)" if full is not None and steps < full else ""
+    return f"shortened ({steps:,} of {counted(full, 'step')})" if full is not None and steps < full else ""
 
 
 def _format_changes(steps: int, full: int | None, deviations: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from metaexp.core.counted import counted
 from metaexp.core.terminal_text import make_console
 from metaexp.results.display.wording import format_time
 from metaexp.results.progress_file import Progress, write_progress
@@ -190,7 +191,7 @@ class Lines(Display):
 
     def show_validation(self, step: int, result: str) -> None:
         """See :meth:`Display.show_validation`."""
-        self.print_line(f"validation after {step} steps: {result}")
+        self.print_line(f"validation after {counted(step, 'step')}: {result}")
 
     def print_line(self, text: str) -> None:
         """See :meth:`Display.print_line`."""
@@ -271,7 +272,7 @@ class Bar(Display):
     def show_validation(self, step: int, result: str) -> None:
         """See :meth:`Display.show_validation`."""
         self._validation = f"  val {result}"
-        self.print_line(f"validation after {step} steps: {result}")  # it stays when the bar is gone
+        self.print_line(f"validation after {counted(step, 'step')}: {result}")  # it stays when the bar is gone
 
     def print_line(self, text: str) -> None:
         """See :meth:`Display.print_line`."""

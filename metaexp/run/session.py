@@ -10,6 +10,7 @@ from typing import Any
 
 from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.counted import counted
 from metaexp.core.errors import MachineError, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, scalars_of_split
 from metaexp.core.metric import Metric
@@ -259,7 +260,7 @@ class Session:
         self.outputs.save_record(self.record)
 
     def _interrupted(self, how: str) -> Interrupted:
-        steps = f" after {self.state.step} of {self.settings.train.steps} steps{how}"
+        steps = f" after {self.state.step} of {counted(self.settings.train.steps, 'step')}{how}"
         return stopped_by(self.stop.signal_number, steps, resume_command(self.outputs.path))
 
     def _run_info(self) -> RunInfo:

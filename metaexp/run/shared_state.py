@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import MachineError
 from metaexp.machine.single_rank import Ranks
 from metaexp.models.base import not_persistent
@@ -68,7 +69,7 @@ class SharedCheckpoints(Checkpoints):
         """
         compared = {name: t for name, t in tensors.items() if name not in self._caches}
         try:
-            self._ranks.require_equal(f"the state after {step} steps", lambda: _digest(compared))
+            self._ranks.require_equal(f"the state after {counted(step, 'step')}", lambda: _digest(compared))
         except MachineError as error:
             raise MachineError(f"{error} {self._what_differs(compared)}") from None
         self._own.save(step, tensors, values)

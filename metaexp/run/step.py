@@ -14,6 +14,7 @@ from torch.func import functional_call
 from metaexp.config.classes.values import format_setting
 from metaexp.config.schema import Settings
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import ConfigError, NotFiniteError
 from metaexp.core.optim import Clip, Schedule
 from metaexp.core.over_tasks import over_tasks
@@ -253,13 +254,13 @@ def check_shares(settings: Settings, cls: type[Algorithm], n_ranks: int) -> None
     if trains_on_batches(cls.training_tasks, settings.train.shape.n_way):
         raise ConfigError(
             f"{cls.__name__} trains on one batch of train.meta_batch_size={tasks} "
-            f"examples per step, and {n_ranks} ranks share tasks, not examples. Start it with one process."
+            f"examples per step, and {counted(n_ranks, 'rank')} share tasks, not examples. Start it with one process."
         )
     if tasks < n_ranks:
         most = f"at most {tasks} processes" if tasks > 1 else "one process"
         raise ConfigError(
-            f"train.meta_batch_size={tasks} gives {tasks} task{'s' if tasks > 1 else ''} per step, which "
-            f"{n_ranks} ranks cannot share. Start {most} (torchrun --nproc-per-node), or set "
+            f"train.meta_batch_size={tasks} gives {counted(tasks, 'task')} per step, which "
+            f"{counted(n_ranks, 'rank')} cannot share. Start {most} (torchrun --nproc-per-node), or set "
             f"train.meta_batch_size={n_ranks} or more, which changes the numbers."
         )
 
@@ -280,10 +281,10 @@ def not_finite(
     numbers = [(step * len(per_task) + i) % n_tasks for i in range(len(per_task))]
     bad = [str(number) for number, loss in zip(numbers, per_task, strict=True) if not math.isfinite(loss)]
     if bad:
-        what = f"the loss of training task{'s' if len(bad) > 1 else ''} {', '.join(bad)}"
+        what = f"the loss of training {agreeing(len(bad), 'task')} {', '.join(bad)}"
     else:
         what = f"the gradient over training tasks {min(numbers)} to {max(numbers)}"
-    kept = f"The checkpoint after {saved[-1]} steps is kept" if saved else "There is no checkpoint yet"
+    kept = f"The checkpoint after {counted(saved[-1], 'step')} is kept" if saved else "There is no checkpoint yet"
     return NotFiniteError(
         f"{what} is not finite in step {step + 1} of {total} (seed {settings.seed}). {kept}. "
         f"Lower {' or '.join(_learning_rates(settings))}, or bound gradients with clip=norm."

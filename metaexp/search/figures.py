@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
+from metaexp.core.counted import counted
 from metaexp.core.metric import Metric, format_metric_name
 from metaexp.results.figures.style import BLUE, GREY, PALE, VERMILION, Canvas, percent, scale_log
 from metaexp.search.point import Point
@@ -59,7 +60,7 @@ def _history(found: SearchResult, done: Sequence[Point], path: Path) -> Path:
             axes.scatter([p.number for p in stopped], last, s=26, facecolors="none", edgecolors=GREY, label=label)
         axes.scatter([p.number for p in done], [p.value or 0.0 for p in done], s=26, color=BLUE, label="completed")
         axes.step(*_best_so_far(done, metric), where="post", color=VERMILION, label="best so far")
-        axes.set_title(f"{len(found.counted)} trials: {format_metric_name(metric.name)} on validation tasks")
+        axes.set_title(f"{counted(len(found.counted), 'trial')}: {format_metric_name(metric.name)} on validation tasks")
         axes.set_xlabel("trial")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label_metric(axes, metric)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaexp.config.command_line.section_overrides import key_of
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import RunFolderError
 from metaexp.core.metric import Metric
@@ -28,10 +29,9 @@ from metaexp.sweep.frozen_job import FrozenJob
 
 SCHEMA_VERSION = 1
 _MOST_SHOWN = 10
-_STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}
-
 _OF_THE_MACHINE = ("device", "tracker", "paths")
 """Sections that say where a run runs and what it tells. An experiment does not have them, so its command does."""
+_STATES = {"complete": "completed", "pruned": "stopped early", "fail": "failed", "running": "not finished"}
 
 
 class SearchResult(NamedTuple):
@@ -98,7 +98,7 @@ def format_opening(prepared: Prepared, points: Sequence[Point]) -> list[str]:
     before = f", {done} of them done before" if done else ""
     at_once = f", {options.workers} at once" if options.workers > 1 else ""
     return [
-        f"search={options.sampler} for the {goal}: {prepared.limit} trials{before}{at_once}",
+        f"search={options.sampler} for the {goal}: {counted(prepared.limit, 'trial')}{before}{at_once}",
         f"search folder: {prepared.path}",
     ]
 
@@ -115,7 +115,7 @@ def format_trial_end(job: FrozenJob, ended: TrialEnd, metric: Metric) -> str:
     if ended.end == "completed" and record is not None:
         result = f"validation {metric.name} {format_score(record.val)}"
     elif ended.end == "pruned":
-        result = f"stopped early, after the validation at {ended.step:,} of {job.steps:,} steps"
+        result = f"stopped early, after the validation at {ended.step:,} of {counted(job.steps, 'step')}"
     else:
         result = f"FAILED, {ended.state.error} (log: {ended.state.log})"
     return f"trial {job.number} ({job.what}): {result}"
@@ -152,8 +152,8 @@ def format_too_few(found: SearchResult) -> str:
     if n_keys < 2 or done >= trials_for_importance(n_keys):
         return ""
     return (
-        f"importance of the {n_keys} keys: it needs {trials_for_importance(n_keys)} completed trials; {done} "
-        f"{'is' if done == 1 else 'are'} not enough"
+        f"importance of the {counted(n_keys, 'key')}: it needs {trials_for_importance(n_keys)} completed trials; "
+        f"{done} {agreeing(done, 'is')} not enough"
     )
 
 
@@ -163,7 +163,7 @@ def format_counts(found: SearchResult) -> str:
     parts = [f"{tally[state]} {text}" for state, text in _STATES.items() if tally[state]]
     left = found.prepared.limit - len(found.counted)
     parts += [f"{left} not started"] if left > 0 and not found.is_done else []
-    return f"{len(found.counted)} trials: {', '.join(parts) or 'none started'}"
+    return f"{counted(len(found.counted), 'trial')}: {', '.join(parts) or 'none started'}"
 
 
 def train_command(found: SearchResult, best: Point) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import RunFolderError
 from metaexp.results.record import RECORD_FILE, RunRecord, read_record
 from metaexp.sweep.frozen_job import FrozenJob
@@ -140,4 +141,4 @@ def _tasks(config: dict[str, dict[str, int]]) -> int:
 
 
 def _runs(n: int) -> str:
-    return f"{n} finished run{'s' if n > 1 else ''}"
+    return counted(n, "finished run")

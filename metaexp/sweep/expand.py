@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from metaexp.config.command_line.overrides import first_line
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import ConfigError
 from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
 from metaexp.sweep.freezer import Freezer
@@ -62,7 +63,9 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
             parsed.append(override)
     n_jobs = math.prod(sum(1 for _ in o.sweep_iterator()) for o in parsed if o.is_sweep_override())
     if n_jobs > _MOST_JOBS and not problems:
-        problems.append(f"these overrides give {n_jobs:,} jobs; a sweep has at most {_MOST_JOBS:,}. Give fewer values.")
+        problems.append(
+            f"these overrides give {counted(n_jobs, 'job')}; a sweep has at most {_MOST_JOBS:,}. Give fewer values."
+        )
     if problems:
         raise ConfigError(problems)
     own = [o for o in parsed if o.is_hydra_override()]
@@ -198,8 +201,9 @@ def _format_problems(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[st
     """One sentence for each problem, with the jobs that have it."""
     problems = [_format_where(problem, jobs, n_jobs) for problem, jobs in found.items()]
     if len(problems) > _MOST_SHOWN:
-        problems = [*problems[:_MOST_SHOWN], f"and {len(problems) - _MOST_SHOWN} more problems."]
+        problems = [*problems[:_MOST_SHOWN], f"and {counted(len(problems) - _MOST_SHOWN, 'more problem')}."]
     bad = {job for jobs in found.values() for job in jobs}
     if len(bad) < n_jobs:
-        problems.append(f"The other {n_jobs - len(bad)} of {n_jobs} jobs are correct.")
+        verb = agreeing(n_jobs - len(bad), "is")
+        problems.append(f"The other {n_jobs - len(bad)} of {counted(n_jobs, 'job')} {verb} correct.")
     return problems

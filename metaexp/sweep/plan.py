@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metaexp.core.counted import counted
 from metaexp.machine.threads import threads_each
 from metaexp.results.display.wording import NOTHING, format_times
 from metaexp.sweep.decide import is_left
@@ -112,4 +113,4 @@ def _format_total(
 
 
 def _format_n_jobs(n: int) -> str:
-    return f"{n} job{'s' if n != 1 else ''}"
+    return counted(n, "job")

@@ -14,6 +14,7 @@ from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
 from metaexp.config.command_line.section_overrides import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.run.progress import Display, Silent
 from metaexp.sweep.decide import duplicates, is_complete, is_left
@@ -189,7 +190,7 @@ def format_changes(then: Sequence[FrozenJob], now: Sequence[FrozenJob]) -> str:
         A clause for a sentence; empty if nothing has changed.
     """
     if len(then) != len(now):
-        return f"the files have changed since: it has {len(then)} jobs, and would have {len(now)} now"
+        return f"the files have changed since: it has {counted(len(then), 'job')}, and would have {len(now)} now"
     for before, after in zip(then, now, strict=True):
         if before.own_code != after.own_code:
             return f"the code of your own that job {before.number} uses has changed since"

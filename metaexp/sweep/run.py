@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
 from metaexp.config.project import own_file_options
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import write_atomically
 from metaexp.core.errors import ExitCode, RunFolderError
 from metaexp.core.json_lines import METRICS_FILE, last_step
@@ -229,7 +230,7 @@ class Reporter:
 def _format_opening(
     sweep: Sweep, jobs: Sequence[FrozenJob], left: Sequence[FrozenJob], kept: frozenset[int], same: int
 ) -> str:
-    parts = [f"{len(jobs)} jobs in {sweep.path}"]
+    parts = [f"{counted(len(jobs), 'job')} in {sweep.path}"]
     parts += [f"{len(kept)} completed before"] if kept else []
     parts += [f"{same} the same as others"] if same else []
     parts += [f"{len(left)} to run" if left else "nothing to run"]

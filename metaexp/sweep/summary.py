@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from metaexp.core.counted import counted
 from metaexp.results.display.wording import format_score, format_time, format_times
 from metaexp.results.record import RunRecord
 from metaexp.sweep.frozen_job import FrozenJob
@@ -48,7 +49,7 @@ def _seconds(state: JobState) -> float | None:
 
 def format_steps_done(state: JobState) -> str:
     """Format how many steps an interrupted run has done; empty if it has no record."""
-    return f" after {state.record.steps:,} steps" if state.record else ""
+    return f" after {counted(state.record.steps, 'step')}" if state.record else ""
 
 
 def format_job(job: FrozenJob) -> str:
@@ -113,7 +114,7 @@ def format_counts(
     """
     found = Counter(states[job.number].status for job in jobs if job.number not in same)
     before = f" ({len(kept)} before)" if kept else ""
-    parts = [f"{found['completed']} of {len(jobs) - len(same)} jobs completed{before}"]
+    parts = [f"{found['completed']} of {counted(len(jobs) - len(same), 'job')} completed{before}"]
     parts += [f"{found[status]} {_STATUS_TEXTS.get(status, status)}" for status in _ORDER if found[status]]
     parts += [f"{len(same)} the same as others and not run"] if same else []
     return ", ".join(parts)

@@ -112,7 +112,7 @@ def test_show_says_source_licence_and_what_to_do_without_fetching(
     text = capsys.readouterr().out
     assert "source:  Lake, Salakhutdinov & Tenenbaum, 2015" in text
     assert "licence: MIT" in text
-    assert "train:   1100 classes, 20 examples in the smallest" in text
+    assert "train:   1,100 classes, 20 examples in the smallest" in text
     assert "Its files are not here. metaexp data prepare omniglot fetches it" in text
     assert "dataset.stand_in=true" in text
     assert list(data.iterdir()) == []
@@ -153,7 +153,7 @@ def test_prepare_does_what_data_does_and_notes_digests_that_verify_compares(
     assert "next:" in printed.out
     assert "arrays.sha256, for `metaexp data verify arrays`" in printed.err
     assert main(["data", "verify", "arrays", *chosen]) == 0
-    assert "1 files are as noted" in capsys.readouterr().out
+    assert "1 file is as noted" in capsys.readouterr().out
     np.savez(data / "mine.npz", x=x + 1, y=y)
     assert main(["data", "verify", "arrays", *chosen]) == 3
     assert f"{data / 'mine.npz'} changed since" in capsys.readouterr().err

@@ -122,7 +122,7 @@ def test_columns_are_standardised_by_the_training_series_alone(tmp_path):
 def test_a_series_without_a_window_is_refused_or_left_out(tmp_path):
     rows = [f"s{n},{step}" for n in range(N_SERIES) for step in range(5 if n == 2 else STEPS)]
     write(tmp_path, rows=rows)
-    wrong = r"series s2 has no window of dataset\.length=4 and dataset\.horizon=2 steps .* dataset\.min_examples=1"
+    wrong = r"series s2 has no window of dataset\.length=4 and dataset\.horizon=2 without .* dataset\.min_examples=1"
     with pytest.raises(DataError, match=wrong):
         dataset().load(tmp_path, print)
     with pytest.raises(DataError, match=wrong):
@@ -130,7 +130,7 @@ def test_a_series_without_a_window_is_refused_or_left_out(tmp_path):
     said = []
     loaded = dataset(min_examples=1).load(tmp_path, said.append)
     assert sum(capacity.n_classes for capacity in loaded.capacity().values()) == N_SERIES - 1
-    assert "1 series with fewer than 1 examples (dataset.min_examples): s2 (0)" in said[-1]
+    assert "1 series with fewer than 1 example (dataset.min_examples): s2 (0)" in said[-1]
     assert dataset(min_examples=1).capacity_in(tmp_path) == loaded.capacity()
 
 
@@ -154,7 +154,7 @@ def test_a_column_divides_the_series(tmp_path):
         ("series,split,v", ["a,train,1", "a,test,1"], "series a is in train and in test"),
         ("series,split,v", ["a,dev,1"], "split is 'dev' for series a"),
         ("series,split,v", ["a,train,1", "b,val,1"], "no series is in test"),
-        ("series,v", ["a,1", "b,1"], "no series has a window of .* the longest series has 1 steps"),
+        ("series,v", ["a,1", "b,1"], "no series has a window of .* the longest series has 1 step"),
         ("series,v", [f"{n},{s}" for n in "ab" for s in range(9)], "has 2 tasks, which cannot be divided"),
     ],
 )

@@ -192,7 +192,7 @@ def test_float64_gradients_keep_their_bits() -> None:
 
 def test_ranks_that_reach_different_parameters_are_told_apart() -> None:
     with pytest.raises(
-        RuntimeError, match=r"1 of 2 ranks have a gradient or a new value for a parameter of shape \(2, 2\)"
+        RuntimeError, match=r"1 of 2 ranks has a gradient or a new value for a parameter of shape \(2, 2\)"
     ):
         exchanged(Pair(torch.zeros_like, torch.zeros_like))
 

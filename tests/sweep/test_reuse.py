@@ -163,4 +163,4 @@ def test_what_is_taken_over_is_not_started(job: FrozenJob, capsys: pytest.Captur
     output = capsys.readouterr()
     assert f"job 0 is done in {run}, which is copied" in output.err
     assert "1 completed before, nothing to run" in output.err
-    assert "1 of 1 jobs completed (1 before)" in output.out
+    assert "1 of 1 job completed (1 before)" in output.out

@@ -19,6 +19,7 @@ from metaexp.compare.output.wording import (
     format_throughput,
 )
 from metaexp.compare.statistics.pairs import Estimate
+from metaexp.core.counted import counted
 from metaexp.core.metric import format_metric_name
 from metaexp.results.display.wording import NOTHING, format_times
 
@@ -123,7 +124,7 @@ def time_cells(table: Table) -> list[Cell]:
 
 def _beside(row: RowResult) -> str:
     order = "" if row.order == NOTHING else f", {row.order} order"
-    seeds = f"{len(row.runs)} seed{'s' if len(row.runs) != 1 else ''}"
+    seeds = counted(len(row.runs), "seed")
     return f"{seeds}; batch norm {row.batch_norm}{order}"
 
 
@@ -235,7 +236,7 @@ def _values_of(item: Difference, names: list[str]) -> list[list[Cell]]:
         rows_of.setdefault(value, []).append(name)
     found = sorted(rows_of.items(), key=lambda entry: len(entry[1]))
     texts = [(value, ", ".join(rows)) for value, rows in found[:-1]]
-    texts.append((found[-1][0], f"the other {len(found[-1][1])} rows"))
+    texts.append((found[-1][0], f"the other {counted(len(found[-1][1]), 'row')}"))
     return [[_key(item), Cell(value), Cell(text)] for value, text in texts]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from metaexp.compare.comparison import Comparison, RowResult, Table
 from metaexp.compare.output.cells import Cell, Cells, Column
+from metaexp.core.counted import agreeing, counted
 from metaexp.results.display.wording import NOTHING
 from metaexp.results.per_class.files import ClassResult
 
@@ -84,8 +85,8 @@ def _accuracy(row: Row, name: str) -> Cell:
 def _format_rest(table: Table, found: list[Row], shown: list[Row]) -> str:
     without = len(table.rows) - len(found)
     texts = []
-    if len(shown) < len(found):
-        texts.append(f"The other {len(found) - len(shown)} rows are in {CLASSES_TABLE}.")
+    if left := len(found) - len(shown):
+        texts.append(f"The other {counted(left, 'row')} {agreeing(left, 'is')} in {CLASSES_TABLE}.")
     if without:
-        texts.append(f"{without} row{'s were' if without > 1 else ' was'} tested without per_class.")
+        texts.append(f"{counted(without, 'row')} {agreeing(without, 'was')} tested without per_class.")
     return " ".join(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metaexp.compare.comparison import Table
 from metaexp.compare.differences import Difference
 from metaexp.compare.rows import is_of_task
+from metaexp.core.counted import counted
 from metaexp.results.display.wording import shorten
 
 _MOST_NAMES = 5
@@ -34,7 +35,7 @@ def format_unequal_conditions(table: Table) -> list[str]:
         is_class = first.key.endswith("_target_")
         values = list(dict.fromkeys(value.rpartition(".")[2] if is_class else shorten(value) for value in first.values))
         more = f" and {len(values) - 4} more" if len(values) > 4 else ""
-        others = f" and {len(items) - 1} other setting{'s' if len(items) > 2 else ''}" if len(items) > 1 else ""
+        others = f" and {counted(len(items) - 1, 'other setting')}" if len(items) > 1 else ""
         parts.append(f"{what} ({first.key}: {', '.join(values[:4])}{more}{others})")
     if not parts:
         return []

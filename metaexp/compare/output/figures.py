@@ -14,6 +14,7 @@ from metaexp.compare.output.figure_data import FigureData, Point, Series, make_p
 from metaexp.compare.output.over_settings import over_settings
 from metaexp.compare.statistics.effects import summarise
 from metaexp.compare.statistics.pairs import Estimate, estimate_mean
+from metaexp.core.counted import counted
 from metaexp.core.metric import format_metric_name, is_hit_rate
 from metaexp.results.figures.points import FEWEST_POINTS
 from metaexp.results.history import History
@@ -113,7 +114,7 @@ def _learning(
         return None
     note = "Mean over seeds; bands reach from the lowest seed to the highest."
     if len(unread) > 1:
-        note += f" Without {len(unread)} runs whose curve cannot be read."
+        note += f" Without {counted(len(unread), 'run')} whose curve cannot be read."
     elif unread:
         note += " Without one run, whose curve cannot be read."
     drawn, more = _first(series)
@@ -127,7 +128,7 @@ def _first(series: list[Series]) -> tuple[list[Series], str]:
     """The lines of the best rows, and a sentence where others are left out."""
     if len(series) <= MOST_LINES:
         return series, ""
-    return series[:MOST_LINES], f" Only the best {MOST_LINES} of {len(series)} rows."
+    return series[:MOST_LINES], f" Only the best {MOST_LINES} of {counted(len(series), 'row')}."
 
 
 def _validation(history: History, metric: str) -> dict[float, float]:

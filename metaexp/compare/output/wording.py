@@ -6,6 +6,7 @@ from metaexp.compare.comparison import Comparison, RowResult, Table, shared_devi
 from metaexp.compare.output.fairness import format_names, format_other_differences, format_unequal_conditions
 from metaexp.compare.statistics.pairs import Estimate, Pair
 from metaexp.compare.statistics.required_sample import MOST_EPISODES, MOST_SEEDS
+from metaexp.core.counted import counted
 from metaexp.core.metric import format_digits, format_metric_name, is_hit_rate
 from metaexp.results.display.wording import NOTHING, format_times
 
@@ -95,7 +96,7 @@ def format_required_sample(pair: Pair) -> str:
     if required is None:
         return NOTHING
     parts = [f"{_format_estimate(required.episodes)} episodes"] if required.episodes else []
-    parts += [f"{required.seeds:,} seeds each"] if required.seeds else []
+    parts += [f"{counted(required.seeds, 'seed')} each"] if required.seeds else []
     return " or ".join(parts) if parts else f"more than {MOST_SEEDS:,} seeds or {MOST_EPISODES:,} episodes"
 
 
@@ -124,13 +125,12 @@ def _format_all_others(table: Table) -> str:
     (near, nearest), (far, farthest) = (
         end(zip(behind, (row.name for row in others), strict=True)) for end in (min, max)
     )
+    them = counted(len(others), "other")
     least, most = _format_gap(table.metric, abs(near)), _format_gap(table.metric, abs(far))
     if near < 0.0:
-        text = (
-            f"The {len(others)} others range from {least} ahead of {best} ({nearest}) to {most} behind it ({farthest})"
-        )
+        text = f"The {them} range from {least} ahead of {best} ({nearest}) to {most} behind it ({farthest})"
     else:
-        text = f"The {len(others)} others are {least} ({nearest}) to {most} ({farthest}) behind {best}"
+        text = f"The {them} are {least} ({nearest}) to {most} ({farthest}) behind {best}"
     n_worse = sum(pair.decision == "different" for pair in pairs)
     n_of_them = "all" if n_worse == len(others) else f"{n_worse or 'none'} of them"
     verdicts = f"; {n_of_them} {'are' if n_worse > 1 else 'is'} significantly worse"

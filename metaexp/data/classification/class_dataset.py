@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Capacity, Split, TaskShape
 from metaexp.data.base import MetaDataset
@@ -250,8 +251,8 @@ def _check_channels(name: str, pixels: Pixels, n_channels: int) -> None:
     """Raise ConfigError where there is a mean for each of another number of channels."""
     if pixels.mean is not None and len(pixels.mean) not in (1, n_channels):
         raise ConfigError(
-            f"dataset.normalise has {len(pixels.mean)} means, and images of {name} have {n_channels} "
-            f"channel{'s' if n_channels > 1 else ''}. Give one mean and one std, or one for each channel."
+            f"dataset.normalise has {len(pixels.mean)} means, and images of {name} have "
+            f"{counted(n_channels, 'channel')}. Give one mean and one std, or one for each channel."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.shapes import SPLITS, Split
 
@@ -50,11 +51,10 @@ def split_by_fractions(
         set(names), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
     )
     if len(ranked) < 3:
-        classes = "1 class" if len(ranked) == 1 else f"{len(ranked)} classes"
         which = f" ({', '.join(sorted(ranked))})" if ranked else ""
         raise DataError(
-            f"{classes}{which} cannot be divided into train, val and test. Each needs one at least: give data of three "
-            "classes or more, and for 5-way tasks of 15 or more."
+            f"{counted(len(ranked), 'class')}{which} cannot be divided into train, val and test. Each needs one "
+            "at least: give data of three classes or more, and for 5-way tasks of 15 or more."
         )
     val = max(1, round(fractions[1] * len(ranked)))
     test = max(1, round(fractions[2] * len(ranked)))

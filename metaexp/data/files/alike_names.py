@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 
+from metaexp.core.counted import agreeing, counted, plural
 from metaexp.data.files.folders import SPLIT_NAMES
 from metaexp.data.files.progress import Progress
 
@@ -27,11 +28,11 @@ def warn_of_alike_names(names: Collection[str], group: str, path: Path, progress
         known.setdefault(_as_spoken(name), []).append(name)
     alike = [written for spoken, written in known.items() if len(written) > 1 and len(spoken) > 1]
     if alike:
-        plural = {"class": "classes", "series": "series"}.get(group, f"{group}s")
-        others = f" So do {len(alike) - 1} others." if len(alike) > 1 else ""
+        groups = plural(group)
+        others = f" So {agreeing(len(alike) - 1, 'does')} {counted(len(alike) - 1, 'other')}." if len(alike) > 1 else ""
         progress(
-            f"Warning: {path}: the {plural} {' and '.join(map(repr, alike[0]))} differ only in how they are written."
-            f"{others} They count as different {plural}; if they are the same, give them one name."
+            f"Warning: {path}: the {groups} {' and '.join(map(repr, alike[0]))} differ only in how they are written."
+            f"{others} They count as different {groups}; if they are the same, give them one name."
         )
 
 

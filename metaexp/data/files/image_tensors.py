@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.data.cache.prepared import Prepared
 from metaexp.data.files.archives import Source
@@ -84,14 +85,18 @@ def _from_contents(
         treatments[treatment] += 1
         rows.add(row)
         if len(rows) % _LINE_EVERY == 0:
-            progress(f"  {len(rows)} of {total} images")
+            progress(f"  {len(rows)} of {counted(total, 'image')}")
     if len(rows) != total:
-        raise DataError(f"{where} gave {len(rows)} of {total} images; it changed while it was read. Try again.")
+        raise DataError(
+            f"{where} gave {len(rows)} of {counted(total, 'image')}; it changed while it was read. Try again."
+        )
     for treatment, n in sorted(treatments.items()):
         if treatment:
-            progress(f"  {n} of {total} images {'were' if n > 1 else 'was'} {treatment}")
+            progress(f"  {n} of {counted(total, 'image')} {agreeing(n, 'was')} {treatment}")
     if n_with_frames:
-        progress(f"  of {n_with_frames} files with several images, such as animations, the first image is used")
+        progress(
+            f"  of {counted(n_with_frames, 'file')} with several images, such as animations, the first image is used"
+        )
     return Prepared(torch.from_numpy(images), classes, _digest(classes, digests))
 
 

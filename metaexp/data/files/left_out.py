@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import Split
 from metaexp.data.files.progress import Progress
@@ -44,14 +45,15 @@ def large_enough(
     if len(small) == len(sizes):
         raise DataError(
             f"dataset.{key}={least} leaves out every {group} of {path}; the largest has "
-            f"{max(sizes.values(), default=0)} examples. Lower dataset.{key}."
+            f"{counted(max(sizes.values(), default=0), 'example')}. Lower dataset.{key}."
         )
     if small:
-        plural = {"class": "classes", "series": "series"}.get(group, f"{group}s")
         named = ", ".join(f"{name} ({size})" for size, name in small[:_NAMED])
-        others = f" and {len(small) - _NAMED} others" if len(small) > _NAMED else ""
-        what = f"1 {group}" if len(small) == 1 else f"{len(small)} {plural}"
-        progress(f"Left out of {path}: {what} with fewer than {least} examples (dataset.{key}): {named}{others}.")
+        others = f" and {counted(len(small) - _NAMED, 'other')}" if len(small) > _NAMED else ""
+        progress(
+            f"Left out of {path}: {counted(len(small), group)} with fewer than {counted(least, 'example')} "
+            f"(dataset.{key}): {named}{others}."
+        )
     return {name: size for name, size in sizes.items() if size >= least}
 
 

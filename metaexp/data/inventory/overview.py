@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from metaexp.core.counted import counted
 from metaexp.core.shapes import SPLITS, Split, TaskShape
 from metaexp.data.base import Dataset, MetaDataset, Progress
 from metaexp.data.cache.prepared import cache_folder
@@ -163,7 +164,7 @@ def _format_values(dataset: ClassDataset) -> str:
     x = batch.episodes(split, torch.zeros(1, dtype=torch.int64)).support.x[0].double()
     channels = x.transpose(0, 1).flatten(1) if x.dim() == 4 else x.flatten()[None]
     means, spreads = (", ".join(f"{c:.4f}" for c in each) for each in (channels.mean(1), channels.std(1, correction=0)))
-    return f"mean {means}; standard deviation {spreads} ({len(x)} examples)"
+    return f"mean {means}; standard deviation {spreads} ({counted(len(x), 'example')})"
 
 
 def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
@@ -174,7 +175,7 @@ def _draw_classes(axes: Axes, dataset: ClassDataset, split: Split) -> None:
     rows = table.first[chosen].unsqueeze(1) + torch.arange(n_shown)  # (classes, n_shown)
     x = dataset.examples(rows).cpu()
     names = dataset.class_names[split]
-    axes.set_title(f"{dataset.origin.name}: {split}, {table.n_classes} classes", wrap=True)
+    axes.set_title(f"{dataset.origin.name}: {split}, {counted(table.n_classes, 'class')}", wrap=True)
     labels = [
         names[int(i) % len(names)] + (f", turn {int(i) // len(names)}" if i >= len(names) else "") for i in chosen
     ]

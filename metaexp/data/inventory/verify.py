@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.data.files.download import file_digest
 from metaexp.data.files.progress import Progress
@@ -99,12 +100,13 @@ def _compare_with_noted(name: str, paths: list[Path], place: Path | None, progre
     expected = {path: digest for path, digest in noted.items() if _is_under(path, paths)}
     if not expected:
         write_noted(file, noted | found)
-        progress(f"  {len(found)} files without a published digest: noted now in {file}. The next call compares them.")
+        progress(f"  {counted(len(found), 'file')} without a published digest: noted now in {file}, for the next call.")
         return []
     changed = [path for path, digest in expected.items() if found.get(path, digest) != digest]
     missing = [path for path in expected if path not in found]
     new = [path for path in found if path not in expected]
-    progress(f"  {len(expected) - len(changed) - len(missing)} files are as noted in {file}.")
+    alike = len(expected) - len(changed) - len(missing)
+    progress(f"  {counted(alike, 'file')} {agreeing(alike, 'is')} as noted in {file}.")
     advice = f"If you changed that yourself: metaexp data prepare {name} notes them again."
     return [
         f"{_format_names(which)} {said} since {file} was written. {advice}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.data.regression.series_file import SeriesContent
 from metaexp.data.regression.table_file import TableContent
@@ -45,8 +46,8 @@ def windows(content: SeriesContent, length: int, horizon: int, stride: int, path
     if not names:
         longest = max(map(len, content.series.values()))
         raise DataError(
-            f"{path}: no series has a window of dataset.length={length} and dataset.horizon={horizon} steps without a "
-            f"missing value; the longest series has {longest} steps. Lower these."
+            f"{path}: no series has a window of dataset.length={length} and dataset.horizon={horizon} without a "
+            f"missing value; the longest series has {counted(longest, 'step')}. Lower these."
         )
     left_out = (f"Left out of {path}: {missing} windows with missing values.",) if missing else ()
     return TableContent(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError
 from metaexp.core.shapes import SPLITS, Capacity, Split
 from metaexp.data.base import Progress
@@ -111,7 +112,10 @@ class StandIn(NamedTuple):
     def _prepare(self, names: list[str], progress: Progress) -> Prepared:
         from metaexp.data.cache.prepared import Prepared, checksum_of
 
-        progress(f"Drawing {len(names)} made-up classes in place of {self.benchmark}, {self.per_class} images of each.")
+        progress(
+            f"Drawing {len(names)} made-up classes in place of {self.benchmark}, "
+            f"{counted(self.per_class, 'image')} of each."
+        )
         if self.channels == 1:
             images = _characters(len(names), self.per_class, self.image_size)
         else:

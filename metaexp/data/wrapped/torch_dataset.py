@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.core.fields import ClassPath, NonNegativeInt, PositiveInt
 from metaexp.core.shapes import SPLITS, Split
@@ -144,7 +145,10 @@ class TorchDataset(Dataset):
         splits = self._splits(items)
         used = {name for names in splits.values() for name in names}
         if left := [name for name in items.sizes if name not in used]:
-            progress(f"Left out of {self.target}: {sum(items.sizes[n] for n in left)} items of {len(left)} classes.")
+            progress(
+                f"Left out of {self.target}: {counted(sum(items.sizes[n] for n in left), 'item')} of "
+                f"{counted(len(left), 'class')}."
+            )
         if items.examples.dtype != torch.uint8 and (self.pixels.invert or self.pixels.mean is not None):
             raise ConfigError(
                 f"dataset.invert and dataset.normalise are for uint8 images; items of {self.target} are floats, and "
@@ -199,8 +203,8 @@ class TorchDataset(Dataset):
         if self.lists["train"] is None:
             if len(items.sizes) < len(SPLITS):
                 raise DataError(
-                    f"{self.target} has {len(items.sizes)} classes, which cannot be divided into train, val and test. "
-                    "A class is all items with one label."
+                    f"{self.target} has {counted(len(items.sizes), 'class')}, which cannot be divided into train, val "
+                    "and test. A class is all items with one label."
                 )
             return split_by_fractions(items.sizes, self.fractions, self.split_seed)
         names = {int(name): name for name in items.sizes}

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from metaexp.core.counted import counted
 from metaexp.core.metric import format_metric_name
 from metaexp.core.terminal_text import make_console
 from metaexp.results.display.next_steps import after_run, format_next, step
@@ -67,7 +68,8 @@ def print_summary(
     classes = read_classes(folder / CLASSES_FILE, record.test_classes_sha256)
     console.print(format_hardest(classes, CLASSES_FILE), soft_wrap=True, end="")
     console.print(
-        f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of {record.steps:,} steps; "
+        f"{'last ' if record.tests_last else ''}weights after {record.selected_step:,} of "
+        f"{counted(record.steps, 'step')}; "
         f"batch norm {format_batch_norm(record.batch_norm)}; "
         + (f"{format_order(record.first_order)} order; " if record.first_order is not None else "")
         + format_time(record.seconds),
@@ -168,7 +170,7 @@ def print_evaluation(evaluation: Evaluation, path: Path | None, console: Console
     console.print(format_after_steps(evaluation.after_steps), soft_wrap=True, end="")
     console.print(format_domains(evaluation.domains), soft_wrap=True, end="")
     console.print(format_metrics(evaluation.metrics), soft_wrap=True, end="")
-    chosen = f"weights after {evaluation.selected_step:,} steps"
+    chosen = f"weights after {counted(evaluation.selected_step, 'step')}"
     console.print(f"{chosen}; batch norm {format_batch_norm(evaluation.batch_norm)}", soft_wrap=True)
     if path is not None:
         kept = Kept(evaluation, path)
@@ -231,6 +233,6 @@ def print_seeds(
     for line in format_notes(records, departs):
         console.print(line, soft_wrap=True)
     if whole.verdict is not None:
-        some = f" of {len(records)} of {len(records) + len(failed)} seeds" if failed else ""
+        some = f" of {len(records)} of {counted(len(records) + len(failed), 'seed')}" if failed else ""
         console.print(f"verdict{some}: {whole.verdict.text}", style="bold", soft_wrap=True)
     print_path(console, "summary", folder / SUMMARY_FILE)

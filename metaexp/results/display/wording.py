@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from metaexp.core.counted import counted
 from metaexp.core.metric import decimals, format_digits, is_hit_rate
 from metaexp.results.record import Machine, Reference, RunRecord, Score, Task
 from metaexp.results.verdict import is_another_task
@@ -76,7 +77,7 @@ def format_marked(reference: Reference | None) -> str:
 def name_validation(record: RunRecord) -> str:
     """Return the word for a run's validation, which says so if classes of it were trained on."""
     trained = record.val_classes_trained
-    return f"validation ({trained:,} classes trained on)" if trained else "validation"
+    return f"validation ({counted(trained, 'class')} trained on)" if trained else "validation"
 
 
 def format_published(record: RunRecord) -> str:
@@ -157,9 +158,9 @@ def format_device(device: Machine | None) -> str:
     """Return ``AMD EPYC, 2 threads`` or the accelerator's name, with precision and ranks where they are unusual."""
     if device is None:
         return NOTHING
-    threads = f", {device.threads} thread{'s' if device.threads != 1 else ''}" if device.accelerator == "cpu" else ""
+    threads = f", {counted(device.threads, 'thread')}" if device.accelerator == "cpu" else ""
     precision = "" if device.precision == "float32" else f", {device.precision}"
-    ranks = "" if device.ranks == 1 else f", {device.ranks} ranks"
+    ranks = "" if device.ranks == 1 else f", {counted(device.ranks, 'rank')}"
     return f"{device.name}{threads}{precision}{ranks}"
 
 

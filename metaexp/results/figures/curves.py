@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.metric import format_digits, format_metric_name
 from metaexp.results.display.wording import format_reference, format_score
 from metaexp.results.figures.points import FEWEST_POINTS
@@ -117,7 +118,8 @@ def _validation(
     if test is not None:
         axes.errorbar(
             [x], [test.mean], yerr=_half_widths([test]), fmt="D", markersize=6.5, capsize=4, color=VERMILION,
-            markeredgecolor="white", zorder=5, label=f"test: {format_score(test)} ({test.n_episodes:,} episodes)",
+            markeredgecolor="white", zorder=5,
+            label=f"test: {format_score(test)} ({counted(test.n_episodes, 'episode')})",
         )  # fmt: skip
     shown = [*values, *([] if test is None else [test.mean])]
     _compare(axes, lines, shown)

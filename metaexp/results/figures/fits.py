@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.results.figures.style import BLUE, GREY, INK, ORANGE, VERMILION, Canvas, to_array
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _lines(axes: Axes, x: Any, fits: Mapping[int, Any]) -> None:
 def _format_state(steps: int, count: int) -> str:
     if count == 1:
         return "adapted"
-    return "before adaptation" if steps == 0 else f"after {steps} step{'s' if steps > 1 else ''}"
+    return "before adaptation" if steps == 0 else f"after {counted(steps, 'step')}"
 
 
 def _format_errors(fits: Mapping[int, Any], truth: Any) -> str:

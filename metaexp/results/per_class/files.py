@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, read_regular, write_atomically
 from metaexp.core.errors import RunFolderError
 from metaexp.core.terminal_text import plain
@@ -160,7 +161,8 @@ def format_hardest(found: Sequence[ClassResult], file: str) -> str:
     if not found:
         return ""
     named = ", ".join(
-        f"{plain(item.name)} {format_accuracy(item)} of {item.queries:,} queries" for item in found[:_MOST_NAMED]
+        f"{plain(item.name)} {format_accuracy(item)} of {counted(item.queries, 'query')}"
+        for item in found[:_MOST_NAMED]
     )
     return f"hardest of {len(found):,} classes: {named}; all are in {file}\n"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
+from metaexp.core.counted import counted
 from metaexp.data.base import MetaDataset, Progress
 from metaexp.data.cache.prepared import Prepared, cached
 from metaexp.data.classification.class_dataset import ClassDataset
@@ -51,14 +52,14 @@ def _features(images: ClassDataset, network: Network, folder: Path, device: torc
     """The features (rows, F) of all rows of a dataset, on the CPU."""
 
     def build() -> Prepared:
-        progress(f"Computing the features of {images.n_rows} images, once for these weights.")
+        progress(f"Computing the features of {counted(images.n_rows, 'image')}, once for these weights.")
         first = _of_rows(images, network, 0, 1, device)
         found = new_examples((images.n_rows, *first.shape[1:]), {"all": images.n_rows}, "float32")
         for start in range(0, images.n_rows, _BATCH):
             stop = min(start + _BATCH, images.n_rows)
             found[start:stop] = _of_rows(images, network, start, stop, device).numpy()
             if start and start // _LINE_EVERY != stop // _LINE_EVERY:
-                progress(f"  {stop} of {images.n_rows} images")
+                progress(f"  {stop} of {counted(images.n_rows, 'image')}")
         return Prepared(torch.from_numpy(found), {"all": images.n_rows}, digest)
 
     digest = hashlib.sha256(f"{weights_digest(network)} {images.digest}".encode()).hexdigest()

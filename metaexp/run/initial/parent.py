@@ -18,6 +18,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.revise import revise
 from metaexp.config.schema import Settings
 from metaexp.core.checkpoint_names import step_name
+from metaexp.core.counted import counted
 from metaexp.core.disk.files import make_folder, open_regular, read_regular, write_atomically
 from metaexp.core.disk.locks import RUN_LOCK, is_locked
 from metaexp.core.errors import ConfigError, RunFolderError
@@ -224,7 +225,7 @@ def _steps(settings: Settings, given: Sequence[str], folder: Path, step: int) ->
         return []
     if steps <= step:
         return [
-            f"train.steps={steps} is not more than the {step} steps that {folder} has. Give more; "
+            f"train.steps={steps} is not more than the {counted(step, 'step')} that {folder} has. Give more; "
             f"{resume_command(folder)} continues an interrupted run itself."
         ]
     return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from metaexp.core.counted import counted
 from metaexp.run.progress import Advance, Display
 
 
@@ -41,7 +42,7 @@ class Labelled(Display):
 
     def show_validation(self, step: int, result: str) -> None:
         """See :meth:`Display.show_validation`."""
-        self._display.print_line(f"{self._label}: validation after {step} steps: {result}")
+        self._display.print_line(f"{self._label}: validation after {counted(step, 'step')}: {result}")
 
     def print_line(self, text: str) -> None:
         """See :meth:`Display.print_line`."""
