@@ -49,6 +49,7 @@ class ReproduceOptions(Options):
         seeds: For an experiment: number of seeds.
         short: For an experiment: shorten the schedule.
         weights: Train nothing, and test published weights again.
+        episodes: With ``weights``: test only so many episodes, the first.
     """
 
     steps: int | None
@@ -56,6 +57,7 @@ class ReproduceOptions(Options):
     seeds: int | None
     short: bool
     weights: bool
+    episodes: int | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,7 +67,10 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The arguments after the verb.
     """
     parser = make_parser("reproduce", _DESCRIPTION)
-    parser.usage = "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights]"
+    parser.usage = (
+        "metaexp reproduce RUN|NAME [OVERRIDE ...] [--steps N] [--fresh] [--seeds N] [--short] [--weights] "
+        "[--episodes N]"
+    )
     parser.add_argument(
         "--steps", type=whole_number, metavar="N", help="for RUN: train and compare only the first N steps"
     )
@@ -78,6 +83,12 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--short", action="store_true", help="for NAME: shorten training so that a seed takes minutes")
     parser.add_argument("--weights", action="store_true", help="train nothing: test published weights again")
+    parser.add_argument(
+        "--episodes",
+        type=whole_number,
+        metavar="N",
+        help="with --weights: test only the first N episodes of each test, and compare them with those of the record",
+    )
     options = parse(parser, arguments, ReproduceOptions())
     if options.help:
         print_help(parser, _MORE)
@@ -87,6 +98,8 @@ def main(arguments: Sequence[str]) -> int:
     what, overrides = options.overrides[0], options.overrides[1:]
     if options.weights:
         return _weights(what, overrides, options)
+    if options.episodes is not None:
+        raise ConfigError("--episodes is for --weights. Add --weights, or remove --episodes.")
     experiments = Composer(options.config_dir).groups().get("experiment", [])
     if what in experiments:
         if (Path(what) / "config.yaml").exists():
@@ -137,9 +150,9 @@ def _weights(what: str, overrides: Sequence[str], options: ReproduceOptions) -> 
     )
 
     folders = find_row(what)
-    runs = [reproduce_test(folder, overrides) for folder in folders]
+    runs = [reproduce_test(folder, overrides, options.episodes) for folder in folders]
     print_text(format_reproduced_tests(runs))
-    later = [test for folder in folders for test in reproduce_later_tests(folder, overrides)]
+    later = [test for folder in folders for test in reproduce_later_tests(folder, overrides, options.episodes)]
     for tests in in_rows(later):
         print_text(format_reproduced_tests(tests))
     return 0 if all(run.agrees for run in [*runs, *later]) else ExitCode.DIFFERENT

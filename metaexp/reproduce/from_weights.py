@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.intervals import mean_interval
 from metaexp.report.later_tests import overrides_of, record_of_test
 from metaexp.report.publish import WEIGHTS
 from metaexp.report.rows import SEED_SUFFIX, Entry, grouped
 from metaexp.reproduce.claims import check_claims
 from metaexp.results.display.wording import format_score
-from metaexp.results.evaluations import Evaluation, published_tests
+from metaexp.results.episodes import EPISODES_FILE, tested_episodes
+from metaexp.results.evaluations import Evaluation, published_tests_with_episodes
 from metaexp.results.own_code import format_edited
 from metaexp.results.record import RECORD_FILE, Machine, RunRecord, Score, read_record
 from metaexp.results.seeds import SeedsResult, combine_seeds
@@ -29,15 +31,17 @@ class ReproducedTest(NamedTuple):
 
     Attributes:
         folder: The run folder.
-        recorded: Its record.
+        recorded: Its record. If only the first episodes were tested, the score in it is that of these episodes.
         evaluation: The test of its weights, as made now.
         tested_with: Of a later test, what it changes; empty for the run's own test.
+        whole: Its record, with the score of all episodes, if only the first were tested.
     """
 
     folder: Path
     recorded: RunRecord
     evaluation: Evaluation
     tested_with: tuple[str, ...] = ()
+    whole: RunRecord | None = None
 
     @property
     def found(self) -> Score:
@@ -79,12 +83,13 @@ def find_row(what: str) -> list[Path]:
     return next([folder.parent / run.name for run in runs] for runs in rows if folder.name in {r.name for r in runs})
 
 
-def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTest:
+def reproduce_test(folder: Path, overrides: Sequence[str] = (), n_episodes: int | None = None) -> ReproducedTest:
     """Test the selected weights of a run on the episodes of its record. Nothing is written.
 
     Args:
         folder: The run folder.
         overrides: Where the data are, and the device.
+        n_episodes: Test only so many of the episodes, the first; None for all.
 
     Raises:
         RunFolderError: The run was not tested, has no weights or was changed, or its test episodes differ here.
@@ -96,23 +101,40 @@ def reproduce_test(folder: Path, overrides: Sequence[str] = ()) -> ReproducedTes
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise RunFolderError(f"{missing[0]} is missing, so nothing shows that the number is right.")
-    return _tested_again(folder, record, record.device, (), [*device_here(record), *overrides])
+    compared = record
+    if n_episodes is not None and n_episodes < record.test.n_episodes:
+        values = tested_episodes(folder / EPISODES_FILE, record.test, record.test_episodes_sha256)[-1]
+        compared = _with_first(record, values, n_episodes)
+    return _tested_again(folder, record, compared, record.device, (), [*device_here(record), *overrides])
 
 
-def reproduce_later_tests(folder: Path, overrides: Sequence[str] = ()) -> Iterator[ReproducedTest]:
+def reproduce_later_tests(
+    folder: Path, overrides: Sequence[str] = (), n_episodes: int | None = None
+) -> Iterator[ReproducedTest]:
     """Make the published later tests of a run's weights again. Nothing is written.
 
     Args:
         folder: The published run, which :func:`reproduce_test` has tested.
         overrides: Where the data are, and the device.
+        n_episodes: Test only so many of the episodes, the first; None for all.
 
     Raises:
         RunFolderError: A later test is damaged, or its episodes differ here.
     """
     record = read_record(folder)
-    for test in published_tests(folder, record):
+    for test, values in published_tests_with_episodes(folder, record):
         here = [*device_here(record), *overrides]
-        yield _tested_again(folder, record_of_test(test, record), test.device, overrides_of(test), here)
+        whole = compared = record_of_test(test, record)
+        if n_episodes is not None and n_episodes < len(values):
+            compared = _with_first(whole, values, n_episodes)
+        yield _tested_again(folder, whole, compared, test.device, overrides_of(test), here)
+
+
+def _with_first(record: RunRecord, values: Sequence[float], n_episodes: int) -> RunRecord:
+    """The record with the score of its first episodes only."""
+    assert record.test is not None
+    score = Score(record.test.metric, *mean_interval(values[:n_episodes]), n_episodes)
+    return dataclasses.replace(record, test=score)
 
 
 def device_here(record: RunRecord) -> list[str]:
@@ -130,20 +152,23 @@ def device_here(record: RunRecord) -> list[str]:
 
 def _tested_again(
     folder: Path,
-    recorded: RunRecord,
+    whole: RunRecord,
+    compared: RunRecord,
     device: Machine | None,
     changes: tuple[str, ...],
     overrides: Sequence[str],
 ) -> ReproducedTest:
-    """Test the weights with ``changes`` to the settings of their run."""
+    """Test the weights with ``changes`` to the settings of their run, on the episodes of the score in ``compared``."""
     from metaexp.run.evaluation.evaluate import evaluate_run
 
     threads = device.threads if device else 1
-    found = evaluate_run(folder, [*changes, f"device.threads={threads}", *overrides], keep=False).evaluation
-    check_claims(recorded, found)
-    if found.episode_bank != recorded.episode_bank:
+    is_whole = compared is whole
+    first = [] if is_whole or compared.test is None else [f"eval.episodes={compared.test.n_episodes}"]
+    found = evaluate_run(folder, [*changes, *first, f"device.threads={threads}", *overrides], keep=False).evaluation
+    check_claims(compared, found)
+    if is_whole and found.episode_bank != whole.episode_bank:
         raise RunFolderError(f"{folder} was tested on other episodes than these data give: the data differ.")
-    return ReproducedTest(folder, recorded, found, changes)
+    return ReproducedTest(folder, compared, found, changes, None if is_whole else whole)
 
 
 def agree(found: Score, recorded: Score) -> bool:
@@ -159,8 +184,8 @@ def agree(found: Score, recorded: Score) -> bool:
 
 
 def combined(runs: Sequence[ReproducedTest]) -> SeedsResult:
-    """Return the score and the verdict of all seeds, from what was measured now."""
-    return combine_seeds([dataclasses.replace(run.recorded, test=run.found) for run in runs])
+    """Return the score and the verdict of all seeds: as measured now, or those of the records if that was a part."""
+    return combine_seeds([run.whole or dataclasses.replace(run.recorded, test=run.found) for run in runs])
 
 
 def in_rows(tests: Sequence[ReproducedTest]) -> list[list[ReproducedTest]]:
@@ -177,12 +202,18 @@ def format_reproduced_tests(runs: Sequence[ReproducedTest]) -> str:
     for run in runs:
         same = "as recorded" if run.found == run.recorded.test else f"recorded {format_score(run.recorded.test)}"
         outcome = same if run.agrees else f"NOT what is recorded: {format_score(run.recorded.test)}"
-        lines.append(f"seed {run.recorded.seed}: {format_score(run.found)}, {outcome}")
+        n = run.found.n_episodes
+        part = f", the first {n:,} of {counted(_n_episodes(run.whole), 'episode')}" if run.whole else ""
+        lines.append(f"seed {run.recorded.seed}{part}: {format_score(run.found)}, {outcome}")
         if run.evaluation.changed_code:
             lines.append(format_edited(run.evaluation.changed_code))
-    whole = combined(runs)
+    whole, by = combined(runs), " by the records" if any(run.whole for run in runs) else ""
     if len(runs) > 1:
-        lines.append(f"{counted(len(runs), 'seed')}: {format_score(whole.test)}")
+        lines.append(f"{counted(len(runs), 'seed')}{by}: {format_score(whole.test)}")
     if whole.verdict is not None:
-        lines.append(f"verdict: {whole.verdict.text}")
+        lines.append(f"verdict{by}: {whole.verdict.text}")
     return "\n".join(lines)
+
+
+def _n_episodes(record: RunRecord) -> int:
+    return record.test.n_episodes if record.test else 0

@@ -135,14 +135,26 @@ def published_tests(folder: Path, record: RunRecord) -> list[PublishedTest]:
     Raises:
         RunFolderError: A test is damaged, was changed after it was written, or is of other weights.
     """
+    return [test for test, _ in published_tests_with_episodes(folder, record)]
+
+
+def published_tests_with_episodes(folder: Path, record: RunRecord) -> list[tuple[PublishedTest, list[float]]]:
+    """Read the tests of :func:`published_tests`, each with the metric (n_episodes,) of its episodes.
+
+    Args:
+        folder: The published run.
+        record: Its record.
+
+    Raises:
+        RunFolderError: A test is damaged, was changed after it was written, or is of other weights.
+    """
     found = []
     for path in sorted((folder / PUBLISHED_TESTS).glob("*.json")):
         test = _read_published(path)
         if not _is_of(test, record):
             raise RunFolderError(f"{path} is a test of other weights than those of {folder}. Remove it.")
-        tested_episodes(path.with_suffix(".csv"), test.test, test.episodes_sha256)
-        found.append(test)
-    return sorted(found, key=lambda test: (test.task.n_way, test.task.k_shot))
+        found.append((test, tested_episodes(path.with_suffix(".csv"), test.test, test.episodes_sha256)[-1]))
+    return sorted(found, key=lambda pair: (pair[0].task.n_way, pair[0].task.k_shot))
 
 
 def format_published_test(test: PublishedTest) -> str:

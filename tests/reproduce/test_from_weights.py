@@ -12,7 +12,7 @@ import pytest
 from metaexp.cli.main import main
 from metaexp.machine.device import available
 from metaexp.reproduce.from_weights import agree, device_here, find_row
-from metaexp.results.episodes import episodes_sha256, write_episodes
+from metaexp.results.episodes import EPISODES_FILE, episodes_sha256, read_episodes, write_episodes
 from metaexp.results.record import DIGEST, Score, fields_digest, read_record, write_record
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,50 @@ def test_all_seeds_of_a_row_are_tested_again_and_the_verdict_is_repeated(
     assert lines[-2].partition(": ")[2] in row
     assert lines[-1].partition(": ")[2] in row
     assert not list(published.glob("*/evaluations"))
+
+
+def test_the_first_episodes_alone_are_compared_with_those_of_the_record(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reproduce", ROW, "--weights", "--episodes"]
+    assert main([*command, "50"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(",")[2] for line in lines[:3]] == [" as recorded"] * 3
+    assert all(f"seed {seed}, the first 50 of 10,000 episodes: " in lines[seed] for seed in range(3))
+    page = (ROOT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| [{ROW}]"))
+    assert lines[3].partition("3 seeds by the records: ")[2] in row
+    assert lines[4].partition("verdict by the records: ")[2] in row
+    assert main([*command, "20000"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("verdict: ")
+    folder = published / f"{ROW}-seed1"
+    record = read_record(folder)
+    values = [list(reversed(step)) for step in read_episodes(folder / EPISODES_FILE)]  # the same mean, other episodes
+    write_episodes(folder / EPISODES_FILE, values)
+    write_record(dataclasses.replace(record, test_episodes_sha256=episodes_sha256(values)), folder)
+    assert main([*command, "50"]) == 11
+    assert "seed 1, the first 50 of 10,000 episodes: " in capsys.readouterr().out
+    assert main([*command, "20000"]) == 0
+
+
+def test_a_later_test_can_be_made_again_in_part(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (published.parents[1] / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    folder = published / f"{ROW}-seed7"
+    assert main(["evaluate", str(folder), "eval.episodes=20", "task.k_shot=10", "device.threads=1"]) == 0
+    assert main(["report", str(folder), "--evaluations"]) == 0
+    capsys.readouterr()
+    assert main(["reproduce", f"{ROW}-seed7", "--weights", "--episodes", "5"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("seed 1, the first 5 of 20 episodes: ")
+    assert last.endswith(", as recorded")
+    (episodes,) = (folder / "later_tests").glob("*.csv")
+    _claim_more(episodes.with_suffix(".json"), episodes)
+    assert main(["reproduce", f"{ROW}-seed7", "--weights", "--episodes", "5"]) == 11
+
+
+def test_a_part_of_the_episodes_is_for_weights_only(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", ROW, "--episodes", "5"]) == 2
+    assert "--episodes is for --weights. Add --weights, or remove --episodes." in capsys.readouterr().err
 
 
 def test_a_number_that_the_weights_do_not_give_ends_with_another_code(
