@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import ConfigError
+from metaexp.core.shapes import TaskShape
 from metaexp.core.types import Adapted, Examples
 from metaexp.run.initial.network import Interface
 
@@ -32,16 +35,24 @@ class Learner:
     Args:
         algorithm: The algorithm, in evaluation mode, on the CPU.
         interface: The shapes that it was built for.
-        n_way: The ways that it was tested with; 0 for regression.
+        task: The shape of the tasks that it was tested with; 0 ways for regression.
+        report: Takes a warning.
 
     Attributes:
         names: The classes of the task by label; None for regression, and before :meth:`adapt`.
     """
 
-    def __init__(self, algorithm: Algorithm, interface: Interface, n_way: int) -> None:
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        interface: Interface,
+        task: TaskShape,
+        report: Callable[[str], None] = warnings.warn,
+    ) -> None:
         self.algorithm = algorithm
         self.interface = interface
-        self.n_way = n_way
+        self.task = task
+        self._report = report
         self.names: npt.NDArray[Any] | None = None
         self._adapted: Adapted = None
         self._is_adapted = False
@@ -61,7 +72,7 @@ class Learner:
             ConfigError: The examples or labels do not fit the run.
         """
         examples = self.examples(x, "x")
-        found = Learner(self.algorithm, self.interface, self.n_way)
+        found = Learner(self.algorithm, self.interface, self.task, self._report)
         support, found.names = self._support(examples, y)
         with torch.no_grad():
             found._adapted = self.algorithm.adapt(support)
@@ -69,15 +80,32 @@ class Learner:
         return found
 
     def scores(self, x: Array) -> npt.NDArray[np.float32]:
-        """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out)."""
+        """Return the scores (M, N) of each class in the order of ``names``, or the regression outputs (M, D_out).
+
+        With transductive batch norm, fewer queries than classes bring a warning.
+        """
         if not self._is_adapted:
             raise ConfigError("this learner knows no task yet; call adapt(x, y) first.")
+        query = self.examples(x, "the query")
+        self._warn_of_few(len(query))
         with torch.no_grad():
-            found = self.algorithm.predict(self._adapted, self.examples(x, "the query"))
+            found = self.algorithm.predict(self._adapted, query)
         scores: npt.NDArray[np.float32] = found.numpy()
         if not np.isfinite(scores).all():
             raise ConfigError("scores of the query are not finite; prepare the examples as those of the run.")
         return scores
+
+    def _warn_of_few(self, n_queries: int) -> None:
+        """Warn where batch norm takes its statistics from queries, and there are fewer than classes."""
+        n_way = 2 if self.names is None else len(self.names)
+        if self.algorithm.batch_norm == "transductive" and n_queries < n_way:
+            usual = max(1, self.task.n_way) * self.task.n_query
+            of_each, of_all = ("", "") if self.names is None else (", as many of each class", ", of all classes")
+            self._report(
+                "these weights have transductive batch norm: the queries of one call are normalised together. They "
+                f"were tested with {usual} at once{of_each}, and this call has {n_queries}. Its predictions may be no "
+                f"better than guessing. Give more queries at once{of_all}."
+            )
 
     def predict(self, x: Array) -> npt.NDArray[Any]:
         """Return the label (M,) of each example as it was given to :meth:`adapt`, or outputs (M, D_out)."""
@@ -130,7 +158,7 @@ class Learner:
         return found
 
     def _support(self, x: Tensor, y: Array) -> tuple[Examples, npt.NDArray[Any] | None]:
-        if self.n_way == 0:
+        if self.task.n_way == 0:
             targets = as_tensor(y)
             if targets.numel() != len(x) * self.interface.n_outputs:
                 raise ConfigError(
@@ -143,8 +171,10 @@ class Learner:
             raise ConfigError(f"y has shape {labels.shape}; give one label for each of the {len(x)} examples.")
         if len(names) < 2:
             raise ConfigError(f"y names one class, {names[0]}; a task has at least two.")
-        if self.algorithm.fixed_way and len(names) != self.n_way:
-            raise ConfigError(f"y names {len(names)} classes; the algorithm of this run takes exactly {self.n_way}.")
+        if self.algorithm.fixed_way and len(names) != self.task.n_way:
+            raise ConfigError(
+                f"y names {len(names)} classes; the algorithm of this run takes exactly {self.task.n_way}."
+            )
         return Examples(x, torch.from_numpy(labels), len(names)), names
 
 

@@ -76,7 +76,8 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
     Args:
         place: The run folder.
         settings: The checked settings of the run.
-        report: Takes a line where the user's own code was edited since the training.
+        report: Takes a warning: where the user's own code was edited since the training, and where a call has too few
+            queries for the learner's batch norm.
 
     Raises:
         RunFolderError: The run has no weights: it was not validated yet, or this is a published copy.
@@ -87,7 +88,7 @@ def make_learner(place: RunFolder, settings: Settings, report: Report = warnings
     algorithm = build_algorithm(settings, weights.interface)
     apply_weights(algorithm, settings, weights.step, weights.weights)
     algorithm.eval()
-    return Learner(algorithm, weights.interface, settings.task.n_way)
+    return Learner(algorithm, weights.interface, settings.task.shape, report)
 
 
 def calibrate_run(

@@ -104,6 +104,34 @@ def words(run: mx.Run, task: Path, *more: str) -> list[str]:
     return ["predict", str(run.folder), "--support", str(task / "support"), "--query", str(task / "query"), *more]
 
 
+@pytest.fixture(scope="module")
+def transductive(images: Path, tmp_path_factory: pytest.TempPathFactory) -> mx.Run:
+    return mx.train(
+        "algorithm=relation_net", "model=relation_embedding", "model.channels=4", "algorithm.relation_channels=4",
+        "dataset=image_folder", f"dataset.folder={images}", "dataset.image_size=28", "dataset.channels=1",
+        "dataset.fractions=[0.4,0.3,0.3]", "task.n_query=3", *SHORT,
+        folder=tmp_path_factory.mktemp("runs") / "transductive",
+    )  # fmt: skip
+
+
+def test_too_few_queries_for_transductive_batch_norm_bring_a_warning(
+    transductive: mx.Run, run: mx.Run, task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(of: mx.Run) -> bool:
+        assert main(words(of, task)) == 0
+        return "They were tested with 15 at once, as many of each class, and this call has " in capsys.readouterr().out
+
+    assert not said(transductive)
+    images = sorted((task / "query").iterdir())
+    for path in images[4:]:
+        path.unlink()
+    assert said(transductive)
+    assert not said(run)  # its batch norm, if any, does not see the other queries
+    x, y = torch.rand(10, 1, 28, 28), torch.arange(10) % 5
+    with pytest.warns(UserWarning, match="this call has 1. Its predictions may be no better than guessing"):
+        transductive.predict(x, y, x[:1])
+
+
 def test_images_are_named_and_all_scores_are_written(
     run: mx.Run, task: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
