@@ -12,15 +12,20 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import timing
+import torch
+from hydra.utils import get_class
 from pages import page_parser, write_page
+from torch import Tensor
 
+from metaexp.core.algorithm import Algorithm
 from metaexp.core.errors import NotFiniteError
 from metaexp.core.intervals import mean_interval
 from metaexp.core.terminal_text import print_text
@@ -42,7 +47,7 @@ class Change(NamedTuple):
     Attributes:
         rule: What it is about.
         then: What happens instead.
-        overrides: The change as overrides of ``metaexp evaluate``.
+        overrides: The change as overrides of ``metaexp evaluate``. If empty, each query is predicted by itself.
     """
 
     rule: str
@@ -50,6 +55,7 @@ class Change(NamedTuple):
     overrides: tuple[str, ...]
 
 
+ALONE = Change("batch norm", "statistics of each query by itself, one image at a time", ())
 INTERPOLATION = Change(
     "resizing of the images", "converted to grey and resized by Lanczos", ("dataset.resize=lanczos",)
 )
@@ -77,6 +83,7 @@ TRANSDUCTIVE = Change(
 CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     "maml_omniglot_5way_1shot_two_cores": (
         Change("batch norm", "statistics of the support set (`episode`)", ("algorithm.batch_norm=episode",)),
+        ALONE,
         *MORE_QUERIES,
         Change("inner loss", "mean over the support set, so inner steps are a fifth as long",
                ("algorithm.inner_loss_reduction=mean",)),
@@ -89,6 +96,7 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     ),
     "relation_net_omniglot_5way_1shot": (
         Change("batch norm", "averages kept in training (`running`)", ("algorithm.batch_norm=running",)),
+        ALONE,
         *MORE_QUERIES,
         INTERPOLATION,
         UPRIGHT,
@@ -134,6 +142,7 @@ CHANGES: Final[Mapping[str, Sequence[Change]]] = {
     ),
     "anil_omniglot_20way_1shot": (
         Change("batch norm", "statistics of the support set (`episode`)", ("algorithm.batch_norm=episode",)),
+        ALONE,
         Change("queries of a class", "5, all in one batch", ("task.n_query=5",)),
         Change("inner steps", "4 (5 were used)", ("algorithm.inner_steps_test=4",)),
         Change("inner steps", "10", ("algorithm.inner_steps_test=10",)),
@@ -159,20 +168,42 @@ class Tested(NamedTuple):
     batch_norm: str
 
 
-def measure(run: str, overrides: Sequence[str], n_episodes: int | None = None) -> Tested:
+def measure(run: str, overrides: Sequence[str], n_episodes: int | None = None, alone: bool = False) -> Tested:
     """Test committed weights with some settings changed.
 
     Args:
         run: Name of the run in docs/results.
         overrides: The changes.
         n_episodes: How many tasks; as many as the run's record has by default.
+        alone: Whether each query is predicted by itself.
     """
     more = [] if n_episodes is None else [f"eval.episodes={n_episodes}"]
     with tempfile.TemporaryDirectory() as place:
         copy = Path(shutil.copytree(RESULTS / run, Path(place) / run))
-        found = evaluate_run(copy, [*overrides, *more, "device=cpu"])
+        learner = get_class(read_record(copy).config["algorithm"]["_target_"])
+        with one_query_at_a_time(learner) if alone else nullcontext():
+            found = evaluate_run(copy, [*overrides, *more, "device=cpu"])
         assert found.path is not None
         return Tested(read_episodes(found.path.with_suffix(".csv"))[-1], found.evaluation.batch_norm)
+
+
+@contextmanager
+def one_query_at_a_time(learner: type[Algorithm]) -> Iterator[None]:
+    """Within this block the learner predicts each query of a task as if it were the only one.
+
+    Args:
+        learner: The class of the algorithm.
+    """
+    together = learner.predict
+
+    def predict(self: Algorithm, adapted: Any, x: Tensor) -> Tensor:
+        return torch.cat([together(self, adapted, query) for query in x.split(1)])
+
+    learner.predict = predict
+    try:
+        yield
+    finally:
+        learner.predict = together
 
 
 def record_of(name: str) -> dict[str, Any]:
@@ -182,10 +213,10 @@ def record_of(name: str) -> dict[str, Any]:
     usual = measure(run, settings, TASKS[metric])
     rows = []
     for change in CHANGES[name]:
-        print_text(f"{name}: {' '.join(change.overrides)}")
+        print_text(f"{name}: {' '.join(change.overrides) or change.then}")
         about: dict[str, Any] = {"rule": change.rule, "then": change.then, "overrides": list(change.overrides)}
         try:
-            values = measure(run, (*settings, *change.overrides), TASKS[metric]).values
+            values = measure(run, (*settings, *change.overrides), TASKS[metric], alone=change is ALONE).values
         except NotFiniteError as error:
             rows.append(about | {"mean": None, "why": str(error)})
             continue
@@ -207,7 +238,7 @@ def format_results(found: Mapping[str, Any]) -> str:
     show = percent if is_accuracy else _error
     rows = [["as published", NOTHING, NOTHING, show(found, "mean"), NOTHING]]
     for row in found["changes"]:
-        command = " ".join(f"`{override}`" for override in row["overrides"])
+        command = " ".join(f"`{override}`" for override in row["overrides"]) or NOTHING
         numbers = ["diverges", NOTHING] if row["mean"] is None else [show(row, "mean"), show(row, "difference", "+")]
         rows.append([row["rule"], row["then"], command, *numbers])
     measured = ["accuracy", "difference in points"] if is_accuracy else ["squared error", "difference"]

@@ -78,6 +78,8 @@ def measure(run: Path) -> tuple[str, dict[str, Any]]:
     assert record.test is not None
     copy = published_copy(record)
     _, selected = read(copy / "checkpoints" / "best")
+    if selected["step"] == record.steps:
+        raise SystemExit(f"{run}: its best weights are those after its last step. There is nothing to compare.")
     best = read_episodes(copy / EPISODES_FILE)[-1]
     with tempfile.TemporaryDirectory() as place:
         found = evaluate_run(last_weights(run, Path(place)), ["device=cpu", "device.threads=1"])

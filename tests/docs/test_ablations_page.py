@@ -8,7 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from programs import load_program
+from torch import Tensor
 
 from metaexp.cli.report import is_current
 from metaexp.report.pages import read_entries
@@ -54,3 +56,26 @@ def test_every_row_that_does_not_come_out_has_a_note() -> None:
     failed = [row for row in rows if row.record.verdict and row.record.verdict.kind in {"not_reproduced", "shortened"}]
     assert len(failed) > 5
     assert [row.page for row in failed if f"](results/{row.page})" not in notes] == []
+
+
+def test_a_query_by_itself_does_not_see_the_others(ablations: ModuleType) -> None:
+    class Centred:
+        def predict(self, adapted: None, x: Tensor) -> Tensor:
+            return x - x.mean(0)
+
+    x = torch.randn(4, 2)
+    before = Centred.predict
+    together = Centred().predict(None, x)
+    with ablations.one_query_at_a_time(Centred):
+        assert torch.equal(Centred().predict(None, x), torch.zeros(4, 2))
+    assert Centred.predict is before
+    assert torch.equal(Centred().predict(None, x), together)
+    assert not torch.equal(together, torch.zeros(4, 2))
+
+
+def test_weights_that_normalise_queries_together_fail_on_one_at_a_time() -> None:
+    results = json.loads(RECORD.read_text())["results"]
+    alone = {run: row for run, found in results.items() for row in found["changes"] if not row["overrides"]}
+    assert set(alone) == {name for name, found in results.items() if found["batch_norm"] == "transductive"}
+    assert alone["maml_omniglot_5way_1shot_two_cores"]["mean"] < 0.25  # one in five is chance
+    assert alone["anil_omniglot_20way_1shot"]["mean"] < 0.06  # one in twenty
