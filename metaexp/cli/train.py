@@ -115,6 +115,8 @@ def _resumed_folder(options: TrainOptions) -> Path:
             f"a resumed run continues with its own configuration; remove {' '.join(others) or '-m'}. "
             + (f"To train for longer: {instead}" if longer else "To continue with other settings, start a new run.")
         )
+    if not folders[0]:
+        raise ConfigError("resume= names no run folder. Give the folder of the run: metaexp train resume=outputs/RUN.")
     return existing(Path(folders[0]).expanduser()).path
 
 

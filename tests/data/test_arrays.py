@@ -238,7 +238,7 @@ def test_class_lists_must_be_classes_of_the_labels(tmp_path):
     with pytest.raises(DataError) as raised:
         dataset().load(save(tmp_path, x=RNG.normal(size=(40, 3)), y=Y, **lists), print)
     first, second = str(raised.value).splitlines()
-    assert "train_classes names 000091, which no label in y is (nor 1 others). Labels in y are such as 000000" in first
+    assert "train_classes names 000091, which no label in y is (nor 1 other). Labels in y are such as 000000" in first
     assert "val_classes names 2, which no label in y is" in second
 
 

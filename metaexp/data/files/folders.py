@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from metaexp.core.counted import agreeing, counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 
@@ -119,11 +120,12 @@ def check_classes(
         first = f"{missing[0]} is missing" if missing else f"{extra[0]} does not belong there"
         raise DataError(
             f"{place} is not {dataset} as published: class {first}; "
-            f"{len(missing)} classes are missing and {len(extra)} do not belong there."
+            f"{counted(len(missing), 'class')} {agreeing(len(missing), 'is')} missing and {len(extra)} "
+            f"{agreeing(len(extra), 'does')} not belong there."
         )
     wrong = sorted(name for name in expected if per_class is not None and sizes[name] != per_class)
     if wrong:
         raise DataError(
-            f"{place} is not the whole {dataset}: class {wrong[0]} has {sizes[wrong[0]]} images and should have "
-            f"{per_class}; {len(wrong)} of {len(expected)} classes are not whole."
+            f"{place} is not the whole {dataset}: class {wrong[0]} has {counted(sizes[wrong[0]], 'image')} and should "
+            f"have {per_class}; {len(wrong)} of {len(expected)} classes {agreeing(len(wrong), 'is')} not whole."
         )

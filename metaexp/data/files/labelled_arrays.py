@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import SPLITS, Split
 from metaexp.data.files.label_advice import label_advice
@@ -254,7 +255,7 @@ def _check_lists(lists: Mapping[Split, list[str]], known: set[str], path: Path) 
         if unknown:
             problems.append(
                 f"{path}: {split}_classes names {unknown[0]}, which no label in y is"
-                + (f" (nor {len(unknown) - 1} others)" if len(unknown) > 1 else "")
+                + (f" (nor {counted(len(unknown) - 1, 'other')})" if len(unknown) > 1 else "")
                 + f". Labels in y are such as {min(known, default='none')}."
             )
         if not names:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import DataError
 from metaexp.core.shapes import TaskShape
 from metaexp.core.task_fit import format_shape
@@ -125,7 +126,7 @@ def _shape(episode: FixedEpisode, path: Path) -> TaskShape:
         raise DataError(f"{where} has the image {repeated} twice. An image is in the support or a query, and once.")
     classes = list(dict.fromkeys(item.class_name for item in episode.support))
     if len(classes) < 2:
-        raise DataError(f"{where} has {len(classes)} classes in its support; it needs at least 2.")
+        raise DataError(f"{where} has {counted(len(classes), 'class')} in its support; it needs at least 2.")
     for item in episode.query:
         if item.class_name not in classes:
             raise DataError(f"{where} asks for the class {item.class_name}, of which its support has no image.")

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from fontTools.ttLib import TTFont
 from fontTools.ttLib.ttCollection import TTCollection
 
+from metaexp.core.counted import counted
 from metaexp.data.base import Progress
 from metaexp.data.font.font_files import FontFile
 
@@ -63,7 +64,7 @@ def usual_faces(fonts: Sequence[FontFile], progress: Progress) -> list[Face]:
         except Exception as error:  # a damaged font raises anything
             failed.append(f"{font.name} ({error or type(error).__name__})")
     if failed:
-        progress(f"Ignored {len(failed)} files that are not fonts with outlines, such as {failed[0]}.")
+        progress(f"Ignored {counted(len(failed), 'file')} without fonts that have outlines, such as {failed[0]}.")
     return [best[family][1] for family in sorted(best)]
 
 

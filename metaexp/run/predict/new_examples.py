@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from metaexp.core.counted import counted
 from metaexp.core.errors import ConfigError, DataError
 from metaexp.data.classification.class_dataset import ClassDataset
 from metaexp.data.classification.preprocessing import ImagePreparation, Origin, Pixels
@@ -100,7 +101,9 @@ class Reader:
             files = images_by_folder(source.names())
         n_files = sum(map(len, files.values()))
         if not 0 < n_files <= _MOST:
-            raise DataError(f"{option} {path} has {n_files} images; there must be at least one, and at most {_MOST}.")
+            raise DataError(
+                f"{option} {path} has {counted(n_files, 'image')}; there must be at least one, and at most {_MOST}."
+            )
         return files
 
     def _images(self, path: Path, names: list[str]) -> Tensor:

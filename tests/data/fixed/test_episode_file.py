@@ -55,7 +55,7 @@ def test_episodes_their_images_and_their_shape_are_read(tmp_path: Path) -> None:
         ([HEADER, '1,support,a,"b'], "cannot be read as CSV: unexpected end of data"),
         ([HEADER, '1,support,a,"b', 'c"'], "line 3: a value has several lines"),
         ([HEADER, *ROWS, "1,query,a,a1"], "episode 1 has the image a1 twice"),
-        ([HEADER, "1,support,a,a1", "1,query,a,a2"], "episode 1 has 1 classes in its support; it needs at least 2"),
+        ([HEADER, "1,support,a,a1", "1,query,a,a2"], "episode 1 has 1 class in its support; it needs at least 2"),
         ([HEADER, *ROWS, "1,query,c,c1"], "episode 1 asks for the class c, of which its support has no image"),
         ([HEADER, *ROWS, "1,support,b,b3"], "support images are not alike: class a has 1 and class b has 2"),
         ([HEADER, *ROWS, "1,query,b,b3"], "queries are not alike: class a has 1 and class b has 2"),

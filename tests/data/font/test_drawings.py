@@ -59,7 +59,7 @@ def test_what_is_not_a_font_with_outlines_is_ignored_with_a_word(tmp_path: Path)
     said: list[str] = []
     assert [face.family for face in faces(tmp_path, said)] == ["Good"]
     assert len(said) == 1
-    assert said[0].startswith("Ignored 2 files that are not fonts with outlines, such as bad.ttf (")
+    assert said[0].startswith("Ignored 2 files without fonts that have outlines, such as bad.ttf (")
 
 
 def test_letters_without_marks_are_classes() -> None:
