@@ -99,11 +99,10 @@ class Learner:
         """Warn where batch norm takes its statistics from queries, and there are fewer than classes."""
         n_way = 2 if self.names is None else len(self.names)
         if self.algorithm.batch_norm == "transductive" and n_queries < n_way:
-            usual = max(1, self.task.n_way) * self.task.n_query
             of_each, of_all = ("", "") if self.names is None else (", as many of each class", ", of all classes")
             self._report(
                 "these weights have transductive batch norm: the queries of one call are normalised together. They "
-                f"were tested with {usual} at once{of_each}, and this call has {n_queries}. Its predictions may be no "
+                f"were tested with {self.task.n_queries} at once{of_each}, and this call has {n_queries}. Its predictions may be no "
                 f"better than guessing. Give more queries at once{of_all}."
             )
 
