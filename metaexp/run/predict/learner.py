@@ -102,8 +102,8 @@ class Learner:
             of_each, of_all = ("", "") if self.names is None else (", as many of each class", ", of all classes")
             self._report(
                 "these weights have transductive batch norm: the queries of one call are normalised together. They "
-                f"were tested with {self.task.n_queries} at once{of_each}, and this call has {n_queries}. Its predictions may be no "
-                f"better than guessing. Give more queries at once{of_all}."
+                f"were tested with {self.task.n_queries} at once{of_each}, and this call has {n_queries}. Its "
+                f"predictions may be no better than guessing. Give more queries at once{of_all}."
             )
 
     def predict(self, x: Array) -> npt.NDArray[Any]:
