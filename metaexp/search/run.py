@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from metaexp.config.classes.targets import trust_arguments
@@ -26,7 +27,8 @@ from metaexp.search.summary import (
     format_table,
     write_report,
 )
-from metaexp.sweep.folder import Sweep, explain_moved
+from metaexp.sweep.data_check import refusal, unusable_data
+from metaexp.sweep.folder import SWEEP_FILE, Sweep, explain_moved
 from metaexp.sweep.processes.pool import Pool, explain_stop_at_once
 from metaexp.sweep.processes.warm_start import open_job_starter
 from metaexp.tracking.wandb_names import notes_of_one_run
@@ -45,12 +47,14 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
         The exit code: 0, or 10 if a trial failed. A trial whose numbers are not finite is a result, not a failure.
 
     Raises:
+        DataError: No trial could load its data.
         RunFolderError: The folder has other files in it, or another search.
         Interrupted: SIGINT or SIGTERM came. The running trials have saved and stopped.
     """
     for note in (*prepared.notes, *notes_of_one_run("trial")):
         print_text(note, flush=True)
     words = ["metaexp", "search", *own_file_options(config_dir, config_name, trust_arguments()), *overrides]
+    _check_data(prepared, words)
     place, stop = prepared.open(words), StopRequest()
     with explain_stop_at_once(stop, "trials", place.path, shlex.join(words)):
         study, exhausted = _run(prepared, place, stop)
@@ -58,6 +62,24 @@ def search(prepared: Prepared, overrides: Sequence[str], config_dir: Path | None
             saved = f"; the trials that ran have saved in {place.path}"
             raise stopped_by(stop.signal_number, saved, shlex.join(words))
         return _report(SearchResult(prepared, study.points(), study.importances(), exhausted, overrides), config_dir)
+
+
+def _check_data(prepared: Prepared, words: Sequence[str]) -> None:
+    """Refuse a new search none of whose trials could load its data.
+
+    Raises:
+        MetaexpError: The data cannot be loaded.
+        Interrupted: A signal came.
+    """
+    if (prepared.path / SWEEP_FILE).exists():
+        return
+    stop = StopRequest()
+    with stop_on_signals(stop), open_job_starter(trust_arguments(), 1, print_text, fork=False) as begin:
+        found = unusable_data(prepared.corners, begin, partial(print_text, flush=True), lambda: bool(stop))
+    if stop:
+        raise stopped_by(stop.signal_number, " before a trial began", shlex.join(words))
+    if sum(len(data.jobs) for data in found) == len(prepared.corners):
+        raise refusal(found, 1)
 
 
 def _run(prepared: Prepared, place: Sweep, stop: StopRequest) -> tuple[Study, bool]:

@@ -161,7 +161,7 @@ def check_initial_weights(
             doubted.setdefault(format_doubt(known.val), []).append(format_job(job))
     if refused:
         raise ConfigError(_format_problems(refused, len(jobs)))
-    return [f"warning: {_format_where(doubt, of_it, len(jobs))}" for doubt, of_it in doubted.items()]
+    return [f"warning: {format_where(doubt, of_it, len(jobs))}" for doubt, of_it in doubted.items()]
 
 
 def digest(overrides: Sequence[str], config_dir: Path | None, config_name: str) -> str:
@@ -190,8 +190,14 @@ def sweep_name(name: str | None, swept: Sequence[str], digest: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text) + f"-{digest[:8]}"
 
 
-def _format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
-    """A sentence with the jobs that it is about in front: ``job 3 (seed=1) and 4 more: PROBLEM``."""
+def format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
+    """Return a sentence with the jobs that it is about in front: ``job 3 (seed=1) and 4 more: PROBLEM``.
+
+    Args:
+        problem: The sentence.
+        jobs: The jobs that it is about, as they are called.
+        n_jobs: How many jobs there are in all.
+    """
     where = "every job" if len(jobs) == n_jobs else jobs[0]
     where += f" and {len(jobs) - 1} more" if 1 < len(jobs) < n_jobs else ""
     return problem if n_jobs == 1 else f"{where}: {problem}"
@@ -199,7 +205,7 @@ def _format_where(problem: str, jobs: Sequence[str], n_jobs: int) -> str:
 
 def _format_problems(found: Mapping[str, Sequence[str]], n_jobs: int) -> list[str]:
     """One sentence for each problem, with the jobs that have it."""
-    problems = [_format_where(problem, jobs, n_jobs) for problem, jobs in found.items()]
+    problems = [format_where(problem, jobs, n_jobs) for problem, jobs in found.items()]
     if len(problems) > _MOST_SHOWN:
         problems = [*problems[:_MOST_SHOWN], f"and {counted(len(problems) - _MOST_SHOWN, 'more problem')}."]
     bad = {job for jobs in found.values() for job in jobs}

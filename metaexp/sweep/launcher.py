@@ -109,8 +109,9 @@ class Task:
         job = sweep.job(config.job)
         started: list[JobProcess] = []  # not in self, which is pickled when the job goes back into the queue
 
-        def begin(folder: Path, /, *others: Path) -> JobProcess:
-            started.append(start(folder, *others, trusted=self.packages, threads=self.threads))
+        def begin(folder: Path, /, *others: Path, only_data: bool = False) -> JobProcess:
+            process = start(folder, *others, trusted=self.packages, threads=self.threads, only_data=only_data)
+            started.append(process)
             return started[-1]
 
         with stop_on_signals() as signalled, save_before_requeue(started):

@@ -9,8 +9,10 @@ from pathlib import Path
 from metaexp.core.counted import counted
 from metaexp.machine.threads import threads_each
 from metaexp.results.display.wording import NOTHING, format_times
+from metaexp.sweep.data_check import missing_data
 from metaexp.sweep.decide import is_left
 from metaexp.sweep.estimate import Estimate, estimate, finished_runs, measure_times
+from metaexp.sweep.expand import runs_here
 from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.groups import in_groups, jobs_at_once
 from metaexp.sweep.job_state import JobState
@@ -36,14 +38,16 @@ def format_plan(prepared: Prepared, overrides: Sequence[str], measure: Callable[
     outputs, reused = prepared.outputs, prepared.reusable_runs()
     others = [job for job in jobs if job.number not in same and job.number not in reused]
     left = [job for job in others if is_left(states[job.number], prepared.options)]
-    here = chosen_launcher(overrides) is None
+    in_pool = chosen_launcher(overrides) is None
     options = prepared.options
-    at_once = jobs_at_once(options.n_jobs, jobs, together=options.together) if here else None
+    at_once = jobs_at_once(options.n_jobs, jobs, together=options.together) if in_pool else None
     times = _times(left, states, outputs, threads_each(at_once) if at_once else None, measure)
     there = "not there yet" if prepared.sweep is None else format_counts(jobs, states, same)
     width = max((len(job.what) for job in jobs), default=0)
     said = dict(zip(times, format_times([time and time.seconds for time in times.values()]), strict=True))
     notes = [format_nothing_reused(outputs)] if prepared.options.reuse and prepared.sweep is None and not reused else []
+    if runs_here(overrides):
+        notes += [f"data that cannot be loaded: {data.format(len(left))}" for data in missing_data(left)]
     lines = [*prepared.notes, *notes, f"{_format_n_jobs(len(jobs))} in {prepared.path}: {there}"]
     for job in jobs:
         what = f"the same as job {same[job.number]}" if job.number in same else _format_job(job, states, said)

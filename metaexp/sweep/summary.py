@@ -13,6 +13,8 @@ from metaexp.sweep.frozen_job import FrozenJob
 from metaexp.sweep.job_state import JobState, Status
 
 _LOUD = {"failed": "FAILED", "killed": "KILLED"}
+_LONG = 100
+"""Letters of an error that is written only once into a table."""
 _TRACKERS_WITH_GROUPS = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
 _ORDER: tuple[Status, ...] = ("failed", "killed", "interrupted", "running", "waiting")
 _STATUS_TEXTS = {"waiting": "not started", "running": "running elsewhere"}
@@ -85,6 +87,7 @@ def format_table(
     """
     width = max((len(job.what) for job in jobs), default=0)
     lines = [f"{name}: {format_counts(jobs, states, same, kept)}"]
+    first: dict[str, int] = {}
     times = dict(zip(states, format_times([_seconds(state) for state in states.values()]), strict=True))
     for job in jobs:
         if job.number in same:
@@ -92,7 +95,11 @@ def format_table(
             continue
         state = states[job.number]
         before = " (from before)" if job.number in kept else ""
-        lines.append(f"  {job.number:3d}  {job.what:{width}}  {format_state(state, times[job.number])}{before}")
+        text = format_state(state, times[job.number])
+        if state.ended_badly and len(state.error or "") > _LONG:
+            n_first = first.setdefault(state.error or "", job.number)
+            text = text if n_first == job.number else f"{_LOUD[state.status]}, with the same error as job {n_first}"
+        lines.append(f"  {job.number:3d}  {job.what:{width}}  {text}{before}")
         if state.ended_badly:
             lines.append(f"       {'':{width}}  log: {state.log}")
     return "\n".join(lines)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_runs import TinyMAML
+from tiny_runs import Lines, TinyMAML
 from torch import Tensor
 
+from metaexp.core.errors import DataError
 from metaexp.core.types import Episode
+from metaexp.data.base import MetaDataset, Progress
 from metaexp.models.base import Network
 
 FILES = {
@@ -22,6 +24,8 @@ FILES = {
     "algorithm/other_cases.yaml": "_target_: case_runs.Cases\ninner_lr: 0.05\ncase: 0\npause: 0.0\n",
     "dataset/lines.yaml": "defaults:\n  - override /task@_global_.task: regression_5shot\n"
     "  - override /model@_global_.model: net\n_target_: tiny_runs.Lines\npoison: null\nversion: a\n",
+    "dataset/file_lines.yaml": "defaults:\n  - override /task@_global_.task: regression_5shot\n"
+    "  - override /model@_global_.model: net\n_target_: case_runs.FileLines\nfile: lines.txt\n",
     "model/net.yaml": "_target_: tiny_runs.Net\nwidth: 8\ndropout: 0.1\n",
     "optimizer/counting.yaml": "_target_: tiny_runs.CountingAdam\nlr: 0.01\n",
 }
@@ -64,6 +68,24 @@ class Cases(TinyMAML):
 
     def meta_loss(self, episode: Episode) -> Tensor:
         return super().meta_loss(episode) * (float("nan") if (self.case, self.step) == (6, 8) else 1.0)
+
+
+class FileLines(Lines):
+    """Lines that need a file in ``paths.data``, as a dataset of a user may. The word ``damaged`` in it is refused.
+
+    Args:
+        file: Its name.
+    """
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+    def load(self, folder: Path, progress: Progress) -> MetaDataset:
+        progress(f"Reading {self.file}.")
+        if "damaged" in (folder / self.file).read_text():
+            raise DataError(f"{self.file} is damaged. Fetch it again.")
+        return super().load(folder, progress)
 
 
 def result_of(folder: Path) -> dict[str, bytes]:

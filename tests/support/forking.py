@@ -25,7 +25,7 @@ from metaexp.config.classes.source import read_module
 from metaexp.machine.forked_process import wait_for
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes import preload, worker
-from metaexp.sweep.processes.job_process import JobProcess, unless_log_opens
+from metaexp.sweep.processes.job_process import JobProcess, unless_log_opens, worker_arguments
 
 
 class Forked:
@@ -72,16 +72,17 @@ class Forked:
             os.close(self.stdin)
 
 
-def start(folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None) -> JobProcess:
+def start(
+    folder: Path, *others: Path, trusted: tuple[str, ...] = (), threads: int | None = None, only_data: bool = False
+) -> JobProcess:
     """Start a worker by forking. Replaces :func:`metaexp.sweep.processes.job_process.start`."""
     if (failed := unless_log_opens(folder)) is not None:
         return failed
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        more = [] if threads is None else ["--threads", str(threads)]
-        trust = [word for name in trusted for word in ("--trust", name)]
-        _in_child(lambda: worker.main([str(folder), *map(str, others), *more, *trust]), read_end, folder / LOG_FILE)
+        arguments = worker_arguments([folder, *others], trusted, threads, only_data=only_data)
+        _in_child(lambda: worker.main(arguments), read_end, folder / LOG_FILE)
     os.close(read_end)
     return JobProcess(folder, Forked(pid, write_end))
 

@@ -21,6 +21,9 @@ from metaexp.tracking.wandb_names import OF_ONE_RUN
 BUSY = 75
 """Exit code of a worker that does nothing because another process runs the job (EX_TEMPFAIL of sysexits.h)."""
 
+ONLY_DATA = "--only-data"
+"""Argument of a worker that only loads the data of a job, and then ends."""
+
 
 class Process(Protocol):
     """What :class:`subprocess.Popen` and a forked process have in common."""
@@ -112,6 +115,19 @@ def _write_end(folder: Path, status: Literal["interrupted", "failed", "killed"],
     return read_state(folder)
 
 
+def note_failure(folder: Path, code: int, error: str) -> None:
+    """Write that a job has failed that no process was started for, unless another command runs it.
+
+    Args:
+        folder: The job's folder.
+        code: The exit code that its process would have had.
+        error: Why it cannot run.
+    """
+    with append_regular(folder / LOG_FILE) as log:
+        log.write(f"{error}\n".encode())
+    _write_end(folder, "failed", code, error.splitlines()[0])
+
+
 def unless_log_opens(folder: Path) -> JobProcess | None:
     """Return a job that has failed if its output cannot be appended to its ``output.log``; None if it can.
 
@@ -153,7 +169,9 @@ class _NotStarted:
         pass
 
 
-def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int | None = None) -> JobProcess:
+def start(
+    folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int | None = None, only_data: bool = False
+) -> JobProcess:
     """Start a process that begins or resumes a job. Its output is appended to ``output.log`` in the job's folder.
 
     Args:
@@ -161,14 +179,10 @@ def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int
         others: The folders of jobs that are trained together with it.
         trusted: Packages whose classes the job may use.
         threads: Value of ``device.threads`` if the job's configuration leaves it open.
+        only_data: Whether the process only loads the data of the job, to see whether they can be loaded.
     """
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "metaexp.sweep.processes.worker",
-        *worker_arguments([folder, *others], trusted, threads),
-    ]
+    arguments = worker_arguments([folder, *others], trusted, threads, only_data=only_data)
+    command = [sys.executable, "-P", "-m", "metaexp.sweep.processes.worker", *arguments]
     if (failed := unless_log_opens(folder)) is not None:
         return failed
     with append_regular(folder / LOG_FILE) as log:
@@ -178,15 +192,19 @@ def start(folder: Path, *others: Path, trusted: Sequence[str] = (), threads: int
     return JobProcess(folder, process)
 
 
-def worker_arguments(folders: Sequence[Path], trusted: Sequence[str], threads: int | None) -> list[str]:
+def worker_arguments(
+    folders: Sequence[Path], trusted: Sequence[str], threads: int | None, *, only_data: bool = False
+) -> list[str]:
     """Return the arguments of :mod:`.worker` for a job, or for several that are trained together.
 
     Args:
         folders: The folder of each job.
         trusted: As for :func:`start`.
         threads: As for :func:`start`.
+        only_data: As for :func:`start`.
     """
     given = [] if threads is None else ["--threads", str(threads)]
+    given += [ONLY_DATA] if only_data else []
     return [*map(str, folders), *given, *(word for package in trusted for word in ("--trust", package))]
 
 

@@ -23,6 +23,7 @@ from metaexp.machine.forked_process import ForkedProcess, WarmParent, can_fork, 
 from metaexp.sweep.frozen_job import read_frozen
 from metaexp.sweep.job_state import LOG_FILE
 from metaexp.sweep.processes.job_process import (
+    ONLY_DATA,
     JobProcess,
     Process,
     job_environment,
@@ -84,21 +85,35 @@ class WarmStarter:
         self._parents: list[WarmParent] = []
         self._state: State | None = None
 
-    def __call__(self, folder: Path, /, *others: Path) -> JobProcess:
-        """Begin or continue the job in a folder, together with those in other folders."""
-        if self.deaths >= _MOST_DEATHS or not _is_for_cpu(folder):
-            return self.spawn(folder, *others)
-        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, [folder, *others]))
+    def __call__(self, folder: Path, /, *others: Path, only_data: bool = False) -> JobProcess:
+        """Begin or continue the job in a folder, together with those in other folders, or only load its data."""
+        if self.deaths >= _MOST_DEATHS or not (only_data or _is_for_cpu(folder)):
+            return self.spawn(folder, *others, only_data=only_data)
+        return unless_log_opens(folder) or JobProcess(folder, _Forked(self, [folder, *others], only_data=only_data))
 
-    def spawn(self, *folders: Path) -> JobProcess:
-        """Begin or continue the jobs in some folders, in a new Python process."""
-        return start(*folders, trusted=self.packages, threads=self.threads)
+    def spawn(self, *folders: Path, only_data: bool) -> JobProcess:
+        """Begin or continue the jobs in some folders, in a new Python process, or only load the data of one.
 
-    def fork(self, folders: Sequence[Path]) -> ForkedProcess | None:
-        """Ask the warm parent for a process. Returns None after too many deaths of warm parents."""
+        Args:
+            *folders: Their folders.
+            only_data: Whether only data are loaded.
+        """
+        return start(*folders, trusted=self.packages, threads=self.threads, only_data=only_data)
+
+    def fork(self, folders: Sequence[Path], *, only_data: bool) -> ForkedProcess | None:
+        """Ask the warm parent for a process.
+
+        Args:
+            folders: The folders of its jobs.
+            only_data: Whether the process only loads the data of the first.
+
+        Returns:
+            The process; None after too many deaths of warm parents.
+        """
+        arguments = worker_arguments(folders, self.packages, self.threads, only_data=only_data)
         while self.deaths < _MOST_DEATHS:
             parent = self._parent()
-            process = parent.fork(worker_arguments(folders, self.packages, self.threads), folders[0] / LOG_FILE)
+            process = parent.fork(arguments, folders[0] / LOG_FILE)
             if parent.is_alive:
                 return process
             process.give_up(1)
@@ -136,9 +151,10 @@ class _Forked:
     The methods are those of :class:`subprocess.Popen`.
     """
 
-    def __init__(self, starter: WarmStarter, folders: Sequence[Path]) -> None:
+    def __init__(self, starter: WarmStarter, folders: Sequence[Path], *, only_data: bool) -> None:
         self.starter = starter
         self.folders = folders
+        self.only_data = only_data
         self.last_signal: int | None = None
         self.process: Process = self._begin()
 
@@ -170,7 +186,8 @@ class _Forked:
             self.process.kill()
 
     def _begin(self) -> Process:
-        return self.starter.fork(self.folders) or self.starter.spawn(*self.folders).process
+        forked = self.starter.fork(self.folders, only_data=self.only_data)
+        return forked or self.starter.spawn(*self.folders, only_data=self.only_data).process
 
 
 def become_job(number: int) -> list[str]:
@@ -218,6 +235,8 @@ class _Preparation:
 
         config: Mapping[str, Any] = read_frozen(Path(arguments[0])).config
         hold_data(config["dataset"], Path(config["paths"]["data"]), self.held)
+        if ONLY_DATA in arguments:
+            return
         classification = bool(config["task"].get("n_way"))
         self.jobs[classification] += 1
         if self.jobs[classification] == _JOBS_WITHOUT_FIGURES + 1:
