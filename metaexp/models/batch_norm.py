@@ -95,7 +95,7 @@ class BatchNorm(nn.Module):
             variance = (centred * centred).mean(axes)  # (F,)
             gain = torch.rsqrt(variance + self.eps)
             if statistics == "collect":
-                self._collect(mean.reshape(-1), variance, x.numel() // self.n_features)
+                self.collect(mean.reshape(-1), variance, x.numel() // self.n_features)
             elif statistics == "replace":
                 self.running_mean, self.running_var = mean.reshape(-1), variance
         if self.weight is not None:
@@ -138,7 +138,7 @@ class BatchNorm(nn.Module):
         """:meth:`activate` with statistics of the batch, inside transforms."""
         out, mean, variance = normalise_and_activate_mapped(x, self.weight, self.bias, self.eps, pool)
         if collects:
-            self._collect(mean.flatten(), variance.flatten(), x.numel() // self.n_features)
+            self.collect(mean.flatten(), variance.flatten(), x.numel() // self.n_features)
         return out
 
     def _activate_at_once(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
@@ -146,7 +146,7 @@ class BatchNorm(nn.Module):
         if x.is_cpu and x.dtype in (torch.float32, torch.float64):
             out, mean, variance = normalise_and_activate(x, self.weight, self.bias, self.eps, pool)
             if collects:
-                self._collect(mean, variance, x.numel() // self.n_features)
+                self.collect(mean, variance, x.numel() // self.n_features)
             return out
         mean, variance = self.running_mean.clone(), self.running_var.clone()  # the kernel writes into them
         # torch's kernel for CUDA has no gradient where gamma or beta alone is missing
@@ -161,7 +161,14 @@ class BatchNorm(nn.Module):
         """What a forward pass would normalise with at this moment."""
         return _statistics.get() or ("collect" if self.training else "stored")
 
-    def _collect(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def collect(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the stored statistics towards those of a batch.
+
+        Args:
+            mean: of the batch (F,).
+            variance: of the batch, biased (F,).
+            count: how many values of each feature the batch has.
+        """
         kept = self.running_mean.dtype  # a batch in lower precision may have statistics in it
         mean, variance = mean.detach().to(kept), variance.detach().to(kept)
         unbiased = variance * (count / max(count - 1, 1))

@@ -13,6 +13,7 @@ from metaexp.core.fields import Fraction, PositiveFloat, PositiveInt
 from metaexp.core.inner import in_transform
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
 from metaexp.models.mapped_conv import Conv2d
@@ -93,7 +94,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H // 2, W // 2)."""
-        return self.norm.activate(self.conv(x), pool=True)
+        return convolve_normalise_activate(x, self.conv, self.norm, pool=True)
 
 
 def image_shape(input_shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

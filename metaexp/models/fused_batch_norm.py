@@ -25,7 +25,7 @@ from torch import Tensor
 _PIECE = 1024
 """Numbers that torch's kernel may add up one after another."""
 
-_IN_CACHE = 3_000_000
+IN_CACHE = 3_000_000
 """Bytes of a map that stay in the processor's cache until the next pass. Measured: 1 and 8 MB are slower."""
 
 
@@ -168,7 +168,7 @@ def _input_gradient(x: Tensor, slope: Tensor, shift: Tensor, g: Tensor, gain: Te
         places: where in its map of H * W positions each entry of ``g`` belongs, (B, C, h, w); None: where it is.
     """
     found = torch.empty_like(x)
-    images = max(1, _IN_CACHE // (x.shape[1:].numel() * x.element_size()))
+    images = max(1, IN_CACHE // (x.shape[1:].numel() * x.element_size()))
     for start in range(0, len(x), images):
         part = slice(start, start + images)
         torch.addcmul(shift, x[part], slope, out=found[part])

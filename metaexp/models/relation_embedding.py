@@ -11,6 +11,7 @@ from metaexp.core.fields import Fraction, PositiveInt
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv4 import image_shape
+from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
 from metaexp.models.mapped_conv import Conv2d
@@ -80,7 +81,7 @@ class EmbeddingBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the normalised convolution of ``x`` (B, C_in, H, W)."""
-        return self.norm.activate(self.conv(x), pool=self.pool)
+        return convolve_normalise_activate(x, self.conv, self.norm, pool=self.pool)
 
 
 def initialise_as_published(network: nn.Module) -> None:

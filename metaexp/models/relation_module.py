@@ -134,7 +134,7 @@ class PairNorm(BatchNorm):
             variance = ((memory * memory).mean(axes) + (query * query).mean(axes) + together).clamp_min(0)
             mean = (mean_of_memory + mean_of_query).flatten()  # (F,)
             if statistics == "collect":
-                self._collect(mean, variance, len(memory) * query.numel() // self.n_features)
+                self.collect(mean, variance, len(memory) * query.numel() // self.n_features)
             elif statistics == "replace":
                 self.running_mean, self.running_var = mean, variance
         gain = torch.rsqrt(variance + self.eps)

@@ -92,7 +92,7 @@ def test_a_gradient_in_parts_has_the_bits_of_the_whole(
     _, fused = pair(pool=pool)
     expected = outcome(fused, x, "batch")
     parts: list[int] = []
-    monkeypatch.setattr("metaexp.models.fused_batch_norm._IN_CACHE", images * x[0].numel() * x.element_size())
+    monkeypatch.setattr("metaexp.models.fused_batch_norm.IN_CACHE", images * x[0].numel() * x.element_size())
     addcmul = torch.addcmul
 
     def count(shift: Tensor, part: Tensor, *rest: Tensor, **options: Tensor) -> Tensor:
