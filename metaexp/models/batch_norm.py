@@ -103,7 +103,7 @@ class BatchNorm(nn.Module):
         out = centred * gain.view(spread)
         return out if self.bias is None else out + self.bias.view(spread)
 
-    def activate(self, x: Tensor, *, pool: bool = False) -> Tensor:
+    def activate(self, x: Tensor, *, pool: bool = False, offset: Tensor | None = None) -> Tensor:
         """ReLU of the normalised ``x``, max-pooled by 2x2 where ``pool``: the same as calling one after the other.
 
         A single autograd node does all three: one for plain gradients on a CPU, another inside ``torch.func``
@@ -114,10 +114,13 @@ class BatchNorm(nn.Module):
         Args:
             x: maps (B, F, H, W), or vectors (B, F) without ``pool``.
             pool: whether 2x2 max-pooling follows.
+            offset: the bias (F,) of the convolution before, where ``x`` is without. Only where :meth:`removes_offset`.
 
         Returns:
             (B, F, H, W), or (B, F, H // 2, W // 2) with ``pool``, or (B, F).
         """
+        if offset is not None:
+            return self._activate_at_once(x, pool, collects=self.statistics_in_use() == "collect", offset=offset)
         x = _not_rounded(x)
         statistics = self.statistics_in_use()
         has_one_value = x.numel() == self.n_features  # torch's kernel refuses it
@@ -134,6 +137,15 @@ class BatchNorm(nn.Module):
             return max_pool(out).relu()
         return (F.max_pool2d(out, 2) if pool else out).relu()  # ReLU commutes with the maximum
 
+    def removes_offset(self, x: Tensor) -> bool:
+        """Whether :meth:`activate` takes an offset: with statistics of the batch, by plain gradients on a CPU.
+
+        Args:
+            x: what the layer before will be applied to (B, C, H, W), with B > 1.
+        """
+        is_plain = x.is_cpu and x.dtype in (torch.float32, torch.float64) and not in_transform() and len(x) > 1
+        return is_plain and self.statistics_in_use() in ("batch", "collect")
+
     def _activate_mapped(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
         """:meth:`activate` with statistics of the batch, inside transforms."""
         out, mean, variance = normalise_and_activate_mapped(x, self.weight, self.bias, self.eps, pool)
@@ -141,10 +153,10 @@ class BatchNorm(nn.Module):
             self.collect(mean.flatten(), variance.flatten(), x.numel() // self.n_features)
         return out
 
-    def _activate_at_once(self, x: Tensor, pool: bool, collects: bool) -> Tensor:
+    def _activate_at_once(self, x: Tensor, pool: bool, collects: bool, offset: Tensor | None = None) -> Tensor:
         """:meth:`activate` with statistics of the batch, by plain gradients."""
         if x.is_cpu and x.dtype in (torch.float32, torch.float64):
-            out, mean, variance = normalise_and_activate(x, self.weight, self.bias, self.eps, pool)
+            out, mean, variance = normalise_and_activate(x, self.weight, self.bias, self.eps, pool, offset)
             if collects:
                 self.collect(mean, variance, x.numel() // self.n_features)
             return out

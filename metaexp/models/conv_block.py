@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.models.batch_norm import BatchNorm
@@ -34,4 +35,9 @@ def convolve_normalise_activate(x: Tensor, conv: Conv2d, norm: BatchNorm, *, poo
         if statistics == "stored" and not torch.is_grad_enabled():
             spread = torch.rsqrt(norm.running_var + norm.eps)
             return convolve_and_activate_with(x, conv, norm.running_mean, spread, norm.weight, norm.bias)
+    if conv.bias is not None and conv.is_mappable and norm.removes_offset(x) and not torch.is_autocast_enabled("cpu"):
+        maps = F.conv2d(
+            x, conv.weight, None, conv.stride, conv.padding
+        )  # the sums that a bias' gradient takes are zero
+        return norm.activate(maps, pool=pool, offset=conv.bias)
     return norm.activate(conv(x), pool=pool)

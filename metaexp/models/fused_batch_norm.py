@@ -37,7 +37,9 @@ class Activated(NamedTuple):
     variance: Tensor
 
 
-def normalise_and_activate(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, pool: bool) -> Activated:
+def normalise_and_activate(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, pool: bool, offset: Tensor | None = None
+) -> Activated:
     """ReLU of batch-normalised maps, max-pooled by 2x2 where ``pool``.
 
     Args:
@@ -46,12 +48,14 @@ def normalise_and_activate(x: Tensor, weight: Tensor | None, bias: Tensor | None
         bias: beta (C,), or None for zero.
         eps: is added to the variance.
         pool: whether 2x2 max-pooling follows.
+        offset: the bias (C,) of the convolution before, where ``x`` is without. Batch norm takes it away, so that only
+            the mean depends on it, and its gradient is zero.
 
     Returns:
         Values (B, C, H, W), or (B, C, H // 2, W // 2) with ``pool``, and the statistics of the batch.
     """
-    x = x.contiguous(memory_format=torch.channels_last)
-    values, mean, variance = _NormaliseAndActivate.apply(x, weight, bias, eps, pool)  # type: ignore[no-untyped-call]
+    inputs = (x.contiguous(memory_format=torch.channels_last), weight, bias, offset, eps, pool)
+    values, mean, variance = _NormaliseAndActivate.apply(*inputs)  # type: ignore[no-untyped-call]
     return Activated(values, mean, variance)
 
 
@@ -116,7 +120,13 @@ class _NormaliseAndActivate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, pool: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        offset: Tensor | None,
+        eps: float,
+        pool: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean, variance = batch_statistics(x)
         spread = torch.rsqrt(variance + eps)
@@ -128,20 +138,22 @@ class _NormaliseAndActivate(torch.autograd.Function):
             kept = kept if signs is None else kept * signs
         shift = -mean * gain if bias is None else bias - mean * gain
         values = torch.addcmul(_column(shift), kept, _column(gain)).relu_()
-        ctx.save_for_backward(x, weight, bias, mean, spread, kept, places, values)
+        ctx.save_for_backward(x, weight, bias, offset, mean, spread, kept, places, values)
         ctx.eps, ctx.pool = eps, pool
+        mean = mean.clone() if offset is None else mean + offset
         ctx.mark_non_differentiable(mean, variance)
         return values, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, weight, bias, mean, spread, kept, places, values = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, offset, mean, spread, kept, places, values = ctx.saved_tensors
+        by_offset = None if offset is None else torch.zeros_like(offset)
         if torch.is_grad_enabled():  # someone will differentiate this gradient
             inputs = [tensor for tensor in (x, weight, bias) if tensor is not None and tensor.requires_grad]
             again = by_elementary_operations(x, weight, bias, ctx.eps, ctx.pool)
             found = iter(torch.autograd.grad(again, inputs, gradients[0], create_graph=True))
             by_input = [next(found) if t is not None and t.requires_grad else None for t in (x, weight, bias)]
-            return by_input[0], by_input[1], by_input[2], None, None
+            return by_input[0], by_input[1], by_input[2], by_offset, None, None
         g = torch.ops.aten.threshold_backward(gradients[0].contiguous(memory_format=torch.channels_last), values, 0)
         rows = (0, 2, 3)
         sum_g = g.sum(rows)
@@ -153,7 +165,7 @@ class _NormaliseAndActivate(torch.autograd.Function):
             slope = -gain * spread * along / count
             shift = -gain * sum_g / count - slope * mean
             dx = _input_gradient(x, _column(slope), _column(shift), g, _column(gain), places)
-        return dx, None if weight is None else along, None if bias is None else sum_g, None, None
+        return dx, None if weight is None else along, None if bias is None else sum_g, by_offset, None, None
 
 
 def _input_gradient(x: Tensor, slope: Tensor, shift: Tensor, g: Tensor, gain: Tensor, places: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from metaexp.core.fields import PositiveFloat, PositiveInt
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv4 import image_shape, xavier_
+from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.init import zero_bias
 from metaexp.models.mapped_conv import Conv2d
 
@@ -85,4 +86,4 @@ class StridedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU of the normalised convolution of ``x`` (B, C_in, H, W)."""
-        return self.norm.activate(self.conv(x))
+        return convolve_normalise_activate(x, self.conv, self.norm, pool=False)

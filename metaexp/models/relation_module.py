@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
+from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.mapped_conv import Conv2d
 from metaexp.models.relation_embedding import initialise_as_published
 
@@ -76,7 +77,7 @@ class MapRelation(Relation):
         memory, query = (_even(half) for half in self.norm1.halves(memory, query))
         pairs = (query.unsqueeze(1) + memory).flatten(0, 1)  # (M * N, channels, h', w')
         pairs = F.max_pool2d(pairs, 2).relu()  # ReLU commutes with the maximum
-        pairs = self.norm2.activate(self.conv2(pairs), pool=True)
+        pairs = convolve_normalise_activate(pairs, self.conv2, self.norm2, pool=True)
         scores: Tensor = self.linear2(self.linear1(pairs.flatten(1)).relu())  # (M * N, 1)
         return scores.view(len(query), len(memory))
 
