@@ -43,10 +43,14 @@ class PatchMoments(NamedTuple):
 
 
 def is_first(conv: Conv2d, x: Tensor) -> bool:
-    """Whether ``conv`` of images ``x`` (B, C, H, W) can be computed here, with the block that follows it.
+    """Whether a convolution can be computed here, with the block that follows it.
 
     It can on a CPU in float32 or float64, outside of ``torch.func`` transforms, for square kernels with stride 1, if
     the input has few channels and needs no gradient.
+
+    Args:
+        conv: the convolution.
+        x: its input (B, C, H, W).
     """
     if not x.is_cpu or x.dtype not in (torch.float32, torch.float64) or x.requires_grad or in_transform():
         return False
@@ -95,12 +99,23 @@ def convolve_and_activate_with(
 
 
 def map_size(x: Tensor, conv: Conv2d) -> tuple[int, int]:
-    """Height and width of the maps of ``conv``, which :func:`is_first` accepts, for images ``x`` (B, C, H, W)."""
+    """Height and width of the maps of a convolution.
+
+    Args:
+        x: its input (B, C, H, W).
+        conv: a convolution that :func:`is_first` accepts.
+    """
     return _map_size(x, conv.kernel_size[0], int(conv.padding[0]))
 
 
 def patch_moments(x: Tensor, size: int, padding: int) -> PatchMoments:
-    """Moments of the patches of ``x`` (B, C, H, W) that kernels of ``size`` see, with zeros around the images."""
+    """Moments of the patches that kernels see.
+
+    Args:
+        x: images (B, C, H, W).
+        size: height and width of a patch.
+        padding: zeros around the images.
+    """
     numbers = x.shape[1] * size * size
     height, width = _map_size(x, size, padding)
     images = max(1, IN_CACHE // (numbers * height * width * 8))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.pair_norm import PairNorm
 from metaexp.models.relation_embedding import initialise_as_published
 
 
@@ -73,10 +73,8 @@ class MapRelation(Relation):
         """Scores (M, N) of query maps (M, C, h, w) against memory maps (N, C, h, w)."""
         for_memory, for_query = self.conv1.weight.chunk(2, dim=1)
         memory = F.conv2d(memory, for_memory, padding=self.padding)
-        query = F.conv2d(query, for_query, self.conv1.bias, padding=self.padding)
-        memory, query = (_even(half) for half in self.norm1.halves(memory, query))
-        pairs = (query.unsqueeze(1) + memory).flatten(0, 1)  # (M * N, channels, h', w')
-        pairs = F.max_pool2d(pairs, 2).relu()  # ReLU commutes with the maximum
+        query = F.conv2d(query, for_query, padding=self.padding)
+        pairs = self.norm1.activate_pairs(memory, query, self.conv1.bias)  # (M * N, channels, h', w')
         pairs = convolve_normalise_activate(pairs, self.conv2, self.norm2, pool=True)
         scores: Tensor = self.linear2(self.linear1(pairs.flatten(1)).relu())  # (M * N, 1)
         return scores.view(len(query), len(memory))
@@ -108,44 +106,6 @@ class VectorRelation(Relation):
         return scores.squeeze(2)
 
 
-class PairNorm(BatchNorm):
-    """Batch norm of all sums memory_n + query_m, computed on the N + M halves.
-
-    With both halves centred, the variance over all pairs and positions p is
-    mean(memory^2) + mean(query^2) + 2 * mean over p of (mean over n of memory) * (mean over m of query).
-    """
-
-    def halves(self, memory: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, F, h, w) and (M, F, h, w) whose sums for all pairs are the normalised sums of the given halves.
-
-        Args:
-            memory: One map per class (N, F, h, w).
-            query: One map per query (M, F, h, w).
-        """
-        statistics = self.statistics_in_use()
-        if statistics == "stored":
-            mean, variance = self.running_mean, self.running_var
-            query = query - mean.view(1, -1, 1, 1)
-        else:
-            axes = (0, 2, 3)
-            mean_of_memory, mean_of_query = memory.mean(axes, keepdim=True), query.mean(axes, keepdim=True)
-            memory, query = memory - mean_of_memory, query - mean_of_query
-            together = 2 * (memory.mean(0) * query.mean(0)).mean((1, 2))  # (F,)
-            # A variance is not negative, but the sum of its rounded parts could be.
-            variance = ((memory * memory).mean(axes) + (query * query).mean(axes) + together).clamp_min(0)
-            mean = (mean_of_memory + mean_of_query).flatten()  # (F,)
-            if statistics == "collect":
-                self.collect(mean, variance, len(memory) * query.numel() // self.n_features)
-            elif statistics == "replace":
-                self.running_mean, self.running_var = mean, variance
-        gain = torch.rsqrt(variance + self.eps)
-        if self.weight is not None:
-            gain = gain * self.weight
-        gain = gain.view(1, -1, 1, 1)
-        query = query * gain
-        return memory * gain, query if self.bias is None else query + self.bias.view(1, -1, 1, 1)
-
-
 def relation_for(
     feature_shape: tuple[int, ...], channels: int, hidden: int, padding: int, norm_momentum: float
 ) -> Relation:
@@ -170,8 +130,3 @@ def relation_for(
         f"the relation module takes feature maps (channels, height, width) or feature vectors, but the model gives "
         f"features of shape {feature_shape}. Choose another model, such as model=relation_embedding or model=mlp."
     )
-
-
-def _even(maps: Tensor) -> Tensor:
-    """Without the last row and column of odd sizes, which 2x2 pooling would not look at: (B, C, H, W)."""
-    return maps[..., : maps.shape[-2] // 2 * 2, : maps.shape[-1] // 2 * 2]

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm, Statistics, normalise_with
-from metaexp.models.relation_module import MapRelation, PairNorm, Relation, VectorRelation, relation_for
+from metaexp.models.pair_norm import PairNorm
+from metaexp.models.relation_module import MapRelation, Relation, VectorRelation, relation_for
 
 OMNIGLOT, MINI_IMAGENET = (64, 5, 5), (64, 19, 19)
 
