@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch._C._functorch import TransformType, get_interpreter_stack
 
 from metaexp.core.inner import in_transform
-from metaexp.models.fused_batch_norm import activate_with, normalise_and_activate
-from metaexp.models.mapped_block import max_pool, normalise_and_activate_mapped
+from metaexp.models.nodes.fused_batch_norm import activate_with, normalise_and_activate
+from metaexp.models.nodes.mapped_block import max_pool, normalise_and_activate_mapped
 
 Statistics = Literal["batch", "collect", "replace", "stored"]
 """Which statistics a forward pass normalises with.

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.models.batch_norm import BatchNorm
-from metaexp.models.first_block import convolve_and_activate, convolve_and_activate_with, is_first, map_size
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.first_block import convolve_and_activate, convolve_and_activate_with, is_first, map_size
+from metaexp.models.nodes.mapped_conv import Conv2d
 
 
 def convolve_normalise_activate(x: Tensor, conv: Conv2d, norm: BatchNorm, *, pool: bool) -> Tensor:

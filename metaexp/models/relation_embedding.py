@@ -14,7 +14,7 @@ from metaexp.models.conv4 import image_shape
 from metaexp.models.conv_block import convolve_normalise_activate
 from metaexp.models.init import zero_bias
 from metaexp.models.layout import channels_last
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.mapped_conv import Conv2d
 
 
 class RelationEmbedding(Network):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.conv_block import convolve_normalise_activate
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.mapped_conv import Conv2d
 from metaexp.models.pair_norm import PairNorm
 from metaexp.models.relation_embedding import initialise_as_published
 

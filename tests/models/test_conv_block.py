@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 from metaexp.models.base import buffers_of, call, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
 from metaexp.models.conv_block import convolve_normalise_activate
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.mapped_conv import Conv2d
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.checks.hidden import refuse_hidden
 from metaexp.models.checks.trial import refuse_lazy, size_lazy_layers, try_network
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.mapped_conv import Conv2d
 
 log = logging.getLogger(__name__)
 

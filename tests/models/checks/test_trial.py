@@ -16,7 +16,7 @@ from metaexp.core.errors import ConfigError
 from metaexp.models.batch_norm import BatchNorm
 from metaexp.models.checks.inspection import maps_over_tasks, prepare_network
 from metaexp.models.checks.trial import refuse_lazy
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.mapped_conv import Conv2d
 from metaexp.models.plain import as_network
 
 SHAPE = (6,)

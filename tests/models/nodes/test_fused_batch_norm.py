@@ -10,7 +10,7 @@ from torch.func import functional_call, grad
 
 from metaexp.models.base import buffers_of, call, parameters_of
 from metaexp.models.batch_norm import BatchNorm, Statistics
-from metaexp.models.fused_batch_norm import batch_statistics, by_elementary_operations, normalise_and_activate
+from metaexp.models.nodes.fused_batch_norm import batch_statistics, by_elementary_operations, normalise_and_activate
 
 torch.manual_seed(0)
 EVEN = torch.randn(6, 3, 4, 4, dtype=torch.float64) * 2 + 1
@@ -92,14 +92,14 @@ def test_a_gradient_in_parts_has_the_bits_of_the_whole(
     _, fused = pair(pool=pool)
     expected = outcome(fused, x, "batch")
     parts: list[int] = []
-    monkeypatch.setattr("metaexp.models.fused_batch_norm.IN_CACHE", images * x[0].numel() * x.element_size())
+    monkeypatch.setattr("metaexp.models.nodes.fused_batch_norm.IN_CACHE", images * x[0].numel() * x.element_size())
     addcmul = torch.addcmul
 
     def count(shift: Tensor, part: Tensor, *rest: Tensor, **options: Tensor) -> Tensor:
         parts.extend([len(part)] if options else [])
         return addcmul(shift, part, *rest, **options)
 
-    monkeypatch.setattr("metaexp.models.fused_batch_norm.torch.addcmul", count)
+    monkeypatch.setattr("metaexp.models.nodes.fused_batch_norm.torch.addcmul", count)
     assert all(torch.equal(a, b) for a, b in zip(outcome(fused, x, "batch"), expected, strict=True))
     assert parts == [min(images, len(x) - start) for start in range(0, len(x), images)]
     assert not torch.equal(outcome(fused, x[:-1], "batch")[-3], expected[-3][:-1])  # an image changes all gradients

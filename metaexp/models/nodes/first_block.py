@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metaexp.core.inner import in_transform
-from metaexp.models.fused_batch_norm import IN_CACHE, Activated, by_elementary_operations
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes.fused_batch_norm import IN_CACHE, Activated, by_elementary_operations
+from metaexp.models.nodes.mapped_conv import Conv2d
 
 _MOST_NUMBERS = 32
 """Numbers in a patch up to which its covariance costs less than what it saves: 27 for three channels."""

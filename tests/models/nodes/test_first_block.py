@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from metaexp.models import first_block
 from metaexp.models.base import Network, buffers_of, call, call_features, parameters_of
 from metaexp.models.batch_norm import Statistics
 from metaexp.models.conv4 import Conv4, ConvBlock
-from metaexp.models.first_block import PatchMoments, is_first, patch_moments
-from metaexp.models.fused_batch_norm import by_elementary_operations
-from metaexp.models.mapped_conv import Conv2d
+from metaexp.models.nodes import first_block
+from metaexp.models.nodes.first_block import PatchMoments, is_first, patch_moments
+from metaexp.models.nodes.fused_batch_norm import by_elementary_operations
+from metaexp.models.nodes.mapped_conv import Conv2d
 from metaexp.models.relation_embedding import RelationEmbedding
 
 SIZES = {"even": (6, 1, 28, 28), "odd": (5, 3, 17, 12), "one image": (1, 2, 9, 8)}
@@ -108,7 +108,7 @@ def test_parts_of_any_size_give_the_same(count: int, monkeypatch: pytest.MonkeyP
         sizes.append(len(x))
         return convolve(x, *rest, **options)
 
-    monkeypatch.setattr("metaexp.models.first_block.F.conv2d", spy)
+    monkeypatch.setattr("metaexp.models.nodes.first_block.F.conv2d", spy)
     assert differ(outcome(made, x), expected, 1e-12) == []
     assert sizes == [min(count, 5 - start) for start in range(0, 5, count)]
 

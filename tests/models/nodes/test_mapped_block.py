@@ -13,8 +13,8 @@ from torch.func import functional_call, grad, jvp, vmap
 from metaexp.models.base import buffers_of, call, parameters_of
 from metaexp.models.batch_norm import BatchNorm, normalise_with
 from metaexp.models.conv4 import ConvBlock
-from metaexp.models.fused_batch_norm import by_elementary_operations
-from metaexp.models.mapped_block import max_pool, normalise_and_activate_mapped
+from metaexp.models.nodes.fused_batch_norm import by_elementary_operations
+from metaexp.models.nodes.mapped_block import max_pool, normalise_and_activate_mapped
 
 Block = Callable[[Tensor, Tensor, Tensor], Tensor]
 SHAPES = {"even": (3, 2, 4, 6), "odd": (4, 2, 5, 7)}

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaexp.core.inner import in_transform
-from metaexp.models.mapped_function import MappedFunction
+from metaexp.models.nodes.mapped_function import MappedFunction
 
 Geometry = tuple[int, int, int]
 """Kernel size, stride and padding, equal in both directions."""

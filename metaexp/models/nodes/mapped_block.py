@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp
 
-from metaexp.models.mapped_function import MappedFunction
+from metaexp.models.nodes.mapped_function import MappedFunction
 
 _AXES = (-4, -2, -1)
 """All axes of maps (..., B, C, H, W) that a channel's statistics are taken over."""

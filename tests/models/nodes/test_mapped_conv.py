@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from metaexp.models import mapped_conv
 from metaexp.models.checks.inspection import convert_convolutions
-from metaexp.models.mapped_conv import Conv2d, convolve_mapped
+from metaexp.models.nodes import mapped_conv
+from metaexp.models.nodes.mapped_conv import Conv2d, convolve_mapped
 from metaexp.models.omniglot_conv import OmniglotConv
 
 Convolution = Callable[[Tensor, Tensor, Tensor | None], Tensor]
