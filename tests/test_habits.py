@@ -24,8 +24,11 @@ MOST_FUNCTION_LINES = 50
 """At most so many lines in a function, without its docstring."""
 MANY_ARGUMENTS = 2
 """Functions of so many arguments list them in their docstring."""
-MOST_BYTES = 5_000_000
-"""At most so many bytes in a file of the repository: everybody who clones it fetches all of them."""
+MOST_BYTES = 7_000_000
+"""At most so many bytes in a file of the repository: everybody who clones it fetches all of them.
+
+Reptile's 10,000 test episodes after each of 50 inner steps have 6.3 MB, and a tenth of that compressed.
+"""
 MAKE_TARGETS = re.compile(r"^([a-z0-9]+):", re.MULTILINE)
 
 
