@@ -86,14 +86,12 @@ class ANIL(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["transductive", "episode", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "episode" if self.uses_support_statistics else "transductive"
 
     @property
     def first_order(self) -> bool:
-        """Whether second derivatives are left out of the meta-gradient."""
         return self._first_order
 
     @property

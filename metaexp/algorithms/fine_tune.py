@@ -93,7 +93,6 @@ class FineTune(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["running", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         return "running" if has_batch_norm(self.model) else "none"
 
     def adapt(self, support: Examples) -> Tuned:

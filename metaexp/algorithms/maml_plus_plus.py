@@ -102,7 +102,6 @@ class MAMLPlusPlus(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["transductive", "running", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "running" if self.uses_running_statistics else "transductive"

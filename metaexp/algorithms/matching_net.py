@@ -98,14 +98,12 @@ class MatchingNet(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["running", "transductive", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "transductive" if self.normalises_with_batch else "running"
 
     @property
     def depends_on_support_order(self) -> bool:
-        """Whether the order of the support examples changes predictions."""
         return self.context is not None
 
     def adapt(self, support: Examples) -> Memory:

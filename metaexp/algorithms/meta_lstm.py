@@ -130,17 +130,14 @@ class MetaLSTM(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["episode", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         return "episode" if has_batch_norm(self.model) else "none"
 
     @property
     def first_order(self) -> bool:
-        """Whether second derivatives are left out of the meta-gradient."""
         return True
 
     @property
     def depends_on_support_order(self) -> bool:
-        """Whether the order of the support examples changes predictions."""
         return self.inner_batch_size is not None
 
     def adapt(self, support: Examples) -> Learner:

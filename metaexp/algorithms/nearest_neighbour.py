@@ -75,7 +75,6 @@ class NearestNeighbour(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["running", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         return "running" if self.model is not None and has_batch_norm(self.model) else "none"
 
     def adapt(self, support: Examples) -> Neighbours:

@@ -66,7 +66,6 @@ class ProtoNet(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["running", "transductive", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "transductive" if self.normalises_with_batch else "running"

@@ -102,7 +102,6 @@ class RelationNet(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["transductive", "running", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self):
             return "none"
         return "running" if self.tests_with_stored else "transductive"

@@ -96,14 +96,12 @@ class Reptile(Algorithm):
 
     @property
     def batch_norm(self) -> Literal["transductive", "support_and_query", "none"]:
-        """The batch-norm mode at test, printed beside every number."""
         if not has_batch_norm(self.model):
             return "none"
         return "transductive" if self.is_transductive else "support_and_query"
 
     @property
     def first_order(self) -> bool:
-        """Whether second derivatives are left out of the meta-gradient."""
         return True
 
     @property

@@ -28,7 +28,6 @@ class Constant(Schedule):
     """The learning rate never changes."""
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return 1.0
 
 
@@ -40,7 +39,6 @@ class Step(Schedule):
         self.gamma = gamma
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return float(self.gamma ** (step // self.every))
 
 
@@ -51,7 +49,6 @@ class Linear(Schedule):
         self.final = final
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during step ``step`` (0-based) of ``total_steps``."""
         return 1.0 + (self.final - 1.0) * step / total_steps
 
 
@@ -66,7 +63,6 @@ class Cosine(Schedule):
         self.every = every
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor during step ``step`` (0-based) of ``total_steps``."""
         periods = max(math.ceil(total_steps / self.every), 1)
         progress = min(step // self.every, periods) / periods
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -84,7 +80,6 @@ class NoClip(Clip):
     """Gradients are used as they are."""
 
     def apply(self, module: nn.Module) -> None:
-        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         return
 
 
@@ -95,7 +90,6 @@ class ClipValue(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
-        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         nn.utils.clip_grad_value_(module.parameters(), self.threshold)
 
 
@@ -106,7 +100,6 @@ class ClipNorm(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
-        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         _clip_norm(module.parameters(), self.threshold)
 
 
@@ -117,7 +110,6 @@ class ClipNormPerModule(Clip):
         self.threshold = threshold
 
     def apply(self, module: nn.Module) -> None:
-        """Change the ``.grad`` of the parameters of ``module``; those without one are left out."""
         for child in module.children():
             _clip_norm(child.parameters(), self.threshold)
         _clip_norm(module.parameters(recurse=False), self.threshold)

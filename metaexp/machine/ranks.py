@@ -61,25 +61,20 @@ class Group(Ranks):
         self._first_process: int = self.broadcast(os.getpid)
 
     def gather(self, work: Callable[[], Any]) -> list[Any]:
-        """See :meth:`Ranks.gather`."""
         return self._exchange(work)[1]
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """See :meth:`Ranks.run`."""
         return self._exchange(work, send=False)[0]
 
     def run_in_turn(self, work: Callable[[], None]) -> None:
-        """See :meth:`Ranks.run_in_turn`."""
         is_first_here = self.launch.local_rank == 0
         self.run(work if is_first_here else _nothing)
         self.run(_nothing if is_first_here else work)
 
     def broadcast(self, work: Callable[[], Any]) -> Any:
-        """See :meth:`Ranks.broadcast`."""
         return self.gather(work if self.rank == 0 else _nothing)[0]
 
     def require_equal(self, what: str, work: Callable[[], str]) -> None:
-        """See :meth:`Ranks.require_equal`."""
         answers = self.gather(work)
         others = [rank for rank, answer in enumerate(answers) if answer != answers[0]]
         if others:
@@ -91,15 +86,12 @@ class Group(Ranks):
             )
 
     def barrier(self) -> None:
-        """See :meth:`Ranks.barrier`."""
         self.run(_nothing)
 
     def stop_request(self) -> StopRequest:
-        """See :meth:`Ranks.stop_request`."""
         return self._stop
 
     def all_reduce(self, tensor: Tensor, flags: Tensor) -> Tensor:
-        """See :meth:`Ranks.all_reduce`."""
         with _raise_peer_error():
             if tensor.device.type == "cpu":
                 tensor[-len(flags) :] = flags
@@ -112,17 +104,14 @@ class Group(Ranks):
             return flags
 
     def broadcast_tensor(self, tensor: Tensor) -> None:
-        """See :meth:`Ranks.broadcast_tensor`."""
         with _raise_peer_error():
             dist.broadcast(tensor, src=0, group=self._on_host)
 
     @property
     def pending_signal(self) -> int:
-        """See :meth:`Ranks.pending_signal`."""
         return self._stop.pending or 0
 
     def stop_for(self, number: int) -> None:
-        """See :meth:`Ranks.stop_for`."""
         if number:
             self._stop.stop_for(number)
 

@@ -85,7 +85,6 @@ class Reporting(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """See :meth:`Display.show_progress`."""
         since, first = time.monotonic(), done
 
         def advance(done: int) -> None:
@@ -113,19 +112,15 @@ class Reporting(Display):
         write_progress(self._folder, Progress(what, done, total, *numbers))
 
     def show_loss(self, loss: float) -> None:
-        """See :meth:`Display.show_loss`."""
         self._display.show_loss(loss)
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """See :meth:`Display.show_status`."""
         self._display.show_status(text, seconds_left)
 
     def show_validation(self, step: int, result: str) -> None:
-        """See :meth:`Display.show_validation`."""
         self._display.show_validation(step, result)
 
     def print_line(self, text: str) -> None:
-        """See :meth:`Display.print_line`."""
         self._display.print_line(text)
 
 
@@ -161,7 +156,6 @@ class Lines(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """See :meth:`Display.show_progress`."""
         first, since = done, time.monotonic()
         shown, printed = since, ""
 
@@ -182,19 +176,15 @@ class Lines(Display):
         yield advance
 
     def show_loss(self, loss: float) -> None:
-        """See :meth:`Display.show_loss`."""
         self._loss = f"  loss {loss:.4g}"
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """See :meth:`Display.show_status`."""
         self._status = f"{text}  {format_left(seconds_left)}"
 
     def show_validation(self, step: int, result: str) -> None:
-        """See :meth:`Display.show_validation`."""
         self.print_line(f"validation after {counted(step, 'step')}: {result}")
 
     def print_line(self, text: str) -> None:
-        """See :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._console.print(text, soft_wrap=True)
 
@@ -238,7 +228,6 @@ class Bar(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """See :meth:`Display.show_progress`."""
         task = self._bars.add_task(what, total=total, completed=done, rate="", note="", left=None)
         first, since, shown = done, time.monotonic(), 0.0
 
@@ -262,20 +251,16 @@ class Bar(Display):
                 self._bars.stop()
 
     def show_loss(self, loss: float) -> None:
-        """See :meth:`Display.show_loss`."""
         self._loss = f"loss {loss:.4g}"
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """See :meth:`Display.show_status`."""
         self._status, self._left = text, seconds_left
 
     def show_validation(self, step: int, result: str) -> None:
-        """See :meth:`Display.show_validation`."""
         self._validation = f"  val {result}"
         self.print_line(f"validation after {counted(step, 'step')}: {result}")  # it stays when the bar is gone
 
     def print_line(self, text: str) -> None:
-        """See :meth:`Display.print_line`."""
         with suppress(OSError):  # a terminal that was closed ends no run
             self._bars.console.print(text, soft_wrap=True)
 

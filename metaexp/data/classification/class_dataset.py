@@ -129,7 +129,6 @@ class ClassDataset(MetaDataset):
         return ClassBatches(self, batch_size, seed)
 
     def to(self, device: torch.device) -> ClassDataset:
-        """Return the same dataset on ``device``."""
         moved = copy.copy(self)
         moved._store, moved._target, moved._feature_store = self._store.to(device), device, None
         moved._scale, moved._shift = (None if t is None else t.to(device) for t in (self._scale, self._shift))

@@ -55,7 +55,6 @@ class FixedTestDataset(ClassDataset):
         return FixedTestTasks(self, shape, seed)
 
     def to(self, device: torch.device) -> FixedTestDataset:
-        """Return the same dataset on ``device``."""
         moved = super().to(device)
         assert isinstance(moved, FixedTestDataset)
         moved._bank = Draw(*(tensor.to(moved.device) for tensor in self._bank))

@@ -37,7 +37,6 @@ class LeftOutTasks(ClassTasks):
     """N-way K-shot tasks; in the test split the support is drawn by others, and the queries by one designer."""
 
     def __init__(self, data: LeftOutDesigner, shape: TaskShape, seed: int) -> None:
-        """Take the examples, the shape of the tasks, and the seed that decides which they are."""
         super().__init__(data, shape, seed)
         self._n_last = data.n_last
 

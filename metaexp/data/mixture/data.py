@@ -115,7 +115,6 @@ class MixtureData(MetaDataset):
         return sum(domain.capacity()["train"].n_classes for domain in self.domains.values() if _trains(domain))
 
     def to(self, device: torch.device) -> MixtureData:
-        """Return the same mixture with all domains on ``device``."""
         return MixtureData({name: domain.to(device) for name, domain in self.domains.items()}, self.sampling)
 
     def _check_room(self, shape: TaskShape) -> None:

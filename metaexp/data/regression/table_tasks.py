@@ -104,7 +104,6 @@ class TableData(MetaDataset):
         )
 
     def to(self, device: torch.device) -> TableData:
-        """Return the same data on ``device``."""
         moved = copy.copy(self)
         moved.x, moved.y = self.x.to(device), self.y.to(device)
         moved._tables = {split: table.to(device) for split, table in self._tables.items()}

@@ -111,7 +111,6 @@ class FunctionFamily(MetaDataset):
         )
 
     def to(self, device: torch.device) -> FunctionFamily:
-        """Return the same family, with tasks made on ``device``."""
         moved = copy.copy(self)
         moved.device = device
         return moved

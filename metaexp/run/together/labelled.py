@@ -25,7 +25,6 @@ class Labelled(Display):
 
     @contextmanager
     def show_progress(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """See :meth:`Display.show_progress`."""
         if what == "train":
             yield lambda _: None
             return
@@ -33,17 +32,13 @@ class Labelled(Display):
             yield advance
 
     def show_loss(self, loss: float) -> None:
-        """See :meth:`Display.show_loss`."""
         self._display.show_loss(loss)
 
     def show_status(self, text: str, seconds_left: float | None) -> None:
-        """See :meth:`Display.show_status`."""
         self._display.show_status(text, seconds_left)
 
     def show_validation(self, step: int, result: str) -> None:
-        """See :meth:`Display.show_validation`."""
         self._display.print_line(f"{self._label}: validation after {counted(step, 'step')}: {result}")
 
     def print_line(self, text: str) -> None:
-        """See :meth:`Display.print_line`."""
         self._display.print_line(f"{self._label}: {text}")
