@@ -15,7 +15,7 @@ from metaexp.config.identity import config_hash
 from metaexp.config.project import use_own_files
 from metaexp.core.counted import counted
 from metaexp.core.disk.files import encode_text, write_atomically
-from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError
+from metaexp.core.errors import ConfigError, MetaexpError, RunFolderError, first_line
 from metaexp.core.terminal_text import print_text
 from metaexp.report.leaderboard import LeftOut, Place, format_leaderboard
 from metaexp.report.publish import WEIGHTS
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
             check_numbers(folder, again.recorded)
             record = row_record(again.recorded, again.evaluation, composer)
         except MetaexpError as error:
-            left_out.append(LeftOut(name, str(error).splitlines()[0]))
+            left_out.append(LeftOut(name, first_line(error)))
             print_text(f"left out: {name}: {left_out[-1].reason}")
             continue
         print_text(f"measured again: {name}")
@@ -100,7 +100,7 @@ def _add_later_tests(
             left_out.append(LeftOut(format_title(entry), reason))
             print_text(f"left out: {format_title(entry)}: {reason}")
     except MetaexpError as error:
-        left_out.append(LeftOut(f"later tests of {name}", str(error).splitlines()[0]))
+        left_out.append(LeftOut(f"later tests of {name}", first_line(error)))
         print_text(f"left out: later tests of {name}: {left_out[-1].reason}")
 
 

@@ -28,7 +28,7 @@ from metaexp.config.purpose import Purpose
 from metaexp.config.schema import Settings
 from metaexp.config.untrusted import section_problems
 from metaexp.config.yaml_files import dump_yaml, format_unreadable_file
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 
 version.setbase("1.3")
 
@@ -281,7 +281,7 @@ def _format_in_one_line(error: BaseException) -> str:
             continue
         kept.append(line)
     if cause is not None and text.startswith("Error merging override"):
-        kept.append(f"({(str(cause).splitlines() or [''])[0]}).")
+        kept.append(f"({first_line(cause)}).")
     if any("Could not override" in line and "@experiment." in line for line in kept):
         kept.append("The first line of an experiment must be `# @package _global_`; let every other line follow it.")
     elif any("Could not override" in line and "@" in line for line in kept):

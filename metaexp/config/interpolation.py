@@ -8,7 +8,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.interpolation_check import expansion_problem, is_refused, resolver_problems
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 
 
 def for_dataset(name: str, value: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
@@ -90,7 +90,7 @@ def _child(node: Container, raw: Any, key: Any, path: str, problems: list[str]) 
     try:
         value = node[key]
     except OmegaConfBaseException as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         written = raw[key]
         problems.append(f"{path}={written!s} cannot be resolved: {reason}.")
         return written

@@ -18,7 +18,7 @@ from typing import Any
 from metaexp.config.classes.targets import suggest, trust, trust_arguments
 from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.permissions import allowed
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 
 FILE = "metaexp.toml"
 CONFIG_DIR = "METAEXP_CONFIG_DIR"
@@ -164,7 +164,7 @@ def _values(file: Path) -> dict[str, Any]:
             raise ConfigError(f"{file} has more than {_MOST_BYTES:,} bytes; it needs two lines.")
         return tomllib.loads(content.decode())
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} cannot be read as TOML: {(str(error).splitlines() or ['?'])[0]}.") from error
+        raise ConfigError(f"{file} cannot be read as TOML: {first_line(error)}.") from error
 
 
 def _config_dir(file: Path, value: object, problems: list[str]) -> Path | None:

@@ -79,3 +79,8 @@ class MachineError(MetaexpError):
     """The machine cannot do it: no such device, disk full, out of memory."""
 
     exit_code = ExitCode.MACHINE
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, first_line
 from metaexp.core.inner import in_vmap
 from metaexp.core.types import Episode
 
@@ -33,7 +33,7 @@ def task_loss(scores: Tensor, y: Tensor) -> Tensor:
     except (IndexError, RuntimeError) as error:  # torch's, without vmap and with it
         if y.dtype != torch.int64 or "out of bounds" not in str(error):
             raise
-        raise DataError(f"{str(error).splitlines()[0].rstrip('.')}: {_ADVICE}") from error
+        raise DataError(f"{first_line(error).rstrip('.')}: {_ADVICE}") from error
 
 
 def _task_loss(scores: Tensor, y: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.core.types import Episode, combine_tensors, mapped_axes, n_tasks, one_task, select_tasks
 
 _SIGNS_OF_VMAP = ("vmap", "atching rule", "Tensor that doesn't have storage")
@@ -49,7 +49,7 @@ def _vectorised(function: Callable[[Episode], Any], episodes: Episode) -> Any:
     except RuntimeError as error:
         if _SIGN_OF_ESCAPE in str(error) or not any(sign in str(error) for sign in _SIGNS_OF_VMAP):
             raise
-        why = str(error).splitlines()[0].partition(". ")[0][:200].rstrip(".")
+        why = first_line(error).partition(". ")[0][:200].rstrip(".")
         raise ConfigError(
             f"the algorithm or its network does something that torch cannot do for several tasks at once: {why}. "
             "Set device.task_chunk=1 to take one task at a time."

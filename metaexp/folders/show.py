@@ -14,7 +14,7 @@ from metaexp.config.compose import Composer
 from metaexp.config.identity import leaves, with_added_keys
 from metaexp.config.purpose import Purpose
 from metaexp.core.counted import counted
-from metaexp.core.errors import MetaexpError, RunFolderError
+from metaexp.core.errors import MetaexpError, RunFolderError, first_line
 from metaexp.core.json_lines import METRICS_FILE
 from metaexp.core.terminal_text import align_columns, plain
 from metaexp.folders.find import Found, jobs, kind_of, owner_of, size_of
@@ -150,7 +150,7 @@ def _format_settings(folder: Path, state: RunState, config_dir: Path | None) -> 
         defaults = _defaults(choices, composer)
     except MetaexpError as error:
         given = [] if state.record is None else state.record.overrides
-        why = plain(str(error).splitlines()[0])[:300]
+        why = plain(first_line(error))[:300]
         return ["overrides of the command line (the defaults cannot be composed here: " + why + ")",
                 *(f"  {plain(item)}" for item in given)]  # fmt: skip
     ours, theirs = (dict(leaves(_settings(config))) for config in map(with_added_keys, (state.config, defaults)))

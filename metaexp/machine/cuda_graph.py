@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from metaexp.core.errors import first_line
+
 T = TypeVar("T")
 
 _WARM_UPS = 3
@@ -59,7 +61,7 @@ class RecordedWork(Generic[T]):
                 self.result = function()
         except RuntimeError as error:
             current.wait_stream(aside)
-            raise NotRecordableError((str(error).splitlines() or [type(error).__name__])[0][:200]) from error
+            raise NotRecordableError(first_line(error)[:200]) from error
 
     def replay(self) -> T:
         """Do the work again, in the order of the current stream, and return :attr:`result`."""

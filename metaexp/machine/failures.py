@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from metaexp.core.disk.errors import explain_disk_error
-from metaexp.core.errors import ConfigError, MachineError, MetaexpError
+from metaexp.core.errors import ConfigError, MachineError, MetaexpError, first_line
 
 _OF_OWN_CODE: Final = [
     (
@@ -57,26 +57,26 @@ def explained(error: BaseException) -> MetaexpError | None:
     text = str(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
         return MachineError(
-            f"out of memory: {_first_line(error)}. Compute fewer tasks at once with device.task_chunk "
+            f"out of memory: {first_line(error).rstrip('.')}. Compute fewer tasks at once with device.task_chunk "
             "(8, say; 1 is the least), or lower train.meta_batch_size, which changes the numbers."
         )
     if isinstance(error, OSError) and (of_disk := explain_disk_error(error)) is not None:
         return of_disk
     if "does not have a deterministic implementation" in text:
         return ConfigError(
-            f"{_first_line(error)}. Set device.deterministic=false to allow it; "
+            f"{first_line(error).rstrip('.')}. Set device.deterministic=false to allow it; "
             "equal runs may then differ in the last bits."
         )
     if "derivative for" in text and "is not implemented" in text:
         return ConfigError(
-            f"torch cannot differentiate a layer of the network twice: {_first_line(error)}. Set "
+            f"torch cannot differentiate a layer of the network twice: {first_line(error).rstrip('.')}. Set "
             "algorithm.first_order=true if the algorithm has it. Attention (nn.MultiheadAttention, "
             "nn.TransformerEncoderLayer) has second derivatives inside "
             "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` in the network's forward."
         )
     for signs, sentence in _OF_OWN_CODE:
         if all(sign in text for sign in signs):
-            return ConfigError(f"{sentence} (torch: {_first_line(error).partition('. ')[0]}.)")
+            return ConfigError(f"{sentence} (torch: {first_line(error).rstrip('.').partition('. ')[0]}.)")
     return None
 
 
@@ -90,7 +90,3 @@ def explain_errors() -> Iterator[None]:
         if better is None or better is error:
             raise
         raise better from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from metaexp.core.errors import ExitCode, MachineError, MetaexpError, NotFiniteError
+from metaexp.core.errors import ExitCode, MachineError, MetaexpError, NotFiniteError, first_line
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.failures import explained
 from metaexp.machine.launch import Launch
@@ -268,8 +268,7 @@ def _peer_error(text: str, exit_code: int) -> PeerError:
 
 def _first_line(error: BaseException) -> str:
     """Its first line, without the place in torch's sources and without the advice to read logs."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return _SOURCE.sub("", line).partition(". This is typically")[0].rstrip(".")
+    return _SOURCE.sub("", first_line(error)).partition(". This is typically")[0].rstrip(".")
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from metaexp.core.errors import ConfigError, DataError
+from metaexp.core.errors import ConfigError, DataError, first_line
 from metaexp.core.extras import install_command
 from metaexp.models.base import Network
 from metaexp.models.batch_norm import BatchNorm, normalise_with
@@ -146,17 +146,15 @@ def _is_about_files(error: Exception) -> bool:
 
 
 def _not_downloaded(name: str, error: Exception) -> DataError:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return DataError(
-        f"model.pretrained=true: the weights of {name} could not be downloaded ({first}). Fetch them elsewhere, and "
-        "set model.pretrained=false model.weights=FILE.safetensors."
+        f"model.pretrained=true: the weights of {name} could not be downloaded ({first_line(error)[:200]}). Fetch "
+        "them elsewhere, and set model.pretrained=false model.weights=FILE.safetensors."
     )
 
 
 def _unfit(name: str, input_shape: tuple[int, ...], error: Exception) -> ConfigError:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return ConfigError(
-        f"model.name={name} cannot be built for images of the shape {input_shape} ({first}). Change "
+        f"model.name={name} cannot be built for images of the shape {input_shape} ({first_line(error)[:200]}). Change "
         "dataset.image_size, or choose another network."
     )
 

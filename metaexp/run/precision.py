@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.doctor.differences import largest_difference
 from metaexp.machine.device import use_float32
 from metaexp.run.left_behind.buffers import set_progress
@@ -51,7 +51,7 @@ def check_precision(step: MetaStep, at: int) -> None:
         rounded = _gradient(step, at)
     except RuntimeError as error:
         raise ConfigError(
-            f"device.precision={compute.precision} cannot be used here ({str(error).splitlines()[0]}). "
+            f"device.precision={compute.precision} cannot be used here ({first_line(error)}). "
             "Set device.precision=float32."
         ) from error
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 from metaexp.config.classes.make import make
 from metaexp.core.checkpoint_names import step_name
 from metaexp.core.counted import counted
-from metaexp.core.errors import MachineError, RunFolderError
+from metaexp.core.errors import MachineError, RunFolderError, first_line
 from metaexp.core.json_lines import METRICS_FILE, scalars_of_split
 from metaexp.core.metric import Metric
 from metaexp.core.types import EvalResult
@@ -232,8 +232,7 @@ class Session:
             log.error("the run failed", exc_info=error)
         with suppress(Exception):
             error = self._explained(error)
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            text = None if interrupted else f"{type(error).__name__}: {first}"
+            text = None if interrupted else f"{type(error).__name__}: {first_line(error)}"
             self._save_record(status=outcome, steps=self.state.step, error=text, **self._costs(), finished=utc_now())
         with suppress(Exception):
             self.outputs.trackers.finish(outcome, {}, {})

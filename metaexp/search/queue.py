@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from metaexp.core.disk.locks import LockedError, acquire, hold_lock
-from metaexp.core.errors import ConfigError, MachineError, RunFolderError
+from metaexp.core.errors import ConfigError, MachineError, RunFolderError, first_line
 from metaexp.core.terminal_text import print_text
 from metaexp.machine.job_warnings import JobWarnings
 from metaexp.results.record import FROZEN_FILE, RECORD_FILE
@@ -174,7 +174,7 @@ class TrialQueue:
         try:
             return self.prepared.freezer.freeze(point.number, self.prepared.space.overrides(point.values))
         except (ConfigError, MachineError) as error:
-            self.study.fail(point.number, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            self.study.fail(point.number, f"{type(error).__name__}: {first_line(error)}")
             return None
 
     def _lock_file(self, name: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 from metaexp.core.disk.errors import explain_disk_error
 from metaexp.core.disk.locks import acquire
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError, RunFolderError, first_line
 from metaexp.core.extras import install_command
 from metaexp.core.metric import Metric
 from metaexp.search.files import study_file
@@ -71,9 +71,8 @@ class Study:
             if isinstance(error, OSError):
                 error.filename = error.filename or str(folder)
                 raise explain_disk_error(error) or error from error
-            first = (str(error).splitlines() or ["?"])[0]
             raise RunFolderError(
-                f"{self._file} cannot be read ({type(error).__name__}: {first}). Restore the file, or "
+                f"{self._file} cannot be read ({type(error).__name__}: {first_line(error)}). Restore the file, or "
                 "start a new search in another folder: search.folder=FOLDER."
             ) from error
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from metaexp.config.command_line.overrides import first_line
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import BasicSweeper
 from metaexp.core.counted import agreeing, counted
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.run.initial.trained_before import Known, find_early, format_doubt, format_refusal
 from metaexp.sweep.freezer import Freezer
 from metaexp.sweep.frozen_job import FrozenJob
@@ -72,7 +71,7 @@ def expand(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
     try:
         (jobs,) = BasicSweeper.split_arguments([o for o in parsed if not o.is_hydra_override()], None)
     except HydraException as error:
-        raise ConfigError(first_line(error)) from error
+        raise ConfigError(first_line(error).rstrip(".")) from error
     return [[*(o.input_line or "" for o in own), *job] for job in jobs]
 
 

@@ -25,12 +25,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metaexp.config.classes.targets import trust_arguments
-from metaexp.config.command_line.overrides import first_line
 from metaexp.config.command_line.section_overrides import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
 from metaexp.core.disk.files import write_atomically
-from metaexp.core.errors import ConfigError, MachineError
+from metaexp.core.errors import ConfigError, MachineError, first_line
 from metaexp.machine.requeue import save_before_requeue
 from metaexp.machine.signals import stop_on_signals
 from metaexp.machine.threads import cores, threads_each
@@ -254,7 +253,7 @@ def _reason(error: Exception) -> str:
     """The first line of an error. For submitit's error about a killed job, also the job's state and its last line."""
     lost = re.search(r"has not produced any output \(state: (.*?)\)", str(error))
     if lost is None:
-        return first_line(error)
+        return first_line(error).rstrip(".")
     job = first_line(error).partition(" with path ")[0]
     last = str(error).strip().splitlines()[-1].rstrip(".")
     return f"{job} ended without a result (state {lost[1]}; {last}), so the others were asked to save and stop"
@@ -279,7 +278,9 @@ def _launcher(config: DictConfig, task: Task) -> Launcher:
     try:
         return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
     except Exception as error:  # plugins raise many kinds of errors for wrong keys
-        raise ConfigError(f"hydra/launcher cannot be made: {first_line(error.__cause__ or error)}.") from error
+        raise ConfigError(
+            f"hydra/launcher cannot be made: {first_line(error.__cause__ or error).rstrip('.')}."
+        ) from error
 
 
 def _threads(config: DictConfig, n_jobs: int) -> int | None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metaexp.core.errors import first_line
 from metaexp.core.fields import PositiveFloat
 from metaexp.tracking.base import Outcome, RunInfo, Tracker
 from metaexp.tracking.bounded import done_by_server, ends_within, server_answers
@@ -185,8 +186,7 @@ class WandbTracker(Tracker):
                 return opened
             return self._open(run, "online")
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("W&B cannot be reached (%s); going offline", reason)
+            log.warning("W&B cannot be reached (%s); going offline", first_line(error))
             return None
 
     def _open_new(self, run: RunInfo) -> wandb.Run | None:

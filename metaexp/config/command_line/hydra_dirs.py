@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metaexp.config.interpolation_check import Reference, interpolations, resolver_problems
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 
 LEFT_OPEN = "."
 """The value of both keys in the shipped files: metaexp names the folder itself."""
@@ -52,7 +52,7 @@ def read_hydra_dir(kind: Kind, hydra: DictConfig, config: Mapping[str, Any]) -> 
     try:
         value = str(root.hydra[kind].dir)
     except OmegaConfBaseException as error:
-        reason = (str(error).splitlines() or [""])[0]
+        reason = first_line(error)
         return HydraDir(None, [f"{key}={written} cannot be resolved: {reason}."])
     return HydraDir(Path(value).expanduser(), [])
 

@@ -16,6 +16,7 @@ from metaexp.config.classes.values import format_nearest, format_setting
 from metaexp.config.command_line.torn_values import EXAMPLES, QUOTE, incomplete
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
+from metaexp.core.errors import first_line
 from metaexp.core.extras import install_command
 
 _BASIC_SWEEPER = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")
@@ -122,7 +123,7 @@ def apply(values: Sequence[Override], config: DictConfig) -> tuple[list[str], li
         try:
             ConfigLoaderImpl._apply_overrides_to_config([change], config)
         except HydraException as error:
-            problems.append(f"{value.input_line}: {first_line(error.__cause__ or error)}.")
+            problems.append(f"{value.input_line}: {first_line(error.__cause__ or error).rstrip('.')}.")
     return problems, absent
 
 
@@ -164,7 +165,7 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
     except RecursionError:
         return f"{shown} is nested too deeply to be read."
     except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
-        return f"{shown} cannot be read: {incomplete(line) or first_line(error)[:200] + QUOTE}"
+        return f"{shown} cannot be read: {incomplete(line) or first_line(error).rstrip('.')[:200] + QUOTE}"
     if parsed.is_add() and parsed.key_or_group in _GROUPS and is_group(parsed, loader):  # Hydra's habit: +experiment=
         return parse(line.removeprefix("+"), loader)
     parsed.config_loader = loader  # a glob asks it for the files
@@ -185,7 +186,7 @@ def _values_problem(override: Override) -> str | None:
     try:
         count = sum(1 for _ in islice(override.sweep_iterator(), _MOST_VALUES + 1))
     except (HydraException, ValueError, ZeroDivisionError) as error:
-        return f"{line} cannot be read: {first_line(error)}."
+        return f"{line} cannot be read: {first_line(error).rstrip('.')}."
     if count == 0 and isinstance(override.value(), Glob):
         return f"{line} matches nothing."
     if count == 0:
@@ -202,11 +203,6 @@ def is_group(override: Override, loader: ConfigLoaderImpl) -> bool:
     """
     chooses = not isinstance(override.value(), dict)
     return chooses and bool(loader.repository.group_exists(override.key_or_group))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _problem(override: Override, loader: ConfigLoaderImpl) -> str | None:

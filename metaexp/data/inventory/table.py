@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from metaexp.core.errors import MetaexpError
+from metaexp.core.errors import MetaexpError, first_line
 from metaexp.core.terminal_text import align_columns, wrap_lines
 from metaexp.data.base import Dataset
 from metaexp.data.inventory.caches import cache_files
@@ -67,7 +67,7 @@ def unusable(name: str, error: MetaexpError) -> Row:
         name: Its name.
         error: Why it cannot be made.
     """
-    return Row(name, "?", "?", "", str(error).splitlines()[0])
+    return Row(name, "?", "?", "", first_line(error))
 
 
 def format_table(rows: Sequence[Row], folder: Path) -> str:

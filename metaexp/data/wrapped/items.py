@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from metaexp.core.errors import DataError
+from metaexp.core.errors import DataError, first_line
 from metaexp.core.shapes import Split
 from metaexp.data.base import Progress
 from metaexp.data.files.images import composited
@@ -239,7 +239,7 @@ def _as_array(value: Any, name: str) -> Array:
             return np.asarray(dense.float() if dense.is_floating_point() else dense)  # numpy has no bfloat16
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # of ragged lists, sparse tensors
-        raise DataError(f"{name} cannot be made into an array: {str(error).splitlines()[0].rstrip('.')}.") from error
+        raise DataError(f"{name} cannot be made into an array: {first_line(error).rstrip('.')}.") from error
 
 
 def _channels_first(array: Array, name: str) -> Array:

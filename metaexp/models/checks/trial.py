@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.models.base import call
 from metaexp.models.batch_norm import normalise_with
 from metaexp.models.library_noise import seed_numpy_and_python
@@ -141,7 +141,7 @@ def _maps(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
         log.info(
             "%s cannot be computed for several tasks at once, so tasks are taken one at a time, as with "
             "device.task_chunk=1: %s: %s",
-            type(network).__name__, type(error).__name__, (str(error).splitlines() or ["?"])[0][:150],
+            type(network).__name__, type(error).__name__, first_line(error)[:150],
         )  # fmt: skip
         return False
     return True

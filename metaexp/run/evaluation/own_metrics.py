@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.core.metric import extra_metric, is_own
 from metaexp.core.shapes import TaskShape
 
@@ -56,7 +56,7 @@ def try_own_metrics(names: Sequence[str], task: TaskShape) -> None:
         except ConfigError:
             raise
         except Exception as error:  # whatever the user's code raises
-            why = str(error).strip().partition("\n")[0]
+            why = first_line(error)
             raise ConfigError(
                 f"eval.metrics={name} failed on two made-up tasks ({type(error).__name__}: {why}). It is called for "
                 "several tasks at once (torch.func.vmap), so use torch's operations, without .item() and without an if "

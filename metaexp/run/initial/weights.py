@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from metaexp.config.initial_weights import SAFETENSORS, check_digest, weights_file
 from metaexp.config.schema import ClassSpec
 from metaexp.core.disk.files import open_tensors
-from metaexp.core.errors import ConfigError, RunFolderError
+from metaexp.core.errors import ConfigError, RunFolderError, first_line
 from metaexp.models.base import Network
 from metaexp.results.beginning import InitialWeights
 from metaexp.results.record import RECORD_FILE, read_record
@@ -194,8 +194,9 @@ def _pickled(content: bytes, path: Path) -> dict[str, Tensor]:
             "could run code. Save the network's state_dict(), best as safetensors."
         ) from error
     except _DAMAGE as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunFolderError(f"model.weights: {path} is damaged: torch.load cannot read it ({first}).") from error
+        raise RunFolderError(
+            f"model.weights: {path} is damaged: torch.load cannot read it ({first_line(error)})."
+        ) from error
     tensors = {}
     for count, (name, value) in enumerate(_items(saved, path)):
         if count > _MOST_ITEMS:

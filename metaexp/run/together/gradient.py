@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from metaexp.core.errors import ConfigError
+from metaexp.core.errors import ConfigError, first_line
 from metaexp.core.over_tasks import over_tasks
 from metaexp.core.types import Episode, combine_tensors, mapped_axes, select_tasks
 from metaexp.doctor.differences import largest_difference
@@ -148,7 +148,7 @@ class StackedGradient:
         except (RuntimeError, ConfigError) as error:
             if isinstance(error, RuntimeError) and explained(error) is not None:  # out of memory, say
                 raise
-            why = str(error).splitlines()[0].partition(". ")[0][:200].rstrip(".")
+            why = first_line(error).partition(". ")[0][:200].rstrip(".")
             raise ConfigError(f"several runs of {name} cannot be trained together: {why}. {_INSTEAD}") from error
         for member, expected in zip(self.steps, alone, strict=True):
             parameter, difference = largest_difference(gradients_of(member.algorithm), expected, LEAST_GRADIENT)

@@ -57,6 +57,11 @@ class Streams:
         return iter(())
 
 
+class Speechless:
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError
+
+
 class Other:
     """Not a torch class, but map-style."""
 
@@ -87,6 +92,7 @@ class Other:
             "truncated": Image.open(io.BytesIO(PNG[:70])),
             "uneven": [[1.0, 2.0], [3.0]],
             "sparse": torch.eye(4).to_sparse(),
+            "speechless": Speechless(),
         }.get(self.kind, np.full((4, 4), i, np.uint8))
         if self.kind == "random_label":
             return np.full((4, 4), i, np.uint8), self.n // 5 % 4
@@ -229,6 +235,7 @@ def test_datasets_of_other_shapes_in_other_splits_are_refused(package: str, tmp_
         ("truncated", "item 0 cannot be read: OSError: "),
         ("uneven", "item 0 cannot be made into an array: setting an array element with a sequence"),
         ("sparse", "item 0 cannot be made into an array: can't convert Sparse layout tensor to numpy"),
+        ("speechless", r"item 0 cannot be made into an array: ValueError\."),
         ("unknown", "does not say how many items it has: RuntimeError: not opened"),
         ("wrong_list", "item 1 has the label 1, and its list of labels says 0"),
         ("short_list", "has 12 items, and its labels are 3"),
