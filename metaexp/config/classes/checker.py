@@ -6,11 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.signatures import Argument, constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.targets import find_named, find_target
-from metaexp.config.classes.values import AnyOf, Anything, Kind, Object, Table, format_nearest, format_setting
+from metaexp.config.classes.values import (
+    AnyOf,
+    Anything,
+    Kind,
+    NamedClass,
+    Object,
+    Table,
+    format_nearest,
+    format_setting,
+)
 from metaexp.config.schema import ClassSpec
 from metaexp.core.errors import ConfigError
 

@@ -10,13 +10,13 @@ import ast
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from metaexp.config.classes.named_class import NamedClass
 from metaexp.config.classes.source import Alias, ClassSource, Module, Scope, lineage
 from metaexp.config.classes.values import (
     Anything,
     FixedSequence,
     Flag,
     Kind,
+    NamedClass,
     Null,
     Number,
     Object,

@@ -44,12 +44,10 @@ class Number(Kind):
     range: str = ""
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         noun = "an integer" if self.type is int else "a finite number"
         return f"{noun} {self.range}".strip()
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         if self.type is int and not isinstance(value, int):
@@ -57,7 +55,6 @@ class Number(Kind):
         return math.isfinite(value) and in_range(value, self.range)
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in canonical form."""
         return self.type(value)
 
 
@@ -66,11 +63,9 @@ class Flag(Kind):
     """true or false."""
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return "true or false"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return isinstance(value, bool)
 
 
@@ -79,11 +74,9 @@ class Text(Kind):
     """A string."""
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return "text"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return isinstance(value, str)
 
 
@@ -92,11 +85,9 @@ class Null(Kind):
     """null."""
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return "null"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return value is None
 
 
@@ -107,11 +98,9 @@ class OneOf(Kind):
     values: tuple[Scalar, ...]
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return "one of " * (len(self.values) > 1) + ", ".join(format_setting(value) for value in self.values)
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         # True == 1 in Python, but they are different answers in YAML.
         return any(type(value) is type(known) and value == known for known in self.values)
 
@@ -123,15 +112,12 @@ class Sequence(Kind):
     item: Kind
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return f"a list, each item {self.item.format_allowed()}"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return isinstance(value, list) and all(self.item.accepts(item) for item in value)
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in canonical form."""
         return [self.item.convert(item) for item in value]
 
 
@@ -142,19 +128,16 @@ class FixedSequence(Kind):
     items: tuple[Kind, ...]
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         if len(set(self.items)) == 1:
             return f"a list of {len(self.items)}, each item {self.items[0].format_allowed()}"
         return "a list of " + ", then ".join(item.format_allowed() for item in self.items)
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         if not isinstance(value, list) or len(value) != len(self.items):
             return False
         return all(kind.accepts(item) for kind, item in zip(self.items, value, strict=True))
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in canonical form."""
         return [kind.convert(item) for kind, item in zip(self.items, value, strict=True)]
 
 
@@ -165,15 +148,12 @@ class Table(Kind):
     item: Kind
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return f"a mapping whose values are each {self.item.format_allowed()}"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return isinstance(value, dict) and all(isinstance(k, str) and self.item.accepts(v) for k, v in value.items())
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in canonical form."""
         return {key: self.item.convert(item) for key, item in value.items()}
 
 
@@ -184,12 +164,21 @@ class Object(Kind):
     base: str
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return f"a node whose _target_ names a {self.base.rpartition('.')[2]}"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
+@dataclass(frozen=True)
+class NamedClass(Kind):
+    """The dotted path of a class that is imported later, so that its package must be trusted."""
+
+    def format_allowed(self) -> str:
+        return "the dotted path of a class, such as my_package.my_module.MyClass"
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and "." in value and all(part.isidentifier() for part in value.split("."))
 
 
 @dataclass(frozen=True)
@@ -197,11 +186,9 @@ class Anything(Kind):
     """Any value: the annotation says nothing that can be checked."""
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return "any value without NaN or infinity"
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return is_finite(value)
 
 
@@ -212,15 +199,12 @@ class AnyOf(Kind):
     kinds: tuple[Kind, ...]
 
     def format_allowed(self) -> str:
-        """Format the allowed values."""
         return " or ".join(kind.format_allowed() for kind in self.kinds)
 
     def accepts(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
         return any(kind.accepts(value) for kind in self.kinds)
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in canonical form."""
         return next(kind for kind in self.kinds if kind.accepts(value)).convert(value)
 
 
