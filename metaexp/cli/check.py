@@ -9,6 +9,7 @@ from metaexp.cli.arguments import Options, make_parser, own_options, parse, prin
 from metaexp.config.check import SECTIONS, SLOTS, check
 from metaexp.config.classes.source import class_attribute, derives_from, derives_from_library, find_class
 from metaexp.config.classes.targets import trust
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.interpolation import resolve_all
@@ -97,7 +98,7 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
         ConfigError: The configuration is wrong. The message lists all mistakes.
     """
     targets = [line for line in arguments if "=" not in line and ":" in line]
-    files = [line for line in arguments if _key(line) in _FILES]
+    files = [line for line in arguments if key_of(line) in _FILES]
     if len(targets) + len(files) != 1:
         known = ", ".join(composer.groups()["algorithm"])
         raise ConfigError(
@@ -106,7 +107,7 @@ def read_target(arguments: Sequence[str], composer: Composer) -> CheckTarget:
         )
     kind = _kind_of_class(targets[0]) if targets else _kind_of_file(files[0])
     overrides = [add_section(line, kind) for line in arguments if line not in targets]
-    given = frozenset(_key(line).partition(".")[2] for line in overrides if _key(line).startswith(f"{kind}."))
+    given = frozenset(key_of(line).partition(".")[2] for line in overrides if key_of(line).startswith(f"{kind}."))
     if targets:
         name = targets[0].rpartition(":")[2]
         return CheckTarget(kind, name, _class_settings(targets[0], kind, overrides, composer), given)
@@ -123,7 +124,7 @@ def add_section(line: str, section: str) -> str:
         line: An argument of the command line.
         section: The section of the configuration, such as ``algorithm``.
     """
-    first, dot, _ = _key(line).partition(".")
+    first, dot, _ = key_of(line).partition(".")
     if "=" not in line or first in (section, *_FILES) or (dot and first in _SECTIONS):
         return line
     bare = line.lstrip("+~")
@@ -131,7 +132,7 @@ def add_section(line: str, section: str) -> str:
 
 
 def _kind_of_file(line: str) -> Kind:
-    return next((kind for kind in _KINDS if kind == _key(line)), "algorithm")
+    return next((kind for kind in _KINDS if kind == key_of(line)), "algorithm")
 
 
 def _kind_of_class(target: str) -> Kind:
@@ -165,10 +166,6 @@ def _class_settings(target: str, kind: Kind, overrides: Sequence[str], composer:
     problems = [*given.problems, *misapplied, *unresolved]
     purpose = Purpose.EXAMINE if kind == "dataset" else Purpose.PLAN
     return check(config, composed.choices, purpose, earlier_problems=problems, ignored=given.broken)
-
-
-def _key(line: str) -> str:
-    return line.lstrip("+~").partition("=")[0]
 
 
 def _examine(target: CheckTarget) -> int:

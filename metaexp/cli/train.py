@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from metaexp.cli.arguments import OVERRIDES, SWEEPS, Options, make_parser, parse, print_help, trust_options
 from metaexp.config.classes.attributes import attribute_of
-from metaexp.config.command_line.section_overrides import continues_run, key_of
+from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer
 from metaexp.config.purpose import Purpose
 from metaexp.config.yaml_files import to_yaml

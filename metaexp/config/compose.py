@@ -19,8 +19,9 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from metaexp.config.check import check
 from metaexp.config.classes.values import format_nearest
-from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, override_key, read_hydra_dir, read_sweep_dir
-from metaexp.config.command_line.overrides import apply, parse, quote_home, sort_overrides
+from metaexp.config.command_line.hydra_dirs import LEFT_OPEN, read_hydra_dir, read_sweep_dir
+from metaexp.config.command_line.override_text import key_of, quote_home
+from metaexp.config.command_line.overrides import apply, parse, sort_overrides
 from metaexp.config.hydra_internals import copy_of
 from metaexp.config.interpolation import resolve_all
 from metaexp.config.loader import make_loader
@@ -127,7 +128,7 @@ class Composer:
             ConfigError: An override or the composed configuration is wrong. The message lists all mistakes.
             MachineError: The accelerator is not here.
         """
-        if any(override_key(line) == "train.seeds" for line in overrides):
+        if any(key_of(line) == "train.seeds" for line in overrides):
             raise ConfigError(
                 "train.seeds stands for several runs, which `metaexp train` and `metaexp plan` take. One run has one "
                 "seed, as in seed=3."
@@ -187,7 +188,7 @@ class Composer:
         Raises:
             ConfigError: The folder cannot be resolved, or differs between jobs.
         """
-        keys = [override_key(line) for line in overrides]
+        keys = [key_of(line) for line in overrides]
         if "hydra.sweep.dir" not in keys:
             return None
         given = [

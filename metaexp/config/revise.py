@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaexp.config.check import check
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.overrides import apply, sort_overrides
 from metaexp.config.compose import Composer
 from metaexp.config.identity import with_added_keys
@@ -51,7 +52,7 @@ def revise(
     new_config, new_choices = with_added_keys(config), dict(choices)
     problems = list(given.problems)
     for line in given.choices:
-        group = line.partition("=")[0].lstrip("+")
+        group = key_of(line)
         if fresh is not None and group in fresh.config:
             new_config[group] = fresh.config[group]
             new_choices.pop(group, None)

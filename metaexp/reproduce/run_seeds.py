@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer, Job
 from metaexp.config.experiment_header import departures
 from metaexp.config.identity import config_hash
@@ -86,7 +87,7 @@ def plan_seeds(
     """
     if seeds < 1:
         raise ConfigError(f"--seeds {seeds} must be 1 or more.")
-    keys = [line.partition("=")[0].lstrip("+~") for line in overrides]
+    keys = [key_of(line) for line in overrides]
     if short and "train.steps" in keys:
         raise ConfigError("--short chooses train.steps; give one of the two.")
     if "experiment" in keys:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.core.errors import ConfigError, RunFolderError
 from metaexp.core.metric import Metric
 from metaexp.run.folder import check_writable

@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.overrides import is_group
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
@@ -220,7 +221,7 @@ def _quoted(override: Override) -> list[str]:
 
 
 def _repeated(fixed: Sequence[str], dimensions: Sequence[Dimension]) -> list[str]:
-    keys = [line.partition("=")[0].lstrip("+~") for line in fixed] + [d.key.lstrip("+") for d in dimensions]
+    keys = [key_of(line) for line in fixed] + [d.key.lstrip("+") for d in dimensions]
     return [f"{d.key} is given more than once; give it once." for d in dimensions if keys.count(d.key.lstrip("+")) > 1]
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.core.counted import agreeing, counted
 from metaexp.core.disk.files import encode_text, write_atomically
 from metaexp.core.errors import RunFolderError

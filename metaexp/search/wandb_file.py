@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.core.errors import ConfigError
 from metaexp.core.metric import Metric
 from metaexp.search.space import Choices, Dimension, Interval, Space

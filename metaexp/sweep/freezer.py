@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaexp.config.command_line.section_overrides import continues_run, key_of
+from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer, hydra_files
 from metaexp.config.identity import deviations
 from metaexp.config.purpose import Purpose

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from hydra.core.override_parser.types import Override
 
 from metaexp.config.accelerators import computes_on_cpu
-from metaexp.config.command_line.section_overrides import continues_run, key_of
+from metaexp.config.command_line.override_text import key_of
+from metaexp.config.command_line.section_overrides import continues_run
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError
 from metaexp.machine.threads import cores

@@ -25,7 +25,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metaexp.config.classes.targets import trust_arguments
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.hydra_internals import Callbacks, ConfigLoaderImpl, ConfigSearchPathImpl
 from metaexp.core.disk.files import write_atomically

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from metaexp.config.classes.values import format_setting
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.command_line.verb_options import check_verb_options, read_verb_options
 from metaexp.config.compose import Composer
 from metaexp.core.errors import ConfigError

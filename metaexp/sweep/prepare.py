@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from metaexp.config.classes.values import format_setting
 from metaexp.config.command_line.hydra_dirs import check_hydra_dirs
-from metaexp.config.command_line.section_overrides import key_of
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 from metaexp.config.identity import numeric_part
 from metaexp.core.counted import counted

@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.interpolation_check import Reference, interpolations, resolver_problems
 from metaexp.core.errors import ConfigError, first_line
 
@@ -97,17 +98,12 @@ def check_hydra_dirs(overrides: Sequence[str], kind: Kind, parse: Callable[[str]
         "run": ("hydra.sweep.dir", "is the folder of a sweep; give hydra.run.dir, or add -m for a sweep."),
         "sweep": ("hydra.run.dir", "is the folder of a single run; give hydra.sweep.dir."),
     }[kind]
-    problems = [f"{line}: {wrong} {why}" for line in overrides if override_key(line) == wrong]
+    problems = [f"{line}: {wrong} {why}" for line in overrides if key_of(line) == wrong]
     for line in overrides:
-        parsed = parse(line) if override_key(line) == f"hydra.{kind}.dir" else None
+        parsed = parse(line) if key_of(line) == f"hydra.{kind}.dir" else None
         if isinstance(parsed, str):
             problems.append(parsed)
         elif parsed is not None and parsed.is_sweep_override():
             problems.append(f"{line} has several values; give one folder.")
     if problems:
         raise ConfigError(problems)
-
-
-def override_key(line: str) -> str:
-    """Return the key of an override."""
-    return line.partition("=")[0].lstrip("+~")

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from metaexp.config.classes.values import format_nearest, format_setting
-from metaexp.config.command_line.torn_values import EXAMPLES, QUOTE, incomplete
+from metaexp.config.command_line.override_text import EXAMPLES, QUOTE, incomplete, quote_home
 from metaexp.config.hydra_internals import ConfigLoaderImpl
 from metaexp.config.loader import parse_override
 from metaexp.core.errors import first_line
@@ -170,12 +170,6 @@ def parse(line: str, loader: ConfigLoaderImpl) -> Override | str:
         return parse(line.removeprefix("+"), loader)
     parsed.config_loader = loader  # a glob asks it for the files
     return _values_problem(parsed) or parsed
-
-
-def quote_home(line: str) -> str:
-    """Return an override whose value begins with ``~`` in quotes, without which Hydra's grammar refuses it."""
-    key, _, value = line.partition("=")
-    return f"{key}='{value}'" if value.startswith("~") and "'" not in value else line
 
 
 def _values_problem(override: Override) -> str | None:

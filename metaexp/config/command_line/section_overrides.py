@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from metaexp.config.classes.signatures import constructor
 from metaexp.config.classes.source import find_class
 from metaexp.config.classes.values import Kind
+from metaexp.config.command_line.override_text import key_of
 from metaexp.config.compose import Composer
 
 FROM = "from"
@@ -48,11 +49,6 @@ def section_overrides(
         if "." in key_of(line)
     }
     return SectionOverrides(names, values, [line for line in overrides if not _is_of(section, line)])
-
-
-def key_of(line: str) -> str:
-    """Return the key or group that an override sets."""
-    return line.partition("=")[0].lstrip("+~")
 
 
 def continues_run(overrides: Sequence[str]) -> bool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metaexp.config.command_line.overrides import quote_home
-from metaexp.config.command_line.section_overrides import FROM, key_of
+from metaexp.config.command_line.override_text import key_of, quote_home
+from metaexp.config.command_line.section_overrides import FROM
 from metaexp.config.compose import Composer
 from metaexp.config.identity import deviations, leaves, with_added_keys, without_defaults
 from metaexp.config.purpose import Purpose

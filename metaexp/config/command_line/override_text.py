@@ -1,10 +1,21 @@
-"""Says what is missing in an override that cannot be read. Often a space has torn it apart in the shell."""
+"""Overrides as text: the key that one sets, and what one lacks that cannot be read. Often a space has torn it apart."""
 
 from __future__ import annotations
 
 EXAMPLES = "key=value without spaces, such as algorithm=maml or train.steps=2000, and several values as seed=0,1,2"
 QUOTE = ". Quote special characters twice: 'key=\"value\"'."
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def key_of(line: str) -> str:
+    """Return the key or group that an override sets."""
+    return line.partition("=")[0].lstrip("+~")
+
+
+def quote_home(line: str) -> str:
+    """Return an override whose value begins with ``~`` in quotes, without which Hydra's grammar refuses it."""
+    key, _, value = line.partition("=")
+    return f"{key}='{value}'" if value.startswith("~") and "'" not in value else line
 
 
 def incomplete(line: str) -> str | None:
