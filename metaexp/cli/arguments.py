@@ -50,7 +50,20 @@ _KEY = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that prints no control characters and explains an override written as an option."""
+    """An argument parser that prints no control characters and explains an override written as an option.
+
+    Args:
+        verb: Name of the verb.
+        description: What it does, for its help.
+        allow_abbrev: Whether options may be cut short.
+        options: Other options of argparse.
+    """
+
+    def __init__(self, verb: str, description: str, *, allow_abbrev: bool = False, **options: Any) -> None:
+        super().__init__(
+            prog=f"metaexp {verb}", description=description, allow_abbrev=allow_abbrev,
+            formatter_class=argparse.RawDescriptionHelpFormatter, **options,
+        )  # fmt: skip
 
     def _print_message(self, message: str, file: Any = None) -> None:
         print_text(wrap_lines(message or ""), end="", file=file or sys.stderr)
@@ -115,13 +128,7 @@ def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argpars
         description: What it does, for its help.
         words: The name of the arguments that are not options, for its help.
     """
-    parser = Parser(
-        prog=f"metaexp {verb}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
+    parser = Parser(verb, description, add_help=False)
     parser.add_argument("overrides", nargs="*", metavar=words, help="see below")
     parser.add_argument("-h", "--help", action="store_true", help="show this help message and exit")
     parser.add_argument(

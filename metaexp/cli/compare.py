@@ -181,10 +181,7 @@ def _keys(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp compare", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("compare", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="a run folder, or a folder that contains runs"
     )

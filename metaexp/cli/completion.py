@@ -213,10 +213,7 @@ def _keys_of(path: Path, prefix: str) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp completion", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("completion", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument("shell", nargs="?", choices=list(SCRIPTS), help="the shell that the script is for")
     parser.add_argument("--complete", metavar="LINE", help="print what the last word of a line can become")
     return parser

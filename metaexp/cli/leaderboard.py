@@ -122,9 +122,7 @@ def _runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp leaderboard", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("leaderboard", _DESCRIPTION, allow_abbrev=True)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of run folders")
     parser.add_argument(
         "--output", type=Path, default=Path("leaderboard.html"), metavar="FILE", help="the page (leaderboard.html)"

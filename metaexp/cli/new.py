@@ -204,10 +204,7 @@ def _format_path(path: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp new", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("new", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument(
         "kind", choices=[*_GROUPS, "experiment"], metavar="KIND", help=", ".join([*_GROUPS, "experiment"])
     )

@@ -139,9 +139,7 @@ def _published(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp report", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("report", _DESCRIPTION, allow_abbrev=True)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run to publish")
     parser.add_argument(
         "--name", help="the name of the copy (default: that of its experiment, and -seed<k> for further seeds)"

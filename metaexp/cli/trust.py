@@ -30,10 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: The arguments after the verb.
     """
-    parser = Parser(
-        prog="metaexp trust", description=_DESCRIPTION, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("trust", _DESCRIPTION)
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="the project (default: the current one)"
     )

@@ -28,10 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: The arguments after the verb.
     """
-    parser = Parser(
-        prog="metaexp why", description=_DESCRIPTION, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("why", _DESCRIPTION)
     parser.add_argument("first", type=Path, metavar="RUN_A", help="a run folder, or a published copy")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="another one")
     options = parser.parse_args(arguments, namespace=_Options())

@@ -16,7 +16,7 @@ CLI = Path(__file__).resolve().parents[2] / "metaexp" / "cli"
 
 @pytest.mark.parametrize("text", ["x", "1.5", "0", "-3", "", "nan"])
 def test_what_is_not_a_whole_number_from_1_on_is_refused_by_name(text: str) -> None:
-    parser = Parser()
+    parser = Parser("verb", "What it does.")
     parser.add_argument("--seeds", type=whole_number)
     assert parser.parse_args(["--seeds", "3"]).seeds == 3
     with pytest.raises(ConfigError, match=rf"^--seeds {re.escape(text)} must be a whole number from 1 on\.$"):
@@ -24,7 +24,7 @@ def test_what_is_not_a_whole_number_from_1_on_is_refused_by_name(text: str) -> N
 
 
 def test_what_is_not_a_number_is_refused_by_name() -> None:
-    parser = Parser()
+    parser = Parser("verb", "What it does.")
     parser.add_argument("--every", type=number("a number of seconds"))
     assert parser.parse_args(["--every", "0.5"]).every == 0.5
     with pytest.raises(ConfigError, match=r"^--every soon must be a number of seconds\.$"):
@@ -32,7 +32,7 @@ def test_what_is_not_a_number_is_refused_by_name() -> None:
 
 
 def test_another_mistake_of_a_command_line_is_left_to_argparse(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = Parser()
+    parser = Parser("verb", "What it does.")
     parser.add_argument("--seeds", type=whole_number)
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--seeds"])

@@ -100,10 +100,7 @@ def _format_none(places: Sequence[Path], words: Sequence[str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp ls", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("ls", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument(
         "words", nargs="*", metavar="FOLDER or KEY=VALUE", help="where to look (outputs), and what runs must have"
     )

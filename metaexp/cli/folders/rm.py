@@ -73,10 +73,7 @@ def _agrees() -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp rm", description=_DESCRIPTION, epilog=_EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("rm", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run, a sweep or a search")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     return parser

@@ -40,10 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp show", description=_DESCRIPTION, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("show", _DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a run, a sweep or a search")
     parser.add_argument(
         "-cd", "--config-dir", type=Path, metavar="DIR", help="configuration files of your own, for their defaults"

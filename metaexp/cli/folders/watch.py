@@ -85,10 +85,7 @@ def _watch_lines(found: Found, every: float) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="metaexp watch", description=_DESCRIPTION, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("watch", _DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a sweep, a search or a run")
     parser.add_argument("--once", action="store_true", help="print the table once and end")
     parser.add_argument(
