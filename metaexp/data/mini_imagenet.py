@@ -133,16 +133,15 @@ def _from_pickle(split: Split, file: Path) -> dict[str, Any]:
     import numpy as np
 
     from metaexp.data.files.published_numbers import pixels, whole_numbers
-    from metaexp.data.files.unpickle import load_pickle
+    from metaexp.data.files.unpickle import as_text, load_mapping
 
-    content = load_pickle(file)
-    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    content = load_mapping(file)
     images, classes = content.get("image_data"), content.get("class_dict")
     if not isinstance(images, np.ndarray) or not isinstance(classes, dict) or not _are_images(images):
         raise DataError(f"{file} does not hold image_data (n, height, width, 3) and class_dict, as the published one.")
     images = pixels(images, f"{file}: image_data")
     rows = {
-        _text(name): whole_numbers(places, f"{file}: class_dict[{_text(name)}]", len(images) - 1)
+        as_text(name): whole_numbers(places, f"{file}: class_dict[{as_text(name)}]", len(images) - 1)
         for name, places in classes.items()
     }
     _check(file, split, {name: len(r) for name, r in rows.items()})
@@ -178,7 +177,3 @@ def _lines(file: Path) -> list[dict[str, str]]:
 
 def _check(place: Path, split: Split, sizes: Mapping[str, int]) -> None:
     check_classes(f"mini-ImageNet ({split})", place, sizes, class_lists("mini_imagenet")[split], IMAGES)
-
-
-def _text(key: Any) -> str:
-    return key.decode("latin1") if isinstance(key, bytes) else str(key)

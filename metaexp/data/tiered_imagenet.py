@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from metaexp.core.errors import DataError, MissingDataError
 from metaexp.core.shapes import SPLITS, Capacity, Split
@@ -152,14 +152,13 @@ def _labels(file: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
     import numpy as np
 
     from metaexp.data.files.published_numbers import whole_numbers
-    from metaexp.data.files.unpickle import load_pickle
+    from metaexp.data.files.unpickle import as_text, load_mapping
 
-    content = load_pickle(file)
-    content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    content = load_mapping(file)
     if "label_specific" not in content or "label_specific_str" not in content:
         raise DataError(f"{file} does not hold label_specific and label_specific_str, as the published one.")
     listed = content["label_specific_str"]
-    names = [_text(name) for name in listed] if isinstance(listed, (list, tuple, np.ndarray)) else []
+    names = [as_text(name) for name in listed] if isinstance(listed, (list, tuple, np.ndarray)) else []
     if not names:
         raise DataError(f"{file} names no class in label_specific_str, as the published one does.")
     return names, whole_numbers(content["label_specific"], f"{file}: label_specific", len(names) - 1)
@@ -167,7 +166,3 @@ def _labels(file: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 def _check(place: Path, split: Split, sizes: dict[str, int]) -> None:
     check_classes(f"tieredImageNet ({split})", place, sizes, class_lists("tiered_imagenet")[split])
-
-
-def _text(key: Any) -> str:
-    return key.decode("latin1") if isinstance(key, bytes) else str(key)

@@ -52,6 +52,24 @@ def loads_pickle(content: bytes, name: str) -> Any:
     return _read(io.BytesIO(content), name)
 
 
+def load_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a pickle, with its keys as texts; an empty one if the pickle holds something else.
+
+    Args:
+        path: The pickle.
+
+    Raises:
+        DataError: As :func:`load_pickle`.
+    """
+    content = load_pickle(path)
+    return {as_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def as_text(name: Any) -> str:
+    """Return a name as text; pickles of Python 2 have names as bytes."""
+    return name.decode("latin1") if isinstance(name, bytes) else str(name)
+
+
 def _read(file: IO[bytes], name: str) -> Any:
     try:
         refuse_bombs(file)

@@ -231,13 +231,12 @@ def _fc100(files: list[Path], size: int, progress: Progress) -> Prepared:
 
     from metaexp.data.files.image_tensors import from_arrays
     from metaexp.data.files.published_numbers import pixels, whole_numbers
-    from metaexp.data.files.unpickle import load_pickle
+    from metaexp.data.files.unpickle import load_mapping
 
     arrays: dict[str, Any] = {}
     for split, file in zip(SPLITS, files, strict=True):
         progress(f"Reading {file}.")
-        content = load_pickle(file)
-        content = {_text(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+        content = load_mapping(file)
         images = content.get("data")
         if not isinstance(images, np.ndarray) or images.ndim != 4 or images.shape[-1] != 3 or "labels" not in content:
             raise DataError(f"{file} does not hold data (n, 32, 32, 3) and labels, as learn2learn's.")
@@ -279,7 +278,3 @@ def _cifarfs(place: Path, size: int, progress: Progress) -> Prepared:
                 f"CIFAR-FS ({split})", place, dict.fromkeys((known.get(n, n) for n in listed[split]), 0), names
             )
         return from_files(source, {name: by_name[name] for name in sorted(by_name)}, Reading(3, size), progress)
-
-
-def _text(key: Any) -> str:
-    return key.decode("latin1") if isinstance(key, bytes) else str(key)
