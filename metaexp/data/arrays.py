@@ -23,7 +23,7 @@ from metaexp.data.classification.preprocessing import (
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.left_out import large_enough, only_these
-from metaexp.data.files.locate import missing_path, named_path
+from metaexp.data.files.locate import existing_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 
@@ -137,13 +137,11 @@ class Arrays(Dataset):
         return ClassDataset(Origin(path.stem, digest), examples, sizes, splits, self.pixels, self.rotations)
 
     def _path(self, folder: Path) -> Path:
-        path = named_path(folder, "dataset.file", self.file)
-        if not path.exists():
-            give = (
-                "Give an .npz file, absolute or inside paths.data, with x and y, or with x_train, y_train, x_val, "
-                "y_val, x_test and y_test."
-            )
-            raise missing_path(folder, "dataset.file", self.file, give=give)
+        give = (
+            "Give an .npz file, absolute or inside paths.data, with x and y, or with x_train, y_train, x_val, "
+            "y_val, x_test and y_test."
+        )
+        path = existing_path(folder, "dataset.file", self.file, give=give)
         if path.is_dir():
             raise DataError(f"dataset.file: {path.absolute()} is a folder. Give an .npz file in it.")
         return path

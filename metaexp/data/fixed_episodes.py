@@ -13,7 +13,7 @@ from metaexp.core.shapes import Capacity, FixedBank, Split
 from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.preprocessing import ImagePreparation, Normalisation, Origin, normalised_pixels
 from metaexp.data.files.archives import open_source
-from metaexp.data.files.locate import missing_path, named_path
+from metaexp.data.files.locate import existing_path, named_path
 from metaexp.data.fixed.episode_file import EpisodeList, Item, read_episodes
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
@@ -149,20 +149,15 @@ class FixedEpisodes(Dataset):
         return Prepared(read.examples[rows], {name: len(items) for name, items in images.items()}, digest)
 
     def _episodes(self, folder: Path) -> EpisodeList:
-        path = named_path(folder, "dataset.file", self.file)
-        if not path.exists():
-            give = "Give a CSV file with the columns episode, role, class and image: absolute, or inside paths.data."
-            raise missing_path(folder, "dataset.file", self.file, give=give)
+        give = "Give a CSV file with the columns episode, role, class and image: absolute, or inside paths.data."
+        path = existing_path(folder, "dataset.file", self.file, give=give)
         return read_episodes(path)
 
     def _images_path(self, folder: Path) -> Path:
         if self.folder is None:
             return named_path(folder, "dataset.file", self.file).parent
-        path = named_path(folder, "dataset.folder", self.folder)
-        if not path.exists():
-            give = (
-                "Give the folder, zip or tar that the images of dataset.file are in, absolute or inside paths.data; "
-                "null: the folder of that file."
-            )
-            raise missing_path(folder, "dataset.folder", self.folder, give=give)
-        return path
+        give = (
+            "Give the folder, zip or tar that the images of dataset.file are in, absolute or inside paths.data; "
+            "null: the folder of that file."
+        )
+        return existing_path(folder, "dataset.folder", self.folder, give=give)

@@ -20,7 +20,7 @@ from metaexp.data.classification.preprocessing import (
     normalised_pixels,
 )
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
-from metaexp.data.files.locate import missing_path, named_path
+from metaexp.data.files.locate import existing_path
 from metaexp.data.font.font_files import (
     FontFile,
     find_fonts,
@@ -175,13 +175,11 @@ class Fonts(Dataset):
 
         places = self._folders(folder)
         if self.font_list is not None:
-            file = named_path(folder, "dataset.font_list", self.font_list)
-            if not file.exists():
-                give = (
-                    "Give a list of fonts, absolute or inside paths.data; or null, and the list of all that are here "
-                    "is written."
-                )
-                raise missing_path(folder, "dataset.font_list", self.font_list, give=give)
+            give = (
+                "Give a list of fonts, absolute or inside paths.data; or null, and the list of all that are here "
+                "is written."
+            )
+            file = existing_path(folder, "dataset.font_list", self.font_list, give=give)
             return fonts_of_list(file, places)
         fonts = find_fonts(places)
         if not fonts:
@@ -200,10 +198,8 @@ class Fonts(Dataset):
     def _folders(self, folder: Path) -> list[Path]:
         if self.folder is None:
             return machine_folders()
-        path = named_path(folder, "dataset.folder", self.folder)
-        if not path.is_dir():
-            give = "Give a folder of fonts, absolute or inside paths.data; or null for the fonts of this machine."
-            raise missing_path(folder, "dataset.folder", self.folder, give=give, kind="folder")
+        give = "Give a folder of fonts, absolute or inside paths.data; or null for the fonts of this machine."
+        path = existing_path(folder, "dataset.folder", self.folder, kind="folder", give=give)
         return [path]
 
     def _splits(self, classes: Sequence[str]) -> dict[Split, list[str]]:

@@ -27,7 +27,7 @@ from metaexp.data.files.archives import is_quick, open_source
 from metaexp.data.files.folders import OTHER_SPLIT_NAME, SPLIT_NAMES, format_ignored, images_by_folder, is_example
 from metaexp.data.files.image_list import read_image_list
 from metaexp.data.files.left_out import large_enough, only_these
-from metaexp.data.files.locate import missing_path, named_path
+from metaexp.data.files.locate import existing_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 
@@ -172,24 +172,18 @@ class ImageFolder(Dataset):
         )
 
     def _path(self, folder: Path) -> Path:
-        path = named_path(folder, "dataset.folder", self.folder)
-        if not path.exists():
-            give = (
-                "Give a folder of images, absolute or inside paths.data, with train/class, val/class and test/class "
-                "in it, or with one folder per class."
-            )
-            raise missing_path(folder, "dataset.folder", self.folder, give=give)
-        return path
+        give = (
+            "Give a folder of images, absolute or inside paths.data, with train/class, val/class and test/class "
+            "in it, or with one folder per class."
+        )
+        return existing_path(folder, "dataset.folder", self.folder, give=give)
 
     def _list(self, folder: Path) -> Path | None:
         """The file of ``labels``."""
         if self.labels is None:
             return None
-        path = named_path(folder, "dataset.labels", self.labels)
-        if not path.is_file():
-            give = "Give a CSV with the columns file and label, absolute or inside paths.data, or null."
-            raise missing_path(folder, "dataset.labels", self.labels, give=give, kind="file")
-        return path
+        give = "Give a CSV with the columns file and label, absolute or inside paths.data, or null."
+        return existing_path(folder, "dataset.labels", self.labels, kind="file", give=give)
 
     def _files(self, path: Path, listed: Path | None, progress: Progress) -> dict[str, list[str]]:
         """The images of each class; ``progress`` gets a line about what is ignored."""

@@ -27,22 +27,29 @@ def named_path(folder: Path, key: str, value: str) -> Path:
         raise DataError(f"{key}={value}: there is no such home folder. Write the path without ~.") from error
 
 
-def missing_path(folder: Path, key: str, value: str, *, give: str, kind: str = "") -> MissingDataError:
-    """Return the error that what a key names is not there; it says so if the current folder has it.
+def existing_path(folder: Path, key: str, value: str, *, give: str, kind: str = "") -> Path:
+    """Return the path of a file or folder that a key names, which must be there.
 
     Args:
         folder: ``paths.data``.
         key: The key, such as ``dataset.folder``.
         value: What it is set to.
-        give: What to set it to, as a sentence.
-        kind: What the path must be, such as ``file`` or ``folder``; empty if both are allowed.
+        give: What to set it to, as a sentence, for the message.
+        kind: What the path must be: ``file`` or ``folder``; empty if both are allowed.
+
+    Raises:
+        DataError: As :func:`named_path`.
+        MissingDataError: It is not there; the message says so if the current folder has it.
     """
-    looked_for = named_path(folder, key, value).absolute()
+    path = named_path(folder, key, value)
+    if {"file": path.is_file, "folder": path.is_dir}.get(kind, path.exists)():
+        return path
+    looked_for = path.absolute()
     message = f"{key}={value}: there is no {kind}{' ' if kind else ''}{looked_for}. {give}"
     here = Path(value).absolute()
     if here == looked_for or not here.exists():
-        return MissingDataError(message)
-    return MissingDataError(
+        raise MissingDataError(message)
+    raise MissingDataError(
         f"{message} The current folder has {value}, but relative paths begin at paths.data, which is "
         f"{folder.absolute()}: set paths.data=. or give {shlex.quote(f'{key}={here}')}."
     )

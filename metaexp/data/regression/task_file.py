@@ -15,7 +15,7 @@ from metaexp.data.base import Dataset, Progress
 from metaexp.data.classification.random_split import checked_fractions, split_by_fractions
 from metaexp.data.files.alike_names import warn_of_alike_names
 from metaexp.data.files.left_out import large_enough, only_these
-from metaexp.data.files.locate import missing_path, named_path
+from metaexp.data.files.locate import existing_path
 from metaexp.data.inventory.card import OWN_FILE
 from metaexp.data.inventory.sources import Sources, looked_for
 from metaexp.data.regression.scales import Scales
@@ -144,11 +144,8 @@ class TaskFile(Dataset):
         return Scales(of("x", 1), of("y", self.target_steps), data.digest)
 
     def _path(self, folder: Path) -> Path:
-        path = named_path(folder, "dataset.file", self.file)
-        if not path.is_file():
-            give = f"Give a CSV or .npz file, absolute or inside paths.data, with {self.content_words}."
-            raise missing_path(folder, "dataset.file", self.file, give=give, kind="file")
-        return path
+        give = f"Give a CSV or .npz file, absolute or inside paths.data, with {self.content_words}."
+        return existing_path(folder, "dataset.file", self.file, kind="file", give=give)
 
     def _divided(
         self, counts: Mapping[str, int], named: Mapping[Split, list[str]] | None, path: Path, progress: Progress

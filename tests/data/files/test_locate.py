@@ -8,11 +8,13 @@ import pytest
 
 import metaexp as mx
 from metaexp.core.errors import MissingDataError
-from metaexp.data.files.locate import missing_path
+from metaexp.data.files.locate import existing_path
 
 
 def message(folder: Path, value: str) -> str:
-    return str(missing_path(folder, "dataset.file", value, give="Give a file.", kind="file"))
+    with pytest.raises(MissingDataError) as raised:
+        existing_path(folder, "dataset.file", value, give="Give a file.", kind="file")
+    return str(raised.value)
 
 
 def test_a_path_that_is_in_the_current_folder_is_named_with_what_to_write(
