@@ -120,6 +120,11 @@ def number(allowed: str) -> Callable[[str], float]:
     return read
 
 
+def split_keys(text: str) -> list[str]:
+    """Return the keys of an option such as ``--show train.steps,seed``, as ``type`` of ``add_argument``."""
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
 def make_parser(verb: str, description: str, words: str = "OVERRIDE") -> argparse.ArgumentParser:
     """Make a parser for overrides, ``--config-dir``, ``--trust`` and ``--help``. The verb itself prints the help.
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaexp.cli.arguments import Parser, print_origin
+from metaexp.cli.arguments import Parser, print_origin, split_keys
 from metaexp.compare.find import PAGE, is_earlier, run_folders
 from metaexp.config.identity import numeric_part
 from metaexp.config.project import use_own_files
@@ -176,10 +176,6 @@ def _format_nothing(found: Gathered) -> str:
     return "\n".join(["none of these runs can be compared:", *lines, *more])
 
 
-def _keys(text: str) -> list[str]:
-    return [key.strip() for key in text.split(",") if key.strip()]
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("compare", _DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument(
@@ -187,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--by",
-        type=_keys,
+        type=split_keys,
         default=[],
         metavar="KEY,KEY",
         help="the keys that separate rows, such as algorithm or train.steps",

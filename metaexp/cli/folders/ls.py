@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaexp.cli.arguments import Parser
+from metaexp.cli.arguments import Parser, split_keys
 from metaexp.core.terminal_text import print_text
 from metaexp.folders.filters import check_key, parse_filters
 from metaexp.folders.listing import format_rows, list_rows, paths_of, sort_rows, to_json
@@ -76,11 +76,6 @@ def split_arguments(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     is_place = [_is_folder(word) for word in words]
     places = [Path(word).expanduser() for word, is_one in zip(words, is_place, strict=True) if is_one]
     return places, [word for word, is_one in zip(words, is_place, strict=True) if not is_one]
-
-
-def split_keys(text: str) -> list[str]:
-    """Return the keys of an option such as ``--show train.steps,seed``."""
-    return [key.strip() for key in text.split(",") if key.strip()]
 
 
 def _is_folder(word: str) -> bool:
